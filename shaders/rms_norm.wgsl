@@ -1,0 +1,31 @@
+// rms_norm: y[n, c] = x[n, c] * weight[c] / sqrt(mean over c of x[n, c]^2 + eps)
+//
+// shapes     x (N, C)   weight (C)   y (N, C)                                         f32
+// dispatch   (N, 1, 1): one workgroup per row; invocations stride over c
+// accepts    any N, C >= 1; no alignment assumed
+// numerics   f32 sums in tree order; twin sums in f64
+// twin       src/backend/cpu/rms_norm.rs
+// reference  arXiv:1910.07467
+// uses       shared/reduce.wgsl
+
+override WORKGROUP_SIZE: u32 = 64u;
+
+struct Params { c: u32, eps: f32 }
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;              // (N, C)
+@group(0) @binding(2) var<storage, read> weight: array<f32>;         // (C)
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;        // (N, C)
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn rms_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+    let row = group.x * params.c;
+    var sum = 0.0;
+    for (var c = i; c < params.c; c += WORKGROUP_SIZE) {
+        sum += x[row + c] * x[row + c];
+    }
+    let scale = inverseSqrt(reduce_sum(i, sum) / f32(params.c) + params.eps);
+    for (var c = i; c < params.c; c += WORKGROUP_SIZE) {
+        y[row + c] = x[row + c] * scale * weight[c];
+    }
+}

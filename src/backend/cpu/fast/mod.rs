@@ -1,0 +1,15 @@
+//! The CPU path for pages without WebGPU: f32 sums in four lanes, which the compiler turns
+//! into SIMD128 on wasm32 and into the host's vectors elsewhere. Judged by the twins.
+//!
+//! Only ops that take measurable time are here.
+
+mod activation;
+mod attention;
+mod lanes;
+mod linear;
+mod rms_norm;
+
+pub use activation::activation;
+pub use attention::attention;
+pub use linear::linear;
+pub use rms_norm::rms_norm;

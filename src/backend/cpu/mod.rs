@@ -1,0 +1,162 @@
+//! The CPU backend: runs a plan step by step in main memory.
+//!
+//! Each op has a plain twin in the file of its name: f64 sums, no cleverness, the judge of the
+//! shader of that name. `fast/` replaces those where time goes and is judged by the twins.
+
+pub mod activation;
+pub mod attention;
+pub mod embed;
+pub mod fast;
+pub mod layer_norm;
+pub mod linear;
+pub mod rms_norm;
+pub mod sample;
+pub mod split_qkv;
+
+use crate::error::{Error, Result};
+use crate::plan::{Dtype, Op, Plan, TensorId, Tensors};
+
+use linear::Columns;
+use split_qkv::Heads;
+
+/// Which implementations run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// The plain twins only.
+    Twin,
+    /// The fast ones where they exist.
+    Fast,
+}
+
+/// Tensors in main memory, as bit patterns.
+#[derive(Debug)]
+pub struct Cpu {
+    kernels: Kernels,
+    tensors: Tensors,
+    data: Vec<Vec<u32>>,
+}
+
+impl Cpu {
+    /// An empty backend.
+    pub fn new(kernels: Kernels) -> Self {
+        Self { kernels, tensors: Tensors::default(), data: Vec::new() }
+    }
+
+    /// Makes room, zeroed, for every tensor declared since the last call.
+    pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
+        for (_, tensor) in tensors.iter().skip(self.data.len()) {
+            let mut data = Vec::new();
+            data.try_reserve_exact(tensor.len()).map_err(|_| {
+                Error::memory(format!(
+                    "tensor `{}`: {} bytes are not to be had",
+                    tensor.name,
+                    4 * tensor.len()
+                ))
+            })?;
+            data.resize(tensor.len(), 0);
+            self.data.push(data);
+        }
+        self.tensors = tensors.clone();
+        Ok(())
+    }
+
+    /// Writes words from element `offset` of a tensor on.
+    pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
+        self.data[id.index()][offset..][..words.len()].copy_from_slice(words);
+    }
+
+    /// The words `offset..offset + len` of a tensor.
+    pub fn read(&self, id: TensorId, offset: usize, len: usize) -> Vec<u32> {
+        self.data[id.index()][offset..][..len].to_vec()
+    }
+
+    /// Runs the plan `times` times.
+    pub fn run(&mut self, plan: &Plan, times: usize) {
+        for _ in 0..times {
+            for op in plan.steps() {
+                self.step(op, plan.n());
+            }
+        }
+    }
+
+    fn f32(&self, id: TensorId) -> &[f32] {
+        debug_assert_eq!(self.tensors.get(id).dtype, Dtype::F32);
+        bytemuck::cast_slice(&self.data[id.index()])
+    }
+
+    /// The first `n` rows of a tensor.
+    fn head(&self, id: TensorId, n: usize) -> &[f32] {
+        &self.f32(id)[..n * self.tensors.get(id).row_len()]
+    }
+
+    /// Runs one op on `n` rows. Outputs are taken out of the store while it runs, so that they
+    /// can be borrowed beside the inputs.
+    fn step(&mut self, op: &Op, n: usize) {
+        let fast = self.kernels == Kernels::Fast;
+        let mut outputs: Vec<Vec<u32>> =
+            op.writes().iter().map(|id| std::mem::take(&mut self.data[id.index()])).collect();
+        let rows = |id: TensorId| -> &[_] { bytemuck::cast_slice(&self.data[id.index()][..4 * n]) };
+        let cols = |id: TensorId| self.tensors.get(id).row_len();
+        let (out, others) = outputs.split_first_mut().expect("every op writes");
+        match *op {
+            Op::Embed { rows: r, table, positions, y } => {
+                let positions = positions.map(|p| self.f32(p));
+                embed::embed(rows(r), self.f32(table.tensor), table.first, positions, cols(y), cast(out));
+            }
+            Op::RmsNorm { x, weight, eps, .. } => {
+                let run = if fast { fast::rms_norm } else { rms_norm::rms_norm };
+                run(self.head(x, n), self.f32(weight), eps, cast(out));
+            }
+            Op::LayerNorm { x, weight, bias, eps, .. } => {
+                layer_norm::layer_norm(self.head(x, n), self.f32(weight), self.f32(bias), eps, cast(out));
+            }
+            Op::Linear { x, weight, bias, y, accumulate } => {
+                let run = if fast { fast::linear } else { linear::linear };
+                let columns = Columns { first: weight.first, stride: cols(y) };
+                let bias = bias.map(|b| self.f32(b));
+                run(self.head(x, n), self.f32(weight.tensor), bias, cols(x), columns, accumulate, cast(out));
+            }
+            Op::Activation { x, y, kind, gated } => {
+                let run = if fast { fast::activation } else { activation::activation };
+                run(self.head(x, n), kind, gated, cols(y), cast(out));
+            }
+            Op::SplitQkv { rows: r, qkv, rope, q, k_cache, head_dim, .. } => {
+                let [k, v] = others else { unreachable!("split_qkv writes q, k and v") };
+                let heads = self.heads(q, k_cache, head_dim);
+                split_qkv::split_qkv(
+                    rows(r),
+                    self.f32(qkv),
+                    self.f32(rope),
+                    heads,
+                    cast(out),
+                    cast(k),
+                    cast(v),
+                );
+            }
+            Op::Attention { rows: r, q, k_cache, v_cache, head_dim, scale, window, .. } => {
+                let run = if fast { fast::attention } else { attention::attention };
+                let heads = self.heads(q, k_cache, head_dim);
+                let (k, v) = (self.f32(k_cache), self.f32(v_cache));
+                run(rows(r), self.f32(q), k, v, heads, scale, window, cast(out));
+            }
+            Op::Sample { logits, sampling, .. } => {
+                let [rows, ring] = others else { unreachable!("sample writes seen, rows and ring") };
+                let sampling = bytemuck::cast_slice(&self.data[sampling.index()]);
+                let rows = bytemuck::cast_slice_mut(&mut rows[..4 * n]);
+                sample::sample(self.head(logits, n), sampling, out, rows, ring);
+            }
+        }
+        for (id, data) in op.writes().into_iter().zip(outputs) {
+            self.data[id.index()] = data;
+        }
+    }
+
+    fn heads(&self, q: TensorId, k_cache: TensorId, head_dim: usize) -> Heads {
+        let k = self.tensors.get(k_cache);
+        Heads { q_cols: self.tensors.get(q).row_len(), kv_cols: k.shape[2], head_dim, s: k.shape[1] }
+    }
+}
+
+fn cast(words: &mut [u32]) -> &mut [f32] {
+    bytemuck::cast_slice_mut(words)
+}

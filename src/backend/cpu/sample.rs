@@ -1,0 +1,101 @@
+//! Twin of `shaders/sample.wgsl`.
+
+use crate::plan::{INACTIVE, RING, Row, Sampling};
+
+/// Draws the next token of every active row, notes it in `seen` and `ring`, and moves the row
+/// one position on; a stop token makes the row inactive.
+///
+/// logits (N, V), sampling (slots), seen (slots, ⌈V/32⌉) bits, rows (N), ring (slots, RING).
+pub fn sample(logits: &[f32], sampling: &[Sampling], seen: &mut [u32], rows: &mut [Row], ring: &mut [u32]) {
+    let v = logits.len() / rows.len();
+    let words = v.div_ceil(32);
+    for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(v)) {
+        if row.slot == INACTIVE {
+            continue;
+        }
+        let slot = row.slot as usize;
+        let options = &sampling[slot];
+        let seen = &mut seen[slot * words..][..words];
+        let token = draw(logits, options, seen, row.pos + 1);
+        seen[token / 32] |= 1 << (token % 32);
+        row.token = token as u32;
+        row.pos += 1;
+        ring[slot * RING + row.pos as usize % RING] = row.token;
+        if options.stop[..options.n_stop as usize].contains(&row.token) {
+            row.slot = INACTIVE;
+        }
+    }
+}
+
+/// The token at position `pos`: the best of score + noise among those the filters keep.
+///
+/// Adding Gumbel noise and taking the best draws from the softmax of the scores exactly.
+fn draw(logits: &[f32], options: &Sampling, seen: &[u32], pos: u32) -> usize {
+    let scores = scores(logits, options, seen);
+    if options.temperature == 0.0 {
+        return best(scores.iter().copied().enumerate());
+    }
+    let least = threshold(&scores, options);
+    let noisy = scores.iter().enumerate().filter(|(_, s)| **s >= least);
+    best(noisy.map(|(i, s)| (i, s + gumbel(options.seed, pos, i as u32))))
+}
+
+/// Logits after the repetition penalty (arXiv:1909.05858) and the temperature.
+pub fn scores(logits: &[f32], options: &Sampling, seen: &[u32]) -> Vec<f32> {
+    let penalty = options.repetition_penalty;
+    let temperature = if options.temperature == 0.0 { 1.0 } else { options.temperature };
+    let score = |(i, &logit): (usize, &f32)| {
+        let penalised = match seen[i / 32] >> (i % 32) & 1 {
+            0 => logit,
+            _ if logit < 0.0 => logit * penalty,
+            _ => logit / penalty,
+        };
+        penalised / temperature
+    };
+    logits.iter().enumerate().map(score).collect()
+}
+
+/// The least score that top-k, top-p (arXiv:1904.09751) and min-p (arXiv:2407.01082) keep.
+/// Tokens that tie with it are kept.
+pub fn threshold(scores: &[f32], options: &Sampling) -> f32 {
+    let mut sorted = scores.to_vec();
+    sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+    let most = sorted[0];
+    if options.top_k > 0 && (options.top_k as usize) < sorted.len() {
+        let least = sorted[options.top_k as usize - 1];
+        sorted.retain(|&s| s >= least);
+    }
+    if options.top_p < 1.0 {
+        let mass = |s: &f32| f64::from(s - most).exp();
+        let enough = sorted.iter().map(mass).sum::<f64>() * f64::from(options.top_p);
+        let mut above = 0.0;
+        let kept = sorted.iter().take_while(|s| {
+            let keep = above < enough;
+            above += mass(s);
+            keep
+        });
+        let kept = kept.count().max(1);
+        sorted.truncate(kept);
+    }
+    let least = sorted[sorted.len() - 1];
+    if options.min_p > 0.0 { least.max(most + options.min_p.ln()) } else { least }
+}
+
+/// Index of the largest score, the first of equals.
+fn best(scores: impl Iterator<Item = (usize, f32)>) -> usize {
+    scores.fold((0, f32::NEG_INFINITY), |top, next| if next.1 > top.1 { next } else { top }).0
+}
+
+/// Standard Gumbel noise −ln(−ln u), u uniform in (0, 1), a function of its arguments alone.
+fn gumbel(seed: u32, pos: u32, token: u32) -> f32 {
+    let bits = mix(seed ^ mix(pos ^ mix(token))) >> 9;
+    let u = (bits as f32 + 0.5) / (1 << 23) as f32;
+    -(-u.ln()).ln()
+}
+
+/// A 32-bit mixer with low bias (constants: nullprogram.com, "Prospecting for Hash Functions").
+fn mix(mut x: u32) -> u32 {
+    x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
+    x = (x ^ x >> 15).wrapping_mul(0x846c_a68b);
+    x ^ x >> 16
+}

@@ -1,0 +1,55 @@
+//! Twin of `shaders/split_qkv.wgsl`.
+
+use crate::plan::{INACTIVE, Row};
+
+/// Sizes of the heads and of the cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// H·D, columns of q
+    pub q_cols: usize,
+    /// K·D, columns of k and of v
+    pub kv_cols: usize,
+    /// D
+    pub head_dim: usize,
+    /// S
+    pub s: usize,
+}
+
+/// Parts each row of qkv: q rotated to `q`, k rotated and v into the cache at [slot, pos].
+///
+/// rows (N, 4), qkv (N, (H + 2K)·D), rope (S, D) -> q (N, H·D), k_cache and v_cache
+/// (slots, S, K·D). Pairs are (i, i + D/2), as transformers' `rotate_half` has them
+/// (arXiv:2104.09864). Inactive rows write nothing.
+pub fn split_qkv(
+    rows: &[Row],
+    qkv: &[f32],
+    rope: &[f32],
+    heads: Heads,
+    q: &mut [f32],
+    k_cache: &mut [f32],
+    v_cache: &mut [f32],
+) {
+    let Heads { q_cols, kv_cols, head_dim, s } = heads;
+    for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.slot != INACTIVE) {
+        let pos = row.pos as usize;
+        let line = &qkv[n * (q_cols + 2 * kv_cols)..][..q_cols + 2 * kv_cols];
+        let angles = &rope[pos * head_dim..][..head_dim];
+        let cell = (row.slot as usize * s + pos) * kv_cols;
+        rotate(&line[..q_cols], angles, &mut q[n * q_cols..][..q_cols]);
+        rotate(&line[q_cols..][..kv_cols], angles, &mut k_cache[cell..][..kv_cols]);
+        v_cache[cell..][..kv_cols].copy_from_slice(&line[q_cols + kv_cols..]);
+    }
+}
+
+/// y = x rotated head by head; angles is [cos | sin], D long.
+fn rotate(x: &[f32], angles: &[f32], y: &mut [f32]) {
+    let d = angles.len();
+    let (cos, sin) = angles.split_at(d / 2);
+    for (x, y) in x.chunks_exact(d).zip(y.chunks_exact_mut(d)) {
+        for i in 0..d / 2 {
+            let (a, b) = (x[i], x[i + d / 2]);
+            y[i] = a * cos[i] - b * sin[i];
+            y[i + d / 2] = b * cos[i] + a * sin[i];
+        }
+    }
+}

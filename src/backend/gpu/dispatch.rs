@@ -1,0 +1,149 @@
+//! From an op to a dispatch: which kernel, which parameters, which buffers, how many
+//! workgroups. The parameter structs mirror the shaders' `Params`; a test compares them.
+
+use bytemuck::{Pod, Zeroable, bytes_of as bytes};
+
+use crate::plan::{Op, TensorId, Tensors};
+
+use super::kernels::{self, Kernel};
+
+macro_rules! params {
+    ($(#[$doc:meta] $name:ident { $($field:ident: $ty:ty),* $(,)? })*) => {$(
+        #[$doc]
+        #[derive(Clone, Copy, Debug, Pod, Zeroable)]
+        #[repr(C)]
+        #[expect(missing_docs, reason = "the shader of the same name explains its fields")]
+        pub struct $name { $(pub $field: $ty),* }
+
+        impl $name {
+            /// Field names and byte offsets, for the test against the shader.
+            pub fn layout() -> Vec<(&'static str, usize)> {
+                vec![$((stringify!($field), std::mem::offset_of!($name, $field))),*]
+            }
+        }
+    )*};
+}
+
+params! {
+    /// `shaders/embed.wgsl`
+    Embed { c: u32, first: u32, table_rows: u32, with_positions: u32 }
+    /// `shaders/rms_norm.wgsl` and `shaders/layer_norm.wgsl`
+    Norm { c: u32, eps: f32 }
+    /// `shaders/shared/linear.wgsl`
+    Linear { n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32 }
+    /// `shaders/activation.wgsl`
+    Activation { f: u32, kind: u32, gated: u32 }
+    /// `shaders/split_qkv.wgsl`
+    SplitQkv { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32 }
+    /// `shaders/attention.wgsl`
+    Attention { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
+    /// `shaders/sample.wgsl`
+    Sample { v: u32 }
+}
+
+/// Rows up to which weights are streamed once per row instead of tiled.
+const FEW_ROWS: usize = 8;
+
+/// One kernel launch.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    /// What runs.
+    pub kernel: Kernel,
+    /// Bytes of its `Params`.
+    pub params: Vec<u8>,
+    /// Buffers from binding 1 on; `None` where an optional input is absent.
+    pub bindings: Vec<Option<TensorId>>,
+    /// Grid.
+    pub workgroups: [u32; 3],
+}
+
+/// The launch that computes `op` for `n` rows. `lanes` is the override of `linear_vec`.
+pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
+    let cols = |id: TensorId| tensors.get(id).row_len() as u32;
+    let rows_of = |id: TensorId| tensors.get(id).shape[0] as u32;
+    let n32 = n as u32;
+    let launch = |kernel: Kernel, params: &[u8], bindings: Vec<Option<TensorId>>, workgroups| Dispatch {
+        kernel,
+        params: params.to_vec(),
+        bindings,
+        workgroups,
+    };
+    let threads = |kernel: Kernel, per_row: u32| [per_row.div_ceil(kernel.workgroup_size), n32, 1];
+    match *op {
+        Op::Embed { rows, table, positions, y } => {
+            let c = cols(y);
+            let params = Embed {
+                c,
+                first: table.first as u32,
+                table_rows: rows_of(table.tensor),
+                with_positions: positions.is_some().into(),
+            };
+            let bindings = vec![Some(rows), Some(table.tensor), positions, Some(y)];
+            launch(kernels::EMBED, bytes(&params), bindings, threads(kernels::EMBED, c))
+        }
+        Op::RmsNorm { x, weight, y, eps } => {
+            let params = Norm { c: cols(x), eps };
+            launch(kernels::RMS_NORM, bytes(&params), vec![Some(x), Some(weight), Some(y)], [n32, 1, 1])
+        }
+        Op::LayerNorm { x, weight, bias, y, eps } => {
+            let params = Norm { c: cols(x), eps };
+            let bindings = vec![Some(x), Some(weight), Some(bias), Some(y)];
+            launch(kernels::LAYER_NORM, bytes(&params), bindings, [n32, 1, 1])
+        }
+        Op::Linear { x, weight, bias, y, accumulate } => {
+            let f = rows_of(weight.tensor);
+            let params = Linear {
+                n: n32,
+                c: cols(x),
+                f,
+                first: weight.first as u32,
+                stride: cols(y),
+                with_bias: bias.is_some().into(),
+                accumulate: accumulate.into(),
+            };
+            let bindings = vec![Some(x), Some(weight.tensor), bias, Some(y)];
+            let (kernel, workgroups) = if n <= FEW_ROWS {
+                let kernel = kernels::LINEAR_VEC;
+                (kernel, [f.div_ceil(4 * kernel.workgroup_size / lanes), n32, 1])
+            } else {
+                (kernels::LINEAR_TILE, [f.div_ceil(32), n32.div_ceil(32), 1])
+            };
+            launch(kernel, bytes(&params), bindings, workgroups)
+        }
+        Op::Activation { x, y, kind, gated } => {
+            let params = Activation { f: cols(y), kind: kind as u32, gated: gated.into() };
+            let kernel = kernels::ACTIVATION;
+            launch(kernel, bytes(&params), vec![Some(x), Some(y)], threads(kernel, cols(y)))
+        }
+        Op::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim } => {
+            let k = tensors.get(k_cache);
+            let params = SplitQkv {
+                q_cols: cols(q),
+                kv_cols: k.shape[2] as u32,
+                head_dim: head_dim as u32,
+                s: k.shape[1] as u32,
+            };
+            let bindings = [rows, qkv, rope, q, k_cache, v_cache].map(Some).to_vec();
+            let kernel = kernels::SPLIT_QKV;
+            launch(kernel, bytes(&params), bindings, threads(kernel, cols(qkv) / 2))
+        }
+        Op::Attention { rows, q, k_cache, v_cache, y, head_dim, scale, window } => {
+            let k = tensors.get(k_cache);
+            let params = Attention {
+                q_cols: cols(q),
+                kv_cols: k.shape[2] as u32,
+                head_dim: head_dim as u32,
+                s: k.shape[1] as u32,
+                scale,
+                window: window as u32,
+            };
+            let bindings = [rows, q, k_cache, v_cache, y].map(Some).to_vec();
+            launch(kernels::ATTENTION, bytes(&params), bindings, [cols(q) / head_dim as u32, n32, 1])
+        }
+        Op::Sample { logits, sampling, seen, rows, ring } => {
+            let params = Sample { v: cols(logits) };
+            let bindings = [logits, sampling, seen, rows, ring].map(Some).to_vec();
+            launch(kernels::SAMPLE, bytes(&params), bindings, [n32, 1, 1])
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The table of kernels: name, WGSL text, workgroup size. Nothing here touches a device.
+//!
+//! "Import" is concatenation: WGSL takes declarations in any order.
+
+/// One compute pipeline's worth of WGSL.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// File stem and entry point.
+    pub name: &'static str,
+    /// The op it implements: file stem of its twin.
+    pub twin: &'static str,
+    /// Its own file, then what it includes from `shaders/shared`.
+    pub parts: &'static [&'static str],
+    /// Value of its override `WORKGROUP_SIZE`.
+    pub workgroup_size: u32,
+}
+
+const REDUCE: &str = include_str!("../../../shaders/shared/reduce.wgsl");
+const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
+const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
+
+macro_rules! kernel {
+    ($name:literal of $twin:literal, $size:literal $(, $shared:ident)*) => {
+        Kernel {
+            name: $name,
+            twin: $twin,
+            parts: &[include_str!(concat!("../../../shaders/", $name, ".wgsl")) $(, $shared)*],
+            workgroup_size: $size,
+        }
+    };
+}
+
+/// y[n] = table[token[n]] (+ positions[pos[n]])
+pub const EMBED: Kernel = kernel!("embed" of "embed", 64, ROW);
+/// y = x / rms(x) · weight
+pub const RMS_NORM: Kernel = kernel!("rms_norm" of "rms_norm", 64, REDUCE);
+/// y = (x − mean) / std · weight + bias
+pub const LAYER_NORM: Kernel = kernel!("layer_norm" of "layer_norm", 64, REDUCE);
+/// y = x Wᵀ (+ bias) (+ y), many rows
+pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear", 64, LINEAR);
+/// y = x Wᵀ (+ bias) (+ y), few rows
+pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, LINEAR);
+/// y = act(x), or act(gate) ∘ up
+pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64);
+/// q rotated; k rotated and v into the cache
+pub const SPLIT_QKV: Kernel = kernel!("split_qkv" of "split_qkv", 64, ROW);
+/// y = softmax(scale · q · Kᵀ) · V
+pub const ATTENTION: Kernel = kernel!("attention" of "attention", 64, ROW, REDUCE);
+/// Draws the next tokens
+pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
+
+/// Every kernel, for the tests that read them all.
+pub const ALL: &[Kernel] =
+    &[EMBED, RMS_NORM, LAYER_NORM, LINEAR_TILE, LINEAR_VEC, ACTIVATION, SPLIT_QKV, ATTENTION, SAMPLE];
+
+impl Kernel {
+    /// The WGSL handed to the device.
+    pub fn source(&self) -> String {
+        self.parts.join("\n")
+    }
+}

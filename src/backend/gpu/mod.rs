@@ -1,0 +1,351 @@
+//! The WebGPU backend: buffers, pipelines and recorded dispatch lists on one device.
+//! It decides no shapes; plans arrive checked.
+
+pub mod dispatch;
+pub mod kernels;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use futures_channel::oneshot;
+
+use crate::error::{Error, Result};
+use crate::plan::{Plan, TensorId, Tensors};
+
+use dispatch::{Dispatch, dispatch};
+use kernels::Kernel;
+
+/// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
+const UPLOAD_PORTION_BYTES: usize = 16 << 20;
+
+/// What was made and sent since the device was opened. Replaying a plan may only add submits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Buffers created.
+    pub buffers: usize,
+    /// Bind groups created.
+    pub bind_groups: usize,
+    /// Pipelines created.
+    pub pipelines: usize,
+    /// Command buffers submitted by `run`.
+    pub submits: usize,
+    /// Results waited for by `read`.
+    pub reads: usize,
+    /// Bytes written by the host.
+    pub uploaded_bytes: u64,
+}
+
+/// How to open a device.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Ask for no more than the specification's default limits, as the weakest browser grants.
+    pub default_limits: bool,
+    /// Cap on the bytes of one tensor, below what the device allows; for tests of sharding.
+    pub max_tensor_bytes: Option<u64>,
+}
+
+/// A WebGPU device (in a browser) or its native equivalent.
+#[derive(Debug)]
+pub struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    adapter: String,
+    max_tensor_bytes: u64,
+    /// Invocations per dot product in `linear_vec`.
+    lanes: u32,
+    tensors: Tensors,
+    buffers: Vec<wgpu::Buffer>,
+    /// Bound in place of absent optional inputs.
+    nothing: wgpu::Buffer,
+    /// Where results are mapped; grown when a larger read is asked for.
+    staging: wgpu::Buffer,
+    pipelines: HashMap<&'static str, wgpu::ComputePipeline>,
+    /// The first error reported outside a call, such as the loss of the device.
+    fault: Arc<Mutex<Option<Error>>>,
+    counts: Counts,
+}
+
+/// A plan as a list of launches whose objects all exist.
+#[derive(Debug)]
+pub struct Recording {
+    launches: Vec<(wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3])>,
+}
+
+impl Gpu {
+    /// Opens the system's default adapter.
+    ///
+    /// Errors with `Unsupported` where there is none, `Device` if it refuses.
+    pub async fn open(options: &GpuOptions) -> Result<Self> {
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+        let adapter = instance
+            .request_adapter(&wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::unsupported(format!("no WebGPU adapter: {e}")))?;
+        let info = adapter.get_info();
+        let limits = if options.default_limits { wgpu::Limits::default() } else { adapter.limits() };
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("lorakeet"),
+                required_limits: limits.clone(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::device(format!("WebGPU device: {e}")))?;
+        let fault = Arc::new(Mutex::new(None));
+        watch(&device, &fault);
+        let offered = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let buffer = |label, size, usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        Ok(Self {
+            nothing: buffer("nothing", 16, wgpu::BufferUsages::STORAGE),
+            staging: buffer("staging", 4096, STAGING),
+            queue,
+            adapter: [info.name, info.driver].join(" ").trim().to_owned(),
+            max_tensor_bytes: options.max_tensor_bytes.unwrap_or(offered).min(offered),
+            // A software adapter pays per invocation; a GPU wants coalesced loads.
+            lanes: if info.device_type == wgpu::DeviceType::Cpu { 1 } else { 16 },
+            tensors: Tensors::default(),
+            buffers: Vec::new(),
+            pipelines: HashMap::new(),
+            fault,
+            counts: Counts { buffers: 2, ..Counts::default() },
+            device,
+        })
+    }
+
+    /// What the adapter calls itself.
+    pub fn adapter(&self) -> &str {
+        &self.adapter
+    }
+
+    /// What was made and sent so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The most bytes one tensor may have.
+    pub fn max_tensor_bytes(&self) -> u64 {
+        self.max_tensor_bytes
+    }
+
+    /// Creates a buffer, zeroed, for every tensor declared since the last call.
+    ///
+    /// Errors with `Memory` if a tensor is larger than a binding may be.
+    pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
+        for (_, tensor) in tensors.iter().skip(self.buffers.len()) {
+            // Shaders may view any tensor as vec4.
+            let size = (4 * tensor.len() as u64).next_multiple_of(16).max(16);
+            if size > self.max_tensor_bytes.next_multiple_of(16) {
+                return Err(Error::memory(format!(
+                    "tensor `{}`: {size} bytes, the device binds at most {}",
+                    tensor.name, self.max_tensor_bytes
+                )));
+            }
+            let usage =
+                wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
+            let buffer = self.create(&tensor.name, size, usage);
+            self.buffers.push(buffer);
+        }
+        self.tensors = tensors.clone();
+        self.check()
+    }
+
+    /// Writes words from element `offset` of a tensor on.
+    pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        let buffer = &self.buffers[id.index()];
+        for (i, portion) in bytes.chunks(UPLOAD_PORTION_BYTES).enumerate() {
+            let at = 4 * offset + i * UPLOAD_PORTION_BYTES;
+            self.queue.write_buffer(buffer, at as u64, portion);
+            if portion.len() == UPLOAD_PORTION_BYTES {
+                self.queue.submit([]); // lets the queue release its staging memory
+            }
+        }
+        self.counts.uploaded_bytes += bytes.len() as u64;
+    }
+
+    /// Makes every pipeline, bind group and parameter that running `plan` needs.
+    pub fn record(&mut self, plan: &Plan) -> Result<Recording> {
+        let launches: Vec<Dispatch> =
+            plan.steps().iter().map(|op| dispatch(op, &self.tensors, plan.n(), self.lanes)).collect();
+        let stride = u64::from(self.device.limits().min_uniform_buffer_offset_alignment).max(16);
+        let mut bytes = vec![0; launches.len() * stride as usize];
+        for (slot, launch) in bytes.chunks_exact_mut(stride as usize).zip(&launches) {
+            slot[..launch.params.len()].copy_from_slice(&launch.params);
+        }
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let params = self.create("params", bytes.len() as u64, usage);
+        self.queue.write_buffer(&params, 0, &bytes);
+        let launches = launches.into_iter().enumerate().map(|(i, launch)| {
+            let pipeline = self.pipeline(&launch.kernel);
+            let group = self.bind(&pipeline, &launch, &params, i as u64 * stride);
+            (pipeline, group, launch.workgroups)
+        });
+        let recording = Recording { launches: launches.collect() };
+        self.check()?;
+        Ok(recording)
+    }
+
+    /// Submits the recording `times` times over, as one command buffer.
+    pub fn run(&mut self, recording: &Recording, times: usize) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            for _ in 0..times {
+                for (pipeline, group, [x, y, z]) in &recording.launches {
+                    pass.set_pipeline(pipeline);
+                    pass.set_bind_group(0, group, &[]);
+                    pass.dispatch_workgroups(*x, *y, *z);
+                }
+            }
+        }
+        self.queue.submit([encoder.finish()]);
+        self.counts.submits += 1;
+    }
+
+    /// The words `offset..offset + len` of a tensor, after everything submitted so far.
+    pub async fn read(&mut self, id: TensorId, offset: usize, len: usize) -> Result<Vec<u32>> {
+        let bytes = 4 * len as u64;
+        if self.staging.size() < bytes {
+            self.staging.destroy();
+            self.staging = self.create("staging", bytes.next_power_of_two(), STAGING);
+        }
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(&self.buffers[id.index()], 4 * offset as u64, &self.staging, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        self.counts.reads += 1;
+        let (sender, receiver) = oneshot::channel();
+        self.staging.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
+            let _ = sender.send(result); // the reader may have been dropped: nothing to tell
+        });
+        // A browser drives the callback from its event loop; natively this thread must.
+        #[cfg(not(target_arch = "wasm32"))]
+        self.device
+            .poll(wgpu::PollType::wait_indefinitely())
+            .map_err(|e| Error::device(format!("WebGPU device: {e}")))?;
+        let mapped = receiver.await;
+        self.check()?;
+        match mapped {
+            Ok(Ok(())) => {}
+            _ => return Err(Error::device("WebGPU device: a result could not be read back")),
+        }
+        let view = self
+            .staging
+            .get_mapped_range(..bytes)
+            .map_err(|e| Error::device(format!("WebGPU device: {e}")))?;
+        let words = bytemuck::pod_collect_to_vec(&view);
+        drop(view);
+        self.staging.unmap();
+        Ok(words)
+    }
+
+    /// The first error reported since the device was opened, if any.
+    fn check(&self) -> Result<()> {
+        match &*self.fault.lock().expect("the handler does not panic") {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn create(&mut self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+        self.counts.buffers += 1;
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage,
+            mapped_at_creation: false,
+        })
+    }
+
+    fn pipeline(&mut self, kernel: &Kernel) -> wgpu::ComputePipeline {
+        if let Some(pipeline) = self.pipelines.get(kernel.name) {
+            return pipeline.clone();
+        }
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.name),
+            source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+        });
+        let size = ("WORKGROUP_SIZE", f64::from(kernel.workgroup_size));
+        let lanes = ("LANES", f64::from(self.lanes));
+        let constants = [size, lanes];
+        let used = if kernel.source().contains("override LANES") { 2 } else { 1 };
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(kernel.name),
+            layout: None,
+            module: &module,
+            entry_point: Some(kernel.name),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants[..used],
+                ..Default::default()
+            },
+            cache: None,
+        });
+        self.counts.pipelines += 1;
+        self.pipelines.insert(kernel.name, pipeline.clone());
+        pipeline
+    }
+
+    fn bind(
+        &mut self,
+        pipeline: &wgpu::ComputePipeline,
+        launch: &Dispatch,
+        params: &wgpu::Buffer,
+        offset: u64,
+    ) -> wgpu::BindGroup {
+        let size = std::num::NonZeroU64::new(launch.params.len() as u64);
+        let params = wgpu::BufferBinding { buffer: params, offset, size };
+        let tensors = launch.bindings.iter().map(|id| match id {
+            Some(id) => self.buffers[id.index()].as_entire_binding(),
+            None => self.nothing.as_entire_binding(),
+        });
+        let entries: Vec<_> = std::iter::once(wgpu::BindingResource::Buffer(params))
+            .chain(tensors)
+            .zip(0..)
+            .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
+            .collect();
+        self.counts.bind_groups += 1;
+        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(launch.kernel.name),
+            layout: &pipeline.get_bind_group_layout(0),
+            entries: &entries,
+        })
+    }
+}
+
+impl Drop for Gpu {
+    /// Frees every buffer now instead of whenever JavaScript collects its garbage.
+    fn drop(&mut self) {
+        self.buffers.iter().for_each(wgpu::Buffer::destroy);
+        self.device.destroy();
+    }
+}
+
+const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
+
+/// Keeps the first error that no call returns: validation, memory, loss of the device.
+fn watch(device: &wgpu::Device, fault: &Arc<Mutex<Option<Error>>>) {
+    let keep = |fault: &Mutex<Option<Error>>, error: Error| {
+        fault.lock().expect("the handler does not panic").get_or_insert(error);
+    };
+    let slot = Arc::clone(fault);
+    device.on_uncaptured_error(Arc::new(move |error| {
+        let error = match error {
+            wgpu::Error::OutOfMemory { .. } => Error::memory("WebGPU device: out of memory"),
+            other => Error::device(format!("WebGPU device: {other}")),
+        };
+        keep(&slot, error);
+    }));
+    let slot = Arc::clone(fault);
+    device.set_device_lost_callback(move |_, message| {
+        keep(&slot, Error::device(format!("WebGPU device lost: {message}")));
+    });
+}

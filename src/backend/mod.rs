@@ -1,0 +1,89 @@
+//! How to compute: one interface over the CPU and WebGPU.
+//! It knows tensors and plans, no architecture.
+
+pub mod cpu;
+pub mod gpu;
+
+use crate::error::Result;
+use crate::plan::{Plan, TensorId, Tensors};
+
+/// A place where plans run. Data goes in and out as 32-bit words.
+#[derive(Debug)]
+pub enum Backend {
+    /// Main memory.
+    Cpu(cpu::Cpu),
+    /// A WebGPU device, or its native equivalent.
+    Gpu(Box<gpu::Gpu>),
+}
+
+/// A plan made ready for one backend, to be replayed any number of times.
+#[derive(Debug)]
+pub enum Prepared {
+    /// The plan itself.
+    Cpu(Plan),
+    /// Its recorded dispatches.
+    Gpu(gpu::Recording),
+}
+
+impl Backend {
+    /// `cpu` or `webgpu`, the words of the `device` option.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cpu(_) => "cpu",
+            Self::Gpu(_) => "webgpu",
+        }
+    }
+
+    /// The most bytes one tensor may have; larger ones are declared as several.
+    pub fn max_tensor_bytes(&self) -> u64 {
+        match self {
+            Self::Cpu(_) => u64::MAX,
+            Self::Gpu(gpu) => gpu.max_tensor_bytes(),
+        }
+    }
+
+    /// Makes room, zeroed, for every tensor declared since the last call.
+    ///
+    /// Errors with `Memory` if there is none.
+    pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
+        match self {
+            Self::Cpu(cpu) => cpu.allocate(tensors),
+            Self::Gpu(gpu) => gpu.allocate(tensors),
+        }
+    }
+
+    /// Writes words from element `offset` of a tensor on.
+    pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
+        match self {
+            Self::Cpu(cpu) => cpu.upload(id, offset, words),
+            Self::Gpu(gpu) => gpu.upload(id, offset, words),
+        }
+    }
+
+    /// Makes a plan ready to run. All objects that running it needs are made here.
+    pub fn prepare(&mut self, plan: &Plan) -> Result<Prepared> {
+        Ok(match self {
+            Self::Cpu(_) => Prepared::Cpu(plan.clone()),
+            Self::Gpu(gpu) => Prepared::Gpu(gpu.record(plan)?),
+        })
+    }
+
+    /// Runs a plan `times` times, in one submission on a GPU.
+    pub fn run(&mut self, prepared: &Prepared, times: usize) {
+        match (self, prepared) {
+            (Self::Cpu(cpu), Prepared::Cpu(plan)) => cpu.run(plan, times),
+            (Self::Gpu(gpu), Prepared::Gpu(recording)) => gpu.run(recording, times),
+            _ => unreachable!("a plan runs on the backend that prepared it"),
+        }
+    }
+
+    /// The words `offset..offset + len` of a tensor, after everything submitted so far.
+    ///
+    /// Errors with `Device` if the device was lost or an earlier submission failed.
+    pub async fn read(&mut self, id: TensorId, offset: usize, len: usize) -> Result<Vec<u32>> {
+        match self {
+            Self::Cpu(cpu) => Ok(cpu.read(id, offset, len)),
+            Self::Gpu(gpu) => gpu.read(id, offset, len).await,
+        }
+    }
+}

@@ -1,0 +1,497 @@
+//! What a model is: `config.json` reduced to the switches the forward pass knows.
+//! It opens no files, and an architecture it does not implement is refused by name.
+//!
+//! Dimension letters, used everywhere, row-major and outermost first:
+//! `B` batch, `N` token rows in this call, `T` tokens of one sequence, `S` tokens in cache,
+//! `C` channels, `H` query heads, `K` key/value heads, `D` head size, `F` feed-forward width,
+//! `V` vocabulary, `R` LoRA rank, `L` layers.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// Which checkpoint names and fused layouts to expect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Llama 1 to 3 and everything published as `llama`; Mistral is the same with a window.
+    Llama,
+    /// Llama with biases on q, k and v.
+    Qwen2,
+    /// LayerNorm, learned positions, transposed (Conv1D) weights.
+    Gpt2,
+}
+
+/// How a row is normalised; the number is epsilon.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Norm {
+    /// x / rms(x) · weight (arXiv:1910.07467)
+    Rms(f32),
+    /// (x − mean) / std · weight + bias (arXiv:1607.06450)
+    Layer(f32),
+}
+
+/// The non-linearity of the feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Activation {
+    /// x · sigmoid(x)
+    Silu = 0,
+    /// x · Φ(x), exact
+    Gelu = 1,
+    /// x · Φ(x), tanh approximation (`gelu_new`, `gelu_pytorch_tanh`)
+    GeluTanh = 2,
+    /// max(x, 0)
+    Relu = 3,
+}
+
+/// How a token learns where it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Positions {
+    /// Rotary embedding of q and k (arXiv:2104.09864), half-split pairs (i, i + D/2).
+    Rotary {
+        /// Base of the geometric series of frequencies.
+        theta: f64,
+        /// Frequency correction, if the checkpoint asks for one.
+        scaling: RopeScaling,
+    },
+    /// A table of `max_position_embeddings` rows added to the token embedding.
+    Learned,
+}
+
+/// Frequency corrections of rotary embeddings, as `rope_scaling` names them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RopeScaling {
+    /// None (`default`).
+    None,
+    /// Every frequency divided by `factor`.
+    Linear {
+        /// How much longer the context became.
+        factor: f64,
+    },
+    /// Llama 3.1: long wavelengths divided by `factor`, short ones kept, a ramp between.
+    Llama3 {
+        /// Divisor of the long wavelengths.
+        factor: f64,
+        /// Wavelengths above `original / low_freq_factor` are divided.
+        low_freq_factor: f64,
+        /// Wavelengths below `original / high_freq_factor` are kept.
+        high_freq_factor: f64,
+        /// Context length of the original training.
+        original_max_position_embeddings: f64,
+    },
+}
+
+/// A decoder-only transformer, as far as the forward pass needs to know it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// Checkpoint naming.
+    pub family: Family,
+    /// `V`
+    pub vocab_size: usize,
+    /// `C`
+    pub hidden_size: usize,
+    /// `F`
+    pub intermediate_size: usize,
+    /// `L`
+    pub num_hidden_layers: usize,
+    /// `H`
+    pub num_attention_heads: usize,
+    /// `K`
+    pub num_key_value_heads: usize,
+    /// `D`
+    pub head_dim: usize,
+    /// Longest context the checkpoint was made for, in tokens.
+    pub max_position_embeddings: usize,
+    /// Normalisation of both blocks and of the last hidden state.
+    pub norm: Norm,
+    /// Non-linearity of the feed-forward block.
+    pub activation: Activation,
+    /// Whether the feed-forward block is act(gate x) ∘ (up x) or act(up x).
+    pub gated: bool,
+    /// Position scheme.
+    pub positions: Positions,
+    /// Per layer: how many keys back a query may look, itself included; `None` is all.
+    pub windows: Vec<Option<usize>>,
+    /// Bias on q, k and v.
+    pub qkv_bias: bool,
+    /// Bias on the attention output.
+    pub o_bias: bool,
+    /// Bias on the feed-forward linears.
+    pub mlp_bias: bool,
+    /// Whether the head is the embedding table.
+    pub tie_word_embeddings: bool,
+    /// Put in front of a text by tokenizers that ask for it.
+    pub bos_token_id: Option<u32>,
+    /// Any of these ends a text.
+    pub eos_token_ids: Vec<u32>,
+}
+
+/// The JSON keys that are read; the rest either does not change the arithmetic or is refused
+/// in [`ModelConfig::from_json`].
+#[derive(Deserialize)]
+struct Json {
+    model_type: Option<String>,
+    vocab_size: Option<usize>,
+    #[serde(alias = "n_embd")]
+    hidden_size: Option<usize>,
+    #[serde(alias = "n_inner")]
+    intermediate_size: Option<usize>,
+    #[serde(alias = "n_layer")]
+    num_hidden_layers: Option<usize>,
+    #[serde(alias = "n_head")]
+    num_attention_heads: Option<usize>,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    #[serde(alias = "n_positions")]
+    max_position_embeddings: Option<usize>,
+    rms_norm_eps: Option<f32>,
+    layer_norm_epsilon: Option<f32>,
+    #[serde(alias = "activation_function")]
+    hidden_act: Option<String>,
+    rope_theta: Option<f64>,
+    rope_scaling: Option<Value>,
+    rope_parameters: Option<Value>,
+    sliding_window: Option<usize>,
+    use_sliding_window: Option<bool>,
+    max_window_layers: Option<usize>,
+    layer_types: Option<Vec<String>>,
+    attention_bias: Option<bool>,
+    mlp_bias: Option<bool>,
+    tie_word_embeddings: Option<bool>,
+    bos_token_id: Option<Value>,
+    eos_token_id: Option<Value>,
+    // Switches of some checkpoints that would change the arithmetic.
+    #[serde(default)]
+    scale_attn_by_inverse_layer_idx: bool,
+    scale_attn_weights: Option<bool>,
+    #[serde(default)]
+    rope_interleaved: bool,
+    quantization_config: Option<Value>,
+    #[serde(default)]
+    add_cross_attention: bool,
+}
+
+impl ModelConfig {
+    /// Reads a Hugging Face `config.json`, the older (`rope_theta`, `rope_scaling`) and the
+    /// newer (`rope_parameters`, `layer_types`) spelling alike.
+    ///
+    /// Errors: `Format` where the JSON is not a config, `Unsupported` naming the field whose
+    /// arithmetic is not implemented, `Mismatch` where fields contradict each other.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let json: Json =
+            serde_json::from_slice(bytes).map_err(|e| Error::format(format!("config.json: {e}")))?;
+        let model_type = json
+            .model_type
+            .as_deref()
+            .ok_or_else(|| Error::format("config.json: field `model_type` is missing"))?;
+        let config = match model_type {
+            "llama" | "mistral" => Self::llama(&json, Family::Llama, model_type)?,
+            "qwen2" => Self::llama(&json, Family::Qwen2, model_type)?,
+            "gpt2" => Self::gpt2(&json)?,
+            other => {
+                return Err(Error::unsupported(format!(
+                    "config.json: model_type `{other}`, expected one of llama, mistral, qwen2, gpt2"
+                )));
+            }
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn llama(json: &Json, family: Family, model_type: &str) -> Result<Self> {
+        refuse(json)?;
+        let hidden_size = required(json.hidden_size, "hidden_size")?;
+        let heads = required(json.num_attention_heads, "num_attention_heads")?;
+        let layers = required(json.num_hidden_layers, "num_hidden_layers")?;
+        let head_dim = match json.head_dim {
+            Some(d) => d,
+            None if heads > 0 && hidden_size % heads == 0 => hidden_size / heads,
+            None => {
+                return Err(Error::mismatch(format!(
+                    "config.json: hidden_size {hidden_size} is no multiple of num_attention_heads {heads}"
+                )));
+            }
+        };
+        let attention_bias = json.attention_bias.unwrap_or(false);
+        Ok(Self {
+            family,
+            vocab_size: required(json.vocab_size, "vocab_size")?,
+            hidden_size,
+            intermediate_size: required(json.intermediate_size, "intermediate_size")?,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: json.num_key_value_heads.unwrap_or(heads),
+            head_dim,
+            max_position_embeddings: json.max_position_embeddings.unwrap_or(2048),
+            norm: Norm::Rms(json.rms_norm_eps.unwrap_or(1e-6)),
+            activation: activation(json.hidden_act.as_deref().unwrap_or("silu"))?,
+            gated: true,
+            positions: rotary(json)?,
+            windows: windows(json, model_type, layers)?,
+            qkv_bias: family == Family::Qwen2 || attention_bias,
+            o_bias: family == Family::Llama && attention_bias,
+            mlp_bias: json.mlp_bias.unwrap_or(false),
+            tie_word_embeddings: json.tie_word_embeddings.unwrap_or(false),
+            bos_token_id: token_ids(json.bos_token_id.as_ref(), "bos_token_id")?.first().copied(),
+            eos_token_ids: token_ids(json.eos_token_id.as_ref(), "eos_token_id")?,
+        })
+    }
+
+    fn gpt2(json: &Json) -> Result<Self> {
+        refuse(json)?;
+        let hidden_size = required(json.hidden_size, "n_embd")?;
+        let heads = required(json.num_attention_heads, "n_head")?;
+        let layers = required(json.num_hidden_layers, "n_layer")?;
+        if heads == 0 || hidden_size % heads != 0 {
+            return Err(Error::mismatch(format!(
+                "config.json: n_embd {hidden_size} is no multiple of n_head {heads}"
+            )));
+        }
+        Ok(Self {
+            family: Family::Gpt2,
+            vocab_size: required(json.vocab_size, "vocab_size")?,
+            hidden_size,
+            intermediate_size: match json.intermediate_size {
+                Some(f) => f,
+                None => hidden_size.checked_mul(4).ok_or_else(|| too_large("n_embd", hidden_size))?,
+            },
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: heads,
+            head_dim: hidden_size / heads,
+            max_position_embeddings: required(json.max_position_embeddings, "n_positions")?,
+            norm: Norm::Layer(json.layer_norm_epsilon.unwrap_or(1e-5)),
+            activation: activation(json.hidden_act.as_deref().unwrap_or("gelu_new"))?,
+            gated: false,
+            positions: Positions::Learned,
+            windows: vec![None; layers],
+            qkv_bias: true,
+            o_bias: true,
+            mlp_bias: true,
+            tie_word_embeddings: json.tie_word_embeddings.unwrap_or(true),
+            bos_token_id: token_ids(json.bos_token_id.as_ref(), "bos_token_id")?.first().copied(),
+            eos_token_ids: token_ids(json.eos_token_id.as_ref(), "eos_token_id")?,
+        })
+    }
+
+    /// Refuses sizes that contradict each other or that no browser could hold, so that later
+    /// arithmetic on shapes cannot overflow.
+    fn check(&self) -> Result<()> {
+        const MOST: usize = 1 << 22;
+        for (name, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("head_dim", self.head_dim),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if value == 0 || value > MOST {
+                return Err(too_large(name, value));
+            }
+        }
+        if self.num_hidden_layers == 0 || self.num_hidden_layers > MAX_LAYERS {
+            return Err(too_large("num_hidden_layers", self.num_hidden_layers));
+        }
+        let (h, k, d) = (self.num_attention_heads, self.num_key_value_heads, self.head_dim);
+        if h % k != 0 {
+            return Err(Error::mismatch(format!(
+                "config.json: num_attention_heads {h} is no multiple of num_key_value_heads {k}"
+            )));
+        }
+        if d % 2 != 0 {
+            return Err(Error::unsupported(format!("config.json: head_dim {d}, expected an even number")));
+        }
+        if d > MAX_HEAD_DIM {
+            return Err(Error::unsupported(format!(
+                "config.json: head_dim {d}, expected at most {MAX_HEAD_DIM}"
+            )));
+        }
+        if h.saturating_mul(d) > MOST {
+            return Err(too_large("num_attention_heads · head_dim", h.saturating_mul(d)));
+        }
+        if let Some(&id) = self.eos_token_ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            return Err(Error::mismatch(format!(
+                "config.json: eos_token_id {id}, expected below vocab_size {}",
+                self.vocab_size
+            )));
+        }
+        Ok(())
+    }
+
+    /// The rotation of each position: row p is cos(p·f_i) for i in 0..D/2, then sin(p·f_i).
+    ///
+    /// -> (S, D). Angles are rounded to f32 as transformers rounds them. Learned positions
+    /// rotate by nothing: cos 1, sin 0.
+    pub fn rope_table(&self, s: usize) -> Vec<f32> {
+        let half = self.head_dim / 2;
+        let frequencies: Vec<f32> = (0..half).map(|i| self.frequency(i)).collect();
+        let mut table = Vec::with_capacity(s * self.head_dim);
+        for pos in 0..s {
+            let angles = frequencies.iter().map(|f| f64::from(pos as f32 * f));
+            table.extend(angles.clone().map(|a| a.cos() as f32));
+            table.extend(angles.map(|a| a.sin() as f32));
+        }
+        table
+    }
+
+    fn frequency(&self, i: usize) -> f32 {
+        let Positions::Rotary { theta, scaling } = &self.positions else { return 0.0 };
+        let base = theta.powf(-(2.0 * i as f64) / self.head_dim as f64);
+        let scaled = match *scaling {
+            RopeScaling::None => base,
+            RopeScaling::Linear { factor } => base / factor,
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings: original,
+            } => {
+                let wavelength = std::f64::consts::TAU / base;
+                if wavelength < original / high_freq_factor {
+                    base
+                } else if wavelength > original / low_freq_factor {
+                    base / factor
+                } else {
+                    let smooth =
+                        (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
+                    (1.0 - smooth) * base / factor + smooth * base
+                }
+            }
+        };
+        scaled as f32
+    }
+}
+
+/// Widest head the attention kernels accumulate in registers.
+pub const MAX_HEAD_DIM: usize = 256;
+/// Deepest model accepted.
+pub const MAX_LAYERS: usize = 1024;
+
+fn required(value: Option<usize>, name: &str) -> Result<usize> {
+    value.ok_or_else(|| Error::format(format!("config.json: field `{name}` is missing")))
+}
+
+fn too_large(name: &str, value: usize) -> Error {
+    Error::unsupported(format!("config.json: {name} {value} is out of range"))
+}
+
+/// Fields that would change the arithmetic and are not implemented.
+fn refuse(json: &Json) -> Result<()> {
+    let reason = if json.quantization_config.is_some() {
+        "quantization_config: quantised checkpoints are not supported"
+    } else if json.scale_attn_by_inverse_layer_idx {
+        "scale_attn_by_inverse_layer_idx true is not supported"
+    } else if json.scale_attn_weights == Some(false) {
+        "scale_attn_weights false is not supported"
+    } else if json.rope_interleaved {
+        "rope_interleaved true is not supported"
+    } else if json.add_cross_attention {
+        "add_cross_attention true is not supported"
+    } else {
+        return Ok(());
+    };
+    Err(Error::unsupported(format!("config.json: {reason}")))
+}
+
+fn activation(name: &str) -> Result<Activation> {
+    Ok(match name {
+        "silu" | "swish" => Activation::Silu,
+        "gelu" => Activation::Gelu,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
+        "relu" => Activation::Relu,
+        other => {
+            return Err(Error::unsupported(format!("config.json: hidden_act `{other}` is not supported")));
+        }
+    })
+}
+
+/// `rope_parameters` (newer) carries theta and scaling in one object; `rope_scaling` (older)
+/// names its kind `rope_type` or `type`.
+fn rotary(json: &Json) -> Result<Positions> {
+    let null = Value::Null;
+    let object = json.rope_parameters.as_ref().or(json.rope_scaling.as_ref()).unwrap_or(&null);
+    if !object.is_null() && !object.is_object() {
+        return Err(Error::format("config.json: rope_scaling is not an object"));
+    }
+    let number = |key: &str| object.get(key).and_then(Value::as_f64);
+    let need = |key: &str| {
+        number(key)
+            .filter(|n| n.is_finite() && *n > 0.0)
+            .ok_or_else(|| Error::format(format!("config.json: rope_scaling field `{key}` is missing")))
+    };
+    let theta = json.rope_theta.or_else(|| number("rope_theta")).unwrap_or(10_000.0);
+    if !(theta.is_finite() && theta > 0.0) {
+        return Err(Error::format(format!("config.json: rope_theta {theta}, expected a positive number")));
+    }
+    if number("partial_rotary_factor").is_some_and(|f| f != 1.0) {
+        return Err(Error::unsupported("config.json: partial_rotary_factor is not supported"));
+    }
+    let kind = object.get("rope_type").or_else(|| object.get("type"));
+    let scaling = match kind.map(|k| k.as_str().unwrap_or("?")) {
+        None | Some("default") => RopeScaling::None,
+        Some("linear") => RopeScaling::Linear { factor: need("factor")? },
+        Some("llama3") => RopeScaling::Llama3 {
+            factor: need("factor")?,
+            low_freq_factor: need("low_freq_factor")?,
+            high_freq_factor: need("high_freq_factor")?,
+            original_max_position_embeddings: need("original_max_position_embeddings")?,
+        },
+        Some(other) => {
+            return Err(Error::unsupported(format!("config.json: rope_type `{other}` is not supported")));
+        }
+    };
+    Ok(Positions::Rotary { theta, scaling })
+}
+
+/// Which layers look back only `sliding_window` keys: `layer_types` where given; else all
+/// (Mistral) or those from `max_window_layers` on (Qwen2 with `use_sliding_window`).
+fn windows(json: &Json, model_type: &str, layers: usize) -> Result<Vec<Option<usize>>> {
+    if layers > MAX_LAYERS {
+        return Err(too_large("num_hidden_layers", layers));
+    }
+    let window = match model_type {
+        "mistral" => json.sliding_window,
+        "qwen2" if json.use_sliding_window == Some(true) => json.sliding_window,
+        _ => None,
+    };
+    if window == Some(0) {
+        return Err(too_large("sliding_window", 0));
+    }
+    if let (Some(types), Some(_)) = (&json.layer_types, window) {
+        if types.len() != layers {
+            return Err(Error::mismatch(format!(
+                "config.json: layer_types has {} entries, expected num_hidden_layers {layers}",
+                types.len()
+            )));
+        }
+        return types
+            .iter()
+            .map(|t| match t.as_str() {
+                "full_attention" => Ok(None),
+                "sliding_attention" => Ok(window),
+                other => {
+                    Err(Error::unsupported(format!("config.json: layer type `{other}` is not supported")))
+                }
+            })
+            .collect();
+    }
+    let first = if model_type == "qwen2" { json.max_window_layers.unwrap_or(28) } else { 0 };
+    Ok((0..layers).map(|l| window.filter(|_| l >= first)).collect())
+}
+
+/// A token id, a list of them, or nothing.
+fn token_ids(value: Option<&Value>, name: &str) -> Result<Vec<u32>> {
+    let one = |v: &Value| {
+        v.as_u64()
+            .and_then(|id| u32::try_from(id).ok())
+            .ok_or_else(|| Error::format(format!("config.json: {name} {v} is not a token id")))
+    };
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(list)) => list.iter().map(one).collect(),
+        Some(v) => Ok(vec![one(v)?]),
+    }
+}

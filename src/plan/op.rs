@@ -1,0 +1,265 @@
+//! The steps a plan is made of: what each reads, writes and demands of shapes.
+//! How they are computed is the backends' business.
+
+use crate::config::Activation;
+
+use super::{Dtype, RING, Row, Sampling, TensorId, Tensors};
+
+/// A run of rows of a tensor that is too large for one binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// The rows themselves, `(rows, ..)`.
+    pub tensor: TensorId,
+    /// Index of its first row in the whole.
+    pub first: usize,
+}
+
+/// One operation. Activations are declared with room for the largest call; the first `n` rows
+/// (the plan's `n`) are used.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// y[n] = table[token[n]] (+ positions[pos[n]]), for the tokens that `table` holds.
+    Embed {
+        /// (N, 4) u32, see [`Row`]
+        rows: TensorId,
+        /// (≤ V, C)
+        table: Slice,
+        /// (S, C)
+        positions: Option<TensorId>,
+        /// (N, C)
+        y: TensorId,
+    },
+    /// y = x / √(mean(x²) + eps) · weight
+    RmsNorm {
+        /// (N, C)
+        x: TensorId,
+        /// (C)
+        weight: TensorId,
+        /// (N, C)
+        y: TensorId,
+        /// Added to the mean square.
+        eps: f32,
+    },
+    /// y = (x − mean(x)) / √(var(x) + eps) · weight + bias
+    LayerNorm {
+        /// (N, C)
+        x: TensorId,
+        /// (C)
+        weight: TensorId,
+        /// (C)
+        bias: TensorId,
+        /// (N, C)
+        y: TensorId,
+        /// Added to the variance.
+        eps: f32,
+    },
+    /// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y, when `accumulate`)
+    Linear {
+        /// (N, C)
+        x: TensorId,
+        /// (F, C), a run of rows of the whole matrix
+        weight: Slice,
+        /// (whole F)
+        bias: Option<TensorId>,
+        /// (N, whole F)
+        y: TensorId,
+        /// Add to what `y` holds (the residual) instead of overwriting it.
+        accumulate: bool,
+    },
+    /// y = act(x), or act(gate) ∘ up where `gated` and x = [gate | up]
+    Activation {
+        /// (N, F), or (N, 2F) when gated
+        x: TensorId,
+        /// (N, F)
+        y: TensorId,
+        /// Which function.
+        kind: Activation,
+        /// Whether x carries a gate.
+        gated: bool,
+    },
+    /// Parts each row of qkv: q rotated to `q`, k rotated and v into the cache at [slot, pos].
+    SplitQkv {
+        /// (N, 4) u32, see [`Row`]
+        rows: TensorId,
+        /// (N, (H + 2K)·D) = [q heads | k heads | v heads]
+        qkv: TensorId,
+        /// (S, D): row p is cos of the D/2 angles, then sin
+        rope: TensorId,
+        /// (N, H·D)
+        q: TensorId,
+        /// (slots, S, K·D)
+        k_cache: TensorId,
+        /// (slots, S, K·D)
+        v_cache: TensorId,
+        /// D
+        head_dim: usize,
+    },
+    /// y = softmax(scale · q · Kᵀ) · V over keys 0..=pos of the row's slot, the last `window`
+    /// of them if not 0; query heads share key heads in groups of H/K.
+    Attention {
+        /// (N, 4) u32, see [`Row`]
+        rows: TensorId,
+        /// (N, H·D)
+        q: TensorId,
+        /// (slots, S, K·D)
+        k_cache: TensorId,
+        /// (slots, S, K·D)
+        v_cache: TensorId,
+        /// (N, H·D)
+        y: TensorId,
+        /// D
+        head_dim: usize,
+        /// Factor on the scores.
+        scale: f32,
+        /// Keys a query sees, itself included; 0 is all.
+        window: usize,
+    },
+    /// Draws the next token of every active row and moves the row one position on.
+    ///
+    /// Reads the row's slot's [`Sampling`]; notes the token in `seen` and, by its position, in
+    /// `ring`; makes the row inactive on a stop token.
+    Sample {
+        /// (N, V)
+        logits: TensorId,
+        /// (slots, 12), see [`Sampling`]
+        sampling: TensorId,
+        /// (slots, ⌈V/32⌉) bits, read and written
+        seen: TensorId,
+        /// (N, 4) u32, read and written
+        rows: TensorId,
+        /// (slots, [`RING`]) u32, written
+        ring: TensorId,
+    },
+}
+
+impl Op {
+    /// The stem shared by the twin, the shader and the test.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Embed { .. } => "embed",
+            Self::RmsNorm { .. } => "rms_norm",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::Linear { .. } => "linear",
+            Self::Activation { .. } => "activation",
+            Self::SplitQkv { .. } => "split_qkv",
+            Self::Attention { .. } => "attention",
+            Self::Sample { .. } => "sample",
+        }
+    }
+
+    /// Tensors only read, in the order of the shader's bindings.
+    pub fn reads(&self) -> Vec<TensorId> {
+        match *self {
+            Self::Embed { rows, table, positions, .. } => {
+                [rows, table.tensor].into_iter().chain(positions).collect()
+            }
+            Self::RmsNorm { x, weight, .. } => vec![x, weight],
+            Self::LayerNorm { x, weight, bias, .. } => vec![x, weight, bias],
+            Self::Linear { x, weight, bias, .. } => [x, weight.tensor].into_iter().chain(bias).collect(),
+            Self::Activation { x, .. } => vec![x],
+            Self::SplitQkv { rows, qkv, rope, .. } => vec![rows, qkv, rope],
+            Self::Attention { rows, q, k_cache, v_cache, .. } => vec![rows, q, k_cache, v_cache],
+            Self::Sample { logits, sampling, .. } => vec![logits, sampling],
+        }
+    }
+
+    /// Tensors written (or read and written), in the order of the shader's bindings.
+    pub fn writes(&self) -> Vec<TensorId> {
+        match *self {
+            Self::Embed { y, .. }
+            | Self::RmsNorm { y, .. }
+            | Self::LayerNorm { y, .. }
+            | Self::Linear { y, .. }
+            | Self::Activation { y, .. }
+            | Self::Attention { y, .. } => vec![y],
+            Self::SplitQkv { q, k_cache, v_cache, .. } => vec![q, k_cache, v_cache],
+            Self::Sample { seen, rows, ring, .. } => vec![seen, rows, ring],
+        }
+    }
+
+    /// Whether every shape fits for `n` rows; the message says which does not.
+    pub(super) fn check(&self, tensors: &Tensors, n: usize) -> Result<(), String> {
+        let cols = |id: TensorId| tensors.get(id).row_len();
+        let rows_of = |id: TensorId| tensors.get(id).shape[0];
+        let demand = |ok: bool, what: &str| if ok { Ok(()) } else { Err(what.to_owned()) };
+        let (reads, writes) = (self.reads(), self.writes());
+        demand(writes.iter().all(|w| !reads.contains(w)), "an output is also an input")?;
+        let activations = match *self {
+            Self::Embed { rows, y, .. } => vec![rows, y],
+            Self::RmsNorm { x, y, .. }
+            | Self::LayerNorm { x, y, .. }
+            | Self::Linear { x, y, .. }
+            | Self::Activation { x, y, .. } => vec![x, y],
+            Self::SplitQkv { rows, qkv, q, .. } => vec![rows, qkv, q],
+            Self::Attention { rows, q, y, .. } => vec![rows, q, y],
+            Self::Sample { rows, logits, .. } => vec![rows, logits],
+        };
+        demand(activations.iter().all(|&t| rows_of(t) >= n), "an activation has too few rows")?;
+        if let Self::Embed { rows, .. }
+        | Self::SplitQkv { rows, .. }
+        | Self::Attention { rows, .. }
+        | Self::Sample { rows, .. } = *self
+        {
+            let t = tensors.get(rows);
+            demand(t.dtype == Dtype::U32 && 4 * t.row_len() == size_of::<Row>(), "rows is not (N, 4) u32")?;
+        }
+        match *self {
+            Self::Embed { table, positions, y, .. } => {
+                demand(cols(table.tensor) == cols(y), "table and y differ in C")?;
+                demand(positions.is_none_or(|p| cols(p) == cols(y)), "positions and y differ in C")
+            }
+            Self::RmsNorm { x, weight, y, .. } => {
+                demand(cols(x) == cols(y) && cols(x) == rows_of(weight), "x, weight and y differ in C")
+            }
+            Self::LayerNorm { x, weight, bias, y, .. } => {
+                let c = cols(x);
+                demand(
+                    c == cols(y) && c == rows_of(weight) && c == rows_of(bias),
+                    "x, weight, bias and y differ in C",
+                )
+            }
+            Self::Linear { x, weight, bias, y, .. } => {
+                demand(cols(x) == cols(weight.tensor), "x and weight differ in C")?;
+                demand(
+                    weight.first + rows_of(weight.tensor) <= cols(y),
+                    "weight has more rows than y columns",
+                )?;
+                demand(bias.is_none_or(|b| rows_of(b) == cols(y)), "bias and y differ in F")
+            }
+            Self::Activation { x, y, gated, .. } => {
+                demand(cols(x) == if gated { 2 * cols(y) } else { cols(y) }, "x and y differ in F")
+            }
+            Self::SplitQkv { qkv, rope, q, k_cache, v_cache, head_dim, .. } => {
+                let (k, v) = (tensors.get(k_cache), tensors.get(v_cache));
+                demand(
+                    k.shape.len() == 3 && k.shape == v.shape,
+                    "k_cache and v_cache are not (slots, S, K·D)",
+                )?;
+                demand(cols(qkv) == cols(q) + 2 * k.shape[2], "qkv is not q, k and v side by side")?;
+                demand(cols(q) % head_dim == 0 && k.shape[2] % head_dim == 0, "heads are not D wide")?;
+                demand(cols(rope) == head_dim && rows_of(rope) >= k.shape[1], "rope is not (S, D)")
+            }
+            Self::Attention { q, k_cache, v_cache, y, head_dim, .. } => {
+                let (k, v) = (tensors.get(k_cache), tensors.get(v_cache));
+                demand(
+                    k.shape.len() == 3 && k.shape == v.shape,
+                    "k_cache and v_cache are not (slots, S, K·D)",
+                )?;
+                demand(cols(q) == cols(y), "q and y differ")?;
+                demand(
+                    cols(q) % k.shape[2] == 0 && k.shape[2] % head_dim == 0,
+                    "query heads are no multiple of key heads",
+                )
+            }
+            Self::Sample { logits, sampling, seen, ring, .. } => {
+                demand(4 * cols(sampling) == size_of::<Sampling>(), "sampling is not (slots, 12)")?;
+                demand(cols(seen) == cols(logits).div_ceil(32), "seen is not (slots, ⌈V/32⌉)")?;
+                demand(cols(ring) == RING, "ring is not (slots, RING)")?;
+                demand(
+                    rows_of(sampling) == rows_of(ring) && rows_of(sampling) == rows_of(seen),
+                    "slots differ",
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Shaders checked without a GPU: naga is the compiler that native wgpu uses, and its report
+//! of bindings and layouts is compared with the Rust side.
+#![cfg(not(target_arch = "wasm32"))]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use lorakeet::backend::gpu::dispatch;
+use lorakeet::backend::gpu::kernels::{self, Kernel};
+use naga::{AddressSpace, Handle, Module, StorageAccess, Type, TypeInner};
+
+fn parse(kernel: &Kernel) -> Module {
+    let source = kernel.source();
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|e| panic!("{}:\n{}", kernel.name, e.emit_to_string(&source)));
+    let flags = naga::valid::ValidationFlags::all();
+    if let Err(e) = naga::valid::Validator::new(flags, naga::valid::Capabilities::empty()).validate(&module) {
+        panic!("{}:\n{}", kernel.name, e.emit_to_string(&source));
+    }
+    module
+}
+
+fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let files = std::fs::read_dir(folder).expect("the folder exists").map(|e| e.expect("an entry").path());
+    let files = files.filter(|p| p.extension().is_some_and(|e| e == extension));
+    files.map(|p| p.file_stem().expect("a stem").to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn every_shader_is_valid_and_in_the_table() {
+    let table: BTreeSet<_> = kernels::ALL.iter().map(|k| k.name.to_owned()).collect();
+    assert_eq!(stems("shaders", "wgsl"), table, "shaders/*.wgsl and kernels::ALL differ");
+    for kernel in kernels::ALL {
+        let module = parse(kernel);
+        let entries: Vec<_> = module.entry_points.iter().map(|e| e.name.as_str()).collect();
+        assert_eq!(entries, [kernel.name], "the entry point is the file's stem");
+    }
+}
+
+#[test]
+fn a_broken_shader_is_caught() {
+    let broken = Kernel { parts: &["fn embed() -> f32 { return 1u; }"], ..kernels::EMBED };
+    assert!(std::panic::catch_unwind(|| parse(&broken)).is_err());
+}
+
+#[test]
+fn twins_and_shaders_have_the_same_stems() {
+    let mut twins = stems("src/backend/cpu", "rs");
+    twins.remove("mod");
+    let named: BTreeSet<_> = kernels::ALL.iter().map(|k| k.twin.to_owned()).collect();
+    assert_eq!(twins, named);
+    for kernel in kernels::ALL {
+        assert!(kernel.name.starts_with(kernel.twin), "`{}` is no variant of `{}`", kernel.name, kernel.twin);
+    }
+}
+
+#[test]
+fn bindings_are_numbered_from_zero_inputs_before_outputs() {
+    for kernel in kernels::ALL {
+        let module = parse(kernel);
+        let mut slots: BTreeMap<u32, (AddressSpace, String)> = BTreeMap::new();
+        for (_, global) in module.global_variables.iter() {
+            if let Some(at) = &global.binding {
+                assert_eq!(at.group, 0, "{}", kernel.name);
+                slots.insert(at.binding, (global.space, global.name.clone().unwrap_or_default()));
+            }
+        }
+        let numbers: Vec<_> = slots.keys().copied().collect();
+        assert_eq!(numbers, (0..slots.len() as u32).collect::<Vec<_>>(), "{}", kernel.name);
+        assert_eq!(slots[&0], (AddressSpace::Uniform, "params".into()), "{}", kernel.name);
+        assert!(slots.len() <= 9, "{}: the specification grants eight storage buffers", kernel.name);
+        let mut writing = false;
+        for (number, (space, name)) in slots.iter().skip(1) {
+            let AddressSpace::Storage { access } = space else {
+                panic!("{} {name}: not storage", kernel.name)
+            };
+            let writes = access.contains(StorageAccess::STORE);
+            assert!(writes || !writing, "{} binding {number} `{name}`: input after an output", kernel.name);
+            writing = writes;
+        }
+        assert!(writing, "{} writes nothing", kernel.name);
+    }
+}
+
+#[test]
+fn parameters_lie_where_rust_puts_them() {
+    for kernel in kernels::ALL {
+        let module = parse(kernel);
+        let rust = match kernel.name {
+            "embed" => (dispatch::Embed::layout(), size_of::<dispatch::Embed>()),
+            "rms_norm" | "layer_norm" => (dispatch::Norm::layout(), size_of::<dispatch::Norm>()),
+            "linear" | "linear_vec" => (dispatch::Linear::layout(), size_of::<dispatch::Linear>()),
+            "activation" => (dispatch::Activation::layout(), size_of::<dispatch::Activation>()),
+            "split_qkv" => (dispatch::SplitQkv::layout(), size_of::<dispatch::SplitQkv>()),
+            "attention" => (dispatch::Attention::layout(), size_of::<dispatch::Attention>()),
+            "sample" => (dispatch::Sample::layout(), size_of::<dispatch::Sample>()),
+            other => panic!("no parameter struct for `{other}`"),
+        };
+        let (members, span) = named_struct(&module, "Params");
+        let wgsl: Vec<_> = members.iter().map(|(name, offset)| (name.as_str(), *offset)).collect();
+        assert_eq!((wgsl, span), rust, "{}", kernel.name);
+    }
+}
+
+#[test]
+fn rows_and_sampling_lie_where_rust_puts_them() {
+    use lorakeet::plan::{INACTIVE, RING, Row, Sampling};
+    use std::mem::offset_of;
+    let module = parse(&kernels::SAMPLE);
+    let rust = [
+        ("temperature", offset_of!(Sampling, temperature)),
+        ("top_p", offset_of!(Sampling, top_p)),
+        ("min_p", offset_of!(Sampling, min_p)),
+        ("repetition_penalty", offset_of!(Sampling, repetition_penalty)),
+        ("top_k", offset_of!(Sampling, top_k)),
+        ("seed", offset_of!(Sampling, seed)),
+        ("n_stop", offset_of!(Sampling, n_stop)),
+        ("padding", offset_of!(Sampling, padding)),
+        ("stop", offset_of!(Sampling, stop)),
+    ];
+    let (members, span) = named_struct(&module, "Sampling");
+    assert_eq!(members, rust.map(|(name, at)| (name.to_owned(), at)));
+    assert_eq!(span, size_of::<Sampling>());
+    let rust = [
+        ("token", offset_of!(Row, token)),
+        ("pos", offset_of!(Row, pos)),
+        ("slot", offset_of!(Row, slot)),
+        ("mix", offset_of!(Row, mix)),
+    ];
+    let (members, span) = named_struct(&module, "Row");
+    assert_eq!(members, rust.map(|(name, at)| (name.to_owned(), at)));
+    assert_eq!(span, size_of::<Row>());
+    assert!(kernels::SAMPLE.source().contains(&format!("const RING: u32 = {RING}u;")));
+    assert!(kernels::SAMPLE.source().contains(&format!("const INACTIVE: u32 = {INACTIVE:#x}u;")));
+}
+
+#[test]
+fn no_function_is_defined_in_two_files() {
+    let mut homes: BTreeMap<String, String> = BTreeMap::new();
+    for folder in ["shaders", "shaders/shared"] {
+        for stem in stems(folder, "wgsl") {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder).join(format!("{stem}.wgsl"));
+            let text = std::fs::read_to_string(path).expect("readable");
+            for name in text.lines().filter_map(|l| l.strip_prefix("fn ")).filter_map(|l| l.split('(').next())
+            {
+                if let Some(home) = homes.insert(name.to_owned(), stem.clone()) {
+                    panic!("fn {name} is in `{home}` and in `{stem}`");
+                }
+            }
+        }
+    }
+    assert!(homes.len() > kernels::ALL.len(), "the search found its functions");
+}
+
+#[test]
+fn shared_memory_fits_the_default_limit() {
+    for kernel in kernels::ALL {
+        let module = parse(kernel);
+        let mut bytes = 0;
+        for (_, global) in module.global_variables.iter().filter(|(_, g)| g.space == AddressSpace::WorkGroup)
+        {
+            bytes += match &module.types[global.ty].inner {
+                TypeInner::Array { base, size: naga::ArraySize::Pending(_), .. } => {
+                    kernel.workgroup_size * module.types[*base].inner.size(module.to_ctx())
+                }
+                inner => inner.size(module.to_ctx()),
+            };
+        }
+        assert!(bytes <= 16 << 10, "{}: {bytes} bytes of workgroup memory", kernel.name);
+        assert!(kernel.workgroup_size <= 256, "{}", kernel.name);
+    }
+}
+
+fn named_struct(module: &Module, name: &str) -> (Vec<(String, usize)>, usize) {
+    let wanted = |(_, ty): &(Handle<Type>, &Type)| ty.name.as_deref() == Some(name);
+    let (_, ty) = module.types.iter().find(wanted).expect("the struct is declared");
+    let TypeInner::Struct { members, span } = &ty.inner else { panic!("{name} is no struct") };
+    let members = members.iter().map(|m| (m.name.clone().expect("a name"), m.offset as usize));
+    (members.collect(), *span as usize)
+}
