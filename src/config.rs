@@ -275,6 +275,19 @@ impl ModelConfig {
         })
     }
 
+    /// Takes the end tokens that `generation_config.json` names, as transformers does.
+    ///
+    /// Errors with `Format` if it is not such a file.
+    pub fn read_generation_config(&mut self, bytes: &[u8]) -> Result<()> {
+        let json: Value = serde_json::from_slice(bytes)
+            .map_err(|e| Error::format(format!("generation_config.json: {e}")))?;
+        let ids = token_ids(json.get("eos_token_id"), "eos_token_id")?;
+        if !ids.is_empty() {
+            self.eos_token_ids = ids;
+        }
+        self.check()
+    }
+
     /// Refuses sizes that contradict each other or that no browser could hold, so that later
     /// arithmetic on shapes cannot overflow.
     fn check(&self) -> Result<()> {

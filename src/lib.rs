@@ -3,7 +3,11 @@
 
 pub mod backend;
 pub mod config;
+pub mod engine;
 pub mod error;
+pub mod format;
+pub mod model;
 pub mod plan;
+pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,90 @@
+//! Opening a Hugging Face model folder from disk, for the terminal program and the tests.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::format::ShardIndex;
+use crate::format::safetensors::{Header, PREFIX_BYTES};
+
+use super::{Engine, EngineOptions, Loader};
+
+/// Loads `config.json`, `tokenizer.json` and the safetensors of `folder`, reporting
+/// `progress(bytes read, bytes of all weight files)`.
+///
+/// Errors as [`Loader`] does, and with `Network` where a file cannot be read.
+pub fn open(
+    folder: &Path,
+    backend: Backend,
+    options: &EngineOptions,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Engine> {
+    let config = read(&folder.join("config.json"))?;
+    let generation = folder.join("generation_config.json");
+    let generation = if generation.exists() { Some(read(&generation)?) } else { None };
+    let tokenizer = read(&folder.join("tokenizer.json"))?;
+    let mut loader = Loader::new(&config, generation.as_deref(), &tokenizer, backend, options)?;
+    let index = folder.join("model.safetensors.index.json");
+    let names = if index.exists() {
+        let index = ShardIndex::parse(&read(&index)?)?;
+        index.files().into_iter().map(str::to_owned).collect()
+    } else {
+        vec!["model.safetensors".to_owned()]
+    };
+    let files = names
+        .iter()
+        .map(|name| {
+            let path = folder.join(name);
+            let file = File::open(&path).map_err(|e| failed(&path, &e))?;
+            let bytes = file.metadata().map_err(|e| failed(&path, &e))?.len();
+            Ok((path, file, bytes))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let total = files.iter().map(|(_, _, bytes)| bytes).sum();
+    let mut done = 0;
+    for (path, mut file, bytes) in files {
+        let header = read_header(&mut file, bytes).map_err(|e| e.context(path.display()))?;
+        for info in &header.tensors {
+            for piece in loader.pieces(info)? {
+                let data =
+                    read_at(&mut file, piece.start, piece.byte_len()).map_err(|e| failed(&path, &e))?;
+                loader.load(&piece, &data)?;
+                progress(done + piece.end, total);
+            }
+        }
+        done += bytes;
+    }
+    loader.finish()
+}
+
+fn read_header(file: &mut File, file_bytes: u64) -> Result<Header> {
+    let io = |e: std::io::Error| Error::network(e.to_string());
+    let short = || Error::format(format!("file of {file_bytes} bytes, too short for a header"));
+    if file_bytes < PREFIX_BYTES as u64 {
+        return Err(short());
+    }
+    let prefix: [u8; PREFIX_BYTES] =
+        read_at(file, 0, PREFIX_BYTES as u64).map_err(io)?.try_into().map_err(|_| short())?;
+    let length = Header::length(&prefix)? as u64;
+    if PREFIX_BYTES as u64 + length > file_bytes {
+        return Err(short());
+    }
+    Header::parse(&read_at(file, PREFIX_BYTES as u64, length).map_err(io)?, file_bytes)
+}
+
+fn read_at(file: &mut File, start: u64, len: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len as usize];
+    file.seek(SeekFrom::Start(start))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| failed(path, &e))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    Error::network(format!("cannot read {}: {error}", path.display()))
+}

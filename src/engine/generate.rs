@@ -1,0 +1,398 @@
+//! Generation: prompts in, text out, a block of tokens at a time.
+//!
+//! All but the last token of each prompt are prefilled. From then on the decode state lives on
+//! the device: a block of K steps is one submission and one small read, and writes nothing.
+
+use crate::backend::Backend;
+use crate::error::{Error, Result};
+use crate::model::MAX_ROWS;
+use crate::plan::{RING, Row, Sampling};
+use crate::tokenizer::StreamDecoder;
+
+use super::Engine;
+use super::plans::{Kind, run_rows};
+use super::stop::{Shown, StopStrings};
+
+/// Most tokens drawn between two reads; also the most that can be computed after an abort.
+const MAX_BLOCK: usize = 8;
+
+/// Leading tokens that a sliding window keeps (attention sinks, arXiv:2309.17453).
+const SINKS: usize = 4;
+
+/// What happens when a sequence fills the context.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// A request that cannot fit is refused; one without `max_tokens` ends with `Length`.
+    #[default]
+    Error,
+    /// The first 4 and the newest half of the tokens are kept and recomputed.
+    Slide,
+}
+
+/// One prompt and how to continue it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Token ids, at least one.
+    pub prompt: Vec<u32>,
+    /// Most tokens to draw; by default until the context is full.
+    pub max_tokens: Option<usize>,
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Keep this many of the most probable tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keep the most probable tokens that together reach this; 1 keeps all.
+    pub top_p: f32,
+    /// Drop tokens below this share of the most probable one; 0 keeps all.
+    pub min_p: f32,
+    /// Over 1, tokens of the prompt and text so far become less probable.
+    pub repetition_penalty: f32,
+    /// The same seed draws the same text on one device.
+    pub seed: u32,
+    /// The text ends before any of these.
+    pub stop: Vec<String>,
+    /// What happens when the context is full.
+    pub overflow: Overflow,
+}
+
+impl Request {
+    /// Greedy continuation of `prompt`.
+    pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Self {
+        Self {
+            prompt,
+            max_tokens: Some(max_tokens),
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+            stop: Vec::new(),
+            overflow: Overflow::Error,
+        }
+    }
+
+    fn check(&self, context: usize) -> Result<()> {
+        let range = |name: &str, value: f32, ok: bool, expected: &str| {
+            if ok { Ok(()) } else { Err(Error::argument(format!("{name} {value}, expected {expected}"))) }
+        };
+        let t = self.temperature;
+        range("temperature", t, t.is_finite() && t >= 0.0, "0 or more")?;
+        range("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "above 0, at most 1")?;
+        range("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1")?;
+        let penalty = self.repetition_penalty;
+        range("repetition_penalty", penalty, penalty.is_finite() && penalty > 0.0, "above 0")?;
+        let (prompt, most) = (self.prompt.len(), self.max_tokens.unwrap_or(1));
+        if prompt == 0 {
+            return Err(Error::argument("prompt: no tokens"));
+        }
+        if self.max_tokens == Some(0) {
+            return Err(Error::argument("max_tokens 0, expected at least 1"));
+        }
+        // The last token drawn needs no room: nothing is computed from it.
+        let slides = self.overflow == Overflow::Slide;
+        if prompt > context || (!slides && prompt + most - 1 > context) {
+            return Err(Error::argument(format!(
+                "prompt of {prompt} tokens and max_tokens {most} exceed the context of {context}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn sampling(&self, eos: &[u32]) -> Sampling {
+        let mut stop = [0; 4];
+        let n_stop = eos.len().min(stop.len());
+        stop[..n_stop].copy_from_slice(&eos[..n_stop]);
+        Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            top_k: self.top_k,
+            seed: self.seed,
+            n_stop: n_stop as u32,
+            padding: 0,
+            stop,
+        }
+    }
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model drew an end token, or a stop string came.
+    Stop,
+    /// `max_tokens` were drawn, or the context is full.
+    Length,
+}
+
+/// Tokens counted for one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of the prompt.
+    pub prompt_tokens: usize,
+    /// Of those, taken from the cache.
+    pub cached_tokens: usize,
+    /// Drawn, the end token apart.
+    pub completion_tokens: usize,
+}
+
+/// What one request gained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delta {
+    /// Which request.
+    pub index: usize,
+    /// New text, whole characters.
+    pub text: String,
+    /// New tokens.
+    pub tokens: Vec<u32>,
+    /// Set on the last delta of a request.
+    pub finish: Option<Finish>,
+}
+
+/// A batch of requests under way. [`Engine::next`] moves it on; [`Engine::end`] gives its
+/// slots back, finished or not.
+#[derive(Debug)]
+pub struct Generation {
+    id: u64,
+    sequences: Vec<Sequence>,
+    block: usize,
+}
+
+#[derive(Debug)]
+struct Sequence {
+    slot: usize,
+    /// Prompt and text, as far as they are in the window.
+    tokens: Vec<u32>,
+    /// Leading tokens whose keys and values are in the cache.
+    filled: usize,
+    usage: Usage,
+    max_tokens: usize,
+    overflow: Overflow,
+    decoder: StreamDecoder,
+    stop: StopStrings,
+    finish: Option<Finish>,
+}
+
+impl Generation {
+    /// Whether every request has finished.
+    pub fn is_finished(&self) -> bool {
+        self.sequences.iter().all(|s| s.finish.is_some())
+    }
+
+    /// Token counts of request `index` so far.
+    pub fn usage(&self, index: usize) -> Usage {
+        self.sequences[index].usage
+    }
+
+    /// Prompt tokens still to be computed before the first token comes.
+    pub fn pending(&self) -> usize {
+        self.sequences.iter().map(Sequence::pending).sum()
+    }
+}
+
+impl Sequence {
+    fn pending(&self) -> usize {
+        if self.finish.is_some() { 0 } else { self.tokens.len() - 1 - self.filled }
+    }
+
+    fn row(&self, pos: usize) -> Row {
+        Row { token: self.tokens[pos], pos: pos as u32, slot: self.slot as u32, mix: 0 }
+    }
+
+    /// Drops the tokens between the sinks and the newest half of the context.
+    fn slide(&mut self, context: usize) {
+        let sinks = SINKS.min(context / 4);
+        let newest = self.tokens.len() - (context - sinks) / 2;
+        self.tokens.drain(sinks..newest);
+        self.filled = sinks;
+    }
+}
+
+impl Engine {
+    /// Takes a slot for each request and reuses the cache where it remembers the prompt.
+    ///
+    /// Errors with `Argument` for an option out of range, a prompt that does not fit, or more
+    /// requests than the engine has free slots.
+    pub fn start(&mut self, requests: &[Request]) -> Result<Generation> {
+        if requests.is_empty() {
+            return Err(Error::argument("no prompt"));
+        }
+        for request in requests {
+            request.check(self.model.context())?;
+            self.check_ids(&request.prompt)?;
+        }
+        let mut generation = Generation { id: self.next_generation, sequences: Vec::new(), block: 1 };
+        self.next_generation += 1;
+        for request in requests {
+            match self.admit(request) {
+                Ok(sequence) => generation.sequences.push(sequence),
+                Err(e) => {
+                    self.end(generation);
+                    return Err(e);
+                }
+            }
+        }
+        Ok(generation)
+    }
+
+    fn admit(&mut self, request: &Request) -> Result<Sequence> {
+        let (slot, filled) = self.slots.acquire(&request.prompt)?;
+        let (state, config) = (&self.model.state, &self.model.config);
+        let sampling = request.sampling(&config.eos_token_ids);
+        let line: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sampling));
+        self.backend.upload(state.sampling, slot * line.len(), line);
+        let mut seen = vec![0u32; config.vocab_size.div_ceil(32)];
+        request.prompt.iter().for_each(|id| seen[*id as usize / 32] |= 1 << (id % 32));
+        self.backend.upload(state.seen, slot * seen.len(), &seen);
+        Ok(Sequence {
+            slot,
+            filled,
+            usage: Usage { prompt_tokens: request.prompt.len(), cached_tokens: filled, completion_tokens: 0 },
+            max_tokens: request.max_tokens.unwrap_or(usize::MAX),
+            overflow: request.overflow,
+            decoder: StreamDecoder::after(&self.tokenizer, &request.prompt, true)?,
+            stop: StopStrings::new(&request.stop),
+            tokens: request.prompt.clone(),
+            finish: None,
+        })
+    }
+
+    /// Gives the slots of a generation back; what they hold can be reused.
+    pub fn end(&mut self, generation: Generation) {
+        for sequence in generation.sequences {
+            self.slots.release(sequence.slot, &sequence.tokens[..sequence.filled]);
+        }
+    }
+
+    /// One step: a run of the prompts, or a block of tokens. Returns what each unfinished
+    /// request gained; nothing while prompts are being computed, or when all is finished.
+    ///
+    /// Errors with `Device` if the device fails. The generation must be [`end`](Self::end)ed
+    /// all the same.
+    pub async fn next(&mut self, generation: &mut Generation) -> Result<Vec<Delta>> {
+        if generation.is_finished() {
+            return Ok(Vec::new());
+        }
+        if generation.pending() > 0 {
+            self.prefill(generation).await?;
+            return Ok(Vec::new());
+        }
+        self.decode(generation).await
+    }
+
+    /// Computes the next run of pending prompt tokens, across sequences.
+    async fn prefill(&mut self, generation: &mut Generation) -> Result<()> {
+        let n = run_rows(generation.pending(), MAX_ROWS);
+        let mut rows = Vec::with_capacity(n);
+        let mut filled = Vec::with_capacity(generation.sequences.len());
+        for sequence in &generation.sequences {
+            let take = sequence.pending().min(n - rows.len());
+            rows.extend((sequence.filled..sequence.filled + take).map(|pos| sequence.row(pos)));
+            filled.push(sequence.filled + take);
+        }
+        self.rows_of = None;
+        self.upload_rows(&rows);
+        let plan = self.plans.get(Kind::Prefill, n, &self.model, &mut self.backend)?;
+        self.backend.run(plan, 1);
+        // Waiting here bounds the work queued, so that an abort takes effect within one run.
+        self.backend.read(self.model.state.ring, 0, 1).await?;
+        generation.sequences.iter_mut().zip(filled).for_each(|(s, filled)| s.filled = filled);
+        Ok(())
+    }
+
+    /// Draws a block of tokens for every unfinished sequence.
+    async fn decode(&mut self, generation: &mut Generation) -> Result<Vec<Delta>> {
+        let context = self.model.context();
+        let rows: Vec<Row> = generation.active().map(|(_, s)| s.row(s.tokens.len() - 1)).collect();
+        if self.rows_of != Some(generation.id) {
+            self.upload_rows(&rows);
+            self.rows_of = Some(generation.id);
+        }
+        let block = self.block(generation, context);
+        let plan = self.plans.get(Kind::Decode, rows.len(), &self.model, &mut self.backend)?;
+        self.backend.run(plan, block);
+        let ring = self.backend.read(self.model.state.ring, 0, self.model.slots() * RING).await?;
+        let mut deltas = Vec::with_capacity(rows.len());
+        for (index, sequence) in generation.sequences.iter_mut().enumerate() {
+            if sequence.finish.is_some() {
+                continue;
+            }
+            let first = sequence.tokens.len();
+            let drawn: Vec<u32> =
+                (first..first + block).map(|pos| ring[sequence.slot * RING + pos % RING]).collect();
+            let delta = self.accept(sequence, index, &drawn)?;
+            let full = sequence.tokens.len() > context;
+            if delta.finish.is_some() || full {
+                // The rows on the device no longer match.
+                self.rows_of = None;
+            }
+            if full && sequence.finish.is_none() {
+                sequence.slide(context);
+            }
+            deltas.push(delta);
+        }
+        Ok(deltas)
+    }
+
+    /// How many tokens the next block draws. It grows while the text does: the first token
+    /// comes at once, later ones share the cost of a read. On the CPU a read costs nothing.
+    fn block(&self, generation: &mut Generation, context: usize) -> usize {
+        let room = generation.active().map(|(_, s)| context + 1 - s.tokens.len()).min();
+        let wanted = generation.active().map(|(_, s)| s.max_tokens - s.usage.completion_tokens).max();
+        let block = generation.block.min(room.unwrap_or(1)).min(wanted.unwrap_or(1));
+        if matches!(self.backend, Backend::Gpu(_)) {
+            generation.block = (generation.block * 2).min(MAX_BLOCK);
+        }
+        block
+    }
+
+    /// Adds drawn tokens to a sequence until something ends it.
+    fn accept(&self, sequence: &mut Sequence, index: usize, drawn: &[u32]) -> Result<Delta> {
+        let config = &self.model.config;
+        let mut delta = Delta { index, text: String::new(), tokens: Vec::new(), finish: None };
+        for &token in drawn {
+            if token as usize >= config.vocab_size {
+                return Err(Error::device("the model's logits are not numbers: no token could be drawn"));
+            }
+            sequence.filled = sequence.tokens.len();
+            if config.eos_token_ids.contains(&token) {
+                delta.finish = Some(Finish::Stop);
+                break;
+            }
+            sequence.tokens.push(token);
+            sequence.usage.completion_tokens += 1;
+            delta.tokens.push(token);
+            let text = sequence.decoder.push(&self.tokenizer, token)?;
+            let Shown { text, stopped } = sequence.stop.push(&text);
+            delta.text += &text;
+            if stopped {
+                sequence.finish = Some(Finish::Stop);
+                delta.finish = sequence.finish;
+                return Ok(delta);
+            }
+            let full = sequence.tokens.len() > self.model.context() && sequence.overflow == Overflow::Error;
+            if sequence.usage.completion_tokens == sequence.max_tokens || full {
+                delta.finish = Some(Finish::Length);
+                break;
+            }
+        }
+        if delta.finish.is_some() {
+            let rest = sequence.decoder.finish(&self.tokenizer)?;
+            let Shown { text, stopped } = sequence.stop.push(&rest);
+            delta.text += &text;
+            if stopped {
+                delta.finish = Some(Finish::Stop);
+            } else {
+                delta.text += &sequence.stop.finish();
+            }
+            sequence.finish = delta.finish;
+        }
+        Ok(delta)
+    }
+}
+
+impl Generation {
+    fn active(&self) -> impl Iterator<Item = (usize, &Sequence)> {
+        self.sequences.iter().enumerate().filter(|(_, s)| s.finish.is_none())
+    }
+}

@@ -1,0 +1,97 @@
+//! A model one can talk to: loading, scoring and generation over one backend.
+//! I/O is the caller's; nothing here fetches or opens a file (`folder` apart, native only).
+
+#[cfg(not(target_arch = "wasm32"))]
+pub mod folder;
+mod generate;
+mod loader;
+mod plans;
+mod score;
+mod slots;
+mod stop;
+
+pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
+pub use loader::Loader;
+
+use crate::backend::Backend;
+use crate::config::ModelConfig;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::plan::Row;
+use crate::tokenizer::Tokenizer;
+
+use plans::Plans;
+use slots::Slots;
+
+/// How much an engine makes room for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EngineOptions {
+    /// Tokens a sequence may have; by default what the model was made for, at most 2048.
+    pub context_length: Option<usize>,
+    /// Sequences generated or remembered at once; by default up to 8, as 128 MiB allow.
+    pub batch: Option<usize>,
+}
+
+/// A loaded model on a backend.
+#[derive(Debug)]
+pub struct Engine {
+    model: Model,
+    tokenizer: Tokenizer,
+    backend: Backend,
+    plans: Plans,
+    slots: Slots,
+    /// The generation whose rows lie on the device, so that a block continues where the last
+    /// one ended without a write.
+    rows_of: Option<u64>,
+    next_generation: u64,
+}
+
+impl Engine {
+    /// The architecture.
+    pub fn config(&self) -> &ModelConfig {
+        &self.model.config
+    }
+
+    /// The tensors and plans.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The text codec.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Where it runs.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Ids of a prompt, with the special tokens its tokenizer puts around a text.
+    ///
+    /// Errors with `Argument` for a text of no tokens.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = self.tokenizer.encode(text, true)?;
+        if ids.is_empty() {
+            ids.extend(self.model.config.bos_token_id);
+        }
+        if ids.is_empty() {
+            return Err(Error::argument("prompt: an empty text, and the model has no token to begin with"));
+        }
+        Ok(ids)
+    }
+
+    fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let v = self.model.config.vocab_size;
+        match ids.iter().find(|&&id| id as usize >= v) {
+            Some(id) => {
+                Err(Error::argument(format!("token id {id}, expected below the vocabulary size {v}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn upload_rows(&mut self, rows: &[Row]) {
+        self.backend.upload(self.model.state.rows, 0, bytemuck::cast_slice(rows));
+    }
+}

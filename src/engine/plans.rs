@@ -1,0 +1,59 @@
+//! The plans of a model, prepared once per kind and number of rows, then replayed.
+
+use std::collections::HashMap;
+
+use crate::backend::{Backend, Prepared};
+use crate::error::Result;
+use crate::model::Model;
+
+/// What a plan ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The cache.
+    Prefill,
+    /// Logits.
+    Score,
+    /// The next tokens.
+    Decode,
+}
+
+/// Plans made so far.
+#[derive(Debug, Default)]
+pub struct Plans {
+    prepared: HashMap<(Kind, usize), Prepared>,
+}
+
+impl Plans {
+    /// The plan of `kind` for `n` rows, made now if it is the first of its kind.
+    pub fn get(&mut self, kind: Kind, n: usize, model: &Model, backend: &mut Backend) -> Result<&Prepared> {
+        // Not the entry API: preparing can fail.
+        if !self.prepared.contains_key(&(kind, n)) {
+            let plan = match kind {
+                Kind::Prefill => model.prefill(n),
+                Kind::Score => model.score(n),
+                Kind::Decode => model.decode(n),
+            };
+            self.prepared.insert((kind, n), backend.prepare(&plan)?);
+        }
+        Ok(&self.prepared[&(kind, n)])
+    }
+}
+
+/// Rows of the next run when `pending` are to go and a run takes at most `most`: a power of
+/// two, so that few plans serve every length and no row is padding.
+pub fn run_rows(pending: usize, most: usize) -> usize {
+    let n = pending.min(most);
+    1 << n.ilog2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::run_rows;
+
+    #[test]
+    fn runs_are_powers_of_two_that_fit() {
+        let runs: Vec<_> = [1, 2, 3, 100, 127, 128, 500].map(|n| run_rows(n, 128)).into();
+        assert_eq!(runs, [1, 2, 2, 64, 64, 128, 128]);
+        assert_eq!(run_rows(128, 100), 64);
+    }
+}

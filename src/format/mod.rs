@@ -1,0 +1,14 @@
+//! Bytes to validated views: safetensors files and their shard indexes.
+//! Not a fetcher: it reads what it is handed, and trusts none of it.
+//!
+//! A weight file never has to be in memory whole. [`safetensors::Header`] needs the first
+//! bytes of a file only, and says where each tensor lies; each
+//! [`TensorInfo`](safetensors::TensorInfo) then decodes its own bytes as they arrive.
+
+pub mod safetensors;
+mod safetensors_write;
+mod shard_index;
+mod unique_map;
+
+pub use safetensors_write::{TensorData, write};
+pub use shard_index::ShardIndex;

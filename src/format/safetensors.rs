@@ -1,0 +1,365 @@
+//! The safetensors format: a JSON header that says where each tensor lies, then the bytes.
+//! Not a loader: it sees a header, then one tensor's bytes at a time, never a whole file.
+//!
+//! Layout: header length (u64, little-endian), header (JSON, may be padded with spaces), data.
+//! The tensors must tile the data in some order: no holes, no overlaps, nothing left over.
+//! The `safetensors` crate is not used here because its reader wants the whole file in one
+//! slice, keeps the last of two tensors of the same name, and rejects a file for holding an
+//! element type it does not know even if nobody asks for that tensor. Tests hold this reader
+//! to the crate's verdict on everything else.
+
+use super::unique_map::UniqueMap;
+use crate::error::{Error, Result};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// Longest JSON header accepted, in bytes. A header takes about 120 bytes per tensor, so
+/// this is room for 100,000 tensors.
+pub const MAX_HEADER_BYTES: usize = 16 << 20;
+
+/// Length of the header's length, in bytes.
+pub const PREFIX_BYTES: usize = 8;
+
+/// The key that holds the file's own metadata and therefore names no tensor.
+pub(super) const METADATA_KEY: &str = "__metadata__";
+
+/// Element type of a tensor as stored in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names are the format's own")]
+pub enum SourceDtype {
+    F32,
+    F16,
+    BF16,
+    I64,
+    I32,
+    U32,
+    U8,
+    Bool,
+    /// A type this crate does not decode, as spelled in the file. Harmless until read.
+    Other(String),
+}
+
+impl SourceDtype {
+    fn from_name(name: String) -> Self {
+        match name.as_str() {
+            "F32" => Self::F32,
+            "F16" => Self::F16,
+            "BF16" => Self::BF16,
+            "I64" => Self::I64,
+            "I32" => Self::I32,
+            "U32" => Self::U32,
+            "U8" => Self::U8,
+            "BOOL" => Self::Bool,
+            _ => Self::Other(name),
+        }
+    }
+
+    /// Bytes per element; `None` for a type this crate does not decode.
+    pub fn bytes(&self) -> Option<u64> {
+        match self {
+            Self::I64 => Some(8),
+            Self::F32 | Self::I32 | Self::U32 => Some(4),
+            Self::F16 | Self::BF16 => Some(2),
+            Self::U8 | Self::Bool => Some(1),
+            Self::Other(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for SourceDtype {
+    /// The name as the file spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("BOOL"),
+            Self::Other(name) => f.write_str(name),
+            known => write!(f, "{known:?}"),
+        }
+    }
+}
+
+/// Where one tensor lies in its file, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Name, unique in the file.
+    pub name: String,
+    /// Element type.
+    pub dtype: SourceDtype,
+    /// Dimensions, outermost first; row-major.
+    pub shape: Vec<usize>,
+    /// First byte, counted from the start of the file.
+    pub start: u64,
+    /// One past the last byte, counted from the start of the file.
+    pub end: u64,
+}
+
+/// What a safetensors file says it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The tensors, in file order.
+    pub tensors: Vec<TensorInfo>,
+    /// The file's `__metadata__`.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Header {
+    /// Length of the JSON header in bytes, from a file's first eight.
+    ///
+    /// Errors with `Format` if it is above [`MAX_HEADER_BYTES`].
+    pub fn length(prefix: &[u8; PREFIX_BYTES]) -> Result<usize> {
+        let bytes = u64::from_le_bytes(*prefix);
+        usize::try_from(bytes).ok().filter(|&n| n <= MAX_HEADER_BYTES).ok_or_else(|| {
+            Error::format(format!("safetensors header: {bytes} bytes, expected at most {MAX_HEADER_BYTES}"))
+        })
+    }
+
+    /// Parses and validates a header.
+    ///
+    /// `json`: the header without its length; `file_bytes`: size of the whole file.
+    /// Errors with `Format` unless the tensors tile the rest of the file exactly.
+    pub fn parse(json: &[u8], file_bytes: u64) -> Result<Self> {
+        let header_end = (json.len() as u64).saturating_add(PREFIX_BYTES as u64);
+        let data_bytes = file_bytes.checked_sub(header_end).ok_or_else(|| {
+            Error::format(format!("safetensors file: {file_bytes} bytes, expected at least {header_end}"))
+        })?;
+        let RawHeader { mut tensors, metadata } =
+            serde_json::from_slice(json).map_err(|e| Error::format(format!("safetensors header: {e}")))?;
+        tensors.sort_by_key(|(_, raw)| raw.data_offsets);
+
+        let mut tiled = Tiled { header_end, data_bytes, end: 0, last: None };
+        let tensors = tensors
+            .into_iter()
+            .map(|(name, raw)| {
+                tiled.place(&name, raw).map_err(|e| e.context(format_args!("tensor `{name}`")))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        if tiled.end != data_bytes {
+            return Err(Error::format(format!(
+                "safetensors file: {data_bytes} bytes of data, expected {}, where its last tensor ends",
+                tiled.end
+            )));
+        }
+        Ok(Self { tensors, metadata })
+    }
+
+    /// Parses and validates the header of a file that is at hand whole.
+    pub fn from_file_bytes(file: &[u8]) -> Result<Self> {
+        let (prefix, rest) = file.split_first_chunk().ok_or_else(|| {
+            Error::format(format!("safetensors file: {} bytes, expected at least {PREFIX_BYTES}", file.len()))
+        })?;
+        let length = Self::length(prefix)?;
+        let json = rest.get(..length).ok_or_else(|| {
+            Error::format(format!("safetensors header: {} bytes, expected {length}", rest.len()))
+        })?;
+        Self::parse(json, file.len() as u64)
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.tensors.iter().find(|tensor| tensor.name == name)
+    }
+}
+
+/// How far the tensors placed so far cover the data.
+struct Tiled {
+    header_end: u64,
+    data_bytes: u64,
+    /// One past the last byte covered, counted from the start of the data.
+    end: u64,
+    /// The tensor that ends there.
+    last: Option<String>,
+}
+
+impl Tiled {
+    /// Checks one tensor, the next in order of offsets. Messages count from the start of the
+    /// data, as the header does.
+    fn place(&mut self, name: &str, raw: RawTensor) -> Result<TensorInfo> {
+        let (start, end) = raw.data_offsets;
+        let held = end
+            .checked_sub(start)
+            .ok_or_else(|| Error::format(format!("ends at byte {end}, before its start at {start}")))?;
+        if end > self.data_bytes {
+            return Err(Error::format(format!("ends at byte {end} of {} bytes of data", self.data_bytes)));
+        }
+        if start < self.end {
+            let last = self.last.as_deref().unwrap_or_default();
+            return Err(Error::format(format!(
+                "starts at byte {start}, expected {}, where tensor `{last}` ends: they overlap",
+                self.end
+            )));
+        }
+        if start > self.end {
+            return Err(Error::format(format!("starts at byte {start}, expected {}: a hole", self.end)));
+        }
+        let shape = raw.shape;
+        let dtype = SourceDtype::from_name(raw.dtype);
+        let too_large = || Error::format(format!("shape {shape:?} of {dtype} overflows"));
+        let elements = elements(&shape).ok_or_else(too_large)?;
+        if let Some(element_bytes) = dtype.bytes() {
+            let claimed = elements.checked_mul(element_bytes).ok_or_else(too_large)?;
+            if held != claimed {
+                return Err(Error::format(format!(
+                    "{held} bytes, expected {claimed} for shape {shape:?} of {dtype}"
+                )));
+            }
+        }
+        let shape = shape
+            .iter()
+            .map(|&dim| usize::try_from(dim))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| too_large())?;
+        self.end = end;
+        self.last = Some(name.to_owned());
+        // Both are at most the file's size, itself a u64, so neither sum can wrap.
+        let start = self.header_end.saturating_add(start);
+        let end = self.header_end.saturating_add(end);
+        Ok(TensorInfo { name: name.to_owned(), dtype, shape, start, end })
+    }
+}
+
+/// Product of the dimensions; `None` if it overflows.
+fn elements(shape: &[u64]) -> Option<u64> {
+    shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim))
+}
+
+impl TensorInfo {
+    /// Length of the tensor in bytes.
+    pub fn byte_len(&self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+
+    /// This tensor's bytes in a file that is at hand whole.
+    ///
+    /// Errors with `Format` if the file is shorter than the header said.
+    pub fn bytes_in<'a>(&self, file: &'a [u8]) -> Result<&'a [u8]> {
+        let range = || Some(usize::try_from(self.start).ok()?..usize::try_from(self.end).ok()?);
+        range().and_then(|range| file.get(range)).ok_or_else(|| {
+            Error::format(format!(
+                "tensor `{}`: ends at byte {} of a file of {}",
+                self.name,
+                self.end,
+                file.len()
+            ))
+        })
+    }
+
+    /// Widens F32, F16 or BF16 to f32, exactly, NaN payloads included.
+    ///
+    /// `bytes`: this tensor's bytes and no others, at any alignment.
+    /// Errors with `Format` if they are too few or too many, `Mismatch` for another type.
+    pub fn read_f32(&self, bytes: &[u8]) -> Result<Vec<f32>> {
+        self.check_length(bytes)?;
+        match self.dtype {
+            SourceDtype::F32 => Ok(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+            SourceDtype::F16 => {
+                Ok(bytes.as_chunks().0.iter().map(|&b| f16_to_f32(u16::from_le_bytes(b))).collect())
+            }
+            SourceDtype::BF16 => {
+                Ok(bytes.as_chunks().0.iter().map(|&b| bf16_to_f32(u16::from_le_bytes(b))).collect())
+            }
+            _ => Err(self.wrong_dtype("F32, F16 or BF16")),
+        }
+    }
+
+    /// Reads I32, I64, U32 or U8 as i64.
+    ///
+    /// `bytes`: this tensor's bytes and no others, at any alignment.
+    /// Errors with `Format` if they are too few or too many, `Mismatch` for another type.
+    pub fn read_i64(&self, bytes: &[u8]) -> Result<Vec<i64>> {
+        self.check_length(bytes)?;
+        match self.dtype {
+            SourceDtype::I64 => Ok(bytes.as_chunks().0.iter().map(|&b| i64::from_le_bytes(b)).collect()),
+            SourceDtype::I32 => {
+                Ok(bytes.as_chunks().0.iter().map(|&b| i32::from_le_bytes(b).into()).collect())
+            }
+            SourceDtype::U32 => {
+                Ok(bytes.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b).into()).collect())
+            }
+            SourceDtype::U8 => Ok(bytes.iter().map(|&b| b.into()).collect()),
+            _ => Err(self.wrong_dtype("I64, I32, U32 or U8")),
+        }
+    }
+
+    fn check_length(&self, bytes: &[u8]) -> Result<()> {
+        if bytes.len() as u64 == self.byte_len() {
+            return Ok(());
+        }
+        Err(Error::format(format!(
+            "tensor `{}`: {} bytes, expected {}",
+            self.name,
+            bytes.len(),
+            self.byte_len()
+        )))
+    }
+
+    fn wrong_dtype(&self, expected: &str) -> Error {
+        Error::mismatch(format!("tensor `{}`: dtype {}, expected {expected}", self.name, self.dtype))
+    }
+}
+
+/// Exact. Without a branch, so that it vectorises: shifted into place, an f16's bits are an
+/// f32 whose exponent is 112 too small, subnormals included; a product by 2¹¹² mends that.
+fn f16_to_f32(half: u16) -> f32 {
+    const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
+    let magnitude = u32::from(half & 0x7fff) << 13;
+    let sign = u32::from(half & 0x8000) << 16;
+    let special = if magnitude >= 0x1f << 23 { 0xff << 23 } else { 0 };
+    let finite = (f32::from_bits(magnitude) * TWO_TO_112).to_bits();
+    f32::from_bits(sign | finite | special)
+}
+
+/// Exact: a bf16 is the upper half of an f32.
+fn bf16_to_f32(half: u16) -> f32 {
+    f32::from_bits(u32::from(half) << 16)
+}
+
+/// One tensor's entry in the JSON. Offsets count from the start of the data.
+#[derive(Deserialize)]
+struct RawTensor {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: (u64, u64),
+}
+
+/// The JSON header before validation.
+struct RawHeader {
+    tensors: Vec<(String, RawTensor)>,
+    metadata: BTreeMap<String, String>,
+}
+
+impl<'de> Deserialize<'de> for RawHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = RawHeader;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<RawHeader, A::Error> {
+        let mut names = BTreeSet::new();
+        let mut header = RawHeader { tensors: Vec::new(), metadata: BTreeMap::new() };
+        while let Some(name) = entries.next_key::<String>()? {
+            if !names.insert(name.clone()) {
+                return Err(A::Error::custom(format_args!("`{name}` appears twice")));
+            }
+            let named = |e: A::Error| A::Error::custom(format_args!("`{name}`: {e}"));
+            if name == METADATA_KEY {
+                let metadata: Option<UniqueMap<String>> = entries.next_value().map_err(named)?;
+                header.metadata = metadata.map(|map| map.0).unwrap_or_default();
+            } else {
+                let tensor = entries.next_value().map_err(named)?;
+                header.tensors.push((name, tensor));
+            }
+        }
+        Ok(header)
+    }
+}

@@ -1,0 +1,205 @@
+//! A decoder-only transformer as plans: its tensors, and the three lists of steps that run it.
+//! No kernel, no device, no file.
+
+mod forward;
+mod weights;
+
+pub use weights::{Matrix, Weights};
+
+use crate::config::{ModelConfig, Positions};
+use crate::error::{Error, Result};
+use crate::plan::{Dtype, Plan, RING, Row, Sampling, TensorId, Tensors};
+
+/// Most token rows in one run.
+pub const MAX_ROWS: usize = 128;
+
+/// Logits of one run stay below this, so that a large vocabulary is scored in smaller runs.
+const MAX_LOGITS_BYTES: u64 = 32 << 20;
+
+/// How much to make room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// `S`: tokens a sequence may have.
+    pub context: usize,
+    /// Sequences whose keys and values are kept at once.
+    pub slots: usize,
+    /// The most bytes of one tensor; larger weights are cut into runs of rows.
+    pub max_tensor_bytes: u64,
+}
+
+/// A model's tensors and the plans over them.
+#[derive(Debug)]
+pub struct Model {
+    /// The architecture.
+    pub config: ModelConfig,
+    /// Every tensor, weights included.
+    pub tensors: Tensors,
+    /// Where the checkpoint's tensors go.
+    pub weights: Weights,
+    /// What persists between runs.
+    pub state: State,
+    scratch: Scratch,
+    sizes: Sizes,
+}
+
+/// Tensors that persist between runs and that the engine reads and writes.
+#[derive(Debug)]
+pub struct State {
+    /// (MAX_ROWS, 4) u32, see [`Row`]
+    pub rows: TensorId,
+    /// (slots, 12), see [`Sampling`]
+    pub sampling: TensorId,
+    /// (slots, ⌈V/32⌉) bits: tokens the repetition penalty applies to
+    pub seen: TensorId,
+    /// (slots, RING) u32: tokens drawn
+    pub ring: TensorId,
+    /// (logit rows, V)
+    pub logits: TensorId,
+    /// (S, D): cos and sin of each position
+    rope: TensorId,
+    /// Per layer: keys, values (slots, S, K·D)
+    cache: Vec<(TensorId, TensorId)>,
+}
+
+/// Activations of one run, reused by every layer.
+#[derive(Debug)]
+struct Scratch {
+    /// (MAX_ROWS, C): the residual stream
+    x: TensorId,
+    /// (MAX_ROWS, C): normalised
+    xn: TensorId,
+    /// (MAX_ROWS, (H + 2K)·D)
+    qkv: TensorId,
+    /// (MAX_ROWS, H·D)
+    q: TensorId,
+    /// (MAX_ROWS, H·D): attended values
+    attended: TensorId,
+    /// (MAX_ROWS, F), or (MAX_ROWS, 2F) when gated
+    up: TensorId,
+    /// (MAX_ROWS, F)
+    hidden: TensorId,
+}
+
+impl Model {
+    /// Declares every tensor of the architecture.
+    ///
+    /// Errors with `Argument` if the context is longer than a learned position table or zero,
+    /// `Unsupported` if a tensor cannot be cut small enough.
+    pub fn new(config: ModelConfig, sizes: Sizes) -> Result<Self> {
+        let most = config.max_position_embeddings;
+        if sizes.context < 2 {
+            return Err(Error::argument(format!("context length {}, expected at least 2", sizes.context)));
+        }
+        if sizes.slots == 0 || sizes.slots > MAX_ROWS {
+            return Err(Error::argument(format!("batch {}, expected 1 to {MAX_ROWS}", sizes.slots)));
+        }
+        if config.positions == Positions::Learned && sizes.context > most {
+            return Err(Error::argument(format!(
+                "context length {}, the model has {most} positions",
+                sizes.context
+            )));
+        }
+        let mut tensors = Tensors::default();
+        let weights = Weights::declare(&config, &mut tensors, sizes.max_tensor_bytes)?;
+        let state = State::declare(&config, &mut tensors, sizes)?;
+        let scratch = Scratch::declare(&config, &mut tensors)?;
+        Ok(Self { config, tensors, weights, state, scratch, sizes })
+    }
+
+    /// `S`
+    pub fn context(&self) -> usize {
+        self.sizes.context
+    }
+
+    /// Sequences whose keys and values are kept at once.
+    pub fn slots(&self) -> usize {
+        self.sizes.slots
+    }
+
+    /// Most rows of one [`score`](Self::score) plan.
+    pub fn score_rows(&self) -> usize {
+        self.tensors.get(self.state.logits).shape[0]
+    }
+
+    /// What must be uploaded before the first run, beside the checkpoint.
+    pub fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
+        vec![(self.state.rope, self.config.rope_table(self.sizes.context))]
+    }
+
+    /// Fills the cache for `n` rows and computes no logits.
+    pub fn prefill(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        forward::layers(self, &mut plan);
+        plan
+    }
+
+    /// Fills the cache for `n` rows and leaves their logits in `state.logits`.
+    pub fn score(&self, n: usize) -> Plan {
+        let mut plan = self.prefill(n);
+        forward::head(self, &mut plan);
+        plan
+    }
+
+    /// One step of generation for `n` sequences, one row each: [`score`](Self::score), then
+    /// draw, so that the next replay continues with the tokens drawn.
+    pub fn decode(&self, n: usize) -> Plan {
+        let mut plan = self.score(n);
+        forward::sample(self, &mut plan);
+        plan
+    }
+
+    /// Bytes of keys and values of one slot.
+    pub fn slot_bytes(config: &ModelConfig, context: usize) -> u64 {
+        let cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
+        4 * cell as u64 * context as u64
+    }
+}
+
+impl State {
+    fn declare(config: &ModelConfig, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
+        let Sizes { context, slots, max_tensor_bytes } = sizes;
+        let v = config.vocab_size;
+        let kv = config.num_key_value_heads * config.head_dim;
+        let cache_bytes = 4 * (slots as u64).saturating_mul(context as u64).saturating_mul(kv as u64);
+        if cache_bytes > max_tensor_bytes {
+            return Err(Error::memory(format!(
+                "{slots} sequences of {context} tokens: a layer's keys take {cache_bytes} bytes, the device binds at most {max_tensor_bytes}"
+            )));
+        }
+        let logit_rows = (MAX_LOGITS_BYTES.min(max_tensor_bytes) / (4 * v as u64))
+            .clamp(slots as u64, MAX_ROWS as u64) as usize;
+        let mut cache = |l: usize, what: &str| {
+            tensors.declare(format!("cache.{l}.{what}"), Dtype::F32, &[slots, context, kv])
+        };
+        let cache = (0..config.num_hidden_layers)
+            .map(|l| Ok((cache(l, "k")?, cache(l, "v")?)))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(Self {
+            rows: tensors.declare("rows", Dtype::U32, &[MAX_ROWS, size_of::<Row>() / 4])?,
+            sampling: tensors.declare("sampling", Dtype::U32, &[slots, size_of::<Sampling>() / 4])?,
+            seen: tensors.declare("seen", Dtype::U32, &[slots, v.div_ceil(32)])?,
+            ring: tensors.declare("ring", Dtype::U32, &[slots, RING])?,
+            logits: tensors.declare("logits", Dtype::F32, &[logit_rows, v])?,
+            rope: tensors.declare("rope", Dtype::F32, &[context, config.head_dim])?,
+            cache,
+        })
+    }
+}
+
+impl Scratch {
+    fn declare(config: &ModelConfig, tensors: &mut Tensors) -> Result<Self> {
+        let (c, f) = (config.hidden_size, config.intermediate_size);
+        let q = config.num_attention_heads * config.head_dim;
+        let kv = config.num_key_value_heads * config.head_dim;
+        let mut rows = |name: &str, cols| tensors.declare(name, Dtype::F32, &[MAX_ROWS, cols]);
+        Ok(Self {
+            x: rows("x", c)?,
+            xn: rows("xn", c)?,
+            qkv: rows("qkv", q + 2 * kv)?,
+            q: rows("q", q)?,
+            attended: rows("attended", q)?,
+            up: rows("up", if config.gated { 2 * f } else { f })?,
+            hidden: rows("hidden", f)?,
+        })
+    }
+}

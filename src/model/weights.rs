@@ -1,0 +1,346 @@
+//! Where a checkpoint's tensors go: the only place that knows their names.
+//!
+//! q, k and v become one matrix, gate and up another, so that each is one dispatch; GPT-2's
+//! Conv1D weights (in, out) are turned to (out, in). A matrix too large for one binding is cut
+//! into runs of rows.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Family, ModelConfig, Norm, Positions};
+use crate::error::{Error, Result};
+use crate::plan::{Dtype, Slice, TensorId, Tensors};
+
+/// A matrix of the model, (rows, cols), cut into runs of rows where it is too large.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    /// The runs, in order.
+    pub slices: Vec<Slice>,
+    cols: usize,
+}
+
+/// A weight and its optional bias.
+#[derive(Debug)]
+pub(super) struct Linear {
+    /// (F, C)
+    pub weight: Matrix,
+    /// (F)
+    pub bias: Option<TensorId>,
+}
+
+/// Scale and, for LayerNorm, shift.
+#[derive(Debug)]
+pub(super) struct NormWeights {
+    /// (C)
+    pub weight: TensorId,
+    /// (C)
+    pub bias: Option<TensorId>,
+}
+
+/// One block of the decoder.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub attention_norm: NormWeights,
+    /// ((H + 2K)·D, C) = [q; k; v]
+    pub qkv: Linear,
+    /// (C, H·D)
+    pub o: Linear,
+    pub mlp_norm: NormWeights,
+    /// (F, C), or (2F, C) = [gate; up]
+    pub up: Linear,
+    /// (C, F)
+    pub down: Linear,
+}
+
+/// Every weight, and how far each checkpoint tensor has been loaded.
+#[derive(Debug)]
+pub struct Weights {
+    /// (V, C)
+    pub(super) embed: Matrix,
+    /// (S, C), for learned positions
+    pub(super) positions: Option<TensorId>,
+    pub(super) layers: Vec<Layer>,
+    pub(super) norm: NormWeights,
+    /// (V, C); the embedding itself where tied
+    pub(super) head: Linear,
+    places: BTreeMap<String, Place>,
+}
+
+/// Where one checkpoint tensor goes.
+#[derive(Debug)]
+struct Place {
+    /// Shape in the checkpoint.
+    shape: Vec<usize>,
+    target: Matrix,
+    /// First row of `target` it fills.
+    first: usize,
+    transposed: bool,
+    /// Elements delivered so far, from the front.
+    loaded: usize,
+}
+
+impl Weights {
+    pub(super) fn declare(config: &ModelConfig, tensors: &mut Tensors, max_bytes: u64) -> Result<Self> {
+        let mut declare = Declare { tensors, max_bytes, places: BTreeMap::new(), config };
+        let (v, c) = (config.vocab_size, config.hidden_size);
+        let names = Names::of(config.family);
+        let embed = declare.matrix(names.embed, v, c)?;
+        declare.place(names.embed, &embed, 0, v, false);
+        let positions = match config.positions {
+            Positions::Learned => {
+                let s = config.max_position_embeddings;
+                let table = declare.matrix("wpe.weight", s, c)?;
+                declare.place("wpe.weight", &table, 0, s, false);
+                Some(declare.whole(&table, "wpe.weight")?)
+            }
+            Positions::Rotary { .. } => None,
+        };
+        let layers =
+            (0..config.num_hidden_layers).map(|l| declare.layer(&names, l)).collect::<Result<_>>()?;
+        let norm = declare.norm(names.norm)?;
+        let head = if config.tie_word_embeddings {
+            Linear { weight: embed.clone(), bias: None }
+        } else {
+            declare.linear("lm_head", v, c, &[("lm_head", v)], false)?
+        };
+        let places = declare.places;
+        Ok(Self { embed, positions, layers, norm, head, places })
+    }
+
+    /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
+    /// (masks, inverse frequencies, the copy of a tied head) are declined.
+    ///
+    /// Errors with `Mismatch` for a tensor that no model of this family has, or of another
+    /// shape: computing without it would answer wrongly.
+    pub fn expects(&self, name: &str, shape: &[usize]) -> Result<bool> {
+        let bare = bare(name);
+        if let Some(place) = self.places.get(bare) {
+            if place.shape != shape {
+                return Err(Error::mismatch(format!(
+                    "tensor `{name}`: shape {shape:?}, expected {:?}",
+                    place.shape
+                )));
+            }
+            return Ok(true);
+        }
+        let derived = [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq"];
+        if bare == "lm_head.weight" || derived.iter().any(|end| bare.ends_with(end)) {
+            return Ok(false);
+        }
+        Err(Error::mismatch(format!("tensor `{name}`: the architecture in config.json has no such tensor")))
+    }
+
+    /// Whether tensor `name` must come in one piece (it is turned round on the way).
+    pub fn wants_whole(&self, name: &str) -> bool {
+        self.places.get(bare(name)).is_some_and(|place| place.transposed)
+    }
+
+    /// Takes the next elements of tensor `name`, in order, and hands what is to be written to
+    /// `write(tensor, offset, values)`.
+    ///
+    /// Panics if the tensor is not expected, or gets more elements than it has.
+    pub fn place(&mut self, name: &str, values: &[f32], mut write: impl FnMut(TensorId, usize, &[f32])) {
+        let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
+        let start = place.first * place.target.cols + place.loaded;
+        place.loaded += values.len();
+        assert!(place.loaded <= place.shape.iter().product(), "`{name}` has fewer elements");
+        if place.transposed {
+            let [c, f] = place.shape[..] else { panic!("`{name}` is a matrix") };
+            assert_eq!(values.len(), c * f, "`{name}` comes in one piece");
+            let turned: Vec<f32> = (0..f).flat_map(|f_| (0..c).map(move |c_| values[c_ * f + f_])).collect();
+            place.target.write(start, &turned, &mut write);
+        } else {
+            place.target.write(start, values, &mut write);
+        }
+    }
+
+    /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.
+    pub fn check_complete(&self) -> Result<()> {
+        let missing: Vec<_> =
+            self.places.iter().filter(|(_, p)| p.loaded < p.shape.iter().product()).map(|(n, _)| n).collect();
+        match missing.split_first() {
+            None => Ok(()),
+            Some((name, [])) => Err(Error::mismatch(format!("tensor `{name}` is missing"))),
+            Some((name, more)) => {
+                Err(Error::mismatch(format!("tensor `{name}` is missing, and {} more", more.len())))
+            }
+        }
+    }
+}
+
+impl Matrix {
+    /// Writes elements from `start` of the whole matrix on, slice by slice.
+    fn write(&self, start: usize, values: &[f32], write: &mut impl FnMut(TensorId, usize, &[f32])) {
+        let end = start + values.len();
+        for (i, slice) in self.slices.iter().enumerate() {
+            let from = slice.first * self.cols;
+            let to = self.slices.get(i + 1).map_or(usize::MAX, |next| next.first * self.cols);
+            let (a, b) = (start.max(from), end.min(to));
+            if a < b {
+                write(slice.tensor, a - from, &values[a - start..b - start]);
+            }
+        }
+    }
+}
+
+/// Checkpoint names that differ between families, without the base model's prefix.
+struct Names {
+    embed: &'static str,
+    norm: &'static str,
+    layer: &'static str,
+    attention_norm: &'static str,
+    mlp_norm: &'static str,
+    q_k_v: &'static [&'static str],
+    o: &'static str,
+    up: &'static [&'static str],
+    down: &'static str,
+}
+
+impl Names {
+    fn of(family: Family) -> Self {
+        match family {
+            Family::Llama | Family::Qwen2 => Self {
+                embed: "embed_tokens.weight",
+                norm: "norm",
+                layer: "layers",
+                attention_norm: "input_layernorm",
+                mlp_norm: "post_attention_layernorm",
+                q_k_v: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
+                o: "self_attn.o_proj",
+                up: &["mlp.gate_proj", "mlp.up_proj"],
+                down: "mlp.down_proj",
+            },
+            Family::Gpt2 => Self {
+                embed: "wte.weight",
+                norm: "ln_f",
+                layer: "h",
+                attention_norm: "ln_1",
+                mlp_norm: "ln_2",
+                q_k_v: &["attn.c_attn"],
+                o: "attn.c_proj",
+                up: &["mlp.c_fc"],
+                down: "mlp.c_proj",
+            },
+        }
+    }
+}
+
+/// The name without the prefix that a headless checkpoint leaves out.
+fn bare(name: &str) -> &str {
+    name.strip_prefix("model.").or_else(|| name.strip_prefix("transformer.")).unwrap_or(name)
+}
+
+struct Declare<'a> {
+    config: &'a ModelConfig,
+    tensors: &'a mut Tensors,
+    max_bytes: u64,
+    places: BTreeMap<String, Place>,
+}
+
+impl Declare<'_> {
+    fn layer(&mut self, names: &Names, l: usize) -> Result<Layer> {
+        let config = self.config;
+        let (c, f) = (config.hidden_size, config.intermediate_size);
+        let q = config.num_attention_heads * config.head_dim;
+        let kv = config.num_key_value_heads * config.head_dim;
+        let name = |what: &str| format!("{}.{l}.{what}", names.layer);
+        let parts = |stems: &[&str], rows: &[usize]| -> Vec<(String, usize)> {
+            // One fused checkpoint tensor, or one for each part.
+            if let [stem] = stems {
+                vec![(name(stem), rows.iter().sum())]
+            } else {
+                stems.iter().map(|s| name(s)).zip(rows.iter().copied()).collect()
+            }
+        };
+        let gate_up: &[usize] = if config.gated { &[f, f] } else { &[f] };
+        let up_rows = gate_up.iter().sum();
+        Ok(Layer {
+            attention_norm: self.norm(&name(names.attention_norm))?,
+            qkv: self.linear(
+                &name("qkv"),
+                q + 2 * kv,
+                c,
+                &parts(names.q_k_v, &[q, kv, kv]),
+                config.qkv_bias,
+            )?,
+            o: self.linear(&name("o"), c, q, &[(name(names.o), c)], config.o_bias)?,
+            mlp_norm: self.norm(&name(names.mlp_norm))?,
+            up: self.linear(&name("up"), up_rows, c, &parts(names.up, gate_up), config.mlp_bias)?,
+            down: self.linear(&name("down"), c, f, &[(name(names.down), c)], config.mlp_bias)?,
+        })
+    }
+
+    /// A (rows, cols) matrix filled by `parts`, (checkpoint stem, its rows), top to bottom.
+    fn linear(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        parts: &[(impl AsRef<str>, usize)],
+        with_bias: bool,
+    ) -> Result<Linear> {
+        let transposed = self.config.family == Family::Gpt2 && name != "lm_head";
+        let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
+        let bias = if with_bias { Some(self.matrix(&format!("{name}.bias"), rows, 1)?) } else { None };
+        let mut first = 0;
+        for (stem, rows) in parts {
+            let stem = stem.as_ref();
+            self.place(&format!("{stem}.weight"), &weight, first, *rows, transposed);
+            if let Some(bias) = &bias {
+                self.place(&format!("{stem}.bias"), bias, first, *rows, false);
+            }
+            first += rows;
+        }
+        let bias = bias.map(|bias| self.whole(&bias, name)).transpose()?;
+        Ok(Linear { weight, bias })
+    }
+
+    fn norm(&mut self, name: &str) -> Result<NormWeights> {
+        let c = self.config.hidden_size;
+        let with_bias = matches!(self.config.norm, Norm::Layer(_));
+        let mut vector = |what: &str| {
+            let name = format!("{name}.{what}");
+            let vector = self.matrix(&name, c, 1)?;
+            self.place(&name, &vector, 0, c, false);
+            self.whole(&vector, &name)
+        };
+        let weight = vector("weight")?;
+        let bias = if with_bias { Some(vector("bias")?) } else { None };
+        Ok(NormWeights { weight, bias })
+    }
+
+    /// Declares (rows, cols), or (rows) where `cols` is 1, in as few slices as fit the device.
+    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
+        let fit = usize::try_from(self.max_bytes / (4 * cols as u64)).unwrap_or(usize::MAX);
+        if fit == 0 {
+            return Err(Error::unsupported(format!(
+                "tensor `{name}`: a row of {cols} exceeds the device's limit"
+            )));
+        }
+        let mut slices = Vec::new();
+        for first in (0..rows).step_by(fit) {
+            let rows = fit.min(rows - first);
+            let shape: &[usize] = if cols == 1 { &[rows] } else { &[rows, cols] };
+            let name = if slices.is_empty() { name.to_owned() } else { format!("{name}[{first}..]") };
+            slices.push(Slice { tensor: self.tensors.declare(name, Dtype::F32, shape)?, first });
+        }
+        Ok(Matrix { slices, cols })
+    }
+
+    /// The one tensor of a matrix that may not be cut.
+    fn whole(&self, matrix: &Matrix, name: &str) -> Result<TensorId> {
+        match matrix.slices[..] {
+            [slice] => Ok(slice.tensor),
+            _ => Err(Error::unsupported(format!("tensor `{name}` exceeds the device's limit"))),
+        }
+    }
+
+    fn place(&mut self, name: &str, target: &Matrix, first: usize, rows: usize, transposed: bool) {
+        let shape = match (target.cols, transposed) {
+            (1, _) => vec![rows],
+            (cols, true) => vec![cols, rows],
+            (cols, false) => vec![rows, cols],
+        };
+        let place = Place { shape, target: target.clone(), first, transposed, loaded: 0 };
+        self.places.insert(name.to_owned(), place);
+    }
+}

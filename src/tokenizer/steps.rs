@@ -1,0 +1,230 @@
+//! A file's decoder as steps that take one token at a time.
+//! Not every decoder can be: those that must see the whole text are refused by name.
+//!
+//! Twin of `tokenizers::decoders`, which map a list of tokens to a list of strings. Each step
+//! here gives the same strings, in order, from a token, what it remembers, and a flush.
+
+use crate::error::{Error, Result};
+use tokenizers::{Decoder, DecoderWrapper};
+
+/// One step. `DecoderWrapper`s inside are used on single tokens.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// The same for every token: `Replace`, `Strip` before `Fuse`.
+    Each(DecoderWrapper),
+    /// Different for the first token: `Metaspace`, `WordPiece`.
+    FirstDiffers(DecoderWrapper),
+    /// Tokens like `<0x0A>` are bytes; a run of them is text if it is UTF-8, and else one
+    /// U+FFFD per byte.
+    ByteFallback,
+    /// Every character is a byte (GPT-2's alphabet); invalid UTF-8 becomes U+FFFD.
+    ByteLevel,
+    /// `Strip` after `Fuse`: up to `limit` times `content` from the start of the text.
+    StripStart { content: char, limit: usize },
+    /// No decoder in the file: tokens are words.
+    Spaces,
+}
+
+/// What a step remembers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepState {
+    /// Bytes whose meaning is open: a run of fallback bytes, or an unfinished character.
+    bytes: Vec<u8>,
+    /// How much of the start is behind us: tokens for `FirstDiffers` and `Spaces` (0 or 1),
+    /// stripped characters for `StripStart` (its limit once another character came).
+    passed: usize,
+}
+
+/// Passes tokens through the steps in order; with `flush`, also what the steps hold back.
+pub(super) fn run(
+    steps: &[Step],
+    states: &mut [StepState],
+    mut tokens: Vec<String>,
+    flush: bool,
+) -> Result<String> {
+    for (step, state) in steps.iter().zip(states) {
+        let mut passed_on = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            step.push(state, token, &mut passed_on)?;
+        }
+        if flush {
+            step.flush(state, &mut passed_on);
+        }
+        tokens = passed_on;
+    }
+    Ok(tokens.concat())
+}
+
+impl Step {
+    fn push(&self, state: &mut StepState, token: String, out: &mut Vec<String>) -> Result<()> {
+        match self {
+            Self::Each(decoder) => out.extend(chain(decoder, vec![token])?),
+            Self::FirstDiffers(decoder) if state.passed == 0 => {
+                state.passed = 1;
+                out.extend(chain(decoder, vec![token])?);
+            }
+            Self::FirstDiffers(decoder) => {
+                out.extend(chain(decoder, vec![String::new(), token])?.into_iter().skip(1))
+            }
+            Self::ByteFallback => match fallback_byte(&token) {
+                Some(byte) => state.bytes.push(byte),
+                None => {
+                    self.flush(state, out);
+                    out.push(token);
+                }
+            },
+            Self::ByteLevel => {
+                append_byte_level(&token, &mut state.bytes);
+                out.push(take_whole_characters(&mut state.bytes));
+            }
+            Self::StripStart { content, limit } => {
+                let budget = limit.saturating_sub(state.passed);
+                let stripped = token.chars().take(budget).take_while(|c| c == content).count();
+                let rest: String = token.chars().skip(stripped).collect();
+                state.passed = if rest.is_empty() { state.passed.saturating_add(stripped) } else { *limit };
+                out.push(rest);
+            }
+            Self::Spaces => {
+                if state.passed > 0 {
+                    out.push(" ".to_owned());
+                }
+                state.passed = 1;
+                out.push(token);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&self, state: &mut StepState, out: &mut Vec<String>) {
+        if state.bytes.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut state.bytes);
+        match self {
+            Self::ByteFallback => match String::from_utf8(bytes) {
+                Ok(text) => out.push(text),
+                Err(e) => out.extend(e.as_bytes().iter().map(|_| "\u{fffd}".to_owned())),
+            },
+            _ => out.push(String::from_utf8_lossy(&bytes).into_owned()),
+        }
+    }
+}
+
+fn chain(decoder: &DecoderWrapper, tokens: Vec<String>) -> Result<Vec<String>> {
+    decoder.decode_chain(tokens).map_err(super::broken)
+}
+
+/// The byte of a token like `<0x0A>`.
+fn fallback_byte(token: &str) -> Option<u8> {
+    let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
+    if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// A token's bytes in GPT-2's alphabet; a token with any other character stands for itself.
+fn append_byte_level(token: &str, bytes: &mut Vec<u8>) {
+    let start = bytes.len();
+    for c in token.chars() {
+        match byte_level_byte(c) {
+            Some(byte) => bytes.push(byte),
+            None => {
+                bytes.truncate(start);
+                bytes.extend(token.as_bytes());
+                return;
+            }
+        }
+    }
+}
+
+/// GPT-2's alphabet: printable Latin-1 is itself, the other 68 bytes follow from U+0100 on,
+/// in their order (`bytes_to_unicode` in GPT-2's encoder.py).
+fn byte_level_byte(c: char) -> Option<u8> {
+    let code = u32::from(c);
+    let byte = match code {
+        0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => code,
+        0x100..=0x120 => code - 0x100,        // 00..=20
+        0x121..=0x142 => code - 0x121 + 0x7f, // 7f..=a0
+        0x143 => 0xad,
+        _ => return None,
+    };
+    u8::try_from(byte).ok()
+}
+
+/// Takes what is decided from the front: whole characters, and U+FFFD for what can no longer
+/// become one, as `String::from_utf8_lossy` has it. At most three bytes stay.
+fn take_whole_characters(bytes: &mut Vec<u8>) -> String {
+    let mut text = String::new();
+    let mut open = Vec::new();
+    let mut chunks = bytes.utf8_chunks().peekable();
+    while let Some(chunk) = chunks.next() {
+        text.push_str(chunk.valid());
+        let invalid = chunk.invalid();
+        // Only what nothing follows can still grow into a character.
+        let may_grow =
+            chunks.peek().is_none() && std::str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
+        if may_grow {
+            open = invalid.to_vec();
+        } else if !invalid.is_empty() {
+            text.push('\u{fffd}');
+        }
+    }
+    *bytes = open;
+    text
+}
+
+/// The steps of a file's decoder.
+///
+/// Errors with `Unsupported` if one of them needs the whole text.
+pub(super) fn of(decoder: Option<&DecoderWrapper>) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    match decoder {
+        Some(decoder) => append(decoder, &mut false, &mut steps)?,
+        None => steps.push(Step::Spaces),
+    }
+    Ok(steps)
+}
+
+/// `fused`: all tokens before this decoder have become one, so it sees the whole text.
+fn append(decoder: &DecoderWrapper, fused: &mut bool, steps: &mut Vec<Step>) -> Result<()> {
+    match decoder {
+        DecoderWrapper::Sequence(sequence) => {
+            return sequence.get_decoders().iter().try_for_each(|decoder| append(decoder, fused, steps));
+        }
+        DecoderWrapper::Fuse(_) => *fused = true,
+        DecoderWrapper::Strip(strip) if strip.stop == 0 && *fused => {
+            steps.push(Step::StripStart { content: strip.content, limit: strip.start });
+        }
+        DecoderWrapper::Strip(strip) if strip.stop == 0 => steps.push(Step::Each(decoder.clone())),
+        DecoderWrapper::Replace(_) if !*fused => steps.push(Step::Each(decoder.clone())),
+        DecoderWrapper::ByteFallback(_) if !*fused => steps.push(Step::ByteFallback),
+        DecoderWrapper::ByteLevel(_) if !*fused => {
+            steps.push(Step::ByteLevel);
+            *fused = true;
+        }
+        DecoderWrapper::Metaspace(_) | DecoderWrapper::WordPiece(_) if !*fused => {
+            steps.push(Step::FirstDiffers(decoder.clone()));
+        }
+        _ => {
+            let after = if *fused { " after the tokens are fused" } else { "" };
+            return Err(Error::unsupported(format!(
+                "tokenizer decoder `{}`{after}: not supported",
+                name(decoder)
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn name(decoder: &DecoderWrapper) -> &'static str {
+    match decoder {
+        DecoderWrapper::BPE(_) => "BPEDecoder",
+        DecoderWrapper::ByteLevel(_) => "ByteLevel",
+        DecoderWrapper::WordPiece(_) => "WordPiece",
+        DecoderWrapper::Metaspace(_) => "Metaspace",
+        DecoderWrapper::CTC(_) => "CTC",
+        DecoderWrapper::Sequence(_) => "Sequence",
+        DecoderWrapper::Replace(_) => "Replace",
+        DecoderWrapper::Fuse(_) => "Fuse",
+        DecoderWrapper::Strip(_) => "Strip",
+        DecoderWrapper::ByteFallback(_) => "ByteFallback",
+    }
+}

@@ -1,0 +1,64 @@
+//! The tiny checkpoints of `tests/fixtures/models`, compiled in so that browsers see them too.
+
+use lorakeet::backend::Backend;
+use lorakeet::engine::{Engine, EngineOptions, Loader};
+use lorakeet::error::Result;
+use lorakeet::format::safetensors::Header;
+
+/// A model folder in memory.
+pub struct ModelFiles {
+    pub name: &'static str,
+    pub config: &'static [u8],
+    pub tokenizer: &'static [u8],
+    pub weights: &'static [&'static [u8]],
+    pub reference: &'static [u8],
+}
+
+macro_rules! model {
+    ($name:literal, $($shard:literal),+) => {
+        ModelFiles {
+            name: $name,
+            config: include_bytes!(concat!("../fixtures/models/", $name, "/config.json")),
+            tokenizer: include_bytes!(concat!("../fixtures/models/", $name, "/tokenizer.json")),
+            weights: &[$(include_bytes!(concat!("../fixtures/models/", $name, "/", $shard))),+],
+            reference: include_bytes!(concat!("../fixtures/models/", $name, "/reference.safetensors")),
+        }
+    };
+}
+
+/// Llama 3 scaling, grouped queries, a head of its own.
+pub const LLAMA: ModelFiles = model!("llama", "model.safetensors");
+/// One per family and quirk.
+pub const MODELS: &[ModelFiles] = &[
+    LLAMA,
+    // Tied, with biases everywhere, bf16 in two shards.
+    model!("llama-tied", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"),
+    model!("mistral", "model.safetensors"),
+    model!("qwen2", "model.safetensors"),
+    model!("qwen2-window", "model.safetensors"),
+    model!("gpt2", "model.safetensors"),
+];
+
+impl ModelFiles {
+    pub fn open(&self, backend: Backend, options: &EngineOptions) -> Result<Engine> {
+        self.open_as(self.config, backend, options)
+    }
+
+    pub fn open_as(&self, config: &[u8], backend: Backend, options: &EngineOptions) -> Result<Engine> {
+        let mut loader = Loader::new(config, None, self.tokenizer, backend, options)?;
+        for file in self.weights {
+            load(&mut loader, file)?;
+        }
+        loader.finish()
+    }
+}
+
+/// Loads a whole safetensors file.
+pub fn load(loader: &mut Loader, file: &[u8]) -> Result<()> {
+    for info in &Header::from_file_bytes(file)?.tensors {
+        for piece in loader.pieces(info)? {
+            loader.load(&piece, piece.bytes_in(file)?)?;
+        }
+    }
+    Ok(())
+}

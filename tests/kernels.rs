@@ -1,0 +1,383 @@
+//! Every op against PyTorch, on every backend: the plain twin, the fast CPU path and the
+//! shader. One body, run natively and in a browser.
+
+mod common;
+
+use common::{Case, Fixture, OneOp, Tolerance, backends, misfit};
+use lorakeet::backend::Backend;
+use lorakeet::config::Activation;
+use lorakeet::plan::{INACTIVE, Op, RING, Row, Sampling, Slice};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+/// Copies and one addition or multiplication: the last bit.
+const EXACT: Tolerance = Tolerance { abs: 1e-6, rel: 1e-6 };
+/// Sums of up to a few hundred products of order one, in another order than PyTorch's.
+const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
+/// exp and tanh on devices whose versions are good to 1e-5 or so.
+const FUNCTIONS: Tolerance = Tolerance { abs: 2e-5, rel: 5e-5 };
+
+macro_rules! fixture {
+    ($op:literal) => {
+        Fixture::new(include_bytes!(concat!("fixtures/ops/", $op, ".safetensors")))
+    };
+}
+
+/// Runs `body` for every case on a fresh backend of every kind.
+async fn on_all(
+    op: &str,
+    fixture: &Fixture<'_>,
+    tolerance: Tolerance,
+    body: impl Fn(&Case, &mut OneOp) -> (Op, usize),
+) {
+    for (i, case) in fixture.cases().enumerate() {
+        let mut one = OneOp::default();
+        let (step, n) = body(&case, &mut one);
+        for (name, mut backend) in backends().await {
+            let what = format!("{op} case {i} on {name}");
+            one.check(&mut backend, &what, step.clone(), n, tolerance).await;
+        }
+    }
+}
+
+fn rows(tokens: &[u32], pos: &[u32], slot: &[u32]) -> Vec<u32> {
+    let row = |n: usize| [tokens[n], pos[n], slot[n], 0];
+    (0..pos.len()).flat_map(row).collect()
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn embed() {
+    let fixture = fixture!("embed");
+    on_all("embed", &fixture, EXACT, |case, one| {
+        let [n, v, c, p] = ["N", "V", "C", "P"].map(|name| case.size(name));
+        let tokens = case.ids("tokens");
+        let rows = one.u32("rows", &[n, 4], &rows(&tokens, &case.ids("pos"), &vec![0; n]));
+        let table = one.f32("table", &[v, c], &case.f32("table"));
+        let positions = case.maybe_f32("positions").map(|t| one.f32("positions", &[p, c], &t));
+        let y = one.output("y", &[n, c], &case.f32("y"));
+        (Op::Embed { rows, table: Slice { tensor: table, first: 0 }, positions, y }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn embed_leaves_tokens_of_other_slices_alone() {
+    for (name, mut backend) in backends().await {
+        let mut one = OneOp::default();
+        let rows = one.u32("rows", &[4, 4], &rows(&[4, 5, 6, 7], &[0; 4], &[0; 4]));
+        let table = one.f32("table", &[2, 1], &[50.0, 60.0]);
+        let before = [1.0, 2.0, 3.0, 4.0];
+        let y = one.output_over("y", &[4, 1], &before, &[1.0, 50.0, 60.0, 4.0]);
+        let op = Op::Embed { rows, table: Slice { tensor: table, first: 5 }, positions: None, y };
+        one.check(&mut backend, name, op, 4, EXACT).await;
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn rms_norm() {
+    on_all("rms_norm", &fixture!("rms_norm"), SUMS, |case, one| {
+        let [n, c] = ["N", "C"].map(|name| case.size(name));
+        let x = one.f32("x", &[n, c], &case.f32("x"));
+        let weight = one.f32("weight", &[c], &case.f32("weight"));
+        let y = one.output("y", &[n, c], &case.f32("y"));
+        (Op::RmsNorm { x, weight, y, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn layer_norm() {
+    on_all("layer_norm", &fixture!("layer_norm"), SUMS, |case, one| {
+        let [n, c] = ["N", "C"].map(|name| case.size(name));
+        let x = one.f32("x", &[n, c], &case.f32("x"));
+        let weight = one.f32("weight", &[c], &case.f32("weight"));
+        let bias = one.f32("bias", &[c], &case.f32("bias"));
+        let y = one.output("y", &[n, c], &case.f32("y"));
+        (Op::LayerNorm { x, weight, bias, y, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear() {
+    on_all("linear", &fixture!("linear"), SUMS, |case, one| {
+        let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
+        let x = one.f32("x", &[n, c], &case.f32("x"));
+        let weight = one.f32("weight", &[f, c], &case.f32("weight"));
+        let bias = case.maybe_f32("bias").map(|b| one.f32("bias", &[f], &b));
+        let want = case.f32("y");
+        let residual = case.maybe_f32("residual");
+        let y = match &residual {
+            Some(before) => one.output_over("y", &[n, f], before, &want),
+            None => one.output("y", &[n, f], &want),
+        };
+        let weight = Slice { tensor: weight, first: 0 };
+        (Op::Linear { x, weight, bias, y, accumulate: residual.is_some() }, n)
+    })
+    .await;
+}
+
+/// Rows and columns around the edges of the kernels' tiles, and weights in slices.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear_at_tile_edges() {
+    for (n, c, f, first) in
+        [(1, 64, 257, 3), (8, 31, 64, 0), (9, 16, 33, 5), (33, 17, 31, 0), (64, 48, 96, 2)]
+    {
+        let wave =
+            |len: usize, step: f32| -> Vec<f32> { (0..len).map(|i| (i as f32 * step).sin()).collect() };
+        let (x, weight, bias) = (wave(n * c, 0.37), wave(f * c, 0.11), wave(first + f + 1, 0.7));
+        let stride = first + f + 1;
+        let mut want = vec![f32::NAN; n * stride];
+        for (n, x) in x.chunks_exact(c).enumerate() {
+            for (j, w) in weight.chunks_exact(c).enumerate() {
+                let dot: f64 = x.iter().zip(w).map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                want[n * stride + first + j] = dot as f32 + bias[first + j];
+            }
+        }
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let x = one.f32("x", &[n, c], &x);
+            let weight = one.f32("weight", &[f, c], &weight);
+            let bias = one.f32("bias", &[stride], &bias);
+            // Columns outside the slice keep what they held.
+            let before: Vec<f32> = want.iter().map(|w| if w.is_nan() { 7.0 } else { f32::NAN }).collect();
+            let want: Vec<f32> = want.iter().map(|w| if w.is_nan() { 7.0 } else { *w }).collect();
+            let y = one.output_over("y", &[n, stride], &before, &want);
+            let op = Op::Linear {
+                x,
+                weight: Slice { tensor: weight, first },
+                bias: Some(bias),
+                y,
+                accumulate: false,
+            };
+            one.check(&mut backend, &format!("{name} ({n}, {c}, {f})"), op, n, SUMS).await;
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn activation() {
+    on_all("activation", &fixture!("activation"), FUNCTIONS, |case, one| {
+        let [n, f] = ["N", "F"].map(|name| case.size(name));
+        let gated = case.flag("gated");
+        let kind = match case.text("kind") {
+            "silu" => Activation::Silu,
+            "gelu" => Activation::Gelu,
+            "gelu_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            other => panic!("kind {other}"),
+        };
+        let x = one.f32("x", &[n, if gated { 2 * f } else { f }], &case.f32("x"));
+        let y = one.output("y", &[n, f], &case.f32("y"));
+        (Op::Activation { x, y, kind, gated }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn activation_of_large_values_is_finite() {
+    for kind in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let x = one.f32("x", &[1, 4], &[-1e4, -100.0, 100.0, 1e4]);
+            let y = one.output("y", &[1, 4], &[0.0, 0.0, 100.0, 1e4]);
+            one.check(
+                &mut backend,
+                &format!("{kind:?} on {name}"),
+                Op::Activation { x, y, kind, gated: false },
+                1,
+                FUNCTIONS,
+            )
+            .await;
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn split_qkv() {
+    on_all("split_qkv", &fixture!("split_qkv"), EXACT, |case, one| {
+        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+        // One row more, inactive: it may write nothing.
+        let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
+        pos.push(0);
+        slot.push(INACTIVE);
+        let mut qkv = case.f32("qkv");
+        qkv.extend(vec![99.0; (h + 2 * k) * d]);
+        let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
+        let qkv = one.f32("qkv", &[n + 1, (h + 2 * k) * d], &qkv);
+        let rope = one.f32("rope", &[s, d], &case.f32("rope"));
+        let q = one.output("q", &[n, h * d], &case.f32("q"));
+        let shape = [slots, s, k * d];
+        let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));
+        let v_cache = one.output_over("v_cache", &shape, &case.f32("v_cache_in"), &case.f32("v_cache"));
+        (Op::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d }, n + 1)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention() {
+    on_all("attention", &fixture!("attention"), FUNCTIONS, |case, one| {
+        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+        let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
+        pos.push(0);
+        slot.push(INACTIVE);
+        let mut q = case.f32("q");
+        q.extend(vec![1.0; h * d]);
+        let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
+        let q = one.f32("q", &[n + 1, h * d], &q);
+        let k_cache = one.f32("k_cache", &[slots, s, k * d], &case.f32("k_cache"));
+        let v_cache = one.f32("v_cache", &[slots, s, k * d], &case.f32("v_cache"));
+        let y = one.output("y", &[n, h * d], &case.f32("y"));
+        let (scale, window) = (case.number("scale"), case.size("window"));
+        (Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, window }, n + 1)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_of_wide_heads() {
+    // 256 wide, the most there is, over more keys than two tiles; one key outweighs all.
+    let (s, d) = (150, 256);
+    let key: Vec<f32> = (0..s * d).map(|i| if i / d == 101 { 1.0 } else { 0.0 }).collect();
+    let value: Vec<f32> = (0..s * d).map(|i| (i / d) as f32 + (i % d) as f32 / 512.0).collect();
+    let want: Vec<f32> = value[101 * d..][..d].to_vec();
+    for (name, mut backend) in backends().await {
+        let mut one = OneOp::default();
+        let rows = one.u32("rows", &[1, 4], &rows(&[0], &[149], &[0]));
+        let q = one.f32("q", &[1, d], &vec![1.0; d]);
+        let k_cache = one.f32("k_cache", &[1, s, d], &key);
+        let v_cache = one.f32("v_cache", &[1, s, d], &value);
+        let y = one.output("y", &[1, d], &want);
+        let op = Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 1.0, window: 0 };
+        one.check(&mut backend, name, op, 1, FUNCTIONS).await;
+    }
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn the_comparer_can_fail() {
+    let want = [1.0, 2.0, 3.0];
+    for wrong in [[1.0, 2.0, 3.1], [f32::NAN, 2.0, 3.0], [1.0, -2.0, 3.0], [1.0, f32::INFINITY, 3.0]] {
+        assert!(misfit(&wrong, &want, EXACT).is_some(), "{wrong:?} passed for {want:?}");
+    }
+    assert!(misfit(&[1.0, 2.0], &want, EXACT).is_some());
+    assert_eq!(misfit(&[1.0, 2.0, 3.0 + 1e-6], &want, EXACT), None);
+}
+
+/// A row's layout is what the kernels read.
+#[wasm_bindgen_test(unsupported = test)]
+fn a_row_is_four_words() {
+    let row = Row { token: 1, pos: 2, slot: 3, mix: 4 };
+    assert_eq!(bytemuck::cast::<Row, [u32; 4]>(row), [1, 2, 3, 4]);
+}
+
+/// How often each token is drawn against transformers' probabilities after its own filters:
+/// never one that they remove, and the others within five standard deviations.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn sample() {
+    // Every row is drawn RING times at each of as many seeds.
+    const SEEDS: usize = 64;
+    let fixture = fixture!("sample");
+    for (i, case) in fixture.cases().enumerate() {
+        let [b, v] = ["B", "V"].map(|name| case.size(name));
+        let (logits, probs) = (case.f32("logits"), case.f32("probs"));
+        for (name, mut backend) in backends().await {
+            let tokens = draw(&case, &logits, [b, v, SEEDS], &mut backend).await;
+            let mut counts = vec![0usize; b * v];
+            for (at, token) in tokens.iter().enumerate() {
+                counts[at / (SEEDS * RING) * v + *token as usize] += 1;
+            }
+            let draws = (SEEDS * RING) as f32;
+            for (at, (&count, &p)) in counts.iter().zip(&probs).enumerate() {
+                let spread = 5.0 * (draws * p * (1.0 - p)).sqrt() + 1.0;
+                let fits = if p == 0.0 { count == 0 } else { (count as f32 - draws * p).abs() <= spread };
+                let (row, token) = (at / v, at % v);
+                assert!(
+                    fits,
+                    "sample case {i} on {name}: row {row} token {token}: {count} of {draws}, p = {p}"
+                );
+            }
+        }
+    }
+}
+
+/// Tokens drawn for each row of `logits` (B, V), one slot per row and seed -> (B, seeds, RING).
+async fn draw(case: &Case<'_>, logits: &[f32], [b, v, seeds]: [usize; 3], backend: &mut Backend) -> Vec<u32> {
+    let words = v.div_ceil(32);
+    let mut seen = vec![0u32; b * words];
+    for (at, _) in case.ids("seen").iter().enumerate().filter(|(_, seen)| **seen != 0) {
+        seen[at / v * words + at % v / 32] |= 1 << (at % v % 32);
+    }
+    let [temperature, top_p, min_p, repetition_penalty] =
+        ["temperature", "top_p", "min_p", "repetition_penalty"].map(|name| case.f32(name));
+    let top_k = case.ids("top_k");
+    let n = b * seeds;
+    let sampling: Vec<Sampling> = (0..n)
+        .map(|slot| Sampling {
+            temperature: temperature[slot / seeds],
+            top_p: top_p[slot / seeds],
+            min_p: min_p[slot / seeds],
+            repetition_penalty: repetition_penalty[slot / seeds],
+            top_k: top_k[slot / seeds],
+            seed: (slot % seeds) as u32,
+            n_stop: 0,
+            padding: 0,
+            stop: [0; 4],
+        })
+        .collect();
+    let repeat = |rows: &[u32], cols| -> Vec<u32> {
+        rows.chunks_exact(cols).flat_map(|row| row.repeat(seeds)).collect()
+    };
+    let mut one = OneOp::default();
+    let logits = repeat(bytemuck::cast_slice(logits), v);
+    let logits = one.f32("logits", &[n, v], bytemuck::cast_slice(&logits));
+    let options = one.u32("sampling", &[n, 12], bytemuck::cast_slice(&sampling));
+    let seen = repeat(&seen, words);
+    let seen_id = one.u32("seen", &[n, words], &seen);
+    let rows = one.u32("rows", &[n, 4], &vec![0; 4 * n]);
+    let ring = one.u32("ring", &[n, RING], &vec![0; n * RING]);
+    let plan = one.prepare(backend, Op::Sample { logits, sampling: options, seen: seen_id, rows, ring }, n);
+    for pos in 0..RING as u32 {
+        let lines: Vec<u32> = (0..n as u32).flat_map(|slot| [0, pos, slot, 0]).collect();
+        backend.upload(rows, 0, &lines);
+        backend.upload(seen_id, 0, &seen);
+        backend.run(&plan, 1);
+    }
+    backend.read(ring, 0, n * RING).await.expect("a result")
+}
+
+/// What `sample` leaves behind: the row moved on, the token noted, a stop token's row inactive.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn sample_moves_its_row_on() {
+    let greedy = Sampling {
+        stop: [3, 0, 0, 0],
+        n_stop: 1,
+        top_p: 1.0,
+        repetition_penalty: 1.0,
+        ..bytemuck::Zeroable::zeroed()
+    };
+    for (name, mut backend) in backends().await {
+        let mut one = OneOp::default();
+        let mut logits = vec![0.0; 3 * 40];
+        logits[35] = 2.0; // row 0, slot 2
+        logits[40 + 3] = 2.0; // row 1, slot 0: its stop token
+        logits[80 + 7] = 2.0; // row 2 is inactive
+        let logits = one.f32("logits", &[3, 40], &logits);
+        let sampling = one.u32("sampling", &[3, 12], bytemuck::cast_slice(&[greedy; 3]));
+        let seen = one.u32("seen", &[3, 2], &[0, 0, 0, 0, 1, 0]);
+        let lines = [[9, 64, 2, 5], [9, 70, 0, 6], [9, 1, INACTIVE, 7]];
+        let rows = one.u32("rows", &[3, 4], lines.as_flattened());
+        let ring = one.u32("ring", &[3, RING], &vec![77; 3 * RING]);
+        let plan = one.prepare(&mut backend, Op::Sample { logits, sampling, seen, rows, ring }, 3);
+        backend.run(&plan, 1);
+        let lines = backend.read(rows, 0, 12).await.expect("a result");
+        assert_eq!(lines, [35, 65, 2, 5, 3, 71, INACTIVE, 6, 9, 1, INACTIVE, 7], "{name}");
+        assert_eq!(backend.read(seen, 0, 6).await.expect("a result"), [1 << 3, 0, 0, 0, 1, 1 << 3], "{name}");
+        let mut want = vec![77; 3 * RING];
+        want[2 * RING + 1] = 35;
+        want[7] = 3;
+        assert_eq!(backend.read(ring, 0, 3 * RING).await.expect("a result"), want, "{name}");
+    }
+}

@@ -1,0 +1,281 @@
+//! Token ids against the reference, and the stream against the `tokenizers` crate's decoder.
+//! Not a test of hostile files: `formats.rs` has those.
+
+#![cfg(not(target_arch = "wasm32"))]
+
+use lorakeet::tokenizer::{StreamDecoder, Tokenizer};
+use lorakeet::{ErrorKind, Result};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+/// Real tokenizers, beside the checkout where they are to be had.
+const SHARED: &str = "../shared/data";
+const SHARED_TOKENIZERS: [&str; 5] =
+    ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/llama3_2", "tokenizers/qwen3", "models/stories260K"];
+
+const TEXTS: [&str; 9] = [
+    "",
+    " ",
+    "Once upon a time, there was a little girl.",
+    "  two spaces,\ttab\nand a line\r\n\r\n  end  ",
+    "naïve café, cafe\u{301}; 漢字かな交じり文; 한국어",
+    "family 👨‍👩‍👧‍👦, flag 🇺🇦, skin 👍🏽, zero\u{200d}width",
+    "fn main() { println!(\"{}\", 1 << 20); } // 3.14159",
+    "a<|endoftext|>b</s>c<s>d<unk>e",
+    "don't WE'LL they've 12345678 ---- ______",
+];
+
+fn fixture_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tokenizer")
+}
+
+/// A tokenizer as we read it and as the crate does, with where it came from.
+struct Pair {
+    path: String,
+    ours: Tokenizer,
+    theirs: tokenizers::Tokenizer,
+}
+
+/// Every tokenizer at hand, read once.
+static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHARED);
+    let mut folders = vec![fixture_folder()];
+    if shared.is_dir() {
+        folders.extend(SHARED_TOKENIZERS.map(|name| shared.join(name)));
+    } else {
+        println!("skipped: real tokenizers, no folder {SHARED}");
+    }
+    let read = |folder: &PathBuf| {
+        let path = folder.join("tokenizer.json").display().to_string();
+        let json = std::fs::read(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let ours = Tokenizer::from_json(&json).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let theirs = tokenizers::Tokenizer::from_bytes(&json).unwrap();
+        Pair { path, ours, theirs }
+    };
+    folders.iter().map(read).collect()
+});
+
+fn each_tokenizer(check: impl Fn(&str, &Tokenizer, &tokenizers::Tokenizer)) {
+    for Pair { path, ours, theirs } in PAIRS.iter() {
+        check(path, ours, theirs);
+    }
+}
+
+/// The pieces of a stream, joined; each must be whole characters, as a `String` is.
+fn streamed(tokenizer: &Tokenizer, ids: &[u32], skip_special_tokens: bool) -> String {
+    let mut stream = StreamDecoder::new(skip_special_tokens);
+    let mut text: String = ids.iter().map(|&id| stream.push(tokenizer, id).unwrap()).collect();
+    text.push_str(&stream.finish(tokenizer).unwrap());
+    text
+}
+
+/// A tokenizer of few words, for tests that need a decoder of their choice.
+fn word_level(decoder: &Value, words: &[&str]) -> Result<Tokenizer> {
+    let vocab: serde_json::Map<String, Value> =
+        words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let file = json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
+        "normalizer": null, "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null,
+        "decoder": decoder,
+        "model": { "type": "WordLevel", "vocab": vocab, "unk_token": words[0] },
+    });
+    Tokenizer::from_json(file.to_string().as_bytes())
+}
+
+#[test]
+fn fixture_cases() {
+    let folder = fixture_folder();
+    let tokenizer = Tokenizer::from_json(&std::fs::read(folder.join("tokenizer.json")).unwrap()).unwrap();
+    let cases: Vec<Value> =
+        serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    assert!(cases.len() > 5, "expected more than {} cases", cases.len());
+    for case in cases {
+        let text = case["text"].as_str().unwrap();
+        let ids: Vec<u32> = serde_json::from_value(case["ids"].clone()).unwrap();
+        assert_eq!(tokenizer.encode(text, false).unwrap(), ids, "{text:?}");
+        // A normaliser may have changed the text, but decoding and encoding again is stable.
+        let decoded = tokenizer.decode(&ids, false).unwrap();
+        assert_eq!(tokenizer.encode(&decoded, false).unwrap(), ids, "{text:?} came back as {decoded:?}");
+    }
+}
+
+#[test]
+fn encode_and_decode_agree_with_the_crate() {
+    each_tokenizer(|path, ours, theirs| {
+        for text in TEXTS {
+            for special in [false, true] {
+                let ids = ours.encode(text, special).unwrap();
+                assert_eq!(ids, theirs.encode(text, special).unwrap().get_ids(), "{path}: {text:?}");
+                let decoded = theirs.decode(&ids, special).unwrap();
+                assert_eq!(ours.decode(&ids, special).unwrap(), decoded, "{path}: {text:?}");
+                assert_eq!(streamed(ours, &ids, special), decoded, "{path}: {text:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn text_without_special_tokens_comes_back() {
+    each_tokenizer(|path, ours, _| {
+        for text in TEXTS.iter().filter(|text| !text.contains('<') && !text.contains('\u{301}')) {
+            let ids = ours.encode(text, true).unwrap();
+            assert_eq!(ours.decode(&ids, true).unwrap(), **text, "{path}");
+        }
+    });
+}
+
+#[test]
+fn random_ids_agree_with_the_crate() {
+    each_tokenizer(|path, ours, theirs| {
+        let vocab_size = ours.vocab_size() as u32;
+        // Past the vocabulary too: a model may have more rows than the file has tokens.
+        let id = prop_oneof![3 => 0..300.min(vocab_size), 2 => 0..vocab_size + 5];
+        let config = proptest::test_runner::Config { failure_persistence: None, ..Default::default() };
+        let mut runner = proptest::test_runner::TestRunner::new(config);
+        runner
+            .run(&(proptest::collection::vec(id, 0..60), any::<bool>()), |(ids, skip)| {
+                let expected = theirs.decode(&ids, skip).unwrap();
+                prop_assert_eq!(&streamed(ours, &ids, skip), &expected, "{}", path);
+                Ok(())
+            })
+            .unwrap();
+    });
+}
+
+#[test]
+fn vocabulary() {
+    each_tokenizer(|path, ours, theirs| {
+        let highest = theirs.get_vocab(true).into_values().max().unwrap();
+        assert_eq!(ours.vocab_size(), highest as usize + 1, "{path}");
+        let token = ours.id_to_token(highest).unwrap();
+        assert_eq!(ours.token_to_id(&token), Some(highest), "{path}");
+        assert_eq!(ours.id_to_token(highest + 1), None, "{path}");
+        assert_eq!(ours.token_to_id("no such token, surely"), None, "{path}");
+    });
+}
+
+/// A character of several tokens shows when its last byte is there, never in parts.
+#[test]
+fn a_character_is_never_split() {
+    each_tokenizer(|path, ours, _| {
+        for text in ["👍🏽!", "漢!", "\u{10ffff}!"] {
+            let ids = ours.encode(text, false).unwrap();
+            let mut stream = StreamDecoder::new(true);
+            for &id in &ids {
+                let piece = stream.push(ours, id).unwrap();
+                assert!(!piece.contains('\u{fffd}'), "{path}: {text:?} gave {piece:?}");
+            }
+            assert_eq!(stream.finish(ours).unwrap(), "", "{path}: {text:?} was held back");
+        }
+    });
+}
+
+#[test]
+fn an_unfinished_character_shows_at_the_end() {
+    let decoder = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false });
+    let byte_level = word_level(&decoder, &["?", "ð", "Ł", "ĳ", "į", "a"]).unwrap();
+    let thumb = [1, 2, 3, 4]; // f0 9f 91 8d
+    let mut stream = StreamDecoder::new(false);
+    for id in &thumb[..3] {
+        assert_eq!(stream.push(&byte_level, *id).unwrap(), "");
+    }
+    assert_eq!(stream.finish(&byte_level).unwrap(), "\u{fffd}");
+    assert_eq!(stream.push(&byte_level, 5).unwrap(), "a");
+
+    assert_eq!(streamed(&byte_level, &thumb, false), "👍");
+    assert_eq!(streamed(&byte_level, &[1, 5], false), "\u{fffd}a");
+    assert_eq!(streamed(&byte_level, &[4, 4], false), "\u{fffd}\u{fffd}");
+}
+
+#[test]
+fn a_run_of_fallback_bytes_is_one_decision() {
+    let decoder = json!({ "type": "ByteFallback" });
+    let tokenizer = word_level(&decoder, &["?", "<0xE5>", "<0x8F>", "<0xAB>", "a"]).unwrap();
+    let mut stream = StreamDecoder::new(false);
+    for id in [1, 2, 3] {
+        assert_eq!(stream.push(&tokenizer, id).unwrap(), "");
+    }
+    assert_eq!(stream.push(&tokenizer, 4).unwrap(), "叫a");
+    // As the reference has it: one bad byte spoils the run.
+    assert_eq!(streamed(&tokenizer, &[1, 2, 3, 1, 4], false), "\u{fffd}\u{fffd}\u{fffd}\u{fffd}a");
+    assert_eq!(streamed(&tokenizer, &[1], false), "\u{fffd}");
+}
+
+/// SentencePiece drops the first space of a text; of an answer, it must stay.
+#[test]
+fn after_a_prompt_the_leading_space_stays() {
+    let decoder = json!({ "type": "Sequence", "decoders": [
+        { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
+        { "type": "ByteFallback" },
+        { "type": "Fuse" },
+        { "type": "Strip", "content": " ", "start": 1, "stop": 0 },
+    ]});
+    let tokenizer = word_level(&decoder, &["?", "▁Hello", "▁world", "▁", "<0x21>"]).unwrap();
+    assert_eq!(tokenizer.decode(&[1, 2], false).unwrap(), "Hello world");
+    assert_eq!(tokenizer.decode(&[3, 1], false).unwrap(), " Hello");
+
+    let mut stream = StreamDecoder::after(&tokenizer, &[1], false).unwrap();
+    assert_eq!(stream.push(&tokenizer, 2).unwrap(), " world");
+    // What the prompt left open belongs to the prompt.
+    let mut stream = StreamDecoder::after(&tokenizer, &[1, 4], false).unwrap();
+    assert_eq!(stream.push(&tokenizer, 2).unwrap(), " world");
+    // An empty prompt is no prompt.
+    let mut stream = StreamDecoder::after(&tokenizer, &[], false).unwrap();
+    assert_eq!(stream.push(&tokenizer, 2).unwrap(), "world");
+}
+
+#[test]
+fn decoders_of_other_families() {
+    let words = ["?", "▁a", "▁b", "##c"];
+    let text = |decoder: Value| word_level(&decoder, &words).unwrap().decode(&[1, 2, 3], false).unwrap();
+    assert_eq!(text(Value::Null), "▁a ▁b ##c");
+    assert_eq!(text(json!({ "type": "Fuse" })), "▁a▁b##c");
+    let metaspace = json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always" });
+    assert_eq!(text(metaspace), "a b##c");
+    assert_eq!(text(json!({ "type": "WordPiece", "prefix": "##", "cleanup": false })), "▁a ▁bc");
+    let strip = json!({ "type": "Strip", "content": "▁", "start": 1, "stop": 0 });
+    assert_eq!(text(strip), "ab##c");
+}
+
+#[test]
+fn a_decoder_that_needs_the_whole_text_is_refused() {
+    let strip = json!({ "type": "Sequence", "decoders": [
+        { "type": "Fuse" }, { "type": "Strip", "content": " ", "start": 0, "stop": 1 },
+    ]});
+    let error = word_level(&strip, &["?"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.to_string(), "tokenizer decoder `Strip` after the tokens are fused: not supported");
+
+    let ctc = json!({ "type": "CTC", "pad_token": "?", "word_delimiter_token": "|", "cleanup": true });
+    let error = word_level(&ctc, &["?"]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.to_string(), "tokenizer decoder `CTC`: not supported");
+}
+
+#[test]
+fn a_word_without_token_is_an_error() {
+    let file = json!({
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "model": { "type": "WordLevel", "vocab": { "a": 0 }, "unk_token": "none" },
+    });
+    let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
+    let error = tokenizer.encode("a b", false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Format);
+    assert_eq!(error.to_string(), "tokenizer: WordLevel error: Missing [UNK] token from the vocabulary");
+}
+
+/// The file's truncation is for training; here it would cut a prompt without a word.
+#[test]
+fn truncation_and_padding_are_ignored() {
+    let file = json!({
+        "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "WhitespaceSplit" },
+        "truncation": { "direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0 },
+        "padding": { "strategy": { "Fixed": 9 }, "direction": "Right", "pad_to_multiple_of": null,
+                     "pad_id": 0, "pad_type_id": 0, "pad_token": "a" },
+        "model": { "type": "WordLevel", "vocab": { "a": 0 }, "unk_token": "a" },
+    });
+    let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
+    assert_eq!(tokenizer.encode("a a a", false).unwrap(), [0, 0, 0]);
+}

@@ -1,0 +1,70 @@
+// Builds the package into dist/: Rust to WebAssembly, TypeScript to JavaScript and types.
+// Prints what a visitor downloads, and writes it to dist/size.json.
+//
+//   node tools/build.mjs [--install]
+
+import { readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { gzipSync } from "node:zlib";
+import { root, run, setup } from "./setup.mjs";
+
+const dist = join(root, "dist");
+
+// What rustc lets this target's code use, SIMD from .cargo/config.toml included.
+const FEATURES = [
+  "bulk-memory", "bulk-memory-opt", "call-indirect-overlong", "multivalue", "mutable-globals",
+  "nontrapping-float-to-int", "reference-types", "sign-ext", "simd",
+].map((feature) => `--enable-${feature}`);
+
+/** Builds everything; throws at the first step that fails. Returns what dist/size.json holds. */
+export function build() {
+  const { env, wasmEnv } = setup("build");
+  run("cargo", ["build", "--lib", "--release", "--target", "wasm32-unknown-unknown"], { env: wasmEnv });
+
+  // Only now: a compile error leaves the last good build in place.
+  rmSync(dist, { recursive: true, force: true });
+  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/release/lorakeet.wasm");
+  run("wasm-bindgen", ["--target", "web", "--out-dir", join(dist, "wasm"), compiled], { env });
+
+  const wasm = join(dist, "wasm/lorakeet_bg.wasm");
+  const node = (script, args) => run(process.execPath, [join(root, "node_modules", script), ...args], { env });
+  node("binaryen/bin/wasm-opt", ["-O3", ...FEATURES, wasm, "-o", `${wasm}.opt`]);
+  renameSync(`${wasm}.opt`, wasm);
+  node("typescript/bin/tsc", ["--project", root]);
+
+  const sizes = measure();
+  writeFileSync(join(dist, "size.json"), `${JSON.stringify(sizes, null, 2)}\n`);
+  print(sizes);
+  return sizes;
+}
+
+/** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together. */
+function measure() {
+  const files = readdirSync(dist, { recursive: true })
+    .filter((name) => name.endsWith(".wasm") || name.endsWith(".js"))
+    .sort()
+    .map((name) => {
+      const bytes = readFileSync(join(dist, name));
+      return { name: name.replaceAll("\\", "/"), bytes: bytes.length, gzip_bytes: gzipSync(bytes, { level: 9 }).length };
+    });
+  const sum = (key) => files.reduce((total, file) => total + file[key], 0);
+  return { files, total: { bytes: sum("bytes"), gzip_bytes: sum("gzip_bytes") } };
+}
+
+function print({ files, total }) {
+  const kb = (bytes) => (bytes / 1000).toFixed(1).padStart(10);
+  console.log(`\n${"dist/".padEnd(28)}${"KB".padStart(10)}${"gzip KB".padStart(10)}`);
+  for (const file of [...files, { name: "total", ...total }]) {
+    console.log(`${file.name.padEnd(28)}${kb(file.bytes)}${kb(file.gzip_bytes)}`);
+  }
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    build();
+  } catch (error) {
+    console.error(`[build] ${error.message}`);
+    process.exit(1);
+  }
+}

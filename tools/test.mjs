@@ -1,0 +1,139 @@
+// Runs every test, or the stages named: `npm test`, `npm test -- native web`.
+// A failing stage does not stop the later ones: one run shows all that is wrong.
+
+import { spawn } from "node:child_process";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { inCi, root, setup } from "./setup.mjs";
+
+// Generous: a hung browser must not hang the run for ever.
+const COMMAND_LIMIT_MINUTES = 40;
+const DOWNLOAD_LIMIT_BYTES = 900_000; // gzip, WebAssembly and JavaScript together
+const WASM = ["--target", "wasm32-unknown-unknown"];
+
+// Without a GPU, tests that need one are skipped on a developer's machine and fail in CI.
+// Test code in the browser cannot see the environment: there the variable counts at compile time.
+const strict = inCi ? { LORAKEET_REQUIRE_GPU: "1" } : {};
+
+/** Each stage: what it needs from set-up, and what it does; `run` returns the number of failures. */
+const STAGES = {
+  lint: {
+    needs: ["npm"],
+    async run({ env, wasmEnv, wasmFromDebian, problems }) {
+      const clippy = (...args) => ["clippy", ...args, "--", "-D", "warnings"];
+      let failures = await command("cargo", ["fmt", "--check"], env);
+      failures += await command("cargo", clippy("--all-targets", "--features", "cli"), env);
+      if (wasmFromDebian || problems.has("wasm")) {
+        console.log("skipped: clippy for wasm32, whose target here is not rustup's");
+      } else {
+        failures += await command("cargo", clippy("--lib", ...WASM), wasmEnv);
+      }
+      return failures;
+    },
+  },
+  native: {
+    needs: inCi ? ["vulkan"] : [],
+    run: ({ env }) => command("cargo", ["test", "--features", "cli"], { ...env, ...strict }),
+  },
+  kernels: {
+    needs: ["wasm", "bindgen", "chromium", "chromedriver"],
+    run: ({ wasmEnv, chromedriver }) => {
+      // The other tests need crates that do not exist in a browser.
+      const tests = rustTests().filter((name) => readFileSync(join(root, "tests", `${name}.rs`), "utf8").includes("wasm_bindgen_test"));
+      if (tests.length === 0) return failure("no file in tests/ mentions wasm_bindgen_test");
+      return command("cargo", ["test", ...WASM, ...tests.flatMap((name) => ["--test", name])], {
+        ...wasmEnv,
+        ...strict,
+        CHROMEDRIVER: chromedriver,
+        WASM_BINDGEN_USE_BROWSER: "1",
+        WASM_BINDGEN_TEST_TIMEOUT: "600", // seconds; a software GPU is slow
+        WASM_BINDGEN_TEST_DRIVER_TIMEOUT: "60",
+      });
+    },
+  },
+  build: {
+    needs: ["wasm", "bindgen", "npm"],
+    async run({ env }) {
+      if (await command(process.execPath, ["tools/build.mjs"], env)) return 1;
+      const { total } = JSON.parse(readFileSync(join(root, "dist/size.json"), "utf8"));
+      const verdict = `download: ${total.gzip_bytes} bytes of ${DOWNLOAD_LIMIT_BYTES} allowed (gzip)`;
+      if (total.gzip_bytes > DOWNLOAD_LIMIT_BYTES) return failure(verdict);
+      console.log(verdict);
+      return 0;
+    },
+  },
+  web: {
+    needs: ["npm", "chromium"],
+    run({ env, chromium }) {
+      const folder = join(root, "tests/web");
+      if (!existsSync(folder)) {
+        console.log("skipped: there is no tests/web/");
+        return "skipped";
+      }
+      const tests = readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).map((name) => `tests/web/${name}`);
+      if (tests.length === 0) return failure("no tests/web/*.test.mjs");
+      if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
+      // One at a time: each starts a browser that computes on all cores.
+      return command(process.execPath, ["--test", "--test-concurrency=1", ...tests], { ...env, ...strict, CHROMIUM: chromium });
+    },
+  },
+};
+
+function rustTests() {
+  return readdirSync(join(root, "tests")).filter((name) => name.endsWith(".rs")).map((name) => name.slice(0, -3));
+}
+
+function failure(message) {
+  console.error(`failed: ${message}`);
+  return 1;
+}
+
+/** Runs one command with its output shown; 0 if it succeeded, else 1. */
+function command(program, args, env) {
+  console.log(`$ ${program === process.execPath ? "node" : program} ${args.join(" ")}`);
+  return new Promise((done) => {
+    const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "inherit", "inherit"] });
+    const timer = setTimeout(() => {
+      failure(`no end after ${COMMAND_LIMIT_MINUTES} minutes`);
+      child.kill("SIGKILL");
+    }, COMMAND_LIMIT_MINUTES * 60_000);
+    const end = (failures) => {
+      clearTimeout(timer);
+      done(failures);
+    };
+    child.on("error", (error) => end(failure(`\`${program}\` did not start: ${error.message}`)));
+    child.on("close", (code) => end(code === 0 ? 0 : 1));
+  });
+}
+
+const named = process.argv.slice(2).filter((arg) => !arg.startsWith("--"));
+const unknown = named.filter((name) => !Object.hasOwn(STAGES, name));
+if (unknown.length > 0) {
+  console.error(`unknown stage: ${unknown.join(", ")}; there are ${Object.keys(STAGES).join(", ")}`);
+  process.exit(2);
+}
+const chosen = named.length > 0 ? Object.keys(STAGES).filter((name) => named.includes(name)) : Object.keys(STAGES);
+const ready = setup("test");
+const results = [];
+for (const name of chosen) {
+  console.log(`\n== ${name} ==`);
+  const started = performance.now();
+  const lacking = STAGES[name].needs.filter((need) => ready.problems.has(need));
+  for (const need of lacking) failure(ready.problems.get(need));
+  let outcome = 1;
+  try {
+    if (lacking.length === 0) outcome = await STAGES[name].run(ready);
+  } catch (error) {
+    failure(error.message);
+  }
+  const verdict = outcome === "skipped" ? "skipped" : outcome === 0 ? "passed" : "FAILED";
+  results.push({ name, verdict, seconds: (performance.now() - started) / 1000 });
+}
+
+console.log("\n== summary ==");
+for (const { name, verdict, seconds } of results) {
+  console.log(`${name.padEnd(10)}${verdict.padEnd(10)}${seconds.toFixed(1).padStart(8)} s`);
+}
+const count = (verdict) => results.filter((result) => result.verdict === verdict).length;
+console.log(`${count("passed")} passed, ${count("FAILED")} failed`);
+process.exitCode = count("FAILED") > 0 ? 1 : 0;
