@@ -7,7 +7,7 @@
 //! `V` vocabulary, `R` LoRA rank, `L` layers.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
@@ -127,27 +127,30 @@ pub struct ModelConfig {
     pub eos_token_ids: Vec<u32>,
 }
 
+/// GPT-2's names for what later configs call otherwise.
+const OLDER_NAMES: &[(&str, &str)] = &[
+    ("n_embd", "hidden_size"),
+    ("n_inner", "intermediate_size"),
+    ("n_layer", "num_hidden_layers"),
+    ("n_head", "num_attention_heads"),
+    ("n_positions", "max_position_embeddings"),
+    ("activation_function", "hidden_act"),
+];
+
 /// The JSON keys that are read; the rest either does not change the arithmetic or is refused
 /// in [`ModelConfig::from_json`].
 #[derive(Deserialize)]
 struct Json {
-    model_type: Option<String>,
     vocab_size: Option<usize>,
-    #[serde(alias = "n_embd")]
     hidden_size: Option<usize>,
-    #[serde(alias = "n_inner")]
     intermediate_size: Option<usize>,
-    #[serde(alias = "n_layer")]
     num_hidden_layers: Option<usize>,
-    #[serde(alias = "n_head")]
     num_attention_heads: Option<usize>,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
-    #[serde(alias = "n_positions")]
     max_position_embeddings: Option<usize>,
     rms_norm_eps: Option<f32>,
     layer_norm_epsilon: Option<f32>,
-    #[serde(alias = "activation_function")]
     hidden_act: Option<String>,
     rope_theta: Option<f64>,
     rope_scaling: Option<Value>,
@@ -179,28 +182,38 @@ impl ModelConfig {
     /// Errors: `Format` where the JSON is not a config, `Unsupported` naming the field whose
     /// arithmetic is not implemented, `Mismatch` where fields contradict each other.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let json: Json =
+        let mut fields: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|e| Error::format(format!("config.json: {e}")))?;
-        let model_type = json
-            .model_type
-            .as_deref()
-            .ok_or_else(|| Error::format("config.json: field `model_type` is missing"))?;
-        let config = match model_type {
-            "llama" | "mistral" => Self::llama(&json, Family::Llama, model_type)?,
-            "qwen2" => Self::llama(&json, Family::Qwen2, model_type)?,
-            "gpt2" => Self::gpt2(&json)?,
+        let Some(Value::String(model_type)) = fields.remove("model_type") else {
+            return Err(Error::format("config.json: field `model_type` is missing"));
+        };
+        let family = match model_type.as_str() {
+            "llama" | "mistral" => Family::Llama,
+            "qwen2" => Family::Qwen2,
+            "gpt2" => Family::Gpt2,
             other => {
                 return Err(Error::unsupported(format!(
                     "config.json: model_type `{other}`, expected one of llama, mistral, qwen2, gpt2"
                 )));
             }
         };
+        for (older, name) in OLDER_NAMES {
+            if let Some(value) = fields.remove(*older) {
+                fields.entry(*name).or_insert(value);
+            }
+        }
+        let json = Json::deserialize(Value::Object(fields))
+            .map_err(|e| Error::format(format!("config.json: {e}")))?;
+        refuse(&json)?;
+        let config = match family {
+            Family::Llama | Family::Qwen2 => Self::llama(&json, family, &model_type)?,
+            Family::Gpt2 => Self::gpt2(&json)?,
+        };
         config.check()?;
         Ok(config)
     }
 
     fn llama(json: &Json, family: Family, model_type: &str) -> Result<Self> {
-        refuse(json)?;
         let hidden_size = required(json.hidden_size, "hidden_size")?;
         let heads = required(json.num_attention_heads, "num_attention_heads")?;
         let layers = required(json.num_hidden_layers, "num_hidden_layers")?;
@@ -239,7 +252,6 @@ impl ModelConfig {
     }
 
     fn gpt2(json: &Json) -> Result<Self> {
-        refuse(json)?;
         let hidden_size = required(json.hidden_size, "n_embd")?;
         let heads = required(json.num_attention_heads, "n_head")?;
         let layers = required(json.num_hidden_layers, "n_layer")?;

@@ -6,6 +6,8 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod format;
+#[cfg(target_arch = "wasm32")]
+pub mod js;
 pub mod model;
 pub mod plan;
 pub mod tokenizer;

@@ -20,11 +20,11 @@ const FEATURES = [
 /** Builds everything; throws at the first step that fails. Returns what dist/size.json holds. */
 export function build() {
   const { env, wasmEnv } = setup("build");
-  run("cargo", ["build", "--lib", "--release", "--target", "wasm32-unknown-unknown"], { env: wasmEnv });
+  run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown"], { env: wasmEnv });
 
   // Only now: a compile error leaves the last good build in place.
   rmSync(dist, { recursive: true, force: true });
-  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/release/lorakeet.wasm");
+  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/wasm/lorakeet.wasm");
   run("wasm-bindgen", ["--target", "web", "--out-dir", join(dist, "wasm"), compiled], { env });
 
   const wasm = join(dist, "wasm/lorakeet_bg.wasm");

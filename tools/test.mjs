@@ -33,7 +33,7 @@ const STAGES = {
   },
   native: {
     needs: inCi ? ["vulkan"] : [],
-    run: ({ env }) => command("cargo", ["test", "--features", "cli"], { ...env, ...strict }),
+    run: ({ env }) => command("cargo", ["test", "--no-fail-fast", "--features", "cli"], { ...env, ...strict }),
   },
   kernels: {
     needs: ["wasm", "bindgen", "chromium", "chromedriver"],
@@ -41,7 +41,7 @@ const STAGES = {
       // The other tests need crates that do not exist in a browser.
       const tests = rustTests().filter((name) => readFileSync(join(root, "tests", `${name}.rs`), "utf8").includes("wasm_bindgen_test"));
       if (tests.length === 0) return failure("no file in tests/ mentions wasm_bindgen_test");
-      return command("cargo", ["test", ...WASM, ...tests.flatMap((name) => ["--test", name])], {
+      return command("cargo", ["test", "--no-fail-fast", ...WASM, ...tests.flatMap((name) => ["--test", name])], {
         ...wasmEnv,
         ...strict,
         CHROMEDRIVER: chromedriver,
@@ -73,8 +73,10 @@ const STAGES = {
       const tests = readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).map((name) => `tests/web/${name}`);
       if (tests.length === 0) return failure("no tests/web/*.test.mjs");
       if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
-      // One at a time: each starts a browser that computes on all cores.
-      return command(process.execPath, ["--test", "--test-concurrency=1", ...tests], { ...env, ...strict, CHROMIUM: chromium });
+      // One at a time: each starts a browser that computes on all cores. A trap in WebAssembly
+      // can leave a promise that never settles: the limit is per test, in milliseconds.
+      const flags = ["--test", "--test-concurrency=1", "--test-timeout=900000", "--test-reporter=spec"];
+      return command(process.execPath, [...flags, ...tests], { ...env, ...strict, CHROMIUM: chromium });
     },
   },
 };

@@ -153,6 +153,22 @@ impl Weights {
         }
     }
 
+    /// Elements of the checkpoint.
+    pub fn parameters(&self) -> usize {
+        self.places.values().map(|place| place.shape.iter().product::<usize>()).sum()
+    }
+
+    /// Elements that computing one token's logits reads: all, but of tables used only to
+    /// look up a row that row.
+    pub fn read_per_token(&self) -> usize {
+        let embed_is_head = self.embed.slices == self.head.weight.slices;
+        let table = |name: &str| {
+            self.places.get(name).map_or(0, |place| place.shape[0].saturating_sub(1) * place.target.cols)
+        };
+        let embed = if embed_is_head { 0 } else { table("embed_tokens.weight") + table("wte.weight") };
+        self.parameters() - embed - table("wpe.weight")
+    }
+
     /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.
     pub fn check_complete(&self) -> Result<()> {
         let missing: Vec<_> =

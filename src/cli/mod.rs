@@ -1,0 +1,312 @@
+//! Arguments and commands of the terminal program.
+
+mod bench;
+mod inspect;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use lorakeet::backend::Backend;
+use lorakeet::backend::cpu::{Cpu, Kernels};
+use lorakeet::backend::gpu::{Gpu, GpuOptions};
+use lorakeet::engine::{Engine, EngineOptions, Finish, Overflow, Request, folder};
+use lorakeet::format::safetensors::Header;
+use lorakeet::format::{TensorData, write};
+use lorakeet::{Error, Result};
+use serde_json::json;
+
+/// Compact language models with live adapters.
+#[derive(Parser)]
+#[command(version, about)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    /// A Hugging Face model folder
+    #[arg(long, global = true, default_value = "www/models/demo")]
+    model: PathBuf,
+    /// Where to compute
+    #[arg(long, global = true, default_value = "cpu")]
+    backend: BackendName,
+    /// Tokens a sequence may have [default: the model's, at most 2048]
+    #[arg(long, global = true)]
+    context_length: Option<usize>,
+    /// Print one JSON object and no progress
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum BackendName {
+    /// The fast CPU path
+    Cpu,
+    /// Vulkan, Metal or DirectX 12
+    Gpu,
+    /// The slow CPU kernels that judge the others
+    Twin,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Continue a text
+    Generate(Generate),
+    /// Write the logits at every position of a text to a safetensors file
+    Logits {
+        /// The text
+        #[arg(long, required_unless_present = "ids", conflicts_with = "ids")]
+        prompt: Option<String>,
+        /// A safetensors file whose `input_ids` to use instead
+        #[arg(long)]
+        ids: Option<PathBuf>,
+        /// The file to write: `input_ids (T)` and `logits (T, V)`
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Measure how well the model predicts a text
+    Perplexity {
+        /// The text
+        #[arg(long)]
+        text: PathBuf,
+        /// Tokens between two windows [default: half the context]
+        #[arg(long)]
+        stride: Option<usize>,
+        /// Stop after this many tokens
+        #[arg(long)]
+        max_tokens: Option<usize>,
+    },
+    /// Show what a model is made of
+    Inspect {
+        /// Also list the steps that decode one token
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Measure speed beside the machine's memory bandwidth
+    Bench {
+        /// Tokens of the prompt
+        #[arg(long, default_value_t = 128)]
+        prompt_tokens: usize,
+        /// Tokens to draw
+        #[arg(long, default_value_t = 64)]
+        tokens: usize,
+        /// Measured runs, after one to warm up
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+    },
+}
+
+#[derive(clap::Args)]
+struct Generate {
+    /// The text to continue
+    #[arg(long, default_value = "")]
+    prompt: String,
+    /// Most tokens to draw [default: until the context is full]
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// 0 is greedy
+    #[arg(long, default_value_t = 0.8)]
+    temperature: f32,
+    /// Keep this many tokens; 0 keeps all
+    #[arg(long, default_value_t = 0)]
+    top_k: u32,
+    /// Keep the likeliest tokens that together reach this
+    #[arg(long, default_value_t = 1.0)]
+    top_p: f32,
+    /// Drop tokens below this share of the likeliest one
+    #[arg(long, default_value_t = 0.0)]
+    min_p: f32,
+    /// Above 1, tokens seen before become less likely
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f32,
+    /// The same seed draws the same text
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+    /// End the text before this string; may be repeated
+    #[arg(long)]
+    stop: Vec<String>,
+    /// Go on when the context is full, dropping older text
+    #[arg(long)]
+    slide: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: &Args) -> Result<()> {
+    let mut engine = open(args).await?;
+    match &args.command {
+        Command::Generate(options) => generate(&mut engine, options, args.json).await,
+        Command::Logits { prompt, ids, out } => {
+            let ids = match (ids, prompt) {
+                (Some(path), _) => read_ids(path)?,
+                (None, prompt) => engine.encode(prompt.as_deref().unwrap_or_default())?,
+            };
+            logits(&mut engine, &ids, out, args.json).await
+        }
+        Command::Perplexity { text, stride, max_tokens } => {
+            perplexity(&mut engine, text, *stride, *max_tokens, args.json).await
+        }
+        Command::Inspect { plan } => {
+            inspect::run(&engine, *plan, args.json);
+            Ok(())
+        }
+        Command::Bench { prompt_tokens, tokens, runs } => {
+            bench::run(&mut engine, *prompt_tokens, *tokens, *runs, args.json).await
+        }
+    }
+}
+
+async fn open(args: &Args) -> Result<Engine> {
+    let backend = match args.backend {
+        BackendName::Cpu => Backend::Cpu(Cpu::new(Kernels::Fast)),
+        BackendName::Twin => Backend::Cpu(Cpu::new(Kernels::Twin)),
+        BackendName::Gpu => Backend::Gpu(Box::new(Gpu::open(&GpuOptions::default()).await?)),
+    };
+    let options = EngineOptions { context_length: args.context_length, ..EngineOptions::default() };
+    let bar = progress_bar(args.json, "load {bar:30} {bytes}/{total_bytes} {eta}");
+    let engine = folder::open(&args.model, backend, &options, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    engine
+}
+
+/// A bar on standard error; nothing where it would end up in a file or beside JSON.
+fn progress_bar(json: bool, template: &str) -> ProgressBar {
+    if json {
+        return ProgressBar::hidden();
+    }
+    ProgressBar::new(0).with_style(ProgressStyle::with_template(template).expect("a valid template"))
+}
+
+async fn generate(engine: &mut Engine, options: &Generate, json: bool) -> Result<()> {
+    let request = Request {
+        prompt: engine.encode(&options.prompt)?,
+        max_tokens: options.max_tokens,
+        temperature: options.temperature,
+        top_k: options.top_k,
+        top_p: options.top_p,
+        min_p: options.min_p,
+        repetition_penalty: options.repetition_penalty,
+        seed: options.seed,
+        stop: options.stop.clone(),
+        overflow: if options.slide { Overflow::Slide } else { Overflow::Error },
+    };
+    let started = Instant::now();
+    let mut first_token = None;
+    let (mut text, mut tokens, mut finish) = (String::new(), Vec::new(), None);
+    let mut generation = engine.start(&[request])?;
+    while !generation.is_finished() {
+        for delta in engine.next(&mut generation).await? {
+            first_token.get_or_insert_with(|| started.elapsed());
+            if !json {
+                print!("{}", delta.text);
+                // A closed pipe is the reader's choice, not a failure of ours.
+                let _ = std::io::stdout().flush();
+            }
+            text += &delta.text;
+            tokens.extend(delta.tokens);
+            finish = delta.finish;
+        }
+    }
+    let usage = generation.usage(0);
+    engine.end(generation);
+    let seconds = started.elapsed().as_secs_f64();
+    if json {
+        let reason = finish.map(|finish| match finish {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+        });
+        let report = json!({
+            "text": text,
+            "tokens": tokens,
+            "finish_reason": reason,
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "first_token_seconds": first_token.map(|t| t.as_secs_f64()),
+            "seconds": seconds,
+        });
+        println!("{report}");
+    } else {
+        println!();
+    }
+    Ok(())
+}
+
+async fn logits(engine: &mut Engine, ids: &[u32], out: &Path, json: bool) -> Result<()> {
+    let logits = engine.logits(ids).await?;
+    let v = engine.config().vocab_size;
+    let file = write(
+        &[
+            ("input_ids".to_owned(), vec![ids.len()], TensorData::U32(ids)),
+            ("logits".to_owned(), vec![ids.len(), v], TensorData::F32(&logits)),
+        ],
+        &Default::default(),
+    )?;
+    std::fs::write(out, file).map_err(|e| Error::network(format!("cannot write {}: {e}", out.display())))?;
+    if json {
+        println!("{}", json!({ "tokens": ids.len(), "vocab_size": v, "out": out }));
+    } else {
+        println!("logits ({}, {v}) in {}", ids.len(), out.display());
+    }
+    Ok(())
+}
+
+async fn perplexity(
+    engine: &mut Engine,
+    path: &Path,
+    stride: Option<usize>,
+    max_tokens: Option<usize>,
+    json: bool,
+) -> Result<()> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Error::network(format!("cannot read {}: {e}", path.display())))?;
+    let mut ids = engine.encode(&text)?;
+    let all = ids.len();
+    ids.truncate(max_tokens.unwrap_or(all));
+    if ids.len() < 2 {
+        return Err(Error::argument(format!(
+            "{}: {} tokens, expected at least 2",
+            path.display(),
+            ids.len()
+        )));
+    }
+    let bytes = if ids.len() == all { text.len() } else { engine.tokenizer().decode(&ids, true)?.len() };
+    let context = engine.model().context();
+    let stride = stride.unwrap_or(context / 2);
+    let bar = progress_bar(json, "score {bar:30} {pos}/{len} tokens {eta}");
+    bar.set_length(ids.len() as u64);
+    let losses = engine.text_losses(&ids, context, stride, |done, _| bar.set_position(done as u64)).await?;
+    bar.finish_and_clear();
+    let total: f64 = losses.iter().sum();
+    let loss = total / losses.len() as f64;
+    let bits_per_byte = total / std::f64::consts::LN_2 / bytes as f64;
+    if json {
+        let report = json!({
+            "tokens": losses.len(), "bytes": bytes, "context": context, "stride": stride,
+            "loss": loss, "perplexity": loss.exp(), "bits_per_byte": bits_per_byte,
+        });
+        println!("{report}");
+    } else {
+        println!(
+            "perplexity {:.4} over {} tokens (loss {loss:.5} nats, {bits_per_byte:.4} bits per byte)",
+            loss.exp(),
+            losses.len()
+        );
+        println!("windows of {context} tokens, {stride} apart");
+    }
+    Ok(())
+}
+
+/// `input_ids` of a safetensors file, of any integer type and shape.
+fn read_ids(path: &Path) -> Result<Vec<u32>> {
+    let file =
+        std::fs::read(path).map_err(|e| Error::network(format!("cannot read {}: {e}", path.display())))?;
+    let header = Header::from_file_bytes(&file).map_err(|e| e.context(path.display()))?;
+    let info = header
+        .tensor("input_ids")
+        .ok_or_else(|| Error::mismatch(format!("{}: no tensor `input_ids`", path.display())))?;
+    let id =
+        |id: i64| u32::try_from(id).map_err(|_| Error::argument(format!("input_ids: {id} is no token id")));
+    info.read_i64(info.bytes_in(&file)?)?.into_iter().map(id).collect()
+}

@@ -1,0 +1,171 @@
+//! Rust values to JavaScript ones and back; an error keeps its kind.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::JsValue;
+
+use crate::backend::Backend;
+use crate::engine::{Delta, Engine, Finish, Generation, Overflow, Request};
+use crate::error::{Error, Result};
+
+impl From<Error> for JsValue {
+    /// An `Error` with a `kind`.
+    fn from(error: Error) -> Self {
+        let object = js_sys::Error::new(&error.to_string());
+        // Setting a property of a fresh object cannot fail.
+        let _ = js_sys::Reflect::set(&object, &"kind".into(), &error.kind().as_str().into());
+        object.into()
+    }
+}
+
+pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T> {
+    serde_wasm_bindgen::from_value(value).map_err(|e| Error::argument(e.to_string()))
+}
+
+pub fn to_js(value: &impl Serialize) -> std::result::Result<JsValue, JsValue> {
+    serde_wasm_bindgen::to_value(value).map_err(JsValue::from)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LoadOptions {
+    pub device: String,
+    pub context_length: Option<usize>,
+    pub batch: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Prompt {
+    Text(String),
+    Ids(Vec<u32>),
+}
+
+/// Names as in OpenAI's and transformers' requests.
+#[derive(Deserialize)]
+#[serde(default)]
+pub struct RequestOptions {
+    max_tokens: Option<usize>,
+    temperature: f32,
+    top_k: u32,
+    top_p: f32,
+    min_p: f32,
+    repetition_penalty: f32,
+    seed: u32,
+    stop: Vec<String>,
+    overflow: String,
+}
+
+impl Default for RequestOptions {
+    fn default() -> Self {
+        Self {
+            max_tokens: None,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            seed: 0,
+            stop: Vec::new(),
+            overflow: "error".to_owned(),
+        }
+    }
+}
+
+impl RequestOptions {
+    /// The request for the `index`-th prompt; each has noise of its own.
+    pub fn request(&self, prompt: Vec<u32>, index: usize) -> Result<Request> {
+        let overflow = match self.overflow.as_str() {
+            "error" => Overflow::Error,
+            "slide" => Overflow::Slide,
+            other => return Err(Error::argument(format!("overflow `{other}`, expected error or slide"))),
+        };
+        Ok(Request {
+            prompt,
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed.wrapping_add(index as u32),
+            stop: self.stop.clone(),
+            overflow,
+        })
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineInfo {
+    device: &'static str,
+    adapter: String,
+    context_length: usize,
+    batch: usize,
+    vocab_size: usize,
+    memory_bytes: f64,
+}
+
+impl EngineInfo {
+    pub fn of(engine: &Engine) -> Self {
+        let adapter = match engine.backend() {
+            Backend::Cpu(_) => String::new(),
+            Backend::Gpu(gpu) => gpu.adapter().to_owned(),
+        };
+        let model = engine.model();
+        Self {
+            device: engine.backend().name(),
+            adapter,
+            context_length: model.context(),
+            batch: model.slots(),
+            vocab_size: model.config.vocab_size,
+            memory_bytes: model.tensors.total_bytes() as f64,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Step {
+    deltas: Vec<JsDelta>,
+    finished: bool,
+    pending: usize,
+}
+
+#[derive(Serialize)]
+struct JsDelta {
+    index: usize,
+    text: String,
+    tokens: Vec<u32>,
+    finish: Option<&'static str>,
+}
+
+pub fn step(deltas: Vec<Delta>, generation: &Generation) -> Step {
+    let delta = |Delta { index, text, tokens, finish }| JsDelta {
+        index,
+        text,
+        tokens,
+        finish: finish.map(|finish| match finish {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+        }),
+    };
+    Step {
+        deltas: deltas.into_iter().map(delta).collect(),
+        finished: generation.is_finished(),
+        pending: generation.pending(),
+    }
+}
+
+#[derive(Serialize)]
+pub struct Usage {
+    prompt_tokens: usize,
+    cached_tokens: usize,
+    completion_tokens: usize,
+}
+
+impl Usage {
+    pub fn of(usage: crate::engine::Usage) -> Self {
+        let crate::engine::Usage { prompt_tokens, cached_tokens, completion_tokens } = usage;
+        Self { prompt_tokens, cached_tokens, completion_tokens }
+    }
+}

@@ -1,0 +1,173 @@
+//! What JavaScript sees of the engine: bytes and plain objects in, promises out.
+//! The TypeScript beside this file does the reading and fetching, and the OpenAI shapes.
+//!
+//! Calls on one engine must not overlap; the TypeScript face queues them.
+
+mod convert;
+
+use std::cell::{RefCell, RefMut};
+use std::collections::BTreeMap;
+
+use wasm_bindgen::prelude::*;
+
+use crate::backend::Backend;
+use crate::backend::cpu::{Cpu, Kernels};
+use crate::backend::gpu::{Gpu, GpuOptions};
+use crate::engine::{Engine, EngineOptions, Generation, Loader};
+use crate::error::{Error, Result};
+use crate::format::ShardIndex;
+use crate::format::safetensors::{Header, TensorInfo};
+
+use convert::{EngineInfo, LoadOptions, Prompt, RequestOptions, from_js, to_js};
+
+type JsResult<T> = std::result::Result<T, JsValue>;
+
+/// A model whose weights are still arriving.
+#[wasm_bindgen(js_name = Loader)]
+pub struct JsLoader {
+    inner: Loader,
+    pieces: Vec<TensorInfo>,
+}
+
+#[wasm_bindgen(js_class = Loader)]
+impl JsLoader {
+    /// Opens the device and makes room. `options` is {device: "webgpu" | "cpu",
+    /// contextLength?, batch?}; the files are the bytes of their namesakes.
+    pub async fn open(
+        config: Vec<u8>,
+        generation_config: Option<Vec<u8>>,
+        tokenizer: Vec<u8>,
+        options: JsValue,
+    ) -> JsResult<JsLoader> {
+        let options: LoadOptions = from_js(options)?;
+        let backend = match options.device.as_str() {
+            "webgpu" => Backend::Gpu(Box::new(Gpu::open(&GpuOptions::default()).await?)),
+            "cpu" => Backend::Cpu(Cpu::new(Kernels::Fast)),
+            other => Err(Error::argument(format!("device `{other}`, expected webgpu or cpu")))?,
+        };
+        let engine_options = EngineOptions { context_length: options.context_length, batch: options.batch };
+        let inner = Loader::new(&config, generation_config.as_deref(), &tokenizer, backend, &engine_options)?;
+        Ok(Self { inner, pieces: Vec::new() })
+    }
+
+    /// Bytes of a weight file's JSON header, from the file's first eight bytes.
+    #[wasm_bindgen(js_name = headerBytes)]
+    pub fn header_bytes(prefix: &[u8]) -> JsResult<u32> {
+        let prefix = prefix.try_into().map_err(|_| Error::format("file too short for a header"))?;
+        Ok(Header::length(prefix)? as u32)
+    }
+
+    /// File names in a `model.safetensors.index.json`.
+    #[wasm_bindgen(js_name = shardNames)]
+    pub fn shard_names(index: &[u8]) -> JsResult<Vec<String>> {
+        Ok(ShardIndex::parse(index)?.files().into_iter().map(str::to_owned).collect())
+    }
+
+    /// Reads a weight file's header (its JSON alone) and lists what to read of the file, in
+    /// order: [start, end, start, end, ..], offsets in bytes.
+    pub fn plan(&mut self, header: &[u8], file_bytes: f64) -> JsResult<Vec<f64>> {
+        let header = Header::parse(header, file_bytes as u64)?;
+        self.pieces.clear();
+        for info in &header.tensors {
+            self.pieces.extend(self.inner.pieces(info)?);
+        }
+        Ok(self.pieces.iter().flat_map(|piece| [piece.start as f64, piece.end as f64]).collect())
+    }
+
+    /// Takes the bytes of piece `index` of the last `plan`.
+    pub fn load(&mut self, index: usize, bytes: &[u8]) -> JsResult<()> {
+        let piece = self.pieces.get(index).ok_or_else(|| Error::argument(format!("no piece {index}")))?;
+        Ok(self.inner.load(piece, bytes)?)
+    }
+
+    /// The engine, once every file has been read.
+    pub fn finish(self) -> JsResult<JsEngine> {
+        let engine = self.inner.finish()?;
+        Ok(JsEngine { engine: RefCell::new(engine), generations: RefCell::default() })
+    }
+}
+
+/// A loaded model.
+#[wasm_bindgen(js_name = Engine)]
+pub struct JsEngine {
+    engine: RefCell<Engine>,
+    generations: RefCell<BTreeMap<u32, Generation>>,
+}
+
+#[wasm_bindgen(js_class = Engine)]
+impl JsEngine {
+    /// {device, adapter, contextLength, batch, vocabSize, memoryBytes}
+    pub fn info(&self) -> JsResult<JsValue> {
+        to_js(&EngineInfo::of(&*self.engine()?))
+    }
+
+    /// Ids of a text, special tokens included.
+    pub fn encode(&self, text: &str) -> JsResult<Vec<u32>> {
+        Ok(self.engine()?.encode(text)?)
+    }
+
+    /// Text of ids.
+    pub fn decode(&self, ids: &[u32]) -> JsResult<String> {
+        Ok(self.engine()?.tokenizer().decode(ids, true)?)
+    }
+
+    /// Begins a batch: `prompts` are strings or arrays of ids; `options` apply to all of them.
+    /// Returns the number that `next`, `usage` and `end` take.
+    pub fn start(&self, prompts: JsValue, options: JsValue) -> JsResult<u32> {
+        let prompts: Vec<Prompt> = from_js(prompts)?;
+        let options: RequestOptions = from_js(options)?;
+        let mut engine = self.engine()?;
+        let requests = prompts
+            .into_iter()
+            .enumerate()
+            .map(|(i, prompt)| {
+                let ids = match prompt {
+                    Prompt::Text(text) => engine.encode(&text)?,
+                    Prompt::Ids(ids) => ids,
+                };
+                options.request(ids, i)
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let generation = engine.start(&requests)?;
+        let mut generations = self.generations.borrow_mut();
+        let id = generations.keys().next_back().map_or(0, |last| last + 1);
+        generations.insert(id, generation);
+        Ok(id)
+    }
+
+    /// Moves batch `id` on by one step: {deltas: [{index, text, tokens, finish}], finished,
+    /// pending}; `pending` prompt tokens are still to be computed.
+    pub async fn next(&self, id: u32) -> JsResult<JsValue> {
+        let mut generation = self
+            .generations
+            .borrow_mut()
+            .remove(&id)
+            .ok_or_else(|| Error::argument(format!("no batch {id}")))?;
+        let step = async { self.engine()?.next(&mut generation).await };
+        let result = step.await;
+        let reply = result.map(|deltas| convert::step(deltas, &generation));
+        self.generations.borrow_mut().insert(id, generation);
+        to_js(&reply?)
+    }
+
+    /// {prompt_tokens, cached_tokens, completion_tokens} of request `index` of batch `id`.
+    pub fn usage(&self, id: u32, index: usize) -> JsResult<JsValue> {
+        let generations = self.generations.borrow();
+        let generation = generations.get(&id).ok_or_else(|| Error::argument(format!("no batch {id}")))?;
+        to_js(&convert::Usage::of(generation.usage(index)))
+    }
+
+    /// Forgets batch `id`, finished or not; its cache entries can be reused.
+    pub fn end(&self, id: u32) -> JsResult<()> {
+        if let Some(generation) = self.generations.borrow_mut().remove(&id) {
+            self.engine()?.end(generation);
+        }
+        Ok(())
+    }
+
+    fn engine(&self) -> Result<RefMut<'_, Engine>> {
+        self.engine
+            .try_borrow_mut()
+            .map_err(|_| Error::argument("the engine is in the middle of another call"))
+    }
+}
