@@ -44,7 +44,7 @@ var<workgroup> top_token: array<u32, WORKGROUP_SIZE>;
 fn score(n: u32, slot: u32, t: u32) -> f32 {
     var logit = logits[n * params.v + t];
     let word = seen[slot * ((params.v + 31u) / 32u) + t / 32u];
-    if (word >> (t % 32u) & 1u) != 0u {
+    if ((word >> (t % 32u)) & 1u) != 0u {
         let penalty = sampling[slot].repetition_penalty;
         logit = select(logit / penalty, logit * penalty, logit < 0.0);
     }
@@ -83,7 +83,7 @@ fn select_key(i: u32, n: u32, slot: u32, least: u32, goal: u32, most: f32, total
             let value = score(n, slot, t);
             let key = key_of(value);
             if key >= least && (key & known) == prefix {
-                atomicAdd(&histogram[key >> u32(shift) & 255u], units(value, most, total));
+                atomicAdd(&histogram[(key >> u32(shift)) & 255u], units(value, most, total));
             }
         }
         workgroupBarrier();

@@ -1,0 +1,130 @@
+// createEngine and Engine: a loaded model, from the caller's side.
+// Not the work itself: files are load.ts's, requests are completions.ts's.
+
+import { Completions } from "./completions.js";
+import { cancelled, throwIfCancelled } from "./error.js";
+import { load, type Progress } from "./load.js";
+import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
+import { modelFolder, type ModelSource } from "./source.js";
+import { Turns } from "./turns.js";
+import { loadWasm } from "./wasm.js";
+
+/** How to load a model. */
+export interface EngineOptions {
+  /** `auto` takes WebGPU where it is to be had, else the CPU. Default `auto`. */
+  device?: "auto" | "webgpu" | "cpu";
+  /** Most tokens of prompt and text together. Default: what the model was made for, at most 2048. */
+  contextLength?: number;
+  /** Prompts generated or remembered at once. Default: up to 8, as 128 MiB allow. */
+  batch?: number;
+  /** Interrupts the loading, with an error of kind `cancelled`. */
+  signal?: AbortSignal;
+  /** Hears of the weights as they arrive. */
+  onProgress?: (progress: Progress) => void;
+  /** Where `lorakeet_bg.wasm` is, if not beside this package. The first engine of a page decides. */
+  wasmUrl?: string | URL;
+}
+
+/** What an engine is made of. */
+export interface EngineInfo {
+  /** The model's name, from its folder; `model` where that has none. */
+  model: string;
+  /** Where it runs. */
+  device: "webgpu" | "cpu";
+  /** What the GPU calls itself; empty on the CPU, and where the browser does not tell. */
+  adapter: string;
+  /** Most tokens of prompt and text together. */
+  contextLength: number;
+  /** Prompts generated or remembered at once. */
+  batch: number;
+  /** Tokens the model can choose from. */
+  vocabSize: number;
+  /** Bytes of weights, caches and work space on the device. */
+  memoryBytes: number;
+}
+
+const NAMES = ["device", "contextLength", "batch", "signal", "onProgress", "wasmUrl"] as const;
+
+/**
+ * Loads a model: a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
+ * in one file or several with their index. Nothing else is fetched.
+ *
+ * ```ts
+ * const engine = await createEngine("./models/demo/", {
+ *   onProgress: ({ loaded, total }) => (bar.value = loaded / total),
+ * });
+ * ```
+ *
+ * Errors: `argument` for an option or a missing file, `network` where a file cannot be read,
+ * `format`, `mismatch` or `unsupported` for what is in the files, `unsupported` without WebGPU where
+ * that was asked for, `device`, `memory`, and `cancelled` when `signal` fires.
+ */
+export async function createEngine(source: ModelSource, options: EngineOptions = {}): Promise<Engine> {
+  checkNames(options, NAMES);
+  const { device = "auto", contextLength, batch, signal, onProgress, wasmUrl } = options;
+  checkOneOf("device", device, ["auto", "webgpu", "cpu"]);
+  checkWhole("contextLength", contextLength);
+  checkWhole("batch", batch);
+  checkSignal(signal);
+  checkFunction("onProgress", onProgress);
+  const folder = modelFolder(source);
+  throwIfCancelled(signal, "loading the model");
+  await orCancelled(loadWasm(wasmUrl), signal);
+  const loaded = await load(folder, { device, contextLength, batch, signal, onProgress });
+  const info = { model: folder.model, ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
+  return new Engine(new Turns(loaded.engine), info, loaded.fallbackReason);
+}
+
+/** A loaded model. {@link createEngine} makes one. */
+export class Engine {
+  /** Continues texts, in OpenAI's shapes. */
+  readonly completions: Completions;
+  /** What the engine is made of. */
+  readonly info: Readonly<EngineInfo>;
+  /** Why `device: "auto"` took the CPU; undefined if it did not. */
+  readonly fallbackReason: string | undefined;
+  readonly #turns: Turns;
+
+  /** @internal */
+  constructor(turns: Turns, info: EngineInfo, fallbackReason: string | undefined) {
+    this.#turns = turns;
+    this.info = Object.freeze(info);
+    this.fallbackReason = fallbackReason;
+    this.completions = new Completions(turns, info.model);
+  }
+
+  /** Where the model runs. */
+  get device(): "webgpu" | "cpu" {
+    return this.info.device;
+  }
+
+  /** Token ids of a text, with the special tokens the model expects around it. */
+  async tokenize(text: string): Promise<number[]> {
+    if (typeof text !== "string") throw wrong("text", text, "a string");
+    return Array.from(await this.#turns.take((engine) => engine.encode(text)));
+  }
+
+  /** The text of token ids, special tokens apart. */
+  async detokenize(ids: readonly number[]): Promise<string> {
+    if (!Array.isArray(ids) || !ids.every(isWhole)) throw wrong("ids", ids, "an array of token ids");
+    return this.#turns.take((engine) => engine.decode(Uint32Array.from(ids)));
+  }
+
+  /**
+   * Frees the model, on the GPU too, once the step under way is done. Later calls, and requests not
+   * finished by then, fail with `argument`. Disposing twice is no error.
+   */
+  dispose(): Promise<void> {
+    return this.#turns.close();
+  }
+}
+
+/** The module is shared: one caller's signal ends that caller's waiting, not the download. */
+function orCancelled<T>(shared: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return shared;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(cancelled(signal, "loading the model"));
+    signal.addEventListener("abort", onAbort, { once: true });
+    shared.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}

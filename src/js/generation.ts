@@ -1,0 +1,61 @@
+// One batch of prompts being continued: asks Rust for step after step, and always ends the batch.
+// Not yet OpenAI's shapes: completions.ts makes those.
+
+import { throwIfCancelled } from "./error.js";
+import type { CheckedRequest } from "./request.js";
+import { pause, type Turns } from "./turns.js";
+
+/** Why a text ended: an end token or a stop string, or its room or `max_tokens`. */
+export type FinishReason = "stop" | "length";
+
+/** What one prompt gained in a step. */
+export interface Delta {
+  index: number;
+  text: string;
+  tokens: number[];
+  finish: FinishReason | undefined;
+}
+
+/** Token counts of one prompt, as Rust gives them. */
+export interface Counts {
+  prompt_tokens: number;
+  cached_tokens: number;
+  completion_tokens: number;
+}
+
+/** Either what a step brought, or, once, last, the counts of every prompt. */
+export type Event = { deltas: Delta[]; counts?: undefined } | { deltas?: undefined; counts: Counts[] };
+
+/** `Engine.next`'s reply. */
+interface Step {
+  deltas: Delta[];
+  finished: boolean;
+  pending: number;
+}
+
+const WHAT = "the completion";
+
+/** Runs a request; nothing begins before the first `next`. */
+export async function* generate(turns: Turns, request: CheckedRequest): AsyncGenerator<Event, void, undefined> {
+  const { prompts, sampling, signal, onPrompt } = request;
+  throwIfCancelled(signal, WHAT);
+  const id = await turns.take((engine) => engine.start(prompts, sampling));
+  const counts = () => turns.take((engine) => prompts.map((_, index) => engine.usage(id, index) as Counts));
+  try {
+    // The last token of each prompt is computed with the first one drawn.
+    const total = onPrompt ? (await counts()).reduce((sum, each) => sum + each.prompt_tokens - 1 - each.cached_tokens, 0) : 0;
+    for (let finished = false, waiting = true; !finished; ) {
+      await pause();
+      throwIfCancelled(signal, WHAT);
+      const step: Step = await turns.take((engine) => engine.next(id));
+      throwIfCancelled(signal, WHAT);
+      if (waiting) onPrompt?.({ loaded: total - step.pending, total });
+      waiting = step.pending > 0;
+      if (step.deltas.length > 0) yield { deltas: step.deltas };
+      finished = step.finished;
+    }
+    yield { counts: await counts() };
+  } finally {
+    if (!turns.closed) await turns.take((engine) => engine.end(id)).catch(() => {}); // the error that led here is the one to tell
+  }
+}

@@ -1,0 +1,13 @@
+// Lorakeet: compact language models in the browser.
+// The public surface and nothing else; importing it does nothing.
+
+export { createEngine } from "./engine.js";
+export { LorakeetError } from "./error.js";
+
+export type { Completion, CompletionChoice, CompletionChunk, CompletionUsage, Completions } from "./completions.js";
+export type { Engine, EngineInfo, EngineOptions } from "./engine.js";
+export type { ErrorKind } from "./error.js";
+export type { FinishReason } from "./generation.js";
+export type { Progress } from "./load.js";
+export type { CompletionRequest, PromptProgress } from "./request.js";
+export type { FileSource, ModelParts, ModelSource } from "./source.js";

@@ -1,0 +1,179 @@
+// From a model's files to a WebAssembly engine: small files first, then the weights piece by piece.
+// Not the caller of devices: `open` here tries them, Rust opens them.
+
+import { LorakeetError, throwIfCancelled } from "./error.js";
+import type { ByteFile } from "./file.js";
+import type { ModelFolder } from "./source.js";
+import { pause } from "./turns.js";
+import { WasmLoader, enter, type WasmEngine } from "./wasm.js";
+
+/** What a loading engine reports. */
+export interface Progress {
+  /** Bytes of weight files read so far; never decreases. */
+  loaded: number;
+  /** Bytes of all weight files. */
+  total: number;
+  /** `ready` comes once, last, with `loaded` equal to `total`. */
+  phase: "download" | "ready";
+}
+
+/** The part of `createEngine`'s options that loading needs, checked. */
+export interface LoadRequest {
+  device: "auto" | "webgpu" | "cpu";
+  contextLength: number | undefined;
+  batch: number | undefined;
+  signal: AbortSignal | undefined;
+  onProgress: ((progress: Progress) => void) | undefined;
+}
+
+/** A loaded engine, and why it is not on WebGPU if it was to choose. */
+export interface Loaded {
+  engine: WasmEngine;
+  fallbackReason: string | undefined;
+}
+
+/** Safetensors begin with eight bytes that tell the length of the header after them. */
+const PREFIX_BYTES = 8;
+const WHAT = "loading the model";
+
+/** Loads a model. Errors with every kind but none after the engine exists. */
+export async function load(folder: ModelFolder, request: LoadRequest): Promise<Loaded> {
+  const { signal } = request;
+  const [config, tokenizer, generationConfig] = await Promise.all([
+    small(folder, "config.json", signal),
+    small(folder, "tokenizer.json", signal),
+    optional(folder, "generation_config.json", signal),
+  ]);
+  const { loader, fallbackReason } = await open([config, generationConfig, tokenizer], request);
+  let finished = false;
+  try {
+    const total = await loadWeights(loader, folder, request);
+    throwIfCancelled(signal, WHAT);
+    finished = true; // `finish` takes the loader, whether it succeeds or not
+    const engine = await enter(() => loader.finish());
+    try {
+      request.onProgress?.({ loaded: total, total, phase: "ready" });
+    } catch (error) {
+      await release(engine);
+      throw error;
+    }
+    return { engine, fallbackReason };
+  } finally {
+    if (!finished) await release(loader);
+  }
+}
+
+/** Frees, unless the module has stopped: its memory then goes with the page. */
+function release(owner: WasmLoader | WasmEngine): Promise<void> {
+  return enter(() => owner.free()).catch(() => {});
+}
+
+async function small(folder: ModelFolder, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  const bytes = await optional(folder, name, signal);
+  if (bytes === undefined) throw folder.missing(name);
+  return bytes;
+}
+
+async function optional(folder: ModelFolder, name: string, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+  throwIfCancelled(signal, WHAT);
+  return (await folder.find(name, signal))?.whole();
+}
+
+type SmallFiles = [config: Uint8Array, generationConfig: Uint8Array | undefined, tokenizer: Uint8Array];
+
+/** Opens the device asked for; `auto` goes on with the CPU where WebGPU is not to be had. */
+async function open(files: SmallFiles, request: LoadRequest): Promise<{ loader: WasmLoader; fallbackReason: string | undefined }> {
+  if (request.device !== "auto") return { loader: await openOn(request.device, files, request), fallbackReason: undefined };
+  try {
+    return { loader: await openOn("webgpu", files, request), fallbackReason: undefined };
+  } catch (error) {
+    const { kind, message } = error as LorakeetError;
+    if (kind !== "unsupported" && kind !== "device") throw error;
+    return { loader: await openOn("cpu", files, request), fallbackReason: message };
+  }
+}
+
+async function openOn(
+  device: "webgpu" | "cpu",
+  [config, generationConfig, tokenizer]: SmallFiles,
+  { contextLength, batch, signal }: LoadRequest,
+): Promise<WasmLoader> {
+  if (device === "webgpu" && !(globalThis.navigator as { gpu?: unknown } | undefined)?.gpu) {
+    throw new LorakeetError("unsupported", "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https");
+  }
+  throwIfCancelled(signal, WHAT);
+  const loader = await enter(() => WasmLoader.open(config, generationConfig, tokenizer, { device, contextLength, batch }));
+  if (signal?.aborted) await release(loader);
+  throwIfCancelled(signal, WHAT);
+  return loader;
+}
+
+/** Returns the bytes of all weight files. */
+async function loadWeights(loader: WasmLoader, folder: ModelFolder, { signal, onProgress }: LoadRequest): Promise<number> {
+  const single = folder.weightNames ? undefined : await folder.find("model.safetensors", signal);
+  const names = folder.weightNames ?? (single ? [single.name] : await shardNames(folder, signal));
+  const sizes = names.length > 1 ? await Promise.all(names.map((name) => folder.size(name, signal))) : [];
+  let done = 0;
+  for (const [i, name] of names.entries()) {
+    const file = single ?? (await folder.find(name, signal));
+    if (!file) throw folder.missing(name);
+    try {
+      sizes[i] = await file.size();
+      const total = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
+      await loadFile(loader, file, sizes[i], signal, (pos) => onProgress?.({ loaded: done + pos, total, phase: "download" }));
+      done += sizes[i];
+    } finally {
+      file.close();
+    }
+  }
+  return done;
+}
+
+async function shardNames(folder: ModelFolder, signal: AbortSignal | undefined): Promise<string[]> {
+  const index = await optional(folder, "model.safetensors.index.json", signal);
+  if (!index) throw folder.missing("model.safetensors");
+  return enter(() => WasmLoader.shardNames(index));
+}
+
+/** Reads one safetensors file; `at` hears of the bytes passed. */
+async function loadFile(
+  loader: WasmLoader,
+  file: ByteFile,
+  size: number,
+  signal: AbortSignal | undefined,
+  at: (pos: number) => void,
+): Promise<void> {
+  at(0);
+  const pieces = await named(file, async () => {
+    if (size < PREFIX_BYTES) throw tooShort(size);
+    const prefix = await file.read(0, PREFIX_BYTES);
+    const end = PREFIX_BYTES + (await enter(() => WasmLoader.headerBytes(prefix)));
+    if (end > size) throw tooShort(size);
+    const header = await file.read(PREFIX_BYTES, end);
+    return enter(() => loader.plan(header, size));
+  });
+  for (let i = 0; 2 * i < pieces.length; i++) {
+    const [start, end] = [pieces[2 * i]!, pieces[2 * i + 1]!];
+    const bytes = await file.read(start, end);
+    await pause();
+    throwIfCancelled(signal, WHAT);
+    await named(file, () => enter(() => loader.load(i, bytes)));
+    at(end);
+  }
+  at(size);
+}
+
+/** Puts the file's name in front of an error that does not begin with it. */
+async function named<T>(file: ByteFile, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const { kind, message } = error as LorakeetError;
+    if (message.startsWith(`${file.name}:`) || kind === "cancelled") throw error;
+    throw new LorakeetError(kind, `${file.name}: ${message}`, { cause: error });
+  }
+}
+
+function tooShort(size: number): LorakeetError {
+  return new LorakeetError("format", `file of ${size} bytes, too short for a header`);
+}

@@ -1,0 +1,51 @@
+// Checks of what a caller passed, each error naming the option, then expected and got.
+// Not of ranges: the engine knows those.
+
+import { LorakeetError } from "./error.js";
+
+/** Refuses names that are not `known`: a misspelt option must not be ignored. */
+export function checkNames(options: object, known: readonly string[]): void {
+  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new LorakeetError("argument", `option \`${unknown}\`: unknown, expected one of ${known.join(", ")}`);
+}
+
+/** An error about one option. */
+export function wrong(name: string, value: unknown, expected: string): LorakeetError {
+  return new LorakeetError("argument", `${name} ${show(value)}, expected ${expected}`);
+}
+
+export function checkNumber(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "number") throw wrong(name, value, "a number");
+}
+
+/** A whole number that fits 32 bits. */
+export function checkWhole(name: string, value: unknown): void {
+  if (value !== undefined && !isWhole(value)) throw wrong(name, value, "a whole number from 0 to 4294967295");
+}
+
+export function checkOneOf(name: string, value: unknown, choices: readonly string[]): void {
+  if (value !== undefined && !choices.includes(value as string)) throw wrong(name, value, choices.join(" or "));
+}
+
+export function checkFunction(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "function") throw wrong(name, value, "a function");
+}
+
+export function checkSignal(value: unknown): void {
+  if (value !== undefined && !(value instanceof AbortSignal)) throw wrong("signal", value, "an AbortSignal");
+}
+
+export function isWhole(value: unknown): value is number {
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0xffff_ffff;
+}
+
+/** A value as it would be written, cut to a readable length. */
+function show(value: unknown): string {
+  let text;
+  try {
+    text = typeof value === "number" ? String(value) : JSON.stringify(value) ?? String(value);
+  } catch {
+    text = String(value); // a circle, a bigint
+  }
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

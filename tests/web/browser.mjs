@@ -1,0 +1,56 @@
+// What the browser tests share: one Chromium with a software GPU, and the servers it talks to.
+// Not a framework: tests open pages and speak Playwright.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+import { serve } from "../../tools/serve.mjs";
+import { root } from "../../tools/setup.mjs";
+
+export { root };
+export const demo = join(root, "www/models/demo");
+export const fixtures = join(root, "tests/fixtures/models");
+/** A trained model that is not part of the repository. */
+export const stories = join(root, "../shared/data/models/stories260K");
+
+const FLAGS = [
+  "--headless=new", "--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--disable-quic",
+  "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+
+/**
+ * A browser and the site: `www/` at `/`, the models above below `/test/`.
+ * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`.
+ */
+export async function start() {
+  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures };
+  if (existsSync(stories)) roots["/test/stories/"] = stories;
+  const site = await serve({ roots, port: 0 });
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
+    args: FLAGS,
+    ignoreDefaultArgs: ["--headless=old"],
+  });
+  const open = async (path = "", options = {}) => {
+    const page = await browser.newPage(options);
+    page.complaints = [];
+    page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
+    page.on("pageerror", (error) => page.complaints.push(String(error)));
+    await page.goto(new URL(path, site.url).href);
+    return page;
+  };
+  const close = async () => {
+    await browser.close();
+    await site.close();
+  };
+  return { url: site.url, open, close };
+}
+
+/** A page with nothing on it but the package, as `lorakeet`. */
+export async function openApi(browser) {
+  const page = await browser.open("test/fixtures/llama/config.json");
+  await page.evaluate(async () => {
+    globalThis.lorakeet = await import("/dist/index.js");
+  });
+  return page;
+}
