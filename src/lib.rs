@@ -1,4 +1,33 @@
 //! Lorakeet: compact language models in the browser, with live LoRA adapters.
+//! The npm package is the product; this crate is its core, and a program for the terminal.
+//!
+//! # The map
+//!
+//! ```text
+//! error <- config <- format, tokenizer
+//!                    plan <- model
+//!                    plan <- backend          shaders/ <- backend/gpu
+//!      tokenizer, model, backend <- engine <- js, the terminal program
+//! ```
+//!
+//! An arrow points at what is used; `tests/layers.rs` lets no other exist.
+//!
+//! - [`format`] turns bytes into validated views and trusts none of them.
+//! - [`tokenizer`] turns text into ids and back.
+//! - [`plan`] is the language between the other two halves: tensors by name and shape, and
+//!   lists of steps over them. A plan is checked once, when it is built, and replayed.
+//! - [`model`] writes the architecture as plans. It knows checkpoint names and no device.
+//! - [`backend`] runs plans and knows no architecture. Each op exists three times: a plain CPU
+//!   twin that PyTorch judges, a fast CPU version and a shader that the twin's fixtures judge.
+//! - [`engine`] holds a conversation with a model: cache slots, generation, scores.
+//! - `js` is what JavaScript sees of the engine; the TypeScript beside it does the I/O.
+//!
+//! # The decode loop
+//!
+//! The state of every sequence (token, position, cache slot, noise) lies on the device. The last
+//! step of a decode plan draws the next token and writes it where the first step of the next
+//! replay reads it, so K tokens are K replays in one submission and one small read. A replay
+//! creates no object and writes no byte; `tests/models.rs` counts.
 #![deny(missing_docs)]
 
 pub mod backend;

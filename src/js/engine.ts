@@ -1,6 +1,7 @@
 // createEngine and Engine: a loaded model, from the caller's side.
 // Not the work itself: files are load.ts's, requests are completions.ts's.
 
+import { adapterName } from "./adapter.js";
 import { Completions } from "./completions.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { load, type Progress } from "./load.js";
@@ -72,6 +73,7 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   await orCancelled(loadWasm(wasmUrl), signal);
   const loaded = await load(folder, { device, contextLength, batch, signal, onProgress });
   const info = { model: folder.model, ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
+  if (info.device === "webgpu") info.adapter ||= await adapterName();
   return new Engine(new Turns(loaded.engine), info, loaded.fallbackReason);
 }
 

@@ -1,0 +1,24 @@
+// What the GPU calls itself, asked of the browser: wgpu does not pass that on from there.
+// Not the choice of an adapter: Rust makes it, with the same preference.
+
+/** For example `apple metal-3` or `google swiftshader`; empty where the browser does not tell. */
+export async function adapterName(): Promise<string> {
+  const { gpu } = globalThis.navigator as { gpu?: Gpu };
+  try {
+    const info = (await gpu?.requestAdapter({ powerPreference: "high-performance" }))?.info;
+    return info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(" ");
+  } catch {
+    return ""; // it is only a name
+  }
+}
+
+/** The little of WebGPU's types that is used here. */
+interface Gpu {
+  requestAdapter(options: { powerPreference: "high-performance" }): Promise<{ info?: AdapterInfo } | null>;
+}
+
+interface AdapterInfo {
+  vendor: string;
+  architecture: string;
+  description: string;
+}

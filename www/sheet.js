@@ -1,0 +1,84 @@
+// The sheet of paper: prompt, buttons, the growing text and its measurements.
+// Knows nothing of models.
+
+const element = (id) => document.getElementById(id);
+
+export class Sheet {
+  #ready = false;
+  #writing = false;
+  #started = 0;
+  #first = 0;
+  #firstTokens = 0;
+  #tokens = 0;
+
+  constructor({ onGenerate, onStop }) {
+    const form = element("writing");
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (this.#ready && !this.#writing) onGenerate(element("prompt").value);
+    });
+    element("stop").addEventListener("click", onStop);
+    addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.#writing) onStop();
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target === element("prompt")) form.requestSubmit();
+    });
+  }
+
+  /** Whether there is a model to write with. */
+  set ready(ready) {
+    this.#ready = ready;
+    this.#update();
+  }
+
+  /** Clears the page and begins to measure. */
+  begin(prompt) {
+    this.#writing = true;
+    this.#started = performance.now();
+    this.#first = this.#firstTokens = this.#tokens = 0;
+    element("blank").hidden = true;
+    element("beginning").textContent = prompt;
+    element("text").textContent = "";
+    for (const id of ["first", "speed", "tokens", "ended"]) element(id).textContent = "–";
+    this.#update();
+  }
+
+  /** Adds text of `n` tokens. */
+  write(text, n) {
+    const page = element("page");
+    const atEnd = page.scrollHeight - page.scrollTop - page.clientHeight < 40;
+    element("text").append(text);
+    if (atEnd) page.scrollTop = page.scrollHeight;
+    this.#tokens += n;
+    this.#measure(n);
+  }
+
+  /** Ends the text, by `reason`. */
+  finish(reason) {
+    this.#writing = false;
+    element("ended").textContent = reason;
+    this.#update();
+  }
+
+  /** The first tokens wait for the prompt; speed is that of those after them. */
+  #measure(n) {
+    const now = performance.now();
+    if (this.#first === 0) {
+      this.#first = now;
+      this.#firstTokens = n;
+      const ms = now - this.#started;
+      element("first").textContent = ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(1)} s`;
+    } else {
+      const speed = (1000 * (this.#tokens - this.#firstTokens)) / (now - this.#first);
+      element("speed").textContent = `${speed.toFixed(speed < 100 ? 1 : 0)} tokens/s`;
+    }
+    element("tokens").textContent = this.#tokens;
+  }
+
+  #update() {
+    element("generate").disabled = !this.#ready || this.#writing;
+    element("stop").disabled = !this.#writing;
+    element("caret").hidden = !this.#writing;
+    element("page").setAttribute("aria-busy", String(this.#writing));
+    document.body.dataset.writing = String(this.#writing);
+  }
+}
