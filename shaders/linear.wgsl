@@ -1,12 +1,12 @@
-// linear: y = x Wᵀ (+ bias) (+ y) for many rows of x (prefill)
+// linear: y = delta(x Wᵀ) (+ bias) (+ y) for many rows of x (prefill)
 //
-// shapes     x (N, C)   weight (F, C)   bias (stride)   y (N, stride)                 f32
+// shapes     x (N, C)   weight (F, C)   y (N, stride); the rest in shared/linear.wgsl  f32
 // dispatch   (ceil(F / 32), ceil(N / 32), 1): a workgroup of 8 x 8 invocations makes a tile of
 //            32 x 32 outputs, 4 x 4 each, walking C in steps of 16 through workgroup memory
 // accepts    any N, C, F >= 1; no alignment assumed
 // numerics   f32 sums in order of c; twin in f64
 // twin       src/backend/cpu/linear.rs
-// uses       shared/linear.wgsl
+// uses       shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 

@@ -23,10 +23,7 @@ fn file(header: &str, data_bytes: usize) -> Vec<u8> {
 #[track_caller]
 fn assert_format_error<T: std::fmt::Debug>(result: Result<T, Error>, message: &str) {
     let error = result.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.to_string().as_str()),
-        (ErrorKind::Format, message)
-    );
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Format, message));
 }
 
 /// Asserts how a file of this header and so much data is refused. The `safetensors` crate
@@ -35,24 +32,15 @@ fn assert_format_error<T: std::fmt::Debug>(result: Result<T, Error>, message: &s
 fn assert_refused(header: &str, data_bytes: usize, message: &str) {
     let file = file(header, data_bytes);
     assert_format_error(Header::from_file_bytes(&file), message);
-    assert!(
-        safetensors::SafeTensors::deserialize(&file).is_err(),
-        "the format allows this: {header}"
-    );
+    assert!(safetensors::SafeTensors::deserialize(&file).is_err(), "the format allows this: {header}");
 }
 
 // Safetensors: the header's length.
 
 #[test]
 fn shorter_than_its_prefix() {
-    assert_format_error(
-        Header::from_file_bytes(b""),
-        "safetensors file: 0 bytes, expected at least 8",
-    );
-    assert_format_error(
-        Header::from_file_bytes(&[2; 7]),
-        "safetensors file: 7 bytes, expected at least 8",
-    );
+    assert_format_error(Header::from_file_bytes(b""), "safetensors file: 0 bytes, expected at least 8");
+    assert_format_error(Header::from_file_bytes(&[2; 7]), "safetensors file: 7 bytes, expected at least 8");
 }
 
 #[test]
@@ -62,49 +50,28 @@ fn header_longer_than_accepted() {
     let longest = (MAX_HEADER_BYTES as u64).to_le_bytes();
     assert_eq!(Header::length(&longest).unwrap(), MAX_HEADER_BYTES);
     let words = "safetensors header: 16777217 bytes, expected at most 16777216";
-    assert_format_error(
-        Header::length(&(MAX_HEADER_BYTES as u64 + 1).to_le_bytes()),
-        words,
-    );
+    assert_format_error(Header::length(&(MAX_HEADER_BYTES as u64 + 1).to_le_bytes()), words);
 }
 
 #[test]
 fn truncated_header() {
     let mut file = file("{}", 0);
     file.pop();
-    assert_format_error(
-        Header::from_file_bytes(&file),
-        "safetensors header: 1 bytes, expected 2",
-    );
+    assert_format_error(Header::from_file_bytes(&file), "safetensors header: 1 bytes, expected 2");
 }
 
 #[test]
 fn header_longer_than_its_file() {
-    assert_format_error(
-        Header::parse(b"{}", 9),
-        "safetensors file: 9 bytes, expected at least 10",
-    );
+    assert_format_error(Header::parse(b"{}", 9), "safetensors file: 9 bytes, expected at least 10");
 }
 
 // Safetensors: the header's text.
 
 #[test]
 fn header_is_not_json() {
-    assert_refused(
-        "",
-        0,
-        "safetensors header: EOF while parsing a value at line 1 column 0",
-    );
-    assert_refused(
-        "{\"a\"",
-        0,
-        "safetensors header: `a`: EOF while parsing an object at line 1 column 4",
-    );
-    assert_refused(
-        "{} x",
-        0,
-        "safetensors header: trailing characters at line 1 column 4",
-    );
+    assert_refused("", 0, "safetensors header: EOF while parsing a value at line 1 column 0");
+    assert_refused("{\"a\"", 0, "safetensors header: `a`: EOF while parsing an object at line 1 column 4");
+    assert_refused("{} x", 0, "safetensors header: trailing characters at line 1 column 4");
     assert_refused(
         "[]",
         0,
@@ -223,11 +190,7 @@ fn bytes_after_the_last_tensor() {
         6,
         "safetensors file: 6 bytes of data, expected 4, where its last tensor ends",
     );
-    assert_refused(
-        "{}",
-        1,
-        "safetensors file: 1 bytes of data, expected 0, where its last tensor ends",
-    );
+    assert_refused("{}", 1, "safetensors file: 1 bytes of data, expected 0, where its last tensor ends");
 }
 
 #[test]
@@ -260,19 +223,12 @@ fn tensors_may_come_in_any_order_and_be_empty() {
         "one":{"dtype":"F32","shape":[],"data_offsets":[0,4]},"__metadata__":{"format":"pt"}}   "#;
     let bytes = file(header, 6);
     let parsed = Header::from_file_bytes(&bytes).unwrap();
-    let names: Vec<_> = parsed
-        .tensors
-        .iter()
-        .map(|tensor| tensor.name.as_str())
-        .collect();
+    let names: Vec<_> = parsed.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     assert_eq!(names, ["one", "none", "z"]);
     assert_eq!(parsed.metadata["format"], "pt");
     let one = parsed.tensor("one").unwrap();
     let start = 8 + header.len() as u64;
-    assert_eq!(
-        (one.start, one.end, one.shape.as_slice()),
-        (start, start + 4, [].as_slice())
-    );
+    assert_eq!((one.start, one.end, one.shape.as_slice()), (start, start + 4, [].as_slice()));
     assert_eq!(one.read_f32(one.bytes_in(&bytes).unwrap()).unwrap(), [0.0]);
     assert_eq!(parsed.tensor("no such tensor"), None);
 }
@@ -280,13 +236,7 @@ fn tensors_may_come_in_any_order_and_be_empty() {
 // Safetensors: reading a tensor.
 
 fn tensor(dtype: SourceDtype, elements: usize, bytes: u64) -> TensorInfo {
-    TensorInfo {
-        name: "w".to_owned(),
-        dtype,
-        shape: vec![elements],
-        start: 100,
-        end: 100 + bytes,
-    }
+    TensorInfo { name: "w".to_owned(), dtype, shape: vec![elements], start: 100, end: 100 + bytes }
 }
 
 /// Listing a file with a tensor of an unknown type is fine; reading that tensor is not.
@@ -302,28 +252,17 @@ fn unknown_dtype_when_used() {
     let a = header.tensor("a").unwrap();
     let error = a.read_f32(a.bytes_in(&bytes).unwrap()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
-    assert_eq!(
-        error.to_string(),
-        "tensor `a`: dtype F8_E4M3, expected F32, F16 or BF16"
-    );
+    assert_eq!(error.to_string(), "tensor `a`: dtype F8_E4M3, expected F32, F16 or BF16");
 }
 
 #[test]
 fn known_dtype_of_the_wrong_sort() {
     let error = tensor(SourceDtype::Bool, 1, 1).read_f32(&[1]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
-    assert_eq!(
-        error.to_string(),
-        "tensor `w`: dtype BOOL, expected F32, F16 or BF16"
-    );
-    let error = tensor(SourceDtype::F16, 1, 2)
-        .read_i64(&[1, 0])
-        .unwrap_err();
+    assert_eq!(error.to_string(), "tensor `w`: dtype BOOL, expected F32, F16 or BF16");
+    let error = tensor(SourceDtype::F16, 1, 2).read_i64(&[1, 0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Mismatch);
-    assert_eq!(
-        error.to_string(),
-        "tensor `w`: dtype F16, expected I64, I32, U32 or U8"
-    );
+    assert_eq!(error.to_string(), "tensor `w`: dtype F16, expected I64, I32, U32 or U8");
 }
 
 #[test]
@@ -331,10 +270,7 @@ fn tensor_cut_short_on_the_way() {
     let info = tensor(SourceDtype::F32, 2, 8);
     assert_format_error(info.read_f32(&[0; 7]), "tensor `w`: 7 bytes, expected 8");
     assert_format_error(info.read_f32(&[0; 12]), "tensor `w`: 12 bytes, expected 8");
-    assert_format_error(
-        info.bytes_in(&[0; 107]),
-        "tensor `w`: ends at byte 108 of a file of 107",
-    );
+    assert_format_error(info.bytes_in(&[0; 107]), "tensor `w`: ends at byte 108 of a file of 107");
 }
 
 #[test]
@@ -344,22 +280,14 @@ fn every_f16_and_bf16_widens_exactly() {
     let mut bytes = vec![0xee];
     bytes.extend(all.iter().flat_map(|bits| bits.to_le_bytes()));
     let size = bytes.len() as u64 - 1;
-    let f16s = tensor(SourceDtype::F16, all.len(), size)
-        .read_f32(&bytes[1..])
-        .unwrap();
-    let bf16s = tensor(SourceDtype::BF16, all.len(), size)
-        .read_f32(&bytes[1..])
-        .unwrap();
+    let f16s = tensor(SourceDtype::F16, all.len(), size).read_f32(&bytes[1..]).unwrap();
+    let bf16s = tensor(SourceDtype::BF16, all.len(), size).read_f32(&bytes[1..]).unwrap();
     for ((bits, got_f16), got_bf16) in all.into_iter().zip(f16s).zip(bf16s) {
         for (name, got, want) in [
             ("f16", got_f16, f16::from_bits(bits).to_f32()),
             ("bf16", got_bf16, bf16::from_bits(bits).to_f32()),
         ] {
-            let same = if want.is_nan() {
-                got.is_nan()
-            } else {
-                got.to_bits() == want.to_bits()
-            };
+            let same = if want.is_nan() { got.is_nan() } else { got.to_bits() == want.to_bits() };
             assert!(same, "{name} {bits:#06x}: {got}, expected {want}");
         }
     }
@@ -373,10 +301,7 @@ fn special_values() {
     assert_eq!(read(SourceDtype::F16, 0x0001), 2.0f32.powi(-24));
     assert_eq!(read(SourceDtype::F16, 0x83ff), -1023.0 * 2.0f32.powi(-24));
     assert_eq!(read(SourceDtype::F16, 0x7bff), 65504.0);
-    assert_eq!(
-        read(SourceDtype::F16, 0x8000).to_bits(),
-        (-0.0f32).to_bits()
-    );
+    assert_eq!(read(SourceDtype::F16, 0x8000).to_bits(), (-0.0f32).to_bits());
     assert_eq!(read(SourceDtype::F16, 0x7d01).to_bits(), 0x7fa0_2000); // a signalling NaN stays one
     assert_eq!(read(SourceDtype::BF16, 0xff80), f32::NEG_INFINITY);
     assert_eq!(read(SourceDtype::BF16, 0x0001).to_bits(), 0x0001_0000);
@@ -386,39 +311,19 @@ fn special_values() {
 #[test]
 fn integers() {
     let bytes: Vec<u8> = (-2i32..3).flat_map(i32::to_le_bytes).collect();
-    assert_eq!(
-        tensor(SourceDtype::I32, 5, 20).read_i64(&bytes).unwrap(),
-        [-2, -1, 0, 1, 2]
-    );
-    let bytes: Vec<u8> = [i64::MIN, i64::MAX]
-        .into_iter()
-        .flat_map(i64::to_le_bytes)
-        .collect();
-    assert_eq!(
-        tensor(SourceDtype::I64, 2, 16).read_i64(&bytes).unwrap(),
-        [i64::MIN, i64::MAX]
-    );
-    assert_eq!(
-        tensor(SourceDtype::U32, 1, 4).read_i64(&[0xff; 4]).unwrap(),
-        [0xffff_ffff]
-    );
-    assert_eq!(
-        tensor(SourceDtype::U8, 2, 2).read_i64(&[0, 255]).unwrap(),
-        [0, 255]
-    );
+    assert_eq!(tensor(SourceDtype::I32, 5, 20).read_i64(&bytes).unwrap(), [-2, -1, 0, 1, 2]);
+    let bytes: Vec<u8> = [i64::MIN, i64::MAX].into_iter().flat_map(i64::to_le_bytes).collect();
+    assert_eq!(tensor(SourceDtype::I64, 2, 16).read_i64(&bytes).unwrap(), [i64::MIN, i64::MAX]);
+    assert_eq!(tensor(SourceDtype::U32, 1, 4).read_i64(&[0xff; 4]).unwrap(), [0xffff_ffff]);
+    assert_eq!(tensor(SourceDtype::U8, 2, 2).read_i64(&[0, 255]).unwrap(), [0, 255]);
 }
 
 // Safetensors: writing.
 
 fn written(tensors: &[(&str, &[usize], TensorData<'_>)]) -> Result<Vec<u8>, Error> {
-    let tensors: Vec<_> = tensors
-        .iter()
-        .map(|(n, s, d)| ((*n).to_owned(), s.to_vec(), *d))
-        .collect();
-    let metadata = BTreeMap::from([
-        ("format".to_owned(), "pt".to_owned()),
-        ("by".to_owned(), "us".to_owned()),
-    ]);
+    let tensors: Vec<_> = tensors.iter().map(|(n, s, d)| ((*n).to_owned(), s.to_vec(), *d)).collect();
+    let metadata =
+        BTreeMap::from([("format".to_owned(), "pt".to_owned()), ("by".to_owned(), "us".to_owned())]);
     write(&tensors, &metadata)
 }
 
@@ -462,22 +367,13 @@ fn what_cannot_be_written() {
         error.to_string()
     };
     let one = TensorData::F32(&[0.0]);
-    assert_eq!(
-        refusal(&[("a", &[2], one)]),
-        "tensor `a`: 1 elements, expected as many as shape [2] has"
-    );
+    assert_eq!(refusal(&[("a", &[2], one)]), "tensor `a`: 1 elements, expected as many as shape [2] has");
     assert_eq!(
         refusal(&[("a", &[usize::MAX, 2], one)]),
         "tensor `a`: 1 elements, expected as many as shape [18446744073709551615, 2] has"
     );
-    assert_eq!(
-        refusal(&[("a", &[1], one), ("a", &[1], one)]),
-        "tensor `a`: the name is taken"
-    );
-    assert_eq!(
-        refusal(&[("__metadata__", &[1], one)]),
-        "tensor `__metadata__`: the name is taken"
-    );
+    assert_eq!(refusal(&[("a", &[1], one), ("a", &[1], one)]), "tensor `a`: the name is taken");
+    assert_eq!(refusal(&[("__metadata__", &[1], one)]), "tensor `__metadata__`: the name is taken");
 }
 
 // Shard indexes.
@@ -488,16 +384,10 @@ fn shards() {
         br#"{"metadata":{"total_size":9},"weight_map":{"b":"model-2.safetensors","a":"model-1.safetensors","c":"model-2.safetensors"}}"#,
     )
     .unwrap();
-    assert_eq!(
-        index.files(),
-        ["model-1.safetensors", "model-2.safetensors"]
-    );
+    assert_eq!(index.files(), ["model-1.safetensors", "model-2.safetensors"]);
     assert_eq!(index.file_of("b"), Some("model-2.safetensors"));
     assert_eq!(index.file_of("d"), None);
-    assert_eq!(
-        index.tensors_in("model-2.safetensors").collect::<Vec<_>>(),
-        ["b", "c"]
-    );
+    assert_eq!(index.tensors_in("model-2.safetensors").collect::<Vec<_>>(), ["b", "c"]);
 }
 
 #[test]
@@ -531,18 +421,9 @@ fn shard_outside_the_folder() {
 #[test]
 fn shard_index_is_not_one() {
     let parse = |json: &str| ShardIndex::parse(json.as_bytes());
-    assert_format_error(
-        parse("{"),
-        "shard index: EOF while parsing an object at line 1 column 1",
-    );
-    assert_format_error(
-        parse("{}"),
-        "shard index: missing field `weight_map` at line 1 column 2",
-    );
-    assert_format_error(
-        parse(r#"{"weight_map":{}}"#),
-        "shard index: `weight_map` is empty",
-    );
+    assert_format_error(parse("{"), "shard index: EOF while parsing an object at line 1 column 1");
+    assert_format_error(parse("{}"), "shard index: missing field `weight_map` at line 1 column 2");
+    assert_format_error(parse(r#"{"weight_map":{}}"#), "shard index: `weight_map` is empty");
     assert_format_error(
         parse(r#"{"weight_map":{"w":"a.safetensors","w":"b.safetensors"}}"#),
         "shard index: `w` appears twice at line 1 column 55",
@@ -596,10 +477,7 @@ fn assert_lie(pointer: &str, lie: Value, kind: ErrorKind, message: &str) {
 
 #[test]
 fn tokenizer_is_not_json() {
-    assert_format_error(
-        Tokenizer::from_json(b""),
-        "tokenizer: EOF while parsing a value at line 1 column 0",
-    );
+    assert_format_error(Tokenizer::from_json(b""), "tokenizer: EOF while parsing a value at line 1 column 0");
     let cut_in_decoder = honest_tokenizer().to_string();
     let cut = &cut_in_decoder[..cut_in_decoder.find("Fuse").unwrap()];
     let error = Tokenizer::from_json(cut.as_bytes()).unwrap_err();
@@ -657,12 +535,7 @@ fn tokenizer_lies() {
         Format,
         "tokenizer vocabulary: id 4000000000, expected below 16777216",
     );
-    assert_lie(
-        "/decoder",
-        json!({}),
-        Format,
-        "tokenizer decoder: no `type`",
-    );
+    assert_lie("/decoder", json!({}), Format, "tokenizer decoder: no `type`");
     assert_lie(
         "/pre_tokenizer",
         json!({ "type": "Sequence", "pretokenizers": [{ "type": "FixedLength", "length": 0 }] }),

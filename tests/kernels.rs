@@ -3,10 +3,11 @@
 
 mod common;
 
+use bytemuck::Zeroable;
 use common::{Case, Fixture, OneOp, Tolerance, backends, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::config::Activation;
-use lorakeet::plan::{INACTIVE, Op, RING, Row, Sampling, Slice};
+use lorakeet::plan::{Block, Delta, INACTIVE, Mix, Op, RING, Row, Sampling, Slice};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -114,7 +115,7 @@ async fn linear() {
             None => one.output("y", &[n, f], &want),
         };
         let weight = Slice { tensor: weight, first: 0 };
-        (Op::Linear { x, weight, bias, y, accumulate: residual.is_some() }, n)
+        (Op::Linear { x, weight, bias, y, accumulate: residual.is_some(), delta: None }, n)
     })
     .await;
 }
@@ -151,8 +152,112 @@ async fn linear_at_tile_edges() {
                 bias: Some(bias),
                 y,
                 accumulate: false,
+                delta: None,
             };
             one.check(&mut backend, &format!("{name} ({n}, {c}, {f})"), op, n, SUMS).await;
+        }
+    }
+}
+
+/// Mixes for three rows: none, one adapter, two with weights of either sign.
+fn mixes() -> [Mix; 3] {
+    let mut mixes = [Mix::zeroed(); 3];
+    mixes[1].n_blocks = 1;
+    mixes[1].blocks[0] = Block::new(4, 3, 1, 0.5);
+    mixes[2].n_blocks = 2;
+    mixes[2].blocks[0] = Block::new(0, 4, 0, -1.25);
+    mixes[2].blocks[1] = Block::new(4, 3, 1, 2.0);
+    mixes
+}
+
+fn wave(len: usize, step: f32) -> Vec<f32> {
+    (0..len).map(|i| (i as f32 * step).sin()).collect()
+}
+
+/// γ of every rank in each mix of [`mixes`]; ranks that are off are not to be written.
+const GAMMA: [[f32; 8]; 3] = [
+    [f32::NAN; 8],
+    [f32::NAN, f32::NAN, f32::NAN, f32::NAN, 0.5, 0.5, 0.5, f32::NAN],
+    [-1.25, -1.25, -1.25, -1.25, 2.0, 2.0, 2.0, f32::NAN],
+];
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn shrink() {
+    const RANKS: usize = 8;
+    for (c, parts) in [(20, 1), (33, 3), (64, 2)] {
+        let (x, a) = (wave(3 * c, 0.31), wave(parts * RANKS * c, 0.17));
+        let mut want = Vec::new();
+        for n in 0..3 {
+            for r in 0..parts * RANKS {
+                let dot: f64 = (0..c).map(|i| f64::from(x[n * c + i]) * f64::from(a[r * c + i])).sum();
+                want.push(dot as f32 * GAMMA[n][r % RANKS]);
+            }
+        }
+        // What is off keeps what it held: 7 where the answer has no number, NaN elsewhere.
+        let before: Vec<f32> = want.iter().map(|w| if w.is_nan() { 7.0 } else { f32::NAN }).collect();
+        want.iter_mut().filter(|w| w.is_nan()).for_each(|w| *w = 7.0);
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let lines = [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]];
+            let rows = one.u32("rows", &[3, 4], lines.as_flattened());
+            let mixes = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
+            let x = one.f32("x", &[3, c], &x);
+            let a = one.f32("a", &[parts * RANKS, c], &a);
+            let z = one.output_over("z", &[3, parts * RANKS], &before, &want);
+            let op = Op::Shrink { rows, mixes, x, a, z, ranks: RANKS };
+            one.check(&mut backend, &format!("{name} ({c}, {parts})"), op, 3, SUMS).await;
+        }
+    }
+}
+
+/// The whole delta of a fused matrix of three parts, against its formula, for few rows and many.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear_with_adapters() {
+    const RANKS: usize = 8;
+    const ADAPTERS: usize = 2;
+    let parts = [9, 14];
+    for (n, c, f, first) in [(3, 20, 21, 0), (12, 16, 11, 6)] {
+        let stride = 21;
+        let (x, weight, bias) = (wave(n * c, 0.37), wave(f * c, 0.11), wave(stride, 0.7));
+        let z_cols = 3 * RANKS + 1;
+        let (z, b) = (wave(n * z_cols, 0.23), wave((RANKS + 2 * ADAPTERS) * stride, 0.41));
+        let before = wave(n * stride, 0.9);
+        let mut want = before.clone();
+        for row in 0..n {
+            for j in 0..f {
+                let column = first + j;
+                let at = |r: usize| f64::from(b[r * stride + column]);
+                let mut dot: f64 =
+                    (0..c).map(|i| f64::from(x[row * c + i]) * f64::from(weight[j * c + i])).sum();
+                let part = (column >= parts[0]) as usize + (column >= parts[1]) as usize;
+                let mix = mixes()[row % 3];
+                let (mut gain, mut sum) = (1.0, 0.0);
+                for block in mix.active() {
+                    gain += f64::from(block.weight) * at(RANKS + block.adapter as usize);
+                    sum += f64::from(block.weight) * at(RANKS + ADAPTERS + block.adapter as usize);
+                    for r in block.range() {
+                        sum += f64::from(z[row * z_cols + part * RANKS + r]) * at(r);
+                    }
+                }
+                dot = dot * gain + sum;
+                want[row * stride + column] += dot as f32 + bias[column];
+            }
+        }
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let lines: Vec<u32> = (0..n as u32).flat_map(|n| [0, 0, 0, n % 3]).collect();
+            let rows = one.u32("rows", &[n, 4], &lines);
+            let mixes = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
+            let z = one.f32("z", &[n, z_cols], &z);
+            let b = one.f32("b", &[RANKS + 2 * ADAPTERS, stride], &b);
+            let x = one.f32("x", &[n, c], &x);
+            let weight = one.f32("weight", &[f, c], &weight);
+            let bias = Some(one.f32("bias", &[stride], &bias));
+            let y = one.output_over("y", &[n, stride], &before, &want);
+            let delta = Some(Delta { rows, mixes, z, b, ranks: RANKS, parts });
+            let op =
+                Op::Linear { x, weight: Slice { tensor: weight, first }, bias, y, accumulate: true, delta };
+            one.check(&mut backend, &format!("{name}, {n} rows"), op, n, SUMS).await;
         }
     }
 }

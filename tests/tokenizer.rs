@@ -12,13 +12,8 @@ use std::sync::LazyLock;
 
 /// Real tokenizers, beside the checkout where they are to be had.
 const SHARED: &str = "../shared/data";
-const SHARED_TOKENIZERS: [&str; 5] = [
-    "tokenizers/gpt2",
-    "tokenizers/llama2",
-    "tokenizers/llama3_2",
-    "tokenizers/qwen3",
-    "models/stories260K",
-];
+const SHARED_TOKENIZERS: [&str; 5] =
+    ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/llama3_2", "tokenizers/qwen3", "models/stories260K"];
 
 const TEXTS: [&str; 9] = [
     "",
@@ -71,21 +66,15 @@ fn each_tokenizer(check: impl Fn(&str, &Tokenizer, &tokenizers::Tokenizer)) {
 /// The pieces of a stream, joined; each must be whole characters, as a `String` is.
 fn streamed(tokenizer: &Tokenizer, ids: &[u32], skip_special_tokens: bool) -> String {
     let mut stream = StreamDecoder::new(skip_special_tokens);
-    let mut text: String = ids
-        .iter()
-        .map(|&id| stream.push(tokenizer, id).unwrap())
-        .collect();
+    let mut text: String = ids.iter().map(|&id| stream.push(tokenizer, id).unwrap()).collect();
     text.push_str(&stream.finish(tokenizer).unwrap());
     text
 }
 
 /// A tokenizer of few words, for tests that need a decoder of their choice.
 fn word_level(decoder: &Value, words: &[&str]) -> Result<Tokenizer> {
-    let vocab: serde_json::Map<String, Value> = words
-        .iter()
-        .enumerate()
-        .map(|(id, word)| ((*word).to_owned(), json!(id)))
-        .collect();
+    let vocab: serde_json::Map<String, Value> =
+        words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
     let file = json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
         "normalizer": null, "pre_tokenizer": { "type": "WhitespaceSplit" }, "post_processor": null,
@@ -98,8 +87,7 @@ fn word_level(decoder: &Value, words: &[&str]) -> Result<Tokenizer> {
 #[test]
 fn fixture_cases() {
     let folder = fixture_folder();
-    let tokenizer =
-        Tokenizer::from_json(&std::fs::read(folder.join("tokenizer.json")).unwrap()).unwrap();
+    let tokenizer = Tokenizer::from_json(&std::fs::read(folder.join("tokenizer.json")).unwrap()).unwrap();
     let cases: Vec<Value> =
         serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
     assert!(cases.len() > 5, "expected more than {} cases", cases.len());
@@ -109,11 +97,7 @@ fn fixture_cases() {
         assert_eq!(tokenizer.encode(text, false).unwrap(), ids, "{text:?}");
         // A normaliser may have changed the text, but decoding and encoding again is stable.
         let decoded = tokenizer.decode(&ids, false).unwrap();
-        assert_eq!(
-            tokenizer.encode(&decoded, false).unwrap(),
-            ids,
-            "{text:?} came back as {decoded:?}"
-        );
+        assert_eq!(tokenizer.encode(&decoded, false).unwrap(), ids, "{text:?} came back as {decoded:?}");
     }
 }
 
@@ -123,17 +107,9 @@ fn encode_and_decode_agree_with_the_crate() {
         for text in TEXTS {
             for special in [false, true] {
                 let ids = ours.encode(text, special).unwrap();
-                assert_eq!(
-                    ids,
-                    theirs.encode(text, special).unwrap().get_ids(),
-                    "{path}: {text:?}"
-                );
+                assert_eq!(ids, theirs.encode(text, special).unwrap().get_ids(), "{path}: {text:?}");
                 let decoded = theirs.decode(&ids, special).unwrap();
-                assert_eq!(
-                    ours.decode(&ids, special).unwrap(),
-                    decoded,
-                    "{path}: {text:?}"
-                );
+                assert_eq!(ours.decode(&ids, special).unwrap(), decoded, "{path}: {text:?}");
                 assert_eq!(streamed(ours, &ids, special), decoded, "{path}: {text:?}");
             }
         }
@@ -143,10 +119,7 @@ fn encode_and_decode_agree_with_the_crate() {
 #[test]
 fn text_without_special_tokens_comes_back() {
     each_tokenizer(|path, ours, _| {
-        for text in TEXTS
-            .iter()
-            .filter(|text| !text.contains('<') && !text.contains('\u{301}'))
-        {
+        for text in TEXTS.iter().filter(|text| !text.contains('<') && !text.contains('\u{301}')) {
             let ids = ours.encode(text, true).unwrap();
             assert_eq!(ours.decode(&ids, true).unwrap(), **text, "{path}");
         }
@@ -159,20 +132,14 @@ fn random_ids_agree_with_the_crate() {
         let vocab_size = ours.vocab_size() as u32;
         // Past the vocabulary too: a model may have more rows than the file has tokens.
         let id = prop_oneof![3 => 0..300.min(vocab_size), 2 => 0..vocab_size + 5];
-        let config = proptest::test_runner::Config {
-            failure_persistence: None,
-            ..Default::default()
-        };
+        let config = proptest::test_runner::Config { failure_persistence: None, ..Default::default() };
         let mut runner = proptest::test_runner::TestRunner::new(config);
         runner
-            .run(
-                &(proptest::collection::vec(id, 0..60), any::<bool>()),
-                |(ids, skip)| {
-                    let expected = theirs.decode(&ids, skip).unwrap();
-                    prop_assert_eq!(&streamed(ours, &ids, skip), &expected, "{}", path);
-                    Ok(())
-                },
-            )
+            .run(&(proptest::collection::vec(id, 0..60), any::<bool>()), |(ids, skip)| {
+                let expected = theirs.decode(&ids, skip).unwrap();
+                prop_assert_eq!(&streamed(ours, &ids, skip), &expected, "{}", path);
+                Ok(())
+            })
             .unwrap();
     });
 }
@@ -198,16 +165,9 @@ fn a_character_is_never_split() {
             let mut stream = StreamDecoder::new(true);
             for &id in &ids {
                 let piece = stream.push(ours, id).unwrap();
-                assert!(
-                    !piece.contains('\u{fffd}'),
-                    "{path}: {text:?} gave {piece:?}"
-                );
+                assert!(!piece.contains('\u{fffd}'), "{path}: {text:?} gave {piece:?}");
             }
-            assert_eq!(
-                stream.finish(ours).unwrap(),
-                "",
-                "{path}: {text:?} was held back"
-            );
+            assert_eq!(stream.finish(ours).unwrap(), "", "{path}: {text:?} was held back");
         }
     });
 }
@@ -239,10 +199,7 @@ fn a_run_of_fallback_bytes_is_one_decision() {
     }
     assert_eq!(stream.push(&tokenizer, 4).unwrap(), "叫a");
     // As the reference has it: one bad byte spoils the run.
-    assert_eq!(
-        streamed(&tokenizer, &[1, 2, 3, 1, 4], false),
-        "\u{fffd}\u{fffd}\u{fffd}\u{fffd}a"
-    );
+    assert_eq!(streamed(&tokenizer, &[1, 2, 3, 1, 4], false), "\u{fffd}\u{fffd}\u{fffd}\u{fffd}a");
     assert_eq!(streamed(&tokenizer, &[1], false), "\u{fffd}");
 }
 
@@ -272,20 +229,12 @@ fn after_a_prompt_the_leading_space_stays() {
 #[test]
 fn decoders_of_other_families() {
     let words = ["?", "▁a", "▁b", "##c"];
-    let text = |decoder: Value| {
-        word_level(&decoder, &words)
-            .unwrap()
-            .decode(&[1, 2, 3], false)
-            .unwrap()
-    };
+    let text = |decoder: Value| word_level(&decoder, &words).unwrap().decode(&[1, 2, 3], false).unwrap();
     assert_eq!(text(Value::Null), "▁a ▁b ##c");
     assert_eq!(text(json!({ "type": "Fuse" })), "▁a▁b##c");
     let metaspace = json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always" });
     assert_eq!(text(metaspace), "a b##c");
-    assert_eq!(
-        text(json!({ "type": "WordPiece", "prefix": "##", "cleanup": false })),
-        "▁a ▁bc"
-    );
+    assert_eq!(text(json!({ "type": "WordPiece", "prefix": "##", "cleanup": false })), "▁a ▁bc");
     let strip = json!({ "type": "Strip", "content": "▁", "start": 1, "stop": 0 });
     assert_eq!(text(strip), "ab##c");
 }
@@ -297,13 +246,9 @@ fn a_decoder_that_needs_the_whole_text_is_refused() {
     ]});
     let error = word_level(&strip, &["?"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert_eq!(
-        error.to_string(),
-        "tokenizer decoder `Strip` after the tokens are fused: not supported"
-    );
+    assert_eq!(error.to_string(), "tokenizer decoder `Strip` after the tokens are fused: not supported");
 
-    let ctc =
-        json!({ "type": "CTC", "pad_token": "?", "word_delimiter_token": "|", "cleanup": true });
+    let ctc = json!({ "type": "CTC", "pad_token": "?", "word_delimiter_token": "|", "cleanup": true });
     let error = word_level(&ctc, &["?"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(error.to_string(), "tokenizer decoder `CTC`: not supported");
@@ -318,10 +263,7 @@ fn a_word_without_token_is_an_error() {
     let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
     let error = tokenizer.encode("a b", false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Format);
-    assert_eq!(
-        error.to_string(),
-        "tokenizer: WordLevel error: Missing [UNK] token from the vocabulary"
-    );
+    assert_eq!(error.to_string(), "tokenizer: WordLevel error: Missing [UNK] token from the vocabulary");
 }
 
 /// The file's truncation is for training; here it would cut a prompt without a word.

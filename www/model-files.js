@@ -22,9 +22,11 @@ export function onModelChosen(load, fail) {
   addEventListener("drop", (event) => {
     event.preventDefault();
     dragging(false);
-    // Entries can be had only now; reading them may take its time.
-    const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-    filesOf(entries).then((files) => files.length > 0 && load(files), fail);
+    // What was dropped can be asked for only now; reading folders may take its time.
+    const { items, files } = event.dataTransfer;
+    const entries = [...items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+    const found = entries.length > 0 ? filesOf(entries) : Promise.resolve([...files]);
+    found.then((all) => all.length > 0 && load(all), fail);
   });
 }
 

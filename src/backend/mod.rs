@@ -42,7 +42,7 @@ impl Backend {
         }
     }
 
-    /// Makes room, zeroed, for every tensor declared since the last call.
+    /// Makes room, zeroed, for every tensor declared or reshaped since the last call.
     ///
     /// Errors with `Memory` if there is none.
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {

@@ -37,10 +37,11 @@ export class Turns {
   }
 }
 
-/** Lets the page handle input and draw. */
+/**
+ * Lets the page handle input, timers and drawing. Not by `scheduler.yield`, whose continuations go
+ * before timers: one that is to cancel would not run before the end.
+ */
 export function pause(): Promise<void> {
-  const { scheduler } = globalThis as { scheduler?: { yield?: () => Promise<void> } };
-  if (scheduler?.yield) return scheduler.yield();
   return new Promise((resume) => {
     const { port1, port2 } = new MessageChannel(); // setTimeout would wait 4 ms
     port1.onmessage = () => {

@@ -114,7 +114,7 @@ impl Steps<'_> {
     /// y = x · Wᵀ (+ bias) (+ y), one step per slice of W.
     fn linear(&mut self, x: TensorId, linear: &Linear, y: TensorId, accumulate: bool) {
         for &weight in &linear.weight.slices {
-            self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate });
+            self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta: None });
         }
     }
 }

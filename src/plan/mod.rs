@@ -9,7 +9,7 @@ mod op;
 
 use std::fmt;
 
-pub use op::{Op, Slice};
+pub use op::{Delta, Op, Slice};
 
 use crate::error::{Error, Result};
 
@@ -26,8 +26,54 @@ pub struct Row {
     pub pos: u32,
     /// The cache slot of its sequence, or [`INACTIVE`].
     pub slot: u32,
-    /// Which mix of adapters acts on it; 0 is none.
+    /// The line of `mixes` that names the adapters acting on it; 0 is none.
     pub mix: u32,
+}
+
+/// One line of the `mixes (mixes, 16)` tensor: the blocks of ranks that act on a row. Line 0 is
+/// the base and stays empty. Switching an adapter writes one of these, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Mix {
+    /// How many of `blocks` count.
+    pub n_blocks: u32,
+    /// The adapters at work.
+    pub blocks: [Block; MAX_BLOCKS],
+}
+
+/// Most adapters in one mix.
+pub const MAX_BLOCKS: usize = 5;
+
+/// One adapter of a [`Mix`].
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Block {
+    /// First rank, and in the upper half the number of ranks.
+    pub ranks: u32,
+    /// Index of the adapter's gain and shift; see [`Delta`].
+    pub adapter: u32,
+    /// γ
+    pub weight: f32,
+}
+
+impl Block {
+    /// Ranks `first..first + count` of adapter `adapter`, at strength `weight`.
+    pub fn new(first: usize, count: usize, adapter: usize, weight: f32) -> Self {
+        Self { ranks: (first | count << 16) as u32, adapter: adapter as u32, weight }
+    }
+
+    /// The ranks as a range.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        let first = self.ranks as usize & 0xffff;
+        first..first + (self.ranks as usize >> 16)
+    }
+}
+
+impl Mix {
+    /// The blocks that count.
+    pub fn active(&self) -> &[Block] {
+        &self.blocks[..self.n_blocks as usize]
+    }
 }
 
 /// One line of the `sampling (slots, 12)` tensor: how the next token of a slot is drawn.
@@ -120,13 +166,20 @@ impl Tensors {
     /// Errors with `Unsupported` if its bytes overflow the address space of any device.
     pub fn declare(&mut self, name: impl Into<String>, dtype: Dtype, shape: &[usize]) -> Result<TensorId> {
         let name = name.into();
-        let bytes = shape.iter().try_fold(4usize, |n, &d| n.checked_mul(d));
-        if bytes.is_none_or(|b| b as u64 > u64::from(u32::MAX)) {
-            return Err(Error::unsupported(format!("tensor `{name}`: shape {shape:?} is past 4 GiB")));
-        }
+        check_size(&name, shape)?;
         let id = TensorId(self.list.len() as u32);
         self.list.push(Tensor { name, dtype, shape: shape.to_vec() });
         Ok(id)
+    }
+
+    /// Gives a tensor another shape. Its contents are lost, and plans over it must be made anew.
+    ///
+    /// Errors as [`declare`](Self::declare) does.
+    pub fn reshape(&mut self, id: TensorId, shape: &[usize]) -> Result<()> {
+        let tensor = &mut self.list[id.index()];
+        check_size(&tensor.name, shape)?;
+        tensor.shape = shape.to_vec();
+        Ok(())
     }
 
     /// The declaration behind an id.
@@ -143,6 +196,14 @@ impl Tensors {
     pub fn total_bytes(&self) -> u64 {
         self.list.iter().map(|t| 4 * t.len() as u64).sum()
     }
+}
+
+fn check_size(name: &str, shape: &[usize]) -> Result<()> {
+    let bytes = shape.iter().try_fold(4u64, |n, &d| n.checked_mul(d as u64));
+    if bytes.is_none_or(|b| b > u64::from(u32::MAX)) {
+        return Err(Error::unsupported(format!("tensor `{name}`: shape {shape:?} is past 4 GiB")));
+    }
+    Ok(())
 }
 
 /// A list of steps for `n` token rows.

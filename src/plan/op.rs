@@ -3,7 +3,7 @@
 
 use crate::config::Activation;
 
-use super::{Dtype, RING, Row, Sampling, TensorId, Tensors};
+use super::{Dtype, Mix, RING, Row, Sampling, TensorId, Tensors};
 
 /// A run of rows of a tensor that is too large for one binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,29 @@ pub struct Slice {
     pub tensor: TensorId,
     /// Index of its first row in the whole.
     pub first: usize,
+}
+
+/// What the active adapters add to a linear map: the expand half of `B·(γ ∘ A·x)`.
+///
+/// `b` is B transposed: `R` rows of ranks, stacked over all adapters, then per adapter a row of
+/// gains, then per adapter a row of shifts: y ← y·(1 + Σ γ·gain) + Σ γ·shift + Σ z·b. Which
+/// blocks of ranks act on a token row, and how strongly, is the [`Mix`](super::Mix) its [`Row`]
+/// names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delta {
+    /// (N, 4) u32, see [`Row`]
+    pub rows: TensorId,
+    /// (mixes) see [`Mix`](super::Mix)
+    pub mixes: TensorId,
+    /// (N, ≥ parts·R): what [`Op::Shrink`] left
+    pub z: TensorId,
+    /// (R + 2·adapters, whole F)
+    pub b: TensorId,
+    /// R
+    pub ranks: usize,
+    /// First output of the second and of the third part, where one matrix serves several
+    /// projections; outputs of part p read ranks p·R.. of z.
+    pub parts: [usize; 2],
 }
 
 /// One operation. Activations are declared with room for the largest call; the first `n` rows
@@ -53,7 +76,23 @@ pub enum Op {
         /// Added to the variance.
         eps: f32,
     },
-    /// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y, when `accumulate`)
+    /// z[n, r] = γ[r] · A[r] · x[n], for the ranks r that row n's mix has switched on; others
+    /// are left as they were, and no one reads them
+    Shrink {
+        /// (N, 4) u32, see [`Row`]
+        rows: TensorId,
+        /// (mixes) see [`Mix`](super::Mix)
+        mixes: TensorId,
+        /// (N, C)
+        x: TensorId,
+        /// (parts·R, C)
+        a: TensorId,
+        /// (N, ≥ parts·R)
+        z: TensorId,
+        /// R
+        ranks: usize,
+    },
+    /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y, when `accumulate`)
     Linear {
         /// (N, C)
         x: TensorId,
@@ -65,6 +104,8 @@ pub enum Op {
         y: TensorId,
         /// Add to what `y` holds (the residual) instead of overwriting it.
         accumulate: bool,
+        /// What adapters add.
+        delta: Option<Delta>,
     },
     /// y = act(x), or act(gate) ∘ up where `gated` and x = [gate | up]
     Activation {
@@ -139,6 +180,7 @@ impl Op {
             Self::Embed { .. } => "embed",
             Self::RmsNorm { .. } => "rms_norm",
             Self::LayerNorm { .. } => "layer_norm",
+            Self::Shrink { .. } => "shrink",
             Self::Linear { .. } => "linear",
             Self::Activation { .. } => "activation",
             Self::SplitQkv { .. } => "split_qkv",
@@ -155,7 +197,11 @@ impl Op {
             }
             Self::RmsNorm { x, weight, .. } => vec![x, weight],
             Self::LayerNorm { x, weight, bias, .. } => vec![x, weight, bias],
-            Self::Linear { x, weight, bias, .. } => [x, weight.tensor].into_iter().chain(bias).collect(),
+            Self::Shrink { rows, mixes, x, a, .. } => vec![rows, mixes, x, a],
+            Self::Linear { x, weight, bias, delta, .. } => {
+                let delta = delta.map(|d| [d.rows, d.mixes, d.z, d.b]);
+                [x, weight.tensor].into_iter().chain(bias).chain(delta.into_iter().flatten()).collect()
+            }
             Self::Activation { x, .. } => vec![x],
             Self::SplitQkv { rows, qkv, rope, .. } => vec![rows, qkv, rope],
             Self::Attention { rows, q, k_cache, v_cache, .. } => vec![rows, q, k_cache, v_cache],
@@ -172,6 +218,7 @@ impl Op {
             | Self::Linear { y, .. }
             | Self::Activation { y, .. }
             | Self::Attention { y, .. } => vec![y],
+            Self::Shrink { z, .. } => vec![z],
             Self::SplitQkv { q, k_cache, v_cache, .. } => vec![q, k_cache, v_cache],
             Self::Sample { seen, rows, ring, .. } => vec![seen, rows, ring],
         }
@@ -190,6 +237,7 @@ impl Op {
             | Self::LayerNorm { x, y, .. }
             | Self::Linear { x, y, .. }
             | Self::Activation { x, y, .. } => vec![x, y],
+            Self::Shrink { rows, x, z, .. } => vec![rows, x, z],
             Self::SplitQkv { rows, qkv, q, .. } => vec![rows, qkv, q],
             Self::Attention { rows, q, y, .. } => vec![rows, q, y],
             Self::Sample { rows, logits, .. } => vec![rows, logits],
@@ -197,6 +245,8 @@ impl Op {
         demand(activations.iter().all(|&t| rows_of(t) >= n), "an activation has too few rows")?;
         if let Self::Embed { rows, .. }
         | Self::SplitQkv { rows, .. }
+        | Self::Shrink { rows, .. }
+        | Self::Linear { delta: Some(Delta { rows, .. }), .. }
         | Self::Attention { rows, .. }
         | Self::Sample { rows, .. } = *self
         {
@@ -218,8 +268,17 @@ impl Op {
                     "x, weight, bias and y differ in C",
                 )
             }
-            Self::Linear { x, weight, bias, y, .. } => {
+            Self::Shrink { mixes, x, a, z, ranks, .. } => {
+                demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
+                demand(cols(x) == cols(a), "x and a differ in C")?;
+                demand(rows_of(a) <= cols(z) && rows_of(a) % ranks == 0, "a and z differ in ranks")
+            }
+            Self::Linear { x, weight, bias, y, delta, .. } => {
                 demand(cols(x) == cols(weight.tensor), "x and weight differ in C")?;
+                if let Some(delta) = delta {
+                    demand(cols(delta.b) == cols(y), "b and y differ in F")?;
+                    demand(rows_of(delta.b) >= delta.ranks && rows_of(delta.z) >= n, "b or z is too small")?;
+                }
                 demand(
                     weight.first + rows_of(weight.tensor) <= cols(y),
                     "weight has more rows than y columns",

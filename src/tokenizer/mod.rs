@@ -38,11 +38,7 @@ impl Tokenizer {
         inner.with_truncation(None).map_err(broken)?;
         inner.with_padding(None);
         let steps = steps::of(inner.get_decoder())?;
-        Ok(Self {
-            inner,
-            steps,
-            vocab_size: outline.vocab_size(),
-        })
+        Ok(Self { inner, steps, vocab_size: outline.vocab_size() })
     }
 
     /// The highest id plus one, added tokens included. A model may have more rows than this.
@@ -55,10 +51,7 @@ impl Tokenizer {
     ///
     /// Errors with `Format` if the vocabulary cannot spell the text and has no unknown token.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let encoding = self
-            .inner
-            .encode_fast(text, add_special_tokens)
-            .map_err(broken)?;
+        let encoding = self.inner.encode_fast(text, add_special_tokens).map_err(broken)?;
         Ok(encoding.get_ids().to_vec())
     }
 
@@ -86,16 +79,13 @@ impl Tokenizer {
 
     /// Whether the file marks this id as special: decoding can skip it.
     pub fn is_special(&self, id: u32) -> bool {
-        self.id_to_token(id)
-            .is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+        self.id_to_token(id).is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
     }
 
     /// The token that decoding starts from; `None` if it is to be skipped, or there is none.
     fn decodable(&self, id: u32, skip_special_tokens: bool) -> Option<String> {
         let added = self.inner.get_added_vocabulary();
-        let token = added
-            .simple_id_to_token(id)
-            .or_else(|| self.inner.get_model().id_to_token(id))?;
+        let token = added.simple_id_to_token(id).or_else(|| self.inner.get_model().id_to_token(id))?;
         (!skip_special_tokens || !added.is_special_token(&token)).then_some(token)
     }
 }

@@ -63,11 +63,9 @@ impl Step {
                 state.passed = 1;
                 out.extend(chain(decoder, vec![token])?);
             }
-            Self::FirstDiffers(decoder) => out.extend(
-                chain(decoder, vec![String::new(), token])?
-                    .into_iter()
-                    .skip(1),
-            ),
+            Self::FirstDiffers(decoder) => {
+                out.extend(chain(decoder, vec![String::new(), token])?.into_iter().skip(1))
+            }
             Self::ByteFallback => match fallback_byte(&token) {
                 Some(byte) => state.bytes.push(byte),
                 None => {
@@ -81,17 +79,9 @@ impl Step {
             }
             Self::StripStart { content, limit } => {
                 let budget = limit.saturating_sub(state.passed);
-                let stripped = token
-                    .chars()
-                    .take(budget)
-                    .take_while(|c| c == content)
-                    .count();
+                let stripped = token.chars().take(budget).take_while(|c| c == content).count();
                 let rest: String = token.chars().skip(stripped).collect();
-                state.passed = if rest.is_empty() {
-                    state.passed.saturating_add(stripped)
-                } else {
-                    *limit
-                };
+                state.passed = if rest.is_empty() { state.passed.saturating_add(stripped) } else { *limit };
                 out.push(rest);
             }
             Self::Spaces => {
@@ -127,11 +117,7 @@ fn chain(decoder: &DecoderWrapper, tokens: Vec<String>) -> Result<Vec<String>> {
 /// The byte of a token like `<0x0A>`.
 fn fallback_byte(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
-    if digits.len() == 2 {
-        u8::from_str_radix(digits, 16).ok()
-    } else {
-        None
-    }
+    if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
 }
 
 /// A token's bytes in GPT-2's alphabet; a token with any other character stands for itself.
@@ -173,8 +159,8 @@ fn take_whole_characters(bytes: &mut Vec<u8>) -> String {
         text.push_str(chunk.valid());
         let invalid = chunk.invalid();
         // Only what nothing follows can still grow into a character.
-        let may_grow = chunks.peek().is_none()
-            && std::str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
+        let may_grow =
+            chunks.peek().is_none() && std::str::from_utf8(invalid).is_err_and(|e| e.error_len().is_none());
         if may_grow {
             open = invalid.to_vec();
         } else if !invalid.is_empty() {
@@ -201,17 +187,11 @@ pub(super) fn of(decoder: Option<&DecoderWrapper>) -> Result<Vec<Step>> {
 fn append(decoder: &DecoderWrapper, fused: &mut bool, steps: &mut Vec<Step>) -> Result<()> {
     match decoder {
         DecoderWrapper::Sequence(sequence) => {
-            return sequence
-                .get_decoders()
-                .iter()
-                .try_for_each(|decoder| append(decoder, fused, steps));
+            return sequence.get_decoders().iter().try_for_each(|decoder| append(decoder, fused, steps));
         }
         DecoderWrapper::Fuse(_) => *fused = true,
         DecoderWrapper::Strip(strip) if strip.stop == 0 && *fused => {
-            steps.push(Step::StripStart {
-                content: strip.content,
-                limit: strip.start,
-            });
+            steps.push(Step::StripStart { content: strip.content, limit: strip.start });
         }
         DecoderWrapper::Strip(strip) if strip.stop == 0 => steps.push(Step::Each(decoder.clone())),
         DecoderWrapper::Replace(_) if !*fused => steps.push(Step::Each(decoder.clone())),
@@ -224,11 +204,7 @@ fn append(decoder: &DecoderWrapper, fused: &mut bool, steps: &mut Vec<Step>) -> 
             steps.push(Step::FirstDiffers(decoder.clone()));
         }
         _ => {
-            let after = if *fused {
-                " after the tokens are fused"
-            } else {
-                ""
-            };
+            let after = if *fused { " after the tokens are fused" } else { "" };
             return Err(Error::unsupported(format!(
                 "tokenizer decoder `{}`{after}: not supported",
                 name(decoder)

@@ -24,18 +24,11 @@ pub struct StreamDecoder {
 impl StreamDecoder {
     /// A decoder at the start of a text.
     pub fn new(skip_special_tokens: bool) -> Self {
-        Self {
-            skip_special_tokens,
-            states: Vec::new(),
-        }
+        Self { skip_special_tokens, states: Vec::new() }
     }
 
     /// A decoder of what follows a prompt: the first token keeps its leading space.
-    pub fn after(
-        tokenizer: &Tokenizer,
-        prompt_ids: &[u32],
-        skip_special_tokens: bool,
-    ) -> Result<Self> {
+    pub fn after(tokenizer: &Tokenizer, prompt_ids: &[u32], skip_special_tokens: bool) -> Result<Self> {
         let mut stream = Self::new(skip_special_tokens);
         for &id in prompt_ids {
             stream.push(tokenizer, id)?;
@@ -59,8 +52,7 @@ impl StreamDecoder {
     }
 
     fn run(&mut self, tokenizer: &Tokenizer, tokens: Vec<String>, flush: bool) -> Result<String> {
-        self.states
-            .resize_with(tokenizer.steps.len(), StepState::default);
+        self.states.resize_with(tokenizer.steps.len(), StepState::default);
         steps::run(&tokenizer.steps, &mut self.states, tokens, flush)
     }
 }

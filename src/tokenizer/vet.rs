@@ -58,25 +58,18 @@ impl Outline {
         check_templates(&outline.post_processor, outline.vocab_size())?;
         outline.model.check_merges()?;
         if let Some(id) = outline.highest_id().filter(|&id| id >= ID_LIMIT) {
-            return Err(Error::format(format!(
-                "tokenizer vocabulary: id {id}, expected below {ID_LIMIT}"
-            )));
+            return Err(Error::format(format!("tokenizer vocabulary: id {id}, expected below {ID_LIMIT}")));
         }
         Ok(outline)
     }
 
     fn highest_id(&self) -> Option<u32> {
-        self.added_tokens
-            .iter()
-            .map(|token| token.id)
-            .max()
-            .max(self.model.vocab.highest_id)
+        self.added_tokens.iter().map(|token| token.id).max().max(self.model.vocab.highest_id)
     }
 
     /// The highest id plus one.
     pub fn vocab_size(&self) -> usize {
-        self.highest_id()
-            .map_or(0, |id| (id as usize).saturating_add(1))
+        self.highest_id().map_or(0, |id| (id as usize).saturating_add(1))
     }
 
     /// Errors with `Format` if the crate gave an added token another id than the file says.
@@ -97,18 +90,8 @@ impl Outline {
 // Left out on purpose. `FixedLength`, `Precompiled`: see above. `BertNormalizer`,
 // `StripAccents`, `Nmt`: the crate loses count of the characters they drop from the start of a
 // text, and panics later. `BPEDecoder`, `CTC`: no stream. The other post-processors: BERT's.
-const NORMALIZERS: &[&str] = &[
-    "ByteLevel",
-    "Lowercase",
-    "NFC",
-    "NFD",
-    "NFKC",
-    "NFKD",
-    "Prepend",
-    "Replace",
-    "Sequence",
-    "Strip",
-];
+const NORMALIZERS: &[&str] =
+    &["ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace", "Sequence", "Strip"];
 const PRE_TOKENIZERS: &[&str] = &[
     "BertPreTokenizer",
     "ByteLevel",
@@ -122,16 +105,8 @@ const PRE_TOKENIZERS: &[&str] = &[
     "WhitespaceSplit",
 ];
 const POST_PROCESSORS: &[&str] = &["ByteLevel", "Sequence", "TemplateProcessing"];
-const DECODERS: &[&str] = &[
-    "ByteFallback",
-    "ByteLevel",
-    "Fuse",
-    "Metaspace",
-    "Replace",
-    "Sequence",
-    "Strip",
-    "WordPiece",
-];
+const DECODERS: &[&str] =
+    &["ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip", "WordPiece"];
 
 /// Regular expressions that a normalizer may replace: they match at least one character, which
 /// for others would take a regex parser to tell.
@@ -141,10 +116,7 @@ const REPLACED_REGEXES: &[&str] = &[r"\s+", " {2,}"];
 const SEQUENCE_KEYS: [&str; 4] = ["normalizers", "pretokenizers", "processors", "decoders"];
 
 fn members(part: &Value) -> impl Iterator<Item = &Value> {
-    SEQUENCE_KEYS
-        .iter()
-        .filter_map(|key| part.get(key)?.as_array())
-        .flatten()
+    SEQUENCE_KEYS.iter().filter_map(|key| part.get(key)?.as_array()).flatten()
 }
 
 /// Errors with `Unsupported` at a component whose `type` is not listed.
@@ -157,9 +129,7 @@ fn check_kinds(role: &str, part: &Value, listed: &[&str]) -> Result<()> {
         .and_then(Value::as_str)
         .ok_or_else(|| Error::format(format!("tokenizer {role}: no `type`")))?;
     if !listed.contains(&kind) {
-        return Err(Error::unsupported(format!(
-            "tokenizer {role} `{kind}`: not supported"
-        )));
+        return Err(Error::unsupported(format!("tokenizer {role} `{kind}`: not supported")));
     }
     members(part).try_for_each(|member| check_kinds(role, member, listed))
 }
@@ -168,9 +138,7 @@ fn check_kinds(role: &str, part: &Value, listed: &[&str]) -> Result<()> {
 fn check_replacements(part: &Value) -> Result<()> {
     let text = |key| part.pointer(key).and_then(Value::as_str);
     if text("/pattern/String") == Some("") || text("/prepend") == Some("") {
-        return Err(Error::format(
-            "tokenizer normalizer: an empty string to replace or prepend",
-        ));
+        return Err(Error::format("tokenizer normalizer: an empty string to replace or prepend"));
     }
     if let Some(regex) = text("/pattern/Regex").filter(|regex| !REPLACED_REGEXES.contains(regex)) {
         return Err(Error::unsupported(format!(
@@ -182,11 +150,7 @@ fn check_replacements(part: &Value) -> Result<()> {
 
 /// A template for one text may name that text (`A`) and special tokens it defines.
 fn check_templates(part: &Value, vocab_size: usize) -> Result<()> {
-    let pieces = part
-        .get("single")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let pieces = part.get("single").and_then(Value::as_array).into_iter().flatten();
     for piece in pieces {
         if let Some(sequence) = piece.get("Sequence")
             && sequence.get("id").and_then(Value::as_str) != Some("A")
@@ -196,22 +160,14 @@ fn check_templates(part: &Value, vocab_size: usize) -> Result<()> {
             ));
         }
         if let Some(special) = piece.get("SpecialToken") {
-            let name = special
-                .get("id")
-                .and_then(Value::as_str)
-                .unwrap_or_default();
-            let ids = part
-                .get("special_tokens")
-                .and_then(|all| all.get(name)?.get("ids")?.as_array());
+            let name = special.get("id").and_then(Value::as_str).unwrap_or_default();
+            let ids = part.get("special_tokens").and_then(|all| all.get(name)?.get("ids")?.as_array());
             let Some(ids) = ids else {
                 return Err(Error::format(format!(
                     "tokenizer template: special token `{name}` is not defined"
                 )));
             };
-            if let Some(id) = ids
-                .iter()
-                .find(|id| id.as_u64().is_none_or(|id| id >= vocab_size as u64))
-            {
+            if let Some(id) = ids.iter().find(|id| id.as_u64().is_none_or(|id| id >= vocab_size as u64)) {
                 return Err(Error::format(format!(
                     "tokenizer template: special token `{name}`: id {id}, expected below {vocab_size}"
                 )));
@@ -228,10 +184,7 @@ impl Model {
         let Some(shared_start) = &self.merges.shared_start else {
             return Ok(());
         };
-        let prefix = self
-            .continuing_subword_prefix
-            .as_deref()
-            .unwrap_or_default();
+        let prefix = self.continuing_subword_prefix.as_deref().unwrap_or_default();
         if !shared_start.starts_with(prefix) {
             return Err(Error::format(format!(
                 "tokenizer merges: expected `{prefix}` before every second half"
@@ -285,9 +238,7 @@ impl<'de> Visitor<'de> for VocabVisitor {
         while let Some((token, _)) = entries.next_element::<(String, f64)>()? {
             outline.longest_bytes = outline.longest_bytes.max(token.len());
             outline.highest_id = Some(size);
-            size = size
-                .checked_add(1)
-                .ok_or_else(|| A::Error::custom("too many tokens"))?;
+            size = size.checked_add(1).ok_or_else(|| A::Error::custom("too many tokens"))?;
         }
         Ok(outline)
     }
@@ -306,10 +257,7 @@ impl MergesOutline {
     fn add(&mut self, a: &str, b: &str) {
         self.longest_bytes = self.longest_bytes.max(a.len().saturating_add(b.len()));
         let start = self.shared_start.get_or_insert_with(|| b.to_owned());
-        let shared = start
-            .char_indices()
-            .zip(b.chars())
-            .find(|((_, ours), theirs)| ours != theirs);
+        let shared = start.char_indices().zip(b.chars()).find(|((_, ours), theirs)| ours != theirs);
         let shared_bytes = shared.map_or(start.len().min(b.len()), |((at, _), _)| at);
         start.truncate(shared_bytes);
     }
@@ -333,10 +281,7 @@ impl<'de> Deserialize<'de> for MergesOutline {
                 f.write_str("a list of merges")
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(
-                self,
-                mut merges: A,
-            ) -> Result<MergesOutline, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut merges: A) -> Result<MergesOutline, A::Error> {
                 let mut outline = MergesOutline::default();
                 while let Some(merge) = merges.next_element()? {
                     match merge {

@@ -46,11 +46,24 @@ export async function start() {
   return { url: site.url, open, close };
 }
 
-/** A page with nothing on it but the package, as `lorakeet`. */
+/**
+ * A page with nothing on it but the package, as `lorakeet`; `failure(work)` gives the kind and words of
+ * the error that `work` ends in, and throws if it ends well.
+ */
 export async function openApi(browser) {
   const page = await browser.open("test/fixtures/llama/config.json");
   await page.evaluate(async () => {
     globalThis.lorakeet = await import("/dist/index.js");
+    globalThis.failure = async (work) => {
+      let value;
+      try {
+        value = await work();
+      } catch (error) {
+        if (!(error instanceof lorakeet.LorakeetError)) throw error;
+        return { kind: error.kind, message: error.message };
+      }
+      throw new Error(`no failure, but ${JSON.stringify(value)}`);
+    };
   });
   return page;
 }

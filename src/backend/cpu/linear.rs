@@ -1,5 +1,7 @@
 //! Twin of `shaders/linear.wgsl` and `shaders/linear_vec.wgsl`.
 
+use crate::plan::{Mix, Row};
+
 /// Where the columns of one [`linear`] lie in y.
 #[derive(Clone, Copy, Debug)]
 pub struct Columns {
@@ -9,7 +11,53 @@ pub struct Columns {
     pub stride: usize,
 }
 
-/// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y)
+/// What adapters add; the fields of [`plan::Delta`](crate::plan::Delta) with their contents.
+#[derive(Clone, Copy, Debug)]
+pub struct DeltaData<'a> {
+    /// (N, 4)
+    pub rows: &'a [Row],
+    /// (mixes)
+    pub mixes: &'a [Mix],
+    /// (N, z_cols)
+    pub z: &'a [f32],
+    /// Columns of z.
+    pub z_cols: usize,
+    /// (R + 2·adapters, stride)
+    pub b: &'a [f32],
+    /// R
+    pub ranks: usize,
+    /// First columns of the second and third part.
+    pub parts: [usize; 2],
+}
+
+impl DeltaData<'_> {
+    /// Which part a column belongs to.
+    pub fn part(&self, column: usize) -> usize {
+        self.parts.iter().filter(|&&first| column >= first).count()
+    }
+
+    /// Rows of `b` that hold the gain and the shift of an adapter.
+    pub fn gain_and_shift(&self, adapter: u32, stride: usize) -> [usize; 2] {
+        let adapters = (self.b.len() / stride - self.ranks) / 2;
+        [self.ranks + adapter as usize, self.ranks + adapters + adapter as usize]
+    }
+
+    /// y·(1 + Σ γ·gain) + Σ γ·shift + Σ z·b
+    fn apply(&self, n: usize, column: usize, stride: usize, y: f64) -> f64 {
+        let at = |row: usize| f64::from(self.b[row * stride + column]);
+        let z = &self.z[n * self.z_cols + self.part(column) * self.ranks..];
+        let (mut gain, mut sum) = (1.0, 0.0);
+        for block in self.mixes[self.rows[n].mix as usize].active() {
+            let [gain_row, shift_row] = self.gain_and_shift(block.adapter, stride);
+            gain += f64::from(block.weight) * at(gain_row);
+            sum += f64::from(block.weight) * at(shift_row);
+            sum += block.range().map(|r| f64::from(z[r]) * at(r)).sum::<f64>();
+        }
+        y * gain + sum
+    }
+}
+
+/// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y)
 ///
 /// x (N, C), weight (F, C), bias (stride) -> y (N, stride). With `accumulate` what y holds is
 /// added.
@@ -20,15 +68,18 @@ pub fn linear(
     c: usize,
     columns: Columns,
     accumulate: bool,
+    delta: Option<DeltaData<'_>>,
     y: &mut [f32],
 ) {
-    let first = columns.first;
-    for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(columns.stride)) {
+    let Columns { first, stride } = columns;
+    for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(stride)).enumerate() {
         for (f, w) in weight.chunks_exact(c).enumerate() {
+            let column = first + f;
             let dot: f64 = x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
-            let bias = bias.map_or(0.0, |b| f64::from(b[first + f]));
-            let held = if accumulate { f64::from(y[first + f]) } else { 0.0 };
-            y[first + f] = (dot + bias + held) as f32;
+            let adapted = delta.map_or(dot, |delta| delta.apply(n, column, stride, dot));
+            let bias = bias.map_or(0.0, |b| f64::from(b[column]));
+            let held = if accumulate { f64::from(y[column]) } else { 0.0 };
+            y[column] = (adapted + bias + held) as f32;
         }
     }
 }

@@ -11,12 +11,13 @@ pub mod layer_norm;
 pub mod linear;
 pub mod rms_norm;
 pub mod sample;
+pub mod shrink;
 pub mod split_qkv;
 
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Op, Plan, TensorId, Tensors};
 
-use linear::Columns;
+use linear::{Columns, DeltaData};
 use split_qkv::Heads;
 
 /// Which implementations run.
@@ -42,9 +43,12 @@ impl Cpu {
         Self { kernels, tensors: Tensors::default(), data: Vec::new() }
     }
 
-    /// Makes room, zeroed, for every tensor declared since the last call.
+    /// Makes room, zeroed, for every tensor declared or reshaped since the last call.
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
-        for (_, tensor) in tensors.iter().skip(self.data.len()) {
+        for (id, tensor) in tensors.iter() {
+            if self.data.get(id.index()).is_some_and(|data| data.len() == tensor.len()) {
+                continue;
+            }
             let mut data = Vec::new();
             data.try_reserve_exact(tensor.len()).map_err(|_| {
                 Error::memory(format!(
@@ -54,7 +58,10 @@ impl Cpu {
                 ))
             })?;
             data.resize(tensor.len(), 0);
-            self.data.push(data);
+            match self.data.get_mut(id.index()) {
+                Some(held) => *held = data,
+                None => self.data.push(data),
+            }
         }
         self.tensors = tensors.clone();
         Ok(())
@@ -110,11 +117,26 @@ impl Cpu {
             Op::LayerNorm { x, weight, bias, eps, .. } => {
                 layer_norm::layer_norm(self.head(x, n), self.f32(weight), self.f32(bias), eps, cast(out));
             }
-            Op::Linear { x, weight, bias, y, accumulate } => {
+            Op::Shrink { rows: r, mixes, x, a, z, ranks } => {
+                let run = if fast { fast::shrink } else { shrink::shrink };
+                let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
+                run(rows(r), mixes, self.head(x, n), self.f32(a), cols(x), ranks, cols(z), cast(out));
+            }
+            Op::Linear { x, weight, bias, y, accumulate, delta } => {
                 let run = if fast { fast::linear } else { linear::linear };
                 let columns = Columns { first: weight.first, stride: cols(y) };
                 let bias = bias.map(|b| self.f32(b));
-                run(self.head(x, n), self.f32(weight.tensor), bias, cols(x), columns, accumulate, cast(out));
+                let delta = delta.map(|delta| DeltaData {
+                    rows: rows(delta.rows),
+                    mixes: bytemuck::cast_slice(&self.data[delta.mixes.index()]),
+                    z: self.head(delta.z, n),
+                    z_cols: cols(delta.z),
+                    b: self.f32(delta.b),
+                    ranks: delta.ranks,
+                    parts: delta.parts,
+                });
+                let (x_data, weight) = (self.head(x, n), self.f32(weight.tensor));
+                run(x_data, weight, bias, cols(x), columns, accumulate, delta, cast(out));
             }
             Op::Activation { x, y, kind, gated } => {
                 let run = if fast { fast::activation } else { activation::activation };

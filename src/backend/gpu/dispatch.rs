@@ -30,7 +30,12 @@ params! {
     /// `shaders/rms_norm.wgsl` and `shaders/layer_norm.wgsl`
     Norm { c: u32, eps: f32 }
     /// `shaders/shared/linear.wgsl`
-    Linear { n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32 }
+    Linear {
+        n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32,
+        ranks: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32,
+    }
+    /// `shaders/shrink.wgsl`
+    Shrink { c: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
     /// `shaders/activation.wgsl`
     Activation { f: u32, kind: u32, gated: u32 }
     /// `shaders/split_qkv.wgsl`
@@ -90,8 +95,17 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             let bindings = vec![Some(x), Some(weight), Some(bias), Some(y)];
             launch(kernels::LAYER_NORM, bytes(&params), bindings, [n32, 1, 1])
         }
-        Op::Linear { x, weight, bias, y, accumulate } => {
+        Op::Shrink { rows, mixes, x, a, z, ranks } => {
+            let params = Shrink { c: cols(x), ranks: ranks as u32, rows_of_a: rows_of(a), z_cols: cols(z) };
+            let bindings = [rows, mixes, x, a, z].map(Some).to_vec();
+            let kernel = kernels::SHRINK;
+            let workgroups = [rows_of(a).div_ceil(4 * kernel.workgroup_size / lanes), n32, 1];
+            launch(kernel, bytes(&params), bindings, workgroups)
+        }
+        Op::Linear { x, weight, bias, y, accumulate, delta } => {
             let f = rows_of(weight.tensor);
+            let ranks = delta.map_or(0, |d| d.ranks as u32);
+            let [part_1, part_2] = delta.map_or([usize::MAX; 2], |d| d.parts);
             let params = Linear {
                 n: n32,
                 c: cols(x),
@@ -100,8 +114,17 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
                 stride: cols(y),
                 with_bias: bias.is_some().into(),
                 accumulate: accumulate.into(),
+                ranks,
+                z_cols: delta.map_or(0, |d| cols(d.z)),
+                adapters: delta.map_or(0, |d| (rows_of(d.b) - ranks) / 2),
+                part_1: part_1 as u32,
+                part_2: part_2 as u32,
             };
-            let bindings = vec![Some(x), Some(weight.tensor), bias, Some(y)];
+            let adapters = match delta {
+                Some(d) => [d.rows, d.mixes, d.z, d.b].map(Some),
+                None => [None; 4],
+            };
+            let bindings = [&[Some(x), Some(weight.tensor), bias][..], &adapters, &[Some(y)]].concat();
             let (kernel, workgroups) = if n <= FEW_ROWS {
                 let kernel = kernels::LINEAR_VEC;
                 (kernel, [f.div_ceil(4 * kernel.workgroup_size / lanes), n32, 1])

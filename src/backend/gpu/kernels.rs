@@ -17,6 +17,8 @@ pub struct Kernel {
 
 const REDUCE: &str = include_str!("../../../shaders/shared/reduce.wgsl");
 const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
+const MIX: &str = include_str!("../../../shaders/shared/mix.wgsl");
+const DOTS: &str = include_str!("../../../shaders/shared/dots.wgsl");
 const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
 
 macro_rules! kernel {
@@ -36,10 +38,12 @@ pub const EMBED: Kernel = kernel!("embed" of "embed", 64, ROW);
 pub const RMS_NORM: Kernel = kernel!("rms_norm" of "rms_norm", 64, REDUCE);
 /// y = (x − mean) / std · weight + bias
 pub const LAYER_NORM: Kernel = kernel!("layer_norm" of "layer_norm", 64, REDUCE);
-/// y = x Wᵀ (+ bias) (+ y), many rows
-pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear", 64, LINEAR);
-/// y = x Wᵀ (+ bias) (+ y), few rows
-pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, LINEAR);
+/// y = delta(x Wᵀ) (+ bias) (+ y), many rows
+pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear", 64, LINEAR, MIX, ROW);
+/// y = delta(x Wᵀ) (+ bias) (+ y), few rows
+pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, LINEAR, DOTS, MIX, ROW);
+/// z = γ ∘ A·x of the active adapters
+pub const SHRINK: Kernel = kernel!("shrink" of "shrink", 64, DOTS, MIX, ROW);
 /// y = act(x), or act(gate) ∘ up
 pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64);
 /// q rotated; k rotated and v into the cache
@@ -51,7 +55,7 @@ pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
 
 /// Every kernel, for the tests that read them all.
 pub const ALL: &[Kernel] =
-    &[EMBED, RMS_NORM, LAYER_NORM, LINEAR_TILE, LINEAR_VEC, ACTIVATION, SPLIT_QKV, ATTENTION, SAMPLE];
+    &[EMBED, RMS_NORM, LAYER_NORM, LINEAR_TILE, LINEAR_VEC, SHRINK, ACTIVATION, SPLIT_QKV, ATTENTION, SAMPLE];
 
 impl Kernel {
     /// The WGSL handed to the device.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
-use crate::plan::{Plan, TensorId, Tensors};
+use crate::plan::{Mix, Plan, TensorId, Tensors};
 
 use dispatch::{Dispatch, dispatch};
 use kernels::Kernel;
@@ -106,7 +106,8 @@ impl Gpu {
             })
         };
         Ok(Self {
-            nothing: buffer("nothing", 16, wgpu::BufferUsages::STORAGE),
+            // As large as the largest element a shader declares, a `Mix`.
+            nothing: buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE),
             staging: buffer("staging", 4096, STAGING),
             queue,
             adapter: [info.name, info.driver].join(" ").trim().to_owned(),
@@ -137,13 +138,16 @@ impl Gpu {
         self.max_tensor_bytes
     }
 
-    /// Creates a buffer, zeroed, for every tensor declared since the last call.
+    /// Creates a buffer, zeroed, for every tensor declared or reshaped since the last call.
     ///
     /// Errors with `Memory` if a tensor is larger than a binding may be.
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
-        for (_, tensor) in tensors.iter().skip(self.buffers.len()) {
+        for (id, tensor) in tensors.iter() {
             // Shaders may view any tensor as vec4.
             let size = (4 * tensor.len() as u64).next_multiple_of(16).max(16);
+            if self.buffers.get(id.index()).is_some_and(|buffer| buffer.size() == size) {
+                continue;
+            }
             if size > self.max_tensor_bytes.next_multiple_of(16) {
                 return Err(Error::memory(format!(
                     "tensor `{}`: {size} bytes, the device binds at most {}",
@@ -153,7 +157,10 @@ impl Gpu {
             let usage =
                 wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
             let buffer = self.create(&tensor.name, size, usage);
-            self.buffers.push(buffer);
+            match self.buffers.get_mut(id.index()) {
+                Some(held) => std::mem::replace(held, buffer).destroy(),
+                None => self.buffers.push(buffer),
+            }
         }
         self.tensors = tensors.clone();
         self.check()

@@ -1,11 +1,70 @@
 //! Fast [`linear`](crate::backend::cpu::linear): tiles of 4 x-rows by 4 w-rows for many rows,
 //! 1 by 4 for one, so that each weight is loaded once per tile.
 
-use super::super::linear::Columns;
-use super::lanes::dots;
+use super::super::linear::{Columns, DeltaData};
+use super::lanes::{add_scaled, dots};
 
-/// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y); see the twin.
+/// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
 pub fn linear(
+    x: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    c: usize,
+    columns: Columns,
+    accumulate: bool,
+    delta: Option<DeltaData<'_>>,
+    y: &mut [f32],
+) {
+    // A residual is added last: gains apply to x · Wᵀ alone.
+    let Some(delta) = delta else { return product(x, weight, bias, c, columns, accumulate, y) };
+    let f = weight.len() / c;
+    let mut line = vec![0.0; f];
+    for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(columns.stride)).enumerate() {
+        product(x, weight, None, c, Columns { first: 0, stride: f }, false, &mut line);
+        adapt(&delta, n, columns, &mut line);
+        let y = &mut y[columns.first..][..f];
+        if !accumulate {
+            y.fill(0.0);
+        }
+        add_scaled(y, 1.0, &line);
+        if let Some(bias) = bias {
+            add_scaled(y, 1.0, &bias[columns.first..][..f]);
+        }
+    }
+}
+
+/// line ← line·(1 + Σ γ·gain) + Σ γ·shift + Σ z·b, for the columns of one row
+fn adapt(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
+    let Columns { first, stride } = columns;
+    let blocks = delta.mixes[delta.rows[n].mix as usize].active();
+    let part_of_b = |row: usize, from: usize, len: usize| &delta.b[row * stride + from..][..len];
+    let f = line.len();
+    let mut gains = vec![1.0; if blocks.is_empty() { 0 } else { f }];
+    for block in blocks {
+        let [gain, _] = delta.gain_and_shift(block.adapter, stride);
+        add_scaled(&mut gains, block.weight, part_of_b(gain, first, f));
+    }
+    line.iter_mut().zip(&gains).for_each(|(y, gain)| *y *= gain);
+    for block in blocks {
+        let [_, shift] = delta.gain_and_shift(block.adapter, stride);
+        add_scaled(line, block.weight, part_of_b(shift, first, f));
+        // Column ranges of the parts that this slice of the matrix touches.
+        let edges = [0, delta.parts[0], delta.parts[1], usize::MAX];
+        for part in 0..3 {
+            let from = edges[part].max(first);
+            let to = edges[part + 1].min(first + f);
+            if from < to {
+                let z = &delta.z[n * delta.z_cols + part * delta.ranks..];
+                for r in block.range() {
+                    add_scaled(&mut line[from - first..to - first], z[r], part_of_b(r, from, to - from));
+                }
+            }
+        }
+    }
+}
+
+/// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y)
+fn product(
     x: &[f32],
     weight: &[f32],
     bias: Option<&[f32]>,

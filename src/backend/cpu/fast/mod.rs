@@ -8,8 +8,10 @@ mod attention;
 mod lanes;
 mod linear;
 mod rms_norm;
+mod shrink;
 
 pub use activation::activation;
 pub use attention::attention;
 pub use linear::linear;
 pub use rms_norm::rms_norm;
+pub use shrink::shrink;

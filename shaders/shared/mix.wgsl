@@ -1,0 +1,17 @@
+// mix: the blocks of ranks that act on a row; the fields of `Mix` and `Block` in
+// src/plan/mod.rs.
+
+const MAX_BLOCKS: u32 = 5u;
+
+struct Block { ranks: u32, adapter: u32, weight: f32 }
+
+struct Mix { n_blocks: u32, blocks: array<Block, MAX_BLOCKS> }
+
+fn first_rank(block: Block) -> u32 {
+    return block.ranks & 0xffffu;
+}
+
+// One past the last.
+fn end_rank(block: Block) -> u32 {
+    return first_rank(block) + (block.ranks >> 16u);
+}

@@ -1,0 +1,249 @@
+// Loading: every kind of source, progress, memory, cancelling, and files that are not what they should be.
+// Servers that fail are faults.test.mjs's.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fixtures, openApi, start } from "./browser.mjs";
+import { zeroModel } from "./weights.mjs";
+
+let browser, page;
+before(async () => {
+  browser = await start();
+  page = await openApi(browser);
+  await page.evaluate(() => {
+    globalThis.blob = async (name) => (await fetch(`/test/fixtures/llama/${name}`)).blob();
+    /** Loads, draws five tokens, disposes. */
+    globalThis.try_ = async (source, options) => {
+      const engine = await lorakeet.createEngine(source, { device: "cpu", ...options });
+      const { choices, model } = await engine.completions.create({ prompt: [1, 2, 3], max_tokens: 5, temperature: 0 });
+      await engine.dispose();
+      return [model, choices[0].token_ids.join()];
+    };
+  });
+});
+after(() => browser?.close());
+
+test("every source gives the same model", async () => {
+  const results = await page.evaluate(async () => {
+    const folder = "/test/fixtures/llama";
+    const names = ["config.json", "generation_config.json", "tokenizer.json", "model.safetensors"];
+    const files = await Promise.all(names.map(async (name) => new File([await blob(name)], name)));
+    const [config, generationConfig, tokenizer, weights] = files;
+    const bytes = async (file) => new Uint8Array(await file.arrayBuffer());
+    const transfer = new DataTransfer();
+    for (const file of files) transfer.items.add(file);
+    return [
+      await try_(folder),
+      await try_(`${folder}/`),
+      await try_("../llama"),
+      await try_(`${folder}/?token=1`),
+      await try_(new URL(`${folder}/`, location.href)),
+      await try_(transfer.files),
+      await try_(files),
+      await try_(new Set(files)),
+      await try_({ config, tokenizer, weights, generationConfig }),
+      await try_({ config: await bytes(config), tokenizer: `${folder}/tokenizer.json`, weights: [new URL(`${folder}/model.safetensors`, location.href)] }),
+    ];
+  });
+  const models = ["llama", "llama", "llama", "llama", "llama", "model", "model", "model", "model", "model"];
+  assert.deepEqual(results.map(([model]) => model), models);
+  assert.equal(new Set(results.map(([, ids]) => ids)).size, 1);
+  assert.equal(results[0][1].split(",").length, 5);
+});
+
+test("weights in several files come from their index, or as a list", async () => {
+  const [indexed, listed, progress] = await page.evaluate(async () => {
+    const folder = "/test/fixtures/llama-tied/";
+    const weights = [1, 2].map((i) => `${folder}model-0000${i}-of-00002.safetensors`);
+    const progress = [];
+    const indexed = await try_(folder, { onProgress: (each) => progress.push(each) });
+    return [indexed, await try_({ config: `${folder}config.json`, tokenizer: `${folder}tokenizer.json`, weights }), progress];
+  });
+  assert.equal(indexed[1], listed[1]);
+  const total = [1, 2].reduce((sum, i) => sum + readFileSync(join(fixtures, `llama-tied/model-0000${i}-of-00002.safetensors`)).length, 0);
+  checkProgress(progress, total);
+});
+
+test("progress only grows, and ends at the size of the weights", async () => {
+  const progress = await page.evaluate(async () => {
+    const progress = [];
+    await try_("/models/demo/", { onProgress: (each) => progress.push(each) });
+    return progress;
+  });
+  checkProgress(progress, readFileSync(join(fixtures, "../../../www/models/demo/model.safetensors")).length);
+});
+
+function checkProgress(progress, total) {
+  assert.ok(progress.length > 10);
+  assert.deepEqual(progress[0], { loaded: 0, total, phase: "download" });
+  assert.deepEqual(progress.at(-1), { loaded: total, total, phase: "ready" });
+  for (const [i, each] of progress.entries()) {
+    assert.equal(each.total, total);
+    assert.equal(each.phase, i === progress.length - 1 ? "ready" : "download");
+    assert.ok(i === 0 || each.loaded >= progress[i - 1].loaded);
+  }
+}
+
+test("cancelling at any point is `cancelled`, and the next load succeeds", async () => {
+  const { errors, last } = await page.evaluate(async () => {
+    const errors = [];
+    errors.push(await failure(() => try_("/models/demo/", { signal: AbortSignal.abort() })));
+    // Between two pieces of the weights, early and late; and while the small files are fetched.
+    for (const at of [0, 0.5, 0.99]) {
+      const abort = new AbortController();
+      const onProgress = ({ loaded, total }) => loaded >= at * total && abort.abort();
+      errors.push(await failure(() => try_("/models/demo/", { signal: abort.signal, onProgress })));
+    }
+    for (const device of ["cpu", "webgpu"]) {
+      const abort = new AbortController();
+      const loading = failure(() => try_("/models/demo/", { device, signal: abort.signal }));
+      abort.abort();
+      errors.push(await loading);
+    }
+    return { errors, last: await try_("/models/demo/") };
+  });
+  for (const error of errors) assert.deepEqual(error, { kind: "cancelled", message: "loading the model was cancelled" });
+  assert.equal(last[0], "demo");
+});
+
+test("an exception in onProgress is the caller's own", async () => {
+  const message = await page.evaluate(() => try_("/models/demo/", { onProgress: () => { throw new TypeError("mine"); } }).catch((error) => `${error.name} ${error.message}`));
+  assert.equal(message, "TypeError mine");
+});
+
+test("wrong sources and options say what is wrong", async () => {
+  const errors = await page.evaluate(async () => {
+    const part = async (name, edit) => new File([edit(await (await blob(name)).text())], name);
+    const same = (text) => text;
+    const files = async (edits) => Promise.all(["config.json", "tokenizer.json", "model.safetensors"].map(async (name) => (edits[name] ? part(name, edits[name]) : new File([await blob(name)], name))));
+    const edit = (change) => (text) => JSON.stringify({ ...JSON.parse(text), ...change });
+    const calls = {
+      hub: () => try_("org/model"),
+      bare: () => try_("model"),
+      nothing: () => try_(undefined),
+      object: () => try_({ config: new Blob() }),
+      part: () => try_({ config: 5, tokenizer: new Blob(), weights: [] }),
+      notFiles: () => try_(["a"]),
+      noFiles: () => try_([]),
+      absent: () => try_("/test/nothing/"),
+      option: () => try_("/models/demo/", { contextLenght: 5 }),
+      device: () => try_("/models/demo/", { device: "gpu" }),
+      context: () => try_("/models/demo/", { contextLength: 0.5 }),
+      signal: () => try_("/models/demo/", { signal: new AbortController() }),
+      json: async () => try_(await files({ "config.json": () => "{" })),
+      architecture: async () => try_(await files({ "config.json": edit({ model_type: "bert", architectures: ["BertModel"] }) })),
+      shape: async () => try_(await files({ "config.json": edit({ hidden_size: 48 }) })),
+      layers: async () => try_(await files({ "config.json": edit({ num_hidden_layers: 4 }) })),
+      vocabulary: async () => try_(await files({ "config.json": edit({ vocab_size: 299 }) })),
+      tokenizer: async () => try_(await files({ "tokenizer.json": () => "[]" })),
+      notWeights: async () => try_(await files({ "model.safetensors": () => "version https://git-lfs.github.com/spec/v1\n" })),
+    };
+    const errors = {};
+    for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
+    return errors;
+  });
+  const hub = "a folder's URL begins with `./`, `/` or `https:`, and hub ids are not supported yet";
+  assert.deepEqual(errors, {
+    hub: { kind: "unsupported", message: `model "org/model": ${hub}` },
+    bare: { kind: "unsupported", message: `model "model": ${hub}` },
+    nothing: { kind: "argument", message: "model undefined, expected a URL, files, or {config, tokenizer, weights}" },
+    object: { kind: "argument", message: 'model {"config":{}}, expected a URL, files, or {config, tokenizer, weights}' },
+    part: { kind: "argument", message: "config.json 5, expected a Blob, a URL or a Uint8Array" },
+    notFiles: { kind: "argument", message: 'model "a", expected a File' },
+    noFiles: { kind: "argument", message: "config.json: not among the 0 files given" },
+    absent: { kind: "network", message: `config.json: not found, ${browser.url}test/nothing/config.json` },
+    option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, signal, onProgress, wasmUrl" },
+    device: { kind: "argument", message: 'device "gpu", expected auto or webgpu or cpu' },
+    context: { kind: "argument", message: "contextLength 0.5, expected a whole number from 0 to 4294967295" },
+    signal: { kind: "argument", message: "signal {}, expected an AbortSignal" },
+    json: { kind: "format", message: "config.json: EOF while parsing an object at line 1 column 1" },
+    architecture: { kind: "unsupported", message: errors.architecture.message }, // its list grows
+    shape: { kind: "mismatch", message: "model.safetensors: tensor `lm_head.weight`: shape [300, 42], expected [300, 48]" },
+    layers: { kind: "mismatch", message: "tensor `layers.3.input_layernorm.weight` is missing, and 8 more" },
+    vocabulary: { kind: "mismatch", message: "tokenizer.json: 300 tokens, expected at most vocab_size 299 of config.json" },
+    tokenizer: { kind: "format", message: errors.tokenizer.message }, // serde's words
+    notWeights: { kind: "format", message: "model.safetensors: safetensors header: 2336927755350992246 bytes, expected at most 16777216" },
+  });
+  assert.match(errors.architecture.message, /^config\.json: model_type `bert`, expected one of llama, /);
+  assert.match(errors.tokenizer.message, /^tokenizer/);
+});
+
+test("without WebGPU, auto goes on with the CPU and says why", async () => {
+  const fresh = await openApi(browser);
+  const reason = "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https";
+  const [auto, error] = await fresh.evaluate(async () => {
+    Object.defineProperty(navigator, "gpu", { value: undefined });
+    const engine = await lorakeet.createEngine("/models/demo/");
+    return [[engine.device, engine.fallbackReason], await failure(() => lorakeet.createEngine("/models/demo/", { device: "webgpu" }))];
+  });
+  assert.deepEqual(auto, ["cpu", reason]);
+  assert.deepEqual(error, { kind: "unsupported", message: reason });
+  await fresh.close();
+});
+
+test("where there is no adapter, auto goes on with the CPU and says why", async () => {
+  const fresh = await openApi(browser);
+  const [device, reason] = await fresh.evaluate(async () => {
+    navigator.gpu.requestAdapter = async () => null;
+    const engine = await lorakeet.createEngine("/models/demo/");
+    return [engine.device, engine.fallbackReason];
+  });
+  assert.equal(device, "cpu");
+  assert.match(reason, /^no WebGPU adapter/);
+  await fresh.close();
+});
+
+test("the module can be elsewhere, and its absence is no end", async () => {
+  const fresh = await openApi(browser);
+  const [error, device] = await fresh.evaluate(async () => {
+    const error = await failure(() => lorakeet.createEngine("/models/demo/", { wasmUrl: "/nowhere.wasm" }));
+    const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", wasmUrl: new URL("/dist/wasm/lorakeet_bg.wasm", location.href) });
+    return [error, engine.device];
+  });
+  assert.deepEqual(error, { kind: "network", message: "the WebAssembly module: HTTP 404, /nowhere.wasm" });
+  assert.equal(device, "cpu");
+  await fresh.close();
+});
+
+test("loading to WebGPU takes little memory of its own", async () => {
+  const { config, head, dataBytes, largestBytes } = zeroModel({ C: 512, F: 2048, L: 12, V: 16_000 });
+  assert.ok(dataBytes > 2 * (largestBytes + (64 << 20)), "a model too small to show anything");
+  const tokenizer = readFileSync(join(fixtures, "llama/tokenizer.json"));
+  const server = createServer(async (request, response) => {
+    response.setHeader("access-control-allow-origin", "*");
+    if (request.url === "/config.json") return response.end(JSON.stringify(config));
+    if (request.url === "/tokenizer.json") return response.end(tokenizer);
+    if (request.url !== "/model.safetensors") return response.writeHead(404).end();
+    response.setHeader("content-length", head.length + dataBytes);
+    response.write(head);
+    const zeros = Buffer.alloc(1 << 20);
+    for (let left = dataBytes; left > 0; left -= zeros.length) {
+      const part = zeros.subarray(0, left);
+      if (!response.write(part)) await new Promise((drained) => response.once("drain", drained));
+    }
+    response.end();
+  });
+  await new Promise((done) => server.listen(0, "localhost", done));
+  const fresh = await openApi(browser);
+  try {
+    const grown = await fresh.evaluate(async (url) => {
+      const { default: init } = await import("/dist/wasm/lorakeet.js");
+      await (await lorakeet.createEngine("/test/fixtures/llama", { device: "webgpu" })).dispose();
+      const { memory } = await init(); // the module in use
+      const before = memory.buffer.byteLength;
+      const engine = await lorakeet.createEngine(url, { device: "webgpu", contextLength: 16, batch: 1 });
+      const grown = memory.buffer.byteLength - before;
+      await engine.dispose();
+      return grown;
+    }, `http://localhost:${server.address().port}/`);
+    console.log(`grown by ${grown >> 20} MiB for ${dataBytes >> 20} MiB of weights, largest tensor ${largestBytes >> 20} MiB`);
+    assert.ok(grown < largestBytes + (64 << 20), `${grown} bytes`);
+  } finally {
+    await fresh.close();
+    server.closeAllConnections();
+    server.close();
+  }
+});
