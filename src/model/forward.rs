@@ -2,7 +2,7 @@
 //! in front of each block). Families differ by what `config` switches.
 
 use crate::config::Norm;
-use crate::plan::{Op, Plan, TensorId};
+use crate::plan::{Delta, Op, Plan, TensorId};
 
 use super::Model;
 use super::weights::{Layer, Linear, NormWeights};
@@ -111,10 +111,17 @@ impl Steps<'_> {
         });
     }
 
-    /// y = x · Wᵀ (+ bias) (+ y), one step per slice of W.
+    /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W; before it, if adapters act
+    /// here, the shrink that its delta reads.
     fn linear(&mut self, x: TensorId, linear: &Linear, y: TensorId, accumulate: bool) {
+        let Model { bank, state, .. } = self.model;
+        let delta = bank.delta(linear.site, state.rows).map(|(a, delta)| {
+            let Delta { rows, mixes, z, ranks, .. } = delta;
+            self.push(Op::Shrink { rows, mixes, x, a, z, ranks });
+            delta
+        });
         for &weight in &linear.weight.slices {
-            self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta: None });
+            self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A decoder-only transformer as plans: its tensors, and the three lists of steps that run it.
 //! No kernel, no device, no file.
 
+mod bank;
 mod forward;
 mod weights;
 
+pub use bank::{Bank, MIXES, Site};
 pub use weights::{Matrix, Weights};
 
 use crate::config::{ModelConfig, Positions};
@@ -36,6 +38,8 @@ pub struct Model {
     pub tensors: Tensors,
     /// Where the checkpoint's tensors go.
     pub weights: Weights,
+    /// Where adapters go.
+    pub bank: Bank,
     /// What persists between runs.
     pub state: State,
     scratch: Scratch,
@@ -100,10 +104,11 @@ impl Model {
             )));
         }
         let mut tensors = Tensors::default();
-        let weights = Weights::declare(&config, &mut tensors, sizes.max_tensor_bytes)?;
+        let mut bank = Bank::declare(&mut tensors)?;
+        let weights = Weights::declare(&config, &mut tensors, &mut bank, sizes.max_tensor_bytes)?;
         let state = State::declare(&config, &mut tensors, sizes)?;
         let scratch = Scratch::declare(&config, &mut tensors)?;
-        Ok(Self { config, tensors, weights, state, scratch, sizes })
+        Ok(Self { config, tensors, weights, bank, state, scratch, sizes })
     }
 
     /// `S`

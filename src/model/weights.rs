@@ -10,6 +10,8 @@ use crate::config::{Family, ModelConfig, Norm, Positions};
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Slice, TensorId, Tensors};
 
+use super::bank::Bank;
+
 /// A matrix of the model, (rows, cols), cut into runs of rows where it is too large.
 #[derive(Clone, Debug)]
 pub struct Matrix {
@@ -25,6 +27,8 @@ pub(super) struct Linear {
     pub weight: Matrix,
     /// (F)
     pub bias: Option<TensorId>,
+    /// Where in the bank adapters act on it.
+    pub site: usize,
 }
 
 /// Scale and, for LayerNorm, shift.
@@ -79,8 +83,13 @@ struct Place {
 }
 
 impl Weights {
-    pub(super) fn declare(config: &ModelConfig, tensors: &mut Tensors, max_bytes: u64) -> Result<Self> {
-        let mut declare = Declare { tensors, max_bytes, places: BTreeMap::new(), config };
+    pub(super) fn declare(
+        config: &ModelConfig,
+        tensors: &mut Tensors,
+        bank: &mut Bank,
+        max_bytes: u64,
+    ) -> Result<Self> {
+        let mut declare = Declare { tensors, bank, max_bytes, places: BTreeMap::new(), config };
         let (v, c) = (config.vocab_size, config.hidden_size);
         let names = Names::of(config.family);
         let embed = declare.matrix(names.embed, v, c)?;
@@ -97,10 +106,12 @@ impl Weights {
         let layers =
             (0..config.num_hidden_layers).map(|l| declare.layer(&names, l)).collect::<Result<_>>()?;
         let norm = declare.norm(names.norm)?;
+        let head = [("lm_head".to_owned(), v)];
         let head = if config.tie_word_embeddings {
-            Linear { weight: embed.clone(), bias: None }
+            let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
+            Linear { weight: embed.clone(), bias: None, site }
         } else {
-            declare.linear("lm_head", v, c, &[("lm_head", v)], false)?
+            declare.linear("lm_head", v, c, &head, false)?
         };
         let places = declare.places;
         Ok(Self { embed, positions, layers, norm, head, places })
@@ -241,13 +252,14 @@ impl Names {
 }
 
 /// The name without the prefix that a headless checkpoint leaves out.
-fn bare(name: &str) -> &str {
+pub(super) fn bare(name: &str) -> &str {
     name.strip_prefix("model.").or_else(|| name.strip_prefix("transformer.")).unwrap_or(name)
 }
 
 struct Declare<'a> {
     config: &'a ModelConfig,
     tensors: &'a mut Tensors,
+    bank: &'a mut Bank,
     max_bytes: u64,
     places: BTreeMap<String, Place>,
 }
@@ -291,7 +303,7 @@ impl Declare<'_> {
         name: &str,
         rows: usize,
         cols: usize,
-        parts: &[(impl AsRef<str>, usize)],
+        parts: &[(String, usize)],
         with_bias: bool,
     ) -> Result<Linear> {
         let transposed = self.config.family == Family::Gpt2 && name != "lm_head";
@@ -299,7 +311,6 @@ impl Declare<'_> {
         let bias = if with_bias { Some(self.matrix(&format!("{name}.bias"), rows, 1)?) } else { None };
         let mut first = 0;
         for (stem, rows) in parts {
-            let stem = stem.as_ref();
             self.place(&format!("{stem}.weight"), &weight, first, *rows, transposed);
             if let Some(bias) = &bias {
                 self.place(&format!("{stem}.bias"), bias, first, *rows, false);
@@ -307,7 +318,8 @@ impl Declare<'_> {
             first += rows;
         }
         let bias = bias.map(|bias| self.whole(&bias, name)).transpose()?;
-        Ok(Linear { weight, bias })
+        let site = self.bank.site(self.tensors, name, cols, parts)?;
+        Ok(Linear { weight, bias, site })
     }
 
     fn norm(&mut self, name: &str) -> Result<NormWeights> {

@@ -1,0 +1,134 @@
+//! The adapter bank's tensors: at each linear map room for the stacked ranks of all loaded
+//! adapters. Which adapter lies where is the engine's business.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::plan::{Delta, Dtype, Mix, TensorId, Tensors};
+
+use super::MAX_ROWS;
+
+/// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
+pub const MIXES: usize = 64;
+
+/// One linear map that adapters can act on; fused projections are its parts.
+#[derive(Debug)]
+pub struct Site {
+    /// (parts·R, C); R and C as in [`Bank`]
+    pub a: TensorId,
+    /// (R + 2·adapters, F)
+    pub b: TensorId,
+    /// C
+    pub inputs: usize,
+    /// First output of each part, and at the end F.
+    pub edges: Vec<usize>,
+    /// Whether any adapter acts here: only then do plans carry the steps.
+    pub enabled: bool,
+}
+
+/// The bank.
+#[derive(Debug)]
+pub struct Bank {
+    /// (MIXES, 16), see [`Mix`]
+    pub mixes: TensorId,
+    /// (MAX_ROWS, most parts·R)
+    z: TensorId,
+    /// `R`: ranks there is room for at every enabled site.
+    pub ranks: usize,
+    /// Adapters there is room for.
+    pub adapters: usize,
+    /// Every linear map.
+    pub sites: Vec<Site>,
+    /// Site and part of a module, by its checkpoint name without prefix.
+    modules: BTreeMap<String, (usize, usize)>,
+}
+
+impl Bank {
+    pub(super) fn declare(tensors: &mut Tensors) -> Result<Self> {
+        Ok(Self {
+            mixes: tensors.declare("mixes", Dtype::U32, &[MIXES, size_of::<Mix>() / 4])?,
+            z: tensors.declare("z", Dtype::F32, &[MAX_ROWS, 1])?,
+            ranks: 0,
+            adapters: 0,
+            sites: Vec::new(),
+            modules: BTreeMap::new(),
+        })
+    }
+
+    /// Adds a linear map of `inputs` columns whose outputs are those of `modules`
+    /// (name, outputs), one after the other. It takes no memory until it is enabled.
+    pub(super) fn site(
+        &mut self,
+        tensors: &mut Tensors,
+        name: &str,
+        inputs: usize,
+        modules: &[(String, usize)],
+    ) -> Result<usize> {
+        let site = self.sites.len();
+        let mut edges = vec![0];
+        for (part, (module, outputs)) in modules.iter().enumerate() {
+            self.modules.insert(module.clone(), (site, part));
+            edges.push(edges[part] + outputs);
+        }
+        let mut empty = |what: &str| tensors.declare(format!("{name}.{what}"), Dtype::F32, &[1, 1]);
+        self.sites.push(Site { a: empty("a")?, b: empty("b")?, inputs, edges, enabled: false });
+        Ok(site)
+    }
+
+    /// Site and part of a module, named as in the checkpoint.
+    pub fn find(&self, module: &str) -> Option<(usize, usize)> {
+        self.modules.get(super::weights::bare(module)).copied()
+    }
+
+    /// Names of the modules that adapters can act on, without the base model's prefix.
+    pub fn modules(&self) -> impl Iterator<Item = &str> {
+        self.modules.keys().map(String::as_str)
+    }
+
+    /// Makes room for `ranks` ranks of `adapters` adapters at the enabled sites and at `more`.
+    /// Everything in the bank is lost, and plans must be made anew.
+    pub fn reshape(
+        &mut self,
+        tensors: &mut Tensors,
+        ranks: usize,
+        adapters: usize,
+        more: impl IntoIterator<Item = usize>,
+    ) -> Result<()> {
+        more.into_iter().for_each(|site| self.sites[site].enabled = true);
+        let most = self.sites.iter().filter(|s| s.enabled).map(Site::parts).max().unwrap_or(0);
+        tensors.reshape(self.z, &[MAX_ROWS, (most * ranks).max(1)])?;
+        for site in self.sites.iter().filter(|s| s.enabled) {
+            tensors.reshape(site.a, &[site.parts() * ranks, site.inputs])?;
+            tensors.reshape(site.b, &[ranks + 2 * adapters, site.outputs()])?;
+        }
+        (self.ranks, self.adapters) = (ranks, adapters);
+        Ok(())
+    }
+
+    /// The delta of `site` for plans, with the tensor of its A; `None` if nothing acts there.
+    pub(super) fn delta(&self, site: usize, rows: TensorId) -> Option<(TensorId, Delta)> {
+        let site = self.sites.get(site).filter(|site| site.enabled)?;
+        let edge = |part: usize| site.edges.get(part).copied().unwrap_or(usize::MAX);
+        let delta = Delta {
+            rows,
+            mixes: self.mixes,
+            z: self.z,
+            b: site.b,
+            ranks: self.ranks,
+            parts: [edge(1), edge(2)],
+        };
+        Some((site.a, delta))
+    }
+}
+
+impl Site {
+    /// Projections fused here.
+    pub fn parts(&self) -> usize {
+        self.edges.len() - 1
+    }
+
+    /// F
+    pub fn outputs(&self) -> usize {
+        self.edges[self.parts()]
+    }
+}
