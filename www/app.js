@@ -44,7 +44,8 @@ async function generate(prompt) {
   showError(null);
   let reason = "stopped";
   try {
-    const stream = engine.completions.create({ prompt, stream: true, signal, ...readSampling() });
+    const onPrompt = ({ loaded, total }) => sheet.read(loaded, total);
+    const stream = engine.completions.create({ prompt, stream: true, signal, onPrompt, ...readSampling() });
     for await (const { choices: [choice] } of stream) {
       sheet.write(choice.text, choice.token_ids.length);
       reason = choice.finish_reason;

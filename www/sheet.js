@@ -42,6 +42,11 @@ export class Sheet {
     this.#update();
   }
 
+  /** Shows how much of the prompt has been read. */
+  read(loaded, total) {
+    if (loaded < total) element("first").textContent = `${Math.floor((100 * loaded) / total)} % read`;
+  }
+
   /** Adds text of `n` tokens. */
   write(text, n) {
     const page = element("page");

@@ -191,6 +191,7 @@ async fn generate(engine: &mut Engine, options: &Generate, json: bool) -> Result
         seed: options.seed,
         stop: options.stop.clone(),
         overflow: if options.slide { Overflow::Slide } else { Overflow::Error },
+        adapter: None,
     };
     let started = Instant::now();
     let mut first_token = None;

@@ -10,6 +10,7 @@ use crate::plan::{RING, Row, Sampling};
 use crate::tokenizer::StreamDecoder;
 
 use super::Engine;
+use super::adapters::{Choice, MixKey};
 use super::plans::{Kind, run_rows};
 use super::stop::{Shown, StopStrings};
 
@@ -52,6 +53,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// What happens when the context is full.
     pub overflow: Overflow,
+    /// Adapters and their weights; empty is the base, `None` what the engine is set to.
+    pub adapter: Option<Choice>,
 }
 
 impl Request {
@@ -68,6 +71,7 @@ impl Request {
             seed: 0,
             stop: Vec::new(),
             overflow: Overflow::Error,
+            adapter: None,
         }
     }
 
@@ -161,6 +165,9 @@ pub struct Generation {
 #[derive(Debug)]
 struct Sequence {
     slot: usize,
+    /// Line of the `mixes` tensor.
+    mix: usize,
+    mix_key: MixKey,
     /// Prompt and text, as far as they are in the window.
     tokens: Vec<u32>,
     /// Leading tokens whose keys and values are in the cache.
@@ -196,7 +203,7 @@ impl Sequence {
     }
 
     fn row(&self, pos: usize) -> Row {
-        Row { token: self.tokens[pos], pos: pos as u32, slot: self.slot as u32, mix: 0 }
+        Row { token: self.tokens[pos], pos: pos as u32, slot: self.slot as u32, mix: self.mix as u32 }
     }
 
     /// Drops the tokens between the sinks and the newest half of the context.
@@ -236,7 +243,15 @@ impl Engine {
     }
 
     fn admit(&mut self, request: &Request) -> Result<Sequence> {
-        let (slot, filled) = self.slots.acquire(&request.prompt)?;
+        let decoder = StreamDecoder::after(&self.tokenizer, &request.prompt, true)?;
+        let (mix, mix_key) = self.acquire_mix(request.adapter.as_ref())?;
+        let (slot, filled) = match self.slots.acquire(&request.prompt, &mix_key) {
+            Ok(taken) => taken,
+            Err(e) => {
+                self.release_mix(mix);
+                return Err(e);
+            }
+        };
         let (state, config) = (&self.model.state, &self.model.config);
         let sampling = request.sampling(&config.eos_token_ids);
         let line: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sampling));
@@ -246,11 +261,13 @@ impl Engine {
         self.backend.upload(state.seen, slot * seen.len(), &seen);
         Ok(Sequence {
             slot,
+            mix,
+            mix_key,
             filled,
             usage: Usage { prompt_tokens: request.prompt.len(), cached_tokens: filled, completion_tokens: 0 },
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             overflow: request.overflow,
-            decoder: StreamDecoder::after(&self.tokenizer, &request.prompt, true)?,
+            decoder,
             stop: StopStrings::new(&request.stop),
             tokens: request.prompt.clone(),
             finish: None,
@@ -260,7 +277,8 @@ impl Engine {
     /// Gives the slots of a generation back; what they hold can be reused.
     pub fn end(&mut self, generation: Generation) {
         for sequence in generation.sequences {
-            self.slots.release(sequence.slot, &sequence.tokens[..sequence.filled]);
+            self.slots.release(sequence.slot, &sequence.tokens[..sequence.filled], sequence.mix_key);
+            self.release_mix(sequence.mix);
         }
     }
 

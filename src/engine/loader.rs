@@ -8,6 +8,7 @@ use crate::model::{Model, Sizes};
 use crate::plan::TensorId;
 use crate::tokenizer::Tokenizer;
 
+use super::adapters::Adapters;
 use super::plans::Plans;
 use super::slots::Slots;
 use super::{Engine, EngineOptions};
@@ -112,7 +113,7 @@ impl Loader {
         self.model.weights.check_complete()?;
         let Self { model, tokenizer, backend } = self;
         let slots = Slots::new(model.slots());
-        let plans = Plans::default();
-        Ok(Engine { model, tokenizer, backend, plans, slots, rows_of: None, next_generation: 0 })
+        let (plans, adapters) = (Plans::default(), Adapters::default());
+        Ok(Engine { model, tokenizer, backend, plans, adapters, slots, rows_of: None, next_generation: 0 })
     }
 }

@@ -1,6 +1,7 @@
 //! A model one can talk to: loading, scoring and generation over one backend.
 //! I/O is the caller's; nothing here fetches or opens a file (`folder` apart, native only).
 
+mod adapters;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 mod generate;
@@ -10,6 +11,7 @@ mod score;
 mod slots;
 mod stop;
 
+pub use adapters::{Adapter, AdapterInfo, Choice, ModuleDelta};
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use loader::Loader;
 
@@ -20,6 +22,7 @@ use crate::model::Model;
 use crate::plan::Row;
 use crate::tokenizer::Tokenizer;
 
+use adapters::Adapters;
 use plans::Plans;
 use slots::Slots;
 
@@ -39,6 +42,7 @@ pub struct Engine {
     tokenizer: Tokenizer,
     backend: Backend,
     plans: Plans,
+    adapters: Adapters,
     slots: Slots,
     /// The generation whose rows lie on the device, so that a block continues where the last
     /// one ended without a write.

@@ -74,15 +74,24 @@ impl Engine {
             )));
         }
         self.check_ids(ids)?;
-        let (slot, _) = self.slots.acquire(ids)?;
-        let run = self.score_in(slot, ids, &mut see).await;
-        self.slots.release(slot, if run.is_ok() { ids } else { &[] });
+        let (line, key) = self.acquire_mix(None)?;
+        let slot = match self.slots.acquire(ids, &key) {
+            Ok((slot, _)) => slot,
+            Err(e) => {
+                self.release_mix(line);
+                return Err(e);
+            }
+        };
+        let run = self.score_in(slot, line, ids, &mut see).await;
+        self.slots.release(slot, if run.is_ok() { ids } else { &[] }, key);
+        self.release_mix(line);
         run
     }
 
     async fn score_in(
         &mut self,
         slot: usize,
+        mix: usize,
         ids: &[u32],
         see: &mut impl FnMut(usize, &[f32]),
     ) -> Result<()> {
@@ -91,7 +100,7 @@ impl Engine {
         while done < ids.len() {
             let n = run_rows(ids.len() - done, self.model.score_rows());
             let rows: Vec<Row> = (done..done + n)
-                .map(|pos| Row { token: ids[pos], pos: pos as u32, slot: slot as u32, mix: 0 })
+                .map(|pos| Row { token: ids[pos], pos: pos as u32, slot: slot as u32, mix: mix as u32 })
                 .collect();
             self.rows_of = None;
             self.upload_rows(&rows);

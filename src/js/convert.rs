@@ -91,6 +91,7 @@ impl RequestOptions {
             seed: self.seed.wrapping_add(index as u32),
             stop: self.stop.clone(),
             overflow,
+            adapter: None,
         })
     }
 }

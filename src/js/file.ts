@@ -94,7 +94,7 @@ export class UrlFile implements ByteFile {
     this.#take(this.#chunk.length);
     this.#reader ??= this.#response.body!.getReader();
     const { done, value } = await this.#settle(this.#reader.read());
-    if (done) throw this.#lost("the connection ended");
+    if (done) throw this.#lost("the connection ended", undefined);
     this.#chunk = value as Uint8Array<ArrayBuffer>;
   }
 
@@ -114,10 +114,10 @@ export class UrlFile implements ByteFile {
     }
   }
 
-  #lost(why: string, cause?: unknown): LorakeetError {
-    const length = trustedLength(this.#response);
-    const bytes = `${this.#pos}${length === undefined ? "" : ` of ${length}`} bytes`;
-    return new LorakeetError("network", `${this.name}: ${why} after ${bytes}, ${this.#url}`, { cause });
+  /** How far it came is known of what was read in parts. */
+  #lost(why: string, cause: unknown): LorakeetError {
+    const read = this.#reader ? ` after ${this.#pos} of ${trustedLength(this.#response)} bytes` : "";
+    return new LorakeetError("network", `${this.name}: ${why}${read}, ${this.#url}`, { cause });
   }
 }
 

@@ -36,7 +36,7 @@ export interface Loaded {
 const PREFIX_BYTES = 8;
 const WHAT = "loading the model";
 
-/** Loads a model. Errors with every kind but none after the engine exists. */
+/** Loads a model. Whatever goes wrong, nothing of it stays in memory. */
 export async function load(folder: ModelFolder, request: LoadRequest): Promise<Loaded> {
   const { signal } = request;
   const [config, tokenizer, generationConfig] = await Promise.all([

@@ -5,6 +5,7 @@ import { LorakeetError } from "./error.js";
 
 /** Refuses names that are not `known`: a misspelt option must not be ignored. */
 export function checkNames(options: object, known: readonly string[]): void {
+  if (typeof options !== "object" || options === null) throw wrong("options", options, "an object");
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown !== undefined) throw new LorakeetError("argument", `option \`${unknown}\`: unknown, expected one of ${known.join(", ")}`);
 }
@@ -32,7 +33,10 @@ export function checkFunction(name: string, value: unknown): void {
 }
 
 export function checkSignal(value: unknown): void {
-  if (value !== undefined && !(value instanceof AbortSignal)) throw wrong("signal", value, "an AbortSignal");
+  // Not `instanceof`: a frame's signals are of another class.
+  const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>;
+  const isSignal = typeof aborted === "boolean" && typeof addEventListener === "function";
+  if (value !== undefined && !isSignal) throw wrong("signal", value, "an AbortSignal");
 }
 
 export function isWhole(value: unknown): value is number {

@@ -131,7 +131,6 @@ function stops(stop: unknown): string[] {
 
 function includeUsage(options: CompletionRequest["stream_options"]): boolean {
   if (options === undefined) return false;
-  if (typeof options !== "object") throw wrong("stream_options", options, "an object");
   checkNames(options, ["include_usage"]);
   return options.include_usage ?? false;
 }

@@ -240,3 +240,19 @@ for (const device of ["cpu", "webgpu"]) {
     });
   });
 }
+
+test("a module that stops fails what is under way and what comes after, and hangs nothing", async () => {
+  const page = await openApi(browser);
+  const errors = await page.evaluate(async () => {
+    const { Engine } = await import("/dist/wasm/lorakeet.js");
+    const create = (engine) => engine.completions.create({ prompt: "The old man", max_tokens: 5 });
+    const [one, other] = [await lorakeet.createEngine("/models/demo/", { device: "cpu" }), await lorakeet.createEngine("/models/demo/", { device: "cpu" })];
+    // As a trap in the middle of an asynchronous call shows itself: the promise never settles.
+    Engine.prototype.next = () => new Promise(() => queueMicrotask(() => { throw new WebAssembly.RuntimeError("unreachable"); }));
+    const errors = [await failure(() => create(one)), await failure(() => create(other)), await failure(() => lorakeet.createEngine("/models/demo/"))];
+    await one.dispose();
+    return errors;
+  });
+  for (const error of errors) assert.deepEqual(error, { kind: "device", message: "the WebAssembly module stopped: unreachable; reload the page" });
+  await page.close();
+});

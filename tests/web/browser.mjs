@@ -43,7 +43,9 @@ export async function start() {
     await browser.close();
     await site.close();
   };
-  return { url: site.url, open, close };
+  /** Every WebGPU device of the browser is lost. */
+  const crashGpu = async () => (await browser.newBrowserCDPSession()).send("Browser.crashGpuProcess").catch(() => {});
+  return { url: site.url, open, close, crashGpu };
 }
 
 /**

@@ -31,14 +31,14 @@ async function loads(fault) {
   assert.deepEqual(text, [3, { loaded: 239104, total: 239104, phase: "ready" }]);
 }
 
-const HALF = "model.safetensors: * after 119552 of 239104 bytes, URL";
+const CUT = "model.safetensors: * after # of 239104 bytes, URL";
 const SHORT = "model.safetensors: tensor `model.layers.2.self_attn.v_proj.weight`: ends at byte 235872 of 235040 bytes of data";
 
-// [fault, kind, message]; `*` stands for the browser's own words.
+// [fault, kind, message]; `*` stands for the browser's own words, `#` for how far it came.
 const FAILURES = [
-  ["cut", "network", HALF],
-  ["cut-header", "network", "model.safetensors: * after 100 of 239104 bytes, URL"],
-  ["cut-chunked", "network", "model.safetensors: * after 0 bytes, URL"],
+  ["cut", "network", CUT],
+  ["cut-header", "network", CUT],
+  ["cut-chunked", "network", "model.safetensors: *, URL"],
   ["lying", "format", SHORT],
   ["truncated", "format", SHORT],
   ["truncated-header", "format", "model.safetensors: file of 100 bytes, too short for a header"],
@@ -47,14 +47,14 @@ const FAILURES = [
   ["broken", "network", "model.safetensors: HTTP 500, URL"],
   ["broken-config", "network", "config.json: HTTP 503, URL"],
   ["no-tokenizer", "network", "tokenizer.json: not found, URL"],
-  ["cut-tokenizer", "network", "tokenizer.json: * after 0 of 7643 bytes, URL"],
+  ["cut-tokenizer", "network", "tokenizer.json: *, URL"],
   ["no-weights", "network", "model.safetensors: not found, URL"],
 ];
 
 for (const [fault, kind, message] of FAILURES) {
   test(`${fault} is ${kind}, and the next load succeeds`, async () => {
     const error = await load(fault);
-    const escaped = message.replace(/[.[\]]/g, "\\$&").replace("*", ".+?").replace("URL", `${server.url}${fault}/[a-z_]+\\.[a-z]+`);
+    const escaped = message.replace(/[.[\]]/g, "\\$&").replace("*", ".+?").replace("#", "\\d+").replace("URL", `${server.url}${fault}/[a-z_]+\\.[a-z]+`);
     assert.match(error.message, new RegExp(`^${escaped}$`));
     assert.equal(error.kind, kind);
     await loads("good");

@@ -16,7 +16,7 @@ before(async () => {
   await page.evaluate(() => {
     globalThis.blob = async (name) => (await fetch(`/test/fixtures/llama/${name}`)).blob();
     /** Loads, draws five tokens, disposes. */
-    globalThis.try_ = async (source, options) => {
+    globalThis.attempt = async (source, options) => {
       const engine = await lorakeet.createEngine(source, { device: "cpu", ...options });
       const { choices, model } = await engine.completions.create({ prompt: [1, 2, 3], max_tokens: 5, temperature: 0 });
       await engine.dispose();
@@ -36,16 +36,16 @@ test("every source gives the same model", async () => {
     const transfer = new DataTransfer();
     for (const file of files) transfer.items.add(file);
     return [
-      await try_(folder),
-      await try_(`${folder}/`),
-      await try_("../llama"),
-      await try_(`${folder}/?token=1`),
-      await try_(new URL(`${folder}/`, location.href)),
-      await try_(transfer.files),
-      await try_(files),
-      await try_(new Set(files)),
-      await try_({ config, tokenizer, weights, generationConfig }),
-      await try_({ config: await bytes(config), tokenizer: `${folder}/tokenizer.json`, weights: [new URL(`${folder}/model.safetensors`, location.href)] }),
+      await attempt(folder),
+      await attempt(`${folder}/`),
+      await attempt("../llama"),
+      await attempt(`${folder}/?token=1`),
+      await attempt(new URL(`${folder}/`, location.href)),
+      await attempt(transfer.files),
+      await attempt(files),
+      await attempt(new Set(files)),
+      await attempt({ config, tokenizer, weights, generationConfig }),
+      await attempt({ config: await bytes(config), tokenizer: `${folder}/tokenizer.json`, weights: [new URL(`${folder}/model.safetensors`, location.href)] }),
     ];
   });
   const models = ["llama", "llama", "llama", "llama", "llama", "model", "model", "model", "model", "model"];
@@ -59,8 +59,8 @@ test("weights in several files come from their index, or as a list", async () =>
     const folder = "/test/fixtures/llama-tied/";
     const weights = [1, 2].map((i) => `${folder}model-0000${i}-of-00002.safetensors`);
     const progress = [];
-    const indexed = await try_(folder, { onProgress: (each) => progress.push(each) });
-    return [indexed, await try_({ config: `${folder}config.json`, tokenizer: `${folder}tokenizer.json`, weights }), progress];
+    const indexed = await attempt(folder, { onProgress: (each) => progress.push(each) });
+    return [indexed, await attempt({ config: `${folder}config.json`, tokenizer: `${folder}tokenizer.json`, weights }), progress];
   });
   assert.equal(indexed[1], listed[1]);
   const total = [1, 2].reduce((sum, i) => sum + readFileSync(join(fixtures, `llama-tied/model-0000${i}-of-00002.safetensors`)).length, 0);
@@ -70,7 +70,7 @@ test("weights in several files come from their index, or as a list", async () =>
 test("progress only grows, and ends at the size of the weights", async () => {
   const progress = await page.evaluate(async () => {
     const progress = [];
-    await try_("/models/demo/", { onProgress: (each) => progress.push(each) });
+    await attempt("/models/demo/", { onProgress: (each) => progress.push(each) });
     return progress;
   });
   checkProgress(progress, readFileSync(join(fixtures, "../../../www/models/demo/model.safetensors")).length);
@@ -90,27 +90,27 @@ function checkProgress(progress, total) {
 test("cancelling at any point is `cancelled`, and the next load succeeds", async () => {
   const { errors, last } = await page.evaluate(async () => {
     const errors = [];
-    errors.push(await failure(() => try_("/models/demo/", { signal: AbortSignal.abort() })));
+    errors.push(await failure(() => attempt("/models/demo/", { signal: AbortSignal.abort() })));
     // Between two pieces of the weights, early and late; and while the small files are fetched.
     for (const at of [0, 0.5, 0.99]) {
       const abort = new AbortController();
       const onProgress = ({ loaded, total }) => loaded >= at * total && abort.abort();
-      errors.push(await failure(() => try_("/models/demo/", { signal: abort.signal, onProgress })));
+      errors.push(await failure(() => attempt("/models/demo/", { signal: abort.signal, onProgress })));
     }
     for (const device of ["cpu", "webgpu"]) {
       const abort = new AbortController();
-      const loading = failure(() => try_("/models/demo/", { device, signal: abort.signal }));
+      const loading = failure(() => attempt("/models/demo/", { device, signal: abort.signal }));
       abort.abort();
       errors.push(await loading);
     }
-    return { errors, last: await try_("/models/demo/") };
+    return { errors, last: await attempt("/models/demo/") };
   });
   for (const error of errors) assert.deepEqual(error, { kind: "cancelled", message: "loading the model was cancelled" });
   assert.equal(last[0], "demo");
 });
 
 test("an exception in onProgress is the caller's own", async () => {
-  const message = await page.evaluate(() => try_("/models/demo/", { onProgress: () => { throw new TypeError("mine"); } }).catch((error) => `${error.name} ${error.message}`));
+  const message = await page.evaluate(() => attempt("/models/demo/", { onProgress: () => { throw new TypeError("mine"); } }).catch((error) => `${error.name} ${error.message}`));
   assert.equal(message, "TypeError mine");
 });
 
@@ -121,25 +121,26 @@ test("wrong sources and options say what is wrong", async () => {
     const files = async (edits) => Promise.all(["config.json", "tokenizer.json", "model.safetensors"].map(async (name) => (edits[name] ? part(name, edits[name]) : new File([await blob(name)], name))));
     const edit = (change) => (text) => JSON.stringify({ ...JSON.parse(text), ...change });
     const calls = {
-      hub: () => try_("org/model"),
-      bare: () => try_("model"),
-      nothing: () => try_(undefined),
-      object: () => try_({ config: new Blob() }),
-      part: () => try_({ config: 5, tokenizer: new Blob(), weights: [] }),
-      notFiles: () => try_(["a"]),
-      noFiles: () => try_([]),
-      absent: () => try_("/test/nothing/"),
-      option: () => try_("/models/demo/", { contextLenght: 5 }),
-      device: () => try_("/models/demo/", { device: "gpu" }),
-      context: () => try_("/models/demo/", { contextLength: 0.5 }),
-      signal: () => try_("/models/demo/", { signal: new AbortController() }),
-      json: async () => try_(await files({ "config.json": () => "{" })),
-      architecture: async () => try_(await files({ "config.json": edit({ model_type: "bert", architectures: ["BertModel"] }) })),
-      shape: async () => try_(await files({ "config.json": edit({ hidden_size: 48 }) })),
-      layers: async () => try_(await files({ "config.json": edit({ num_hidden_layers: 4 }) })),
-      vocabulary: async () => try_(await files({ "config.json": edit({ vocab_size: 299 }) })),
-      tokenizer: async () => try_(await files({ "tokenizer.json": () => "[]" })),
-      notWeights: async () => try_(await files({ "model.safetensors": () => "version https://git-lfs.github.com/spec/v1\n" })),
+      hub: () => attempt("org/model"),
+      bare: () => attempt("model"),
+      nothing: () => attempt(undefined),
+      object: () => attempt({ config: new Blob() }),
+      part: () => attempt({ config: 5, tokenizer: new Blob(), weights: [] }),
+      notFiles: () => attempt(["a"]),
+      noFiles: () => attempt([]),
+      absent: () => attempt("/test/nothing/"),
+      option: () => attempt("/models/demo/", { contextLenght: 5 }),
+      device: () => attempt("/models/demo/", { device: "gpu" }),
+      context: () => attempt("/models/demo/", { contextLength: 0.5 }),
+      options: () => lorakeet.createEngine("/models/demo/", null),
+      signal: () => attempt("/models/demo/", { signal: new AbortController() }),
+      json: async () => attempt(await files({ "config.json": () => "{" })),
+      architecture: async () => attempt(await files({ "config.json": edit({ model_type: "bert", architectures: ["BertModel"] }) })),
+      shape: async () => attempt(await files({ "config.json": edit({ hidden_size: 48 }) })),
+      layers: async () => attempt(await files({ "config.json": edit({ num_hidden_layers: 4 }) })),
+      vocabulary: async () => attempt(await files({ "config.json": edit({ vocab_size: 299 }) })),
+      tokenizer: async () => attempt(await files({ "tokenizer.json": () => "[]" })),
+      notWeights: async () => attempt(await files({ "model.safetensors": () => "version https://git-lfs.github.com/spec/v1\n" })),
     };
     const errors = {};
     for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
@@ -158,6 +159,7 @@ test("wrong sources and options say what is wrong", async () => {
     option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, signal, onProgress, wasmUrl" },
     device: { kind: "argument", message: 'device "gpu", expected auto or webgpu or cpu' },
     context: { kind: "argument", message: "contextLength 0.5, expected a whole number from 0 to 4294967295" },
+    options: { kind: "argument", message: "options null, expected an object" },
     signal: { kind: "argument", message: "signal {}, expected an AbortSignal" },
     json: { kind: "format", message: "config.json: EOF while parsing an object at line 1 column 1" },
     architecture: { kind: "unsupported", message: errors.architecture.message }, // its list grows
@@ -208,6 +210,83 @@ test("the module can be elsewhere, and its absence is no end", async () => {
   await fresh.close();
 });
 
+test("in a worker it is the same", async () => {
+  const [device, ids] = await page.evaluate(async () => {
+    const script = `
+      import { createEngine } from "${location.origin}/dist/index.js";
+      const engine = await createEngine("${location.origin}/test/fixtures/llama");
+      const { choices } = await engine.completions.create({ prompt: [1, 2, 3], max_tokens: 5, temperature: 0 });
+      postMessage([engine.device, choices[0].token_ids.join()]);`;
+    const worker = new Worker(URL.createObjectURL(new Blob([script], { type: "text/javascript" })), { type: "module" });
+    const reply = await new Promise((done, failed) => {
+      worker.onmessage = ({ data }) => done(data);
+      worker.onerror = (event) => failed(new Error(event.message));
+    });
+    worker.terminate();
+    return reply;
+  });
+  assert.equal(device, "webgpu");
+  assert.deepEqual(ids, (await page.evaluate(() => attempt("/test/fixtures/llama")))[1]);
+});
+
+test("importing does nothing, and works where there is no page", async () => {
+  const before = Object.keys(globalThis);
+  const lorakeet = await import("../../dist/index.js");
+  assert.deepEqual(Object.keys(lorakeet), ["LorakeetError", "createEngine"]);
+  assert.deepEqual(Object.keys(globalThis), before);
+  await assert.rejects(lorakeet.createEngine("./model/"), {
+    name: "LorakeetError",
+    kind: "argument",
+    message: 'URL "./model/", expected an absolute one: there is no page here',
+  });
+});
+
+test("a lost device is `device`, and a new engine works", async () => {
+  const own = await start(); // every device of this browser is lost
+  try {
+    const page = await openApi(own);
+    await page.evaluate(async () => {
+      globalThis.engine = await lorakeet.createEngine("/models/demo/", { device: "webgpu" });
+      globalThis.write = async (max_tokens) => (await engine.completions.create({ prompt: "The old man", temperature: 1, seed: 1, max_tokens })).usage.completion_tokens;
+      globalThis.long = failure(() => new Promise((_, failed) => {
+        (async () => { for (;;) await write(400); })().catch(failed);
+      }));
+      await write(3);
+    });
+    await own.crashGpu();
+    const errors = await page.evaluate(async () => [await long, await failure(() => write(3))]);
+    for (const error of errors) {
+      assert.equal(error.kind, "device");
+      assert.match(error.message, /^WebGPU device/);
+    }
+    const tokens = await page.evaluate(async () => {
+      await engine.dispose();
+      engine = await lorakeet.createEngine("/models/demo/", { device: "webgpu" });
+      return write(3);
+    });
+    assert.equal(tokens, 3);
+  } finally {
+    await own.close();
+  }
+});
+
+test("a model loaded and disposed ten times takes the memory of one", async () => {
+  const fresh = await openApi(browser);
+  const grown = await fresh.evaluate(async () => {
+    const { default: init } = await import("/dist/wasm/lorakeet.js");
+    const sizes = [];
+    for (let i = 0; i < 10; i++) {
+      const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu" });
+      for await (const _ of engine.completions.create({ prompt: "Now", stream: true })) break;
+      await engine.dispose();
+      sizes.push((await init()).memory.buffer.byteLength);
+    }
+    return sizes.at(-1) - sizes[2]; // by then its pieces have found their places
+  });
+  assert.equal(grown, 0);
+  await fresh.close();
+});
+
 test("loading to WebGPU takes little memory of its own", async () => {
   const { config, head, dataBytes, largestBytes } = zeroModel({ C: 512, F: 2048, L: 12, V: 16_000 });
   assert.ok(dataBytes > 2 * (largestBytes + (64 << 20)), "a model too small to show anything");
@@ -227,22 +306,27 @@ test("loading to WebGPU takes little memory of its own", async () => {
     response.end();
   });
   await new Promise((done) => server.listen(0, "localhost", done));
-  const fresh = await openApi(browser);
-  try {
-    const grown = await fresh.evaluate(async (url) => {
+  const growth = async (device) => {
+    const fresh = await openApi(browser);
+    const grown = await fresh.evaluate(async ({ url, device }) => {
       const { default: init } = await import("/dist/wasm/lorakeet.js");
-      await (await lorakeet.createEngine("/test/fixtures/llama", { device: "webgpu" })).dispose();
+      await (await lorakeet.createEngine("/test/fixtures/llama", { device })).dispose();
       const { memory } = await init(); // the module in use
       const before = memory.buffer.byteLength;
-      const engine = await lorakeet.createEngine(url, { device: "webgpu", contextLength: 16, batch: 1 });
+      const engine = await lorakeet.createEngine(url, { device, contextLength: 16, batch: 1 });
       const grown = memory.buffer.byteLength - before;
       await engine.dispose();
       return grown;
-    }, `http://localhost:${server.address().port}/`);
+    }, { url: `http://localhost:${server.address().port}/`, device });
+    await fresh.close();
+    return grown;
+  };
+  try {
+    const grown = await growth("webgpu");
     console.log(`grown by ${grown >> 20} MiB for ${dataBytes >> 20} MiB of weights, largest tensor ${largestBytes >> 20} MiB`);
     assert.ok(grown < largestBytes + (64 << 20), `${grown} bytes`);
+    assert.ok((await growth("cpu")) > dataBytes, "what should hold the weights is not seen to");
   } finally {
-    await fresh.close();
     server.closeAllConnections();
     server.close();
   }

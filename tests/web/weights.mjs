@@ -1,7 +1,7 @@
 // Makes a Llama folder of any size, of zeros: for what depends on bytes alone, such as memory.
 // Not a model that says anything.
 
-/** The files a folder needs: `{config, header, tensors}`, the sizes in bytes; `tokenizer.json` is any that fits. */
+/** `config.json`'s object, the safetensors file up to its data, and how many zeros (f32) that data is. */
 export function zeroModel({ C, F, L, V }) {
   const H = 4;
   const config = {
