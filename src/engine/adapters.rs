@@ -230,12 +230,14 @@ impl Engine {
         self.adapters.loaded.iter().map(|loaded| &loaded.info)
     }
 
-    /// Chooses the adapters of requests that name none.
+    /// Chooses the adapters of requests that name none, and writes the line that switches to
+    /// them unless it is still there.
     ///
     /// Errors with `Argument` for a name that is not loaded, a weight that is no number, or
     /// more adapters than a mix holds.
     pub fn set_adapter(&mut self, choice: Choice) -> Result<()> {
-        self.adapters.mix(&choice)?;
+        let (line, _) = self.acquire_mix(Some(&choice))?;
+        self.release_mix(line);
         self.adapters.default = choice;
         Ok(())
     }
