@@ -52,10 +52,14 @@ fn a_missing_tensor_is_named() {
     let mut tensors = weights(&LLAMA);
     tensors.retain(|(name, ..)| name != "model.layers.1.mlp.up_proj.weight");
     let result = open(LLAMA.config, LLAMA.tokenizer, &to_file(&tensors));
-    refused(result, ErrorKind::Mismatch, "tensor `layers.1.mlp.up_proj.weight` is missing");
+    refused(result, ErrorKind::Mismatch, "tensor `model.layers.1.mlp.up_proj.weight` is missing");
     tensors.retain(|(name, ..)| !name.contains("norm"));
     let result = open(LLAMA.config, LLAMA.tokenizer, &to_file(&tensors));
-    refused(result, ErrorKind::Mismatch, "tensor `layers.0.input_layernorm.weight` is missing, and 7 more");
+    refused(
+        result,
+        ErrorKind::Mismatch,
+        "tensor `model.layers.0.input_layernorm.weight` is missing, and 7 more",
+    );
 }
 
 #[test]

@@ -248,7 +248,8 @@ async fn a_full_context_ends_errs_or_slides() {
 /// A device that binds little gets the same model in slices.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn sharded_weights_give_the_same_logits() {
-    let options = GpuOptions { default_limits: true, max_tensor_bytes: Some(48 << 10) };
+    let options =
+        GpuOptions { default_limits: true, max_tensor_bytes: Some(48 << 10), ..GpuOptions::default() };
     let Some(backend) = gpu_with(options).await else { return };
     let reference = Fixture::new(LLAMA.reference);
     let options = EngineOptions { context_length: Some(64), batch: Some(1) };
@@ -318,7 +319,11 @@ async fn bad_requests_are_refused_by_name() {
         assert_eq!((error.kind(), error.to_string().as_str()), (lorakeet::ErrorKind::Argument, words));
     }
     let error = engine.start(&vec![good.clone(); 3]).expect_err("three requests, two slots");
-    assert!(error.to_string().contains("all 2 sequences"), "{error}");
-    // The slots taken before the refusal were given back.
+    assert_eq!(error.to_string(), "3 prompts, expected at most 2: the engine's `batch`");
+    let under_way = engine.start(&[good.clone()]).expect("two slots");
+    let error = engine.start(&[good.clone(), good.clone()]).expect_err("one slot is taken");
+    assert_eq!(error.to_string(), "all 2 sequences of this engine are generating; raise `batch`");
+    engine.end(under_way);
+    // The slot taken before the refusal was given back.
     run(&mut engine, &[good.clone(), good]).await;
 }

@@ -224,6 +224,12 @@ impl Engine {
         if requests.is_empty() {
             return Err(Error::argument("no prompt"));
         }
+        let (prompts, slots) = (requests.len(), self.model.slots());
+        if prompts > slots {
+            return Err(Error::argument(format!(
+                "{prompts} prompts, expected at most {slots}: the engine's `batch`"
+            )));
+        }
         for request in requests {
             request.check(self.model.context())?;
             self.check_ids(&request.prompt)?;

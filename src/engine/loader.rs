@@ -4,12 +4,12 @@ use crate::backend::Backend;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::format::safetensors::TensorInfo;
-use crate::model::{Model, Sizes};
+use crate::model::{MAX_ROWS, Model, Sizes};
 use crate::plan::TensorId;
 use crate::tokenizer::Tokenizer;
 
 use super::adapters::Adapters;
-use super::plans::Plans;
+use super::plans::{Kind, Plans};
 use super::slots::Slots;
 use super::{Engine, EngineOptions};
 
@@ -106,14 +106,17 @@ impl Loader {
         Ok(())
     }
 
-    /// The engine, once every tensor has come.
+    /// The engine, once every tensor has come; every kernel is made here, so that the first
+    /// token does not wait for them.
     ///
-    /// Errors with `Mismatch` naming a tensor that has not.
+    /// Errors with `Mismatch` naming a tensor that has not, `Device` if a kernel cannot be made.
     pub fn finish(self) -> Result<Engine> {
         self.model.weights.check_complete()?;
-        let Self { model, tokenizer, backend } = self;
+        let Self { model, tokenizer, mut backend } = self;
         let slots = Slots::new(model.slots());
-        let (plans, adapters) = (Plans::default(), Adapters::default());
+        let (mut plans, adapters) = (Plans::default(), Adapters::default());
+        plans.get(Kind::Decode, 1, &model, &mut backend)?;
+        plans.get(Kind::Prefill, MAX_ROWS, &model, &mut backend)?;
         Ok(Engine { model, tokenizer, backend, plans, adapters, slots, rows_of: None, next_generation: 0 })
     }
 }

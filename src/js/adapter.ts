@@ -12,6 +12,11 @@ export async function adapterName(): Promise<string> {
   }
 }
 
+/** Whether an adapter of that name computes on the CPU: kernels are then shaped for that. */
+export function isSoftware(name: string): boolean {
+  return /swiftshader|llvmpipe|basic render/i.test(name);
+}
+
 /** The little of WebGPU's types that is used here. */
 interface Gpu {
   requestAdapter(options: { powerPreference: "high-performance" }): Promise<{ info?: AdapterInfo } | null>;

@@ -32,6 +32,8 @@ pub struct LoadOptions {
     pub device: String,
     pub context_length: Option<usize>,
     pub batch: Option<usize>,
+    #[serde(default)]
+    pub software: bool,
 }
 
 #[derive(Deserialize)]

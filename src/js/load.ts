@@ -1,6 +1,7 @@
 // From a model's files to a WebAssembly engine: small files first, then the weights piece by piece.
 // Not the caller of devices: `open` here tries them, Rust opens them.
 
+import { adapterName, isSoftware } from "./adapter.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import type { ByteFile } from "./file.js";
 import type { ModelFolder } from "./source.js";
@@ -102,7 +103,8 @@ async function openOn(
     throw new LorakeetError("unsupported", "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https");
   }
   throwIfCancelled(signal, WHAT);
-  const loader = await enter(() => WasmLoader.open(config, generationConfig, tokenizer, { device, contextLength, batch }));
+  const software = device === "webgpu" && isSoftware(await adapterName());
+  const loader = await enter(() => WasmLoader.open(config, generationConfig, tokenizer, { device, contextLength, batch, software }));
   if (signal?.aborted) await release(loader);
   throwIfCancelled(signal, WHAT);
   return loader;

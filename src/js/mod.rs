@@ -22,6 +22,18 @@ use convert::{EngineInfo, LoadOptions, Prompt, RequestOptions, from_js, to_js};
 
 type JsResult<T> = std::result::Result<T, JsValue>;
 
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
+
+/// Runs when the module is instantiated: a panic is our bug, and says where on the console.
+#[wasm_bindgen(start)]
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| console_error(&format!("lorakeet: {panic}"))));
+}
+
 /// A model whose weights are still arriving.
 #[wasm_bindgen(js_name = Loader)]
 pub struct JsLoader {
@@ -32,7 +44,8 @@ pub struct JsLoader {
 #[wasm_bindgen(js_class = Loader)]
 impl JsLoader {
     /// Opens the device and makes room. `options` is {device: "webgpu" | "cpu",
-    /// contextLength?, batch?}; the files are the bytes of their namesakes.
+    /// contextLength?, batch?, software?}, `software` telling that the GPU is none; the files are
+    /// the bytes of their namesakes.
     pub async fn open(
         config: Vec<u8>,
         generation_config: Option<Vec<u8>>,
@@ -40,8 +53,9 @@ impl JsLoader {
         options: JsValue,
     ) -> JsResult<JsLoader> {
         let options: LoadOptions = from_js(options)?;
+        let gpu = GpuOptions { software: options.software, ..GpuOptions::default() };
         let backend = match options.device.as_str() {
-            "webgpu" => Backend::Gpu(Box::new(Gpu::open(&GpuOptions::default()).await?)),
+            "webgpu" => Backend::Gpu(Box::new(Gpu::open(&gpu).await?)),
             "cpu" => Backend::Cpu(Cpu::new(Kernels::Fast)),
             other => Err(Error::argument(format!("device `{other}`, expected webgpu or cpu")))?,
         };

@@ -66,6 +66,8 @@ pub struct Weights {
     pub(super) norm: NormWeights,
     /// (V, C); the embedding itself where tied
     pub(super) head: Linear,
+    /// What whole checkpoints put in front of every name but the head's.
+    prefix: &'static str,
     places: BTreeMap<String, Place>,
 }
 
@@ -114,7 +116,7 @@ impl Weights {
             declare.linear("lm_head", v, c, &head, false)?
         };
         let places = declare.places;
-        Ok(Self { embed, positions, layers, norm, head, places })
+        Ok(Self { embed, positions, layers, norm, head, prefix: names.prefix, places })
     }
 
     /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
@@ -182,8 +184,11 @@ impl Weights {
 
     /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.
     pub fn check_complete(&self) -> Result<()> {
-        let missing: Vec<_> =
-            self.places.iter().filter(|(_, p)| p.loaded < p.shape.iter().product()).map(|(n, _)| n).collect();
+        let short = |(_, place): &(&String, &Place)| place.loaded < place.shape.iter().product();
+        let full = |name: &String| {
+            if name == "lm_head.weight" { name.clone() } else { format!("{}{name}", self.prefix) }
+        };
+        let missing: Vec<_> = self.places.iter().filter(short).map(|(name, _)| full(name)).collect();
         match missing.split_first() {
             None => Ok(()),
             Some((name, [])) => Err(Error::mismatch(format!("tensor `{name}` is missing"))),
@@ -211,6 +216,7 @@ impl Matrix {
 
 /// Checkpoint names that differ between families, without the base model's prefix.
 struct Names {
+    prefix: &'static str,
     embed: &'static str,
     norm: &'static str,
     layer: &'static str,
@@ -226,6 +232,7 @@ impl Names {
     fn of(family: Family) -> Self {
         match family {
             Family::Llama | Family::Qwen2 => Self {
+                prefix: "model.",
                 embed: "embed_tokens.weight",
                 norm: "norm",
                 layer: "layers",
@@ -237,6 +244,7 @@ impl Names {
                 down: "mlp.down_proj",
             },
             Family::Gpt2 => Self {
+                prefix: "transformer.",
                 embed: "wte.weight",
                 norm: "ln_f",
                 layer: "h",

@@ -163,7 +163,7 @@ pub struct Tensors {
 impl Tensors {
     /// Declares a tensor; it starts as zeros.
     ///
-    /// Errors with `Unsupported` if its bytes overflow the address space of any device.
+    /// Errors with `Memory` if its bytes overflow the address space of any device.
     pub fn declare(&mut self, name: impl Into<String>, dtype: Dtype, shape: &[usize]) -> Result<TensorId> {
         let name = name.into();
         check_size(&name, shape)?;
@@ -201,7 +201,7 @@ impl Tensors {
 fn check_size(name: &str, shape: &[usize]) -> Result<()> {
     let bytes = shape.iter().try_fold(4u64, |n, &d| n.checked_mul(d as u64));
     if bytes.is_none_or(|b| b > u64::from(u32::MAX)) {
-        return Err(Error::unsupported(format!("tensor `{name}`: shape {shape:?} is past 4 GiB")));
+        return Err(Error::memory(format!("tensor `{name}`: shape {shape:?} is past 4 GiB")));
     }
     Ok(())
 }

@@ -201,7 +201,7 @@ for (const device of ["cpu", "webgpu"]) {
         [{ prompt: [5, "a"] }, "argument", 'prompt [5,"a"], expected a text, token ids, or several of either'],
         [{ prompt: [1024] }, "argument", "token id 1024, expected below the vocabulary size 1024"],
         [{ prompt: long }, "argument", "prompt of 600 tokens and max_tokens 24 exceed the context of 512"],
-        [{ prompt: ["a", "b", "c", "d", "e"] }, "argument", "all 4 sequences of this engine are generating; raise `batch`"],
+        [{ prompt: ["a", "b", "c", "d", "e"] }, "argument", "5 prompts, expected at most 4: the engine's `batch`"],
         [{ model: "gpt-4" }, "argument", 'model "gpt-4", expected "demo"'],
         [{ stream_options: { usage: true } }, "argument", "option `usage`: unknown, expected one of include_usage"],
         [{ n: 2 }, "unsupported", "option `n` is not supported"],

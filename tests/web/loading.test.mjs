@@ -164,7 +164,7 @@ test("wrong sources and options say what is wrong", async () => {
     json: { kind: "format", message: "config.json: EOF while parsing an object at line 1 column 1" },
     architecture: { kind: "unsupported", message: errors.architecture.message }, // its list grows
     shape: { kind: "mismatch", message: "model.safetensors: tensor `lm_head.weight`: shape [300, 42], expected [300, 48]" },
-    layers: { kind: "mismatch", message: "tensor `layers.3.input_layernorm.weight` is missing, and 8 more" },
+    layers: { kind: "mismatch", message: "tensor `model.layers.3.input_layernorm.weight` is missing, and 8 more" },
     vocabulary: { kind: "mismatch", message: "tokenizer.json: 300 tokens, expected at most vocab_size 299 of config.json" },
     tokenizer: { kind: "format", message: errors.tokenizer.message }, // serde's words
     notWeights: { kind: "format", message: "model.safetensors: safetensors header: 2336927755350992246 bytes, expected at most 16777216" },
