@@ -16,7 +16,7 @@ use super::Engine;
 const RANK_STEP: usize = 4;
 
 /// What an adapter does to one module of the base.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModuleDelta {
     /// The module's checkpoint name.
     pub module: String,

@@ -6,6 +6,7 @@ mod adapters;
 pub mod folder;
 mod generate;
 mod loader;
+mod peft;
 mod plans;
 mod score;
 mod slots;

@@ -5,6 +5,7 @@
 //! bytes of a file only, and says where each tensor lies; each
 //! [`TensorInfo`](safetensors::TensorInfo) then decodes its own bytes as they arrive.
 
+pub mod peft;
 pub mod safetensors;
 mod safetensors_write;
 mod shard_index;

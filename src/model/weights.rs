@@ -17,6 +17,7 @@ use super::bank::Bank;
 pub struct Matrix {
     /// The runs, in order.
     pub slices: Vec<Slice>,
+    rows: usize,
     cols: usize,
 }
 
@@ -166,6 +167,29 @@ impl Weights {
         }
     }
 
+    /// A name as whole checkpoints write it.
+    pub fn full_name(&self, bare: &str) -> String {
+        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
+    }
+
+    /// Where the rows (F, C) of a linear map lie: tensor, first row in it, rows. A tied head's
+    /// are the embedding's.
+    pub fn rows_of(&self, module: &str) -> Option<Vec<(TensorId, usize, usize)>> {
+        let bare = bare(module);
+        if bare == "lm_head" {
+            return Some(self.head.weight.runs(0, self.head.weight.rows));
+        }
+        let place = self.places.get(&format!("{bare}.weight"))?;
+        let rows = place.shape.iter().product::<usize>() / place.target.cols;
+        Some(place.target.runs(place.first, rows))
+    }
+
+    /// Where the bias (F) of a linear map lies: tensor, first element, elements.
+    pub fn bias_of(&self, module: &str) -> Option<(TensorId, usize, usize)> {
+        let place = self.places.get(&format!("{}.bias", bare(module)))?;
+        place.target.runs(place.first, place.shape[0]).first().copied()
+    }
+
     /// Elements of the checkpoint.
     pub fn parameters(&self) -> usize {
         self.places.values().map(|place| place.shape.iter().product::<usize>()).sum()
@@ -185,10 +209,8 @@ impl Weights {
     /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.
     pub fn check_complete(&self) -> Result<()> {
         let short = |(_, place): &(&String, &Place)| place.loaded < place.shape.iter().product();
-        let full = |name: &String| {
-            if name == "lm_head.weight" { name.clone() } else { format!("{}{name}", self.prefix) }
-        };
-        let missing: Vec<_> = self.places.iter().filter(short).map(|(name, _)| full(name)).collect();
+        let missing: Vec<_> =
+            self.places.iter().filter(short).map(|(name, _)| self.full_name(name)).collect();
         match missing.split_first() {
             None => Ok(()),
             Some((name, [])) => Err(Error::mismatch(format!("tensor `{name}` is missing"))),
@@ -200,6 +222,17 @@ impl Weights {
 }
 
 impl Matrix {
+    /// Rows `first..first + count` as runs: tensor, first row in it, rows.
+    fn runs(&self, first: usize, count: usize) -> Vec<(TensorId, usize, usize)> {
+        let end = first + count;
+        let ends = self.slices.iter().skip(1).map(|next| next.first).chain([self.rows]);
+        let runs = self.slices.iter().zip(ends).map(|(slice, to)| {
+            let (a, b) = (first.max(slice.first), end.min(to));
+            (slice.tensor, a.saturating_sub(slice.first), b.saturating_sub(a))
+        });
+        runs.filter(|(_, _, rows)| *rows > 0).collect()
+    }
+
     /// Writes elements from `start` of the whole matrix on, slice by slice.
     fn write(&self, start: usize, values: &[f32], write: &mut impl FnMut(TensorId, usize, &[f32])) {
         let end = start + values.len();
@@ -359,7 +392,7 @@ impl Declare<'_> {
             let name = if slices.is_empty() { name.to_owned() } else { format!("{name}[{first}..]") };
             slices.push(Slice { tensor: self.tensors.declare(name, Dtype::F32, shape)?, first });
         }
-        Ok(Matrix { slices, cols })
+        Ok(Matrix { slices, rows, cols })
     }
 
     /// The one tensor of a matrix that may not be cut.

@@ -1,0 +1,291 @@
+//! From a PEFT folder to an [`Adapter`]: the arithmetic that its config asks for, done once.
+//! What the folder says is `format::peft`'s; where ranks lie is `adapters`'.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::format::peft::{AdapterConfig, Method, Part, Role, part_of};
+use crate::format::safetensors::Header;
+use crate::plan::TensorId;
+
+use super::Engine;
+use super::adapters::{Adapter, AdapterInfo, ModuleDelta};
+
+/// A tensor of the adapter's file.
+#[derive(Debug)]
+struct Loaded {
+    name: String,
+    shape: Vec<usize>,
+    values: Vec<f32>,
+}
+
+/// The tensors of one module.
+type Roles = BTreeMap<Role, Loaded>;
+
+impl Engine {
+    /// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`;
+    /// an adapter of that name is replaced.
+    ///
+    /// Errors with `Format` for the files, `Unsupported` naming what is not implemented,
+    /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
+    /// name, `Memory`.
+    pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
+        let config = AdapterConfig::from_json(config)?;
+        if let Method::PromptTuning { .. } | Method::PrefixTuning { .. } = config.method {
+            return Err(not_yet(&format!("peft_type {}", config.method.peft_type())));
+        }
+        let mut modules = read(&config, weights)?;
+        let mut adapter = Adapter::default();
+        let shared = modules.remove("").unwrap_or_default();
+        for (module, roles) in &modules {
+            let delta = match &config.method {
+                Method::Lora(_) => self.lora(&config, module, roles).await?,
+                Method::Ia3(_) => self.ia3(&config, module, roles).await?,
+                Method::Vera { r } => self.vera(*r, module, roles, &shared)?,
+                Method::PromptTuning { .. } | Method::PrefixTuning { .. } => unreachable!("refused above"),
+            };
+            adapter.deltas.push(delta);
+        }
+        self.check_targets(&config, &modules)?;
+        self.add_adapter(name, adapter)
+    }
+
+    /// Every module that the config targets has tensors, and no other has.
+    fn check_targets(&self, config: &AdapterConfig, modules: &BTreeMap<String, Roles>) -> Result<()> {
+        let weights = &self.model.weights;
+        for bare in self.model.bank.modules() {
+            let module = weights.full_name(bare);
+            let targeted = config.targets(&module, true, bare == "lm_head")?;
+            let adapted = modules.get(&module).is_some_and(|roles| roles.keys().any(is_adaptation));
+            if targeted && !adapted {
+                return Err(Error::mismatch(format!(
+                    "module `{module}`: adapter_config.json targets it, the adapter has no tensors for it"
+                )));
+            }
+            if adapted && !targeted {
+                return Err(Error::mismatch(format!(
+                    "module `{module}`: the adapter has tensors for it, adapter_config.json does not target it"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// y += scale · B (A x), with what else the config asks for: a latent mapping between A and
+    /// B (LoRA-XS), a bias of B, a new bias of the base, a magnitude (DoRA, arXiv:2402.09353):
+    ///
+    /// y = m / ‖W + scale·B·A‖ · (W x + scale · B (A x)), norms row by row.
+    async fn lora(&mut self, config: &AdapterConfig, module: &str, roles: &Roles) -> Result<ModuleDelta> {
+        let mut delta = ModuleDelta { module: module.to_owned(), ..ModuleDelta::default() };
+        if roles.keys().any(is_adaptation) {
+            let (rank, scale) = (config.rank(module)?, config.scale(module)?);
+            let a = find(roles, &Role::LoraA, module, "lora_A")?;
+            let b = find(roles, &Role::LoraB, module, "lora_B")?;
+            let [inputs, outputs] = self.shape(module)?;
+            a.expect(&[rank, inputs])?;
+            b.expect(&[outputs, rank])?;
+            delta.rank = rank;
+            delta.a = a.values.clone();
+            delta.b = match roles.get(&Role::LatentMapping) {
+                Some(core) => {
+                    core.expect(&[rank, rank])?;
+                    product(&b.values, &core.values, rank)
+                }
+                None => b.values.clone(),
+            };
+            delta.b.iter_mut().for_each(|b| *b *= scale);
+            if let Some(bias) = roles.get(&Role::LoraBBias) {
+                bias.expect(&[outputs])?;
+                delta.shift = bias.values.iter().map(|b| b * scale).collect();
+            }
+            if let Some(magnitude) = roles.get(&Role::Magnitude) {
+                magnitude.expect(&[outputs])?;
+                self.renormalise(&mut delta, &magnitude.values, inputs).await?;
+            }
+        }
+        for (role, loaded) in roles {
+            match role {
+                Role::LoraA | Role::LoraB | Role::LoraBBias | Role::Magnitude | Role::LatentMapping => {}
+                Role::BaseBias => self.replace_bias(&mut delta, loaded).await?,
+                Role::Saved(_) => return Err(not_yet(&format!("tensor `{}`: modules_to_save", loaded.name))),
+                Role::TokenDelta => {
+                    return Err(not_yet(&format!("tensor `{}`: trainable_token_indices", loaded.name)));
+                }
+                _ => return Err(not_yet(&format!("tensor `{}`: LoRA on an embedding", loaded.name))),
+            }
+        }
+        Ok(delta)
+    }
+
+    /// y = l ∘ (W x + bias) (arXiv:2205.05638), for modules whose output is scaled
+    async fn ia3(&mut self, config: &AdapterConfig, module: &str, roles: &Roles) -> Result<ModuleDelta> {
+        if config.is_feedforward(module)? {
+            return Err(not_yet(&format!("module `{module}`: (IA)³ on a feed-forward input")));
+        }
+        let l = find(roles, &Role::Ia3, module, "ia3_l")?;
+        let [_, outputs] = self.shape(module)?;
+        l.expect(&[outputs, 1])?;
+        let gain: Vec<f32> = l.values.iter().map(|l| l - 1.0).collect();
+        let shift = match self.bias(module).await? {
+            Some(bias) => bias.iter().zip(&gain).map(|(bias, gain)| bias * gain).collect(),
+            None => Vec::new(),
+        };
+        Ok(ModuleDelta { module: module.to_owned(), gain, shift, ..ModuleDelta::default() })
+    }
+
+    /// y += λ_b ∘ B (λ_d ∘ A x) (arXiv:2310.11454); A (R, ≥ C) and B (≥ F, R) are those of all
+    /// modules, cut to this one's size
+    fn vera(&self, rank: usize, module: &str, roles: &Roles, shared: &Roles) -> Result<ModuleDelta> {
+        let [inputs, outputs] = self.shape(module)?;
+        let lambda_b = find(roles, &Role::VeraLambdaB, module, "vera_lambda_b")?;
+        let lambda_d = find(roles, &Role::VeraLambdaD, module, "vera_lambda_d")?;
+        let a = find(shared, &Role::VeraA, module, "vera_A")?;
+        let b = find(shared, &Role::VeraB, module, "vera_B")?;
+        lambda_b.expect(&[outputs])?;
+        lambda_d.expect(&[rank])?;
+        let [a_rows, a_cols] = a.matrix()?;
+        let [b_rows, b_cols] = b.matrix()?;
+        if a_rows != rank || a_cols < inputs || b_rows < outputs || b_cols != rank {
+            return Err(Error::mismatch(format!(
+                "tensors `{}` {:?} and `{}` {:?}: expected at least [{rank}, {inputs}] and [{outputs}, {rank}]",
+                a.name, a.shape, b.name, b.shape
+            )));
+        }
+        let rows = a.values.chunks_exact(a_cols).zip(&lambda_d.values);
+        let scaled_a = rows.flat_map(|(row, d)| row.iter().take(inputs).map(move |a| a * d));
+        let rows = b.values.chunks_exact(rank).zip(&lambda_b.values);
+        let scaled_b = rows.flat_map(|(row, l)| row.iter().map(move |b| b * l));
+        Ok(ModuleDelta {
+            module: module.to_owned(),
+            rank,
+            a: scaled_a.collect(),
+            b: scaled_b.collect(),
+            ..ModuleDelta::default()
+        })
+    }
+
+    /// Folds m / ‖W + B·A‖ into gain and B.
+    async fn renormalise(&mut self, delta: &mut ModuleDelta, magnitude: &[f32], inputs: usize) -> Result<()> {
+        let rank = delta.rank;
+        let rows = self.model.weights.rows_of(&delta.module).ok_or_else(|| unknown(&delta.module))?;
+        let mut done = 0;
+        for (tensor, first, count) in rows {
+            let weight = self.read_f32(tensor, first * inputs, count * inputs).await?;
+            for (w, row) in weight.chunks_exact(inputs).zip(done..) {
+                let b = &mut delta.b[row * rank..][..rank];
+                let squares: f64 = (0..inputs)
+                    .map(|c| {
+                        let update: f32 = (0..rank).map(|r| b[r] * delta.a[r * inputs + c]).sum();
+                        f64::from(w[c] + update).powi(2)
+                    })
+                    .sum();
+                let scale = magnitude[row] / squares.sqrt() as f32;
+                b.iter_mut().for_each(|b| *b *= scale);
+                delta.gain.push(scale - 1.0);
+            }
+            done += count;
+        }
+        Ok(())
+    }
+
+    /// shift += the new bias − the base's
+    async fn replace_bias(&mut self, delta: &mut ModuleDelta, new: &Loaded) -> Result<()> {
+        if self.model.bank.find(&delta.module).is_none()
+            && self.model.weights.bias_of(&delta.module).is_some()
+        {
+            return Err(not_yet(&format!("tensor `{}`: the bias of a LayerNorm", new.name)));
+        }
+        let [_, outputs] = self.shape(&delta.module)?;
+        new.expect(&[outputs])?;
+        let Some(old) = self.bias(&delta.module).await? else {
+            return Err(Error::mismatch(format!(
+                "tensor `{}`: module `{}` has no bias",
+                new.name, delta.module
+            )));
+        };
+        delta.shift.resize(outputs, 0.0);
+        for ((shift, new), old) in delta.shift.iter_mut().zip(&new.values).zip(old) {
+            *shift += new - old;
+        }
+        Ok(())
+    }
+
+    /// (C, F) of a linear map of the base.
+    fn shape(&self, module: &str) -> Result<[usize; 2]> {
+        let bank = &self.model.bank;
+        let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
+        let site = &bank.sites[site];
+        Ok([site.inputs, site.edges[part + 1] - site.edges[part]])
+    }
+
+    async fn bias(&mut self, module: &str) -> Result<Option<Vec<f32>>> {
+        match self.model.weights.bias_of(module) {
+            Some((tensor, first, count)) => Ok(Some(self.read_f32(tensor, first, count).await?)),
+            None => Ok(None),
+        }
+    }
+
+    async fn read_f32(&mut self, tensor: TensorId, first: usize, count: usize) -> Result<Vec<f32>> {
+        Ok(bytemuck::cast_vec(self.backend.read(tensor, first, count).await?))
+    }
+}
+
+impl Loaded {
+    fn matrix(&self) -> Result<[usize; 2]> {
+        self.shape.as_slice().try_into().map_err(|_| {
+            Error::mismatch(format!("tensor `{}`: shape {:?}, expected a matrix", self.name, self.shape))
+        })
+    }
+
+    fn expect(&self, shape: &[usize]) -> Result<()> {
+        if self.shape == shape {
+            return Ok(());
+        }
+        Err(Error::mismatch(format!("tensor `{}`: shape {:?}, expected {shape:?}", self.name, self.shape)))
+    }
+}
+
+/// The adapter's tensors by module and role.
+fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<String, Roles>> {
+    let header = Header::from_file_bytes(file).map_err(|e| e.context("adapter_model.safetensors"))?;
+    let mut modules: BTreeMap<String, Roles> = BTreeMap::new();
+    for info in &header.tensors {
+        let Part { module, role } = part_of(&info.name, config)?;
+        let values = info.read_f32(info.bytes_in(file)?)?;
+        if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
+            return Err(Error::format(format!("tensor `{}`: holds {bad}", info.name)));
+        }
+        let loaded = Loaded { name: info.name.clone(), shape: info.shape.clone(), values };
+        if let Some(twin) = modules.entry(module).or_default().insert(role, loaded) {
+            return Err(Error::mismatch(format!("tensors `{}` and `{}` are the same", twin.name, info.name)));
+        }
+    }
+    Ok(modules)
+}
+
+/// Whether a tensor makes its module a targeted one.
+fn is_adaptation(role: &Role) -> bool {
+    matches!(role, Role::LoraA | Role::LoraB | Role::Ia3 | Role::VeraLambdaB | Role::VeraLambdaD)
+}
+
+/// b (F, R) · core (R, R)
+fn product(b: &[f32], core: &[f32], rank: usize) -> Vec<f32> {
+    let row = |b: &[f32]| -> Vec<f32> {
+        (0..rank).map(|to| (0..rank).map(|from| b[from] * core[from * rank + to]).sum()).collect()
+    };
+    b.chunks_exact(rank).flat_map(row).collect()
+}
+
+/// A tensor that an adapter of this kind must have.
+fn find<'a>(roles: &'a Roles, role: &Role, module: &str, name: &str) -> Result<&'a Loaded> {
+    let missing = || Error::mismatch(format!("module `{module}`: the adapter has no {name} for it"));
+    roles.get(role).ok_or_else(missing)
+}
+
+fn unknown(module: &str) -> Error {
+    Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
+}
+
+fn not_yet(what: &str) -> Error {
+    Error::unsupported(format!("{what} is not supported yet"))
+}
