@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use common::{Fixture, Tolerance, assert_close, backends, misfit};
 use lorakeet::engine::{Engine, EngineOptions, folder};
-use lorakeet::format::peft::refuse_pickle;
 use lorakeet::{Error, ErrorKind, Result};
 use serde_json::Value;
 
@@ -33,16 +32,6 @@ fn tolerance(backend: &str) -> Tolerance {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| Error::network(format!("{}: {e}", path.display())))
-}
-
-/// Loads an adapter folder as `x`.
-async fn load(engine: &mut Engine, folder: &Path) -> Result<()> {
-    let pickle = folder.join("adapter_model.bin");
-    if pickle.exists() {
-        refuse_pickle("adapter_model.bin", &read(&pickle)?)?;
-    }
-    let config = read(&folder.join("adapter_config.json"))?;
-    engine.load_adapter("x", &config, &read(&folder.join("adapter_model.safetensors"))?).await.map(|_| ())
 }
 
 async fn open(model: &Path) -> Vec<(&'static str, Engine)> {
@@ -88,16 +77,16 @@ async fn fixtures_of_every_kind() {
             for entry in index.iter().filter(|entry| text(entry, "model") == model) {
                 let path = text(entry, "path");
                 let what = format!("{path} on {backend}");
-                let folder = repository("tests/fixtures/adapters").join(&path);
-                let loaded = load(&mut engine, &folder).await;
+                let adapter = repository("tests/fixtures/adapters").join(&path);
+                let loaded = folder::load_adapter(&mut engine, "x", &adapter).await;
                 match (text(entry, "expects").as_str(), loaded) {
                     ("refusal", Err(error)) => {
                         assert_ne!(error.kind(), ErrorKind::Network, "{what}: {error}");
                         assert_eq!(kind_not_yet(&error), None, "{what}: {error}");
                         refused += 1;
                     }
-                    ("logits", Ok(())) => {
-                        let reference = read(&folder.join("reference.safetensors")).expect("there");
+                    ("logits", Ok(_)) => {
+                        let reference = read(&adapter.join("reference.safetensors")).expect("there");
                         let reference = Fixture::new(&reference);
                         let ids = reference.ids("input_ids");
                         let got = logits(&mut engine, &ids, 1.0).await;
@@ -140,8 +129,8 @@ async fn trained_adapters() {
     for (backend, mut engine) in open(&data.join("models/stories260K")).await {
         for folder in folders.iter().filter(|folder| !folder.ends_with("real")) {
             let what = format!("{} on {backend}", folder.file_name().expect("a name").to_string_lossy());
-            match load(&mut engine, folder).await {
-                Ok(()) => {
+            match folder::load_adapter(&mut engine, "x", folder).await {
+                Ok(_) => {
                     let reference = read(&folder.join("reference.safetensors")).expect("there");
                     let reference = Fixture::new(&reference);
                     let ids = reference.ids("input_ids");

@@ -53,6 +53,15 @@ pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
         model.slots(),
         plan.steps().len(),
     );
+    for adapter in engine.list_adapters() {
+        println!(
+            "adapter {}: rank {}, {} modules, {:.1} KiB",
+            adapter.name,
+            adapter.rank,
+            adapter.modules.len(),
+            adapter.bytes as f64 / 1024.0
+        );
+    }
     if with_plan {
         print!("{}", plan.display(&model.tensors));
     }

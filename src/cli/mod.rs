@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
-use lorakeet::engine::{Engine, EngineOptions, Finish, Overflow, Request, folder};
+use lorakeet::engine::{Choice, Engine, EngineOptions, Finish, Overflow, Request, folder};
 use lorakeet::format::safetensors::Header;
 use lorakeet::format::{TensorData, write};
 use lorakeet::{Error, Result};
@@ -30,12 +30,33 @@ pub struct Args {
     /// Where to compute
     #[arg(long, global = true, default_value = "cpu")]
     backend: BackendName,
+    /// A PEFT adapter folder, with a weight after a colon if not 1; may be repeated
+    #[arg(long, global = true, value_name = "DIR[:WEIGHT]")]
+    adapter: Vec<AdapterArg>,
     /// Tokens a sequence may have [default: the model's, at most 2048]
     #[arg(long, global = true)]
     context_length: Option<usize>,
     /// Print one JSON object and no progress
     #[arg(long, global = true)]
     json: bool,
+}
+
+#[derive(Clone, Debug)]
+struct AdapterArg {
+    folder: PathBuf,
+    weight: f32,
+}
+
+impl std::str::FromStr for AdapterArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        // A colon can also be part of a path.
+        match text.rsplit_once(':').and_then(|(folder, weight)| Some((folder, weight.parse().ok()?))) {
+            Some((folder, weight)) => Ok(Self { folder: folder.into(), weight }),
+            None => Ok(Self { folder: text.into(), weight: 1.0 }),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -168,7 +189,15 @@ async fn open(args: &Args) -> Result<Engine> {
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    engine
+    let mut engine = engine?;
+    let mut choice = Choice::new();
+    for AdapterArg { folder, weight } in &args.adapter {
+        let name = folder.display().to_string();
+        folder::load_adapter(&mut engine, &name, folder).await?;
+        choice.push((name, *weight));
+    }
+    engine.set_adapter(choice)?;
+    Ok(engine)
 }
 
 /// A bar on standard error; nothing where it would end up in a file or beside JSON.

@@ -7,9 +7,10 @@ use std::path::Path;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
+use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{Header, PREFIX_BYTES};
 
-use super::{Engine, EngineOptions, Loader};
+use super::{AdapterInfo, Engine, EngineOptions, Loader};
 
 /// Loads `config.json`, `tokenizer.json` and the safetensors of `folder`, reporting
 /// `progress(bytes read, bytes of all weight files)`.
@@ -57,6 +58,19 @@ pub fn open(
         done += bytes;
     }
     loader.finish()
+}
+
+/// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`.
+///
+/// Errors as [`Engine::load_adapter`] does, and with `Network` where a file cannot be read; a
+/// folder of the pickled kind is refused with the way to convert it.
+pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Result<AdapterInfo> {
+    let config = read(&folder.join("adapter_config.json"))?;
+    let (weights, pickle) = (folder.join("adapter_model.safetensors"), folder.join("adapter_model.bin"));
+    if !weights.exists() && pickle.exists() {
+        refuse_pickle("adapter_model.bin", &read(&pickle)?)?;
+    }
+    engine.load_adapter(name, &config, &read(&weights)?).await
 }
 
 fn read_header(file: &mut File, file_bytes: u64) -> Result<Header> {

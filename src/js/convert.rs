@@ -1,11 +1,13 @@
 //! Rust values to JavaScript ones and back; an error keeps its kind.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use crate::backend::Backend;
-use crate::engine::{Delta, Engine, Finish, Generation, Overflow, Request};
+use crate::engine::{AdapterInfo, Choice, Delta, Engine, Finish, Generation, Overflow, Request};
 use crate::error::{Error, Result};
 
 impl From<Error> for JsValue {
@@ -56,7 +58,14 @@ pub struct RequestOptions {
     seed: u32,
     stop: Vec<String>,
     overflow: String,
+    /// {name: weight}; empty is the base, absent what the engine is set to.
+    adapter: Option<Weights>,
+    /// The same for each prompt, in place of `adapter`.
+    adapters: Option<Vec<Weights>>,
 }
+
+/// Adapters and their weights, as JavaScript writes them.
+pub type Weights = BTreeMap<String, f32>;
 
 impl Default for RequestOptions {
     fn default() -> Self {
@@ -70,11 +79,23 @@ impl Default for RequestOptions {
             seed: 0,
             stop: Vec::new(),
             overflow: "error".to_owned(),
+            adapter: None,
+            adapters: None,
         }
     }
 }
 
 impl RequestOptions {
+    fn choice(&self, index: usize) -> Result<Option<Choice>> {
+        let weights = match &self.adapters {
+            Some(each) => Some(each.get(index).ok_or_else(|| {
+                Error::argument(format!("adapters for {} prompts, expected one for each", each.len()))
+            })?),
+            None => self.adapter.as_ref(),
+        };
+        Ok(weights.cloned().map(|weights| weights.into_iter().collect()))
+    }
+
     /// The request for the `index`-th prompt; each has noise of its own.
     pub fn request(&self, prompt: Vec<u32>, index: usize) -> Result<Request> {
         let overflow = match self.overflow.as_str() {
@@ -93,7 +114,7 @@ impl RequestOptions {
             seed: self.seed.wrapping_add(index as u32),
             stop: self.stop.clone(),
             overflow,
-            adapter: None,
+            adapter: self.choice(index)?,
         })
     }
 }
@@ -124,6 +145,24 @@ impl EngineInfo {
             vocab_size: model.config.vocab_size,
             memory_bytes: model.tensors.total_bytes() as f64,
         }
+    }
+}
+
+#[derive(Serialize)]
+pub struct JsAdapterInfo {
+    name: String,
+    rank: usize,
+    modules: Vec<String>,
+    bytes: usize,
+    /// In the engine's own choice; 0 where it is off.
+    weight: f32,
+}
+
+impl JsAdapterInfo {
+    pub fn of(info: &AdapterInfo, active: &Choice) -> Self {
+        let AdapterInfo { name, rank, modules, bytes } = info.clone();
+        let weight = active.iter().find(|(chosen, _)| *chosen == name).map_or(0.0, |(_, weight)| *weight);
+        Self { name, rank, modules, bytes, weight }
     }
 }
 

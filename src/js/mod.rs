@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::ShardIndex;
 use crate::format::safetensors::{Header, TensorInfo};
 
-use convert::{EngineInfo, LoadOptions, Prompt, RequestOptions, from_js, to_js};
+use convert::{EngineInfo, JsAdapterInfo, LoadOptions, Prompt, RequestOptions, Weights, from_js, to_js};
 
 type JsResult<T> = std::result::Result<T, JsValue>;
 
@@ -123,6 +123,35 @@ impl JsEngine {
     /// Text of ids.
     pub fn decode(&self, ids: &[u32]) -> JsResult<String> {
         Ok(self.engine()?.tokenizer().decode(ids, true)?)
+    }
+
+    /// Loads a PEFT folder's two files as adapter `name` and describes it; see `adapters`.
+    #[wasm_bindgen(js_name = loadAdapter)]
+    pub async fn load_adapter(&self, name: String, config: Vec<u8>, weights: Vec<u8>) -> JsResult<JsValue> {
+        let mut engine = self.engine()?;
+        let info = engine.load_adapter(&name, &config, &weights).await?;
+        to_js(&JsAdapterInfo::of(&info, engine.active_adapters()))
+    }
+
+    /// Takes an adapter out.
+    #[wasm_bindgen(js_name = deleteAdapter)]
+    pub fn delete_adapter(&self, name: &str) -> JsResult<()> {
+        Ok(self.engine()?.delete_adapter(name)?)
+    }
+
+    /// Sets what requests use that name no adapter: {name: weight}, empty for the base.
+    #[wasm_bindgen(js_name = setAdapter)]
+    pub fn set_adapter(&self, weights: JsValue) -> JsResult<()> {
+        let weights: Weights = from_js(weights)?;
+        Ok(self.engine()?.set_adapter(weights.into_iter().collect())?)
+    }
+
+    /// What is loaded: [{name, rank, modules, bytes, weight}].
+    pub fn adapters(&self) -> JsResult<JsValue> {
+        let engine = self.engine()?;
+        let list: Vec<_> =
+            engine.list_adapters().map(|info| JsAdapterInfo::of(info, engine.active_adapters())).collect();
+        to_js(&list)
     }
 
     /// Begins a batch: `prompts` are strings or arrays of ids; `options` apply to all of them.
