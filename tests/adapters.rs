@@ -55,7 +55,7 @@ fn adapter(files: &ModelFiles, seed: u32, rank: usize, wanted: impl Fn(&str) -> 
         ModuleDelta { module, rank, a: noise(seed, rank * c, 0.3), b, gain: Vec::new(), shift: Vec::new() }
     };
     let modules = linears(files).into_iter().filter(|(module, _)| wanted(module));
-    Adapter { deltas: modules.enumerate().map(delta).collect() }
+    Adapter { deltas: modules.enumerate().map(delta).collect(), ..Adapter::default() }
 }
 
 /// The model with Σ weight·B·A added to its weights.
@@ -323,7 +323,7 @@ async fn what_does_not_fit_is_refused_by_name() {
     let with = |change: &dyn Fn(&mut ModuleDelta)| {
         let mut delta = delta.clone();
         change(&mut delta);
-        Adapter { deltas: vec![delta] }
+        Adapter { deltas: vec![delta], ..Adapter::default() }
     };
     let mut refused = |adapter: Adapter, words: &str| {
         let error = engine.add_adapter("x", adapter).expect_err(words);

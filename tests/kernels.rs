@@ -210,6 +210,34 @@ async fn shrink() {
     }
 }
 
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn affine() {
+    const ADAPTERS: usize = 2;
+    for c in [5, 64, 100] {
+        let (before, gains) = (wave(3 * c, 0.9), wave(2 * ADAPTERS * c, 0.13));
+        let mut want = before.clone();
+        for (n, mix) in mixes().iter().enumerate() {
+            for i in 0..c {
+                let line = |row: usize| gains[row * c + i];
+                let gain: f32 = mix.active().iter().map(|b| b.weight * line(b.adapter as usize)).sum();
+                let shift: f32 =
+                    mix.active().iter().map(|b| b.weight * line(ADAPTERS + b.adapter as usize)).sum();
+                want[n * c + i] = before[n * c + i] * (1.0 + gain) + shift;
+            }
+        }
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let lines = [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]];
+            let rows = one.u32("rows", &[3, 4], lines.as_flattened());
+            let mixes = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
+            let gains = one.f32("gains", &[2 * ADAPTERS, c], &gains);
+            let x = one.output_over("x", &[3, c], &before, &want);
+            let op = Op::Affine { rows, mixes, gains, x };
+            one.check(&mut backend, &format!("{name} ({c})"), op, 3, EXACT).await;
+        }
+    }
+}
+
 /// The whole delta of a fused matrix of three parts, against its formula, for few rows and many.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_with_adapters() {

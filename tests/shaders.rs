@@ -91,6 +91,7 @@ fn parameters_lie_where_rust_puts_them() {
             "embed" => (dispatch::Embed::layout(), size_of::<dispatch::Embed>()),
             "rms_norm" | "layer_norm" => (dispatch::Norm::layout(), size_of::<dispatch::Norm>()),
             "linear" | "linear_vec" => (dispatch::Linear::layout(), size_of::<dispatch::Linear>()),
+            "affine" => (dispatch::Affine::layout(), size_of::<dispatch::Affine>()),
             "shrink" => (dispatch::Shrink::layout(), size_of::<dispatch::Shrink>()),
             "activation" => (dispatch::Activation::layout(), size_of::<dispatch::Activation>()),
             "split_qkv" => (dispatch::SplitQkv::layout(), size_of::<dispatch::SplitQkv>()),

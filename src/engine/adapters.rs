@@ -32,11 +32,24 @@ pub struct ModuleDelta {
     pub shift: Vec<f32>,
 }
 
+/// What an adapter does to one activation: x ← x·(1 + gain) + shift.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PointDelta {
+    /// A norm's checkpoint name, or a linear map's and `.input`.
+    pub point: String,
+    /// (C)
+    pub gain: Vec<f32>,
+    /// (C)
+    pub shift: Vec<f32>,
+}
+
 /// An adapter in the form the bank takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Adapter {
     /// One for each module it acts on.
     pub deltas: Vec<ModuleDelta>,
+    /// One for each activation it acts on directly.
+    pub points: Vec<PointDelta>,
 }
 
 /// Adapters by name, each with its weight; empty is the base.
@@ -69,6 +82,7 @@ struct Loaded {
     /// Its block of ranks.
     ranks: std::ops::Range<usize>,
     deltas: Vec<(Place, ModuleDelta)>,
+    points: Vec<(usize, PointDelta)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -183,6 +197,8 @@ impl Engine {
         }
         let deltas = adapter.deltas.into_iter().map(|delta| Ok((self.place(&delta)?, delta)));
         let deltas = deltas.collect::<Result<Vec<_>>>()?;
+        let points = adapter.points.into_iter().map(|delta| Ok((self.place_point(&delta)?, delta)));
+        let points = points.collect::<Result<Vec<_>>>()?;
         if self.adapters.find(name).is_ok() {
             self.remove(name)?;
         }
@@ -191,15 +207,21 @@ impl Engine {
         let info = AdapterInfo {
             name: name.to_owned(),
             rank,
-            modules: deltas.iter().map(|(_, d)| d.module.clone()).collect(),
-            bytes: deltas.iter().map(|(_, d)| 4 * numbers(d)).sum(),
+            modules: deltas
+                .iter()
+                .map(|(_, d)| &d.module)
+                .chain(points.iter().map(|(_, d)| &d.point))
+                .cloned()
+                .collect(),
+            bytes: 4 * deltas.iter().map(|(_, d)| numbers(d)).sum::<usize>()
+                + 4 * points.iter().map(|(_, d)| d.gain.len() + d.shift.len()).sum::<usize>(),
         };
         let adapters = &mut self.adapters;
         let ranks = adapters.free_ranks(rank.next_multiple_of(RANK_STEP).max(RANK_STEP));
         let index = adapters.free_index();
         let id = adapters.next_id;
         adapters.next_id += 1;
-        adapters.loaded.push(Loaded { info: info.clone(), id, index, ranks, deltas });
+        adapters.loaded.push(Loaded { info: info.clone(), id, index, ranks, deltas, points });
         if let Err(e) = self.make_room() {
             self.adapters.loaded.pop();
             return Err(e);
@@ -309,15 +331,32 @@ impl Engine {
         Ok(Place { site, part })
     }
 
+    fn place_point(&self, delta: &PointDelta) -> Result<usize> {
+        let PointDelta { point, gain, shift } = delta;
+        let bank = &self.model.bank;
+        let at = bank
+            .find_point(point)
+            .ok_or_else(|| Error::mismatch(format!("`{point}`: this base model has no such activation")))?;
+        let cols = bank.points[at].cols;
+        for (what, len) in [("gain", gain.len()), ("shift", shift.len())] {
+            if len != cols {
+                return Err(Error::mismatch(format!("`{point}`: {what} of {len} elements, expected {cols}")));
+            }
+        }
+        Ok(at)
+    }
+
     /// Grows the bank if the adapter loaded last does not fit, and writes what is not there.
     fn make_room(&mut self) -> Result<()> {
         let bank = &self.model.bank;
         let adapters = &self.adapters;
         let newest = adapters.loaded.last().expect("one was just loaded");
         let sites: Vec<usize> = newest.deltas.iter().map(|(place, _)| place.site).collect();
+        let points: Vec<usize> = newest.points.iter().map(|(point, _)| *point).collect();
         let fits = newest.ranks.end <= bank.ranks
             && newest.index < bank.adapters
-            && sites.iter().all(|&site| bank.sites[site].enabled);
+            && sites.iter().all(|&site| bank.sites[site].enabled)
+            && points.iter().all(|&point| bank.points[point].enabled);
         if fits {
             self.write_adapter(adapters.loaded.len() - 1);
             return Ok(());
@@ -325,7 +364,7 @@ impl Engine {
         let ranks = newest.ranks.end.next_power_of_two().max(bank.ranks);
         let count = (newest.index + 1).next_power_of_two().max(bank.adapters).max(2);
         let model = &mut self.model;
-        model.bank.reshape(&mut model.tensors, ranks, count, sites)?;
+        model.bank.reshape(&mut model.tensors, ranks, count, sites, points)?;
         self.backend.allocate(&model.tensors)?;
         self.plans = Default::default();
         (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
@@ -360,6 +399,17 @@ impl Engine {
             let gain_row = bank.ranks + loaded.index;
             for (row, values) in [gain_row, gain_row + bank.adapters].into_iter().zip(&rows) {
                 self.backend.upload(site.b, row * f, bytemuck::cast_slice(values));
+            }
+        }
+        for (p, point) in bank.points.iter().enumerate().filter(|(_, point)| point.enabled) {
+            let zeros = PointDelta {
+                gain: vec![0.0; point.cols],
+                shift: vec![0.0; point.cols],
+                ..PointDelta::default()
+            };
+            let delta = loaded.points.iter().find(|(at, _)| *at == p).map_or(&zeros, |(_, delta)| delta);
+            for (row, values) in [(loaded.index, &delta.gain), (bank.adapters + loaded.index, &delta.shift)] {
+                self.backend.upload(point.gains, row * point.cols, bytemuck::cast_slice(values));
             }
         }
     }

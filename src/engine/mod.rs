@@ -12,7 +12,7 @@ mod score;
 mod slots;
 mod stop;
 
-pub use adapters::{Adapter, AdapterInfo, Choice, ModuleDelta};
+pub use adapters::{Adapter, AdapterInfo, Choice, ModuleDelta, PointDelta};
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use loader::Loader;
 

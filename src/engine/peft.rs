@@ -9,7 +9,7 @@ use crate::format::safetensors::Header;
 use crate::plan::TensorId;
 
 use super::Engine;
-use super::adapters::{Adapter, AdapterInfo, ModuleDelta};
+use super::adapters::{Adapter, AdapterInfo, ModuleDelta, PointDelta};
 
 /// A tensor of the adapter's file.
 #[derive(Debug)]
@@ -38,9 +38,17 @@ impl Engine {
         let mut adapter = Adapter::default();
         let shared = modules.remove("").unwrap_or_default();
         for (module, roles) in &modules {
+            if self.model.bank.find_point(module).is_some() {
+                adapter.points.push(self.norm(module, roles).await?);
+                continue;
+            }
             let delta = match &config.method {
                 Method::Lora(_) => self.lora(&config, module, roles).await?,
-                Method::Ia3(_) => self.ia3(&config, module, roles).await?,
+                Method::Ia3(_) if config.is_feedforward(module)? => {
+                    adapter.points.push(self.ia3_input(module, roles)?);
+                    continue;
+                }
+                Method::Ia3(_) => self.ia3(module, roles).await?,
                 Method::Vera { r } => self.vera(*r, module, roles, &shared)?,
                 Method::PromptTuning { .. } | Method::PrefixTuning { .. } => unreachable!("refused above"),
             };
@@ -118,19 +126,55 @@ impl Engine {
     }
 
     /// y = l ∘ (W x + bias) (arXiv:2205.05638), for modules whose output is scaled
-    async fn ia3(&mut self, config: &AdapterConfig, module: &str, roles: &Roles) -> Result<ModuleDelta> {
-        if config.is_feedforward(module)? {
-            return Err(not_yet(&format!("module `{module}`: (IA)³ on a feed-forward input")));
-        }
+    async fn ia3(&mut self, module: &str, roles: &Roles) -> Result<ModuleDelta> {
         let l = find(roles, &Role::Ia3, module, "ia3_l")?;
         let [_, outputs] = self.shape(module)?;
         l.expect(&[outputs, 1])?;
         let gain: Vec<f32> = l.values.iter().map(|l| l - 1.0).collect();
-        let shift = match self.bias(module).await? {
+        let shift = match self.vector(&format!("{module}.bias")).await? {
             Some(bias) => bias.iter().zip(&gain).map(|(bias, gain)| bias * gain).collect(),
             None => Vec::new(),
         };
         Ok(ModuleDelta { module: module.to_owned(), gain, shift, ..ModuleDelta::default() })
+    }
+
+    /// y = W (l ∘ x) + bias, for feed-forward modules
+    fn ia3_input(&self, module: &str, roles: &Roles) -> Result<PointDelta> {
+        let l = find(roles, &Role::Ia3, module, "ia3_l")?;
+        let [inputs, _] = self.shape(module)?;
+        l.expect(&[1, inputs])?;
+        let gain = l.values.iter().map(|l| l - 1.0).collect();
+        Ok(PointDelta { point: format!("{module}.input"), gain, shift: vec![0.0; inputs] })
+    }
+
+    /// A norm whose weight or bias is replaced: with y = x̂ ∘ w + b, the new output is
+    /// y ∘ (w'/w) + b' − b ∘ (w'/w).
+    async fn norm(&mut self, module: &str, roles: &Roles) -> Result<PointDelta> {
+        let c = self.model.config.hidden_size;
+        let weight = self.vector(&format!("{module}.weight")).await?.ok_or_else(|| unknown(module))?;
+        let bias = self.vector(&format!("{module}.bias")).await?;
+        let (mut new_weight, mut new_bias) = (weight.clone(), bias.clone().unwrap_or_else(|| vec![0.0; c]));
+        for (role, loaded) in roles {
+            loaded.expect(&[c])?;
+            match role {
+                Role::Saved(name) if name == "weight" => new_weight.clone_from(&loaded.values),
+                Role::Saved(_) | Role::BaseBias if bias.is_some() => new_bias.clone_from(&loaded.values),
+                _ => {
+                    return Err(Error::mismatch(format!(
+                        "tensor `{}`: a norm has no place for it",
+                        loaded.name
+                    )));
+                }
+            }
+        }
+        if let Some(c) = weight.iter().position(|w| *w == 0.0) {
+            return Err(Error::unsupported(format!("module `{module}`: weight {c} of the base is 0")));
+        }
+        let gain: Vec<f32> = new_weight.iter().zip(&weight).map(|(new, old)| new / old - 1.0).collect();
+        let old_bias = bias.unwrap_or_else(|| vec![0.0; c]);
+        let shift =
+            new_bias.iter().zip(&old_bias).zip(&gain).map(|((new, old), gain)| new - old * (1.0 + gain));
+        Ok(PointDelta { point: module.to_owned(), shift: shift.collect(), gain })
     }
 
     /// y += λ_b ∘ B (λ_d ∘ A x) (arXiv:2310.11454); A (R, ≥ C) and B (≥ F, R) are those of all
@@ -190,14 +234,9 @@ impl Engine {
 
     /// shift += the new bias − the base's
     async fn replace_bias(&mut self, delta: &mut ModuleDelta, new: &Loaded) -> Result<()> {
-        if self.model.bank.find(&delta.module).is_none()
-            && self.model.weights.bias_of(&delta.module).is_some()
-        {
-            return Err(not_yet(&format!("tensor `{}`: the bias of a LayerNorm", new.name)));
-        }
         let [_, outputs] = self.shape(&delta.module)?;
         new.expect(&[outputs])?;
-        let Some(old) = self.bias(&delta.module).await? else {
+        let Some(old) = self.vector(&format!("{}.bias", delta.module)).await? else {
             return Err(Error::mismatch(format!(
                 "tensor `{}`: module `{}` has no bias",
                 new.name, delta.module
@@ -218,8 +257,9 @@ impl Engine {
         Ok([site.inputs, site.edges[part + 1] - site.edges[part]])
     }
 
-    async fn bias(&mut self, module: &str) -> Result<Option<Vec<f32>>> {
-        match self.model.weights.bias_of(module) {
+    /// A bias or a norm's weight of the base.
+    async fn vector(&mut self, name: &str) -> Result<Option<Vec<f32>>> {
+        match self.model.weights.vector(name) {
             Some((tensor, first, count)) => Ok(Some(self.read_f32(tensor, first, count).await?)),
             None => Ok(None),
         }

@@ -26,6 +26,18 @@ pub struct Site {
     pub enabled: bool,
 }
 
+/// One activation that adapters can scale and shift: the output of a norm, or the input of a
+/// linear map that shares it with no other.
+#[derive(Debug)]
+pub struct Point {
+    /// (2·adapters, C) = [gains; shifts]
+    pub gains: TensorId,
+    /// C
+    pub cols: usize,
+    /// Whether any adapter acts here.
+    pub enabled: bool,
+}
+
 /// The bank.
 #[derive(Debug)]
 pub struct Bank {
@@ -39,8 +51,12 @@ pub struct Bank {
     pub adapters: usize,
     /// Every linear map.
     pub sites: Vec<Site>,
+    /// Every activation adapters can act on.
+    pub points: Vec<Point>,
     /// Site and part of a module, by its checkpoint name without prefix.
     modules: BTreeMap<String, (usize, usize)>,
+    /// Points by the norm's name, or the linear map's and `.input`.
+    named_points: BTreeMap<String, usize>,
 }
 
 impl Bank {
@@ -51,7 +67,9 @@ impl Bank {
             ranks: 0,
             adapters: 0,
             sites: Vec::new(),
+            points: Vec::new(),
             modules: BTreeMap::new(),
+            named_points: BTreeMap::new(),
         })
     }
 
@@ -75,6 +93,20 @@ impl Bank {
         Ok(site)
     }
 
+    /// Adds an activation of `cols` columns. It takes no memory until it is enabled.
+    pub(super) fn point(&mut self, tensors: &mut Tensors, name: &str, cols: usize) -> Result<usize> {
+        let point = self.points.len();
+        self.named_points.insert(name.to_owned(), point);
+        let gains = tensors.declare(format!("{name}.gains"), Dtype::F32, &[1, 1])?;
+        self.points.push(Point { gains, cols, enabled: false });
+        Ok(point)
+    }
+
+    /// The point of a norm's output, or of the input of the linear map before `.input`.
+    pub fn find_point(&self, name: &str) -> Option<usize> {
+        self.named_points.get(super::weights::bare(name)).copied()
+    }
+
     /// Site and part of a module, named as in the checkpoint.
     pub fn find(&self, module: &str) -> Option<(usize, usize)> {
         self.modules.get(super::weights::bare(module)).copied()
@@ -85,21 +117,26 @@ impl Bank {
         self.modules.keys().map(String::as_str)
     }
 
-    /// Makes room for `ranks` ranks of `adapters` adapters at the enabled sites and at `more`.
-    /// Everything in the bank is lost, and plans must be made anew.
+    /// Makes room for `ranks` ranks of `adapters` adapters at the enabled sites and points, and
+    /// at those named. Everything in the bank is lost, and plans must be made anew.
     pub fn reshape(
         &mut self,
         tensors: &mut Tensors,
         ranks: usize,
         adapters: usize,
-        more: impl IntoIterator<Item = usize>,
+        sites: impl IntoIterator<Item = usize>,
+        points: impl IntoIterator<Item = usize>,
     ) -> Result<()> {
-        more.into_iter().for_each(|site| self.sites[site].enabled = true);
+        sites.into_iter().for_each(|site| self.sites[site].enabled = true);
+        points.into_iter().for_each(|point| self.points[point].enabled = true);
         let most = self.sites.iter().filter(|s| s.enabled).map(Site::parts).max().unwrap_or(0);
         tensors.reshape(self.z, &[MAX_ROWS, (most * ranks).max(1)])?;
         for site in self.sites.iter().filter(|s| s.enabled) {
             tensors.reshape(site.a, &[site.parts() * ranks, site.inputs])?;
             tensors.reshape(site.b, &[ranks + 2 * adapters, site.outputs()])?;
+        }
+        for point in self.points.iter().filter(|p| p.enabled) {
+            tensors.reshape(point.gains, &[2 * adapters, point.cols])?;
         }
         (self.ranks, self.adapters) = (ranks, adapters);
         Ok(())

@@ -86,6 +86,7 @@ impl Steps<'_> {
             scale: 1.0 / (head_dim as f32).sqrt(),
             window: config.windows[l].unwrap_or(0),
         });
+        self.affine(layer.o_input, scratch.attended);
         self.linear(scratch.attended, &layer.o, scratch.x, true);
     }
 
@@ -100,6 +101,7 @@ impl Steps<'_> {
             kind: config.activation,
             gated: config.gated,
         });
+        self.affine(layer.down_input, scratch.hidden);
         self.linear(scratch.hidden, &layer.down, scratch.x, true);
     }
 
@@ -109,6 +111,15 @@ impl Steps<'_> {
             (Norm::Layer(eps), Some(bias)) => Op::LayerNorm { x, weight, bias, y, eps },
             (Norm::Layer(eps) | Norm::Rms(eps), _) => Op::RmsNorm { x, weight, y, eps },
         });
+        self.affine(weights.point, y);
+    }
+
+    /// What adapters do to an activation itself, if any does.
+    fn affine(&mut self, point: usize, x: TensorId) {
+        let Model { bank, state, .. } = self.model;
+        if let Some(point) = bank.points.get(point).filter(|point| point.enabled) {
+            self.push(Op::Affine { rows: state.rows, mixes: bank.mixes, gains: point.gains, x });
+        }
     }
 
     /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W; before it, if adapters act

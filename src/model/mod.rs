@@ -5,7 +5,7 @@ mod bank;
 mod forward;
 mod weights;
 
-pub use bank::{Bank, MIXES, Site};
+pub use bank::{Bank, MIXES, Point, Site};
 pub use weights::{Matrix, Weights};
 
 use crate::config::{ModelConfig, Positions};

@@ -39,6 +39,8 @@ pub(super) struct NormWeights {
     pub weight: TensorId,
     /// (C)
     pub bias: Option<TensorId>,
+    /// Where in the bank adapters act on its output.
+    pub point: usize,
 }
 
 /// One block of the decoder.
@@ -49,11 +51,15 @@ pub(super) struct Layer {
     pub qkv: Linear,
     /// (C, H·D)
     pub o: Linear,
+    /// Where in the bank adapters act on the input of `o`.
+    pub o_input: usize,
     pub mlp_norm: NormWeights,
     /// (F, C), or (2F, C) = [gate; up]
     pub up: Linear,
     /// (C, F)
     pub down: Linear,
+    /// Where in the bank adapters act on the input of `down`.
+    pub down_input: usize,
 }
 
 /// Every weight, and how far each checkpoint tensor has been loaded.
@@ -184,9 +190,9 @@ impl Weights {
         Some(place.target.runs(place.first, rows))
     }
 
-    /// Where the bias (F) of a linear map lies: tensor, first element, elements.
-    pub fn bias_of(&self, module: &str) -> Option<(TensorId, usize, usize)> {
-        let place = self.places.get(&format!("{}.bias", bare(module)))?;
+    /// Where a bias or a norm's weight lies: tensor, first element, elements.
+    pub fn vector(&self, name: &str) -> Option<(TensorId, usize, usize)> {
+        let place = self.places.get(bare(name)).filter(|place| place.target.cols == 1)?;
         place.target.runs(place.first, place.shape[0]).first().copied()
     }
 
@@ -332,9 +338,11 @@ impl Declare<'_> {
                 config.qkv_bias,
             )?,
             o: self.linear(&name("o"), c, q, &[(name(names.o), c)], config.o_bias)?,
+            o_input: self.bank.point(self.tensors, &format!("{}.input", name(names.o)), q)?,
             mlp_norm: self.norm(&name(names.mlp_norm))?,
             up: self.linear(&name("up"), up_rows, c, &parts(names.up, gate_up), config.mlp_bias)?,
             down: self.linear(&name("down"), c, f, &[(name(names.down), c)], config.mlp_bias)?,
+            down_input: self.bank.point(self.tensors, &format!("{}.input", name(names.down)), f)?,
         })
     }
 
@@ -374,7 +382,8 @@ impl Declare<'_> {
         };
         let weight = vector("weight")?;
         let bias = if with_bias { Some(vector("bias")?) } else { None };
-        Ok(NormWeights { weight, bias })
+        let point = self.bank.point(self.tensors, name, c)?;
+        Ok(NormWeights { weight, bias, point })
     }
 
     /// Declares (rows, cols), or (rows) where `cols` is 1, in as few slices as fit the device.

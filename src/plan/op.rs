@@ -92,6 +92,17 @@ pub enum Op {
         /// R
         ranks: usize,
     },
+    /// x[n] ← x[n] ∘ (1 + Σ γ·gain) + Σ γ·shift, over the adapters of row n's mix
+    Affine {
+        /// (N, 4) u32, see [`Row`]
+        rows: TensorId,
+        /// (mixes) see [`Mix`](super::Mix)
+        mixes: TensorId,
+        /// (2·adapters, C) = [gains; shifts]
+        gains: TensorId,
+        /// (N, C), read and written
+        x: TensorId,
+    },
     /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y, when `accumulate`)
     Linear {
         /// (N, C)
@@ -181,6 +192,7 @@ impl Op {
             Self::RmsNorm { .. } => "rms_norm",
             Self::LayerNorm { .. } => "layer_norm",
             Self::Shrink { .. } => "shrink",
+            Self::Affine { .. } => "affine",
             Self::Linear { .. } => "linear",
             Self::Activation { .. } => "activation",
             Self::SplitQkv { .. } => "split_qkv",
@@ -198,6 +210,7 @@ impl Op {
             Self::RmsNorm { x, weight, .. } => vec![x, weight],
             Self::LayerNorm { x, weight, bias, .. } => vec![x, weight, bias],
             Self::Shrink { rows, mixes, x, a, .. } => vec![rows, mixes, x, a],
+            Self::Affine { rows, mixes, gains, .. } => vec![rows, mixes, gains],
             Self::Linear { x, weight, bias, delta, .. } => {
                 let delta = delta.map(|d| [d.rows, d.mixes, d.z, d.b]);
                 [x, weight.tensor].into_iter().chain(bias).chain(delta.into_iter().flatten()).collect()
@@ -219,6 +232,7 @@ impl Op {
             | Self::Activation { y, .. }
             | Self::Attention { y, .. } => vec![y],
             Self::Shrink { z, .. } => vec![z],
+            Self::Affine { x, .. } => vec![x],
             Self::SplitQkv { q, k_cache, v_cache, .. } => vec![q, k_cache, v_cache],
             Self::Sample { seen, rows, ring, .. } => vec![seen, rows, ring],
         }
@@ -238,6 +252,7 @@ impl Op {
             | Self::Linear { x, y, .. }
             | Self::Activation { x, y, .. } => vec![x, y],
             Self::Shrink { rows, x, z, .. } => vec![rows, x, z],
+            Self::Affine { rows, x, .. } => vec![rows, x],
             Self::SplitQkv { rows, qkv, q, .. } => vec![rows, qkv, q],
             Self::Attention { rows, q, y, .. } => vec![rows, q, y],
             Self::Sample { rows, logits, .. } => vec![rows, logits],
@@ -246,6 +261,7 @@ impl Op {
         if let Self::Embed { rows, .. }
         | Self::SplitQkv { rows, .. }
         | Self::Shrink { rows, .. }
+        | Self::Affine { rows, .. }
         | Self::Linear { delta: Some(Delta { rows, .. }), .. }
         | Self::Attention { rows, .. }
         | Self::Sample { rows, .. } = *self
@@ -272,6 +288,10 @@ impl Op {
                 demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
                 demand(cols(x) == cols(a), "x and a differ in C")?;
                 demand(rows_of(a) <= cols(z) && rows_of(a) % ranks == 0, "a and z differ in ranks")
+            }
+            Self::Affine { mixes, gains, x, .. } => {
+                demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
+                demand(cols(gains) == cols(x) && rows_of(gains) % 2 == 0, "gains is not (2·adapters, C)")
             }
             Self::Linear { x, weight, bias, y, delta, .. } => {
                 demand(cols(x) == cols(weight.tensor), "x and weight differ in C")?;

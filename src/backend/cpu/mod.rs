@@ -4,6 +4,7 @@
 //! shader of that name. `fast/` replaces those where time goes and is judged by the twins.
 
 pub mod activation;
+pub mod affine;
 pub mod attention;
 pub mod embed;
 pub mod fast;
@@ -121,6 +122,10 @@ impl Cpu {
                 let run = if fast { fast::shrink } else { shrink::shrink };
                 let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
                 run(rows(r), mixes, self.head(x, n), self.f32(a), cols(x), ranks, cols(z), cast(out));
+            }
+            Op::Affine { rows: r, mixes, gains, x } => {
+                let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
+                affine::affine(rows(r), mixes, self.f32(gains), cols(x), cast(out));
             }
             Op::Linear { x, weight, bias, y, accumulate, delta } => {
                 let run = if fast { fast::linear } else { linear::linear };

@@ -34,6 +34,8 @@ params! {
         n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32,
         ranks: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32,
     }
+    /// `shaders/affine.wgsl`
+    Affine { c: u32, adapters: u32 }
     /// `shaders/shrink.wgsl`
     Shrink { c: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
     /// `shaders/activation.wgsl`
@@ -101,6 +103,12 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             let kernel = kernels::SHRINK;
             let workgroups = [rows_of(a).div_ceil(4 * kernel.workgroup_size / lanes), n32, 1];
             launch(kernel, bytes(&params), bindings, workgroups)
+        }
+        Op::Affine { rows, mixes, gains, x } => {
+            let params = Affine { c: cols(x), adapters: rows_of(gains) / 2 };
+            let kernel = kernels::AFFINE;
+            let bindings = [rows, mixes, gains, x].map(Some).to_vec();
+            launch(kernel, bytes(&params), bindings, threads(kernel, cols(x)))
         }
         Op::Linear { x, weight, bias, y, accumulate, delta } => {
             let f = rows_of(weight.tensor);

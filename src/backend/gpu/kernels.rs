@@ -50,12 +50,25 @@ pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64);
 pub const SPLIT_QKV: Kernel = kernel!("split_qkv" of "split_qkv", 64, ROW);
 /// y = softmax(scale · q · Kᵀ) · V
 pub const ATTENTION: Kernel = kernel!("attention" of "attention", 64, ROW, REDUCE);
+/// x = x · (1 + gains) + shifts of the active adapters
+pub const AFFINE: Kernel = kernel!("affine" of "affine", 64, MIX, ROW);
 /// Draws the next tokens
 pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
 
 /// Every kernel, for the tests that read them all.
-pub const ALL: &[Kernel] =
-    &[EMBED, RMS_NORM, LAYER_NORM, LINEAR_TILE, LINEAR_VEC, SHRINK, ACTIVATION, SPLIT_QKV, ATTENTION, SAMPLE];
+pub const ALL: &[Kernel] = &[
+    EMBED,
+    RMS_NORM,
+    LAYER_NORM,
+    LINEAR_TILE,
+    LINEAR_VEC,
+    SHRINK,
+    AFFINE,
+    ACTIVATION,
+    SPLIT_QKV,
+    ATTENTION,
+    SAMPLE,
+];
 
 impl Kernel {
     /// The WGSL handed to the device.
