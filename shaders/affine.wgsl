@@ -27,8 +27,10 @@ fn affine(@builtin(global_invocation_id) id: vec3<u32>) {
     var shift = 0.0;
     for (var k = 0u; k < mixes[mix].n_blocks; k++) {
         let block = mixes[mix].blocks[k];
-        gain += block.weight * gains[block.adapter * params.c + c];
-        shift += block.weight * gains[(params.adapters + block.adapter) * params.c + c];
+        if is_affine(block) {
+            gain += block.weight * gains[adapter_of(block) * params.c + c];
+            shift += block.weight * gains[(params.adapters + adapter_of(block)) * params.c + c];
+        }
     }
     let at = id.y * params.c + c;
     x[at] = x[at] * gain + shift;

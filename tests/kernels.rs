@@ -163,10 +163,10 @@ async fn linear_at_tile_edges() {
 fn mixes() -> [Mix; 3] {
     let mut mixes = [Mix::zeroed(); 3];
     mixes[1].n_blocks = 1;
-    mixes[1].blocks[0] = Block::new(4, 3, 1, 0.5);
+    mixes[1].blocks[0] = Block::new(4, 3, 1, true, 0.5);
     mixes[2].n_blocks = 2;
-    mixes[2].blocks[0] = Block::new(0, 4, 0, -1.25);
-    mixes[2].blocks[1] = Block::new(4, 3, 1, 2.0);
+    mixes[2].blocks[0] = Block::new(0, 4, 0, true, -1.25);
+    mixes[2].blocks[1] = Block::new(4, 3, 1, false, 2.0);
     mixes
 }
 
@@ -219,9 +219,9 @@ async fn affine() {
         for (n, mix) in mixes().iter().enumerate() {
             for i in 0..c {
                 let line = |row: usize| gains[row * c + i];
-                let gain: f32 = mix.active().iter().map(|b| b.weight * line(b.adapter as usize)).sum();
-                let shift: f32 =
-                    mix.active().iter().map(|b| b.weight * line(ADAPTERS + b.adapter as usize)).sum();
+                let affine = || mix.active().iter().filter_map(|b| Some((b.weight, b.affine()?)));
+                let gain: f32 = affine().map(|(weight, adapter)| weight * line(adapter)).sum();
+                let shift: f32 = affine().map(|(weight, adapter)| weight * line(ADAPTERS + adapter)).sum();
                 want[n * c + i] = before[n * c + i] * (1.0 + gain) + shift;
             }
         }
@@ -261,8 +261,10 @@ async fn linear_with_adapters() {
                 let mix = mixes()[row % 3];
                 let (mut gain, mut sum) = (1.0, 0.0);
                 for block in mix.active() {
-                    gain += f64::from(block.weight) * at(RANKS + block.adapter as usize);
-                    sum += f64::from(block.weight) * at(RANKS + ADAPTERS + block.adapter as usize);
+                    if let Some(adapter) = block.affine() {
+                        gain += f64::from(block.weight) * at(RANKS + adapter);
+                        sum += f64::from(block.weight) * at(RANKS + ADAPTERS + adapter);
+                    }
                     for r in block.range() {
                         sum += f64::from(z[row * z_cols + part * RANKS + r]) * at(r);
                     }

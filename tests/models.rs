@@ -262,6 +262,17 @@ async fn sharded_weights_give_the_same_logits() {
     assert_close("sharded", &logits, &reference.f32("logits"), tolerance("gpu"));
 }
 
+/// All that the device offers, as a user's engine asks for it; other tests keep to the default
+/// limits.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn the_devices_own_limits_give_the_same_logits() {
+    let Some(backend) = gpu_with(GpuOptions::default()).await else { return };
+    let reference = Fixture::new(LLAMA.reference);
+    let mut engine = LLAMA.open(backend, &EngineOptions::default()).expect("valid");
+    let logits = engine.logits(&reference.ids("input_ids")).await.expect("it fits");
+    assert_close("own limits", &logits, &reference.f32("logits"), tolerance("gpu"));
+}
+
 /// Decoding replays: it creates nothing, writes nothing, and submits once per block.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn decoding_creates_no_objects() {

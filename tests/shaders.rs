@@ -106,8 +106,8 @@ fn parameters_lie_where_rust_puts_them() {
 }
 
 #[test]
-fn rows_and_sampling_lie_where_rust_puts_them() {
-    use lorakeet::plan::{INACTIVE, RING, Row, Sampling};
+fn rows_mixes_and_sampling_lie_where_rust_puts_them() {
+    use lorakeet::plan::{Block, INACTIVE, Mix, RING, Row, Sampling};
     use std::mem::offset_of;
     let module = parse(&kernels::SAMPLE);
     let rust = [
@@ -133,6 +133,18 @@ fn rows_and_sampling_lie_where_rust_puts_them() {
     let (members, span) = named_struct(&module, "Row");
     assert_eq!(members, rust.map(|(name, at)| (name.to_owned(), at)));
     assert_eq!(span, size_of::<Row>());
+    let module = parse(&kernels::SHRINK);
+    let rust = [
+        ("ranks", offset_of!(Block, ranks)),
+        ("adapter", offset_of!(Block, adapter)),
+        ("weight", offset_of!(Block, weight)),
+    ];
+    let (members, span) = named_struct(&module, "Block");
+    assert_eq!((members, span), (rust.map(|(name, at)| (name.to_owned(), at)).to_vec(), size_of::<Block>()));
+    let rust = [("n_blocks", offset_of!(Mix, n_blocks)), ("blocks", offset_of!(Mix, blocks))];
+    let (members, span) = named_struct(&module, "Mix");
+    assert_eq!((members, span), (rust.map(|(name, at)| (name.to_owned(), at)).to_vec(), size_of::<Mix>()));
+    assert_eq!(size_of::<Mix>(), 64, "a switch writes no more than this");
     assert!(kernels::SAMPLE.source().contains(&format!("const RING: u32 = {RING}u;")));
     assert!(kernels::SAMPLE.source().contains(&format!("const INACTIVE: u32 = {INACTIVE:#x}u;")));
 }

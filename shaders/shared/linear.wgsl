@@ -23,9 +23,11 @@ fn adapted(n: u32, column: u32, value: f32) -> f32 {
     var sum = 0.0;
     for (var k = 0u; k < mixes[mix].n_blocks; k++) {
         let block = mixes[mix].blocks[k];
-        let gain_row = params.ranks + block.adapter;
-        gain += block.weight * b[gain_row * params.stride + column];
-        sum += block.weight * b[(gain_row + params.adapters) * params.stride + column];
+        if is_affine(block) {
+            let gain_row = params.ranks + adapter_of(block);
+            gain += block.weight * b[gain_row * params.stride + column];
+            sum += block.weight * b[(gain_row + params.adapters) * params.stride + column];
+        }
         for (var r = first_rank(block); r < end_rank(block); r++) {
             sum += z[z_row + r] * b[r * params.stride + column];
         }

@@ -85,6 +85,14 @@ struct Loaded {
     points: Vec<(usize, PointDelta)>,
 }
 
+impl Loaded {
+    /// Whether any module or activation is scaled or shifted.
+    fn is_affine(&self) -> bool {
+        let scales = |(_, d): &(Place, ModuleDelta)| !d.gain.is_empty() || !d.shift.is_empty();
+        !self.points.is_empty() || self.deltas.iter().any(scales)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Place {
     site: usize,
@@ -154,7 +162,8 @@ impl Adapters {
                     choice.len()
                 )));
             };
-            *block = Block::new(loaded.ranks.start, loaded.ranks.len(), loaded.index, *weight);
+            *block =
+                Block::new(loaded.ranks.start, loaded.ranks.len(), loaded.index, loaded.is_affine(), *weight);
             mix.n_blocks += 1;
             key.push((loaded.id, weight.to_bits()));
         }

@@ -50,16 +50,27 @@ pub const MAX_BLOCKS: usize = 5;
 pub struct Block {
     /// First rank, and in the upper half the number of ranks.
     pub ranks: u32,
-    /// Index of the adapter's gain and shift; see [`Delta`].
+    /// Index of the adapter's gain and shift, see [`Delta`], and in the upper half whether it
+    /// has any.
     pub adapter: u32,
     /// γ
     pub weight: f32,
 }
 
 impl Block {
-    /// Ranks `first..first + count` of adapter `adapter`, at strength `weight`.
-    pub fn new(first: usize, count: usize, adapter: usize, weight: f32) -> Self {
-        Self { ranks: (first | count << 16) as u32, adapter: adapter as u32, weight }
+    /// Ranks `first..first + count` of adapter `adapter`, at strength `weight`; `affine` if it
+    /// has gains or shifts.
+    pub fn new(first: usize, count: usize, adapter: usize, affine: bool, weight: f32) -> Self {
+        Self {
+            ranks: (first | count << 16) as u32,
+            adapter: (adapter | usize::from(affine) << 16) as u32,
+            weight,
+        }
+    }
+
+    /// The adapter's index, if it has gains or shifts.
+    pub fn affine(&self) -> Option<usize> {
+        (self.adapter >> 16 != 0).then_some(self.adapter as usize & 0xffff)
     }
 
     /// The ranks as a range.

@@ -12,8 +12,7 @@ pub fn affine(rows: &[Row], mixes: &[Mix], gains: &[f32], c: usize, x: &mut [f32
         let blocks = mixes[row.mix as usize].active();
         for (i, x) in x.iter_mut().enumerate() {
             let (mut gain, mut shift) = (1.0, 0.0);
-            for block in blocks {
-                let adapter = block.adapter as usize;
+            for (block, adapter) in blocks.iter().filter_map(|block| Some((block, block.affine()?))) {
                 gain += f64::from(block.weight) * f64::from(line(adapter)[i]);
                 shift += f64::from(block.weight) * f64::from(line(adapters + adapter)[i]);
             }

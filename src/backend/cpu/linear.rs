@@ -37,9 +37,9 @@ impl DeltaData<'_> {
     }
 
     /// Rows of `b` that hold the gain and the shift of an adapter.
-    pub fn gain_and_shift(&self, adapter: u32, stride: usize) -> [usize; 2] {
+    pub fn gain_and_shift(&self, adapter: usize, stride: usize) -> [usize; 2] {
         let adapters = (self.b.len() / stride - self.ranks) / 2;
-        [self.ranks + adapter as usize, self.ranks + adapters + adapter as usize]
+        [self.ranks + adapter, self.ranks + adapters + adapter]
     }
 
     /// y·(1 + Σ γ·gain) + Σ γ·shift + Σ z·b
@@ -48,9 +48,11 @@ impl DeltaData<'_> {
         let z = &self.z[n * self.z_cols + self.part(column) * self.ranks..];
         let (mut gain, mut sum) = (1.0, 0.0);
         for block in self.mixes[self.rows[n].mix as usize].active() {
-            let [gain_row, shift_row] = self.gain_and_shift(block.adapter, stride);
-            gain += f64::from(block.weight) * at(gain_row);
-            sum += f64::from(block.weight) * at(shift_row);
+            if let Some(adapter) = block.affine() {
+                let [gain_row, shift_row] = self.gain_and_shift(adapter, stride);
+                gain += f64::from(block.weight) * at(gain_row);
+                sum += f64::from(block.weight) * at(shift_row);
+            }
             sum += block.range().map(|r| f64::from(z[r]) * at(r)).sum::<f64>();
         }
         y * gain + sum

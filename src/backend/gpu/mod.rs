@@ -187,7 +187,9 @@ impl Gpu {
     pub fn record(&mut self, plan: &Plan) -> Result<Recording> {
         let launches: Vec<Dispatch> =
             plan.steps().iter().map(|op| dispatch(op, &self.tensors, plan.n(), self.lanes)).collect();
-        let stride = u64::from(self.device.limits().min_uniform_buffer_offset_alignment).max(16);
+        let alignment = u64::from(self.device.limits().min_uniform_buffer_offset_alignment);
+        let largest = launches.iter().map(|launch| launch.params.len() as u64).max().unwrap_or(0);
+        let stride = largest.next_multiple_of(alignment);
         let mut bytes = vec![0; launches.len() * stride as usize];
         for (slot, launch) in bytes.chunks_exact_mut(stride as usize).zip(&launches) {
             slot[..launch.params.len()].copy_from_slice(&launch.params);

@@ -44,3 +44,12 @@ fn four(x: &[f32], at: usize) -> [f32; LANES] {
 pub fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
 }
+
+/// y += a0 · x0 + a1 · x1 + a2 · x2 + a3 · x3, walking y once
+#[inline(always)]
+pub fn add_four(y: &mut [f32], a: [f32; 4], x: [&[f32]; 4]) {
+    let x = x.map(|x| &x[..y.len()]);
+    for (i, y) in y.iter_mut().enumerate() {
+        *y += (a[0] * x[0][i] + a[1] * x[1][i]) + (a[2] * x[2][i] + a[3] * x[3][i]);
+    }
+}

@@ -2,7 +2,7 @@
 //! 1 by 4 for one, so that each weight is loaded once per tile.
 
 use super::super::linear::{Columns, DeltaData};
-use super::lanes::{add_scaled, dots};
+use super::lanes::{add_four, add_scaled, dots};
 
 /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
 pub fn linear(
@@ -36,29 +36,43 @@ pub fn linear(
 /// line ← line·(1 + Σ γ·gain) + Σ γ·shift + Σ z·b, for the columns of one row
 fn adapt(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
     let Columns { first, stride } = columns;
+    let f = line.len();
     let blocks = delta.mixes[delta.rows[n].mix as usize].active();
     let part_of_b = |row: usize, from: usize, len: usize| &delta.b[row * stride + from..][..len];
-    let f = line.len();
-    let mut gains = vec![1.0; if blocks.is_empty() { 0 } else { f }];
-    for block in blocks {
-        let [gain, _] = delta.gain_and_shift(block.adapter, stride);
-        add_scaled(&mut gains, block.weight, part_of_b(gain, first, f));
+    let affine = || blocks.iter().filter_map(|block| Some((block.weight, block.affine()?)));
+    if affine().next().is_some() {
+        let mut gains = vec![1.0; f];
+        for (weight, adapter) in affine() {
+            let [gain, _] = delta.gain_and_shift(adapter, stride);
+            add_scaled(&mut gains, weight, part_of_b(gain, first, f));
+        }
+        line.iter_mut().zip(&gains).for_each(|(y, gain)| *y *= gain);
+        for (weight, adapter) in affine() {
+            let [_, shift] = delta.gain_and_shift(adapter, stride);
+            add_scaled(line, weight, part_of_b(shift, first, f));
+        }
     }
-    line.iter_mut().zip(&gains).for_each(|(y, gain)| *y *= gain);
-    for block in blocks {
-        let [_, shift] = delta.gain_and_shift(block.adapter, stride);
-        add_scaled(line, block.weight, part_of_b(shift, first, f));
-        // Column ranges of the parts that this slice of the matrix touches.
-        let edges = [0, delta.parts[0], delta.parts[1], usize::MAX];
-        for part in 0..3 {
-            let from = edges[part].max(first);
-            let to = edges[part + 1].min(first + f);
-            if from < to {
-                let z = &delta.z[n * delta.z_cols + part * delta.ranks..];
-                for r in block.range() {
-                    add_scaled(&mut line[from - first..to - first], z[r], part_of_b(r, from, to - from));
-                }
+    // Column ranges of the parts that this slice of the matrix touches.
+    let edges = [0, delta.parts[0], delta.parts[1], usize::MAX];
+    for part in 0..3 {
+        let (from, to) = (edges[part].max(first), edges[part + 1].min(first + f));
+        if from >= to {
+            continue;
+        }
+        let z = &delta.z[n * delta.z_cols + part * delta.ranks..];
+        let line = &mut line[from - first..to - first];
+        let row = |r: usize| part_of_b(r, from, to - from);
+        for block in blocks {
+            let (mut r, end) = (block.range().start, block.range().end);
+            while r + 4 <= end {
+                add_four(
+                    line,
+                    [z[r], z[r + 1], z[r + 2], z[r + 3]],
+                    [row(r), row(r + 1), row(r + 2), row(r + 3)],
+                );
+                r += 4;
             }
+            (r..end).for_each(|r| add_scaled(line, z[r], row(r)));
         }
     }
 }
