@@ -1,4 +1,4 @@
-// dots: four dot products of a row of x with rows of weight, by LANES invocations together.
+// dots: dot products of rows of x with four rows of weight, by LANES invocations together.
 // Needs bindings x and weight as vec4, `override WORKGROUP_SIZE`. Whole vec4 are loaded where
 // C is a multiple of 4. Sums are f32, added over the lanes in tree order.
 

@@ -15,13 +15,23 @@ pub fn linear(
     delta: Option<DeltaData<'_>>,
     y: &mut [f32],
 ) {
-    // A residual is added last: gains apply to x · Wᵀ alone.
     let Some(delta) = delta else { return product(x, weight, bias, c, columns, accumulate, y) };
-    let f = weight.len() / c;
+    let (f, stride) = (weight.len() / c, columns.stride);
+    let scales =
+        |n: usize| delta.mixes[delta.rows[n].mix as usize].active().iter().any(|b| b.affine().is_some());
+    if !(0..x.len() / c).any(scales) {
+        product(x, weight, bias, c, columns, accumulate, y);
+        for (n, y) in y.chunks_exact_mut(stride).take(x.len() / c).enumerate() {
+            expand(&delta, n, columns, &mut y[columns.first..][..f]);
+        }
+        return;
+    }
+    // Gains apply to x · Wᵀ alone, so bias and residual come after.
     let mut line = vec![0.0; f];
-    for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(columns.stride)).enumerate() {
+    for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(stride)).enumerate() {
         product(x, weight, None, c, Columns { first: 0, stride: f }, false, &mut line);
-        adapt(&delta, n, columns, &mut line);
+        scale(&delta, n, columns, &mut line);
+        expand(&delta, n, columns, &mut line);
         let y = &mut y[columns.first..][..f];
         if !accumulate {
             y.fill(0.0);
@@ -33,25 +43,27 @@ pub fn linear(
     }
 }
 
-/// line ← line·(1 + Σ γ·gain) + Σ γ·shift + Σ z·b, for the columns of one row
-fn adapt(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
+/// line ← line·(1 + Σ γ·gain) + Σ γ·shift, for the columns of row n
+fn scale(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
+    let Columns { first, stride } = columns;
+    let blocks = delta.mixes[delta.rows[n].mix as usize].active();
+    let affine = || blocks.iter().filter_map(|block| Some((block.weight, block.affine()?)));
+    let row = |row: usize| &delta.b[row * stride + first..][..line.len()];
+    let mut gains = vec![1.0; line.len()];
+    let mut shifts = vec![0.0; line.len()];
+    for (weight, adapter) in affine() {
+        let [gain, shift] = delta.gain_and_shift(adapter, stride);
+        add_scaled(&mut gains, weight, row(gain));
+        add_scaled(&mut shifts, weight, row(shift));
+    }
+    line.iter_mut().zip(&gains).zip(&shifts).for_each(|((y, gain), shift)| *y = *y * gain + shift);
+}
+
+/// line += Σ z·b, for the columns of row n
+fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
     let Columns { first, stride } = columns;
     let f = line.len();
     let blocks = delta.mixes[delta.rows[n].mix as usize].active();
-    let part_of_b = |row: usize, from: usize, len: usize| &delta.b[row * stride + from..][..len];
-    let affine = || blocks.iter().filter_map(|block| Some((block.weight, block.affine()?)));
-    if affine().next().is_some() {
-        let mut gains = vec![1.0; f];
-        for (weight, adapter) in affine() {
-            let [gain, _] = delta.gain_and_shift(adapter, stride);
-            add_scaled(&mut gains, weight, part_of_b(gain, first, f));
-        }
-        line.iter_mut().zip(&gains).for_each(|(y, gain)| *y *= gain);
-        for (weight, adapter) in affine() {
-            let [_, shift] = delta.gain_and_shift(adapter, stride);
-            add_scaled(line, weight, part_of_b(shift, first, f));
-        }
-    }
     // Column ranges of the parts that this slice of the matrix touches.
     let edges = [0, delta.parts[0], delta.parts[1], usize::MAX];
     for part in 0..3 {
@@ -61,7 +73,7 @@ fn adapt(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
         }
         let z = &delta.z[n * delta.z_cols + part * delta.ranks..];
         let line = &mut line[from - first..to - first];
-        let row = |r: usize| part_of_b(r, from, to - from);
+        let row = |r: usize| &delta.b[r * stride + from..][..to - from];
         for block in blocks {
             let (mut r, end) = (block.range().start, block.range().end);
             while r + 4 <= end {
