@@ -181,10 +181,60 @@ fn vera() {
     // PEFT allows both for VeRA, and ignores the layers.
     json["target_modules"] = json!(".*q_proj");
     assert_eq!(of(json.clone()).targets("model.layers.0.self_attn.q_proj", true, false), Ok(true));
-    json["save_projection"] = json!(false);
-    let words = "adapter_config.json: field `save_projection` is false: A and B are not in the file, and PyTorch's \
-                 random numbers are not reproduced";
-    assert_error(read(&json), ErrorKind::Unsupported, words);
+    assert_eq!(config.vera_projections(5, 4), Ok(None), "they are in the file");
+    json["save_projection"] = json!(1);
+    let words = "adapter_config.json: field `save_projection` is 1, expected true or false";
+    assert_error(read(&json), ErrorKind::Format, words);
+    json["projection_prng_key"] = json!("7");
+    let words = "adapter_config.json: field `projection_prng_key` is \"7\", expected an integer";
+    assert_error(read(&json), ErrorKind::Format, words);
+}
+
+/// PEFT 0.21.2 with PyTorch 2:
+///
+/// ```python
+/// from peft.tuners.vera.model import _kaiming_init
+/// generator = torch.Generator(device="cpu").manual_seed(seed)
+/// A, B = _kaiming_init((3, 5), generator), _kaiming_init((4, 3), generator)
+/// print(A.flatten().tolist()[:3], B.flatten().tolist()[-2:])
+/// ```
+#[test]
+fn vera_projections_are_those_of_pytorch() {
+    let of_seed = |seed: i64| {
+        of(
+            json!({"peft_type": "VERA", "r": 3, "target_modules": [], "save_projection": false, "projection_prng_key": seed}),
+        )
+    };
+    for (seed, first, last) in [
+        (0, [-0.008_201_401, 0.587_644_5, -0.901_600_8], [0.149_643_73, 1.280_536_8]),
+        (7, [0.076_511_46, -0.659_889_16, 0.348_815_35], [0.263_697_65, 1.073_965_5]),
+        (-3, [0.273_565, 0.016_565_643, -1.061_096_9], [0.242_597_94, 0.812_072]),
+        ((1 << 40) + 5, [0.723_545_6, -0.819_15, 0.892_721_4], [-1.158_681_4, 0.077_287_71]),
+    ] {
+        let (a, b): (Vec<f32>, Vec<f32>) =
+            of_seed(seed).vera_projections(5, 4).unwrap().expect("not in the file");
+        assert_eq!((a.len(), b.len()), (15, 12));
+        assert_eq!((&a[..3], &b[10..]), (first.as_slice(), last.as_slice()), "{seed}");
+    }
+    // More numbers than the generator has state: A (40, 37), B (29, 40), seed 11.
+    let config = of(
+        json!({"peft_type": "VERA", "r": 40, "target_modules": [], "save_projection": false, "projection_prng_key": 11}),
+    );
+    let (a, b) = config.vera_projections(37, 29).unwrap().expect("not in the file");
+    let sum = |values: &[f32]| values.iter().map(|v| f64::from(*v)).sum::<f64>();
+    assert_eq!((a.last(), b.last()), (Some(&0.363_962_86), Some(&0.381_343_57)));
+    assert!(
+        (sum(&a) + 2.515_430_238_578_119_3).abs() < 1e-9 && (sum(&b) - 5.329_596_061_143_093).abs() < 1e-9
+    );
+    unplaced(&config, "base_model.vera_A");
+    assert_eq!(AdapterConfig::from_json(config.to_json().as_bytes()), Ok(config.clone()));
+    let words = "VeRA's matrices, (40, 37) and (0, 40)";
+    assert_error(config.vera_projections(37, 0), ErrorKind::Memory, words);
+    assert_error(
+        config.vera_projections(usize::MAX, 1),
+        ErrorKind::Memory,
+        "VeRA's matrices, (40, 18446744073709551615) and (1, 40)",
+    );
 }
 
 #[test]
@@ -503,6 +553,7 @@ const NAMES: [&str; 17] = [
 /// print([i for i, name in enumerate(NAMES) if check_target_module_exists(config, name)])
 /// ```
 #[test]
+#[rustfmt::skip]
 fn targets_are_those_of_peft() {
     let table: &[(&str, &[usize])] = &[
         (r#"{"target_modules": ["q_proj"]}"#, &[3, 7, 11, 16]),
@@ -510,38 +561,14 @@ fn targets_are_those_of_peft() {
         (r#"{"target_modules": ["self_attn.q_proj", "model.layers.1.mlp.down_proj"]}"#, &[3, 7, 9, 11]),
         (r#"{"target_modules": ["q_proj", "down_proj"], "layers_to_transform": 1}"#, &[7, 9, 16]),
         (r#"{"target_modules": ["q_proj", "up_proj"], "layers_to_transform": [0, 11]}"#, &[3, 6, 11, 14, 16]),
-        (
-            r#"{"target_modules": ["q_proj", "model.layers.0.self_attn.o_proj"], "layers_to_transform": [11]}"#,
-            &[4, 11, 16],
-        ),
-        (
-            r#"{"target_modules": ["q_proj", "up_proj"], "layers_to_transform": []}"#,
-            &[3, 6, 7, 10, 11, 14, 16],
-        ),
-        (
-            r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": "experts"}"#,
-            &[6, 10, 14, 16],
-        ),
-        (
-            r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": ["h", "layers"]}"#,
-            &[7, 10, 16],
-        ),
-        (
-            r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": ["layers", "experts"]}"#,
-            &[7, 10, 16],
-        ),
-        (
-            r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": "h|layers"}"#,
-            &[16],
-        ),
-        (
-            r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": "(?:h|lay.*)"}"#,
-            &[6, 7, 10, 14, 16],
-        ),
-        (
-            r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": ""}"#,
-            &[7, 10, 16],
-        ),
+        (r#"{"target_modules": ["q_proj", "model.layers.0.self_attn.o_proj"], "layers_to_transform": [11]}"#, &[4, 11, 16]),
+        (r#"{"target_modules": ["q_proj", "up_proj"], "layers_to_transform": []}"#, &[3, 6, 7, 10, 11, 14, 16]),
+        (r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": "experts"}"#, &[6, 10, 14, 16]),
+        (r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": ["h", "layers"]}"#, &[7, 10, 16]),
+        (r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": ["layers", "experts"]}"#, &[7, 10, 16]),
+        (r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": "h|layers"}"#, &[16]),
+        (r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": "(?:h|lay.*)"}"#, &[6, 7, 10, 14, 16]),
+        (r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": ""}"#, &[7, 10, 16]),
         (r#"{"target_modules": ".*\\.(1|11)\\.self_attn\\.(q|o)_proj"}"#, &[7, 8, 11, 12]),
         (r#"{"target_modules": "q_proj"}"#, &[16]),
         (r#"{"target_modules": "model.*(?<!qq)_proj"}"#, &[3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]),
@@ -549,29 +576,14 @@ fn targets_are_those_of_peft() {
         (r#"{"target_modules": "^.*q_proj$"}"#, &[3, 7, 11, 15, 16]),
         (r#"{"target_modules": "(?i).*\\.Q_PROJ"}"#, &[3, 7, 11]),
         (r#"{"target_modules": "model\\.layers\\.\\d{2,}\\..*|lm_head"}"#, &[2, 11, 12, 13, 14]),
-        (
-            r#"{"target_modules": ["q_proj", "o_proj"], "exclude_modules": ["0.self_attn.q_proj", "q_proj.x"]}"#,
-            &[4, 7, 8, 11, 12, 16],
-        ),
-        (
-            r#"{"target_modules": ["q_proj", "o_proj"], "exclude_modules": ["attn.q_proj"]}"#,
-            &[3, 4, 7, 8, 11, 12, 16],
-        ),
+        (r#"{"target_modules": ["q_proj", "o_proj"], "exclude_modules": ["0.self_attn.q_proj", "q_proj.x"]}"#, &[4, 7, 8, 11, 12, 16]),
+        (r#"{"target_modules": ["q_proj", "o_proj"], "exclude_modules": ["attn.q_proj"]}"#, &[3, 4, 7, 8, 11, 12, 16]),
         (r#"{"target_modules": ["q_proj", "o_proj"], "exclude_modules": ".*1\\..*"}"#, &[3, 4, 16]),
         (r#"{"target_modules": ["q_proj", "o_proj"], "exclude_modules": []}"#, &[3, 4, 7, 8, 11, 12, 16]),
-        (
-            r#"{"target_modules": ["q_proj", "o_proj", "lm_head", "norm"], "modules_to_save": ["lm_head", "norm"]}"#,
-            &[3, 4, 7, 8, 11, 12, 16],
-        ),
+        (r#"{"target_modules": ["q_proj", "o_proj", "lm_head", "norm"], "modules_to_save": ["lm_head", "norm"]}"#, &[3, 4, 7, 8, 11, 12, 16]),
         (r#"{"target_modules": ["q_proj", "down_proj"], "modules_to_save": ["self_attn"]}"#, &[5, 9, 13, 16]),
-        (
-            r#"{"target_modules": ["q_proj", "down_proj"], "modules_to_save": ["layers.1"]}"#,
-            &[3, 5, 11, 13, 16],
-        ),
-        (
-            r#"{"target_modules": ["q_proj", "down_proj"], "modules_to_save": ["attn"]}"#,
-            &[3, 5, 7, 9, 11, 13, 16],
-        ),
+        (r#"{"target_modules": ["q_proj", "down_proj"], "modules_to_save": ["layers.1"]}"#, &[3, 5, 11, 13, 16]),
+        (r#"{"target_modules": ["q_proj", "down_proj"], "modules_to_save": ["attn"]}"#, &[3, 5, 7, 9, 11, 13, 16]),
         (r#"{"target_modules": ["q_proj", "down_proj"], "modules_to_save": ["down|q_proj"]}"#, &[3, 7, 11]),
     ];
     for (line, want) in table {
@@ -590,6 +602,7 @@ fn targets_are_those_of_peft() {
 /// print([keys.index(key) + 1 if key in keys else 0 for key in found])
 /// ```
 #[test]
+#[rustfmt::skip]
 fn pattern_keys_are_those_of_peft() {
     let table: &[(&[&str], [usize; 17])] = &[
         (&["q_proj"], [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 1]),

@@ -36,7 +36,8 @@ impl Engine {
         }
         let mut modules = read(&config, weights)?;
         let mut adapter = Adapter::default();
-        let shared = modules.remove("").unwrap_or_default();
+        let mut shared = modules.remove("").unwrap_or_default();
+        self.make_projections(&config, &modules, &mut shared)?;
         for (module, roles) in &modules {
             if self.model.bank.find_point(module).is_some() {
                 adapter.points.push(self.norm(module, roles).await?);
@@ -113,7 +114,12 @@ impl Engine {
         }
         for (role, loaded) in roles {
             match role {
-                Role::LoraA | Role::LoraB | Role::LoraBBias | Role::Magnitude | Role::LatentMapping => {}
+                Role::LoraA
+                | Role::LoraB
+                | Role::LoraBBias
+                | Role::Magnitude
+                | Role::LatentMapping
+                | Role::Unused(_) => {}
                 Role::BaseBias => self.replace_bias(&mut delta, loaded).await?,
                 Role::Saved(_) => return Err(not_yet(&format!("tensor `{}`: modules_to_save", loaded.name))),
                 Role::TokenDelta => {
@@ -206,6 +212,26 @@ impl Engine {
             b: scaled_b.collect(),
             ..ModuleDelta::default()
         })
+    }
+
+    /// VeRA's A and B, where the file leaves them to a seed.
+    fn make_projections(
+        &self,
+        config: &AdapterConfig,
+        modules: &BTreeMap<String, Roles>,
+        shared: &mut Roles,
+    ) -> Result<()> {
+        let [mut inputs, mut outputs] = [0, 0];
+        for (module, _) in modules.iter().filter(|(_, roles)| roles.contains_key(&Role::VeraLambdaD)) {
+            let [c_in, c_out] = self.shape(module)?;
+            (inputs, outputs) = (inputs.max(c_in), outputs.max(c_out));
+        }
+        let Some((a, b)) = config.vera_projections(inputs, outputs)? else { return Ok(()) };
+        let rank = b.len() / outputs;
+        let made = |name: &str, shape, values| Loaded { name: name.to_owned(), shape, values };
+        shared.insert(Role::VeraA, made("vera_A", vec![rank, inputs], a));
+        shared.insert(Role::VeraB, made("vera_B", vec![outputs, rank], b));
+        Ok(())
     }
 
     /// Folds m / ‖W + B·A‖ into gain and B.

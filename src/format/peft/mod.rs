@@ -20,11 +20,13 @@
 //!
 //! What PEFT means was read from its version 0.21; the function names in comments are its.
 
+mod config;
 mod fields;
 mod json;
 mod part;
 mod pattern;
 mod pickle;
+mod projections;
 mod selection;
 mod write;
 
@@ -50,6 +52,8 @@ pub struct AdapterConfig {
     /// the layer's type, so that the adapter's own tensors are the same either way.
     pub fan_in_fan_out: bool,
     selection: Selection,
+    /// VeRA: the seed of A and B where they are not in the file.
+    projection_prng_key: Option<u32>,
 }
 
 /// The kinds of adapter that are read, by `peft_type`.
@@ -59,7 +63,8 @@ pub enum Method {
     Lora(Lora),
     /// `IA3`: inputs (feed-forward modules) or outputs (others) times a vector
     Ia3(Ia3),
-    /// `VERA`: y += λ_b ∘ (B (λ_d ∘ (A x))), A and B shared by all modules
+    /// `VERA`: y += λ_b ∘ (B (λ_d ∘ (A x))), A and B shared by all modules, which take the
+    /// first columns of A and the first rows of B. See [`AdapterConfig::vera_projections`].
     Vera {
         /// `R`
         r: usize,
@@ -139,12 +144,12 @@ impl AdapterConfig {
     /// Errors with `Argument` if the rank is 0 or too large, alpha not finite, or the list
     /// empty.
     pub fn lora(r: usize, lora_alpha: f64, target_modules: &[&str]) -> Result<Self> {
-        if r == 0 || r > fields::MAX_RANK || !lora_alpha.is_finite() || target_modules.is_empty() {
+        if r == 0 || r > config::MAX_RANK || !lora_alpha.is_finite() || target_modules.is_empty() {
             return Err(Error::argument(format!(
                 "LoRA of rank {r}, alpha {lora_alpha} over {} target_modules, expected rank 1 to {}, a finite \
                  alpha and at least one module",
                 target_modules.len(),
-                fields::MAX_RANK
+                config::MAX_RANK
             )));
         }
         Ok(Self {
@@ -154,6 +159,7 @@ impl AdapterConfig {
             modules_to_save: Vec::new(),
             fan_in_fan_out: false,
             selection: Selection::of_suffixes(target_modules),
+            projection_prng_key: None,
         })
     }
 
@@ -166,7 +172,7 @@ impl AdapterConfig {
         let Method::Lora(lora) = &mut self.method else {
             return Err(Error::argument(format!("module `{module}`: an adapter of type {name} has no rank")));
         };
-        if r == 0 || r > fields::MAX_RANK || !lora_alpha.is_finite() {
+        if r == 0 || r > config::MAX_RANK || !lora_alpha.is_finite() {
             return Err(Error::argument(format!("module `{module}`: rank {r}, alpha {lora_alpha}")));
         }
         // In front: the first pattern that fits decides.

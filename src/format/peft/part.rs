@@ -80,11 +80,12 @@ pub fn part_of(name: &str, config: &AdapterConfig) -> Result<Part> {
 /// A tensor that belongs to the whole model.
 fn of_model(bare: &str, config: &AdapterConfig) -> Option<Part> {
     let unnamed = bare.strip_suffix(ADAPTER).and_then(|front| front.strip_suffix('.')).unwrap_or(bare);
+    let in_file = config.projection_prng_key.is_none();
     let role = match (&config.method, unnamed) {
         (Method::PromptTuning { .. }, "prompt_embeddings") => Role::PromptEmbeddings,
         (Method::PrefixTuning { .. }, "prompt_embeddings") => Role::PrefixEmbeddings,
-        (Method::Vera { .. }, "base_model.vera_A") => Role::VeraA,
-        (Method::Vera { .. }, "base_model.vera_B") => Role::VeraB,
+        (Method::Vera { .. }, "base_model.vera_A") if in_file => Role::VeraA,
+        (Method::Vera { .. }, "base_model.vera_B") if in_file => Role::VeraB,
         _ => return None,
     };
     Some(Part { module: String::new(), role })

@@ -35,7 +35,9 @@ impl AdapterConfig {
                 fields.always("bias", bias(self.bias, "vera_only"));
                 fields.selection(&self.selection);
                 fields.always("r", size(*r));
-                fields.always("save_projection", Json::Bool(true));
+                fields.always("save_projection", Json::Bool(self.projection_prng_key.is_none()));
+                let seed = self.projection_prng_key.map(|seed| Json::Number(f64::from(seed)));
+                fields.add("projection_prng_key", seed.unwrap_or(Json::Null));
             }
             Method::PromptTuning { num_virtual_tokens, token_dim } => {
                 fields.always("num_virtual_tokens", size(*num_virtual_tokens));
