@@ -112,7 +112,7 @@ fn all_linear_is_every_linear_but_the_head() {
     let config = of(lora(json!({
         "target_modules": "All-Linear", "exclude_modules": ["down_proj"], "modules_to_save": ["1.self_attn"],
     })));
-    let targets = |module, linear, head| config.targets(module, linear, head).unwrap();
+    let targets = |module, linear, head| config.targets(module, linear, head);
     assert!(targets("model.layers.0.self_attn.q_proj", true, false));
     assert!(!targets("model.layers.0.mlp.down_proj", true, false), "excluded");
     assert!(!targets(Q, true, false), "comes whole");
@@ -148,17 +148,17 @@ fn ia3() {
         "peft_type": "IA3", "target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"],
         "init_ia3_weights": true, "exclude_modules": "model\\.layers\\.0\\..*",
     }));
-    assert_eq!(config.targets("model.layers.1.mlp.down_proj", true, false), Ok(true));
-    assert_eq!(config.targets("model.layers.0.mlp.down_proj", true, false), Ok(false));
+    assert!(config.targets("model.layers.1.mlp.down_proj", true, false));
+    assert!(!config.targets("model.layers.0.mlp.down_proj", true, false));
     // No dot is asked for in front, as there is for targets.
     for (module, is) in [("model.layers.1.mlp.down_proj", true), ("breakdown_proj", true), ("k_proj", false)]
     {
-        assert_eq!(config.is_feedforward(module), Ok(is), "{module}");
+        assert_eq!(config.is_feedforward(module), is, "{module}");
     }
     assert_error(config.rank(Q), ErrorKind::Argument, "an adapter of type IA3 has no rank");
     let pattern =
         json!({"peft_type": "IA3", "target_modules": ".*_proj", "feedforward_modules": ".*down_.*"});
-    assert_eq!(of(pattern).is_feedforward("mlp.down_proj"), Ok(true));
+    assert!(of(pattern).is_feedforward("mlp.down_proj"));
     let stray = json!({"peft_type": "IA3", "target_modules": ["k_proj"], "feedforward_modules": ["up_proj"]});
     let words =
         "adapter_config.json: field `feedforward_modules` holds `up_proj`, which target_modules does not";
@@ -176,11 +176,11 @@ fn vera() {
     });
     let config = of(json.clone());
     assert_eq!((config.rank(Q), config.scale(Q), config.bias), (Ok(6), Ok(1.0), Bias::Targets));
-    assert_eq!(config.targets(Q, true, false), Ok(true));
-    assert_eq!(config.targets("model.layers.0.self_attn.q_proj", true, false), Ok(false));
+    assert!(config.targets(Q, true, false));
+    assert!(!config.targets("model.layers.0.self_attn.q_proj", true, false));
     // PEFT allows both for VeRA, and ignores the layers.
     json["target_modules"] = json!(".*q_proj");
-    assert_eq!(of(json.clone()).targets("model.layers.0.self_attn.q_proj", true, false), Ok(true));
+    assert!(of(json.clone()).targets("model.layers.0.self_attn.q_proj", true, false));
     assert_eq!(config.vera_projections(5, 4), Ok(None), "they are in the file");
     json["save_projection"] = json!(1);
     let words = "adapter_config.json: field `save_projection` is 1, expected true or false";
@@ -247,7 +247,7 @@ fn prompt_and_prefix_tuning() {
     let config = of(json.clone());
     let method = Method::PromptTuning { num_virtual_tokens: 5, token_dim: 16 };
     assert_eq!(config.method, method);
-    assert_eq!(config.targets(Q, true, false), Ok(false));
+    assert!(!config.targets(Q, true, false));
     json["peft_type"] = json!("P_TUNING");
     json["encoder_reparameterization_type"] = json!("MLP");
     assert_eq!(of(json.clone()).method, method);
@@ -501,6 +501,10 @@ fn patterns_that_are_not_read_are_named() {
     // Python wants it in front of the whole pattern, which only here is the config's own.
     assert!(read(&lora(json!({"target_modules": "(?i)Q_PROJ"}))).is_ok());
     unsupported(json!({"alpha_pattern": {"(?i)q": 2}}), "pattern `(?i)q`: a `(?…)` that is not read");
+    for look_around in ["(?!.*vision).*q_proj", "model.*(?<!qq)_proj", "(?=q).*", "(?<=a)b"] {
+        let words = format!("pattern `{look_around}`: a `(?…)` that is not read");
+        unsupported(json!({"target_modules": look_around}), &words);
+    }
     let long = json!({"target_modules": "a".repeat(4097)});
     unsupported(long, "a pattern of 4097 bytes, expected at most 4096");
 }
@@ -509,12 +513,8 @@ fn patterns_that_are_not_read_are_named() {
 fn hostile_patterns_do_not_hang() {
     let name = "a".repeat(64);
     let started = Instant::now();
-    let pattern = "(?:(?=a)(?:a|aa))+b";
-    let config = of(lora(json!({"target_modules": pattern})));
-    let words = format!("adapter_config.json: pattern `{pattern}`: it takes too many steps on `{name}`");
-    assert_error(config.targets(&name, true, false), ErrorKind::Unsupported, &words);
-    // Without a look-around it takes no backtracking.
-    assert_eq!(of(lora(json!({"target_modules": "(a|aa)+b"}))).targets(&name, true, false), Ok(false));
+    assert!(!of(lora(json!({"target_modules": "(a|aa)+b"}))).targets(&name, true, false));
+    assert!(!of(lora(json!({"target_modules": "(?:(?:a|aa)*)*b"}))).targets(&name, true, false));
     for pattern in ["(a{1000}){1000}", "((((((((a{50}){50}){50}){50}){50}){50}){50}){50})"] {
         unsupported(json!({"target_modules": pattern}), &format!("pattern `{pattern}`: it does not compile"));
     }
@@ -571,8 +571,6 @@ fn targets_are_those_of_peft() {
         (r#"{"target_modules": ["up_proj", "q_proj"], "layers_to_transform": [1], "layers_pattern": ""}"#, &[7, 10, 16]),
         (r#"{"target_modules": ".*\\.(1|11)\\.self_attn\\.(q|o)_proj"}"#, &[7, 8, 11, 12]),
         (r#"{"target_modules": "q_proj"}"#, &[16]),
-        (r#"{"target_modules": "model.*(?<!qq)_proj"}"#, &[3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]),
-        (r#"{"target_modules": ".*\\.(?!0\\.)\\d+\\..*[q]_proj\\Z"}"#, &[7, 11, 15]),
         (r#"{"target_modules": "^.*q_proj$"}"#, &[3, 7, 11, 15, 16]),
         (r#"{"target_modules": "(?i).*\\.Q_PROJ"}"#, &[3, 7, 11]),
         (r#"{"target_modules": "model\\.layers\\.\\d{2,}\\..*|lm_head"}"#, &[2, 11, 12, 13, 14]),
@@ -588,7 +586,7 @@ fn targets_are_those_of_peft() {
     ];
     for (line, want) in table {
         let config = of(lora(serde_json::from_str(line).expect("JSON")));
-        let targeted = |&i: &usize| config.targets(NAMES[i], true, NAMES[i] == "lm_head").unwrap();
+        let targeted = |&i: &usize| config.targets(NAMES[i], true, NAMES[i] == "lm_head");
         let got: Vec<usize> = (0..NAMES.len()).filter(targeted).collect();
         assert_eq!(got, *want, "{line}");
     }
@@ -625,7 +623,6 @@ fn pattern_keys_are_those_of_peft() {
         (&["(?:mlp|self_attn).*"], [0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]),
         (&["lm.head"], [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
         (&["down_proj", "mlp.*", ".*"], [3, 3, 3, 3, 3, 1, 2, 3, 3, 1, 2, 3, 3, 1, 2, 3, 3]),
-        (&[r"(?!.*\.0\.).*q_proj"], [0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 1]),
         (&["q"], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
     ];
     for (keys, want) in table {
@@ -926,14 +923,14 @@ fn check_folder(folder: &Path) -> Result<usize, Error> {
         }
         if part.role == Role::Ia3 {
             let input = tensor.shape.first() == Some(&1);
-            assert_eq!(config.is_feedforward(&part.module)?, input, "{}", tensor.name);
+            assert_eq!(config.is_feedforward(&part.module), input, "{}", tensor.name);
         }
         assert!(parts.insert(part, &tensor.name).is_none(), "{} is not alone", tensor.name);
     }
     let base = config.base_model_name_or_path.clone().unwrap_or_default();
     let mut targeted = BTreeSet::new();
     for (module, is_linear, is_head) in modules(&base) {
-        if config.targets(&module, is_linear, is_head)? {
+        if config.targets(&module, is_linear, is_head) {
             targeted.insert(module);
         }
     }
@@ -1057,7 +1054,7 @@ proptest! {
     fn mutated_configs_never_panic(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
         let mut bytes = lora(json!({
             "rank_pattern": {"^a(b|c).*": 2}, "alpha_pattern": {"q": 1.5}, "modules_to_save": ["lm_head"],
-            "exclude_modules": "x[a-z]+(?!y)", "layers_to_transform": [1], "layers_pattern": "layers",
+            "exclude_modules": "x[a-z]+y?", "layers_to_transform": [1], "layers_pattern": "layers",
         })).to_string().into_bytes();
         for (at, byte) in changes {
             let at = at.index(bytes.len());

@@ -45,7 +45,7 @@ impl Engine {
             }
             let delta = match &config.method {
                 Method::Lora(_) => self.lora(&config, module, roles).await?,
-                Method::Ia3(_) if config.is_feedforward(module)? => {
+                Method::Ia3(_) if config.is_feedforward(module) => {
                     adapter.points.push(self.ia3_input(module, roles)?);
                     continue;
                 }
@@ -64,7 +64,7 @@ impl Engine {
         let weights = &self.model.weights;
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
-            let targeted = config.targets(&module, true, bare == "lm_head")?;
+            let targeted = config.targets(&module, true, bare == "lm_head");
             let adapted = modules.get(&module).is_some_and(|roles| roles.keys().any(is_adaptation));
             if targeted && !adapted {
                 return Err(Error::mismatch(format!(

@@ -13,7 +13,7 @@
 //! )?;
 //! let part = part_of("base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight", &config)?;
 //! assert_eq!((part.module.as_str(), part.role), ("model.layers.0.self_attn.q_proj", Role::LoraA));
-//! assert!(config.targets(&part.module, true, false)?);
+//! assert!(config.targets(&part.module, true, false));
 //! assert_eq!((config.rank(&part.module)?, config.scale(&part.module)?), (4, 2.0));
 //! # Ok::<(), lorakeet::Error>(())
 //! ```
@@ -188,22 +188,19 @@ impl AdapterConfig {
     /// `is_linear` and `is_output_head` decide only for `all-linear`, which is every linear
     /// module but the head. A module that comes whole, or lies in one, is never adapted. With
     /// `ensure_weight_tying` a tied head is adapted with the embedding; that is not seen here.
-    ///
-    /// Errors with `Unsupported` if a pattern takes too long.
-    pub fn targets(&self, module: &str, is_linear: bool, is_output_head: bool) -> Result<bool> {
+    pub fn targets(&self, module: &str, is_linear: bool, is_output_head: bool) -> bool {
         if matches!(self.method, Method::PromptTuning { .. } | Method::PrefixTuning { .. }) {
-            return Ok(false);
+            return false;
         }
         self.selection.includes(module, is_linear, is_output_head)
     }
 
     /// `R` of the adapter on `module`: that of the first pattern that fits, else `r`.
     ///
-    /// Errors with `Argument` for a kind without ranks, with `Unsupported` if a pattern takes
-    /// too long.
+    /// Errors with `Argument` for a kind without ranks.
     pub fn rank(&self, module: &str) -> Result<usize> {
         match &self.method {
-            Method::Lora(lora) => Ok(pattern::first(&lora.rank_pattern, module)?.unwrap_or(lora.r)),
+            Method::Lora(lora) => Ok(pattern::first(&lora.rank_pattern, module).unwrap_or(lora.r)),
             Method::Vera { r } => Ok(*r),
             other => Err(Error::argument(format!("an adapter of type {} has no rank", other.peft_type()))),
         }
@@ -214,18 +211,16 @@ impl AdapterConfig {
     pub fn scale(&self, module: &str) -> Result<f32> {
         let r = self.rank(module)? as f64;
         let Method::Lora(lora) = &self.method else { return Ok(1.0) };
-        let alpha = pattern::first(&lora.alpha_pattern, module)?.unwrap_or(lora.lora_alpha);
+        let alpha = pattern::first(&lora.alpha_pattern, module).unwrap_or(lora.lora_alpha);
         Ok((alpha / if lora.use_rslora { r.sqrt() } else { r }) as f32)
     }
 
     /// Whether (IA)³ multiplies the input of `module` and not its output.
-    ///
-    /// Errors with `Unsupported` if a pattern takes too long.
-    pub fn is_feedforward(&self, module: &str) -> Result<bool> {
+    pub fn is_feedforward(&self, module: &str) -> bool {
         match &self.method {
             // `_check_target_module_feedforward` asks for no dot in front of the suffix.
             Method::Ia3(ia3) => ia3.feedforward_modules.end_or_match(module),
-            _ => Ok(false),
+            _ => false,
         }
     }
 

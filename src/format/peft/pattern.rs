@@ -1,13 +1,9 @@
 //! Python's regular expressions over module names, as far as configs use them.
-//! Not a regex engine: it lets through what Python and the tokenizer's engine read alike.
-//!
-//! The engine is the one the tokenizers bring, so that a download carries one only. It
-//! backtracks no more than a fixed number of steps; that a search gave up is seen by an
-//! alternative which always fits, `…|\z`.
+//! Not a regex engine: it lets through what Python and `regex-lite` read alike. That engine is
+//! small and takes time linear in the name, so no pattern can hang; it knows no look-around.
 
 use crate::error::{Error, Result};
-use std::sync::Arc;
-use tokenizers::utils::SysRegex;
+use regex_lite::Regex;
 
 /// Longest pattern accepted, in bytes.
 const MAX_BYTES: usize = 4096;
@@ -16,7 +12,7 @@ const MAX_BYTES: usize = 4096;
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     text: String,
-    regex: Arc<SysRegex>,
+    regex: Regex,
 }
 
 impl PartialEq for Pattern {
@@ -33,12 +29,12 @@ impl Pattern {
             Some(rest) => ("(?i)", rest),
             None => ("", text),
         };
-        Self::compile(text, rest, |p| format!(r"{flags}\A(?:{p})\z|\z"))
+        Self::compile(text, rest, |p| format!(r"{flags}\A(?:{p})\z"))
     }
 
     /// `re.match(whole, name)`, where `whole` puts the config's `text` in its place.
     pub(super) fn start(text: &str, whole: impl FnOnce(&str) -> String) -> Result<Self> {
-        Self::compile(text, text, |p| format!(r"\A(?:{})|\z", whole(p)))
+        Self::compile(text, text, |p| format!(r"\A(?:{})", whole(p)))
     }
 
     fn compile(text: &str, rest: &str, whole: impl FnOnce(&str) -> String) -> Result<Self> {
@@ -50,8 +46,8 @@ impl Pattern {
             )));
         }
         let rest = from_python(rest).map_err(refused)?;
-        let regex = SysRegex::new(&whole(&rest)).map_err(|_| refused("it does not compile"))?;
-        Ok(Self { text: text.to_owned(), regex: Arc::new(regex) })
+        let regex = Regex::new(&whole(&rest)).map_err(|_| refused("it does not compile"))?;
+        Ok(Self { text: text.to_owned(), regex })
     }
 
     /// The text in the config.
@@ -60,24 +56,13 @@ impl Pattern {
     }
 
     /// Whether it fits a module's name.
-    pub(super) fn is_match(&self, name: &str) -> Result<bool> {
-        Ok(self.matched(name)?.is_some())
+    pub(super) fn is_match(&self, name: &str) -> bool {
+        self.matched(name).is_some()
     }
 
     /// The part of a module's name that it fits, from the start.
-    pub(super) fn matched<'a>(&self, name: &'a str) -> Result<Option<&'a str>> {
-        if name.is_empty() {
-            return Ok(None);
-        }
-        match self.regex.find_iter(name).next() {
-            // The alternative, at the end of a name that is not empty.
-            Some((start, _)) if start > 0 => Ok(None),
-            Some((_, end)) => Ok(name.get(..end)),
-            None => Err(Error::unsupported(format!(
-                "adapter_config.json: pattern `{}`: it takes too many steps on `{name}`",
-                self.text
-            ))),
-        }
+    pub(super) fn matched<'a>(&self, name: &'a str) -> Option<&'a str> {
+        self.regex.find(name).map(|found| found.as_str())
     }
 }
 
@@ -107,10 +92,10 @@ impl ModulePattern {
         }
     }
 
-    pub(super) fn is_match(&self, name: &str) -> Result<bool> {
+    pub(super) fn is_match(&self, name: &str) -> bool {
         match self {
-            Self::Plain(key) => Ok(fits_end(key, name)),
-            Self::Regex(pattern) => Ok(pattern.is_match(name)? || pattern.text() == name),
+            Self::Plain(key) => fits_end(key, name),
+            Self::Regex(pattern) => pattern.is_match(name) || pattern.text() == name,
         }
     }
 }
@@ -123,13 +108,8 @@ fn fits_end(key: &str, name: &str) -> bool {
 }
 
 /// The value of the first pattern that fits.
-pub(super) fn first<V: Copy>(patterns: &[(ModulePattern, V)], module: &str) -> Result<Option<V>> {
-    for (pattern, value) in patterns {
-        if pattern.is_match(module)? {
-            return Ok(Some(*value));
-        }
-    }
-    Ok(None)
+pub(super) fn first<V: Copy>(patterns: &[(ModulePattern, V)], module: &str) -> Option<V> {
+    patterns.iter().find(|(pattern, _)| pattern.is_match(module)).map(|(_, value)| *value)
 }
 
 /// Rewrites what the two languages spell differently; refuses what only one of them knows, or
@@ -173,8 +153,7 @@ fn count(after: &str) -> Result<(), &'static str> {
 }
 
 fn group(after: &str) -> Result<(), &'static str> {
-    let known = [":", "=", "!", "<=", "<!", "P<"];
-    if known.iter().any(|start| after.starts_with(start)) {
+    if after.starts_with(':') || after.starts_with("P<") {
         Ok(())
     } else {
         Err("a `(?…)` that is not read")

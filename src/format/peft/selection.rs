@@ -36,20 +36,20 @@ pub(super) struct Layers {
 
 impl Names {
     /// The whole name is in the list, or ends in `.` and one of it, or fits the pattern.
-    fn name_or_match(&self, module: &str, is_body_linear: bool) -> Result<bool> {
+    fn name_or_match(&self, module: &str, is_body_linear: bool) -> bool {
         match self {
-            Self::List(names) => Ok(names.iter().any(|name| is_or_ends(module, name))),
+            Self::List(names) => names.iter().any(|name| is_or_ends(module, name)),
             Self::Pattern(pattern) => pattern.is_match(module),
-            Self::AllLinear => Ok(is_body_linear),
+            Self::AllLinear => is_body_linear,
         }
     }
 
     /// The name ends in one of the list, or fits the pattern.
-    pub(super) fn end_or_match(&self, module: &str) -> Result<bool> {
+    pub(super) fn end_or_match(&self, module: &str) -> bool {
         match self {
-            Self::List(names) => Ok(names.iter().any(|name| module.ends_with(name.as_str()))),
+            Self::List(names) => names.iter().any(|name| module.ends_with(name.as_str())),
             Self::Pattern(pattern) => pattern.is_match(module),
-            Self::AllLinear => Ok(false),
+            Self::AllLinear => false,
         }
     }
 }
@@ -70,25 +70,18 @@ impl Selection {
         Pattern::start(name, |m| format!(r"(^|.*\.){m}($|\..*)"))
     }
 
-    pub(super) fn includes(&self, module: &str, is_linear: bool, is_output_head: bool) -> Result<bool> {
-        if let Some(exclude) = &self.exclude
-            && exclude.name_or_match(module, false)?
+    pub(super) fn includes(&self, module: &str, is_linear: bool, is_output_head: bool) -> bool {
+        if self.exclude.as_ref().is_some_and(|exclude| exclude.name_or_match(module, false))
+            || self.saved.iter().any(|pattern| pattern.is_match(module))
+            || !self.target.name_or_match(module, is_linear && !is_output_head)
         {
-            return Ok(false);
-        }
-        for pattern in &self.saved {
-            if pattern.is_match(module)? {
-                return Ok(false);
-            }
-        }
-        if !self.target.name_or_match(module, is_linear && !is_output_head)? {
-            return Ok(false);
+            return false;
         }
         match (&self.layers, &self.target) {
             // A whole name is meant whatever its layer.
-            (Some(_), Names::List(names)) if names.iter().any(|name| name == module) => Ok(true),
+            (Some(_), Names::List(names)) if names.iter().any(|name| name == module) => true,
             (Some(layers), Names::List(_)) => layers.include(module),
-            _ => Ok(true),
+            _ => true,
         }
     }
 }
@@ -106,15 +99,14 @@ impl Layers {
     }
 
     /// Whether the first number that the first fitting pattern leads to is among the indices.
-    fn include(&self, module: &str) -> Result<bool> {
-        for pattern in &self.patterns {
-            let Some(front) = pattern.matched(module)? else { continue };
-            // What was matched ends in the number and a dot.
-            let number = front.strip_suffix('.').and_then(|front| front.rsplit('.').next());
-            let index = number.and_then(|n| n.parse::<i64>().ok());
-            return Ok(index.is_some_and(|index| self.indices.contains(&index)));
-        }
-        Ok(false)
+    fn include(&self, module: &str) -> bool {
+        let Some(front) = self.patterns.iter().find_map(|pattern| pattern.matched(module)) else {
+            return false;
+        };
+        // What was matched ends in the number and a dot.
+        let number = front.strip_suffix('.').and_then(|front| front.rsplit('.').next());
+        let index = number.and_then(|n| n.parse::<i64>().ok());
+        index.is_some_and(|index| self.indices.contains(&index))
     }
 }
 
