@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::slice::from_ref;
+
 use common::models::{LLAMA, MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close, backends, gpu_with};
 use lorakeet::backend::Backend;
@@ -94,7 +96,7 @@ async fn a_batch_of_unequal_lengths_equals_single_runs() {
                 prompts.iter().zip(lengths).map(|(ids, n)| Request::greedy(ids.clone(), n)).collect();
             let together = run(&mut engine, &requests).await;
             for (request, together) in requests.iter().zip(together) {
-                assert_eq!(run(&mut engine, &[request.clone()]).await[0], together, "{what}");
+                assert_eq!(run(&mut engine, from_ref(request)).await[0], together, "{what}");
             }
         }
     }
@@ -108,8 +110,8 @@ async fn a_cached_prefix_changes_nothing() {
     let want = reference.ids("greedy_ids");
     for (name, mut engine) in engines(&LLAMA).await {
         let first = Request::greedy(ids[..10].to_vec(), want.len());
-        assert_eq!(run(&mut engine, &[first.clone()]).await[0].0, want, "{name}");
-        let mut again = engine.start(&[first.clone()]).expect("valid");
+        assert_eq!(run(&mut engine, from_ref(&first)).await[0].0, want, "{name}");
+        let mut again = engine.start(from_ref(&first)).expect("valid");
         assert_eq!(again.usage(0).cached_tokens, 9, "{name}: all but the last token");
         while !again.is_finished() {
             engine.next(&mut again).await.expect("works");
@@ -150,7 +152,7 @@ async fn interleaved_generations_equal_separate_ones() {
         let requests = [Request::greedy(ids[..10].to_vec(), 24), Request::greedy(ids[3..9].to_vec(), 17)];
         let mut alone = Vec::new();
         for request in &requests {
-            alone.push(run(&mut engine, std::slice::from_ref(request)).await.remove(0).0);
+            alone.push(run(&mut engine, from_ref(request)).await.remove(0).0);
         }
         let mut under_way = requests.map(|r| engine.start(&[r]).expect("valid"));
         let mut tokens = [Vec::new(), Vec::new()];
@@ -331,7 +333,7 @@ async fn bad_requests_are_refused_by_name() {
     }
     let error = engine.start(&vec![good.clone(); 3]).expect_err("three requests, two slots");
     assert_eq!(error.to_string(), "3 prompts, expected at most 2: the engine's `batch`");
-    let under_way = engine.start(&[good.clone()]).expect("two slots");
+    let under_way = engine.start(from_ref(&good)).expect("two slots");
     let error = engine.start(&[good.clone(), good.clone()]).expect_err("one slot is taken");
     assert_eq!(error.to_string(), "all 2 sequences of this engine are generating; raise `batch`");
     engine.end(under_way);

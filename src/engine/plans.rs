@@ -1,6 +1,7 @@
 //! The plans of a model, prepared once per kind and number of rows, then replayed.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use crate::backend::{Backend, Prepared};
 use crate::error::Result;
@@ -26,16 +27,17 @@ pub struct Plans {
 impl Plans {
     /// The plan of `kind` for `n` rows, made now if it is the first of its kind.
     pub fn get(&mut self, kind: Kind, n: usize, model: &Model, backend: &mut Backend) -> Result<&Prepared> {
-        // Not the entry API: preparing can fail.
-        if !self.prepared.contains_key(&(kind, n)) {
-            let plan = match kind {
-                Kind::Prefill => model.prefill(n),
-                Kind::Score => model.score(n),
-                Kind::Decode => model.decode(n),
-            };
-            self.prepared.insert((kind, n), backend.prepare(&plan)?);
-        }
-        Ok(&self.prepared[&(kind, n)])
+        Ok(match self.prepared.entry((kind, n)) {
+            Entry::Occupied(there) => there.into_mut(),
+            Entry::Vacant(place) => {
+                let plan = match kind {
+                    Kind::Prefill => model.prefill(n),
+                    Kind::Score => model.score(n),
+                    Kind::Decode => model.decode(n),
+                };
+                place.insert(backend.prepare(&plan)?)
+            }
+        })
     }
 }
 
