@@ -477,7 +477,18 @@ fn assert_lie(pointer: &str, lie: Value, kind: ErrorKind, message: &str) {
 
 #[test]
 fn tokenizer_is_not_json() {
-    assert_format_error(Tokenizer::from_json(b""), "tokenizer: EOF while parsing a value at line 1 column 0");
+    assert_format_error(
+        Tokenizer::from_json(b""),
+        "tokenizer.json: EOF while parsing a value at line 1 column 0",
+    );
+    assert_format_error(
+        Tokenizer::from_json(b"[]"),
+        "tokenizer.json: invalid type: sequence, expected an object at line 1 column 2",
+    );
+    assert_format_error(
+        Tokenizer::from_json(br#"{"model":[]}"#),
+        "tokenizer.json: invalid type: sequence, expected an object at line 1 column 11",
+    );
     let cut_in_decoder = honest_tokenizer().to_string();
     let cut = &cut_in_decoder[..cut_in_decoder.find("Fuse").unwrap()];
     let error = Tokenizer::from_json(cut.as_bytes()).unwrap_err();
@@ -491,62 +502,57 @@ fn tokenizer_lies() {
         "/model/merges",
         json!([["ab", "ab"]]),
         Format,
-        "tokenizer merges: one makes a token of 4 bytes, but the longest token has 2",
+        "tokenizer.json: merge of `ab` and `ab`: no token `abab`",
     );
-    assert_lie(
-        "/model/merges",
-        json!(["a c"]),
-        Format,
-        "tokenizer: Token `c` out of vocabulary at line 1 column 351",
-    );
+    assert_lie("/model/merges", json!(["a c"]), Format, "tokenizer.json: merge of `a` and `c`: no token `c`");
     assert_lie(
         "/model/continuing_subword_prefix",
         json!("##"),
-        Format,
-        "tokenizer merges: expected `##` before every second half",
+        Unsupported,
+        "tokenizer.json: model with `##` at the parts of a word: not supported",
     );
     assert_lie(
         "/post_processor/single/0/SpecialToken/id",
         json!("<t>"),
         Format,
-        "tokenizer template: special token `<t>` is not defined",
+        "tokenizer.json: template: special token `<t>` is not defined",
     );
     assert_lie(
         "/post_processor/single/1/Sequence/id",
         json!("B"),
         Format,
-        "tokenizer template: another sequence than `A` in the template for one",
+        "tokenizer.json: template for one text: expected `A`, once",
     );
     assert_lie(
         "/post_processor/special_tokens/<s>/ids/0",
         json!(4),
         Format,
-        "tokenizer template: special token `<s>`: id 4, expected below 4",
+        "tokenizer.json: template: special token `<s>`: id 4, expected below 4",
     );
     assert_lie(
         "/added_tokens/0/id",
         json!(7),
         Format,
-        "added token `<s>`: id 7, expected 3, the next after the vocabulary",
+        "tokenizer.json: added token `<s>`: id 7, expected 3, the next after the vocabulary",
     );
     assert_lie(
         "/model/vocab/a",
         json!(4_000_000_000u32),
         Format,
-        "tokenizer vocabulary: id 4000000000, expected below 16777216",
+        "tokenizer.json: id 4000000000, expected below 16777216",
     );
-    assert_lie("/decoder", json!({}), Format, "tokenizer decoder: no `type`");
+    assert_lie("/decoder", json!({}), Format, "tokenizer.json: decoder: no `type`");
     assert_lie(
         "/pre_tokenizer",
         json!({ "type": "Sequence", "pretokenizers": [{ "type": "FixedLength", "length": 0 }] }),
         Unsupported,
-        "tokenizer pre-tokenizer `FixedLength`: not supported",
+        "tokenizer.json: pre_tokenizer `FixedLength`: not supported",
     );
     assert_lie(
         "/normalizer",
         json!({ "type": "Precompiled", "precompiled_charsmap": "not base64" }),
         Unsupported,
-        "tokenizer normalizer `Precompiled`: not supported",
+        "tokenizer.json: normalizer `Precompiled`: not supported",
     );
     let replace = |pattern: Value| {
         let replace = json!({ "type": "Replace", "pattern": pattern, "content": "x" });
@@ -556,19 +562,45 @@ fn tokenizer_lies() {
         "/normalizer",
         replace(json!({ "String": "" })),
         Format,
-        "tokenizer normalizer: an empty string to replace or prepend",
+        "tokenizer.json: normalizer `Replace`: an empty string to replace",
     );
     assert_lie(
         "/normalizer",
         replace(json!({ "Regex": "a*" })),
         Unsupported,
-        "tokenizer normalizer `Replace` of regex `a*`: not supported",
+        "tokenizer.json: normalizer `Replace` of regex `a*`: not supported",
     );
     assert_lie(
-        "/normalizer",
-        json!({ "type": "Prepend", "prepend": "" }),
+        "/pre_tokenizer",
+        json!({ "type": "Split", "pattern": { "Regex": "\\w+" }, "behavior": "Isolated", "invert": false }),
+        Unsupported,
+        r"tokenizer.json: pre_tokenizer `Split` by regex `\w+`: not supported",
+    );
+    assert_lie("/model/vocab", json!({}), Format, "tokenizer.json: the vocabulary is empty");
+    assert_lie("/model/vocab/b", json!(0), Format, "tokenizer.json: id 0 belongs to two tokens");
+    assert_lie(
+        "/model/vocab",
+        json!({ "a".repeat(70_000): 0 }),
         Format,
-        "tokenizer normalizer: an empty string to replace or prepend",
+        "tokenizer.json: a token of 70000 bytes, expected at most 65535",
+    );
+    assert_lie(
+        "/model/type",
+        json!("WordPiece"),
+        Unsupported,
+        "tokenizer.json: model `WordPiece`: not supported",
+    );
+    assert_lie(
+        "/model/dropout",
+        json!(0.1),
+        Unsupported,
+        "tokenizer.json: model with dropout: not supported",
+    );
+    assert_lie(
+        "/added_tokens/0/single_word",
+        json!(true),
+        Unsupported,
+        "tokenizer.json: added token `<s>` as a single word: not supported",
     );
 }
 

@@ -1,28 +1,44 @@
 //! Text to token ids and back, for one `tokenizer.json`.
 //! Not a chat template: that is text to text, and comes before.
 //!
-//! Encoding is the `tokenizers` crate's. Decoding is our own ([`StreamDecoder`]), because a
-//! page shows tokens as they come, and the crate's stream borrows the tokenizer, decodes
-//! everything since the last whole character again at each step, and fails on ids that make
-//! no valid UTF-8. The two agree on every list of ids; tests hold them together.
+//! Encoding is the `tokenizers` crate's, handed the parts we read and vetted (its own reader of
+//! 1.0 files parses them twice). Decoding is our own ([`StreamDecoder`]), because a page shows
+//! tokens as they come, and the crate's stream borrows the tokenizer, decodes everything since
+//! the last whole character again at each step, and fails on ids that make no valid UTF-8. The
+//! stable release of the crate judges both.
 
+mod components;
+mod file;
+mod model;
 mod steps;
 mod stream;
 mod vet;
+mod vocabulary;
 
 pub use stream::StreamDecoder;
 
 use crate::error::{Error, Result};
+use components::Template;
+use file::File;
 use steps::Step;
-use tokenizers::Model as _;
+use tokenizers::pipeline::{EncodeOptions, PipelinePostProcessor, PipelineTokenizer};
+use vocabulary::Vocabulary;
 
 /// A `tokenizer.json`, ready to encode and decode.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pipeline: PipelineTokenizer,
+    /// What the file puts around a text.
+    template: Template,
     /// The file's decoder, as steps that can be taken one token at a time.
     steps: Vec<Step>,
-    vocab_size: usize,
+    vocabulary: Vocabulary,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("vocab_size", &self.vocab_size()).finish_non_exhaustive()
+    }
 }
 
 impl Tokenizer {
@@ -32,18 +48,34 @@ impl Tokenizer {
     /// Errors with `Format` if the file contradicts itself, `Unsupported` if it names a
     /// component this crate does not run.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let outline = vet::Outline::parse(json)?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(broken)?;
-        outline.check_added_tokens(&inner)?;
-        inner.with_truncation(None).map_err(broken)?;
-        inner.with_padding(None);
-        let steps = steps::of(inner.get_decoder())?;
-        Ok(Self { inner, steps, vocab_size: outline.vocab_size() })
+        let file = File::parse(json).map_err(broken)?;
+        vet::check(&file)?;
+        let mut vocabulary = Vocabulary::new(&file.model.vocab, &file.added_tokens)?;
+        let template = components::template(&file.post_processor, vocabulary.size())?;
+        let steps = steps::of(&file.decoder)?;
+        let mut cut = components::pre_tokenizer(&file.pre_tokenizer)?;
+        let mut normalizers = components::normalizers(&file.normalizer)?;
+        cut.check_start(&normalizers)?;
+        let added = vocabulary::added(&mut vocabulary, &file, &normalizers, cut.metaspace.is_some())?;
+        normalizers.extend(cut.metaspace.take());
+        let model = model::build(file.model, cut.byte_level)?;
+        let pipeline = PipelineTokenizer::from_parts(
+            added,
+            normalizers,
+            cut.pre_tokenizer,
+            model,
+            PipelinePostProcessor::default(),
+            None,
+            Default::default(),
+            None,
+            None,
+        );
+        Ok(Self { pipeline, template, steps, vocabulary })
     }
 
     /// The highest id plus one, added tokens included. A model may have more rows than this.
     pub fn vocab_size(&self) -> usize {
-        self.vocab_size
+        self.vocabulary.size()
     }
 
     /// The ids of a text; `add_special_tokens` as the file's template says (often one
@@ -51,8 +83,14 @@ impl Tokenizer {
     ///
     /// Errors with `Format` if the vocabulary cannot spell the text and has no unknown token.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let encoding = self.inner.encode_fast(text, add_special_tokens).map_err(broken)?;
-        Ok(encoding.get_ids().to_vec())
+        let mut tokens = Vec::new();
+        self.pipeline.encode_into(text, &EncodeOptions::no_specials(), &mut tokens).map_err(broken)?;
+        let ids = tokens.into_iter().map(u32::from);
+        if !add_special_tokens {
+            return Ok(ids.collect());
+        }
+        let Template { before, after } = &self.template;
+        Ok(before.iter().copied().chain(ids).chain(after.iter().copied()).collect())
     }
 
     /// The text of some ids. Ids outside the vocabulary are no text; bytes that are no UTF-8
@@ -69,28 +107,34 @@ impl Tokenizer {
 
     /// The id of a token as spelled in the vocabulary (`"<s>"`, `"Ġthe"`).
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.inner.token_to_id(token)
+        self.vocabulary.id(token)
     }
 
     /// A token as spelled in the vocabulary.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.inner.id_to_token(id)
+        self.vocabulary.token(id).map(str::to_owned)
     }
 
     /// Whether the file marks this id as special: decoding can skip it.
     pub fn is_special(&self, id: u32) -> bool {
-        self.id_to_token(id).is_some_and(|token| self.inner.get_added_vocabulary().is_special_token(&token))
+        self.vocabulary.is_special(id)
     }
 
     /// The token that decoding starts from; `None` if it is to be skipped, or there is none.
     fn decodable(&self, id: u32, skip_special_tokens: bool) -> Option<String> {
-        let added = self.inner.get_added_vocabulary();
-        let token = added.simple_id_to_token(id).or_else(|| self.inner.get_model().id_to_token(id))?;
-        (!skip_special_tokens || !added.is_special_token(&token)).then_some(token)
+        if skip_special_tokens && self.is_special(id) {
+            return None;
+        }
+        self.vocabulary.decodable(id).map(str::to_owned)
     }
 }
 
-/// An error of the `tokenizers` crate, which says what is wrong but not in which file.
-fn broken(error: tokenizers::Error) -> Error {
-    Error::format(format!("tokenizer: {error}"))
+/// What is wrong in the file, said by whoever found it.
+fn broken(error: impl std::fmt::Display) -> Error {
+    Error::format(format!("tokenizer.json: {error}"))
+}
+
+/// What the file asks for and this crate does not run.
+fn unsupported(what: impl std::fmt::Display) -> Error {
+    Error::unsupported(format!("tokenizer.json: {what}: not supported"))
 }

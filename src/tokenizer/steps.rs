@@ -4,16 +4,23 @@
 //! Twin of `tokenizers::decoders`, which map a list of tokens to a list of strings. Each step
 //! here gives the same strings, in order, from a token, what it remembers, and a flush.
 
-use crate::error::{Error, Result};
-use tokenizers::{Decoder, DecoderWrapper};
+use super::components::{character, flag, list, replaced, text};
+use super::{broken, unsupported};
+use crate::error::Result;
+use serde_json::Value;
+use tokenizers::decoders::metaspace::{MetaspaceDecoder, PrependScheme};
+use tokenizers::decoders::replace::ReplaceDecoder;
+use tokenizers::decoders::strip::Strip;
+use tokenizers::decoders::wordpiece::WordPiece;
+use tokenizers::{Decoder, DecoderRuntime};
 
-/// One step. `DecoderWrapper`s inside are used on single tokens.
+/// One step. `DecoderRuntime`s inside are used on single tokens.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     /// The same for every token: `Replace`, `Strip` before `Fuse`.
-    Each(DecoderWrapper),
+    Each(DecoderRuntime),
     /// Different for the first token: `Metaspace`, `WordPiece`.
-    FirstDiffers(DecoderWrapper),
+    FirstDiffers(DecoderRuntime),
     /// Tokens like `<0x0A>` are bytes; a run of them is text if it is UTF-8, and else one
     /// U+FFFD per byte.
     ByteFallback,
@@ -110,8 +117,8 @@ impl Step {
     }
 }
 
-fn chain(decoder: &DecoderWrapper, tokens: Vec<String>) -> Result<Vec<String>> {
-    decoder.decode_chain(tokens).map_err(super::broken)
+fn chain(decoder: &DecoderRuntime, tokens: Vec<String>) -> Result<Vec<String>> {
+    decoder.decode_chain(tokens).map_err(broken)
 }
 
 /// The byte of a token like `<0x0A>`.
@@ -137,7 +144,7 @@ fn append_byte_level(token: &str, bytes: &mut Vec<u8>) {
 
 /// GPT-2's alphabet: printable Latin-1 is itself, the other 68 bytes follow from U+0100 on,
 /// in their order (`bytes_to_unicode` in GPT-2's encoder.py).
-fn byte_level_byte(c: char) -> Option<u8> {
+pub(super) fn byte_level_byte(c: char) -> Option<u8> {
     let code = u32::from(c);
     let byte = match code {
         0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => code,
@@ -174,57 +181,56 @@ fn take_whole_characters(bytes: &mut Vec<u8>) -> String {
 /// The steps of a file's decoder.
 ///
 /// Errors with `Unsupported` if one of them needs the whole text.
-pub(super) fn of(decoder: Option<&DecoderWrapper>) -> Result<Vec<Step>> {
+pub(super) fn of(decoder: &Value) -> Result<Vec<Step>> {
+    if decoder.is_null() {
+        return Ok(vec![Step::Spaces]);
+    }
     let mut steps = Vec::new();
-    match decoder {
-        Some(decoder) => append(decoder, &mut false, &mut steps)?,
-        None => steps.push(Step::Spaces),
+    // All tokens before this decoder have become one, so it sees the whole text.
+    let mut fused = false;
+    for (kind, part) in list(decoder, "decoder", "decoders")? {
+        match kind {
+            "Fuse" => fused = true,
+            "Strip" if count(part, "stop")? == 0 => {
+                let (content, limit) = (character(part, "content")?, count(part, "start")?);
+                steps.push(match fused {
+                    true => Step::StripStart { content, limit },
+                    false => Step::Each(DecoderRuntime::Strip(Strip::new(content, limit, 0))),
+                });
+            }
+            "Replace" if !fused => {
+                let replace = ReplaceDecoder::new(replaced(part, "decoder")?, text(part, "content")?);
+                steps.push(Step::Each(DecoderRuntime::Replace(replace.map_err(broken)?)));
+            }
+            "ByteFallback" if !fused => steps.push(Step::ByteFallback),
+            "ByteLevel" if !fused => {
+                steps.push(Step::ByteLevel);
+                fused = true;
+            }
+            "Metaspace" if !fused => {
+                let prepend = match part.get("prepend_scheme").and_then(Value::as_str) {
+                    Some("never") => PrependScheme::Never,
+                    Some("first") => PrependScheme::First,
+                    _ => PrependScheme::Always,
+                };
+                let metaspace = MetaspaceDecoder::new(character(part, "replacement")?, prepend);
+                steps.push(Step::FirstDiffers(DecoderRuntime::Metaspace(metaspace)));
+            }
+            "WordPiece" if !fused => {
+                let prefix = text(part, "prefix")?.to_owned();
+                let pieces = WordPiece::new(prefix, flag(part, "cleanup")?);
+                steps.push(Step::FirstDiffers(DecoderRuntime::WordPiece(pieces)));
+            }
+            _ => {
+                let after = if fused { " after the tokens are fused" } else { "" };
+                return Err(unsupported(format!("decoder `{kind}`{after}")));
+            }
+        }
     }
     Ok(steps)
 }
 
-/// `fused`: all tokens before this decoder have become one, so it sees the whole text.
-fn append(decoder: &DecoderWrapper, fused: &mut bool, steps: &mut Vec<Step>) -> Result<()> {
-    match decoder {
-        DecoderWrapper::Sequence(sequence) => {
-            return sequence.get_decoders().iter().try_for_each(|decoder| append(decoder, fused, steps));
-        }
-        DecoderWrapper::Fuse(_) => *fused = true,
-        DecoderWrapper::Strip(strip) if strip.stop == 0 && *fused => {
-            steps.push(Step::StripStart { content: strip.content, limit: strip.start });
-        }
-        DecoderWrapper::Strip(strip) if strip.stop == 0 => steps.push(Step::Each(decoder.clone())),
-        DecoderWrapper::Replace(_) if !*fused => steps.push(Step::Each(decoder.clone())),
-        DecoderWrapper::ByteFallback(_) if !*fused => steps.push(Step::ByteFallback),
-        DecoderWrapper::ByteLevel(_) if !*fused => {
-            steps.push(Step::ByteLevel);
-            *fused = true;
-        }
-        DecoderWrapper::Metaspace(_) | DecoderWrapper::WordPiece(_) if !*fused => {
-            steps.push(Step::FirstDiffers(decoder.clone()));
-        }
-        _ => {
-            let after = if *fused { " after the tokens are fused" } else { "" };
-            return Err(Error::unsupported(format!(
-                "tokenizer decoder `{}`{after}: not supported",
-                name(decoder)
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn name(decoder: &DecoderWrapper) -> &'static str {
-    match decoder {
-        DecoderWrapper::BPE(_) => "BPEDecoder",
-        DecoderWrapper::ByteLevel(_) => "ByteLevel",
-        DecoderWrapper::WordPiece(_) => "WordPiece",
-        DecoderWrapper::Metaspace(_) => "Metaspace",
-        DecoderWrapper::CTC(_) => "CTC",
-        DecoderWrapper::Sequence(_) => "Sequence",
-        DecoderWrapper::Replace(_) => "Replace",
-        DecoderWrapper::Fuse(_) => "Fuse",
-        DecoderWrapper::Strip(_) => "Strip",
-        DecoderWrapper::ByteFallback(_) => "ByteFallback",
-    }
+fn count(part: &Value, key: &str) -> Result<usize> {
+    let count = part.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    count.ok_or_else(|| broken(format!("decoder: `{key}` is no count")))
 }

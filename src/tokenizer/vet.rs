@@ -1,304 +1,135 @@
 //! What must hold of a `tokenizer.json` before the `tokenizers` crate may see it.
 //! Not a second parser: it stops at what the crate trusts without looking.
 //!
-//! The crate panics on files that are valid JSON but lie (0.23.2): a merge longer than every
-//! token, a continuing-subword prefix that merges do not carry, a template that names an
-//! absent special token or a second sequence, a replacement of nothing, a charsmap that is no
-//! trie, chunks of length zero. It also gives an added token whichever id comes next, whatever the file says.
+//! The crate (1.0.0-rc.3) panics, or reads outside its tables, on files that are valid JSON but
+//! lie: an empty vocabulary, a token of 64 KiB, a merge longer than every token, more merges of
+//! frequent tokens than it has cells for. Where two tokens spell the same bytes, it takes
+//! either.
 
-use crate::error::{Error, Result};
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
-use std::fmt;
+use super::file::{File, Vocab};
+use super::steps::byte_level_byte;
+use super::{broken, unsupported};
+use crate::error::Result;
+use std::collections::HashSet;
+use tokenizers::models::bpe;
 
 /// Ids from here on are taken for a lie: the largest vocabularies have about 2¹⁸.
-const ID_LIMIT: u32 = 1 << 24;
+pub(super) const ID_LIMIT: u32 = 1 << 24;
 
-/// The parts of the file that are checked.
-#[derive(Deserialize)]
-pub(super) struct Outline {
-    #[serde(default)]
-    added_tokens: Vec<AddedToken>,
-    #[serde(default)]
-    normalizer: Value,
-    #[serde(default)]
-    pre_tokenizer: Value,
-    #[serde(default)]
-    post_processor: Value,
-    #[serde(default)]
-    decoder: Value,
-    model: Model,
-}
+/// A token's length must fit 16 bits.
+const MAX_TOKEN_BYTES: usize = u16::MAX as usize;
 
-#[derive(Deserialize)]
-struct AddedToken {
-    id: u32,
-    content: String,
-}
-
-#[derive(Deserialize)]
-struct Model {
-    vocab: VocabOutline,
-    #[serde(default)]
-    merges: MergesOutline,
-    continuing_subword_prefix: Option<String>,
-}
-
-impl Outline {
-    /// Parses the file and checks all that can be checked without the crate.
-    pub fn parse(json: &[u8]) -> Result<Self> {
-        let outline: Self =
-            serde_json::from_slice(json).map_err(|e| Error::format(format!("tokenizer: {e}")))?;
-        check_kinds("normalizer", &outline.normalizer, NORMALIZERS)?;
-        check_kinds("pre-tokenizer", &outline.pre_tokenizer, PRE_TOKENIZERS)?;
-        check_kinds("post-processor", &outline.post_processor, POST_PROCESSORS)?;
-        check_kinds("decoder", &outline.decoder, DECODERS)?;
-        check_replacements(&outline.normalizer)?;
-        check_templates(&outline.post_processor, outline.vocab_size())?;
-        outline.model.check_merges()?;
-        if let Some(id) = outline.highest_id().filter(|&id| id >= ID_LIMIT) {
-            return Err(Error::format(format!("tokenizer vocabulary: id {id}, expected below {ID_LIMIT}")));
+/// Checks all that can be checked without the crate, but for merges.
+pub(super) fn check(file: &File) -> Result<()> {
+    let model = &file.model;
+    let kind = match (model.kind.as_deref(), &model.vocab) {
+        (Some(kind @ ("BPE" | "Unigram")), _) => kind,
+        (Some(kind), _) => return Err(unsupported(format!("model `{kind}`"))),
+        (None, Vocab::Map(_)) => "BPE",
+        (None, Vocab::List(_)) => "Unigram",
+    };
+    match (kind, &model.vocab) {
+        ("BPE", Vocab::Map(_)) | ("Unigram", Vocab::List(_)) => {}
+        _ => return Err(broken(format!("model `{kind}` with the vocabulary of another"))),
+    }
+    if model.vocab.len() == 0 {
+        return Err(broken("the vocabulary is empty"));
+    }
+    if model.dropout.is_some_and(|p| p != 0.0) {
+        return Err(unsupported("model with dropout"));
+    }
+    for affix in [&model.continuing_subword_prefix, &model.end_of_word_suffix] {
+        if let Some(affix) = affix.as_deref().filter(|affix| !affix.is_empty()) {
+            return Err(unsupported(format!("model with `{affix}` at the parts of a word")));
         }
-        Ok(outline)
     }
-
-    fn highest_id(&self) -> Option<u32> {
-        self.added_tokens.iter().map(|token| token.id).max().max(self.model.vocab.highest_id)
+    let added = file.added_tokens.iter().map(|token| token.content.as_str());
+    for token in model.vocab.tokens().map(|(token, _)| token).chain(added) {
+        if token.len() > MAX_TOKEN_BYTES {
+            let bytes = token.len();
+            return Err(broken(format!("a token of {bytes} bytes, expected at most {MAX_TOKEN_BYTES}")));
+        }
     }
+    Ok(())
+}
 
-    /// The highest id plus one.
-    pub fn vocab_size(&self) -> usize {
-        self.highest_id().map_or(0, |id| (id as usize).saturating_add(1))
-    }
-
-    /// Errors with `Format` if the crate gave an added token another id than the file says.
-    pub fn check_added_tokens(&self, tokenizer: &tokenizers::Tokenizer) -> Result<()> {
-        for AddedToken { id, content } in &self.added_tokens {
-            let got = tokenizer.token_to_id(content);
-            if got != Some(*id) && !content.is_empty() {
-                let next = got.map_or("none".to_owned(), |id| id.to_string());
-                return Err(Error::format(format!(
-                    "added token `{content}`: id {id}, expected {next}, the next after the vocabulary"
-                )));
+/// Errors with `Format` if a token in characters beside GPT-2's alphabet is, in bytes, another's
+/// twin: the crate keeps only bytes.
+pub(super) fn check_byte_level(vocab: &bpe::Vocab) -> Result<()> {
+    let mut spelled = HashSet::new();
+    for token in vocab.keys() {
+        if token.chars().all(|c| byte_level_byte(c).is_some()) {
+            continue;
+        }
+        let mut alphabet = [' '; 256];
+        for c in (0..0x144).filter_map(char::from_u32) {
+            if let Some(slot) = byte_level_byte(c).and_then(|byte| alphabet.get_mut(byte as usize)) {
+                *slot = c;
             }
         }
-        Ok(())
+        let mut twin = String::new();
+        for c in token.chars() {
+            if byte_level_byte(c).is_some() {
+                twin.push(c);
+            } else {
+                let mut bytes = [0; 4];
+                let bytes = c.encode_utf8(&mut bytes).bytes();
+                twin.extend(bytes.filter_map(|byte| alphabet.get(byte as usize)));
+            }
+        }
+        if vocab.contains_key(&twin) || !spelled.insert(twin) {
+            return Err(broken(format!("token `{token}` spells the same bytes as another")));
+        }
     }
+    Ok(())
 }
 
-// Left out on purpose. `FixedLength`, `Precompiled`: see above. `BertNormalizer`,
-// `StripAccents`, `Nmt`: the crate loses count of the characters they drop from the start of a
-// text, and panics later. `BPEDecoder`, `CTC`: no stream. The other post-processors: BERT's.
-const NORMALIZERS: &[&str] =
-    &["ByteLevel", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "Prepend", "Replace", "Sequence", "Strip"];
-const PRE_TOKENIZERS: &[&str] = &[
-    "BertPreTokenizer",
-    "ByteLevel",
-    "Delimiter",
-    "Digits",
-    "Metaspace",
-    "Punctuation",
-    "Sequence",
-    "Split",
-    "Whitespace",
-    "WhitespaceSplit",
-];
-const POST_PROCESSORS: &[&str] = &["ByteLevel", "Sequence", "TemplateProcessing"];
-const DECODERS: &[&str] =
-    &["ByteFallback", "ByteLevel", "Fuse", "Metaspace", "Replace", "Sequence", "Strip", "WordPiece"];
+/// How many tokens, the most frequent, the crate looks up pairs of in a grid, and how many
+/// merges that grid holds.
+const GRID_TOKENS: usize = 512;
+const GRID_MERGES: usize = u16::MAX as usize;
 
-/// Regular expressions that a normalizer may replace: they match at least one character, which
-/// for others would take a regex parser to tell.
-const REPLACED_REGEXES: &[&str] = &[r"\s+", " {2,}"];
-
-/// The members of a component: itself, or what its `Sequence` lists.
-const SEQUENCE_KEYS: [&str; 4] = ["normalizers", "pretokenizers", "processors", "decoders"];
-
-fn members(part: &Value) -> impl Iterator<Item = &Value> {
-    SEQUENCE_KEYS.iter().filter_map(|key| part.get(key)?.as_array()).flatten()
-}
-
-/// Errors with `Unsupported` at a component whose `type` is not listed.
-fn check_kinds(role: &str, part: &Value, listed: &[&str]) -> Result<()> {
-    if part.is_null() {
+/// Errors with `Format` if a merge names or makes a token that is not there, or if the grid
+/// would overflow.
+pub(super) fn check_merges(vocab: &bpe::Vocab, merges: &bpe::Merges) -> Result<()> {
+    let mut pairs = Vec::with_capacity(merges.len());
+    let mut made = String::new();
+    for (a, b) in merges {
+        made.clear();
+        made.push_str(a);
+        made.push_str(b);
+        let [Some(&a_id), Some(&b_id), Some(&id)] = [a, b, &made].map(|token| vocab.get(token)) else {
+            let missing = [a, b, &made].into_iter().find(|token| !vocab.contains_key(*token));
+            let missing = missing.map_or("", String::as_str);
+            return Err(broken(format!("merge of `{a}` and `{b}`: no token `{missing}`")));
+        };
+        pairs.push((a_id, b_id, id));
+    }
+    if pairs.len() < GRID_MERGES {
         return Ok(());
     }
-    let kind = part
-        .get("type")
-        .and_then(Value::as_str)
-        .ok_or_else(|| Error::format(format!("tokenizer {role}: no `type`")))?;
-    if !listed.contains(&kind) {
-        return Err(Error::unsupported(format!("tokenizer {role} `{kind}`: not supported")));
+    // Tokens that no merge makes come first, by id, then the others, by rank.
+    let made: HashSet<u32> = pairs.iter().map(|&(.., id)| id).collect();
+    let mut first: Vec<u32> = vocab.values().copied().filter(|id| !made.contains(id)).collect();
+    first.sort_unstable();
+    first.truncate(GRID_TOKENS);
+    let mut frequent: HashSet<u32> = first.into_iter().collect();
+    for (.., id) in &pairs {
+        if frequent.len() >= GRID_TOKENS {
+            break;
+        }
+        frequent.insert(*id);
     }
-    members(part).try_for_each(|member| check_kinds(role, member, listed))
-}
-
-/// A normalizer may neither replace nor prepend nothing.
-fn check_replacements(part: &Value) -> Result<()> {
-    let text = |key| part.pointer(key).and_then(Value::as_str);
-    if text("/pattern/String") == Some("") || text("/prepend") == Some("") {
-        return Err(Error::format("tokenizer normalizer: an empty string to replace or prepend"));
-    }
-    if let Some(regex) = text("/pattern/Regex").filter(|regex| !REPLACED_REGEXES.contains(regex)) {
-        return Err(Error::unsupported(format!(
-            "tokenizer normalizer `Replace` of regex `{regex}`: not supported"
+    let in_grid: HashSet<(u32, u32)> = pairs
+        .iter()
+        .map(|&(a, b, _)| (a, b))
+        .filter(|(a, b)| frequent.contains(a) && frequent.contains(b))
+        .collect();
+    if in_grid.len() >= GRID_MERGES {
+        let n = in_grid.len();
+        return Err(broken(format!(
+            "{n} merges of the {GRID_TOKENS} first tokens, expected fewer than {GRID_MERGES}"
         )));
     }
-    members(part).try_for_each(check_replacements)
-}
-
-/// A template for one text may name that text (`A`) and special tokens it defines.
-fn check_templates(part: &Value, vocab_size: usize) -> Result<()> {
-    let pieces = part.get("single").and_then(Value::as_array).into_iter().flatten();
-    for piece in pieces {
-        if let Some(sequence) = piece.get("Sequence")
-            && sequence.get("id").and_then(Value::as_str) != Some("A")
-        {
-            return Err(Error::format(
-                "tokenizer template: another sequence than `A` in the template for one",
-            ));
-        }
-        if let Some(special) = piece.get("SpecialToken") {
-            let name = special.get("id").and_then(Value::as_str).unwrap_or_default();
-            let ids = part.get("special_tokens").and_then(|all| all.get(name)?.get("ids")?.as_array());
-            let Some(ids) = ids else {
-                return Err(Error::format(format!(
-                    "tokenizer template: special token `{name}` is not defined"
-                )));
-            };
-            if let Some(id) = ids.iter().find(|id| id.as_u64().is_none_or(|id| id >= vocab_size as u64)) {
-                return Err(Error::format(format!(
-                    "tokenizer template: special token `{name}`: id {id}, expected below {vocab_size}"
-                )));
-            }
-        }
-    }
-    members(part).try_for_each(|member| check_templates(member, vocab_size))
-}
-
-impl Model {
-    /// The crate copies each merged token into a buffer as long as the longest token, without
-    /// the prefix of its second half, and trusts both to be there.
-    fn check_merges(&self) -> Result<()> {
-        let Some(shared_start) = &self.merges.shared_start else {
-            return Ok(());
-        };
-        let prefix = self.continuing_subword_prefix.as_deref().unwrap_or_default();
-        if !shared_start.starts_with(prefix) {
-            return Err(Error::format(format!(
-                "tokenizer merges: expected `{prefix}` before every second half"
-            )));
-        }
-        let longest = self.merges.longest_bytes.saturating_sub(prefix.len());
-        if longest > self.vocab.longest_bytes {
-            return Err(Error::format(format!(
-                "tokenizer merges: one makes a token of {longest} bytes, but the longest token has {}",
-                self.vocab.longest_bytes
-            )));
-        }
-        Ok(())
-    }
-}
-
-/// What is remembered of `model.vocab`: a map of token to id, or Unigram's list of (token, score).
-#[derive(Default)]
-struct VocabOutline {
-    longest_bytes: usize,
-    highest_id: Option<u32>,
-}
-
-impl<'de> Deserialize<'de> for VocabOutline {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(VocabVisitor)
-    }
-}
-
-struct VocabVisitor;
-
-impl<'de> Visitor<'de> for VocabVisitor {
-    type Value = VocabOutline;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a vocabulary")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<VocabOutline, A::Error> {
-        let mut outline = VocabOutline::default();
-        while let Some((token, id)) = entries.next_entry::<String, u32>()? {
-            outline.longest_bytes = outline.longest_bytes.max(token.len());
-            outline.highest_id = outline.highest_id.max(Some(id));
-        }
-        Ok(outline)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<VocabOutline, A::Error> {
-        let mut outline = VocabOutline::default();
-        let mut size: u32 = 0;
-        while let Some((token, _)) = entries.next_element::<(String, f64)>()? {
-            outline.longest_bytes = outline.longest_bytes.max(token.len());
-            outline.highest_id = Some(size);
-            size = size.checked_add(1).ok_or_else(|| A::Error::custom("too many tokens"))?;
-        }
-        Ok(outline)
-    }
-}
-
-/// What is remembered of `model.merges`: a list of `"a b"` or `["a", "b"]`.
-#[derive(Default)]
-struct MergesOutline {
-    /// The longest `a` and `b` together.
-    longest_bytes: usize,
-    /// What every `b` starts with; `None` without merges.
-    shared_start: Option<String>,
-}
-
-impl MergesOutline {
-    fn add(&mut self, a: &str, b: &str) {
-        self.longest_bytes = self.longest_bytes.max(a.len().saturating_add(b.len()));
-        let start = self.shared_start.get_or_insert_with(|| b.to_owned());
-        let shared = start.char_indices().zip(b.chars()).find(|((_, ours), theirs)| ours != theirs);
-        let shared_bytes = shared.map_or(start.len().min(b.len()), |((at, _), _)| at);
-        start.truncate(shared_bytes);
-    }
-}
-
-impl<'de> Deserialize<'de> for MergesOutline {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Merge {
-            Pair(String, String),
-            Line(String),
-        }
-
-        struct MergesVisitor;
-
-        impl<'de> Visitor<'de> for MergesVisitor {
-            type Value = MergesOutline;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of merges")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut merges: A) -> Result<MergesOutline, A::Error> {
-                let mut outline = MergesOutline::default();
-                while let Some(merge) = merges.next_element()? {
-                    match merge {
-                        Merge::Pair(a, b) => outline.add(&a, &b),
-                        // The crate skips version lines, and refuses lines of another form.
-                        Merge::Line(line) if line.starts_with("#version") => {}
-                        Merge::Line(line) => {
-                            if let Some((a, b)) = line.split_once(' ') {
-                                outline.add(a, b);
-                            }
-                        }
-                    }
-                }
-                Ok(outline)
-            }
-        }
-
-        deserializer.deserialize_seq(MergesVisitor)
-    }
+    Ok(())
 }
