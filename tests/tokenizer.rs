@@ -287,3 +287,69 @@ fn truncation_and_padding_are_ignored() {
     let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
     assert_eq!(tokenizer.encode("a a a", false).unwrap(), [0, 0, 0]);
 }
+
+/// Every normalizer and pre-tokenizer that is read, over a small vocabulary without a byte
+/// fallback: what it does not know shows as `<unk>`.
+#[test]
+fn components_agree_with_the_crate() {
+    let words = ["<unk>", "<s>", "▁", "a", "e", "l", "o", "é", "漢", "1", "2", "▁a", "ll", "'"];
+    let vocab: serde_json::Map<String, Value> =
+        words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let behaviors = ["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"];
+    let mut normalizers: Vec<Value> =
+        ["NFC", "NFD", "NFKC", "NFKD", "Lowercase"].map(|t| json!({ "type": t })).into();
+    normalizers.extend([
+        Value::Null,
+        json!({ "type": "Strip", "strip_left": true, "strip_right": true }),
+        json!({ "type": "Prepend", "prepend": "▁" }),
+        json!({ "type": "Replace", "pattern": { "String": " " }, "content": "▁" }),
+    ]);
+    let mut pre_tokenizers: Vec<Value> =
+        ["Whitespace", "WhitespaceSplit", "BertPreTokenizer"].map(|t| json!({ "type": t })).into();
+    pre_tokenizers.extend([
+        Value::Null,
+        json!({ "type": "Digits", "individual_digits": true }),
+        json!({ "type": "Digits", "individual_digits": false }),
+        json!({ "type": "CharDelimiterSplit", "delimiter": "l" }),
+        json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true }),
+        json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": false }),
+    ]);
+    for behavior in behaviors {
+        pre_tokenizers.push(json!({ "type": "Punctuation", "behavior": behavior }));
+        for invert in [false, true] {
+            let pattern = json!({ "String": "ll" });
+            let split =
+                json!({ "type": "Split", "pattern": pattern, "behavior": behavior, "invert": invert });
+            pre_tokenizers
+                .push(json!({ "type": "Sequence", "pretokenizers": [split, { "type": "WhitespaceSplit" }] }));
+        }
+    }
+    for (normalizer, pre_tokenizer) in
+        normalizers.iter().flat_map(|normalizer| pre_tokenizers.iter().map(move |cut| (normalizer, cut)))
+    {
+        let file = json!({
+            "version": "1.0", "truncation": null, "padding": null, "normalizer": normalizer,
+            "pre_tokenizer": pre_tokenizer, "post_processor": null, "decoder": null,
+            "added_tokens": [{ "id": 1, "content": "<s>", "single_word": false, "lstrip": true,
+                               "rstrip": true, "normalized": false, "special": true }],
+            "model": { "type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "vocab": vocab,
+                       "merges": [["▁", "a"], ["l", "l"]] },
+        });
+        let json = file.to_string();
+        let ours = Tokenizer::from_json(json.as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"));
+        let theirs = tokenizers_stable::Tokenizer::from_bytes(json.as_bytes()).unwrap();
+        for text in TEXTS {
+            let ids = ours.encode(text, false).unwrap();
+            assert_eq!(
+                ids,
+                theirs.encode(text, false).unwrap().get_ids(),
+                "{normalizer}, {pre_tokenizer}: {text:?}"
+            );
+            assert_eq!(
+                ours.decode(&ids, true).unwrap(),
+                theirs.decode(&ids, true).unwrap(),
+                "{normalizer}: {text:?}"
+            );
+        }
+    }
+}
