@@ -2,7 +2,7 @@
 //
 // shapes     x (N, F) or (N, 2F)   y (N, F)                                           f32
 // dispatch   (ceil(F / WORKGROUP_SIZE), N, 1): one invocation per element
-// accepts    any N, F >= 1; kind is `Activation` of src/config.rs
+// accepts    any N, F >= 1; kind is `Activation` of src/config/mod.rs
 // numerics   exact GELU by a fit of erfc, |error| < 1.2e-7
 // twin       src/backend/cpu/activation.rs
 
