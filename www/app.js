@@ -1,8 +1,10 @@
-// The demo page: loads a model, continues the reader's text.
-// Not an example to copy for its plumbing: the two calls that matter are createEngine and create.
+// The demo page: loads a model and adapters, continues the reader's text, once or side by side.
+// Not an example to copy for its plumbing: the calls that matter are createEngine and create.
 
 import { createEngine } from "./dist/index.js";
-import { onModelChosen } from "./model-files.js";
+import { Adapters } from "./adapters.js";
+import { onChosen } from "./chosen-files.js";
+import { offerCompared, readCompared } from "./compared.js";
 import { showError, showLoading, showModel, showNoModel } from "./model-card.js";
 import { Sheet } from "./sheet.js";
 import { readSampling, showSliders } from "./sampling.js";
@@ -11,10 +13,17 @@ const query = new URLSearchParams(location.search);
 const device = query.get("device") ?? "auto";
 const firstModel = query.get("model") ?? "./models/demo/";
 
-const sheet = new Sheet({ onGenerate: generate, onStop: () => running?.abort() });
+/** Columns that a page has the width for. */
+const MOST_COLUMNS = 4;
+
 let engine;
 let loading;
 let running;
+const sheet = new Sheet({ onGenerate: generate, onCompare: compare, onStop: () => running?.abort() });
+const adapters = new Adapters({
+  onChange: (names) => offerCompared(names, Math.min(MOST_COLUMNS, engine?.info.batch ?? MOST_COLUMNS)),
+  fail: showError,
+});
 
 /** Puts another model in the place of the one before, which is freed first: memory may hold only one. */
 async function load(source) {
@@ -24,11 +33,11 @@ async function load(source) {
   sheet.ready = false;
   showLoading({ loaded: 0, total: 0 });
   const previous = engine;
-  engine = undefined;
+  adapters.engine = engine = undefined;
   await previous?.dispose();
   try {
     const loaded = await createEngine(source, { device, signal, onProgress: showLoading });
-    engine = loaded;
+    adapters.engine = engine = loaded;
     showModel(loaded);
     sheet.ready = true;
   } catch (error) {
@@ -38,17 +47,28 @@ async function load(source) {
   }
 }
 
-async function generate(prompt) {
+function generate(prompt) {
+  return write(prompt, { prompt });
+}
+
+/** The same prompt for each adapter, in one batch. */
+function compare(prompt) {
+  const adapter_names = readCompared();
+  if (adapter_names.length === 0) return;
+  return write(prompt, { prompt: adapter_names.map(() => prompt), adapter_names });
+}
+
+async function write(prompt, request) {
   const { signal } = (running = new AbortController());
-  sheet.begin(prompt);
+  sheet.begin(prompt, request.adapter_names?.map((name) => (name === "__base__" ? "Base" : name)));
   showError(null);
   let reason = "stopped";
   try {
     const onPrompt = ({ loaded, total }) => sheet.read(loaded, total);
-    const stream = engine.completions.create({ prompt, stream: true, signal, onPrompt, ...readSampling() });
+    const stream = engine.completions.create({ ...request, stream: true, signal, onPrompt, ...readSampling() });
     for await (const { choices: [choice] } of stream) {
-      sheet.write(choice.text, choice.token_ids.length);
-      reason = choice.finish_reason;
+      sheet.write(choice.text, choice.token_ids.length, choice.index);
+      reason = choice.finish_reason ?? reason;
     }
   } catch (error) {
     reason = error.kind === "cancelled" ? "you" : "an error";
@@ -58,5 +78,5 @@ async function generate(prompt) {
 }
 
 showSliders();
-onModelChosen(load, showError);
+onChosen({ onModel: load, onAdapters: (folders) => adapters.add(folders), fail: showError });
 load(firstModel);

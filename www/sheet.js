@@ -1,5 +1,7 @@
-// The sheet of paper: prompt, buttons, the growing text and its measurements.
+// The sheet of paper: prompt, buttons, the growing text, or several side by side, and its measurements.
 // Knows nothing of models.
+
+import { make } from "./chips.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -10,13 +12,16 @@ export class Sheet {
   #first = 0;
   #firstTokens = 0;
   #tokens = 0;
+  /** Where the text of each prompt goes. */
+  #texts = [];
 
-  constructor({ onGenerate, onStop }) {
+  constructor({ onGenerate, onCompare, onStop }) {
     const form = element("writing");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#ready && !this.#writing) onGenerate(element("prompt").value);
     });
+    element("compare").addEventListener("click", () => onCompare(element("prompt").value));
     element("stop").addEventListener("click", onStop);
     addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.#writing) onStop();
@@ -30,14 +35,21 @@ export class Sheet {
     this.#update();
   }
 
-  /** Clears the page and begins to measure. */
-  begin(prompt) {
+  /** Clears the page and begins to measure; `titles` are those of texts side by side. */
+  begin(prompt, titles) {
     this.#writing = true;
     this.#started = performance.now();
     this.#first = this.#firstTokens = this.#tokens = 0;
     element("blank").hidden = true;
     element("beginning").textContent = prompt;
     element("text").textContent = "";
+    element("page").hidden = titles !== undefined;
+    element("columns").hidden = titles === undefined;
+    this.#texts = titles === undefined ? [element("text")] : titles.map(() => make("span"));
+    element("columns").replaceChildren(...(titles ?? []).map((title, i) => make("section", {},
+      make("h3", { textContent: title }),
+      make("p", {}, make("span", { className: "beginning", textContent: prompt }), this.#texts[i]),
+    )));
     for (const id of ["first", "speed", "tokens", "ended"]) element(id).textContent = "–";
     this.#update();
   }
@@ -47,11 +59,11 @@ export class Sheet {
     if (loaded < total) element("first").textContent = `${Math.floor((100 * loaded) / total)} % read`;
   }
 
-  /** Adds text of `n` tokens. */
-  write(text, n) {
-    const page = element("page");
+  /** Adds text of `n` tokens to text number `index`. */
+  write(text, n, index) {
+    const page = element(element("page").hidden ? "columns" : "page");
     const atEnd = page.scrollHeight - page.scrollTop - page.clientHeight < 40;
-    element("text").append(text);
+    this.#texts[index].append(text);
     if (atEnd) page.scrollTop = page.scrollHeight;
     this.#tokens += n;
     this.#measure(n);
@@ -80,10 +92,10 @@ export class Sheet {
   }
 
   #update() {
-    element("generate").disabled = !this.#ready || this.#writing;
+    element("generate").disabled = element("compare").disabled = !this.#ready || this.#writing;
     element("stop").disabled = !this.#writing;
     element("caret").hidden = !this.#writing;
-    element("page").setAttribute("aria-busy", String(this.#writing));
+    for (const id of ["page", "columns"]) element(id).setAttribute("aria-busy", String(this.#writing));
     document.body.dataset.writing = String(this.#writing);
   }
 }

@@ -135,9 +135,13 @@ impl Adapters {
         })
     }
 
-    /// Whether a running generation uses adapter `id`.
-    fn in_use(&self, id: u64) -> bool {
-        self.lines.iter().any(|line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id))
+    /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
+    fn check_idle(&self, name: &str, id: u64) -> Result<()> {
+        let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
+        if self.lines.iter().any(uses) {
+            return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
+        }
+        Ok(())
     }
 
     /// The blocks of a choice. Errors with `Argument` for an unknown name, a weight that is no
@@ -208,8 +212,9 @@ impl Engine {
         let deltas = deltas.collect::<Result<Vec<_>>>()?;
         let points = adapter.points.into_iter().map(|delta| Ok((self.place_point(&delta)?, delta)));
         let points = points.collect::<Result<Vec<_>>>()?;
-        if self.adapters.find(name).is_ok() {
-            self.remove(name)?;
+        let replaced = self.adapters.find(name).ok().map(|loaded| loaded.id);
+        if let Some(id) = replaced {
+            self.adapters.check_idle(name, id)?;
         }
         let rank = deltas.iter().map(|(_, d)| d.rank).max().unwrap_or(0);
         let numbers = |d: &ModuleDelta| d.a.len() + d.b.len() + d.gain.len() + d.shift.len();
@@ -235,6 +240,7 @@ impl Engine {
             self.adapters.loaded.pop();
             return Err(e);
         }
+        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
         Ok(info)
     }
 
@@ -242,17 +248,10 @@ impl Engine {
     ///
     /// Errors with `Argument` if it is not loaded, or a running generation uses it.
     pub fn delete_adapter(&mut self, name: &str) -> Result<()> {
-        self.remove(name)?;
-        self.adapters.default.retain(|(chosen, _)| chosen != name);
-        Ok(())
-    }
-
-    fn remove(&mut self, name: &str) -> Result<()> {
         let id = self.adapters.find(name)?.id;
-        if self.adapters.in_use(id) {
-            return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
-        }
+        self.adapters.check_idle(name, id)?;
         self.adapters.loaded.retain(|loaded| loaded.id != id);
+        self.adapters.default.retain(|(chosen, _)| chosen != name);
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::format::peft::{AdapterConfig, Method, Part, Role, part_of};
+use crate::format::peft::{AdapterConfig, Method, Part, Role, part_of, refuse_pickle};
 use crate::format::safetensors::Header;
 use crate::plan::TensorId;
 
@@ -34,6 +34,7 @@ impl Engine {
         if let Method::PromptTuning { .. } | Method::PrefixTuning { .. } = config.method {
             return Err(not_yet(&format!("peft_type {}", config.method.peft_type())));
         }
+        refuse_pickle("adapter_model.safetensors", weights)?;
         let mut modules = read(&config, weights)?;
         let mut adapter = Adapter::default();
         let mut shared = modules.remove("").unwrap_or_default();

@@ -1,12 +1,13 @@
 // createEngine and Engine: a loaded model, from the caller's side.
 // Not the work itself: files are load.ts's, requests are completions.ts's.
 
-import { adapterName } from "./adapter.js";
+import { adapterWeights, loadAdapter, type AdapterChoice, type AdapterInfo, type AdapterOptions } from "./adapters.js";
 import { Completions } from "./completions.js";
 import { cancelled, throwIfCancelled } from "./error.js";
+import { gpuName } from "./gpu.js";
 import { load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
-import { modelFolder, type ModelSource } from "./source.js";
+import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
 import { Turns } from "./turns.js";
 import { loadWasm } from "./wasm.js";
 
@@ -72,8 +73,8 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   throwIfCancelled(signal, "loading the model");
   await orCancelled(loadWasm(wasmUrl), signal);
   const loaded = await load(folder, { device, contextLength, batch, signal, onProgress });
-  const info = { model: folder.model, ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
-  if (info.device === "webgpu") info.adapter ||= await adapterName();
+  const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
+  if (info.device === "webgpu") info.adapter ||= await gpuName();
   return new Engine(new Turns(loaded.engine), info, loaded.fallbackReason);
 }
 
@@ -110,6 +111,63 @@ export class Engine {
   async detokenize(ids: readonly number[]): Promise<string> {
     if (!Array.isArray(ids) || !ids.every(isWhole)) throw wrong("ids", ids, "an array of token ids");
     return this.#turns.take((engine) => engine.decode(Uint32Array.from(ids)));
+  }
+
+  /**
+   * Loads a PEFT folder: `adapter_config.json` and `adapter_model.safetensors`, as `save_pretrained`
+   * writes them. It is not switched on by that.
+   *
+   * ```ts
+   * await engine.loadAdapter("./adapters/sql/"); // as "sql"
+   * await engine.loadAdapter(input.files, { name: "poet" });
+   * await engine.setAdapter({ sql: 0.7, poet: 0.3 });
+   * ```
+   *
+   * Errors: `argument` for an option, a missing file, or a name that a running completion uses;
+   * `network`, `format`, `unsupported`, `mismatch` for an adapter of another base, `memory`, and
+   * `cancelled`. What was loaded stays loaded; `memory` alone may cost the adapter that had the name.
+   */
+  loadAdapter(source: AdapterSource, options: AdapterOptions = {}): Promise<AdapterInfo> {
+    return loadAdapter(this.#turns, source, options);
+  }
+
+  /**
+   * Chooses the adapters of completions that name none: one, a blend, or the base. It takes its turn
+   * like every call: completions asked for later have it, those begun before keep theirs.
+   *
+   * Errors with `argument` for an adapter that is not loaded, or more of them than a blend holds.
+   */
+  async setAdapter(choice: AdapterChoice): Promise<void> {
+    const weights = adapterWeights("adapter", choice);
+    await this.#turns.take((engine) => engine.setAdapter(weights));
+  }
+
+  /** Chooses the base: `setAdapter(null)`. */
+  disableAdapters(): Promise<void> {
+    return this.setAdapter(null);
+  }
+
+  /** The loaded adapters, in the order of loading. */
+  listAdapters(): Promise<AdapterInfo[]> {
+    return this.#turns.take((engine) => engine.adapters() as AdapterInfo[]);
+  }
+
+  /** One loaded adapter. Errors with `argument` if it is not loaded. */
+  getAdapter(name: string): Promise<AdapterInfo> {
+    return this.#turns.take((engine) => {
+      const found = (engine.adapters() as AdapterInfo[]).find((info) => info.name === name);
+      if (!found) engine.setAdapter({ [name]: 1 }); // fails, and says what is loaded
+      return found!;
+    });
+  }
+
+  /**
+   * Takes an adapter out, and out of the engine's choice. Errors with `argument` if it is not loaded,
+   * or a running completion uses it.
+   */
+  async deleteAdapter(name: string): Promise<void> {
+    if (typeof name !== "string") throw wrong("name", name, "a text");
+    await this.#turns.take((engine) => engine.deleteAdapter(name));
   }
 
   /**

@@ -1,4 +1,4 @@
-// One file of a model, read front to back: a URL's body as it streams in, or a Blob in slices.
+// One file of a model or an adapter, read front to back: a URL's body as it streams in, or a Blob in slices.
 // Nothing is kept that was handed out, and no Range request is needed.
 
 import { LorakeetError, cancelled } from "./error.js";
@@ -45,17 +45,20 @@ export class UrlFile implements ByteFile {
   readonly name: string;
   readonly #url: URL;
   readonly #signal: AbortSignal | undefined;
+  readonly #what: string;
   readonly #response: Response;
   #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
   #chunk = new Uint8Array();
   #pos = 0;
   #copy: BlobFile | undefined;
 
-  constructor(name: string, url: URL, response: Response, signal: AbortSignal | undefined) {
+  /** `what` the signal interrupts: "loading the model". */
+  constructor(name: string, url: URL, response: Response, signal: AbortSignal | undefined, what: string) {
     this.name = name;
     this.#url = url;
     this.#response = response;
     this.#signal = signal;
+    this.#what = what;
   }
 
   /** Where the length is not told, or is that of a compressed body, the body is set aside first. */
@@ -109,7 +112,7 @@ export class UrlFile implements ByteFile {
     try {
       return await arriving;
     } catch (error) {
-      if (this.#signal?.aborted) throw cancelled(this.#signal, "loading the model");
+      if (this.#signal?.aborted) throw cancelled(this.#signal, this.#what);
       throw this.#lost((error as Error).message, error);
     }
   }

@@ -4,10 +4,11 @@
 export { createEngine } from "./engine.js";
 export { LorakeetError } from "./error.js";
 
+export type { AdapterChoice, AdapterInfo, AdapterOptions } from "./adapters.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionUsage, Completions } from "./completions.js";
 export type { Engine, EngineInfo, EngineOptions } from "./engine.js";
 export type { ErrorKind } from "./error.js";
 export type { FinishReason } from "./generation.js";
 export type { Progress } from "./load.js";
 export type { CompletionRequest, PromptProgress } from "./request.js";
-export type { FileSource, ModelParts, ModelSource } from "./source.js";
+export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";

@@ -1,10 +1,10 @@
 // From a model's files to a WebAssembly engine: small files first, then the weights piece by piece.
 // Not the caller of devices: `open` here tries them, Rust opens them.
 
-import { adapterName, isSoftware } from "./adapter.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import type { ByteFile } from "./file.js";
-import type { ModelFolder } from "./source.js";
+import { gpuName, isSoftware } from "./gpu.js";
+import { optional, small, type Folder, type ModelFolder } from "./source.js";
 import { pause } from "./turns.js";
 import { WasmLoader, enter, type WasmEngine } from "./wasm.js";
 
@@ -69,17 +69,6 @@ function release(owner: WasmLoader | WasmEngine): Promise<void> {
   return enter(() => owner.free()).catch(() => {});
 }
 
-async function small(folder: ModelFolder, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  const bytes = await optional(folder, name, signal);
-  if (bytes === undefined) throw folder.missing(name);
-  return bytes;
-}
-
-async function optional(folder: ModelFolder, name: string, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
-  throwIfCancelled(signal, WHAT);
-  return (await folder.find(name, signal))?.whole();
-}
-
 type SmallFiles = [config: Uint8Array, generationConfig: Uint8Array | undefined, tokenizer: Uint8Array];
 
 /** Opens the device asked for; `auto` goes on with the CPU where WebGPU is not to be had. */
@@ -103,7 +92,7 @@ async function openOn(
     throw new LorakeetError("unsupported", "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https");
   }
   throwIfCancelled(signal, WHAT);
-  const software = device === "webgpu" && isSoftware(await adapterName());
+  const software = device === "webgpu" && isSoftware(await gpuName());
   const loader = await enter(() => WasmLoader.open(config, generationConfig, tokenizer, { device, contextLength, batch, software }));
   if (signal?.aborted) await release(loader);
   throwIfCancelled(signal, WHAT);
@@ -131,7 +120,7 @@ async function loadWeights(loader: WasmLoader, folder: ModelFolder, { signal, on
   return done;
 }
 
-async function shardNames(folder: ModelFolder, signal: AbortSignal | undefined): Promise<string[]> {
+async function shardNames(folder: Folder, signal: AbortSignal | undefined): Promise<string[]> {
   const index = await optional(folder, "model.safetensors.index.json", signal);
   if (!index) throw folder.missing("model.safetensors");
   return enter(() => WasmLoader.shardNames(index));

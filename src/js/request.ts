@@ -1,6 +1,7 @@
 // A completion request: its type, its defaults, and the check of what a caller passed.
 // Ranges are the engine's to check; here are names, types and what OpenAI has and we have not.
 
+import { adapterNames, adapterWeights, type AdapterChoice } from "./adapters.js";
 import { LorakeetError } from "./error.js";
 import { checkFunction, checkNames, checkNumber, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
 
@@ -33,6 +34,13 @@ export interface CompletionRequest {
    * then ends with `length`); `slide` keeps the first 4 and the newest half of the tokens. Default `error`.
    */
   overflow?: "error" | "slide";
+  /** What to use instead of the engine's choice, which stays as it is; null is the base. */
+  adapter?: AdapterChoice;
+  /**
+   * One for each prompt, in place of `adapter`: a name, `{name: weight}`, or PEFT's `"__base__"`. The
+   * prompts still run as one batch.
+   */
+  adapter_names?: readonly NonNullable<AdapterChoice>[];
   /** Ends the request within one step, with an error of kind `cancelled`. */
   signal?: AbortSignal;
   /** Hears how many tokens of the prompts have been computed, before the first text comes. */
@@ -62,7 +70,7 @@ export interface CheckedRequest {
 
 const NAMES = [
   "prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop",
-  "stream", "stream_options", "overflow", "signal", "onPrompt", "model", "user",
+  "stream", "stream_options", "overflow", "adapter", "adapter_names", "signal", "onPrompt", "model", "user",
 ] as const;
 
 /** OpenAI's options that are not implemented, with the values that ask for nothing. */
@@ -95,8 +103,9 @@ export function checkRequest(request: CompletionRequest, model: string): Checked
   checkSignal(given.signal);
   checkFunction("onPrompt", given.onPrompt);
   if (given.model !== undefined && given.model !== model) throw wrong("model", given.model, JSON.stringify(model));
+  const list = prompts(given.prompt);
   return {
-    prompts: prompts(given.prompt),
+    prompts: list,
     sampling: {
       max_tokens: given.max_tokens,
       temperature: given.temperature ?? 1,
@@ -107,6 +116,7 @@ export function checkRequest(request: CompletionRequest, model: string): Checked
       seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
       stop: stops(given.stop),
       overflow: given.overflow ?? "error",
+      ...adapters(request.adapter, given.adapter_names, list.length),
     },
     includeUsage: includeUsage(given.stream_options),
     signal: given.signal,
@@ -120,6 +130,13 @@ function prompts(prompt: unknown): (string | number[])[] {
   if (isPrompt(prompt)) return [prompt as string | number[]];
   if (Array.isArray(prompt) && prompt.length > 0 && prompt.every(isPrompt)) return prompt as (string | number[])[];
   throw wrong("prompt", prompt, "a text, token ids, or several of either");
+}
+
+/** Here null does not stand for what is not set: it is the base. */
+function adapters(adapter: unknown, names: unknown, count: number): Record<string, unknown> {
+  if (names === undefined) return adapter === undefined ? {} : { adapter: adapterWeights("adapter", adapter) };
+  if (adapter === undefined) return { adapters: adapterNames(names, count) };
+  throw new LorakeetError("argument", "`adapter` and `adapter_names` are both given, expected one of them");
 }
 
 function stops(stop: unknown): string[] {

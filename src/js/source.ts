@@ -1,7 +1,7 @@
-// Where a model's files are: a folder at a URL, files the user chose, or parts named one by one.
-// Not what is in them: that is judged in Rust.
+// Where the files of a model or an adapter are: a folder at a URL, files the user chose, or parts named
+// one by one. Not what is in them: that is judged in Rust.
 
-import { LorakeetError, cancelled } from "./error.js";
+import { LorakeetError, cancelled, throwIfCancelled } from "./error.js";
 import { BlobFile, UrlFile, trustedLength, type ByteFile } from "./file.js";
 import { wrong } from "./options.js";
 
@@ -20,19 +20,33 @@ export interface ModelParts {
   generationConfig?: FileSource;
 }
 
+/** An adapter's files by their role instead of their names. */
+export interface AdapterParts {
+  /** `adapter_config.json` */
+  config: FileSource;
+  /** `adapter_model.safetensors` */
+  weights: FileSource;
+}
+
+/** A folder at a URL, or its files. */
+type FolderSource = string | URL | FileList | Iterable<File>;
+
 /**
  * Where a model comes from: the URL of a Hugging Face model folder (a string that begins with `./`,
  * `../`, `/` or a scheme, with or without `/` at its end), the files of one, as a file input or a
  * drop gives them, or its {@link ModelParts | parts}.
  */
-export type ModelSource = string | URL | FileList | Iterable<File> | ModelParts;
+export type ModelSource = FolderSource | ModelParts;
+
+/** Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given. */
+export type AdapterSource = FolderSource | AdapterParts;
 
 /** A source as a folder of files. */
-export interface ModelFolder {
-  /** What responses call the model. */
-  readonly model: string;
-  /** The weight files, where the caller has named them. */
-  readonly weightNames?: readonly string[];
+export interface Folder {
+  /** Its own name; empty where the source tells none. */
+  readonly name: string;
+  /** What reading it is called: "loading the model". */
+  readonly what: string;
   /** Opens a file; undefined if there is none. */
   find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined>;
   /** Bytes of a file without opening it; undefined if that cannot be told. */
@@ -41,32 +55,73 @@ export interface ModelFolder {
   missing(name: string): LorakeetError;
 }
 
+/** A model's. */
+export interface ModelFolder extends Folder {
+  /** The weight files, where the caller has named them. */
+  readonly weightNames?: readonly string[];
+}
+
 /** Reads what the caller passed. Errors with `argument`, or `unsupported` for a hub id. */
 export function modelFolder(source: ModelSource): ModelFolder {
-  if (typeof source === "string" || source instanceof URL) return new UrlFolder(folderUrl(source));
-  if (typeof source === "object" && source !== null) {
-    if (Symbol.iterator in source) return new FileFolder([...source]);
-    if ("config" in source && "tokenizer" in source && "weights" in source) return new PartsFolder(source);
-  }
+  const folder = plainFolder("model", source);
+  if (folder) return folder;
+  if (isObject(source) && "config" in source && "tokenizer" in source && "weights" in source) return modelParts(source);
   throw wrong("model", source, "a URL, files, or {config, tokenizer, weights}");
 }
 
-class UrlFolder implements ModelFolder {
-  readonly model: string;
+/** Reads what the caller passed. Errors with `argument`, or `unsupported` for a hub id. */
+export function adapterFolder(source: AdapterSource): Folder {
+  const folder = plainFolder("adapter", source);
+  if (folder instanceof FileFolder) return folder.beside("adapter_config.json");
+  if (folder) return folder;
+  if (isObject(source) && "config" in source && "weights" in source) {
+    const { config, weights } = source;
+    return new PartsFolder("adapter", new Map([["adapter_config.json", config], ["adapter_model.safetensors", weights]]));
+  }
+  throw wrong("adapter", source, "a URL, files, or {config, weights}");
+}
 
-  constructor(readonly url: URL) {
+/** All bytes of a file that must be there. */
+export async function small(folder: Folder, name: string, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  const bytes = await optional(folder, name, signal);
+  if (bytes === undefined) throw folder.missing(name);
+  return bytes;
+}
+
+/** All bytes of a file; undefined if there is none. */
+export async function optional(folder: Folder, name: string, signal: AbortSignal | undefined): Promise<Uint8Array | undefined> {
+  throwIfCancelled(signal, folder.what);
+  return (await folder.find(name, signal))?.whole();
+}
+
+/** A folder at a URL or of files; undefined for anything else. */
+function plainFolder(of: string, source: ModelSource | AdapterSource): UrlFolder | FileFolder | undefined {
+  if (typeof source === "string" || source instanceof URL) return new UrlFolder(of, folderUrl(of, source));
+  if (isObject(source) && Symbol.iterator in source) return new FileFolder(of, [...(source as Iterable<File>)]);
+  return undefined;
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
+
+class UrlFolder implements Folder {
+  readonly name: string;
+  readonly what: string;
+
+  constructor(of: string, readonly url: URL) {
+    this.what = `loading the ${of}`;
     const path = url.pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
     if (path.at(-2) === "resolve") path.splice(-2); // a hub URL: org/model/resolve/main
-    this.model = path.at(-1) ?? url.host;
+    this.name = path.at(-1) ?? url.host;
   }
 
   find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined> {
-    return openUrl(name, this.#at(name), signal);
+    return openUrl(name, this.#at(name), signal, this.what);
   }
 
-  async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
-    const response = await request(name, this.#at(name), { method: "HEAD", signal });
-    return response.ok ? trustedLength(response) : undefined;
+  size(name: string, signal?: AbortSignal): Promise<number | undefined> {
+    return sizeAt(name, this.#at(name), signal, this.what);
   }
 
   missing(name: string): LorakeetError {
@@ -81,19 +136,32 @@ class UrlFolder implements ModelFolder {
   }
 }
 
-class FileFolder implements ModelFolder {
-  readonly model: string;
+class FileFolder implements Folder {
+  readonly name: string;
+  readonly what: string;
 
-  constructor(readonly files: readonly File[]) {
+  constructor(readonly of: string, readonly files: readonly File[], name?: string) {
     const other = files.find((file) => !(file instanceof File));
-    if (other !== undefined) throw wrong("model", other, "a File");
-    this.model = files[0]?.webkitRelativePath.split("/")[0] || "model";
+    if (other !== undefined) throw wrong(of, other, "a File");
+    this.what = `loading the ${of}`;
+    this.name = name ?? path(files[0])[0] ?? "";
   }
 
-  /** Of several files of one name, the one nearest the top: folders inside hold other formats. */
+  /** The folder in which `name` is, and nothing of its neighbours: one adapter's weights fit another's config. */
+  beside(name: string): FileFolder {
+    const found = this.#nearest(name);
+    const places = found.map((file) => path(file).at(-1) ?? "");
+    if (found.length > 1) {
+      const which = places.some((place) => place !== "") ? `: ${places.join(", ")}` : "";
+      throw new LorakeetError("argument", `${found.length} files ${name}, expected one ${this.of} at a time${which}`);
+    }
+    if (found.length === 0) return this;
+    const home = path(found[0]).join("/");
+    return new FileFolder(this.of, this.files.filter((file) => path(file).join("/") === home), places[0]);
+  }
+
   async find(name: string): Promise<ByteFile | undefined> {
-    const depth = (file: File) => file.webkitRelativePath.split("/").length;
-    const [file] = this.files.filter((each) => each.name === name).sort((a, b) => depth(a) - depth(b));
+    const [file] = this.#nearest(name);
     return file && new BlobFile(name, file);
   }
 
@@ -105,48 +173,63 @@ class FileFolder implements ModelFolder {
     const n = this.files.length;
     return new LorakeetError("argument", `${name}: not among the ${n} ${n === 1 ? "file" : "files"} given`);
   }
+
+  /** Of several files of one name, those nearest the top: folders inside hold other formats. */
+  #nearest(name: string): File[] {
+    const named = this.files.filter((file) => file.name === name);
+    const top = Math.min(...named.map((file) => path(file).length));
+    return named.filter((file) => path(file).length === top);
+  }
+}
+
+/** The folders a file lies in, the chosen one first; none where files were chosen. */
+function path(file: File | undefined): string[] {
+  return file?.webkitRelativePath ? file.webkitRelativePath.split("/").slice(0, -1) : [];
 }
 
 class PartsFolder implements ModelFolder {
-  readonly model = "model";
-  readonly weightNames: readonly string[];
-  readonly #parts: Map<string, FileSource>;
+  readonly name = "";
+  readonly what: string;
 
-  constructor({ config, tokenizer, generationConfig, weights }: ModelParts) {
-    const list = Array.isArray(weights) ? (weights as readonly FileSource[]) : [weights as FileSource];
-    this.weightNames = list.map((_, i) => `weights[${i}]`);
-    this.#parts = new Map(list.map((part, i) => [`weights[${i}]`, part]));
-    this.#parts.set("config.json", config).set("tokenizer.json", tokenizer);
-    if (generationConfig !== undefined) this.#parts.set("generation_config.json", generationConfig);
+  constructor(of: string, readonly parts: ReadonlyMap<string, FileSource>, readonly weightNames: readonly string[] = []) {
+    this.what = `loading the ${of}`;
   }
 
   async find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined> {
-    const part = this.#parts.get(name);
+    const part = this.parts.get(name);
     if (part === undefined) return undefined;
     if (part instanceof Blob) return new BlobFile(name, part);
     if (part instanceof Uint8Array) return new BlobFile(name, new Blob([part as Uint8Array<ArrayBuffer>]));
-    if (typeof part === "string" || part instanceof URL) return openUrl(name, pageUrl(part), signal);
+    if (typeof part === "string" || part instanceof URL) return openUrl(name, pageUrl(part), signal, this.what);
     throw wrong(name, part, "a Blob, a URL or a Uint8Array");
   }
 
   async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
-    const part = this.#parts.get(name);
+    const part = this.parts.get(name);
     if (part instanceof Blob) return part.size;
     if (part instanceof Uint8Array) return part.byteLength;
-    const response = await request(name, pageUrl(part as URL | string), { method: "HEAD", signal });
-    return response.ok ? trustedLength(response) : undefined;
+    return sizeAt(name, pageUrl(part as URL | string), signal, this.what);
   }
 
   missing(name: string): LorakeetError {
-    const part = this.#parts.get(name);
+    const part = this.parts.get(name);
     return new LorakeetError("network", part === undefined ? `${name}: not given` : `${name}: not found, ${part}`);
   }
 }
 
-function folderUrl(source: string | URL): URL {
+function modelParts({ config, tokenizer, generationConfig, weights }: ModelParts): PartsFolder {
+  const list = Array.isArray(weights) ? (weights as readonly FileSource[]) : [weights as FileSource];
+  const parts = new Map(list.map((part, i) => [`weights[${i}]`, part]));
+  const weightNames = [...parts.keys()];
+  parts.set("config.json", config).set("tokenizer.json", tokenizer);
+  if (generationConfig !== undefined) parts.set("generation_config.json", generationConfig);
+  return new PartsFolder("model", parts, weightNames);
+}
+
+function folderUrl(of: string, source: string | URL): URL {
   if (typeof source === "string" && !/^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(source)) {
     const hint = "a folder's URL begins with `./`, `/` or `https:`, and hub ids are not supported yet";
-    throw new LorakeetError("unsupported", `model ${JSON.stringify(source)}: ${hint}`);
+    throw new LorakeetError("unsupported", `${of} ${JSON.stringify(source)}: ${hint}`);
   }
   const url = new URL(pageUrl(source));
   if (!url.pathname.endsWith("/")) url.pathname += "/";
@@ -162,21 +245,26 @@ function pageUrl(source: string | URL): URL {
   }
 }
 
-async function openUrl(name: string, url: URL, signal: AbortSignal | undefined): Promise<ByteFile | undefined> {
-  const response = await request(name, url, { signal });
+async function openUrl(name: string, url: URL, signal: AbortSignal | undefined, what: string): Promise<ByteFile | undefined> {
+  const response = await request("GET", name, url, signal, what);
   // Servers of single-page applications answer every unknown path with their page.
   const page = response.headers.get("content-type")?.startsWith("text/html") ?? false;
-  if (response.ok && !page) return new UrlFile(name, url, response, signal);
+  if (response.ok && !page) return new UrlFile(name, url, response, signal, what);
   response.body?.cancel().catch(() => {});
   if (response.ok || response.status === 404) return undefined;
   throw new LorakeetError("network", `${name}: HTTP ${response.status}, ${url}`);
 }
 
-async function request(name: string, url: URL, { method = "GET", signal }: { method?: string; signal?: AbortSignal | undefined }): Promise<Response> {
+async function sizeAt(name: string, url: URL, signal: AbortSignal | undefined, what: string): Promise<number | undefined> {
+  const response = await request("HEAD", name, url, signal, what);
+  return response.ok ? trustedLength(response) : undefined;
+}
+
+async function request(method: string, name: string, url: URL, signal: AbortSignal | undefined, what: string): Promise<Response> {
   try {
     return await fetch(url, { method, signal: signal ?? null });
   } catch (error) {
-    if (signal?.aborted) throw cancelled(signal, "loading the model");
+    if (signal?.aborted) throw cancelled(signal, what);
     throw new LorakeetError("network", `${name}: ${(error as Error).message}, ${url}`, { cause: error });
   }
 }

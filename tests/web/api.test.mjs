@@ -186,7 +186,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("wrong calls say what is wrong", async () => {
       const long = Array.from({ length: 600 }, () => 5);
       const calls = [
-        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, stream, stream_options, overflow, signal, onPrompt, model, user, best_of, echo, frequency_penalty, logit_bias, logprobs, n, presence_penalty, suffix"],
+        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, stream, stream_options, overflow, adapter, adapter_names, signal, onPrompt, model, user, best_of, echo, frequency_penalty, logit_bias, logprobs, n, presence_penalty, suffix"],
         [{ temperature: -1 }, "argument", "temperature -1, expected 0 or more"],
         [{ temperature: "hot" }, "argument", 'temperature "hot", expected a number'],
         [{ top_p: 0 }, "argument", "top_p 0, expected above 0, at most 1"],

@@ -10,6 +10,7 @@ import { root } from "../../tools/setup.mjs";
 export { root };
 export const demo = join(root, "www/models/demo");
 export const fixtures = join(root, "tests/fixtures/models");
+export const adapters = join(root, "tests/fixtures/adapters");
 /** A trained model that is not part of the repository. */
 export const stories = join(root, "../shared/data/models/stories260K");
 
@@ -19,11 +20,11 @@ const FLAGS = [
 ];
 
 /**
- * A browser and the site: `www/` at `/`, the models above below `/test/`.
+ * A browser and the site: `www/` at `/`, the models and adapters above below `/test/`.
  * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`.
  */
 export async function start() {
-  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures };
+  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters };
   if (existsSync(stories)) roots["/test/stories/"] = stories;
   const site = await serve({ roots, port: 0 });
   const browser = await chromium.launch({

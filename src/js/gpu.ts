@@ -2,7 +2,7 @@
 // Not the choice of an adapter: Rust makes it, with the same preference.
 
 /** For example `apple metal-3` or `google swiftshader`; empty where the browser does not tell. */
-export async function adapterName(): Promise<string> {
+export async function gpuName(): Promise<string> {
   const { gpu } = globalThis.navigator as { gpu?: Gpu };
   try {
     const info = (await gpu?.requestAdapter({ powerPreference: "high-performance" }))?.info;
@@ -19,10 +19,10 @@ export function isSoftware(name: string): boolean {
 
 /** The little of WebGPU's types that is used here. */
 interface Gpu {
-  requestAdapter(options: { powerPreference: "high-performance" }): Promise<{ info?: AdapterInfo } | null>;
+  requestAdapter(options: { powerPreference: "high-performance" }): Promise<{ info?: GpuInfo } | null>;
 }
 
-interface AdapterInfo {
+interface GpuInfo {
   vendor: string;
   architecture: string;
   description: string;

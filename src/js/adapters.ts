@@ -1,0 +1,97 @@
+// LoRA and its kin, from the caller's side: reading a PEFT folder, and what a choice of adapters means.
+// Not what is in the files, nor how adapters act: that is Rust's.
+
+import { LorakeetError, throwIfCancelled } from "./error.js";
+import { checkNames, checkSignal, wrong } from "./options.js";
+import { adapterFolder, small, type AdapterSource, type Folder } from "./source.js";
+import type { Turns } from "./turns.js";
+
+/** A loaded adapter. */
+export interface AdapterInfo {
+  /** As given when it was loaded. */
+  name: string;
+  /** Largest rank of its modules; 0 where it only scales or shifts. */
+  rank: number;
+  /** Names of the modules it acts on. */
+  modules: string[];
+  /** Bytes of its own numbers, as f32. */
+  bytes: number;
+  /** Its weight in the engine's choice; 0 where it is off. */
+  weight: number;
+}
+
+/**
+ * Adapters by name, each with its weight, which may be negative or above 1; or one name, for weight 1.
+ * Null, `{}` and PEFT's `"__base__"` are the base model.
+ */
+export type AdapterChoice = string | Readonly<Record<string, number>> | null;
+
+/** How to load an adapter. */
+export interface AdapterOptions {
+  /** What to call it. Default: its folder's name. An adapter of that name is replaced. */
+  name?: string;
+  /** Interrupts the reading, with an error of kind `cancelled`; what has been read is loaded in one step. */
+  signal?: AbortSignal;
+}
+
+/** PEFT's name for no adapter. */
+const BASE = "__base__";
+const WEIGHTS = "adapter_model.safetensors";
+const PICKLE = "adapter_model.bin";
+
+/** Reads a PEFT folder and loads it when the engine comes to it. */
+export async function loadAdapter(turns: Turns, source: AdapterSource, options: AdapterOptions): Promise<AdapterInfo> {
+  checkNames(options, ["name", "signal"]);
+  const { signal } = options;
+  checkSignal(signal);
+  const folder = adapterFolder(source);
+  const name = adapterName(options.name ?? folder.name);
+  const config = await small(folder, "adapter_config.json", signal);
+  const weights = await readWeights(folder, signal);
+  return turns.take((engine) => {
+    throwIfCancelled(signal, folder.what);
+    return engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>;
+  });
+}
+
+/** What Rust takes for a choice: {name: weight}. `option` is what the caller calls it. */
+export function adapterWeights(option: string, choice: unknown): Record<string, number> {
+  if (choice === null || choice === BASE) return {};
+  if (typeof choice === "string") return { [choice]: 1 };
+  if (typeof choice !== "object" || Array.isArray(choice)) throw wrong(option, choice, "a name, {name: weight} or null");
+  for (const [name, weight] of Object.entries(choice as object)) {
+    if (typeof weight !== "number") throw wrong(`${option} \`${name}\``, weight, "a number");
+  }
+  return choice as Record<string, number>;
+}
+
+/** The same for each of `count` prompts. */
+export function adapterNames(choices: unknown, count: number): Record<string, number>[] {
+  if (!Array.isArray(choices)) throw wrong("adapter_names", choices, "an array, one for each prompt");
+  if (choices.length !== count) {
+    throw new LorakeetError("argument", `adapter_names of ${choices.length} entries, expected ${count}: one for each prompt`);
+  }
+  return choices.map((choice, i) => {
+    if (choice === null) throw wrong(`adapter_names[${i}]`, choice, `a name, {name: weight} or "${BASE}"`);
+    return adapterWeights(`adapter_names[${i}]`, choice);
+  });
+}
+
+function adapterName(name: unknown): string {
+  if (name === "") throw new LorakeetError("argument", "this adapter comes without a folder's name, expected the option `name`");
+  if (typeof name !== "string" || name === BASE) throw wrong("name", name, "a text other than that of the base");
+  return name;
+}
+
+async function readWeights(folder: Folder, signal: AbortSignal | undefined): Promise<Uint8Array> {
+  const file = await folder.find(WEIGHTS, signal);
+  if (file) return file.whole();
+  const pickle = await folder.find(PICKLE, signal);
+  if (!pickle) throw folder.missing(WEIGHTS);
+  pickle.close();
+  throw new LorakeetError(
+    "format",
+    "a pickled weight file is not read, for it can run code; convert it in Python with " +
+      `\`PeftModel.from_pretrained(base, folder).save_pretrained(folder, safe_serialization=True)\`: ${PICKLE}`,
+  );
+}

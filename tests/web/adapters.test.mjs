@@ -1,0 +1,343 @@
+// Adapters from JavaScript, on both devices: loading, choosing, blending, batches, deleting, refusals.
+// Their logits are judged in Rust, by PEFT.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { openApi, start } from "./browser.mjs";
+
+let browser;
+before(async () => (browser = await start()));
+after(() => browser?.close());
+
+const LOADED = ["qv", "all-linear", "dora"];
+
+for (const device of ["cpu", "webgpu"]) {
+  describe(device, () => {
+    let page;
+    before(async () => {
+      page = await openApi(browser);
+      await page.evaluate(async ([device, names]) => {
+        globalThis.engine = await lorakeet.createEngine("/test/fixtures/llama", { device, batch: 4 });
+        globalThis.folder = (name) => `/test/adapters/llama/${name}`;
+        globalThis.create = (request) => engine.completions.create({ prompt: [1, 2, 3, 4, 5], temperature: 0, max_tokens: 16, ...request });
+        globalThis.ids = async (request) => (await create(request)).choices.map((choice) => choice.token_ids.join(" "));
+        globalThis.alone = async (request) => (await ids(request))[0];
+        /** The files of an adapter, in a folder as `webkitdirectory` gives it. */
+        globalThis.files = (name, inside = name, of = ["adapter_config.json", "adapter_model.safetensors"]) =>
+          Promise.all(of.map(async (each) => {
+            const file = new File([await (await fetch(`${folder(name)}/${each}`)).blob()], each);
+            if (inside) Object.defineProperty(file, "webkitRelativePath", { value: `${inside}/${each}` });
+            return file;
+          }));
+        globalThis.loaded = async () => (await engine.listAdapters()).map((info) => info.name).join(" ");
+        for (const name of names) await engine.loadAdapter(folder(name));
+      }, [device, LOADED]);
+    });
+    after(() => page?.close());
+
+    test("what is loaded is listed, and described by name", async () => {
+      const [list, one] = await page.evaluate(async () => [await engine.listAdapters(), await engine.getAdapter("qv")]);
+      assert.deepEqual(list.map((info) => info.name), LOADED);
+      assert.deepEqual(list[0], one);
+      const { modules, bytes, ...rest } = one;
+      assert.deepEqual(rest, { name: "qv", rank: 4, weight: 0 });
+      assert.equal(modules.length, 6);
+      assert.ok(modules.every((module) => /\.[qv]_proj$/.test(module)), modules.join());
+      assert.equal(bytes % 4, 0);
+      assert.ok(bytes > 6000 && bytes < 9000, `${bytes}`);
+    });
+
+    test("each choice has a text of its own, and the base comes back", async () => {
+      const texts = await page.evaluate(async () => {
+        const texts = [await alone()];
+        for (const choice of ["qv", "all-linear", { qv: -1 }, null, "qv", {}, "qv", "__base__"]) {
+          await engine.setAdapter(choice);
+          texts.push(await alone());
+        }
+        await engine.setAdapter("all-linear");
+        await engine.disableAdapters();
+        return [...texts, await alone()];
+      });
+      const [base, qv, all, minus, ...rest] = texts;
+      assert.equal(new Set([base, qv, all, minus]).size, 4);
+      assert.deepEqual(rest, [base, qv, base, qv, base, base]);
+    });
+
+    test("a blend is itself in any order, and its weights count", async () => {
+      const [one, other, half, infos] = await page.evaluate(async () => {
+        await engine.setAdapter({ qv: 0.7, "all-linear": 1.3 });
+        const one = await alone();
+        await engine.setAdapter({ "all-linear": 1.3, qv: 0.7 });
+        const infos = await engine.listAdapters();
+        const other = await alone();
+        await engine.setAdapter({ "all-linear": -2, qv: 2 });
+        const half = await alone();
+        await engine.disableAdapters();
+        return [one, other, half, infos];
+      });
+      assert.equal(one, other);
+      assert.notEqual(one, half);
+      assert.deepEqual(infos.map(({ weight }) => weight), [Math.fround(0.7), Math.fround(1.3), 0]);
+    });
+
+    test("a batch of adapters gives each prompt what it gets alone", async () => {
+      const [batch, single, streamed] = await page.evaluate(async () => {
+        const names = ["__base__", "qv", { "all-linear": 0.5, dora: 0.5 }, "all-linear"];
+        const prompt = [[1, 2, 3, 4, 5], [1, 2, 3, 4, 5], [7, 8], [1, 2, 3, 4, 5]];
+        const single = [];
+        for (const [i, adapter] of names.entries()) single.push(await alone({ prompt: prompt[i], adapter }));
+        const streamed = prompt.map(() => []);
+        for await (const { choices: [choice] } of create({ prompt, adapter_names: names, stream: true })) streamed[choice.index].push(...choice.token_ids);
+        return [await ids({ prompt, adapter_names: names }), single, streamed.map((list) => list.join(" "))];
+      });
+      assert.deepEqual(batch, single);
+      assert.deepEqual(streamed, single);
+      assert.equal(new Set(batch).size, 4);
+    });
+
+    test("a request's adapter is the request's alone", async () => {
+      const [before, own, after, weights] = await page.evaluate(async () => {
+        await engine.setAdapter("qv");
+        const before = await alone();
+        const own = [await alone({ adapter: "all-linear" }), await alone({ adapter: null }), await alone({ adapter: "qv" })];
+        const after = await alone();
+        const weights = (await engine.listAdapters()).map(({ weight }) => weight);
+        await engine.disableAdapters();
+        return [before, [...own, await alone()], after, weights];
+      });
+      const [all, base, qv, again] = own;
+      assert.equal(before, after);
+      assert.equal(qv, before);
+      assert.equal(base, again);
+      assert.equal(new Set([all, base, qv]).size, 3);
+      assert.deepEqual(weights, [1, 0, 0]);
+    });
+
+    test("calls take effect in the order they were made", async () => {
+      const [texts, expected] = await page.evaluate(async () => {
+        const calls = [engine.setAdapter("qv"), alone(), engine.setAdapter("all-linear"), alone(), engine.disableAdapters(), alone()];
+        const texts = (await Promise.all(calls)).filter((text) => text !== undefined);
+        return [texts, await Promise.all(["qv", "all-linear", null].map((adapter) => alone({ adapter })))];
+      });
+      assert.deepEqual(texts, expected);
+    });
+
+    test("a stream keeps the adapter it began with", async () => {
+      const [streamed, qv] = await page.evaluate(async () => {
+        await engine.setAdapter("qv");
+        const qv = await alone();
+        const streamed = [];
+        for await (const { choices } of create({ stream: true })) {
+          streamed.push(...choices[0].token_ids);
+          await engine.disableAdapters();
+        }
+        return [streamed.join(" "), qv];
+      });
+      assert.equal(streamed, qv);
+    });
+
+    test("every source gives the same adapter, named after its folder", async () => {
+      const results = await page.evaluate(async () => {
+        const expected = await alone({ adapter: "dora" });
+        const [config, weights] = await files("dora", "");
+        const transfer = new DataTransfer();
+        for (const file of [config, weights]) transfer.items.add(file);
+        const bytes = async (file) => new Uint8Array(await file.arrayBuffer());
+        const sources = [
+          [`${folder("dora")}/`], [new URL(folder("dora"), location.href)], [`${folder("dora")}?token=1`], [`${folder("dora")}/`, "by url"],
+          [await files("dora", "chosen")], [await files("dora", "outer/inner")], [transfer.files, "by list"], [[config, weights], "by files"],
+          [{ config, weights }, "parts"], [{ config: await bytes(config), weights: new URL(`${folder("dora")}/adapter_model.safetensors`, location.href) }, "mixed"],
+        ];
+        const results = [];
+        for (const [source, name] of sources) {
+          const info = await engine.loadAdapter(source, { name });
+          results.push([info.name, (await alone({ adapter: info.name })) === expected]);
+          if (info.name !== "dora") await engine.deleteAdapter(info.name);
+        }
+        return results;
+      });
+      const names = ["dora", "dora", "dora", "by url", "chosen", "inner", "by list", "by files", "parts", "mixed"];
+      assert.deepEqual(results, names.map((name) => [name, true]));
+    });
+
+    test("a name loaded again is the new adapter", async () => {
+      const [first, second, expected] = await page.evaluate(async () => {
+        await engine.loadAdapter(folder("vo"), { name: "changing" });
+        await engine.setAdapter("changing");
+        const first = await alone();
+        await engine.loadAdapter(folder("mlp"), { name: "changing" });
+        const second = await alone();
+        await engine.deleteAdapter("changing");
+        await engine.loadAdapter(folder("mlp"));
+        const expected = await alone({ adapter: "mlp" });
+        await engine.deleteAdapter("mlp");
+        return [first, second, expected];
+      });
+      assert.equal(second, expected);
+      assert.notEqual(first, second);
+    });
+
+    test("an adapter in use is not deleted, and its stream ends well", async () => {
+      const result = await page.evaluate(async () => {
+        await engine.loadAdapter(folder("vo"));
+        const expected = await alone({ adapter: "vo" });
+        const errors = [];
+        const streamed = [];
+        for await (const { choices } of create({ adapter: "vo", stream: true })) {
+          streamed.push(...choices[0].token_ids);
+          if (errors.length > 0) continue;
+          errors.push(await failure(() => engine.deleteAdapter("vo")), await failure(() => engine.loadAdapter(folder("mlp"), { name: "vo" })));
+        }
+        await engine.setAdapter("vo");
+        await engine.deleteAdapter("vo");
+        return { expected, streamed: streamed.join(" "), errors, after: await alone(), base: await alone({ adapter: null }), loaded: await loaded() };
+      });
+      assert.equal(result.streamed, result.expected);
+      const refused = { kind: "argument", message: "adapter `vo` is in use by a running generation" };
+      assert.deepEqual(result.errors, [refused, refused]);
+      assert.equal(result.after, result.base);
+      assert.notEqual(result.expected, result.base);
+      assert.equal(result.loaded, LOADED.join(" "));
+    });
+
+    test("an unknown adapter is `argument`, with what is loaded, everywhere", async () => {
+      const errors = await page.evaluate(async () => [
+        await failure(() => engine.setAdapter("poet")),
+        await failure(() => engine.setAdapter({ qv: 1, poet: 0 })),
+        await failure(() => engine.getAdapter("poet")),
+        await failure(() => engine.deleteAdapter("poet")),
+        await failure(() => create({ adapter: "poet" })),
+        await failure(() => create({ prompt: ["a", "b"], adapter_names: ["qv", "poet"] })),
+      ]);
+      const message = "adapter `poet` is not loaded; loaded are `qv`, `all-linear`, `dora`";
+      for (const error of errors) assert.deepEqual(error, { kind: "argument", message });
+      assert.deepEqual(await page.evaluate(async () => (await engine.listAdapters()).map(({ weight }) => weight)), [0, 0, 0]);
+    });
+
+    test("wrong calls say what is wrong, and change nothing", async () => {
+      const errors = await page.evaluate(async () => {
+        const two = { prompt: ["a", "b"] };
+        const [config, weights] = await files("qv");
+        const calls = {
+          choice: () => engine.setAdapter(5),
+          list: () => engine.setAdapter(["qv"]),
+          nothing: () => engine.setAdapter(),
+          weight: () => engine.setAdapter({ qv: "1" }),
+          notANumber: () => engine.setAdapter({ qv: NaN }),
+          request: () => create({ adapter: true }),
+          both: () => create({ ...two, adapter: null, adapter_names: ["qv", "qv"] }),
+          few: () => create({ ...two, adapter_names: ["qv"] }),
+          many: () => create({ adapter_names: ["qv", "qv"] }),
+          names: () => create({ adapter_names: "qv" }),
+          entry: () => create({ ...two, adapter_names: ["qv", null] }),
+          name: () => engine.loadAdapter(folder("qv"), { name: 5 }),
+          base: () => engine.loadAdapter(folder("qv"), { name: "__base__" }),
+          option: () => engine.loadAdapter(folder("qv"), { nam: "a" }),
+          signal: () => engine.loadAdapter(folder("qv"), { signal: 5 }),
+          source: () => engine.loadAdapter(undefined),
+          parts: () => engine.loadAdapter({ config }),
+          hub: () => engine.loadAdapter("org/sql-lora"),
+          nameless: () => engine.loadAdapter({ config, weights }),
+          noConfig: () => engine.loadAdapter([weights]),
+          noWeights: () => engine.loadAdapter([config]),
+          none: () => engine.loadAdapter([], { name: "a" }),
+          absent: () => engine.loadAdapter("/test/nothing"),
+          several: async () => engine.loadAdapter([...(await files("qv", "all/qv")), ...(await files("vo", "all/vo"))]),
+          deleted: () => engine.deleteAdapter(),
+        };
+        const errors = {};
+        for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
+        return errors;
+      });
+      const argument = (message) => ({ kind: "argument", message });
+      assert.deepEqual(errors, {
+        choice: argument("adapter 5, expected a name, {name: weight} or null"),
+        list: argument('adapter ["qv"], expected a name, {name: weight} or null'),
+        nothing: argument("adapter undefined, expected a name, {name: weight} or null"),
+        weight: argument('adapter `qv` "1", expected a number'),
+        notANumber: argument("adapter `qv`: weight NaN, expected a number"),
+        request: argument("adapter true, expected a name, {name: weight} or null"),
+        both: argument("`adapter` and `adapter_names` are both given, expected one of them"),
+        few: argument("adapter_names of 1 entries, expected 2: one for each prompt"),
+        many: argument("adapter_names of 2 entries, expected 1: one for each prompt"),
+        names: argument('adapter_names "qv", expected an array, one for each prompt'),
+        entry: argument('adapter_names[1] null, expected a name, {name: weight} or "__base__"'),
+        name: argument("name 5, expected a text other than that of the base"),
+        base: argument('name "__base__", expected a text other than that of the base'),
+        option: argument("option `nam`: unknown, expected one of name, signal"),
+        signal: argument("signal 5, expected an AbortSignal"),
+        source: argument("adapter undefined, expected a URL, files, or {config, weights}"),
+        parts: argument('adapter {"config":{}}, expected a URL, files, or {config, weights}'),
+        hub: { kind: "unsupported", message: "adapter \"org/sql-lora\": a folder's URL begins with `./`, `/` or `https:`, and hub ids are not supported yet" },
+        nameless: argument("this adapter comes without a folder's name, expected the option `name`"),
+        noConfig: argument("adapter_config.json: not among the 1 file given"),
+        noWeights: argument("adapter_model.safetensors: not among the 1 file given"),
+        none: argument("adapter_config.json: not among the 0 files given"),
+        absent: { kind: "network", message: `adapter_config.json: not found, ${browser.url}test/nothing/adapter_config.json` },
+        several: argument("2 files adapter_config.json, expected one adapter at a time: qv, vo"),
+        deleted: argument("name undefined, expected a text"),
+      });
+      assert.equal(await page.evaluate(() => loaded()), LOADED.join(" "));
+    });
+
+    test("adapters that cannot be right are refused, and change nothing", async () => {
+      const errors = await page.evaluate(async () => {
+        const errors = {};
+        const load = (name) => engine.loadAdapter(folder(name), { name: "refused" });
+        for (const name of ["NEG-bin", "NEG-wrong-base", "NEG-unknown-field"]) errors[name] = await failure(() => load(name));
+        const [config] = await files("qv", "");
+        errors.binFiles = await failure(() => engine.loadAdapter([config, new File(["PK"], "adapter_model.bin")], { name: "refused" }));
+        errors.notWeights = await failure(() => engine.loadAdapter({ config, weights: new Blob(["nothing of the kind"]) }, { name: "refused" }));
+        return errors;
+      });
+      const pickled = "a pickled weight file is not read, for it can run code; convert it in Python with `PeftModel.from_pretrained(base, folder).save_pretrained(folder, safe_serialization=True)`: adapter_model.bin";
+      assert.deepEqual(errors["NEG-bin"], { kind: "format", message: pickled });
+      assert.deepEqual(errors.binFiles, errors["NEG-bin"]);
+      assert.equal(errors["NEG-wrong-base"].kind, "mismatch");
+      assert.equal(errors["NEG-unknown-field"].kind, "unsupported");
+      assert.equal(errors.notWeights.kind, "format");
+      assert.equal(await page.evaluate(() => loaded()), LOADED.join(" "));
+    });
+
+    test("an interrupted load leaves nothing, and the next one succeeds", async () => {
+      const [errors, left, text] = await page.evaluate(async () => {
+        const base = await alone();
+        const interrupted = async (reached) => {
+          const abort = new AbortController();
+          reached.then(() => abort.abort());
+          return failure(() => engine.loadAdapter(folder("vo"), { signal: abort.signal }));
+        };
+        const asked = (name) => new Promise((done) => {
+          const plain = fetch;
+          globalThis.fetch = (url, options) => {
+            if (!String(url).endsWith(name)) return plain(url, options);
+            globalThis.fetch = plain;
+            return plain(url, options).then((response) => (done(), response)); // its body is still to come
+          };
+        });
+        const whenRead = async () => {
+          const abort = new AbortController();
+          const [config, weights] = await files("vo");
+          const slice = weights.slice.bind(weights);
+          weights.slice = (...range) => (abort.abort(), slice(...range));
+          return failure(() => engine.loadAdapter([config, weights], { signal: abort.signal }));
+        };
+        const errors = [
+          await failure(() => engine.loadAdapter(folder("vo"), { signal: AbortSignal.abort() })),
+          await interrupted(Promise.resolve()),
+          await interrupted(asked("adapter_config.json")),
+          await interrupted(asked("adapter_model.safetensors")),
+          await whenRead(),
+        ];
+        const left = [await loaded(), (await alone()) === base];
+        await engine.loadAdapter(folder("vo"));
+        const text = await alone({ adapter: "vo" });
+        await engine.deleteAdapter("vo");
+        return [errors, left, text !== base];
+      });
+      for (const error of errors) assert.deepEqual(error, { kind: "cancelled", message: "loading the adapter was cancelled" });
+      assert.deepEqual(left, [LOADED.join(" "), true]);
+      assert.equal(text, true);
+    });
+  });
+}
