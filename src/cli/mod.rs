@@ -243,14 +243,10 @@ async fn generate(engine: &mut Engine, options: &Generate, json: bool) -> Result
     engine.end(generation);
     let seconds = started.elapsed().as_secs_f64();
     if json {
-        let reason = finish.map(|finish| match finish {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-        });
         let report = json!({
             "text": text,
             "tokens": tokens,
-            "finish_reason": reason,
+            "finish_reason": finish.map(Finish::as_str),
             "prompt_tokens": usage.prompt_tokens,
             "completion_tokens": usage.completion_tokens,
             "first_token_seconds": first_token.map(|t| t.as_secs_f64()),

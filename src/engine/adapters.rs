@@ -318,11 +318,8 @@ impl Engine {
     fn place(&self, delta: &ModuleDelta) -> Result<Place> {
         let ModuleDelta { module, rank, a, b, gain, shift } = delta;
         let bank = &self.model.bank;
-        let (site, part) = bank.find(module).ok_or_else(|| {
-            Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
-        })?;
-        let inputs = bank.sites[site].inputs;
-        let outputs = bank.sites[site].edges[part + 1] - bank.sites[site].edges[part];
+        let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
+        let [inputs, outputs] = bank.sites[site].shape(part);
         let fits = |what: &str, len: usize, shape: [usize; 2]| {
             if len == shape[0] * shape[1] {
                 return Ok(());
@@ -421,4 +418,9 @@ impl Engine {
             }
         }
     }
+}
+
+/// A module that is not among the base's linear maps.
+pub(super) fn unknown(module: &str) -> Error {
+    Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
 }

@@ -10,8 +10,9 @@ use crate::plan::{RING, Row, Sampling};
 use crate::tokenizer::StreamDecoder;
 
 use super::Engine;
-use super::adapters::{Choice, MixKey};
+use super::adapters::Choice;
 use super::plans::{Kind, run_rows};
+use super::seat::Seat;
 use super::stop::{Shown, StopStrings};
 
 /// Most tokens drawn between two reads; also the most that can be computed after an abort.
@@ -129,6 +130,16 @@ pub enum Finish {
     Length,
 }
 
+impl Finish {
+    /// OpenAI's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
 /// Tokens counted for one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -164,10 +175,7 @@ pub struct Generation {
 
 #[derive(Debug)]
 struct Sequence {
-    slot: usize,
-    /// Line of the `mixes` tensor.
-    mix: usize,
-    mix_key: MixKey,
+    seat: Seat,
     /// Prompt and text, as far as they are in the window.
     tokens: Vec<u32>,
     /// Leading tokens whose keys and values are in the cache.
@@ -191,6 +199,10 @@ impl Generation {
         self.sequences[index].usage
     }
 
+    fn active(&self) -> impl Iterator<Item = &Sequence> {
+        self.sequences.iter().filter(|s| s.finish.is_none())
+    }
+
     /// Prompt tokens still to be computed before the first token comes.
     pub fn pending(&self) -> usize {
         self.sequences.iter().map(Sequence::pending).sum()
@@ -203,7 +215,7 @@ impl Sequence {
     }
 
     fn row(&self, pos: usize) -> Row {
-        Row { token: self.tokens[pos], pos: pos as u32, slot: self.slot as u32, mix: self.mix as u32 }
+        self.seat.row(self.tokens[pos], pos)
     }
 
     /// Drops the tokens between the sinks and the newest half of the context.
@@ -250,25 +262,16 @@ impl Engine {
 
     fn admit(&mut self, request: &Request) -> Result<Sequence> {
         let decoder = StreamDecoder::after(&self.tokenizer, &request.prompt, true)?;
-        let (mix, mix_key) = self.acquire_mix(request.adapter.as_ref())?;
-        let (slot, filled) = match self.slots.acquire(&request.prompt, &mix_key) {
-            Ok(taken) => taken,
-            Err(e) => {
-                self.release_mix(mix);
-                return Err(e);
-            }
-        };
+        let (seat, filled) = self.take_seat(&request.prompt, request.adapter.as_ref())?;
         let (state, config) = (&self.model.state, &self.model.config);
         let sampling = request.sampling(&config.eos_token_ids);
         let line: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sampling));
-        self.backend.upload(state.sampling, slot * line.len(), line);
+        self.backend.upload(state.sampling, seat.slot * line.len(), line);
         let mut seen = vec![0u32; config.vocab_size.div_ceil(32)];
         request.prompt.iter().for_each(|id| seen[*id as usize / 32] |= 1 << (id % 32));
-        self.backend.upload(state.seen, slot * seen.len(), &seen);
+        self.backend.upload(state.seen, seat.slot * seen.len(), &seen);
         Ok(Sequence {
-            slot,
-            mix,
-            mix_key,
+            seat,
             filled,
             usage: Usage { prompt_tokens: request.prompt.len(), cached_tokens: filled, completion_tokens: 0 },
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
@@ -283,8 +286,7 @@ impl Engine {
     /// Gives the slots of a generation back; what they hold can be reused.
     pub fn end(&mut self, generation: Generation) {
         for sequence in generation.sequences {
-            self.slots.release(sequence.slot, &sequence.tokens[..sequence.filled], sequence.mix_key);
-            self.release_mix(sequence.mix);
+            self.leave_seat(sequence.seat, &sequence.tokens[..sequence.filled]);
         }
     }
 
@@ -327,7 +329,7 @@ impl Engine {
     /// Draws a block of tokens for every unfinished sequence.
     async fn decode(&mut self, generation: &mut Generation) -> Result<Vec<Delta>> {
         let context = self.model.context();
-        let rows: Vec<Row> = generation.active().map(|(_, s)| s.row(s.tokens.len() - 1)).collect();
+        let rows: Vec<Row> = generation.active().map(|s| s.row(s.tokens.len() - 1)).collect();
         if self.rows_of != Some(generation.id) {
             self.upload_rows(&rows);
             self.rows_of = Some(generation.id);
@@ -343,7 +345,7 @@ impl Engine {
             }
             let first = sequence.tokens.len();
             let drawn: Vec<u32> =
-                (first..first + block).map(|pos| ring[sequence.slot * RING + pos % RING]).collect();
+                (first..first + block).map(|pos| ring[sequence.seat.slot * RING + pos % RING]).collect();
             let delta = self.accept(sequence, index, &drawn)?;
             let full = sequence.tokens.len() > context;
             if delta.finish.is_some() || full {
@@ -361,8 +363,8 @@ impl Engine {
     /// How many tokens the next block draws. It grows while the text does: the first token
     /// comes at once, later ones share the cost of a read. On the CPU a read costs nothing.
     fn block(&self, generation: &mut Generation, context: usize) -> usize {
-        let room = generation.active().map(|(_, s)| context + 1 - s.tokens.len()).min();
-        let wanted = generation.active().map(|(_, s)| s.max_tokens - s.usage.completion_tokens).max();
+        let room = generation.active().map(|s| context + 1 - s.tokens.len()).min();
+        let wanted = generation.active().map(|s| s.max_tokens - s.usage.completion_tokens).max();
         let block = generation.block.min(room.unwrap_or(1)).min(wanted.unwrap_or(1));
         if matches!(self.backend, Backend::Gpu(_)) {
             generation.block = (generation.block * 2).min(MAX_BLOCK);
@@ -412,11 +414,5 @@ impl Engine {
             sequence.finish = delta.finish;
         }
         Ok(delta)
-    }
-}
-
-impl Generation {
-    fn active(&self) -> impl Iterator<Item = (usize, &Sequence)> {
-        self.sequences.iter().enumerate().filter(|(_, s)| s.finish.is_none())
     }
 }

@@ -9,6 +9,7 @@ mod loader;
 mod peft;
 mod plans;
 mod score;
+mod seat;
 mod slots;
 mod stop;
 

@@ -9,7 +9,7 @@ use crate::format::safetensors::Header;
 use crate::plan::TensorId;
 
 use super::Engine;
-use super::adapters::{Adapter, AdapterInfo, ModuleDelta, PointDelta};
+use super::adapters::{Adapter, AdapterInfo, ModuleDelta, PointDelta, unknown};
 
 /// A tensor of the adapter's file.
 #[derive(Debug)]
@@ -280,8 +280,7 @@ impl Engine {
     fn shape(&self, module: &str) -> Result<[usize; 2]> {
         let bank = &self.model.bank;
         let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
-        let site = &bank.sites[site];
-        Ok([site.inputs, site.edges[part + 1] - site.edges[part]])
+        Ok(bank.sites[site].shape(part))
     }
 
     /// A bias or a norm's weight of the base.
@@ -347,10 +346,6 @@ fn product(b: &[f32], core: &[f32], rank: usize) -> Vec<f32> {
 fn find<'a>(roles: &'a Roles, role: &Role, module: &str, name: &str) -> Result<&'a Loaded> {
     let missing = || Error::mismatch(format!("module `{module}`: the adapter has no {name} for it"));
     roles.get(role).ok_or_else(missing)
-}
-
-fn unknown(module: &str) -> Error {
-    Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
 }
 
 fn not_yet(what: &str) -> Error {

@@ -5,6 +5,7 @@ use crate::plan::Row;
 
 use super::Engine;
 use super::plans::{Kind, run_rows};
+use super::seat::Seat;
 
 impl Engine {
     /// Logits (T, V) at every position of `ids`, computed anew.
@@ -74,24 +75,15 @@ impl Engine {
             )));
         }
         self.check_ids(ids)?;
-        let (line, key) = self.acquire_mix(None)?;
-        let slot = match self.slots.acquire(ids, &key) {
-            Ok((slot, _)) => slot,
-            Err(e) => {
-                self.release_mix(line);
-                return Err(e);
-            }
-        };
-        let run = self.score_in(slot, line, ids, &mut see).await;
-        self.slots.release(slot, if run.is_ok() { ids } else { &[] }, key);
-        self.release_mix(line);
+        let (seat, _) = self.take_seat(ids, None)?;
+        let run = self.score_in(&seat, ids, &mut see).await;
+        self.leave_seat(seat, if run.is_ok() { ids } else { &[] });
         run
     }
 
     async fn score_in(
         &mut self,
-        slot: usize,
-        mix: usize,
+        seat: &Seat,
         ids: &[u32],
         see: &mut impl FnMut(usize, &[f32]),
     ) -> Result<()> {
@@ -99,9 +91,7 @@ impl Engine {
         let mut done = 0;
         while done < ids.len() {
             let n = run_rows(ids.len() - done, self.model.score_rows());
-            let rows: Vec<Row> = (done..done + n)
-                .map(|pos| Row { token: ids[pos], pos: pos as u32, slot: slot as u32, mix: mix as u32 })
-                .collect();
+            let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(ids[pos], pos)).collect();
             self.rows_of = None;
             self.upload_rows(&rows);
             let plan = self.plans.get(Kind::Score, n, &self.model, &mut self.backend)?;

@@ -186,10 +186,7 @@ pub fn step(deltas: Vec<Delta>, generation: &Generation) -> Step {
         index,
         text,
         tokens,
-        finish: finish.map(|finish| match finish {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-        }),
+        finish: finish.map(Finish::as_str),
     };
     Step {
         deltas: deltas.into_iter().map(delta).collect(),

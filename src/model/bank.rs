@@ -164,6 +164,11 @@ impl Site {
         self.edges.len() - 1
     }
 
+    /// (C, F of one part)
+    pub fn shape(&self, part: usize) -> [usize; 2] {
+        [self.inputs, self.edges[part + 1] - self.edges[part]]
+    }
+
     /// F
     pub fn outputs(&self) -> usize {
         self.edges[self.parts()]

@@ -204,12 +204,11 @@ impl Weights {
     /// Elements that computing one token's logits reads: all, but of tables used only to
     /// look up a row that row.
     pub fn read_per_token(&self) -> usize {
+        let looked_up = |table: &Matrix| (table.rows - 1) * table.cols;
         let embed_is_head = self.embed.slices == self.head.weight.slices;
-        let table = |name: &str| {
-            self.places.get(name).map_or(0, |place| place.shape[0].saturating_sub(1) * place.target.cols)
-        };
-        let embed = if embed_is_head { 0 } else { table("embed_tokens.weight") + table("wte.weight") };
-        self.parameters() - embed - table("wpe.weight")
+        let embed = if embed_is_head { 0 } else { looked_up(&self.embed) };
+        let positions = self.places.get("wpe.weight").map_or(0, |place| looked_up(&place.target));
+        self.parameters() - embed - positions
     }
 
     /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.

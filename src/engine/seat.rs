@@ -1,0 +1,47 @@
+//! What a sequence occupies while it runs: a slot of the cache and a line of the mixes.
+
+use crate::error::Result;
+use crate::plan::Row;
+
+use super::Engine;
+use super::adapters::{Choice, MixKey};
+
+/// A slot and a line, taken together and given back together.
+#[derive(Debug)]
+pub struct Seat {
+    /// Of the cache.
+    pub slot: usize,
+    /// Line of the `mixes` tensor.
+    mix: usize,
+    mix_key: MixKey,
+}
+
+impl Seat {
+    /// The row that computes `token` at `pos` here.
+    pub fn row(&self, token: u32, pos: usize) -> Row {
+        Row { token, pos: pos as u32, slot: self.slot as u32, mix: self.mix as u32 }
+    }
+}
+
+impl Engine {
+    /// Takes the slot that remembers most of `ids` under a choice of adapters (`None` is the
+    /// engine's own), and says how many leading tokens can be reused.
+    ///
+    /// Errors with `Argument` if every slot is taken, or the choice is not to be had.
+    pub(super) fn take_seat(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, usize)> {
+        let (mix, mix_key) = self.acquire_mix(choice)?;
+        match self.slots.acquire(ids, &mix_key) {
+            Ok((slot, reused)) => Ok((Seat { slot, mix, mix_key }, reused)),
+            Err(e) => {
+                self.release_mix(mix);
+                Err(e)
+            }
+        }
+    }
+
+    /// Gives a seat back, its slot holding the keys and values of `tokens`.
+    pub(super) fn leave_seat(&mut self, seat: Seat, tokens: &[u32]) {
+        self.slots.release(seat.slot, tokens, seat.mix_key);
+        self.release_mix(seat.mix);
+    }
+}
