@@ -360,3 +360,21 @@ async fn what_does_not_fit_is_refused_by_name() {
     assert_eq!(words(&six), "a mix of 6 adapters, expected at most 5");
     assert_eq!(engine.add_adapter("", good).expect_err("no name").to_string(), "an adapter needs a name");
 }
+
+/// Ranks are counted in sixteen bits: one adapter more than fit is refused before it is written.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn more_ranks_than_a_block_can_name_are_refused() {
+    let (_, backend) = backends().await.remove(1);
+    let mut engine = open(&LLAMA, backend);
+    let rank = 65_540;
+    let huge = adapter(&LLAMA, 1, rank, |m| m.contains("layers.0.self_attn.k_proj"));
+    let error = engine.add_adapter("huge", huge).expect_err("too many ranks");
+    assert_eq!(
+        (error.kind(), error.to_string().as_str()),
+        (
+            ErrorKind::Memory,
+            "adapter `huge`: rank 65540, the bank stacks at most 65532 ranks of all adapters"
+        )
+    );
+    assert_eq!(engine.list_adapters().count(), 0);
+}

@@ -8,7 +8,7 @@ use bytemuck::Zeroable;
 
 use crate::error::{Error, Result};
 use crate::model::MIXES;
-use crate::plan::{Block, MAX_BLOCKS, Mix};
+use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix};
 
 use super::Engine;
 
@@ -232,6 +232,11 @@ impl Engine {
         };
         let adapters = &mut self.adapters;
         let ranks = adapters.free_ranks(rank.next_multiple_of(RANK_STEP).max(RANK_STEP));
+        if ranks.end > MAX_RANKS {
+            return Err(Error::memory(format!(
+                "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
+            )));
+        }
         let index = adapters.free_index();
         let id = adapters.next_id;
         adapters.next_id += 1;

@@ -44,6 +44,9 @@ pub struct Mix {
 /// Most adapters in one mix.
 pub const MAX_BLOCKS: usize = 5;
 
+/// Most ranks of all adapters together: what a [`Block`] can name, in steps of four.
+pub const MAX_RANKS: usize = 0xffff - 3;
+
 /// One adapter of a [`Mix`].
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
 #[repr(C)]
