@@ -3,9 +3,10 @@
 mod common;
 
 use common::models::{LLAMA, MODELS, ModelFiles};
-use common::{Tolerance, assert_close, backends, gpu, misfit};
+use common::{Tolerance, assert_close, backends, gpu, gpu_with, misfit};
 use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;
+use lorakeet::backend::gpu::GpuOptions;
 use lorakeet::engine::{Adapter, Choice, Engine, EngineOptions, ModuleDelta, Request};
 use lorakeet::format::safetensors::Header;
 use lorakeet::format::{TensorData, write};
@@ -377,4 +378,26 @@ async fn more_ranks_than_a_block_can_name_are_refused() {
         )
     );
     assert_eq!(engine.list_adapters().count(), 0);
+}
+
+/// An adapter for which there is no memory leaves those that are loaded as they were.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn an_adapter_too_large_harms_no_other() {
+    let options =
+        GpuOptions { default_limits: true, max_tensor_bytes: Some(64 << 10), ..GpuOptions::default() };
+    let Some(backend) = gpu_with(options).await else { return };
+    let sizes = EngineOptions { context_length: Some(64), batch: Some(1) };
+    let mut engine = LLAMA.open(backend, &sizes).expect("it fits in slices");
+    engine.add_adapter("a", adapter(&LLAMA, 1, 4, |m| m.contains("q_proj"))).expect("fits");
+    let base = logits(&mut engine, &[]).await;
+    let a = logits(&mut engine, &[("a", 1.0)]).await;
+    let bytes = engine.model().tensors.total_bytes();
+    let error = engine.add_adapter("big", adapter(&LLAMA, 2, 100, |_| true)).expect_err("past the limit");
+    assert_eq!(error.kind(), ErrorKind::Memory, "{error}");
+    assert_eq!(engine.list_adapters().count(), 1);
+    assert_eq!(engine.model().tensors.total_bytes(), bytes);
+    assert_eq!(logits(&mut engine, &[("a", 1.0)]).await, a);
+    assert_eq!(logits(&mut engine, &[]).await, base);
+    engine.add_adapter("b", adapter(&LLAMA, 3, 5, |m| m.contains("o_proj"))).expect("fits");
+    assert_eq!(logits(&mut engine, &[("a", 1.0)]).await, a);
 }

@@ -241,10 +241,7 @@ impl Engine {
         let id = adapters.next_id;
         adapters.next_id += 1;
         adapters.loaded.push(Loaded { info: info.clone(), id, index, ranks, deltas, points });
-        if let Err(e) = self.make_room() {
-            self.adapters.loaded.pop();
-            return Err(e);
-        }
+        self.make_room()?;
         self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
         Ok(info)
     }
@@ -356,7 +353,8 @@ impl Engine {
         Ok(at)
     }
 
-    /// Grows the bank if the adapter loaded last does not fit, and writes what is not there.
+    /// Writes the adapter loaded last, in a larger bank if it does not fit; on an error it is
+    /// taken out again, and the others are as they were.
     fn make_room(&mut self) -> Result<()> {
         let bank = &self.model.bank;
         let adapters = &self.adapters;
@@ -373,8 +371,23 @@ impl Engine {
         }
         let ranks = newest.ranks.end.next_power_of_two().max(bank.ranks);
         let count = (newest.index + 1).next_power_of_two().max(bank.adapters).max(2);
+        let before = self.model.bank.clone();
+        self.model.bank.enable(sites, points);
+        if let Err(e) = self.reshape(ranks, count) {
+            // What fitted before fits again.
+            self.adapters.loaded.pop();
+            let (ranks, count) = (before.ranks, before.adapters);
+            self.model.bank = before;
+            self.reshape(ranks, count)?;
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    /// Gives the bank other sizes and writes every adapter into it.
+    fn reshape(&mut self, ranks: usize, count: usize) -> Result<()> {
         let model = &mut self.model;
-        model.bank.reshape(&mut model.tensors, ranks, count, sites, points)?;
+        model.bank.reshape(&mut model.tensors, ranks, count)?;
         self.backend.allocate(&model.tensors)?;
         self.plans = Default::default();
         (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));

@@ -12,7 +12,7 @@ use super::MAX_ROWS;
 pub const MIXES: usize = 64;
 
 /// One linear map that adapters can act on; fused projections are its parts.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Site {
     /// (parts·R, C); R and C as in [`Bank`]
     pub a: TensorId,
@@ -28,7 +28,7 @@ pub struct Site {
 
 /// One activation that adapters can scale and shift: the output of a norm, or the input of a
 /// linear map that shares it with no other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Point {
     /// (2·adapters, C) = [gains; shifts]
     pub gains: TensorId,
@@ -39,7 +39,7 @@ pub struct Point {
 }
 
 /// The bank.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bank {
     /// (MIXES, 16), see [`Mix`]
     pub mixes: TensorId,
@@ -117,26 +117,29 @@ impl Bank {
         self.modules.keys().map(String::as_str)
     }
 
-    /// Makes room for `ranks` ranks of `adapters` adapters at the enabled sites and points, and
-    /// at those named. Everything in the bank is lost, and plans must be made anew.
-    pub fn reshape(
+    /// Lets adapters act at these sites and points too, from the next [`reshape`](Self::reshape)
+    /// on.
+    pub fn enable(
         &mut self,
-        tensors: &mut Tensors,
-        ranks: usize,
-        adapters: usize,
         sites: impl IntoIterator<Item = usize>,
         points: impl IntoIterator<Item = usize>,
-    ) -> Result<()> {
+    ) {
         sites.into_iter().for_each(|site| self.sites[site].enabled = true);
         points.into_iter().for_each(|point| self.points[point].enabled = true);
+    }
+
+    /// Makes room for `ranks` ranks of `adapters` adapters where they are enabled, and nowhere
+    /// else. Everything in the bank is lost, and plans must be made anew.
+    pub fn reshape(&mut self, tensors: &mut Tensors, ranks: usize, adapters: usize) -> Result<()> {
+        let sized = |enabled: bool, rows: usize, cols: usize| if enabled { [rows, cols] } else { [1, 1] };
         let most = self.sites.iter().filter(|s| s.enabled).map(Site::parts).max().unwrap_or(0);
         tensors.reshape(self.z, &[MAX_ROWS, (most * ranks).max(1)])?;
-        for site in self.sites.iter().filter(|s| s.enabled) {
-            tensors.reshape(site.a, &[site.parts() * ranks, site.inputs])?;
-            tensors.reshape(site.b, &[ranks + 2 * adapters, site.outputs()])?;
+        for site in &self.sites {
+            tensors.reshape(site.a, &sized(site.enabled, site.parts() * ranks, site.inputs))?;
+            tensors.reshape(site.b, &sized(site.enabled, ranks + 2 * adapters, site.outputs()))?;
         }
-        for point in self.points.iter().filter(|p| p.enabled) {
-            tensors.reshape(point.gains, &[2 * adapters, point.cols])?;
+        for point in &self.points {
+            tensors.reshape(point.gains, &sized(point.enabled, 2 * adapters, point.cols))?;
         }
         (self.ranks, self.adapters) = (ranks, adapters);
         Ok(())
