@@ -17,8 +17,8 @@
 //! - [`plan`] is the language between the other two halves: tensors by name and shape, and
 //!   lists of steps over them. A plan is checked once, when it is built, and replayed.
 //! - [`model`] writes the architecture as plans. It knows checkpoint names and no device.
-//! - [`backend`] runs plans and knows no architecture. Each op exists three times: a plain CPU
-//!   twin that PyTorch judges, a fast CPU version and a shader that the twin's fixtures judge.
+//! - [`backend`] runs plans and knows no architecture. Each op has a plain CPU twin, a shader
+//!   and, where time goes, a fast CPU version; the same PyTorch fixtures judge all of them.
 //! - [`engine`] holds a conversation with a model: cache slots, generation, scores.
 //! - `js` is what JavaScript sees of the engine; the TypeScript beside it does the I/O.
 //!
