@@ -262,6 +262,13 @@ impl Engine {
         self.adapters.loaded.iter().map(|loaded| &loaded.info)
     }
 
+    /// One loaded adapter.
+    ///
+    /// Errors with `Argument` if it is not loaded.
+    pub fn get_adapter(&self, name: &str) -> Result<&AdapterInfo> {
+        Ok(&self.adapters.find(name)?.info)
+    }
+
     /// Chooses the adapters of requests that name none, and writes the line that switches to
     /// them unless it is still there.
     ///

@@ -5,6 +5,7 @@ import { LorakeetError, throwIfCancelled } from "./error.js";
 import { checkNames, checkSignal, wrong } from "./options.js";
 import { adapterFolder, small, type AdapterSource, type Folder } from "./source.js";
 import type { Turns } from "./turns.js";
+import { WasmEngine, enter } from "./wasm.js";
 
 /** A loaded adapter. */
 export interface AdapterInfo {
@@ -89,9 +90,6 @@ async function readWeights(folder: Folder, signal: AbortSignal | undefined): Pro
   const pickle = await folder.find(PICKLE, signal);
   if (!pickle) throw folder.missing(WEIGHTS);
   pickle.close();
-  throw new LorakeetError(
-    "format",
-    "a pickled weight file is not read, for it can run code; convert it in Python with " +
-      `\`PeftModel.from_pretrained(base, folder).save_pretrained(folder, safe_serialization=True)\`: ${PICKLE}`,
-  );
+  await enter(() => WasmEngine.refusePickle(PICKLE));
+  throw folder.missing(WEIGHTS);
 }

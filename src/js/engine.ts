@@ -125,7 +125,7 @@ export class Engine {
    *
    * Errors: `argument` for an option, a missing file, or a name that a running completion uses;
    * `network`, `format`, `unsupported`, `mismatch` for an adapter of another base, `memory`, and
-   * `cancelled`. What was loaded stays loaded; `memory` alone may cost the adapter that had the name.
+   * `cancelled`. What was loaded stays loaded, the adapter that had the name included.
    */
   loadAdapter(source: AdapterSource, options: AdapterOptions = {}): Promise<AdapterInfo> {
     return loadAdapter(this.#turns, source, options);
@@ -153,12 +153,9 @@ export class Engine {
   }
 
   /** One loaded adapter. Errors with `argument` if it is not loaded. */
-  getAdapter(name: string): Promise<AdapterInfo> {
-    return this.#turns.take((engine) => {
-      const found = (engine.adapters() as AdapterInfo[]).find((info) => info.name === name);
-      if (!found) engine.setAdapter({ [name]: 1 }); // fails, and says what is loaded
-      return found!;
-    });
+  async getAdapter(name: string): Promise<AdapterInfo> {
+    if (typeof name !== "string") throw wrong("name", name, "a text");
+    return this.#turns.take((engine) => engine.adapter(name) as AdapterInfo);
   }
 
   /**

@@ -21,6 +21,7 @@ use crate::backend::gpu::{Gpu, GpuOptions};
 use crate::engine::{Engine, EngineOptions, Generation, Loader};
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
+use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{Header, TensorInfo};
 
 use convert::{EngineInfo, JsAdapterInfo, LoadOptions, Prompt, RequestOptions, Weights, from_js, to_js};
@@ -149,6 +150,18 @@ impl JsEngine {
     pub fn set_adapter(&self, weights: JsValue) -> JsResult<()> {
         let weights: Weights = from_js(weights)?;
         Ok(self.engine()?.set_adapter(weights.into_iter().collect())?)
+    }
+
+    /// One loaded adapter: {name, rank, modules, bytes, weight}.
+    pub fn adapter(&self, name: &str) -> JsResult<JsValue> {
+        let engine = self.engine()?;
+        to_js(&JsAdapterInfo::of(engine.get_adapter(name)?, engine.active_adapters()))
+    }
+
+    /// Throws for the name of a pickled weight file, and says how to convert it.
+    #[wasm_bindgen(js_name = refusePickle)]
+    pub fn refuse_pickle(file_name: &str) -> JsResult<()> {
+        Ok(refuse_pickle(file_name, &[])?)
     }
 
     /// What is loaded: [{name, rank, modules, bytes, weight}].
