@@ -1,28 +1,36 @@
-// attention: y = softmax(scale · q · Kᵀ) · V over the row's visible keys, head by head
+// attention: y = softmax(scale · q · Kᵀ) · V over the row's visible keys, head by head, and each
+// head's share of z = γ ∘ A·y for adapters that read y
 //
-// shapes     rows (N)   q (N, H·D)   k_cache, v_cache (slots, S, K·D)   y (N, H·D)    f32
+// shapes     rows (N)   q (N, H·D)   k_cache, v_cache (slots, S, K·D)   y (N, H·D)
+//            mixes (mixes)   a (R, H·D)   z (N, z_cols): H partial sums, R apart      f32
 // dispatch   (H, N, 1): one workgroup per query head and row; keys are walked in tiles of
 //            WORKGROUP_SIZE with a running maximum and sum
 // accepts    any N, S >= 1, D <= 256; inactive rows write nothing
 // numerics   f32, online softmax; twin in f64
 // twin       src/backend/cpu/attention.rs
 // reference  arXiv:2205.14135 (the running softmax)
-// uses       shared/row.wgsl, shared/reduce.wgsl
+// uses       shared/reduce.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
 const MAX_HEAD_DIM: u32 = 256u;
 
-struct Params { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
+struct Params {
+    q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32,
+    ranks: u32, z_cols: u32, // ranks 0: no adapters
+}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(2) var<storage, read> q: array<f32>;              // (N, H·D)
 @group(0) @binding(3) var<storage, read> k_cache: array<f32>;        // (slots, S, K·D)
 @group(0) @binding(4) var<storage, read> v_cache: array<f32>;        // (slots, S, K·D)
-@group(0) @binding(5) var<storage, read_write> y: array<f32>;        // (N, H·D)
+@group(0) @binding(5) var<storage, read> mixes: array<Mix>;          // (mixes)
+@group(0) @binding(6) var<storage, read> a: array<f32>;              // (R, H·D)
+@group(0) @binding(7) var<storage, read_write> y: array<f32>;        // (N, H·D)
+@group(0) @binding(8) var<storage, read_write> z: array<f32>;        // (N, z_cols)
 
-var<workgroup> query: array<f32, MAX_HEAD_DIM>;                      // (D), scaled
+var<workgroup> query: array<f32, MAX_HEAD_DIM>;                      // (D), scaled; at the end the row's y
 var<workgroup> weights: array<f32, WORKGROUP_SIZE>;                  // of the tile's keys
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -80,6 +88,21 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         workgroupBarrier();
     }
     for (var c = i; c < d; c += WORKGROUP_SIZE) {
-        y[head + c] = sums[c / WORKGROUP_SIZE] / total;
+        query[c] = sums[c / WORKGROUP_SIZE] / total;
+        y[head + c] = query[c];
+    }
+    if params.ranks == 0u {
+        return;
+    }
+    workgroupBarrier();
+    for (var k = 0u; k < mixes[row.mix].n_blocks; k++) {
+        let block = mixes[row.mix].blocks[k];
+        for (var r = first_rank(block) + i; r < end_rank(block); r += WORKGROUP_SIZE) {
+            var dot = 0.0;
+            for (var c = 0u; c < d; c++) {
+                dot += query[c] * a[r * params.q_cols + h * d + c];
+            }
+            z[n * params.z_cols + h * params.ranks + r] = dot * block.weight;
+        }
     }
 }

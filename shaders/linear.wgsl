@@ -60,8 +60,30 @@ fn linear(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
             let n = n0 + 4u * tn + a;
             let f = f0 + 4u * tf + b;
             if n < params.n && f < params.f {
-                put(n, f, sums[a][b]);
+                put(n, params.first + f, adapted(n, params.first + f, sums[a][b]));
             }
         }
     }
+}
+
+// value · (1 + Σ γ·gain) + Σ γ·shift + Σ z·b
+fn adapted(n: u32, column: u32, value: f32) -> f32 {
+    if params.ranks == 0u {
+        return value;
+    }
+    let mix = rows[n].mix;
+    let z_row = n * params.z_cols + part_of(vec4(column)).x * params.ranks;
+    var gain = 1.0;
+    var sum = 0.0;
+    for (var k = 0u; k < mixes[mix].n_blocks; k++) {
+        let block = mixes[mix].blocks[k];
+        if is_affine(block) {
+            gain += block.weight * b[gain_row(block) * params.stride + column];
+            sum += block.weight * b[(gain_row(block) + params.adapters) * params.stride + column];
+        }
+        for (var r = first_rank(block); r < end_rank(block); r++) {
+            sum += z[z_row + r] * b[r * params.stride + column];
+        }
+    }
+    return value * gain + sum;
 }

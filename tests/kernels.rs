@@ -7,7 +7,7 @@ use bytemuck::Zeroable;
 use common::{Case, Fixture, OneOp, Tolerance, backends, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::config::Activation;
-use lorakeet::plan::{Block, Delta, INACTIVE, Mix, Op, RING, Row, Sampling, Slice};
+use lorakeet::plan::{Block, Delta, INACTIVE, Mix, Op, RING, Row, Sampling, Shrink, Slice, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -83,7 +83,7 @@ async fn rms_norm() {
         let x = one.f32("x", &[n, c], &case.f32("x"));
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let y = one.output("y", &[n, c], &case.f32("y"));
-        (Op::RmsNorm { x, weight, y, eps: case.number("eps") }, n)
+        (Op::Norm { x, weight, bias: None, y, eps: case.number("eps"), centred: false, shrink: None }, n)
     })
     .await;
 }
@@ -96,7 +96,7 @@ async fn layer_norm() {
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let bias = one.f32("bias", &[c], &case.f32("bias"));
         let y = one.output("y", &[n, c], &case.f32("y"));
-        (Op::LayerNorm { x, weight, bias, y, eps: case.number("eps") }, n)
+        (Op::Norm { x, weight, bias: Some(bias), y, eps: case.number("eps"), centred: true, shrink: None }, n)
     })
     .await;
 }
@@ -181,32 +181,110 @@ const GAMMA: [[f32; 8]; 3] = [
     [-1.25, -1.25, -1.25, -1.25, 2.0, 2.0, 2.0, f32::NAN],
 ];
 
+const RANKS: usize = 8;
+
+/// The rows and mixes of three rows with the mixes of [`mixes`].
+fn adapted_rows(one: &mut OneOp) -> [TensorId; 2] {
+    let lines = [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 2]];
+    let rows = one.u32("rows", &[3, 4], lines.as_flattened());
+    [rows, one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()))]
+}
+
+/// Adds to an op with output x (3, C) a shrink of `parts` parts, each sum in `partials` pieces,
+/// and what its formula gives.
+fn shrink_of(one: &mut OneOp, rows: [TensorId; 2], x: &[f32], parts: usize, partials: usize) -> Shrink {
+    let c = x.len() / 3;
+    let a = wave(parts * RANKS * c, 0.17);
+    let mut want = Vec::new();
+    for (n, x) in x.chunks_exact(c).enumerate() {
+        for at in 0..parts * partials * RANKS {
+            let (part, piece, r) = (at / RANKS / partials, at / RANKS % partials, at % RANKS);
+            let a = &a[(part * RANKS + r) * c..][..c];
+            let columns = piece * (c / partials)..(piece + 1) * (c / partials);
+            let dot: f64 = columns.map(|i| f64::from(x[i]) * f64::from(a[i])).sum();
+            want.push(dot as f32 * GAMMA[n][r]);
+        }
+    }
+    // What is off keeps what it held: 7 where the answer has no number, NaN elsewhere.
+    let before: Vec<f32> = want.iter().map(|w| if w.is_nan() { 7.0 } else { f32::NAN }).collect();
+    want.iter_mut().filter(|w| w.is_nan()).for_each(|w| *w = 7.0);
+    let [rows, mixes] = rows;
+    let a = one.f32("a", &[parts * RANKS, c], &a);
+    let z = one.output_over("z", &[3, parts * partials * RANKS], &before, &want);
+    Shrink { rows, mixes, a, z, ranks: RANKS, partials }
+}
+
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn shrink() {
-    const RANKS: usize = 8;
     for (c, parts) in [(20, 1), (33, 3), (64, 2)] {
-        let (x, a) = (wave(3 * c, 0.31), wave(parts * RANKS * c, 0.17));
-        let mut want = Vec::new();
-        for n in 0..3 {
-            for r in 0..parts * RANKS {
-                let dot: f64 = (0..c).map(|i| f64::from(x[n * c + i]) * f64::from(a[r * c + i])).sum();
-                want.push(dot as f32 * GAMMA[n][r % RANKS]);
-            }
-        }
-        // What is off keeps what it held: 7 where the answer has no number, NaN elsewhere.
-        let before: Vec<f32> = want.iter().map(|w| if w.is_nan() { 7.0 } else { f32::NAN }).collect();
-        want.iter_mut().filter(|w| w.is_nan()).for_each(|w| *w = 7.0);
         for (name, mut backend) in backends().await {
             let mut one = OneOp::default();
-            let lines = [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 2]];
-            let rows = one.u32("rows", &[3, 4], lines.as_flattened());
-            let mixes = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
-            let x = one.f32("x", &[3, c], &x);
-            let a = one.f32("a", &[parts * RANKS, c], &a);
-            let z = one.output_over("z", &[3, parts * RANKS], &before, &want);
-            let op = Op::Shrink { rows, mixes, x, a, z, ranks: RANKS };
+            let rows = adapted_rows(&mut one);
+            let input = wave(3 * c, 0.31);
+            let x = one.f32("x", &[3, c], &input);
+            let shrink = shrink_of(&mut one, rows, &input, parts, 1);
+            let op = Op::Shrink { x, shrink };
             one.check(&mut backend, &format!("{name} ({c}, {parts})"), op, 3, SUMS).await;
         }
+    }
+}
+
+/// The shrink that rides in a norm reads what the norm writes.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn norm_with_adapters() {
+    for (c, parts, centred) in [(20, 1, true), (33, 3, false), (100, 2, true)] {
+        let (input, weight, shift) = (wave(3 * c, 0.31), wave(c, 0.7), wave(c, 0.45));
+        let mut want = Vec::new();
+        for x in input.chunks_exact(c) {
+            let mean = if centred { x.iter().sum::<f32>() / c as f32 } else { 0.0 };
+            let square = x.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / c as f32;
+            let hat = |x: f32| (x - mean) / (square + 1e-5).sqrt();
+            want.extend((0..c).map(|i| hat(x[i]) * weight[i] + if centred { shift[i] } else { 0.0 }));
+        }
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let rows = adapted_rows(&mut one);
+            let x = one.f32("x", &[3, c], &input);
+            let weight = one.f32("weight", &[c], &weight);
+            let bias = centred.then(|| one.f32("bias", &[c], &shift));
+            let y = one.output("y", &[3, c], &want);
+            let shrink = Some(shrink_of(&mut one, rows, &want, parts, 1));
+            let op = Op::Norm { x, weight, bias, y, eps: 1e-5, centred, shrink };
+            one.check(&mut backend, &format!("{name} ({c}, {parts})"), op, 3, SUMS).await;
+        }
+    }
+}
+
+/// The shrink that rides in an attention, a partial sum for each head.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_with_adapters() {
+    let (h, k, d, s) = (6, 2, 10, 2);
+    let (q, keys, values) = (wave(3 * h * d, 0.31), wave(s * k * d, 0.7), wave(s * k * d, 0.45));
+    let mut want = Vec::new();
+    for n in 0..3 {
+        for head in 0..h {
+            let key = |pos: usize| pos * k * d + head / (h / k) * d;
+            let seen = if n == 2 { 2 } else { 1 }; // the positions of `adapted_rows`
+            let score = |pos: usize| -> f32 {
+                (0..d).map(|i| q[(n * h + head) * d + i] * keys[key(pos) + i]).sum::<f32>() * 0.5
+            };
+            let weights: Vec<f32> = (0..seen).map(|pos| score(pos).exp()).collect();
+            let total: f32 = weights.iter().sum();
+            let value = |i| (0..seen).map(|pos| weights[pos] / total * values[key(pos) + i]).sum::<f32>();
+            want.extend((0..d).map(value));
+        }
+    }
+    for (name, mut backend) in backends().await {
+        let mut one = OneOp::default();
+        let rows = adapted_rows(&mut one);
+        let q = one.f32("q", &[3, h * d], &q);
+        let k_cache = one.f32("k_cache", &[1, s, k * d], &keys);
+        let v_cache = one.f32("v_cache", &[1, s, k * d], &values);
+        let y = one.output("y", &[3, h * d], &want);
+        let shrink = Some(shrink_of(&mut one, rows, &want, 1, h));
+        let [rows, _] = rows;
+        let op = Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 0.5, window: 0, shrink };
+        one.check(&mut backend, name, op, 3, FUNCTIONS).await;
     }
 }
 
@@ -241,13 +319,14 @@ async fn affine() {
 /// The whole delta of a fused matrix of three parts, against its formula, for few rows and many.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_with_adapters() {
-    const RANKS: usize = 8;
     const ADAPTERS: usize = 2;
     let parts = [9, 14];
-    for (n, c, f, first) in [(3, 20, 21, 0), (12, 16, 11, 6)] {
+    for (n, c, f, first, partials) in
+        [(3, 20, 21, 0, 1), (1, 33, 21, 0, 4), (6, 16, 20, 1, 3), (12, 16, 11, 6, 1)]
+    {
         let stride = 21;
         let (x, weight, bias) = (wave(n * c, 0.37), wave(f * c, 0.11), wave(stride, 0.7));
-        let z_cols = 3 * RANKS + 1;
+        let z_cols = 3 * partials * RANKS + 1;
         let (z, b) = (wave(n * z_cols, 0.23), wave((RANKS + 2 * ADAPTERS) * stride, 0.41));
         let before = wave(n * stride, 0.9);
         let mut want = before.clone();
@@ -258,7 +337,7 @@ async fn linear_with_adapters() {
                 let mut dot: f64 =
                     (0..c).map(|i| f64::from(x[row * c + i]) * f64::from(weight[j * c + i])).sum();
                 let part = (column >= parts[0]) as usize + (column >= parts[1]) as usize;
-                let mix = mixes()[row % 3];
+                let mix = mixes()[(row + 2) % 3];
                 let (mut gain, mut sum) = (1.0, 0.0);
                 for block in mix.active() {
                     if let Some(adapter) = block.affine() {
@@ -266,7 +345,8 @@ async fn linear_with_adapters() {
                         sum += f64::from(block.weight) * at(RANKS + ADAPTERS + adapter);
                     }
                     for r in block.range() {
-                        sum += f64::from(z[row * z_cols + part * RANKS + r]) * at(r);
+                        let z = |p| z[row * z_cols + (part * partials + p) * RANKS + r];
+                        sum += (0..partials).map(|p| f64::from(z(p))).sum::<f64>() * at(r);
                     }
                 }
                 dot = dot * gain + sum;
@@ -275,7 +355,7 @@ async fn linear_with_adapters() {
         }
         for (name, mut backend) in backends().await {
             let mut one = OneOp::default();
-            let lines: Vec<u32> = (0..n as u32).flat_map(|n| [0, 0, 0, n % 3]).collect();
+            let lines: Vec<u32> = (0..n as u32).flat_map(|n| [0, 0, 0, (n + 2) % 3]).collect();
             let rows = one.u32("rows", &[n, 4], &lines);
             let mixes = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
             let z = one.f32("z", &[n, z_cols], &z);
@@ -284,7 +364,7 @@ async fn linear_with_adapters() {
             let weight = one.f32("weight", &[f, c], &weight);
             let bias = Some(one.f32("bias", &[stride], &bias));
             let y = one.output_over("y", &[n, stride], &before, &want);
-            let delta = Some(Delta { rows, mixes, z, b, ranks: RANKS, parts });
+            let delta = Some(Delta { rows, mixes, z, b, ranks: RANKS, partials, parts });
             let op =
                 Op::Linear { x, weight: Slice { tensor: weight, first }, bias, y, accumulate: true, delta };
             one.check(&mut backend, &format!("{name}, {n} rows"), op, n, SUMS).await;
@@ -367,7 +447,7 @@ async fn attention() {
         let v_cache = one.f32("v_cache", &[slots, s, k * d], &case.f32("v_cache"));
         let y = one.output("y", &[n, h * d], &case.f32("y"));
         let (scale, window) = (case.number("scale"), case.size("window"));
-        (Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, window }, n + 1)
+        (Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, window, shrink: None }, n + 1)
     })
     .await;
 }
@@ -386,7 +466,8 @@ async fn attention_of_wide_heads() {
         let k_cache = one.f32("k_cache", &[1, s, d], &key);
         let v_cache = one.f32("v_cache", &[1, s, d], &value);
         let y = one.output("y", &[1, d], &want);
-        let op = Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 1.0, window: 0 };
+        let op =
+            Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 1.0, window: 0, shrink: None };
         one.check(&mut backend, name, op, 1, FUNCTIONS).await;
     }
 }

@@ -89,8 +89,10 @@ fn parameters_lie_where_rust_puts_them() {
         let module = parse(kernel);
         let rust = match kernel.name {
             "embed" => (dispatch::Embed::layout(), size_of::<dispatch::Embed>()),
-            "rms_norm" | "layer_norm" => (dispatch::Norm::layout(), size_of::<dispatch::Norm>()),
-            "linear" | "linear_vec" => (dispatch::Linear::layout(), size_of::<dispatch::Linear>()),
+            "norm" => (dispatch::Norm::layout(), size_of::<dispatch::Norm>()),
+            "linear" | "linear_vec" | "linear_rows" => {
+                (dispatch::Linear::layout(), size_of::<dispatch::Linear>())
+            }
             "affine" => (dispatch::Affine::layout(), size_of::<dispatch::Affine>()),
             "shrink" => (dispatch::Shrink::layout(), size_of::<dispatch::Shrink>()),
             "activation" => (dispatch::Activation::layout(), size_of::<dispatch::Activation>()),

@@ -3,7 +3,7 @@
 
 struct Params {
     n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32,
-    ranks: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32, // ranks 0: no adapters
+    ranks: u32, partials: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32, // ranks 0: no adapters
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -14,40 +14,25 @@ struct Params {
 @group(0) @binding(7) var<storage, read> b: array<f32>;              // (ranks + 2·adapters, stride)
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;        // (N, stride)
 
-// value · (1 + Σ γ·gain) + Σ γ·shift + Σ z·b
-fn adapted(n: u32, column: u32, value: f32) -> f32 {
-    let mix = rows[n].mix;
-    let part = u32(column >= params.part_1) + u32(column >= params.part_2);
-    let z_row = n * params.z_cols + part * params.ranks;
-    var gain = 1.0;
-    var sum = 0.0;
-    for (var k = 0u; k < mixes[mix].n_blocks; k++) {
-        let block = mixes[mix].blocks[k];
-        if is_affine(block) {
-            let gain_row = params.ranks + adapter_of(block);
-            gain += block.weight * b[gain_row * params.stride + column];
-            sum += block.weight * b[(gain_row + params.adapters) * params.stride + column];
-        }
-        for (var r = first_rank(block); r < end_rank(block); r++) {
-            sum += z[z_row + r] * b[r * params.stride + column];
-        }
-    }
-    return value * gain + sum;
+// Which of the projections that the matrix serves columns belong to.
+fn part_of(column: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(column >= vec4(params.part_1)) + vec4<u32>(column >= vec4(params.part_2));
 }
 
-// y[n, first + f] = delta(dot) (+ bias) (+ y)
-fn put(n: u32, f: u32, dot: f32) {
-    let column = params.first + f;
+// The row of b with an adapter's gains; its shifts are `adapters` rows further on.
+fn gain_row(block: Block) -> u32 {
+    return params.ranks + adapter_of(block);
+}
+
+// y[n, column] = value (+ bias) (+ y)
+fn put(n: u32, column: u32, value: f32) {
     let at = n * params.stride + column;
-    var value = dot;
-    if params.ranks != 0u {
-        value = adapted(n, column, value);
-    }
+    var sum = value;
     if params.with_bias != 0u {
-        value += bias[column];
+        sum += bias[column];
     }
     if params.accumulate != 0u {
-        value += y[at];
+        sum += y[at];
     }
-    y[at] = value;
+    y[at] = sum;
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::plan::{Delta, Dtype, Mix, TensorId, Tensors};
+use crate::plan::{Delta, Dtype, Mix, Shrink, TensorId, Tensors};
 
 use super::MAX_ROWS;
 
@@ -43,8 +43,10 @@ pub struct Point {
 pub struct Bank {
     /// (MIXES, 16), see [`Mix`]
     pub mixes: TensorId,
-    /// (MAX_ROWS, most parts·R)
+    /// (MAX_ROWS, most parts·partials·R)
     z: TensorId,
+    /// The most partial sums of one z: the heads of an attention.
+    partials: usize,
     /// `R`: ranks there is room for at every enabled site.
     pub ranks: usize,
     /// Adapters there is room for.
@@ -60,10 +62,11 @@ pub struct Bank {
 }
 
 impl Bank {
-    pub(super) fn declare(tensors: &mut Tensors) -> Result<Self> {
+    pub(super) fn declare(tensors: &mut Tensors, partials: usize) -> Result<Self> {
         Ok(Self {
             mixes: tensors.declare("mixes", Dtype::U32, &[MIXES, size_of::<Mix>() / 4])?,
             z: tensors.declare("z", Dtype::F32, &[MAX_ROWS, 1])?,
+            partials,
             ranks: 0,
             adapters: 0,
             sites: Vec::new(),
@@ -132,7 +135,8 @@ impl Bank {
     /// else. Everything in the bank is lost, and plans must be made anew.
     pub fn reshape(&mut self, tensors: &mut Tensors, ranks: usize, adapters: usize) -> Result<()> {
         let sized = |enabled: bool, rows: usize, cols: usize| if enabled { [rows, cols] } else { [1, 1] };
-        let most = self.sites.iter().filter(|s| s.enabled).map(Site::parts).max().unwrap_or(0);
+        let enabled = self.sites.iter().filter(|site| site.enabled);
+        let most = enabled.map(|site| site.parts().max(self.partials)).max().unwrap_or(0);
         tensors.reshape(self.z, &[MAX_ROWS, (most * ranks).max(1)])?;
         for site in &self.sites {
             tensors.reshape(site.a, &sized(site.enabled, site.parts() * ranks, site.inputs))?;
@@ -145,19 +149,15 @@ impl Bank {
         Ok(())
     }
 
-    /// The delta of `site` for plans, with the tensor of its A; `None` if nothing acts there.
-    pub(super) fn delta(&self, site: usize, rows: TensorId) -> Option<(TensorId, Delta)> {
+    /// The two halves of what adapters do at `site`, for plans: `partials` as in [`Shrink`].
+    /// `None` if nothing acts there.
+    pub(super) fn halves(&self, site: usize, rows: TensorId, partials: usize) -> Option<(Shrink, Delta)> {
         let site = self.sites.get(site).filter(|site| site.enabled)?;
         let edge = |part: usize| site.edges.get(part).copied().unwrap_or(usize::MAX);
-        let delta = Delta {
-            rows,
-            mixes: self.mixes,
-            z: self.z,
-            b: site.b,
-            ranks: self.ranks,
-            parts: [edge(1), edge(2)],
-        };
-        Some((site.a, delta))
+        let &Self { mixes, z, ranks, .. } = self;
+        let shrink = Shrink { rows, mixes, a: site.a, z, ranks, partials };
+        let delta = Delta { rows, mixes, z, b: site.b, ranks, partials, parts: [edge(1), edge(2)] };
+        Some((shrink, delta))
     }
 }
 

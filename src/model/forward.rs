@@ -2,7 +2,7 @@
 //! in front of each block). Families differ by what `config` switches.
 
 use crate::config::Norm;
-use crate::plan::{Delta, Op, Plan, TensorId};
+use crate::plan::{Delta, FEW_ROWS, Op, Plan, TensorId};
 
 use super::Model;
 use super::weights::{Layer, Linear, NormWeights};
@@ -21,8 +21,8 @@ pub fn layers(model: &Model, plan: &mut Plan) {
 pub fn head(model: &Model, plan: &mut Plan) {
     let mut steps = Steps { model, plan };
     let (scratch, weights) = (&model.scratch, &model.weights);
-    steps.norm(scratch.x, &weights.norm, scratch.xn);
-    steps.linear(scratch.xn, &weights.head, model.state.logits, false);
+    let delta = steps.norm(scratch.x, &weights.norm, scratch.xn, &weights.head);
+    steps.linear(scratch.xn, &weights.head, model.state.logits, false, delta);
 }
 
 /// The next tokens, drawn from the logits.
@@ -65,8 +65,8 @@ impl Steps<'_> {
         let Model { config, state, scratch, .. } = self.model;
         let (k_cache, v_cache) = state.cache[l];
         let head_dim = config.head_dim;
-        self.norm(scratch.x, &layer.attention_norm, scratch.xn);
-        self.linear(scratch.xn, &layer.qkv, scratch.qkv, false);
+        let delta = self.norm(scratch.x, &layer.attention_norm, scratch.xn, &layer.qkv);
+        self.linear(scratch.xn, &layer.qkv, scratch.qkv, false, delta);
         self.push(Op::SplitQkv {
             rows: state.rows,
             qkv: scratch.qkv,
@@ -76,6 +76,10 @@ impl Steps<'_> {
             v_cache,
             head_dim,
         });
+        // Of few rows the shrink rides in the attention, head by head.
+        let rides = self.plan.n() <= FEW_ROWS && !self.acts(layer.o_input);
+        let halves = self.model.bank.halves(layer.o.site, state.rows, config.num_attention_heads);
+        let (shrink, delta) = halves.filter(|_| rides).unzip();
         self.push(Op::Attention {
             rows: state.rows,
             q: scratch.q,
@@ -85,16 +89,17 @@ impl Steps<'_> {
             head_dim,
             scale: 1.0 / (head_dim as f32).sqrt(),
             window: config.windows[l].unwrap_or(0),
+            shrink,
         });
         self.affine(layer.o_input, scratch.attended);
-        self.linear(scratch.attended, &layer.o, scratch.x, true);
+        self.linear(scratch.attended, &layer.o, scratch.x, true, delta);
     }
 
     /// x += down · act(up · norm(x)), or x += down · (act(gate · norm(x)) ∘ (up · norm(x)))
     fn mlp(&mut self, layer: &Layer) {
         let Model { config, scratch, .. } = self.model;
-        self.norm(scratch.x, &layer.mlp_norm, scratch.xn);
-        self.linear(scratch.xn, &layer.up, scratch.up, false);
+        let delta = self.norm(scratch.x, &layer.mlp_norm, scratch.xn, &layer.up);
+        self.linear(scratch.xn, &layer.up, scratch.up, false, delta);
         self.push(Op::Activation {
             x: scratch.up,
             y: scratch.hidden,
@@ -102,34 +107,47 @@ impl Steps<'_> {
             gated: config.gated,
         });
         self.affine(layer.down_input, scratch.hidden);
-        self.linear(scratch.hidden, &layer.down, scratch.x, true);
+        self.linear(scratch.hidden, &layer.down, scratch.x, true, None);
     }
 
-    fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId) {
-        let weight = weights.weight;
-        self.push(match (self.model.config.norm, weights.bias) {
-            (Norm::Layer(eps), Some(bias)) => Op::LayerNorm { x, weight, bias, y, eps },
-            (Norm::Layer(eps) | Norm::Rms(eps), _) => Op::RmsNorm { x, weight, y, eps },
-        });
-        self.affine(weights.point, y);
+    /// y = norm(x), and with it the shrink of the map that reads y, whose delta is returned; not
+    /// where adapters change y itself first.
+    fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId, reader: &Linear) -> Option<Delta> {
+        let Model { bank, state, config, .. } = self.model;
+        let halves = bank.halves(reader.site, state.rows, 1).filter(|_| !self.acts(weights.point));
+        let (shrink, delta) = halves.unzip();
+        let (eps, centred) = match config.norm {
+            Norm::Rms(eps) => (eps, false),
+            Norm::Layer(eps) => (eps, true),
+        };
+        let &NormWeights { weight, bias, point } = weights;
+        self.push(Op::Norm { x, weight, bias, y, eps, centred, shrink });
+        self.affine(point, y);
+        delta
+    }
+
+    /// Whether adapters change an activation itself.
+    fn acts(&self, point: usize) -> bool {
+        self.model.bank.points.get(point).is_some_and(|point| point.enabled)
     }
 
     /// What adapters do to an activation itself, if any does.
     fn affine(&mut self, point: usize, x: TensorId) {
-        let Model { bank, state, .. } = self.model;
-        if let Some(point) = bank.points.get(point).filter(|point| point.enabled) {
-            self.push(Op::Affine { rows: state.rows, mixes: bank.mixes, gains: point.gains, x });
+        if self.acts(point) {
+            let Model { bank, state, .. } = self.model;
+            let gains = bank.points[point].gains;
+            self.push(Op::Affine { rows: state.rows, mixes: bank.mixes, gains, x });
         }
     }
 
-    /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W; before it, if adapters act
-    /// here, the shrink that its delta reads.
-    fn linear(&mut self, x: TensorId, linear: &Linear, y: TensorId, accumulate: bool) {
+    /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W. The shrink that the delta reads
+    /// has ridden along with an earlier step, or is a step of its own.
+    fn linear(&mut self, x: TensorId, linear: &Linear, y: TensorId, accumulate: bool, ridden: Option<Delta>) {
         let Model { bank, state, .. } = self.model;
-        let delta = bank.delta(linear.site, state.rows).map(|(a, delta)| {
-            let Delta { rows, mixes, z, ranks, .. } = delta;
-            self.push(Op::Shrink { rows, mixes, x, a, z, ranks });
-            delta
+        let delta = ridden.or_else(|| {
+            let (shrink, delta) = bank.halves(linear.site, state.rows, 1)?;
+            self.push(Op::Shrink { x, shrink });
+            Some(delta)
         });
         for &weight in &linear.weight.slices {
             self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta });

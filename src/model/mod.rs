@@ -104,7 +104,7 @@ impl Model {
             )));
         }
         let mut tensors = Tensors::default();
-        let mut bank = Bank::declare(&mut tensors)?;
+        let mut bank = Bank::declare(&mut tensors, config.num_attention_heads)?;
         let weights = Weights::declare(&config, &mut tensors, &mut bank, sizes.max_tensor_bytes)?;
         let state = State::declare(&config, &mut tensors, sizes)?;
         let scratch = Scratch::declare(&config, &mut tensors)?;

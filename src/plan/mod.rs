@@ -9,7 +9,7 @@ mod op;
 
 use std::fmt;
 
-pub use op::{Delta, Op, Slice};
+pub use op::{Delta, Op, Shrink, Slice};
 
 use crate::error::{Error, Result};
 
@@ -46,6 +46,9 @@ pub const MAX_BLOCKS: usize = 5;
 
 /// Most ranks of all adapters together: what a [`Block`] can name, in steps of four.
 pub const MAX_RANKS: usize = 0xffff - 3;
+
+/// Rows up to which a step counts as one of decoding, and may leave partial sums to the next.
+pub const FEW_ROWS: usize = 8;
 
 /// One adapter of a [`Mix`].
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]

@@ -3,7 +3,7 @@
 
 use crate::config::Activation;
 
-use super::{Dtype, Mix, RING, Row, Sampling, TensorId, Tensors};
+use super::{Dtype, FEW_ROWS, Mix, RING, Row, Sampling, TensorId, Tensors};
 
 /// A run of rows of a tensor that is too large for one binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,15 +26,38 @@ pub struct Delta {
     pub rows: TensorId,
     /// (mixes) see [`Mix`](super::Mix)
     pub mixes: TensorId,
-    /// (N, ≥ parts·R): what [`Op::Shrink`] left
+    /// (N, ≥ parts·partials·R): what a [`Shrink`] left
     pub z: TensorId,
     /// (R + 2·adapters, whole F)
     pub b: TensorId,
     /// R
     pub ranks: usize,
+    /// As in the [`Shrink`]; more than 1 for at most [`FEW_ROWS`] rows.
+    pub partials: usize,
     /// First output of the second and of the third part, where one matrix serves several
-    /// projections; outputs of part p read ranks p·R.. of z.
+    /// projections; outputs of part p read ranks p·partials·R.. of z.
     pub parts: [usize; 2],
+}
+
+/// The half of an adapter that reads a linear map's input:
+/// z[n, (p·partials + k)·R + r] = γ[r] · A[p·R + r] · x[n], the sum over the k-th of `partials`
+/// equal pieces of x, for the ranks r that row n's mix has switched on. Others are left as they
+/// were, and no one reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shrink {
+    /// (N, 4) u32, see [`Row`]
+    pub rows: TensorId,
+    /// (mixes) see [`Mix`](super::Mix)
+    pub mixes: TensorId,
+    /// (parts·R, C)
+    pub a: TensorId,
+    /// (N, ≥ parts·partials·R)
+    pub z: TensorId,
+    /// R
+    pub ranks: usize,
+    /// Pieces of x whose sums stay apart, because different workgroups make them: 1, or the
+    /// heads of an attention.
+    pub partials: usize,
 }
 
 /// One operation. Activations are declared with room for the largest call; the first `n` rows
@@ -52,45 +75,30 @@ pub enum Op {
         /// (N, C)
         y: TensorId,
     },
-    /// y = x / √(mean(x²) + eps) · weight
-    RmsNorm {
+    /// y = x̂ · weight (+ bias), and z = A·y for the adapters of the maps that read y.
+    /// x̂ = x / √(mean(x²) + eps), or (x − mean(x)) / √(var(x) + eps) where `centred`
+    Norm {
         /// (N, C)
         x: TensorId,
         /// (C)
         weight: TensorId,
+        /// (C)
+        bias: Option<TensorId>,
         /// (N, C)
         y: TensorId,
         /// Added to the mean square.
         eps: f32,
+        /// LayerNorm (arXiv:1607.06450), not RMSNorm (arXiv:1910.07467).
+        centred: bool,
+        /// What rides along.
+        shrink: Option<Shrink>,
     },
-    /// y = (x − mean(x)) / √(var(x) + eps) · weight + bias
-    LayerNorm {
-        /// (N, C)
-        x: TensorId,
-        /// (C)
-        weight: TensorId,
-        /// (C)
-        bias: TensorId,
-        /// (N, C)
-        y: TensorId,
-        /// Added to the variance.
-        eps: f32,
-    },
-    /// z[n, r] = γ[r] · A[r] · x[n], for the ranks r that row n's mix has switched on; others
-    /// are left as they were, and no one reads them
+    /// z = γ ∘ A·x, see [`Shrink`]
     Shrink {
-        /// (N, 4) u32, see [`Row`]
-        rows: TensorId,
-        /// (mixes) see [`Mix`](super::Mix)
-        mixes: TensorId,
         /// (N, C)
         x: TensorId,
-        /// (parts·R, C)
-        a: TensorId,
-        /// (N, ≥ parts·R)
-        z: TensorId,
-        /// R
-        ranks: usize,
+        /// The rest.
+        shrink: Shrink,
     },
     /// x[n] ← x[n] ∘ (1 + Σ γ·gain) + Σ γ·shift, over the adapters of row n's mix
     Affine {
@@ -165,6 +173,8 @@ pub enum Op {
         scale: f32,
         /// Keys a query sees, itself included; 0 is all.
         window: usize,
+        /// z = A·y for the adapters of the map that reads y, one partial a head.
+        shrink: Option<Shrink>,
     },
     /// Draws the next token of every active row and moves the row one position on.
     ///
@@ -189,8 +199,7 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Embed { .. } => "embed",
-            Self::RmsNorm { .. } => "rms_norm",
-            Self::LayerNorm { .. } => "layer_norm",
+            Self::Norm { .. } => "norm",
             Self::Shrink { .. } => "shrink",
             Self::Affine { .. } => "affine",
             Self::Linear { .. } => "linear",
@@ -207,9 +216,10 @@ impl Op {
             Self::Embed { rows, table, positions, .. } => {
                 [rows, table.tensor].into_iter().chain(positions).collect()
             }
-            Self::RmsNorm { x, weight, .. } => vec![x, weight],
-            Self::LayerNorm { x, weight, bias, .. } => vec![x, weight, bias],
-            Self::Shrink { rows, mixes, x, a, .. } => vec![rows, mixes, x, a],
+            Self::Norm { x, weight, bias, shrink, .. } => {
+                [x, weight].into_iter().chain(bias).chain(shrink.iter().flat_map(Shrink::reads)).collect()
+            }
+            Self::Shrink { x, ref shrink } => [x].into_iter().chain(shrink.reads()).collect(),
             Self::Affine { rows, mixes, gains, .. } => vec![rows, mixes, gains],
             Self::Linear { x, weight, bias, delta, .. } => {
                 let delta = delta.map(|d| [d.rows, d.mixes, d.z, d.b]);
@@ -217,7 +227,10 @@ impl Op {
             }
             Self::Activation { x, .. } => vec![x],
             Self::SplitQkv { rows, qkv, rope, .. } => vec![rows, qkv, rope],
-            Self::Attention { rows, q, k_cache, v_cache, .. } => vec![rows, q, k_cache, v_cache],
+            Self::Attention { rows, q, k_cache, v_cache, shrink, .. } => {
+                let shrink = shrink.map(|s| [s.mixes, s.a]);
+                [rows, q, k_cache, v_cache].into_iter().chain(shrink.into_iter().flatten()).collect()
+            }
             Self::Sample { logits, sampling, .. } => vec![logits, sampling],
         }
     }
@@ -225,13 +238,11 @@ impl Op {
     /// Tensors written (or read and written), in the order of the shader's bindings.
     pub fn writes(&self) -> Vec<TensorId> {
         match *self {
-            Self::Embed { y, .. }
-            | Self::RmsNorm { y, .. }
-            | Self::LayerNorm { y, .. }
-            | Self::Linear { y, .. }
-            | Self::Activation { y, .. }
-            | Self::Attention { y, .. } => vec![y],
-            Self::Shrink { z, .. } => vec![z],
+            Self::Embed { y, .. } | Self::Linear { y, .. } | Self::Activation { y, .. } => vec![y],
+            Self::Norm { y, shrink, .. } | Self::Attention { y, shrink, .. } => {
+                [y].into_iter().chain(shrink.map(|s| s.z)).collect()
+            }
+            Self::Shrink { shrink, .. } => vec![shrink.z],
             Self::Affine { x, .. } => vec![x],
             Self::SplitQkv { q, k_cache, v_cache, .. } => vec![q, k_cache, v_cache],
             Self::Sample { seen, rows, ring, .. } => vec![seen, rows, ring],
@@ -247,11 +258,8 @@ impl Op {
         demand(writes.iter().all(|w| !reads.contains(w)), "an output is also an input")?;
         let activations = match *self {
             Self::Embed { rows, y, .. } => vec![rows, y],
-            Self::RmsNorm { x, y, .. }
-            | Self::LayerNorm { x, y, .. }
-            | Self::Linear { x, y, .. }
-            | Self::Activation { x, y, .. } => vec![x, y],
-            Self::Shrink { rows, x, z, .. } => vec![rows, x, z],
+            Self::Norm { x, y, .. } | Self::Linear { x, y, .. } | Self::Activation { x, y, .. } => vec![x, y],
+            Self::Shrink { x, .. } => vec![x],
             Self::Affine { rows, x, .. } => vec![rows, x],
             Self::SplitQkv { rows, qkv, q, .. } => vec![rows, qkv, q],
             Self::Attention { rows, q, y, .. } => vec![rows, q, y],
@@ -260,7 +268,8 @@ impl Op {
         demand(activations.iter().all(|&t| rows_of(t) >= n), "an activation has too few rows")?;
         if let Self::Embed { rows, .. }
         | Self::SplitQkv { rows, .. }
-        | Self::Shrink { rows, .. }
+        | Self::Norm { shrink: Some(Shrink { rows, .. }), .. }
+        | Self::Shrink { shrink: Shrink { rows, .. }, .. }
         | Self::Affine { rows, .. }
         | Self::Linear { delta: Some(Delta { rows, .. }), .. }
         | Self::Attention { rows, .. }
@@ -274,21 +283,16 @@ impl Op {
                 demand(cols(table.tensor) == cols(y), "table and y differ in C")?;
                 demand(positions.is_none_or(|p| cols(p) == cols(y)), "positions and y differ in C")
             }
-            Self::RmsNorm { x, weight, y, .. } => {
-                demand(cols(x) == cols(y) && cols(x) == rows_of(weight), "x, weight and y differ in C")
-            }
-            Self::LayerNorm { x, weight, bias, y, .. } => {
+            Self::Norm { x, weight, bias, y, shrink, .. } => {
                 let c = cols(x);
+                let fits = |vector: TensorId| rows_of(vector) == c;
                 demand(
-                    c == cols(y) && c == rows_of(weight) && c == rows_of(bias),
+                    c == cols(y) && fits(weight) && bias.is_none_or(fits),
                     "x, weight, bias and y differ in C",
-                )
+                )?;
+                shrink.map_or(Ok(()), |shrink| shrink.check(tensors, n, c, 1))
             }
-            Self::Shrink { mixes, x, a, z, ranks, .. } => {
-                demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
-                demand(cols(x) == cols(a), "x and a differ in C")?;
-                demand(rows_of(a) <= cols(z) && rows_of(a) % ranks == 0, "a and z differ in ranks")
-            }
+            Self::Shrink { x, shrink } => shrink.check(tensors, n, cols(x), 1),
             Self::Affine { mixes, gains, x, .. } => {
                 demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
                 demand(cols(gains) == cols(x) && rows_of(gains) % 2 == 0, "gains is not (2·adapters, C)")
@@ -298,6 +302,7 @@ impl Op {
                 if let Some(delta) = delta {
                     demand(cols(delta.b) == cols(y), "b and y differ in F")?;
                     demand(rows_of(delta.b) >= delta.ranks && rows_of(delta.z) >= n, "b or z is too small")?;
+                    demand(delta.partials == 1 || n <= FEW_ROWS, "partial sums of many rows")?;
                 }
                 demand(
                     weight.first + rows_of(weight.tensor) <= cols(y),
@@ -318,7 +323,7 @@ impl Op {
                 demand(cols(q) % head_dim == 0 && k.shape[2] % head_dim == 0, "heads are not D wide")?;
                 demand(cols(rope) == head_dim && rows_of(rope) >= k.shape[1], "rope is not (S, D)")
             }
-            Self::Attention { q, k_cache, v_cache, y, head_dim, .. } => {
+            Self::Attention { rows, q, k_cache, v_cache, y, head_dim, shrink, .. } => {
                 let (k, v) = (tensors.get(k_cache), tensors.get(v_cache));
                 demand(
                     k.shape.len() == 3 && k.shape == v.shape,
@@ -328,7 +333,9 @@ impl Op {
                 demand(
                     cols(q) % k.shape[2] == 0 && k.shape[2] % head_dim == 0,
                     "query heads are no multiple of key heads",
-                )
+                )?;
+                demand(shrink.is_none_or(|shrink| shrink.rows == rows), "two tensors of rows")?;
+                shrink.map_or(Ok(()), |shrink| shrink.check(tensors, n, cols(y), cols(y) / head_dim))
             }
             Self::Sample { logits, sampling, seen, ring, .. } => {
                 demand(4 * cols(sampling) == size_of::<Sampling>(), "sampling is not (slots, 12)")?;
@@ -340,5 +347,24 @@ impl Op {
                 )
             }
         }
+    }
+}
+
+impl Shrink {
+    fn reads(&self) -> [TensorId; 3] {
+        [self.rows, self.mixes, self.a]
+    }
+
+    /// Whether it fits an input of `c` columns.
+    fn check(&self, tensors: &Tensors, n: usize, c: usize, partials: usize) -> Result<(), String> {
+        let Self { mixes, a, z, ranks, .. } = *self;
+        let cols = |id: TensorId| tensors.get(id).row_len();
+        let rows_of_a = tensors.get(a).shape[0];
+        let demand = |ok: bool, what: &str| if ok { Ok(()) } else { Err(what.to_owned()) };
+        demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
+        demand(self.partials == partials, "another number of partial sums")?;
+        demand(cols(a) == c, "x and a differ in C")?;
+        demand(rows_of_a % ranks == 0 && rows_of_a * partials <= cols(z), "a and z differ in ranks")?;
+        demand(tensors.get(z).shape[0] >= n, "z has too few rows")
     }
 }

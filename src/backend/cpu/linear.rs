@@ -26,6 +26,8 @@ pub struct DeltaData<'a> {
     pub b: &'a [f32],
     /// R
     pub ranks: usize,
+    /// Partial sums that make up each z.
+    pub partials: usize,
     /// First columns of the second and third part.
     pub parts: [usize; 2],
 }
@@ -42,10 +44,16 @@ impl DeltaData<'_> {
         [self.ranks + adapter, self.ranks + adapters + adapter]
     }
 
+    /// The first of the partial sums of row n's z for a part; the others are R apart.
+    pub fn z_of(&self, n: usize, part: usize) -> &[f32] {
+        &self.z[n * self.z_cols + part * self.partials * self.ranks..][..self.partials * self.ranks]
+    }
+
     /// y·(1 + Σ γ·gain) + Σ γ·shift + Σ z·b
     fn apply(&self, n: usize, column: usize, stride: usize, y: f64) -> f64 {
         let at = |row: usize| f64::from(self.b[row * stride + column]);
-        let z = &self.z[n * self.z_cols + self.part(column) * self.ranks..];
+        let z = self.z_of(n, self.part(column));
+        let whole = |r: usize| z.iter().skip(r).step_by(self.ranks).map(|&z| f64::from(z)).sum::<f64>();
         let (mut gain, mut sum) = (1.0, 0.0);
         for block in self.mixes[self.rows[n].mix as usize].active() {
             if let Some(adapter) = block.affine() {
@@ -53,7 +61,7 @@ impl DeltaData<'_> {
                 gain += f64::from(block.weight) * at(gain_row);
                 sum += f64::from(block.weight) * at(shift_row);
             }
-            sum += block.range().map(|r| f64::from(z[r]) * at(r)).sum::<f64>();
+            sum += block.range().map(|r| whole(r) * at(r)).sum::<f64>();
         }
         y * gain + sum
     }

@@ -8,17 +8,17 @@ pub mod affine;
 pub mod attention;
 pub mod embed;
 pub mod fast;
-pub mod layer_norm;
 pub mod linear;
-pub mod rms_norm;
+pub mod norm;
 pub mod sample;
 pub mod shrink;
 pub mod split_qkv;
 
 use crate::error::{Error, Result};
-use crate::plan::{Dtype, Op, Plan, TensorId, Tensors};
+use crate::plan::{Dtype, Op, Plan, Shrink, TensorId, Tensors};
 
 use linear::{Columns, DeltaData};
+use shrink::ShrinkData;
 use split_qkv::Heads;
 
 /// Which implementations run.
@@ -111,17 +111,14 @@ impl Cpu {
                 let positions = positions.map(|p| self.f32(p));
                 embed::embed(rows(r), self.f32(table.tensor), table.first, positions, cols(y), cast(out));
             }
-            Op::RmsNorm { x, weight, eps, .. } => {
-                let run = if fast { fast::rms_norm } else { rms_norm::rms_norm };
-                run(self.head(x, n), self.f32(weight), eps, cast(out));
+            Op::Norm { x, weight, bias, eps, centred, shrink, .. } => {
+                let run = if fast { fast::norm } else { norm::norm };
+                let bias = bias.map(|b| self.f32(b));
+                run(self.head(x, n), self.f32(weight), bias, eps, centred, cast(out));
+                self.ride(shrink, n, cols(x), out, others);
             }
-            Op::LayerNorm { x, weight, bias, eps, .. } => {
-                layer_norm::layer_norm(self.head(x, n), self.f32(weight), self.f32(bias), eps, cast(out));
-            }
-            Op::Shrink { rows: r, mixes, x, a, z, ranks } => {
-                let run = if fast { fast::shrink } else { shrink::shrink };
-                let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
-                run(rows(r), mixes, self.head(x, n), self.f32(a), cols(x), ranks, cols(z), cast(out));
+            Op::Shrink { x, shrink } => {
+                self.shrink(shrink, n, self.head(x, n), cols(x), cast(out));
             }
             Op::Affine { rows: r, mixes, gains, x } => {
                 let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
@@ -138,6 +135,7 @@ impl Cpu {
                     z_cols: cols(delta.z),
                     b: self.f32(delta.b),
                     ranks: delta.ranks,
+                    partials: delta.partials,
                     parts: delta.parts,
                 });
                 let (x_data, weight) = (self.head(x, n), self.f32(weight.tensor));
@@ -160,11 +158,12 @@ impl Cpu {
                     cast(v),
                 );
             }
-            Op::Attention { rows: r, q, k_cache, v_cache, head_dim, scale, window, .. } => {
+            Op::Attention { rows: r, q, k_cache, v_cache, head_dim, scale, window, shrink, .. } => {
                 let run = if fast { fast::attention } else { attention::attention };
                 let heads = self.heads(q, k_cache, head_dim);
                 let (k, v) = (self.f32(k_cache), self.f32(v_cache));
                 run(rows(r), self.f32(q), k, v, heads, scale, window, cast(out));
+                self.ride(shrink, n, cols(q), out, others);
             }
             Op::Sample { logits, sampling, .. } => {
                 let [rows, ring] = others else { unreachable!("sample writes seen, rows and ring") };
@@ -176,6 +175,27 @@ impl Cpu {
         for (id, data) in op.writes().into_iter().zip(outputs) {
             self.data[id.index()] = data;
         }
+    }
+
+    /// The shrink that rides in an op whose output is `y`, if one does.
+    fn ride(&self, shrink: Option<Shrink>, n: usize, c: usize, y: &[u32], others: &mut [Vec<u32>]) {
+        if let (Some(shrink), [z]) = (shrink, others) {
+            self.shrink(shrink, n, bytemuck::cast_slice(&y[..n * c]), c, cast(z));
+        }
+    }
+
+    /// z = γ ∘ A·x
+    fn shrink(&self, shrink: Shrink, n: usize, x: &[f32], c: usize, z: &mut [f32]) {
+        let data = ShrinkData {
+            rows: bytemuck::cast_slice(&self.data[shrink.rows.index()][..4 * n]),
+            mixes: bytemuck::cast_slice(&self.data[shrink.mixes.index()]),
+            a: self.f32(shrink.a),
+            ranks: shrink.ranks,
+            z_cols: self.tensors.get(shrink.z).row_len(),
+            partials: shrink.partials,
+        };
+        let run = if self.kernels == Kernels::Fast { fast::shrink } else { shrink::shrink };
+        run(x, data, c, z);
     }
 
     fn heads(&self, q: TensorId, k_cache: TensorId, head_dim: usize) -> Heads {

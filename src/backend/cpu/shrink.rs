@@ -1,29 +1,61 @@
-//! Twin of `shaders/shrink.wgsl`.
+//! Twin of `shaders/shrink.wgsl`, and of the shrinks that ride in `norm` and `attention`.
 
 use crate::plan::{Mix, Row};
 
-/// z[n, p·R + r] = γ[r] · A[p·R + r] · x[n], for the ranks r that row n's mix has switched on
-///
-/// rows (N, 4), mixes, x (N, C), a (parts·R, C) -> z (N, z_cols). Other ranks are left alone.
-pub fn shrink(
-    rows: &[Row],
-    mixes: &[Mix],
-    x: &[f32],
-    a: &[f32],
-    c: usize,
-    ranks: usize,
-    z_cols: usize,
-    z: &mut [f32],
-) {
-    let parts = a.len() / c / ranks;
-    for (n, row) in rows.iter().enumerate() {
-        let x = &x[n * c..][..c];
-        for block in mixes[row.mix as usize].active() {
-            for r in (0..parts).flat_map(|p| block.range().map(move |r| p * ranks + r)) {
-                let a = &a[r * c..][..c];
-                let dot: f64 = x.iter().zip(a).map(|(&x, &a)| f64::from(x) * f64::from(a)).sum();
-                z[n * z_cols + r] = (dot * f64::from(block.weight)) as f32;
+/// A [`plan::Shrink`](crate::plan::Shrink) with its contents.
+#[derive(Clone, Copy, Debug)]
+pub struct ShrinkData<'a> {
+    /// (N, 4)
+    pub rows: &'a [Row],
+    /// (mixes)
+    pub mixes: &'a [Mix],
+    /// (parts·R, C)
+    pub a: &'a [f32],
+    /// R
+    pub ranks: usize,
+    /// Columns of z.
+    pub z_cols: usize,
+    /// Pieces of x whose sums stay apart.
+    pub partials: usize,
+}
+
+impl ShrinkData<'_> {
+    /// For every row, active block, part and piece of a row of `c` columns:
+    /// `write(row, γ, the block's first row of A, its first column of z, number of ranks, columns)`
+    pub fn for_each(
+        &self,
+        c: usize,
+        mut write: impl FnMut(usize, f32, usize, usize, usize, std::ops::Range<usize>),
+    ) {
+        let Self { rows, mixes, a, ranks, z_cols, partials } = *self;
+        let (parts, width) = (a.len() / c / ranks, c / partials);
+        for (n, row) in rows.iter().enumerate() {
+            for block in mixes[row.mix as usize].active() {
+                let range = block.range();
+                for part in 0..parts {
+                    for piece in 0..partials {
+                        let z = n * z_cols + (part * partials + piece) * ranks + range.start;
+                        let columns = piece * width..(piece + 1) * width;
+                        write(n, block.weight, part * ranks + range.start, z, range.len(), columns);
+                    }
+                }
             }
         }
     }
+}
+
+/// z[n, (p·partials + k)·R + r] = γ[r] · A[p·R + r] · x[n], the sum over the k-th piece of x, for
+/// the ranks r that row n's mix has switched on
+///
+/// x (N, C) -> z (N, z_cols). Other ranks are left alone.
+pub fn shrink(x: &[f32], shrink: ShrinkData<'_>, c: usize, z: &mut [f32]) {
+    shrink.for_each(c, |n, weight, first, at, count, columns| {
+        for r in 0..count {
+            let dot: f64 = columns
+                .clone()
+                .map(|i| f64::from(x[n * c + i]) * f64::from(shrink.a[(first + r) * c + i]))
+                .sum();
+            z[at + r] = (dot * f64::from(weight)) as f32;
+        }
+    });
 }

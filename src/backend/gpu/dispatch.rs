@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable, bytes_of as bytes};
 
-use crate::plan::{Op, TensorId, Tensors};
+use crate::plan::{FEW_ROWS, Op, TensorId, Tensors};
 
 use super::kernels::{self, Kernel};
 
@@ -27,12 +27,12 @@ macro_rules! params {
 params! {
     /// `shaders/embed.wgsl`
     Embed { c: u32, first: u32, table_rows: u32, with_positions: u32 }
-    /// `shaders/rms_norm.wgsl` and `shaders/layer_norm.wgsl`
-    Norm { c: u32, eps: f32 }
+    /// `shaders/norm.wgsl`
+    Norm { c: u32, eps: f32, centred: u32, with_bias: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
     /// `shaders/shared/linear.wgsl`
     Linear {
         n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32,
-        ranks: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32,
+        ranks: u32, partials: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32,
     }
     /// `shaders/affine.wgsl`
     Affine { c: u32, adapters: u32 }
@@ -43,13 +43,15 @@ params! {
     /// `shaders/split_qkv.wgsl`
     SplitQkv { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32 }
     /// `shaders/attention.wgsl`
-    Attention { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
+    Attention {
+        q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32, ranks: u32, z_cols: u32,
+    }
     /// `shaders/sample.wgsl`
     Sample { v: u32 }
 }
 
-/// Rows up to which weights are streamed once per row instead of tiled.
-const FEW_ROWS: usize = 8;
+/// Rows of x that share loads of weight in `linear_rows`.
+const ROWS: u32 = 4;
 
 /// One kernel launch.
 #[derive(Clone, Debug)]
@@ -64,7 +66,7 @@ pub struct Dispatch {
     pub workgroups: [u32; 3],
 }
 
-/// The launch that computes `op` for `n` rows. `lanes` is the override of `linear_vec`.
+/// The launch that computes `op` for `n` rows. `lanes` is the override `LANES`.
 pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
     let cols = |id: TensorId| tensors.get(id).row_len() as u32;
     let rows_of = |id: TensorId| tensors.get(id).shape[0] as u32;
@@ -75,6 +77,8 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
         bindings,
         workgroups,
     };
+    // Fours of rows that `lanes` invocations each take on.
+    let fours = |kernel: Kernel, rows: u32| rows.div_ceil(4 * kernel.workgroup_size / lanes);
     let threads = |kernel: Kernel, per_row: u32| [per_row.div_ceil(kernel.workgroup_size), n32, 1];
     match *op {
         Op::Embed { rows, table, positions, y } => {
@@ -88,21 +92,28 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             let bindings = vec![Some(rows), Some(table.tensor), positions, Some(y)];
             launch(kernels::EMBED, bytes(&params), bindings, threads(kernels::EMBED, c))
         }
-        Op::RmsNorm { x, weight, y, eps } => {
-            let params = Norm { c: cols(x), eps };
-            launch(kernels::RMS_NORM, bytes(&params), vec![Some(x), Some(weight), Some(y)], [n32, 1, 1])
+        Op::Norm { x, weight, bias, y, eps, centred, shrink } => {
+            let rows_of_a = shrink.map_or(0, |s| rows_of(s.a));
+            let params = Norm {
+                c: cols(x),
+                eps,
+                centred: centred.into(),
+                with_bias: bias.is_some().into(),
+                ranks: shrink.map_or(0, |s| s.ranks as u32),
+                rows_of_a,
+                z_cols: shrink.map_or(0, |s| cols(s.z)),
+            };
+            let [rows, mixes, a, z] = shrink.map_or([None; 4], |s| [s.rows, s.mixes, s.a, s.z].map(Some));
+            let bindings = vec![Some(x), Some(weight), bias, rows, mixes, a, Some(y), z];
+            let kernel = kernels::NORM;
+            launch(kernel, bytes(&params), bindings, [1 + fours(kernel, rows_of_a), n32, 1])
         }
-        Op::LayerNorm { x, weight, bias, y, eps } => {
-            let params = Norm { c: cols(x), eps };
-            let bindings = vec![Some(x), Some(weight), Some(bias), Some(y)];
-            launch(kernels::LAYER_NORM, bytes(&params), bindings, [n32, 1, 1])
-        }
-        Op::Shrink { rows, mixes, x, a, z, ranks } => {
-            let params = Shrink { c: cols(x), ranks: ranks as u32, rows_of_a: rows_of(a), z_cols: cols(z) };
-            let bindings = [rows, mixes, x, a, z].map(Some).to_vec();
+        Op::Shrink { x, shrink: s } => {
+            let (rows_of_a, z_cols) = (rows_of(s.a), cols(s.z));
+            let params = Shrink { c: cols(x), ranks: s.ranks as u32, rows_of_a, z_cols };
+            let bindings = [x, s.rows, s.mixes, s.a, s.z].map(Some).to_vec();
             let kernel = kernels::SHRINK;
-            let workgroups = [rows_of(a).div_ceil(4 * kernel.workgroup_size / lanes), n32, 1];
-            launch(kernel, bytes(&params), bindings, workgroups)
+            launch(kernel, bytes(&params), bindings, [fours(kernel, rows_of_a), n32, 1])
         }
         Op::Affine { rows, mixes, gains, x } => {
             let params = Affine { c: cols(x), adapters: rows_of(gains) / 2 };
@@ -123,6 +134,7 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
                 with_bias: bias.is_some().into(),
                 accumulate: accumulate.into(),
                 ranks,
+                partials: delta.map_or(0, |d| d.partials as u32),
                 z_cols: delta.map_or(0, |d| cols(d.z)),
                 adapters: delta.map_or(0, |d| (rows_of(d.b) - ranks) / 2),
                 part_1: part_1 as u32,
@@ -133,11 +145,12 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
                 None => [None; 4],
             };
             let bindings = [&[Some(x), Some(weight.tensor), bias][..], &adapters, &[Some(y)]].concat();
-            let (kernel, workgroups) = if n <= FEW_ROWS {
-                let kernel = kernels::LINEAR_VEC;
-                (kernel, [f.div_ceil(4 * kernel.workgroup_size / lanes), n32, 1])
-            } else {
-                (kernels::LINEAR_TILE, [f.div_ceil(32), n32.div_ceil(32), 1])
+            let (kernel, workgroups) = match n {
+                1 => (kernels::LINEAR_VEC, [fours(kernels::LINEAR_VEC, f), n32, 1]),
+                2..=FEW_ROWS => {
+                    (kernels::LINEAR_ROWS, [fours(kernels::LINEAR_ROWS, f), n32.div_ceil(ROWS), 1])
+                }
+                _ => (kernels::LINEAR_TILE, [f.div_ceil(32), n32.div_ceil(32), 1]),
             };
             launch(kernel, bytes(&params), bindings, workgroups)
         }
@@ -158,7 +171,7 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             let kernel = kernels::SPLIT_QKV;
             launch(kernel, bytes(&params), bindings, threads(kernel, cols(qkv) / 2))
         }
-        Op::Attention { rows, q, k_cache, v_cache, y, head_dim, scale, window } => {
+        Op::Attention { rows, q, k_cache, v_cache, y, head_dim, scale, window, shrink } => {
             let k = tensors.get(k_cache);
             let params = Attention {
                 q_cols: cols(q),
@@ -167,8 +180,11 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
                 s: k.shape[1] as u32,
                 scale,
                 window: window as u32,
+                ranks: shrink.map_or(0, |s| s.ranks as u32),
+                z_cols: shrink.map_or(0, |s| cols(s.z)),
             };
-            let bindings = [rows, q, k_cache, v_cache, y].map(Some).to_vec();
+            let [mixes, a, z] = shrink.map_or([None; 3], |s| [s.mixes, s.a, s.z].map(Some));
+            let bindings = vec![Some(rows), Some(q), Some(k_cache), Some(v_cache), mixes, a, Some(y), z];
             launch(kernels::ATTENTION, bytes(&params), bindings, [cols(q) / head_dim as u32, n32, 1])
         }
         Op::Sample { logits, sampling, seen, rows, ring } => {

@@ -18,7 +18,9 @@ pub struct Kernel {
 const REDUCE: &str = include_str!("../../../shaders/shared/reduce.wgsl");
 const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
 const MIX: &str = include_str!("../../../shaders/shared/mix.wgsl");
-const DOTS: &str = include_str!("../../../shaders/shared/dots.wgsl");
+const LANES: &str = include_str!("../../../shaders/shared/lanes.wgsl");
+const RANKS: &str = include_str!("../../../shaders/shared/ranks.wgsl");
+const FEW_ROWS: &str = include_str!("../../../shaders/shared/few_rows.wgsl");
 const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
 
 macro_rules! kernel {
@@ -34,22 +36,22 @@ macro_rules! kernel {
 
 /// y[n] = table[token[n]] (+ positions[pos[n]])
 pub const EMBED: Kernel = kernel!("embed" of "embed", 64, ROW);
-/// y = x / rms(x) · weight
-pub const RMS_NORM: Kernel = kernel!("rms_norm" of "rms_norm", 64, REDUCE);
-/// y = (x − mean) / std · weight + bias
-pub const LAYER_NORM: Kernel = kernel!("layer_norm" of "layer_norm", 64, REDUCE);
+/// y = x̂ · weight (+ bias), and z of the adapters that read it
+pub const NORM: Kernel = kernel!("norm" of "norm", 64, REDUCE, LANES, RANKS, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), many rows
 pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear", 64, LINEAR, MIX, ROW);
+/// y = delta(x Wᵀ) (+ bias) (+ y), one row
+pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), few rows
-pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, LINEAR, DOTS, MIX, ROW);
+pub const LINEAR_ROWS: Kernel = kernel!("linear_rows" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// z = γ ∘ A·x of the active adapters
-pub const SHRINK: Kernel = kernel!("shrink" of "shrink", 64, DOTS, MIX, ROW);
+pub const SHRINK: Kernel = kernel!("shrink" of "shrink", 64, LANES, RANKS, MIX, ROW);
 /// y = act(x), or act(gate) ∘ up
 pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64);
 /// q rotated; k rotated and v into the cache
 pub const SPLIT_QKV: Kernel = kernel!("split_qkv" of "split_qkv", 64, ROW);
-/// y = softmax(scale · q · Kᵀ) · V
-pub const ATTENTION: Kernel = kernel!("attention" of "attention", 64, ROW, REDUCE);
+/// y = softmax(scale · q · Kᵀ) · V, and z of the adapters that read it
+pub const ATTENTION: Kernel = kernel!("attention" of "attention", 64, REDUCE, MIX, ROW);
 /// x = x · (1 + gains) + shifts of the active adapters
 pub const AFFINE: Kernel = kernel!("affine" of "affine", 64, MIX, ROW);
 /// Draws the next tokens
@@ -58,10 +60,10 @@ pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
 /// Every kernel, for the tests that read them all.
 pub const ALL: &[Kernel] = &[
     EMBED,
-    RMS_NORM,
-    LAYER_NORM,
+    NORM,
     LINEAR_TILE,
     LINEAR_VEC,
+    LINEAR_ROWS,
     SHRINK,
     AFFINE,
     ACTIVATION,

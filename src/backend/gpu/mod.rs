@@ -58,8 +58,8 @@ pub struct Gpu {
     lanes: u32,
     tensors: Tensors,
     buffers: Vec<wgpu::Buffer>,
-    /// Bound in place of absent optional inputs.
-    nothing: wgpu::Buffer,
+    /// Bound in place of absent optional inputs, and of an absent output: no buffer may be both.
+    nothing: [wgpu::Buffer; 2],
     /// Where results are mapped; grown when a larger read is asked for.
     staging: wgpu::Buffer,
     pipelines: HashMap<&'static str, wgpu::ComputePipeline>,
@@ -110,7 +110,8 @@ impl Gpu {
         };
         Ok(Self {
             // As large as the largest element a shader declares, a `Mix`.
-            nothing: buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE),
+            nothing: [(); 2]
+                .map(|()| buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE)),
             staging: buffer("staging", 4096, STAGING),
             queue,
             adapter: [info.name, info.driver].join(" ").trim().to_owned(),
@@ -121,7 +122,7 @@ impl Gpu {
             buffers: Vec::new(),
             pipelines: HashMap::new(),
             fault,
-            counts: Counts { buffers: 2, ..Counts::default() },
+            counts: Counts { buffers: 3, ..Counts::default() },
             device,
         })
     }
@@ -315,9 +316,10 @@ impl Gpu {
     ) -> wgpu::BindGroup {
         let size = std::num::NonZeroU64::new(launch.params.len() as u64);
         let params = wgpu::BufferBinding { buffer: params, offset, size };
-        let tensors = launch.bindings.iter().map(|id| match id {
+        let tensors = launch.bindings.iter().enumerate().map(|(i, id)| match id {
             Some(id) => self.buffers[id.index()].as_entire_binding(),
-            None => self.nothing.as_entire_binding(),
+            // An output that may be absent comes last.
+            None => self.nothing[usize::from(i + 1 == launch.bindings.len())].as_entire_binding(),
         });
         let entries: Vec<_> = std::iter::once(wgpu::BindingResource::Buffer(params))
             .chain(tensors)

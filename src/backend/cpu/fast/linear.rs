@@ -71,7 +71,8 @@ fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
         if from >= to {
             continue;
         }
-        let z = &delta.z[n * delta.z_cols + part * delta.ranks..];
+        let partials = delta.z_of(n, part);
+        let z = |r: usize| partials[r..].iter().step_by(delta.ranks).sum::<f32>();
         let line = &mut line[from - first..to - first];
         let row = |r: usize| &delta.b[r * stride + from..][..to - from];
         for block in blocks {
@@ -79,12 +80,12 @@ fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
             while r + 4 <= end {
                 add_four(
                     line,
-                    [z[r], z[r + 1], z[r + 2], z[r + 3]],
+                    [z(r), z(r + 1), z(r + 2), z(r + 3)],
                     [row(r), row(r + 1), row(r + 2), row(r + 3)],
                 );
                 r += 4;
             }
-            (r..end).for_each(|r| add_scaled(line, z[r], row(r)));
+            (r..end).for_each(|r| add_scaled(line, z(r), row(r)));
         }
     }
 }

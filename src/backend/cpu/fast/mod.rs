@@ -7,11 +7,11 @@ mod activation;
 mod attention;
 mod lanes;
 mod linear;
-mod rms_norm;
+mod norm;
 mod shrink;
 
 pub use activation::activation;
 pub use attention::attention;
 pub use linear::linear;
-pub use rms_norm::rms_norm;
+pub use norm::norm;
 pub use shrink::shrink;

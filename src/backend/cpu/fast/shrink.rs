@@ -1,38 +1,22 @@
 //! Fast [`shrink`](crate::backend::cpu::shrink): four ranks at a time.
 
-use crate::plan::{Mix, Row};
-
+use super::super::shrink::ShrinkData;
 use super::lanes::dots;
 
-/// z[n, p·R + r] = γ[r] · A[p·R + r] · x[n]; see the twin.
-pub fn shrink(
-    rows: &[Row],
-    mixes: &[Mix],
-    x: &[f32],
-    a: &[f32],
-    c: usize,
-    ranks: usize,
-    z_cols: usize,
-    z: &mut [f32],
-) {
-    let parts = a.len() / c / ranks;
-    let line = |r: usize| &a[r * c..][..c];
-    for (n, row) in rows.iter().enumerate() {
-        let x = &x[n * c..][..c];
-        let z = &mut z[n * z_cols..][..z_cols];
-        for block in mixes[row.mix as usize].active() {
-            for part in 0..parts {
-                let (mut r, end) = (part * ranks + block.range().start, part * ranks + block.range().end);
-                while r + 4 <= end {
-                    let [four] = dots([x], [line(r), line(r + 1), line(r + 2), line(r + 3)]);
-                    z[r..r + 4].iter_mut().zip(four).for_each(|(z, dot)| *z = dot * block.weight);
-                    r += 4;
-                }
-                for r in r..end {
-                    let [[dot]] = dots([x], [line(r)]);
-                    z[r] = dot * block.weight;
-                }
-            }
+/// z = γ ∘ A·x; see the twin.
+pub fn shrink(x: &[f32], shrink: ShrinkData<'_>, c: usize, z: &mut [f32]) {
+    shrink.for_each(c, |n, weight, first, at, count, columns| {
+        let x = &x[n * c..][columns.clone()];
+        let line = |r: usize| &shrink.a[(first + r) * c..][columns.clone()];
+        let z = &mut z[at..][..count];
+        let fours = count - count % 4;
+        for r in (0..fours).step_by(4) {
+            let [four] = dots([x], [line(r), line(r + 1), line(r + 2), line(r + 3)]);
+            z[r..r + 4].iter_mut().zip(four).for_each(|(z, dot)| *z = dot * weight);
         }
-    }
+        for r in fours..count {
+            let [[dot]] = dots([x], [line(r)]);
+            z[r] = dot * weight;
+        }
+    });
 }
