@@ -11,6 +11,7 @@ use crate::model::MIXES;
 use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix};
 
 use super::Engine;
+use super::export::AdapterFiles;
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
 const RANK_STEP: usize = 4;
@@ -73,16 +74,18 @@ pub struct AdapterInfo {
 }
 
 #[derive(Debug)]
-struct Loaded {
-    info: AdapterInfo,
+pub(super) struct Loaded {
+    pub(super) info: AdapterInfo,
     /// Never used twice: a reloaded name is a new version.
     id: u64,
     /// Its place among gains and shifts.
     index: usize,
     /// Its block of ranks.
     ranks: std::ops::Range<usize>,
-    deltas: Vec<(Place, ModuleDelta)>,
-    points: Vec<(usize, PointDelta)>,
+    pub(super) deltas: Vec<(Place, ModuleDelta)>,
+    pub(super) points: Vec<(usize, PointDelta)>,
+    /// The folder it came from.
+    pub(super) files: Option<AdapterFiles>,
 }
 
 impl Loaded {
@@ -94,9 +97,9 @@ impl Loaded {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Place {
-    site: usize,
-    part: usize,
+pub(super) struct Place {
+    pub(super) site: usize,
+    pub(super) part: usize,
 }
 
 /// A line of the `mixes` tensor.
@@ -127,7 +130,7 @@ impl Default for Adapters {
 }
 
 impl Adapters {
-    fn find(&self, name: &str) -> Result<&Loaded> {
+    pub(super) fn find(&self, name: &str) -> Result<&Loaded> {
         self.loaded.iter().find(|l| l.info.name == name).ok_or_else(|| {
             let known: Vec<_> = self.loaded.iter().map(|l| format!("`{}`", l.info.name)).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -205,6 +208,16 @@ impl Engine {
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
     /// if the name is empty or its adapter is in use, `Memory`.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
+        self.add_from(name, adapter, None)
+    }
+
+    /// The same, keeping the folder that the adapter was made from.
+    pub(super) fn add_from(
+        &mut self,
+        name: &str,
+        adapter: Adapter,
+        files: Option<AdapterFiles>,
+    ) -> Result<AdapterInfo> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
         }
@@ -240,7 +253,7 @@ impl Engine {
         let index = adapters.free_index();
         let id = adapters.next_id;
         adapters.next_id += 1;
-        adapters.loaded.push(Loaded { info: info.clone(), id, index, ranks, deltas, points });
+        adapters.loaded.push(Loaded { info: info.clone(), id, index, ranks, deltas, points, files });
         self.make_room()?;
         self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
         Ok(info)

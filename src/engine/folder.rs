@@ -10,7 +10,7 @@ use crate::format::ShardIndex;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{Header, PREFIX_BYTES};
 
-use super::{AdapterInfo, Engine, EngineOptions, Loader};
+use super::{AdapterFiles, AdapterInfo, Engine, EngineOptions, Loader};
 
 /// Loads `config.json`, `tokenizer.json` and the safetensors of `folder`, reporting
 /// `progress(bytes read, bytes of all weight files)`.
@@ -71,6 +71,22 @@ pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Res
         refuse_pickle("adapter_model.bin", &read(&pickle)?)?;
     }
     engine.load_adapter(name, &config, &read(&weights)?).await
+}
+
+/// Writes an exported adapter's two files into `folder`, which is made if it is not there.
+///
+/// Errors with `Network` where that fails.
+pub fn save_adapter(files: &AdapterFiles, folder: &Path) -> Result<()> {
+    let failed =
+        |path: &Path, e: &std::io::Error| Error::network(format!("cannot write {}: {e}", path.display()));
+    std::fs::create_dir_all(folder).map_err(|e| failed(folder, &e))?;
+    for (name, bytes) in
+        [("adapter_config.json", &files.config), ("adapter_model.safetensors", &files.weights)]
+    {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(|e| failed(&path, &e))?;
+    }
+    Ok(())
 }
 
 fn read_header(file: &mut File, file_bytes: u64) -> Result<Header> {

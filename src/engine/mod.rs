@@ -2,6 +2,8 @@
 //! I/O is the caller's; nothing here fetches or opens a file (`folder` apart, native only).
 
 mod adapters;
+mod arithmetic;
+mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 mod generate;
@@ -12,10 +14,15 @@ mod score;
 mod seat;
 mod slots;
 mod stop;
+mod svd;
+mod weighted;
 
 pub use adapters::{Adapter, AdapterInfo, Choice, ModuleDelta, PointDelta};
+pub use arithmetic::MajoritySign;
+pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use loader::Loader;
+pub use weighted::{Arithmetic, Combination, CombinationType};
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;

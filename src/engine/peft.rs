@@ -10,17 +10,18 @@ use crate::plan::TensorId;
 
 use super::Engine;
 use super::adapters::{Adapter, AdapterInfo, ModuleDelta, PointDelta, unknown};
+use super::export::AdapterFiles;
 
 /// A tensor of the adapter's file.
 #[derive(Debug)]
-struct Loaded {
-    name: String,
+pub(super) struct Loaded {
+    pub(super) name: String,
     shape: Vec<usize>,
-    values: Vec<f32>,
+    pub(super) values: Vec<f32>,
 }
 
 /// The tensors of one module.
-type Roles = BTreeMap<Role, Loaded>;
+pub(super) type Roles = BTreeMap<Role, Loaded>;
 
 impl Engine {
     /// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`;
@@ -30,6 +31,7 @@ impl Engine {
     /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
     /// name, `Memory`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
+        let files = AdapterFiles { config: config.to_vec(), weights: weights.to_vec() };
         let config = AdapterConfig::from_json(config)?;
         if let Method::PromptTuning { .. } | Method::PrefixTuning { .. } = config.method {
             return Err(not_yet(&format!("peft_type {}", config.method.peft_type())));
@@ -57,7 +59,7 @@ impl Engine {
             adapter.deltas.push(delta);
         }
         self.check_targets(&config, &modules)?;
-        self.add_adapter(name, adapter)
+        self.add_from(name, adapter, Some(files))
     }
 
     /// Every module that the config targets has tensors, and no other has.
@@ -312,7 +314,7 @@ impl Loaded {
 }
 
 /// The adapter's tensors by module and role.
-fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<String, Roles>> {
+pub(super) fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<String, Roles>> {
     let header = Header::from_file_bytes(file).map_err(|e| e.context("adapter_model.safetensors"))?;
     let mut modules: BTreeMap<String, Roles> = BTreeMap::new();
     for info in &header.tensors {

@@ -174,7 +174,8 @@ impl Weights {
     }
 
     /// A name as whole checkpoints write it.
-    pub fn full_name(&self, bare: &str) -> String {
+    pub fn full_name(&self, name: &str) -> String {
+        let bare = bare(name);
         if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
     }
 

@@ -20,9 +20,11 @@
 //!
 //! What PEFT means was read from its version 0.21; the function names in comments are its.
 
+mod combined;
 mod config;
 mod fields;
 mod json;
+mod mersenne_twister;
 mod part;
 mod pattern;
 mod pickle;
@@ -30,6 +32,7 @@ mod projections;
 mod selection;
 mod write;
 
+pub use mersenne_twister::MersenneTwister;
 pub use part::{Part, Role, part_of};
 pub use pickle::refuse_pickle;
 
@@ -181,6 +184,19 @@ impl AdapterConfig {
         lora.alpha_pattern.retain(|(pattern, _)| pattern.text() != module);
         lora.alpha_pattern.insert(0, (ModulePattern::new(module)?, lora_alpha));
         Ok(())
+    }
+
+    /// Gives the one module of this name a rank of its own, and the alpha that leaves its scale
+    /// as it is, for export. Nothing changes where it has that rank.
+    ///
+    /// Errors as [`AdapterConfig::set_module`] does.
+    pub fn keep_scale(&mut self, module: &str, r: usize) -> Result<()> {
+        if self.rank(module)? == r {
+            return Ok(());
+        }
+        let rslora = matches!(&self.method, Method::Lora(lora) if lora.use_rslora);
+        let divisor = if rslora { (r as f64).sqrt() } else { r as f64 };
+        self.set_module(module, r, f64::from(self.scale(module)?) * divisor)
     }
 
     /// Whether the adapter acts on the base's `module`.

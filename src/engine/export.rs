@@ -1,0 +1,87 @@
+//! A loaded adapter as the two files of a PEFT folder.
+//! Not a conversion: a folder that was loaded comes back byte for byte.
+
+use crate::error::{Error, Result};
+use crate::format::peft::AdapterConfig;
+use crate::format::{TensorData, write};
+
+use super::Engine;
+use super::adapters::ModuleDelta;
+
+/// The files of a PEFT folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterFiles {
+    /// `adapter_config.json`
+    pub config: Vec<u8>,
+    /// `adapter_model.safetensors`
+    pub weights: Vec<u8>,
+}
+
+/// A and B of one module.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Factors<'a> {
+    /// The module's checkpoint name.
+    pub module: &'a str,
+    /// `R`
+    pub rank: usize,
+    /// (R, C)
+    pub a: &'a [f32],
+    /// (F, R)
+    pub b: &'a [f32],
+}
+
+impl AdapterFiles {
+    /// A LoRA's files, its tensors in the order given and named as PEFT names them.
+    ///
+    /// Errors with `Argument` for a module named twice.
+    pub(super) fn lora<'a>(
+        config: &AdapterConfig,
+        modules: impl IntoIterator<Item = Factors<'a>>,
+    ) -> Result<Self> {
+        let mut tensors = Vec::new();
+        for Factors { module, rank, a, b } in modules {
+            let [inputs, outputs] = [a.len(), b.len()].map(|len| len / rank);
+            let name = |factor: &str| format!("base_model.model.{module}.{factor}.weight");
+            tensors.push((name("lora_A"), vec![rank, inputs], TensorData::F32(a)));
+            tensors.push((name("lora_B"), vec![outputs, rank], TensorData::F32(b)));
+        }
+        let weights = write(&tensors, &[("format".to_owned(), "pt".to_owned())].into())?;
+        Ok(Self { config: config.to_json().into_bytes(), weights })
+    }
+}
+
+impl Engine {
+    /// The PEFT folder of a loaded adapter: the one it came from, or, where it was made here, a
+    /// LoRA whose alpha is the rank of each module, so that A and B are the adapter's own.
+    ///
+    /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
+    /// here no LoRA expresses.
+    pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
+        let loaded = self.adapters.find(name)?;
+        if let Some(files) = &loaded.files {
+            return Ok(files.clone());
+        }
+        let refused = |part: &str| {
+            Err(Error::unsupported(format!(
+                "adapter `{name}`: `{part}` is scaled or shifted, which a LoRA cannot express"
+            )))
+        };
+        if let Some((_, delta)) = loaded.points.first() {
+            return refused(&delta.point);
+        }
+        let mut modules = Vec::new();
+        for (_, ModuleDelta { module, rank, a, b, gain, shift }) in &loaded.deltas {
+            if !gain.is_empty() || !shift.is_empty() || *rank == 0 {
+                return refused(module);
+            }
+            modules.push((self.model.weights.full_name(module), *rank, a, b));
+        }
+        let names: Vec<&str> = modules.iter().map(|(module, ..)| module.as_str()).collect();
+        let mut config = AdapterConfig::lora(loaded.info.rank, loaded.info.rank as f64, &names)?;
+        for (module, rank, ..) in modules.iter().filter(|(_, rank, ..)| *rank != loaded.info.rank) {
+            config.set_module(module, *rank, *rank as f64)?;
+        }
+        let factors = modules.iter().map(|(module, rank, a, b)| Factors { module, rank: *rank, a, b });
+        AdapterFiles::lora(&config, factors)
+    }
+}
