@@ -11,9 +11,6 @@ use lorakeet::engine::{Engine, EngineOptions, folder};
 use lorakeet::{Error, ErrorKind, Result};
 use serde_json::Value;
 
-/// Kinds of adapter that are refused by name until they are implemented.
-const NOT_YET: &[&str] = &["embeddings", "modules_to_save", "prefix", "prompt", "tokens"];
-
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -37,28 +34,12 @@ async fn logits(engine: &mut Engine, ids: &[u32], weight: f32) -> Vec<f32> {
     engine.logits(ids).await.expect("it fits")
 }
 
-/// Which of [`NOT_YET`] a refusal is about.
-fn kind_not_yet(error: &Error) -> Option<&'static str> {
-    let words = error.to_string();
-    if error.kind() != ErrorKind::Unsupported || !words.ends_with("not supported yet") {
-        return None;
-    }
-    let kinds = [
-        ("peft_type PREFIX_TUNING", "prefix"),
-        ("peft_type PROMPT_TUNING", "prompt"),
-        ("trainable_token_indices", "tokens"),
-        ("modules_to_save", "modules_to_save"),
-        ("LoRA on an embedding", "embeddings"),
-    ];
-    kinds.iter().find(|(part, _)| words.contains(part)).map(|(_, kind)| *kind)
-}
-
 #[pollster::test]
 async fn fixtures_of_every_kind() {
     let index = read(&repository("tests/fixtures/adapters/index.json")).expect("there");
     let index: Vec<Value> = serde_json::from_slice(&index).expect("a list");
     let text = |entry: &Value, key: &str| entry[key].as_str().expect(key).to_owned();
-    let (mut equal, mut refused, mut not_yet) = (0, 0, BTreeSet::new());
+    let (mut equal, mut refused) = (0, 0);
     for model in ["llama", "qwen2", "gpt2"] {
         let base =
             read(&repository(&format!("tests/fixtures/adapters/{model}/base.safetensors"))).expect("there");
@@ -72,7 +53,6 @@ async fn fixtures_of_every_kind() {
                 match (text(entry, "expects").as_str(), loaded) {
                     ("refusal", Err(error)) => {
                         assert_ne!(error.kind(), ErrorKind::Network, "{what}: {error}");
-                        assert_eq!(kind_not_yet(&error), None, "{what}: {error}");
                         refused += 1;
                     }
                     ("logits", Ok(_)) => {
@@ -90,16 +70,12 @@ async fn fixtures_of_every_kind() {
                         engine.delete_adapter("x").expect("idle");
                         equal += 1;
                     }
-                    ("logits", Err(error)) => {
-                        not_yet.insert(kind_not_yet(&error).unwrap_or_else(|| panic!("{what}: {error}")));
-                    }
                     (expected, result) => panic!("{what}: expected {expected}, got {result:?}"),
                 }
             }
         }
     }
     println!("{equal} equal to PEFT, {refused} refused");
-    assert_eq!(not_yet, BTreeSet::from_iter(NOT_YET.iter().copied()));
 }
 
 /// Adapters trained with PEFT on a real model.
@@ -128,7 +104,7 @@ async fn trained_adapters() {
                 }
                 Err(error) => {
                     let right = what.contains("pissa-UNCONVERTED") || what.contains("old-bin-format");
-                    assert!(right || kind_not_yet(&error).is_some(), "{what}: {error}");
+                    assert!(right, "{what}: {error}");
                     println!("{what}: {error}");
                 }
             }

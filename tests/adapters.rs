@@ -401,3 +401,47 @@ async fn an_adapter_too_large_harms_no_other() {
     engine.add_adapter("b", adapter(&LLAMA, 3, 5, |m| m.contains("o_proj"))).expect("fits");
     assert_eq!(logits(&mut engine, &[("a", 1.0)]).await, a);
 }
+
+/// What an adapter does behind the last keys and values leaves no trace in the cache: there the
+/// base's serve, and those of another weight.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn adapters_behind_the_cache_share_it() {
+    for (name, backend) in backends().await {
+        let options = EngineOptions { batch: Some(1), ..EngineOptions::default() };
+        let mut engine = LLAMA.open(backend, &options).expect("valid");
+        let last = format!("layers.{}", engine.config().num_hidden_layers - 1);
+        let behind = |module: &str| {
+            module == "lm_head"
+                || module.contains(&last) && !module.contains("k_proj") && !module.contains("v_proj")
+        };
+        engine.add_adapter("behind", adapter(&LLAMA, 1, 4, behind)).expect("fits");
+        engine
+            .add_adapter("keys", adapter(&LLAMA, 2, 4, |m| m.contains(&last) && m.contains("k_proj")))
+            .expect("fits");
+        engine.add_adapter("early", adapter(&LLAMA, 3, 4, |m| m.contains("layers.0.mlp"))).expect("fits");
+        let cached = |engine: &mut Engine, parts: &[(&str, f32)]| {
+            let request = Request { adapter: Some(choice(parts)), ..Request::greedy(IDS.to_vec(), 1) };
+            let generation = engine.start(&[request]).expect("valid");
+            let cached = generation.usage(0).cached_tokens;
+            engine.end(generation);
+            cached
+        };
+        let request = |parts: &[(&str, f32)]| Request {
+            adapter: Some(choice(parts)),
+            ..Request::greedy(IDS.to_vec(), 12)
+        };
+        let fresh = text(&mut engine, request(&[("behind", 1.0)])).await;
+        let base = text(&mut engine, request(&[])).await;
+        assert_ne!(fresh, base, "{name}: the adapter matters");
+        assert_eq!(cached(&mut engine, &[("behind", 1.0)]), IDS.len() - 1, "{name}");
+        assert_eq!(
+            text(&mut engine, request(&[("behind", 1.0)])).await,
+            fresh,
+            "{name}: over the base's cache"
+        );
+        for parts in [&[("keys", 1.0)], &[("early", 1.0)]] {
+            text(&mut engine, request(&[])).await;
+            assert_eq!(cached(&mut engine, parts), 0, "{name}: {parts:?}");
+        }
+    }
+}

@@ -7,7 +7,9 @@ use bytemuck::Zeroable;
 use common::{Case, Fixture, OneOp, Tolerance, backends, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::config::Activation;
-use lorakeet::plan::{Block, Delta, INACTIVE, Mix, Op, RING, Row, Sampling, Shrink, Slice, TensorId};
+use lorakeet::plan::{
+    ABSENT, Block, Delta, INACTIVE, Mix, Op, RING, Replaced, Row, Sampling, Shrink, Slice, TensorId,
+};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -312,6 +314,93 @@ async fn affine() {
             let x = one.output_over("x", &[3, c], &before, &want);
             let op = Op::Affine { rows, mixes, gains, x };
             one.check(&mut backend, &format!("{name} ({c})"), op, 3, EXACT).await;
+        }
+    }
+}
+
+/// Two adapters' rows for seven tokens: the first has tokens 2 and 5, the second 5 and 6.
+fn replaced_rows(one: &mut OneOp, c: usize) -> (Replaced, impl Fn(usize, usize) -> Option<Vec<f32>> + use<>) {
+    let mut map = vec![ABSENT; 2 * 7];
+    [map[2], map[5], map[7 + 5], map[7 + 6]] = [3, 0, 1, 2];
+    let deltas = wave(4 * c, 0.53);
+    let ids = (one.u32("map", &[2, 7], &map), one.f32("deltas", &[4, c], &deltas));
+    let row = move |adapter: usize, token: usize| {
+        let row = *map.get(adapter * 7 + token)?;
+        (row != ABSENT).then(|| deltas[row as usize * c..][..c].to_vec())
+    };
+    (Replaced { map: ids.0, deltas: ids.1 }, row)
+}
+
+/// What adapters do to an embedding: through ranks, through rows, and both.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn embed_delta() {
+    const V: usize = 7;
+    let tokens = [5, 2, 5];
+    for (c, ranks, with_rows) in [(5, RANKS, true), (66, RANKS, false), (64, 0, true)] {
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let lines = [[tokens[0], 0, 0, 0], [tokens[1], 0, 0, 1], [tokens[2], 0, 0, 2]];
+            let rows = one.u32("rows", &[3, 4], lines.as_flattened());
+            let mix_ids = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
+            let (a, b) = (wave(ranks.max(1) * V, 0.17), wave((ranks + 4) * c, 0.41));
+            let (replaced, row) = replaced_rows(&mut one, c);
+            let before = wave(3 * c, 0.9);
+            let mut want = before.clone();
+            for (n, mix) in mixes().iter().enumerate() {
+                let token = tokens[n] as usize;
+                for i in 0..c {
+                    let at = |row: usize| b[row * c + i];
+                    let (mut gain, mut sum) = (1.0, 0.0);
+                    for block in mix.active() {
+                        if let Some(adapter) = block.affine().filter(|_| ranks > 0) {
+                            gain += block.weight * at(ranks + adapter);
+                            sum += block.weight * at(ranks + 2 + adapter);
+                        }
+                        for r in block.range().filter(|_| ranks > 0) {
+                            sum += block.weight * a[r * V + token] * at(r);
+                        }
+                        if let Some(row) = row(block.index(), token).filter(|_| with_rows) {
+                            sum += block.weight * row[i];
+                        }
+                    }
+                    want[n * c + i] = before[n * c + i] * gain + sum;
+                }
+            }
+            assert_ne!(want, before);
+            let a = one.f32("a", &[ranks.max(1), V], &a);
+            let b = one.f32("b", &[ranks + 4, c], &b);
+            let y = one.output_over("y", &[3, c], &before, &want);
+            let replaced = with_rows.then_some(replaced);
+            let op = Op::EmbedDelta { rows, mixes: mix_ids, a, b, ranks, replaced, y };
+            one.check(&mut backend, &format!("{name} ({c}, {ranks})"), op, 3, SUMS).await;
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn head_delta() {
+    const V: usize = 7;
+    for c in [5, 64, 100] {
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let [rows, mix_ids] = adapted_rows(&mut one);
+            let (replaced, row) = replaced_rows(&mut one, c);
+            let (x, before) = (wave(3 * c, 0.31), wave(3 * V, 0.9));
+            let mut want = before.clone();
+            for (n, mix) in mixes().iter().enumerate() {
+                for token in 0..V {
+                    for block in mix.active() {
+                        let Some(row) = row(block.index(), token) else { continue };
+                        let dot: f32 = x[n * c..][..c].iter().zip(&row).map(|(x, d)| x * d).sum();
+                        want[n * V + token] += block.weight * dot;
+                    }
+                }
+            }
+            assert_ne!(want, before);
+            let x = one.f32("x", &[3, c], &x);
+            let logits = one.output_over("logits", &[3, V], &before, &want);
+            let op = Op::HeadDelta { rows, mixes: mix_ids, x, replaced, logits };
+            one.check(&mut backend, &format!("{name} ({c})"), op, 3, SUMS).await;
         }
     }
 }

@@ -89,6 +89,8 @@ fn parameters_lie_where_rust_puts_them() {
         let module = parse(kernel);
         let rust = match kernel.name {
             "embed" => (dispatch::Embed::layout(), size_of::<dispatch::Embed>()),
+            "embed_delta" => (dispatch::EmbedDelta::layout(), size_of::<dispatch::EmbedDelta>()),
+            "head_delta" => (dispatch::HeadDelta::layout(), size_of::<dispatch::HeadDelta>()),
             "norm" => (dispatch::Norm::layout(), size_of::<dispatch::Norm>()),
             "linear" | "linear_vec" | "linear_rows" => {
                 (dispatch::Linear::layout(), size_of::<dispatch::Linear>())

@@ -233,7 +233,7 @@ async fn what_no_lora_expresses_is_not_exported() {
     engine.add_adapter("gained", adapter).expect("fits");
     let error = engine.export_adapter("gained").expect_err("it scales");
     let words =
-        "adapter `gained`: `layers.2.self_attn.q_proj` is scaled or shifted, which a LoRA cannot express";
+        "adapter `gained`: what it does to `layers.2.self_attn.q_proj` is nothing that a LoRA can express";
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unsupported, words));
 }
 

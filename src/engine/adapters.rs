@@ -4,6 +4,8 @@
 //! Loading writes an adapter's block of ranks once. Choosing one, or blending several, is one
 //! line of the `mixes` tensor: at most 64 bytes, no object, no plan.
 
+use std::ops::Range;
+
 use bytemuck::Zeroable;
 
 use crate::error::{Error, Result};
@@ -11,47 +13,12 @@ use crate::model::MIXES;
 use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix};
 
 use super::Engine;
+use super::adapter::{Adapter, Lead, ModuleDelta};
+use super::bank::Places;
 use super::export::AdapterFiles;
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
 const RANK_STEP: usize = 4;
-
-/// What an adapter does to one module of the base.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ModuleDelta {
-    /// The module's checkpoint name.
-    pub module: String,
-    /// R: may be 0 where only gain or shift act
-    pub rank: usize,
-    /// A (R, C)
-    pub a: Vec<f32>,
-    /// B (F, R) with the scale folded in
-    pub b: Vec<f32>,
-    /// y ← y·(1 + gain), (F) or empty
-    pub gain: Vec<f32>,
-    /// y ← y + shift, (F) or empty
-    pub shift: Vec<f32>,
-}
-
-/// What an adapter does to one activation: x ← x·(1 + gain) + shift.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct PointDelta {
-    /// A norm's checkpoint name, or a linear map's and `.input`.
-    pub point: String,
-    /// (C)
-    pub gain: Vec<f32>,
-    /// (C)
-    pub shift: Vec<f32>,
-}
-
-/// An adapter in the form the bank takes.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Adapter {
-    /// One for each module it acts on.
-    pub deltas: Vec<ModuleDelta>,
-    /// One for each activation it acts on directly.
-    pub points: Vec<PointDelta>,
-}
 
 /// Adapters by name, each with its weight; empty is the base.
 pub type Choice = Vec<(String, f32)>;
@@ -69,37 +36,43 @@ pub struct AdapterInfo {
     pub rank: usize,
     /// Names of the modules it acts on.
     pub modules: Vec<String>,
+    /// Tokens it puts in front of every text.
+    pub virtual_tokens: usize,
     /// Bytes of its own numbers, f32.
     pub bytes: usize,
 }
 
+/// An adapter in the bank.
 #[derive(Debug)]
 pub(super) struct Loaded {
-    pub(super) info: AdapterInfo,
+    pub info: AdapterInfo,
     /// Never used twice: a reloaded name is a new version.
-    id: u64,
-    /// Its place among gains and shifts.
-    index: usize,
-    /// Its block of ranks.
-    ranks: std::ops::Range<usize>,
-    pub(super) deltas: Vec<(Place, ModuleDelta)>,
-    pub(super) points: Vec<(usize, PointDelta)>,
+    pub id: u64,
+    /// Its place among gains, shifts and maps.
+    pub index: usize,
+    /// Its ranks.
+    pub ranks: Range<usize>,
+    /// Its rows among all replaced ones: the embedding's, then the head's.
+    pub rows: Range<usize>,
+    /// Its virtual tokens among all that have an embedding.
+    pub prompts: Range<usize>,
+    /// P: its virtual tokens, with an embedding or with given keys and values.
+    pub n_virtual: usize,
+    /// Whether what it does shows in cached keys and values.
+    pub feeds_cache: bool,
+    pub adapter: Adapter,
+    /// Where its deltas and points act.
+    pub places: Places,
     /// The folder it came from.
-    pub(super) files: Option<AdapterFiles>,
+    pub files: Option<AdapterFiles>,
 }
 
 impl Loaded {
     /// Whether any module or activation is scaled or shifted.
     fn is_affine(&self) -> bool {
-        let scales = |(_, d): &(Place, ModuleDelta)| !d.gain.is_empty() || !d.shift.is_empty();
-        !self.points.is_empty() || self.deltas.iter().any(scales)
+        let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
+        !self.adapter.points.is_empty() || self.adapter.deltas.iter().any(scales)
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Place {
-    pub(super) site: usize,
-    pub(super) part: usize,
 }
 
 /// A line of the `mixes` tensor.
@@ -113,11 +86,11 @@ struct Line {
 /// The loaded adapters and the lines of the `mixes` tensor.
 #[derive(Debug)]
 pub struct Adapters {
-    loaded: Vec<Loaded>,
+    pub(super) loaded: Vec<Loaded>,
     /// Line 0 is the base.
     lines: Vec<Line>,
     /// Applied where a request names none.
-    default: Choice,
+    pub(super) default: Choice,
     next_id: u64,
     clock: u64,
 }
@@ -147,53 +120,46 @@ impl Adapters {
         Ok(())
     }
 
-    /// The blocks of a choice. Errors with `Argument` for an unknown name, a weight that is no
-    /// number, a name twice, or more adapters than a mix holds.
-    fn mix(&self, choice: &Choice) -> Result<(MixKey, Mix)> {
-        let (mut key, mut mix) = (MixKey::new(), Mix::zeroed());
+    /// The loaded adapters of a choice that act, with their weights. Errors with `Argument` for
+    /// an unknown name, a weight that is no number or that virtual tokens cannot have, a name
+    /// twice, virtual tokens twice, or more adapters than a mix holds.
+    pub(super) fn active(&self, choice: &Choice) -> Result<Vec<(&Loaded, f32)>> {
+        let mut active: Vec<(&Loaded, f32)> = Vec::new();
         for (name, weight) in choice {
             let loaded = self.find(name)?;
             if !weight.is_finite() {
                 return Err(Error::argument(format!("adapter `{name}`: weight {weight}, expected a number")));
             }
-            if key.iter().any(|(id, _)| *id == loaded.id) {
+            if active.iter().any(|(other, _)| other.id == loaded.id) {
                 return Err(Error::argument(format!("adapter `{name}` is named twice")));
             }
             if *weight == 0.0 {
                 continue;
             }
-            let at = mix.n_blocks as usize;
-            let Some(block) = mix.blocks.get_mut(at) else {
+            if active.len() == MAX_BLOCKS {
                 return Err(Error::argument(format!(
                     "a mix of {} adapters, expected at most {MAX_BLOCKS}",
                     choice.len()
                 )));
-            };
-            *block =
-                Block::new(loaded.ranks.start, loaded.ranks.len(), loaded.index, loaded.is_affine(), *weight);
-            mix.n_blocks += 1;
-            key.push((loaded.id, weight.to_bits()));
+            }
+            if loaded.n_virtual > 0 {
+                if *weight != 1.0 {
+                    return Err(Error::argument(format!(
+                        "adapter `{name}`: weight {weight}, expected 1 or 0: virtual tokens are there or not"
+                    )));
+                }
+                if let Some((other, _)) = active.iter().find(|(other, _)| other.n_virtual > 0) {
+                    return Err(Error::argument(format!(
+                        "adapters `{}` and `{name}` both have virtual tokens, expected one such",
+                        other.info.name
+                    )));
+                }
+            }
+            active.push((loaded, *weight));
         }
         // Sums run in the order of the blocks; the same mix must give the same bits.
-        let mut order: Vec<usize> = (0..key.len()).collect();
-        order.sort_by_key(|&i| key[i]);
-        let blocks = mix.blocks;
-        order.iter().enumerate().for_each(|(to, &from)| mix.blocks[to] = blocks[from]);
-        key.sort_unstable();
-        Ok((key, mix))
-    }
-
-    /// The lowest block of `len` ranks that no adapter has.
-    fn free_ranks(&self, len: usize) -> std::ops::Range<usize> {
-        let mut taken: Vec<_> = self.loaded.iter().map(|l| l.ranks.clone()).collect();
-        taken.sort_by_key(|range| range.start);
-        let start = taken.iter().fold(
-            0,
-            |start, next| {
-                if next.start >= start + len { start } else { start.max(next.end) }
-            },
-        );
-        start..start + len
+        active.sort_by_key(|(loaded, _)| loaded.id);
+        Ok(active)
     }
 
     fn free_index(&self) -> usize {
@@ -221,39 +187,45 @@ impl Engine {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
         }
-        let deltas = adapter.deltas.into_iter().map(|delta| Ok((self.place(&delta)?, delta)));
-        let deltas = deltas.collect::<Result<Vec<_>>>()?;
-        let points = adapter.points.into_iter().map(|delta| Ok((self.place_point(&delta)?, delta)));
-        let points = points.collect::<Result<Vec<_>>>()?;
+        let places = self.places(&adapter)?;
+        let n_virtual = self.check_lead(&adapter)?;
         let replaced = self.adapters.find(name).ok().map(|loaded| loaded.id);
         if let Some(id) = replaced {
             self.adapters.check_idle(name, id)?;
         }
-        let rank = deltas.iter().map(|(_, d)| d.rank).max().unwrap_or(0);
-        let numbers = |d: &ModuleDelta| d.a.len() + d.b.len() + d.gain.len() + d.shift.len();
+        let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
         let info = AdapterInfo {
             name: name.to_owned(),
             rank,
-            modules: deltas
-                .iter()
-                .map(|(_, d)| &d.module)
-                .chain(points.iter().map(|(_, d)| &d.point))
-                .cloned()
-                .collect(),
-            bytes: 4 * deltas.iter().map(|(_, d)| numbers(d)).sum::<usize>()
-                + 4 * points.iter().map(|(_, d)| d.gain.len() + d.shift.len()).sum::<usize>(),
+            modules: self.modules_of(&adapter),
+            virtual_tokens: n_virtual,
+            bytes: adapter.bytes(),
         };
-        let adapters = &mut self.adapters;
-        let ranks = adapters.free_ranks(rank.next_multiple_of(RANK_STEP).max(RANK_STEP));
+        let adapters = &self.adapters;
+        let ranks =
+            free(adapters.loaded.iter().map(|l| &l.ranks), rank.next_multiple_of(RANK_STEP).max(RANK_STEP));
         if ranks.end > MAX_RANKS {
             return Err(Error::memory(format!(
                 "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
             )));
         }
-        let index = adapters.free_index();
-        let id = adapters.next_id;
-        adapters.next_id += 1;
-        adapters.loaded.push(Loaded { info: info.clone(), id, index, ranks, deltas, points, files });
+        let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
+        let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
+        let loaded = Loaded {
+            id: adapters.next_id,
+            index: adapters.free_index(),
+            ranks,
+            rows: free(adapters.loaded.iter().map(|l| &l.rows), rows),
+            prompts: free(adapters.loaded.iter().map(|l| &l.prompts), prompts),
+            n_virtual,
+            feeds_cache: self.feeds_cache(&adapter, &places),
+            info: info.clone(),
+            adapter,
+            places,
+            files,
+        };
+        self.adapters.next_id += 1;
+        self.adapters.loaded.push(loaded);
         self.make_room()?;
         self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
         Ok(info)
@@ -300,12 +272,21 @@ impl Engine {
     }
 
     /// The line of the `mixes` tensor for a choice, written now if it is not there, and the key
-    /// under which the cache may remember what it computes. Give the line back when done.
+    /// under which the cache may remember what it computes: adapters that leave no trace in it
+    /// are not part of it. Give the line back when done.
     pub(super) fn acquire_mix(&mut self, choice: Option<&Choice>) -> Result<(usize, MixKey)> {
         let adapters = &mut self.adapters;
-        let (key, mix) = adapters.mix(choice.unwrap_or(&adapters.default))?;
+        let active = adapters.active(choice.unwrap_or(&adapters.default))?;
+        let key: MixKey = active.iter().map(|(loaded, weight)| (loaded.id, weight.to_bits())).collect();
+        let feeding = active.iter().zip(&key).filter(|((loaded, _), _)| loaded.feeds_cache);
+        let cache_key: MixKey = feeding.map(|(_, key)| *key).collect();
         if key.is_empty() {
-            return Ok((0, key));
+            return Ok((0, cache_key));
+        }
+        let mut mix = Mix { n_blocks: active.len() as u32, ..Mix::zeroed() };
+        for (block, (loaded, weight)) in mix.blocks.iter_mut().zip(&active) {
+            let Loaded { ranks, index, .. } = loaded;
+            *block = Block::new(ranks.start, ranks.len(), *index, loaded.is_affine(), *weight);
         }
         let there = adapters.lines.iter().skip(1).position(|line| line.key == key);
         let line = match there {
@@ -318,12 +299,12 @@ impl Engine {
                 let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&mix));
                 let used = 1 + 3 * mix.n_blocks as usize;
                 self.backend.upload(self.model.bank.mixes, at * words.len(), &words[..used]);
-                adapters.lines[at].key = key.clone();
+                adapters.lines[at].key = key;
                 at
             }
         };
         adapters.lines[line].users += 1;
-        Ok((line, key))
+        Ok((line, cache_key))
     }
 
     /// Gives a line back. Its contents stay, for the next who asks for the same mix.
@@ -335,130 +316,15 @@ impl Engine {
             adapters.lines[line].released = adapters.clock;
         }
     }
-
-    /// Where a delta goes, once its shapes are known to fit.
-    fn place(&self, delta: &ModuleDelta) -> Result<Place> {
-        let ModuleDelta { module, rank, a, b, gain, shift } = delta;
-        let bank = &self.model.bank;
-        let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
-        let [inputs, outputs] = bank.sites[site].shape(part);
-        let fits = |what: &str, len: usize, shape: [usize; 2]| {
-            if len == shape[0] * shape[1] {
-                return Ok(());
-            }
-            Err(Error::mismatch(format!("module `{module}`: {what} of {len} elements, expected {shape:?}")))
-        };
-        fits("A", a.len(), [*rank, inputs])?;
-        fits("B", b.len(), [outputs, *rank])?;
-        for (what, values) in [("gain", gain), ("shift", shift)] {
-            if !values.is_empty() {
-                fits(what, values.len(), [outputs, 1])?;
-            }
-        }
-        Ok(Place { site, part })
-    }
-
-    fn place_point(&self, delta: &PointDelta) -> Result<usize> {
-        let PointDelta { point, gain, shift } = delta;
-        let bank = &self.model.bank;
-        let at = bank
-            .find_point(point)
-            .ok_or_else(|| Error::mismatch(format!("`{point}`: this base model has no such activation")))?;
-        let cols = bank.points[at].cols;
-        for (what, len) in [("gain", gain.len()), ("shift", shift.len())] {
-            if len != cols {
-                return Err(Error::mismatch(format!("`{point}`: {what} of {len} elements, expected {cols}")));
-            }
-        }
-        Ok(at)
-    }
-
-    /// Writes the adapter loaded last, in a larger bank if it does not fit; on an error it is
-    /// taken out again, and the others are as they were.
-    fn make_room(&mut self) -> Result<()> {
-        let bank = &self.model.bank;
-        let adapters = &self.adapters;
-        let newest = adapters.loaded.last().expect("one was just loaded");
-        let sites: Vec<usize> = newest.deltas.iter().map(|(place, _)| place.site).collect();
-        let points: Vec<usize> = newest.points.iter().map(|(point, _)| *point).collect();
-        let fits = newest.ranks.end <= bank.ranks
-            && newest.index < bank.adapters
-            && sites.iter().all(|&site| bank.sites[site].enabled)
-            && points.iter().all(|&point| bank.points[point].enabled);
-        if fits {
-            self.write_adapter(adapters.loaded.len() - 1);
-            return Ok(());
-        }
-        let ranks = newest.ranks.end.next_power_of_two().max(bank.ranks);
-        let count = (newest.index + 1).next_power_of_two().max(bank.adapters).max(2);
-        let before = self.model.bank.clone();
-        self.model.bank.enable(sites, points);
-        if let Err(e) = self.reshape(ranks, count) {
-            // What fitted before fits again.
-            self.adapters.loaded.pop();
-            let (ranks, count) = (before.ranks, before.adapters);
-            self.model.bank = before;
-            self.reshape(ranks, count)?;
-            return Err(e);
-        }
-        Ok(())
-    }
-
-    /// Gives the bank other sizes and writes every adapter into it.
-    fn reshape(&mut self, ranks: usize, count: usize) -> Result<()> {
-        let model = &mut self.model;
-        model.bank.reshape(&mut model.tensors, ranks, count)?;
-        self.backend.allocate(&model.tensors)?;
-        self.plans = Default::default();
-        (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
-        Ok(())
-    }
-
-    /// Writes an adapter's block at every enabled site; zeros where it does nothing.
-    fn write_adapter(&mut self, i: usize) {
-        let loaded = &self.adapters.loaded[i];
-        let bank = &self.model.bank;
-        for (s, site) in bank.sites.iter().enumerate().filter(|(_, site)| site.enabled) {
-            let (c, f, len) = (site.inputs, site.outputs(), loaded.ranks.len());
-            let mut b = vec![0.0f32; len * f];
-            let mut rows = [vec![0.0f32; f], vec![0.0f32; f]];
-            for part in 0..site.parts() {
-                let mut a = vec![0.0f32; len * c];
-                let here = Place { site: s, part };
-                for (_, delta) in loaded.deltas.iter().filter(|(place, _)| *place == here) {
-                    a[..delta.a.len()].copy_from_slice(&delta.a);
-                    let first = site.edges[part];
-                    for (column, line) in delta.b.chunks_exact(delta.rank.max(1)).enumerate() {
-                        line.iter().enumerate().for_each(|(r, value)| b[r * f + first + column] = *value);
-                    }
-                    for (row, values) in rows.iter_mut().zip([&delta.gain, &delta.shift]) {
-                        row[first..][..values.len()].copy_from_slice(values);
-                    }
-                }
-                let first = (part * bank.ranks + loaded.ranks.start) * c;
-                self.backend.upload(site.a, first, bytemuck::cast_slice(&a));
-            }
-            self.backend.upload(site.b, loaded.ranks.start * f, bytemuck::cast_slice(&b));
-            let gain_row = bank.ranks + loaded.index;
-            for (row, values) in [gain_row, gain_row + bank.adapters].into_iter().zip(&rows) {
-                self.backend.upload(site.b, row * f, bytemuck::cast_slice(values));
-            }
-        }
-        for (p, point) in bank.points.iter().enumerate().filter(|(_, point)| point.enabled) {
-            let zeros = PointDelta {
-                gain: vec![0.0; point.cols],
-                shift: vec![0.0; point.cols],
-                ..PointDelta::default()
-            };
-            let delta = loaded.points.iter().find(|(at, _)| *at == p).map_or(&zeros, |(_, delta)| delta);
-            for (row, values) in [(loaded.index, &delta.gain), (bank.adapters + loaded.index, &delta.shift)] {
-                self.backend.upload(point.gains, row * point.cols, bytemuck::cast_slice(values));
-            }
-        }
-    }
 }
 
-/// A module that is not among the base's linear maps.
-pub(super) fn unknown(module: &str) -> Error {
-    Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
+/// The lowest range of `len` numbers that is free of the ranges taken.
+fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>>, len: usize) -> Range<usize> {
+    let mut taken: Vec<_> = taken.filter(|range| !range.is_empty()).collect();
+    taken.sort_by_key(|range| range.start);
+    let after = |start: usize, next: &&Range<usize>| {
+        if next.start >= start + len { start } else { start.max(next.end) }
+    };
+    let start = taken.iter().fold(0, after);
+    start..start + len
 }

@@ -6,7 +6,7 @@ use crate::format::peft::AdapterConfig;
 use crate::format::{TensorData, write};
 
 use super::Engine;
-use super::adapters::ModuleDelta;
+use super::adapter::ModuleDelta;
 
 /// The files of a PEFT folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,14 +63,20 @@ impl Engine {
         }
         let refused = |part: &str| {
             Err(Error::unsupported(format!(
-                "adapter `{name}`: `{part}` is scaled or shifted, which a LoRA cannot express"
+                "adapter `{name}`: what it does to `{part}` is nothing that a LoRA can express"
             )))
         };
-        if let Some((_, delta)) = loaded.points.first() {
+        if let Some(delta) = loaded.adapter.points.first() {
             return refused(&delta.point);
         }
+        if loaded.adapter.rows.iter().any(|rows| !rows.tokens.is_empty()) {
+            return refused("rows of the embedding");
+        }
+        if loaded.adapter.lead.is_some() {
+            return refused("the start of a text");
+        }
         let mut modules = Vec::new();
-        for (_, ModuleDelta { module, rank, a, b, gain, shift }) in &loaded.deltas {
+        for ModuleDelta { module, rank, a, b, gain, shift } in &loaded.adapter.deltas {
             if !gain.is_empty() || !shift.is_empty() || *rank == 0 {
                 return refused(module);
             }

@@ -76,7 +76,9 @@ impl Request {
         }
     }
 
-    fn check(&self, context: usize) -> Result<()> {
+    /// Whether the options are in range and the text fits a context that holds `lead` virtual
+    /// tokens too.
+    fn check(&self, context: usize, lead: usize) -> Result<()> {
         let range = |name: &str, value: f32, ok: bool, expected: &str| {
             if ok { Ok(()) } else { Err(Error::argument(format!("{name} {value}, expected {expected}"))) }
         };
@@ -95,9 +97,10 @@ impl Request {
         }
         // The last token drawn needs no room: nothing is computed from it.
         let slides = self.overflow == Overflow::Slide;
-        if prompt > context || (!slides && prompt + most - 1 > context) {
+        if lead + prompt > context || (!slides && lead + prompt + most - 1 > context) {
+            let with = if lead > 0 { format!(" with {lead} virtual tokens") } else { String::new() };
             return Err(Error::argument(format!(
-                "prompt of {prompt} tokens and max_tokens {most} exceed the context of {context}"
+                "prompt of {prompt} tokens{with} and max_tokens {most} exceed the context of {context}"
             )));
         }
         Ok(())
@@ -176,7 +179,7 @@ pub struct Generation {
 #[derive(Debug)]
 struct Sequence {
     seat: Seat,
-    /// Prompt and text, as far as they are in the window.
+    /// Virtual tokens, prompt and text, as far as they are in the window.
     tokens: Vec<u32>,
     /// Leading tokens whose keys and values are in the cache.
     filled: usize,
@@ -218,9 +221,11 @@ impl Sequence {
         self.seat.row(self.tokens[pos], pos)
     }
 
-    /// Drops the tokens between the sinks and the newest half of the context.
+    /// Drops the tokens between the sinks, virtual ones before them, and the newest half of the
+    /// context.
     fn slide(&mut self, context: usize) {
-        let sinks = SINKS.min(context / 4);
+        let lead = self.seat.lead;
+        let sinks = lead + SINKS.min((context - lead) / 4);
         let newest = self.tokens.len() - (context - sinks) / 2;
         self.tokens.drain(sinks..newest);
         self.filled = sinks;
@@ -243,7 +248,8 @@ impl Engine {
             )));
         }
         for request in requests {
-            request.check(self.model.context())?;
+            let lead = self.lead_tokens(request.adapter.as_ref())?.len();
+            request.check(self.model.context(), lead)?;
             self.check_ids(&request.prompt)?;
         }
         let mut generation = Generation { id: self.next_generation, sequences: Vec::new(), block: 1 };
@@ -262,7 +268,7 @@ impl Engine {
 
     fn admit(&mut self, request: &Request) -> Result<Sequence> {
         let decoder = StreamDecoder::after(&self.tokenizer, &request.prompt, true)?;
-        let (seat, filled) = self.take_seat(&request.prompt, request.adapter.as_ref())?;
+        let (seat, tokens, filled) = self.take_seat(&request.prompt, request.adapter.as_ref())?;
         let (state, config) = (&self.model.state, &self.model.config);
         let sampling = request.sampling(&config.eos_token_ids);
         let line: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sampling));
@@ -271,14 +277,18 @@ impl Engine {
         request.prompt.iter().for_each(|id| seen[*id as usize / 32] |= 1 << (id % 32));
         self.backend.upload(state.seen, seat.slot * seen.len(), &seen);
         Ok(Sequence {
-            seat,
             filled,
-            usage: Usage { prompt_tokens: request.prompt.len(), cached_tokens: filled, completion_tokens: 0 },
+            usage: Usage {
+                prompt_tokens: request.prompt.len(),
+                cached_tokens: filled.saturating_sub(seat.lead),
+                completion_tokens: 0,
+            },
+            seat,
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             overflow: request.overflow,
             decoder,
             stop: StopStrings::new(&request.stop),
-            tokens: request.prompt.clone(),
+            tokens,
             finish: None,
         })
     }

@@ -1,14 +1,18 @@
 //! A model one can talk to: loading, scoring and generation over one backend.
 //! I/O is the caller's; nothing here fetches or opens a file (`folder` apart, native only).
 
+mod adapter;
 mod adapters;
 mod arithmetic;
+mod bank;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 mod generate;
+mod lead;
 mod loader;
 mod peft;
+mod peft_rows;
 mod plans;
 mod score;
 mod seat;
@@ -17,7 +21,8 @@ mod stop;
 mod svd;
 mod weighted;
 
-pub use adapters::{Adapter, AdapterInfo, Choice, ModuleDelta, PointDelta};
+pub use adapter::{Adapter, Lead, ModuleDelta, PointDelta, RowDeltas};
+pub use adapters::{AdapterInfo, Choice};
 pub use arithmetic::MajoritySign;
 pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};

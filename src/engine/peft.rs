@@ -9,7 +9,9 @@ use crate::format::safetensors::Header;
 use crate::plan::TensorId;
 
 use super::Engine;
-use super::adapters::{Adapter, AdapterInfo, ModuleDelta, PointDelta, unknown};
+use super::adapter::{Adapter, ModuleDelta, PointDelta};
+use super::adapters::AdapterInfo;
+use super::bank::unknown;
 use super::export::AdapterFiles;
 
 /// A tensor of the adapter's file.
@@ -33,31 +35,34 @@ impl Engine {
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
         let files = AdapterFiles { config: config.to_vec(), weights: weights.to_vec() };
         let config = AdapterConfig::from_json(config)?;
-        if let Method::PromptTuning { .. } | Method::PrefixTuning { .. } = config.method {
-            return Err(not_yet(&format!("peft_type {}", config.method.peft_type())));
-        }
         refuse_pickle("adapter_model.safetensors", weights)?;
         let mut modules = read(&config, weights)?;
         let mut adapter = Adapter::default();
         let mut shared = modules.remove("").unwrap_or_default();
+        adapter.lead = self.virtual_tokens(&config, &shared)?;
         self.make_projections(&config, &modules, &mut shared)?;
+        let embedding = self.model.weights.embedding();
         for (module, roles) in &modules {
             if self.model.bank.find_point(module).is_some() {
                 adapter.points.push(self.norm(module, roles).await?);
                 continue;
             }
+            self.replace_rows(&config, module, roles, &mut adapter).await?;
             let delta = match &config.method {
-                Method::Lora(_) => self.lora(&config, module, roles).await?,
+                _ if *module == embedding => self.embedding(&config, module, roles).await?,
                 Method::Ia3(_) if config.is_feedforward(module) => {
                     adapter.points.push(self.ia3_input(module, roles)?);
                     continue;
                 }
-                Method::Ia3(_) => self.ia3(module, roles).await?,
-                Method::Vera { r } => self.vera(*r, module, roles, &shared)?,
-                Method::PromptTuning { .. } | Method::PrefixTuning { .. } => unreachable!("refused above"),
+                Method::Ia3(_) if adapts(roles) => self.ia3(module, roles).await?,
+                Method::Vera { r } if adapts(roles) => self.vera(*r, module, roles, &shared)?,
+                _ => self.lora(&config, module, roles).await?,
             };
-            adapter.deltas.push(delta);
+            if delta.rank > 0 || !delta.gain.is_empty() || !delta.shift.is_empty() {
+                adapter.deltas.push(delta);
+            }
         }
+        self.tie_rows(&config, &mut adapter);
         self.check_targets(&config, &modules)?;
         self.add_from(name, adapter, Some(files))
     }
@@ -67,8 +72,11 @@ impl Engine {
         let weights = &self.model.weights;
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
-            let targeted = config.targets(&module, true, bare == "lm_head");
-            let adapted = modules.get(&module).is_some_and(|roles| roles.keys().any(is_adaptation));
+            let is_linear = module != weights.embedding();
+            let is_tied_head = bare == "lm_head" && self.model.config.tie_word_embeddings;
+            let targeted = config.targets(&module, is_linear, bare == "lm_head")
+                || is_tied_head && config.ties() && config.targets(&weights.embedding(), false, false);
+            let adapted = modules.get(&module).is_some_and(adapts);
             if targeted && !adapted {
                 return Err(Error::mismatch(format!(
                     "module `{module}`: adapter_config.json targets it, the adapter has no tensors for it"
@@ -89,7 +97,7 @@ impl Engine {
     /// y = m / ‖W + scale·B·A‖ · (W x + scale · B (A x)), norms row by row.
     async fn lora(&mut self, config: &AdapterConfig, module: &str, roles: &Roles) -> Result<ModuleDelta> {
         let mut delta = ModuleDelta { module: module.to_owned(), ..ModuleDelta::default() };
-        if roles.keys().any(is_adaptation) {
+        if adapts(roles) {
             let (rank, scale) = (config.rank(module)?, config.scale(module)?);
             let a = find(roles, &Role::LoraA, module, "lora_A")?;
             let b = find(roles, &Role::LoraB, module, "lora_B")?;
@@ -124,11 +132,20 @@ impl Engine {
                 | Role::LatentMapping
                 | Role::Unused(_) => {}
                 Role::BaseBias => self.replace_bias(&mut delta, loaded).await?,
-                Role::Saved(_) => return Err(not_yet(&format!("tensor `{}`: modules_to_save", loaded.name))),
-                Role::TokenDelta => {
-                    return Err(not_yet(&format!("tensor `{}`: trainable_token_indices", loaded.name)));
+                // The head's rows are `replace_rows`' business.
+                Role::Saved(_) | Role::TokenDelta if module == "lm_head" => {}
+                Role::Saved(_) => {
+                    return Err(Error::unsupported(format!(
+                        "tensor `{}`: of modules_to_save only norms, the embedding and the head are read",
+                        loaded.name
+                    )));
                 }
-                _ => return Err(not_yet(&format!("tensor `{}`: LoRA on an embedding", loaded.name))),
+                _ => {
+                    return Err(Error::mismatch(format!(
+                        "tensor `{}`: module `{module}` is no embedding",
+                        loaded.name
+                    )));
+                }
             }
         }
         Ok(delta)
@@ -293,19 +310,24 @@ impl Engine {
         }
     }
 
-    async fn read_f32(&mut self, tensor: TensorId, first: usize, count: usize) -> Result<Vec<f32>> {
+    pub(super) async fn read_f32(
+        &mut self,
+        tensor: TensorId,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>> {
         Ok(bytemuck::cast_vec(self.backend.read(tensor, first, count).await?))
     }
 }
 
 impl Loaded {
-    fn matrix(&self) -> Result<[usize; 2]> {
+    pub(super) fn matrix(&self) -> Result<[usize; 2]> {
         self.shape.as_slice().try_into().map_err(|_| {
             Error::mismatch(format!("tensor `{}`: shape {:?}, expected a matrix", self.name, self.shape))
         })
     }
 
-    fn expect(&self, shape: &[usize]) -> Result<()> {
+    pub(super) fn expect(&self, shape: &[usize]) -> Result<()> {
         if self.shape == shape {
             return Ok(());
         }
@@ -331,9 +353,13 @@ pub(super) fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<Strin
     Ok(modules)
 }
 
-/// Whether a tensor makes its module a targeted one.
-fn is_adaptation(role: &Role) -> bool {
-    matches!(role, Role::LoraA | Role::LoraB | Role::Ia3 | Role::VeraLambdaB | Role::VeraLambdaD)
+/// Whether tensors make their module a targeted one.
+fn adapts(roles: &Roles) -> bool {
+    use Role::{EmbeddingA, EmbeddingB, Ia3, LoraA, LoraB, VeraLambdaB, VeraLambdaD};
+    let adapts = |role: &Role| {
+        matches!(role, LoraA | LoraB | EmbeddingA | EmbeddingB | Ia3 | VeraLambdaB | VeraLambdaD)
+    };
+    roles.keys().any(adapts)
 }
 
 /// b (F, R) · core (R, R)
@@ -345,11 +371,7 @@ fn product(b: &[f32], core: &[f32], rank: usize) -> Vec<f32> {
 }
 
 /// A tensor that an adapter of this kind must have.
-fn find<'a>(roles: &'a Roles, role: &Role, module: &str, name: &str) -> Result<&'a Loaded> {
+pub(super) fn find<'a>(roles: &'a Roles, role: &Role, module: &str, name: &str) -> Result<&'a Loaded> {
     let missing = || Error::mismatch(format!("module `{module}`: the adapter has no {name} for it"));
     roles.get(role).ok_or_else(missing)
-}
-
-fn not_yet(what: &str) -> Error {
-    Error::unsupported(format!("{what} is not supported yet"))
 }

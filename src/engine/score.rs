@@ -67,7 +67,7 @@ impl Engine {
 
     /// Runs `ids` from an empty cache and shows `see(position, logits (V))` for each.
     async fn score(&mut self, ids: &[u32], mut see: impl FnMut(usize, &[f32])) -> Result<()> {
-        let context = self.model.context();
+        let context = self.model.context() - self.lead_tokens(None)?.len();
         if ids.is_empty() || ids.len() > context {
             return Err(Error::argument(format!(
                 "{} tokens, expected 1 to {context}, the context",
@@ -75,9 +75,9 @@ impl Engine {
             )));
         }
         self.check_ids(ids)?;
-        let (seat, _) = self.take_seat(ids, None)?;
-        let run = self.score_in(&seat, ids, &mut see).await;
-        self.leave_seat(seat, if run.is_ok() { ids } else { &[] });
+        let (seat, tokens, _) = self.take_seat(ids, None)?;
+        let run = self.score_in(&seat, &tokens, &mut see).await;
+        self.leave_seat(seat, if run.is_ok() { &tokens } else { &[] });
         run
     }
 
@@ -88,7 +88,7 @@ impl Engine {
         see: &mut impl FnMut(usize, &[f32]),
     ) -> Result<()> {
         let v = self.model.config.vocab_size;
-        let mut done = 0;
+        let mut done = seat.given;
         while done < ids.len() {
             let n = run_rows(ids.len() - done, self.model.score_rows());
             let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(ids[pos], pos)).collect();
@@ -98,7 +98,8 @@ impl Engine {
             self.backend.run(plan, 1);
             let logits = self.backend.read(self.model.state.logits, 0, n * v).await?;
             let logits: &[f32] = bytemuck::cast_slice(&logits);
-            logits.chunks_exact(v).enumerate().for_each(|(i, logits)| see(done + i, logits));
+            let text = logits.chunks_exact(v).zip(done..).filter(|(_, pos)| *pos >= seat.lead);
+            text.for_each(|(logits, pos)| see(pos - seat.lead, logits));
             done += n;
         }
         Ok(())

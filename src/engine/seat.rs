@@ -11,6 +11,10 @@ use super::adapters::{Choice, MixKey};
 pub struct Seat {
     /// Of the cache.
     pub slot: usize,
+    /// P: virtual tokens in front of the text.
+    pub lead: usize,
+    /// Of those, how many have given keys and values.
+    pub given: usize,
     /// Line of the `mixes` tensor.
     mix: usize,
     mix_key: MixKey,
@@ -24,19 +28,29 @@ impl Seat {
 }
 
 impl Engine {
-    /// Takes the slot that remembers most of `ids` under a choice of adapters (`None` is the
-    /// engine's own), and says how many leading tokens can be reused.
+    /// Takes the slot that remembers most of a text under a choice of adapters (`None` is the
+    /// engine's own). Returns with it the tokens, virtual ones first, and how many of them can be
+    /// reused.
     ///
     /// Errors with `Argument` if every slot is taken, or the choice is not to be had.
-    pub(super) fn take_seat(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, usize)> {
+    pub(super) fn take_seat(
+        &mut self,
+        ids: &[u32],
+        choice: Option<&Choice>,
+    ) -> Result<(Seat, Vec<u32>, usize)> {
+        let mut tokens = self.lead_tokens(choice)?;
+        let lead = tokens.len();
+        tokens.extend(ids);
         let (mix, mix_key) = self.acquire_mix(choice)?;
-        match self.slots.acquire(ids, &mix_key) {
-            Ok((slot, reused)) => Ok((Seat { slot, mix, mix_key }, reused)),
+        let (slot, reused) = match self.slots.acquire(&tokens, &mix_key) {
+            Ok(slot) => slot,
             Err(e) => {
                 self.release_mix(mix);
-                Err(e)
+                return Err(e);
             }
-        }
+        };
+        let given = self.write_prefix(slot, choice)?;
+        Ok((Seat { slot, lead, given, mix, mix_key }, tokens, reused.max(given)))
     }
 
     /// Gives a seat back, its slot holding the keys and values of `tokens`.

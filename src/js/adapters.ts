@@ -15,6 +15,8 @@ export interface AdapterInfo {
   rank: number;
   /** Names of the modules it acts on. */
   modules: string[];
+  /** Tokens it puts in front of every text (prompt and prefix tuning); 0 for others. */
+  virtualTokens: number;
   /** Bytes of its own numbers, as f32. */
   bytes: number;
   /** Its weight in the engine's choice; 0 where it is off. */

@@ -149,10 +149,12 @@ impl EngineInfo {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct JsAdapterInfo {
     name: String,
     rank: usize,
     modules: Vec<String>,
+    virtual_tokens: usize,
     bytes: usize,
     /// In the engine's own choice; 0 where it is off.
     weight: f32,
@@ -160,9 +162,9 @@ pub struct JsAdapterInfo {
 
 impl JsAdapterInfo {
     pub fn of(info: &AdapterInfo, active: &Choice) -> Self {
-        let AdapterInfo { name, rank, modules, bytes } = info.clone();
+        let AdapterInfo { name, rank, modules, virtual_tokens, bytes } = info.clone();
         let weight = active.iter().find(|(chosen, _)| *chosen == name).map_or(0.0, |(_, weight)| *weight);
-        Self { name, rank, modules, bytes, weight }
+        Self { name, rank, modules, virtual_tokens, bytes, weight }
     }
 }
 

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::config::ModelConfig;
 use crate::error::Result;
-use crate::plan::{Delta, Dtype, Mix, Shrink, TensorId, Tensors};
+use crate::plan::{Delta, Dtype, Mix, Op, Shrink, TensorId, Tensors};
 
 use super::MAX_ROWS;
+use super::tables::{Table, Tables};
 
 /// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
 pub const MIXES: usize = 64;
@@ -14,7 +16,7 @@ pub const MIXES: usize = 64;
 /// One linear map that adapters can act on; fused projections are its parts.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// (parts·R, C); R and C as in [`Bank`]
+    /// (parts·R, C); R as in [`Room`]
     pub a: TensorId,
     /// (R + 2·adapters, F)
     pub b: TensorId,
@@ -38,6 +40,33 @@ pub struct Point {
     pub enabled: bool,
 }
 
+/// What a bank has room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// `R`: ranks at every enabled site.
+    pub ranks: usize,
+    /// Adapters.
+    pub adapters: usize,
+    /// Rows of embedding and head that are replaced.
+    pub rows: usize,
+    /// Virtual tokens that have an embedding.
+    pub prompts: usize,
+}
+
+impl Room {
+    /// Room for this and for `needed`; what must grow doubles, so that it does so seldom.
+    pub fn grown_to(self, needed: Self) -> Self {
+        let grown = |has: usize, needs: usize| if needs <= has { has } else { needs.next_power_of_two() };
+        Self {
+            ranks: grown(self.ranks, needed.ranks),
+            adapters: grown(self.adapters, needed.adapters),
+            // As many as there are: an adapter may have the whole vocabulary's.
+            rows: self.rows.max(needed.rows),
+            prompts: self.prompts.max(needed.prompts),
+        }
+    }
+}
+
 /// The bank.
 #[derive(Clone, Debug)]
 pub struct Bank {
@@ -47,12 +76,16 @@ pub struct Bank {
     z: TensorId,
     /// The most partial sums of one z: the heads of an attention.
     partials: usize,
-    /// `R`: ranks there is room for at every enabled site.
-    pub ranks: usize,
-    /// Adapters there is room for.
-    pub adapters: usize,
-    /// Every linear map.
+    /// What there is room for.
+    pub room: Room,
+    /// Every linear map, and the embedding, whose input is a one among V zeros.
     pub sites: Vec<Site>,
+    /// Rows of embedding and head.
+    pub tables: Tables,
+    /// The site of the embedding.
+    pub embed: usize,
+    /// First site and part, and point, whose output no layer's keys and values depend on.
+    cache_ends: [usize; 3],
     /// Every activation adapters can act on.
     pub points: Vec<Point>,
     /// Site and part of a module, by its checkpoint name without prefix.
@@ -62,13 +95,16 @@ pub struct Bank {
 }
 
 impl Bank {
-    pub(super) fn declare(tensors: &mut Tensors, partials: usize) -> Result<Self> {
+    pub(super) fn declare(tensors: &mut Tensors, config: &ModelConfig) -> Result<Self> {
+        let (v, c) = (config.vocab_size, config.hidden_size);
         Ok(Self {
             mixes: tensors.declare("mixes", Dtype::U32, &[MIXES, size_of::<Mix>() / 4])?,
             z: tensors.declare("z", Dtype::F32, &[MAX_ROWS, 1])?,
-            partials,
-            ranks: 0,
-            adapters: 0,
+            partials: config.num_attention_heads,
+            room: Room::default(),
+            tables: Tables::declare(tensors, v, c)?,
+            embed: 0,
+            cache_ends: [0; 3],
             sites: Vec::new(),
             points: Vec::new(),
             modules: BTreeMap::new(),
@@ -131,9 +167,36 @@ impl Bank {
         points.into_iter().for_each(|point| self.points[point].enabled = true);
     }
 
-    /// Makes room for `ranks` ranks of `adapters` adapters where they are enabled, and nowhere
-    /// else. Everything in the bank is lost, and plans must be made anew.
-    pub fn reshape(&mut self, tensors: &mut Tensors, ranks: usize, adapters: usize) -> Result<()> {
+    /// Whether adapters may act at more places than in `before`.
+    pub fn has_more_than(&self, before: &Self) -> bool {
+        let sites = self.sites.iter().zip(&before.sites).any(|(now, then)| now.enabled != then.enabled);
+        let points = self.points.iter().zip(&before.points).any(|(now, then)| now.enabled != then.enabled);
+        sites || points || Table::ALL.iter().any(|&t| self.tables.map(t) != before.tables.map(t))
+    }
+
+    /// Says that the keys of the last layer are made by `qkv`, from the output of the norm
+    /// `point`: adapters behind them touch no cache.
+    pub(super) fn end_cache(&mut self, qkv: usize, point: usize) {
+        // Of q, k and v only q is not cached; one fused projection counts as all three.
+        let first_cached = usize::from(self.sites[qkv].parts() > 1);
+        self.cache_ends = [qkv, first_cached, point];
+    }
+
+    /// Whether cached keys and values depend on the output of this part of a site.
+    pub fn site_feeds_cache(&self, site: usize, part: usize) -> bool {
+        let [qkv, first_cached, _] = self.cache_ends;
+        site < qkv || site == qkv && part >= first_cached
+    }
+
+    /// Whether cached keys and values depend on this activation.
+    pub fn point_feeds_cache(&self, point: usize) -> bool {
+        point <= self.cache_ends[2]
+    }
+
+    /// Makes room where adapters are enabled, and nowhere else. Everything in the bank is lost,
+    /// and plans must be made anew.
+    pub fn reshape(&mut self, tensors: &mut Tensors, room: Room) -> Result<()> {
+        let Room { ranks, adapters, .. } = room;
         let sized = |enabled: bool, rows: usize, cols: usize| if enabled { [rows, cols] } else { [1, 1] };
         let enabled = self.sites.iter().filter(|site| site.enabled);
         let most = enabled.map(|site| site.parts().max(self.partials)).max().unwrap_or(0);
@@ -145,7 +208,8 @@ impl Bank {
         for point in &self.points {
             tensors.reshape(point.gains, &sized(point.enabled, 2 * adapters, point.cols))?;
         }
-        (self.ranks, self.adapters) = (ranks, adapters);
+        self.tables.reshape(tensors, room)?;
+        self.room = room;
         Ok(())
     }
 
@@ -154,10 +218,28 @@ impl Bank {
     pub(super) fn halves(&self, site: usize, rows: TensorId, partials: usize) -> Option<(Shrink, Delta)> {
         let site = self.sites.get(site).filter(|site| site.enabled)?;
         let edge = |part: usize| site.edges.get(part).copied().unwrap_or(usize::MAX);
-        let &Self { mixes, z, ranks, .. } = self;
+        let &Self { mixes, z, room: Room { ranks, .. }, .. } = self;
         let shrink = Shrink { rows, mixes, a: site.a, z, ranks, partials };
         let delta = Delta { rows, mixes, z, b: site.b, ranks, partials, parts: [edge(1), edge(2)] };
         Some((shrink, delta))
+    }
+}
+
+impl Bank {
+    /// What adapters do to an embedding y; `None` if nothing acts there.
+    pub(super) fn embed_delta(&self, rows: TensorId, y: TensorId) -> Option<Op> {
+        let site = &self.sites[self.embed];
+        let replaced = self.tables.replaced(Table::Embed);
+        let ranks = if site.enabled { self.room.ranks } else { 0 };
+        let acts = site.enabled || replaced.is_some();
+        let op = Op::EmbedDelta { rows, mixes: self.mixes, a: site.a, b: site.b, ranks, replaced, y };
+        acts.then_some(op)
+    }
+
+    /// What replaced rows do to logits; `None` if there are none.
+    pub(super) fn head_delta(&self, rows: TensorId, x: TensorId, logits: TensorId) -> Option<Op> {
+        let replaced = self.tables.replaced(Table::Head)?;
+        Some(Op::HeadDelta { rows, mixes: self.mixes, x, replaced, logits })
     }
 }
 

@@ -2,7 +2,7 @@
 //! in front of each block). Families differ by what `config` switches.
 
 use crate::config::Norm;
-use crate::plan::{Delta, FEW_ROWS, Op, Plan, TensorId};
+use crate::plan::{Delta, FEW_ROWS, Op, Plan, Slice, TensorId};
 
 use super::Model;
 use super::weights::{Layer, Linear, NormWeights};
@@ -23,6 +23,9 @@ pub fn head(model: &Model, plan: &mut Plan) {
     let (scratch, weights) = (&model.scratch, &model.weights);
     let delta = steps.norm(scratch.x, &weights.norm, scratch.xn, &weights.head);
     steps.linear(scratch.xn, &weights.head, model.state.logits, false, delta);
+    if let Some(op) = model.bank.head_delta(model.state.rows, scratch.xn, model.state.logits) {
+        steps.push(op);
+    }
 }
 
 /// The next tokens, drawn from the logits.
@@ -57,6 +60,14 @@ impl Steps<'_> {
                 positions: weights.positions,
                 y: self.model.scratch.x,
             });
+        }
+        let Model { bank, state, scratch, .. } = self.model;
+        if bank.room.prompts > 0 {
+            let table = Slice { tensor: bank.tables.prompts, first: bank.tables.v };
+            self.push(Op::Embed { rows: state.rows, table, positions: weights.positions, y: scratch.x });
+        }
+        if let Some(op) = bank.embed_delta(state.rows, scratch.x) {
+            self.push(op);
         }
     }
 

@@ -3,9 +3,11 @@
 
 mod bank;
 mod forward;
+mod tables;
 mod weights;
 
-pub use bank::{Bank, MIXES, Point, Site};
+pub use bank::{Bank, MIXES, Point, Room, Site};
+pub use tables::{Table, Tables};
 pub use weights::{Matrix, Weights};
 
 use crate::config::{ModelConfig, Positions};
@@ -62,7 +64,7 @@ pub struct State {
     /// (S, D): cos and sin of each position
     rope: TensorId,
     /// Per layer: keys, values (slots, S, K·D)
-    cache: Vec<(TensorId, TensorId)>,
+    pub cache: Vec<(TensorId, TensorId)>,
 }
 
 /// Activations of one run, reused by every layer.
@@ -104,7 +106,7 @@ impl Model {
             )));
         }
         let mut tensors = Tensors::default();
-        let mut bank = Bank::declare(&mut tensors, config.num_attention_heads)?;
+        let mut bank = Bank::declare(&mut tensors, &config)?;
         let weights = Weights::declare(&config, &mut tensors, &mut bank, sizes.max_tensor_bytes)?;
         let state = State::declare(&config, &mut tensors, sizes)?;
         let scratch = Scratch::declare(&config, &mut tensors)?;

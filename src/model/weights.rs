@@ -75,6 +75,8 @@ pub struct Weights {
     pub(super) head: Linear,
     /// What whole checkpoints put in front of every name but the head's.
     prefix: &'static str,
+    /// Name of the embedding, without it.
+    embedding: &'static str,
     places: BTreeMap<String, Place>,
 }
 
@@ -103,6 +105,9 @@ impl Weights {
         let names = Names::of(config.family);
         let embed = declare.matrix(names.embed, v, c)?;
         declare.place(names.embed, &embed, 0, v, false);
+        let embedding = names.embed.trim_end_matches(".weight");
+        declare.bank.embed =
+            declare.bank.site(declare.tensors, embedding, v, &[(embedding.to_owned(), c)])?;
         let positions = match config.positions {
             Positions::Learned => {
                 let s = config.max_position_embeddings;
@@ -123,7 +128,7 @@ impl Weights {
             declare.linear("lm_head", v, c, &head, false)?
         };
         let places = declare.places;
-        Ok(Self { embed, positions, layers, norm, head, prefix: names.prefix, places })
+        Ok(Self { embed, positions, layers, norm, head, prefix: names.prefix, embedding, places })
     }
 
     /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
@@ -177,6 +182,11 @@ impl Weights {
     pub fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
         if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
+    }
+
+    /// Name of the embedding as a module.
+    pub fn embedding(&self) -> String {
+        self.full_name(self.embedding)
     }
 
     /// Where the rows (F, C) of a linear map lie: tensor, first row in it, rows. A tied head's
@@ -328,15 +338,13 @@ impl Declare<'_> {
         };
         let gate_up: &[usize] = if config.gated { &[f, f] } else { &[f] };
         let up_rows = gate_up.iter().sum();
+        let attention_norm = self.norm(&name(names.attention_norm))?;
+        let q_k_v = parts(names.q_k_v, &[q, kv, kv]);
+        let qkv = self.linear(&name("qkv"), q + 2 * kv, c, &q_k_v, config.qkv_bias)?;
+        self.bank.end_cache(qkv.site, attention_norm.point); // until the next layer comes
         Ok(Layer {
-            attention_norm: self.norm(&name(names.attention_norm))?,
-            qkv: self.linear(
-                &name("qkv"),
-                q + 2 * kv,
-                c,
-                &parts(names.q_k_v, &[q, kv, kv]),
-                config.qkv_bias,
-            )?,
+            attention_norm,
+            qkv,
             o: self.linear(&name("o"), c, q, &[(name(names.o), c)], config.o_bias)?,
             o_input: self.bank.point(self.tensors, &format!("{}.input", name(names.o)), q)?,
             mlp_norm: self.norm(&name(names.mlp_norm))?,

@@ -9,12 +9,15 @@ mod op;
 
 use std::fmt;
 
-pub use op::{Delta, Op, Shrink, Slice};
+pub use op::{Delta, Op, Replaced, Shrink, Slice};
 
 use crate::error::{Error, Result};
 
 /// A row that takes no part in a run: it writes nothing to the cache and draws no token.
 pub const INACTIVE: u32 = u32::MAX;
+
+/// No row of a [`Replaced`].
+pub const ABSENT: u32 = u32::MAX;
 
 /// Columns of the `rows (N, 4)` tensor, u32: one line of it tells a token row what to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -74,9 +77,14 @@ impl Block {
         }
     }
 
+    /// The adapter's index.
+    pub fn index(&self) -> usize {
+        self.adapter as usize & 0xffff
+    }
+
     /// The adapter's index, if it has gains or shifts.
     pub fn affine(&self) -> Option<usize> {
-        (self.adapter >> 16 != 0).then_some(self.adapter as usize & 0xffff)
+        (self.adapter >> 16 != 0).then_some(self.index())
     }
 
     /// The ranks as a range.

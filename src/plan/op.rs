@@ -60,6 +60,16 @@ pub struct Shrink {
     pub partials: usize,
 }
 
+/// Rows of an embedding or a head that adapters replace: row `map[adapter, token]` of `deltas`, if
+/// it is not [`ABSENT`], is what the adapter's row for the token has more than the base's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    /// (adapters, V) u32
+    pub map: TensorId,
+    /// (any, C)
+    pub deltas: TensorId,
+}
+
 /// One operation. Activations are declared with room for the largest call; the first `n` rows
 /// (the plan's `n`) are used.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +84,37 @@ pub enum Op {
         positions: Option<TensorId>,
         /// (N, C)
         y: TensorId,
+    },
+    /// y[n] ← y[n] ∘ (1 + Σ γ·gain) + Σ γ·shift + Σ γ·a[:, token[n]]·b + Σ γ·deltas[map[token[n]]],
+    /// over the adapters of row n's mix: what they add to an embedding
+    EmbedDelta {
+        /// (N, 4) u32, see [`Row`]
+        rows: TensorId,
+        /// (mixes) see [`Mix`](super::Mix)
+        mixes: TensorId,
+        /// (R, V)
+        a: TensorId,
+        /// (R + 2·adapters, C), as in [`Delta`]
+        b: TensorId,
+        /// R; 0 where no adapter acts through a and b
+        ranks: usize,
+        /// Rows of the embedding that are replaced; `None` where none are.
+        replaced: Option<Replaced>,
+        /// (N, C), read and written
+        y: TensorId,
+    },
+    /// logits[n, token] += Σ γ·deltas[map[token]]·x[n], over the adapters of row n's mix
+    HeadDelta {
+        /// (N, 4) u32, see [`Row`]
+        rows: TensorId,
+        /// (mixes) see [`Mix`](super::Mix)
+        mixes: TensorId,
+        /// (N, C)
+        x: TensorId,
+        /// Rows of the head that are replaced.
+        replaced: Replaced,
+        /// (N, V), read and written
+        logits: TensorId,
     },
     /// y = x̂ · weight (+ bias), and z = A·y for the adapters of the maps that read y.
     /// x̂ = x / √(mean(x²) + eps), or (x − mean(x)) / √(var(x) + eps) where `centred`
@@ -199,6 +240,8 @@ impl Op {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Embed { .. } => "embed",
+            Self::EmbedDelta { .. } => "embed_delta",
+            Self::HeadDelta { .. } => "head_delta",
             Self::Norm { .. } => "norm",
             Self::Shrink { .. } => "shrink",
             Self::Affine { .. } => "affine",
@@ -215,6 +258,13 @@ impl Op {
         match *self {
             Self::Embed { rows, table, positions, .. } => {
                 [rows, table.tensor].into_iter().chain(positions).collect()
+            }
+            Self::EmbedDelta { rows, mixes, a, b, replaced, .. } => {
+                let replaced = replaced.map(|r| [r.map, r.deltas]);
+                [rows, mixes, a, b].into_iter().chain(replaced.into_iter().flatten()).collect()
+            }
+            Self::HeadDelta { rows, mixes, x, replaced, .. } => {
+                vec![rows, mixes, x, replaced.map, replaced.deltas]
             }
             Self::Norm { x, weight, bias, shrink, .. } => {
                 [x, weight].into_iter().chain(bias).chain(shrink.iter().flat_map(Shrink::reads)).collect()
@@ -243,6 +293,8 @@ impl Op {
                 [y].into_iter().chain(shrink.map(|s| s.z)).collect()
             }
             Self::Shrink { shrink, .. } => vec![shrink.z],
+            Self::EmbedDelta { y, .. } => vec![y],
+            Self::HeadDelta { logits, .. } => vec![logits],
             Self::Affine { x, .. } => vec![x],
             Self::SplitQkv { q, k_cache, v_cache, .. } => vec![q, k_cache, v_cache],
             Self::Sample { seen, rows, ring, .. } => vec![seen, rows, ring],
@@ -260,6 +312,8 @@ impl Op {
             Self::Embed { rows, y, .. } => vec![rows, y],
             Self::Norm { x, y, .. } | Self::Linear { x, y, .. } | Self::Activation { x, y, .. } => vec![x, y],
             Self::Shrink { x, .. } => vec![x],
+            Self::EmbedDelta { rows, y, .. } => vec![rows, y],
+            Self::HeadDelta { rows, x, logits, .. } => vec![rows, x, logits],
             Self::Affine { rows, x, .. } => vec![rows, x],
             Self::SplitQkv { rows, qkv, q, .. } => vec![rows, qkv, q],
             Self::Attention { rows, q, y, .. } => vec![rows, q, y],
@@ -268,6 +322,8 @@ impl Op {
         demand(activations.iter().all(|&t| rows_of(t) >= n), "an activation has too few rows")?;
         if let Self::Embed { rows, .. }
         | Self::SplitQkv { rows, .. }
+        | Self::EmbedDelta { rows, .. }
+        | Self::HeadDelta { rows, .. }
         | Self::Norm { shrink: Some(Shrink { rows, .. }), .. }
         | Self::Shrink { shrink: Shrink { rows, .. }, .. }
         | Self::Affine { rows, .. }
@@ -282,6 +338,19 @@ impl Op {
             Self::Embed { table, positions, y, .. } => {
                 demand(cols(table.tensor) == cols(y), "table and y differ in C")?;
                 demand(positions.is_none_or(|p| cols(p) == cols(y)), "positions and y differ in C")
+            }
+            Self::EmbedDelta { mixes, a, b, ranks, replaced, y, .. } => {
+                demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
+                if ranks > 0 {
+                    demand(rows_of(a) == ranks && rows_of(b) >= ranks, "a and b differ in ranks")?;
+                    demand(cols(b) == cols(y), "b and y differ in C")?;
+                }
+                demand(replaced.is_none_or(|r| cols(r.deltas) == cols(y)), "deltas and y differ in C")
+            }
+            Self::HeadDelta { mixes, x, replaced, logits, .. } => {
+                demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
+                demand(cols(replaced.deltas) == cols(x), "deltas and x differ in C")?;
+                demand(cols(replaced.map) == cols(logits), "map and logits differ in V")
             }
             Self::Norm { x, weight, bias, y, shrink, .. } => {
                 let c = cols(x);
@@ -364,7 +433,10 @@ impl Shrink {
         demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
         demand(self.partials == partials, "another number of partial sums")?;
         demand(cols(a) == c, "x and a differ in C")?;
-        demand(rows_of_a % ranks == 0 && rows_of_a * partials <= cols(z), "a and z differ in ranks")?;
+        demand(
+            rows_of_a.is_multiple_of(ranks) && rows_of_a * partials <= cols(z),
+            "a and z differ in ranks",
+        )?;
         demand(tensors.get(z).shape[0] >= n, "z has too few rows")
     }
 }

@@ -7,7 +7,9 @@ pub mod activation;
 pub mod affine;
 pub mod attention;
 pub mod embed;
+pub mod embed_delta;
 pub mod fast;
+pub mod head_delta;
 pub mod linear;
 pub mod norm;
 pub mod sample;
@@ -15,8 +17,9 @@ pub mod shrink;
 pub mod split_qkv;
 
 use crate::error::{Error, Result};
-use crate::plan::{Dtype, Op, Plan, Shrink, TensorId, Tensors};
+use crate::plan::{Dtype, Op, Plan, Replaced, Shrink, TensorId, Tensors};
 
+use head_delta::ReplacedData;
 use linear::{Columns, DeltaData};
 use shrink::ShrinkData;
 use split_qkv::Heads;
@@ -111,6 +114,17 @@ impl Cpu {
                 let positions = positions.map(|p| self.f32(p));
                 embed::embed(rows(r), self.f32(table.tensor), table.first, positions, cols(y), cast(out));
             }
+            Op::EmbedDelta { rows: r, mixes, a, b, ranks, replaced, y } => {
+                let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
+                let replaced = replaced.map(|r| self.replaced(r));
+                let (a, b) = (self.f32(a), self.f32(b));
+                embed_delta::embed_delta(rows(r), mixes, a, b, ranks, replaced, cols(y), cast(out));
+            }
+            Op::HeadDelta { rows: r, mixes, x, replaced, .. } => {
+                let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
+                let x = self.head(x, n);
+                head_delta::head_delta(rows(r), mixes, x, self.replaced(replaced), cast(out));
+            }
             Op::Norm { x, weight, bias, eps, centred, shrink, .. } => {
                 let run = if fast { fast::norm } else { norm::norm };
                 let bias = bias.map(|b| self.f32(b));
@@ -196,6 +210,11 @@ impl Cpu {
         };
         let run = if self.kernels == Kernels::Fast { fast::shrink } else { shrink::shrink };
         run(x, data, c, z);
+    }
+
+    fn replaced(&self, Replaced { map, deltas }: Replaced) -> ReplacedData<'_> {
+        let cols = |id| self.tensors.get(id).row_len();
+        ReplacedData { map: &self.data[map.index()], v: cols(map), deltas: self.f32(deltas), c: cols(deltas) }
     }
 
     fn heads(&self, q: TensorId, k_cache: TensorId, head_dim: usize) -> Heads {

@@ -27,6 +27,10 @@ macro_rules! params {
 params! {
     /// `shaders/embed.wgsl`
     Embed { c: u32, first: u32, table_rows: u32, with_positions: u32 }
+    /// `shaders/embed_delta.wgsl`
+    EmbedDelta { c: u32, v: u32, ranks: u32, adapters: u32, with_rows: u32 }
+    /// `shaders/head_delta.wgsl`
+    HeadDelta { c: u32, v: u32 }
     /// `shaders/norm.wgsl`
     Norm { c: u32, eps: f32, centred: u32, with_bias: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
     /// `shaders/shared/linear.wgsl`
@@ -91,6 +95,26 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             };
             let bindings = vec![Some(rows), Some(table.tensor), positions, Some(y)];
             launch(kernels::EMBED, bytes(&params), bindings, threads(kernels::EMBED, c))
+        }
+        Op::EmbedDelta { rows, mixes, a, b, ranks, replaced, y } => {
+            let ranks = ranks as u32;
+            let params = EmbedDelta {
+                c: cols(y),
+                v: replaced.map_or(cols(a), |r| cols(r.map)),
+                ranks,
+                adapters: rows_of(b).saturating_sub(ranks) / 2,
+                with_rows: replaced.is_some().into(),
+            };
+            let [map, deltas] = replaced.map_or([None; 2], |r| [r.map, r.deltas].map(Some));
+            let bindings = vec![Some(rows), Some(mixes), Some(a), Some(b), map, deltas, Some(y)];
+            let kernel = kernels::EMBED_DELTA;
+            launch(kernel, bytes(&params), bindings, threads(kernel, cols(y)))
+        }
+        Op::HeadDelta { rows, mixes, x, replaced, logits } => {
+            let params = HeadDelta { c: cols(x), v: cols(logits) };
+            let bindings = [rows, mixes, x, replaced.map, replaced.deltas, logits].map(Some).to_vec();
+            let kernel = kernels::HEAD_DELTA;
+            launch(kernel, bytes(&params), bindings, [fours(kernel, cols(logits)), n32, 1])
         }
         Op::Norm { x, weight, bias, y, eps, centred, shrink } => {
             let rows_of_a = shrink.map_or(0, |s| rows_of(s.a));

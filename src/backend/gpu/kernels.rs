@@ -20,6 +20,7 @@ const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
 const MIX: &str = include_str!("../../../shaders/shared/mix.wgsl");
 const LANES: &str = include_str!("../../../shaders/shared/lanes.wgsl");
 const RANKS: &str = include_str!("../../../shaders/shared/ranks.wgsl");
+const REPLACED: &str = include_str!("../../../shaders/shared/replaced.wgsl");
 const FEW_ROWS: &str = include_str!("../../../shaders/shared/few_rows.wgsl");
 const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
 
@@ -36,6 +37,10 @@ macro_rules! kernel {
 
 /// y[n] = table[token[n]] (+ positions[pos[n]])
 pub const EMBED: Kernel = kernel!("embed" of "embed", 64, ROW);
+/// y = y · (1 + gains) + shifts + γ ∘ a[token] · b + replaced rows of the active adapters
+pub const EMBED_DELTA: Kernel = kernel!("embed_delta" of "embed_delta", 64, REPLACED, MIX, ROW);
+/// logits += replaced rows of the active adapters · x
+pub const HEAD_DELTA: Kernel = kernel!("head_delta" of "head_delta", 64, LANES, REPLACED, MIX, ROW);
 /// y = x̂ · weight (+ bias), and z of the adapters that read it
 pub const NORM: Kernel = kernel!("norm" of "norm", 64, REDUCE, LANES, RANKS, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), many rows
@@ -60,6 +65,8 @@ pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
 /// Every kernel, for the tests that read them all.
 pub const ALL: &[Kernel] = &[
     EMBED,
+    EMBED_DELTA,
+    HEAD_DELTA,
     NORM,
     LINEAR_TILE,
     LINEAR_VEC,

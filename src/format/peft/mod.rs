@@ -252,6 +252,11 @@ impl AdapterConfig {
             .any(|path| self.modules_to_save.iter().any(|end| path.ends_with(end.as_str())))
     }
 
+    /// Whether a tied head follows what is done to the embedding.
+    pub fn ties(&self) -> bool {
+        matches!(&self.method, Method::Lora(lora) if lora.ensure_weight_tying)
+    }
+
     /// The rows of the embedding `module` that the adapter replaces, if any.
     ///
     /// The head of a model with tied embeddings follows the input embedding, unless it is

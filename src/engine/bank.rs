@@ -1,0 +1,233 @@
+//! Loaded adapters in the bank: where each one's numbers go, and how they are written there.
+//! Which adapters act is `adapters`' business.
+
+use crate::error::{Error, Result};
+use crate::model::{Room, Table};
+use crate::plan::ABSENT;
+
+use super::Engine;
+use super::adapter::{Adapter, Lead, ModuleDelta, PointDelta};
+use super::adapters::Loaded;
+
+/// A part of a site.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Place {
+    pub site: usize,
+    pub part: usize,
+}
+
+/// Where the deltas and the points of an adapter act.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub deltas: Vec<Place>,
+    pub points: Vec<usize>,
+}
+
+/// A module that is not among the base's linear maps.
+pub(super) fn unknown(module: &str) -> Error {
+    Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
+}
+
+impl Engine {
+    /// Where an adapter acts, once its shapes are known to fit.
+    ///
+    /// Errors with `Mismatch` naming a module or a shape.
+    pub(super) fn places(&self, adapter: &Adapter) -> Result<Places> {
+        let c = self.model.config.hidden_size;
+        for rows in &adapter.rows {
+            if rows.deltas.len() != rows.tokens.len() * c {
+                let n = rows.tokens.len();
+                return Err(Error::mismatch(format!(
+                    "{n} rows of {} elements, expected {c} each",
+                    rows.deltas.len()
+                )));
+            }
+            self.check_ids(&rows.tokens)?;
+        }
+        Ok(Places {
+            deltas: adapter.deltas.iter().map(|delta| self.place(delta)).collect::<Result<_>>()?,
+            points: adapter.points.iter().map(|delta| self.place_point(delta)).collect::<Result<_>>()?,
+        })
+    }
+
+    fn place(&self, delta: &ModuleDelta) -> Result<Place> {
+        let ModuleDelta { module, rank, a, b, gain, shift } = delta;
+        let bank = &self.model.bank;
+        let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
+        let [inputs, outputs] = bank.sites[site].shape(part);
+        let fits = |what: &str, len: usize, shape: [usize; 2]| {
+            if len == shape[0] * shape[1] {
+                return Ok(());
+            }
+            Err(Error::mismatch(format!("module `{module}`: {what} of {len} elements, expected {shape:?}")))
+        };
+        fits("A", a.len(), [*rank, inputs])?;
+        fits("B", b.len(), [outputs, *rank])?;
+        for (what, values) in [("gain", gain), ("shift", shift)] {
+            if !values.is_empty() {
+                fits(what, values.len(), [outputs, 1])?;
+            }
+        }
+        Ok(Place { site, part })
+    }
+
+    fn place_point(&self, delta: &PointDelta) -> Result<usize> {
+        let PointDelta { point, gain, shift } = delta;
+        let bank = &self.model.bank;
+        let at = bank
+            .find_point(point)
+            .ok_or_else(|| Error::mismatch(format!("`{point}`: this base model has no such activation")))?;
+        let cols = bank.points[at].cols;
+        for (what, len) in [("gain", gain.len()), ("shift", shift.len())] {
+            if len != cols {
+                return Err(Error::mismatch(format!("`{point}`: {what} of {len} elements, expected {cols}")));
+            }
+        }
+        Ok(at)
+    }
+
+    /// Names of the modules and activations an adapter acts on.
+    pub(super) fn modules_of(&self, adapter: &Adapter) -> Vec<String> {
+        let deltas = adapter.deltas.iter().map(|delta| delta.module.clone());
+        let mut modules: Vec<_> =
+            deltas.chain(adapter.points.iter().map(|delta| delta.point.clone())).collect();
+        let tables = [self.model.weights.embedding(), "lm_head".to_owned()];
+        for (table, rows) in tables.into_iter().zip(&adapter.rows) {
+            if !rows.tokens.is_empty() && !modules.contains(&table) {
+                modules.push(table);
+            }
+        }
+        modules
+    }
+
+    /// Whether cached keys and values depend on what an adapter does.
+    pub(super) fn feeds_cache(&self, adapter: &Adapter, places: &Places) -> bool {
+        let bank = &self.model.bank;
+        adapter.lead.is_some()
+            || !adapter.rows[Table::Embed as usize].tokens.is_empty()
+            || places.deltas.iter().any(|place| bank.site_feeds_cache(place.site, place.part))
+            || places.points.iter().any(|&point| bank.point_feeds_cache(point))
+    }
+
+    /// Writes the adapter loaded last, in a larger bank if it does not fit; on an error it is
+    /// taken out again, and the others are as they were.
+    pub(super) fn make_room(&mut self) -> Result<()> {
+        let bank = &self.model.bank;
+        let newest = self.adapters.loaded.last().expect("one was just loaded");
+        let needed = Room {
+            ranks: newest.ranks.end,
+            adapters: newest.index + 1,
+            rows: newest.rows.end,
+            prompts: newest.prompts.end,
+        };
+        // At least two, so that the second adapter finds room.
+        let room = bank.room.grown_to(Room { adapters: needed.adapters.max(2), ..needed });
+        let before = bank.clone();
+        let bank = &mut self.model.bank;
+        bank.enable(
+            newest.places.deltas.iter().map(|place| place.site),
+            newest.places.points.iter().copied(),
+        );
+        for (table, rows) in Table::ALL.into_iter().zip(&newest.adapter.rows) {
+            if !rows.tokens.is_empty() {
+                bank.tables.enable(table);
+            }
+        }
+        if room == before.room && !bank.has_more_than(&before) {
+            self.write_adapter(self.adapters.loaded.len() - 1);
+            return Ok(());
+        }
+        if let Err(e) = self.reshape(room) {
+            // What fitted before fits again.
+            self.adapters.loaded.pop();
+            let room = before.room;
+            self.model.bank = before;
+            self.reshape(room)?;
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    /// Gives the bank another size and writes every adapter into it.
+    fn reshape(&mut self, room: Room) -> Result<()> {
+        let model = &mut self.model;
+        model.bank.reshape(&mut model.tensors, room)?;
+        self.backend.allocate(&model.tensors)?;
+        self.plans = Default::default();
+        (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
+        Ok(())
+    }
+
+    /// Writes what is the adapter's own at every enabled place; zeros where it does nothing.
+    fn write_adapter(&mut self, i: usize) {
+        self.write_deltas(i);
+        self.write_points(i);
+        self.write_rows(i);
+    }
+
+    fn write_deltas(&mut self, i: usize) {
+        let Self { model, backend, adapters, .. } = self;
+        let (loaded, bank) = (&adapters.loaded[i], &model.bank);
+        for (s, site) in bank.sites.iter().enumerate().filter(|(_, site)| site.enabled) {
+            let (c, f, len) = (site.inputs, site.outputs(), loaded.ranks.len());
+            let mut b = vec![0.0f32; len * f];
+            let mut rows = [vec![0.0f32; f], vec![0.0f32; f]];
+            for part in 0..site.parts() {
+                let mut a = vec![0.0f32; len * c];
+                let here = Place { site: s, part };
+                let deltas = loaded.adapter.deltas.iter().zip(&loaded.places.deltas);
+                for (delta, _) in deltas.filter(|(_, place)| **place == here) {
+                    a[..delta.a.len()].copy_from_slice(&delta.a);
+                    let first = site.edges[part];
+                    for (column, line) in delta.b.chunks_exact(delta.rank.max(1)).enumerate() {
+                        line.iter().enumerate().for_each(|(r, value)| b[r * f + first + column] = *value);
+                    }
+                    for (row, values) in rows.iter_mut().zip([&delta.gain, &delta.shift]) {
+                        row[first..][..values.len()].copy_from_slice(values);
+                    }
+                }
+                let first = (part * bank.room.ranks + loaded.ranks.start) * c;
+                backend.upload(site.a, first, bytemuck::cast_slice(&a));
+            }
+            backend.upload(site.b, loaded.ranks.start * f, bytemuck::cast_slice(&b));
+            let gain_row = bank.room.ranks + loaded.index;
+            for (row, values) in [gain_row, gain_row + bank.room.adapters].into_iter().zip(&rows) {
+                backend.upload(site.b, row * f, bytemuck::cast_slice(values));
+            }
+        }
+    }
+
+    fn write_points(&mut self, i: usize) {
+        let Self { model, backend, adapters, .. } = self;
+        let (loaded, bank) = (&adapters.loaded[i], &model.bank);
+        for (p, point) in bank.points.iter().enumerate().filter(|(_, point)| point.enabled) {
+            let zeros = vec![0.0; point.cols];
+            let mut deltas = loaded.adapter.points.iter().zip(&loaded.places.points);
+            let delta = deltas.find(|(_, at)| **at == p).map(|(delta, _)| delta);
+            let [gain, shift] = delta.map_or([&zeros; 2], |delta| [&delta.gain, &delta.shift]);
+            for (row, values) in [(loaded.index, gain), (bank.room.adapters + loaded.index, shift)] {
+                backend.upload(point.gains, row * point.cols, bytemuck::cast_slice(values));
+            }
+        }
+    }
+
+    fn write_rows(&mut self, i: usize) {
+        let Self { model, backend, adapters, .. } = self;
+        let (loaded, tables) = (&adapters.loaded[i], &model.bank.tables);
+        let Loaded { adapter, rows, prompts, index, .. } = loaded;
+        let mut row = rows.start;
+        for (table, rows) in Table::ALL.into_iter().zip(&adapter.rows) {
+            let Some(map) = tables.map(table) else { continue };
+            let mut line = vec![ABSENT; tables.v];
+            for (&token, row) in rows.tokens.iter().zip(row..) {
+                line[token as usize] = row as u32;
+            }
+            backend.upload(map, index * tables.v, &line);
+            backend.upload(tables.deltas, row * tables.c, bytemuck::cast_slice(&rows.deltas));
+            row += rows.tokens.len();
+        }
+        if let Some(Lead::Prompt(embeddings)) = &adapter.lead {
+            backend.upload(tables.prompts, prompts.start * tables.c, bytemuck::cast_slice(embeddings));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Rows that adapters give the embedding and the head: those they replace, and those of virtual
+//! tokens. Which adapter has which rows is the engine's business.
+
+use crate::error::Result;
+use crate::plan::{Dtype, Replaced, TensorId, Tensors};
+
+use super::bank::Room;
+
+/// The embedding or the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Looked up.
+    Embed,
+    /// Multiplied with.
+    Head,
+}
+
+impl Table {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Embed, Self::Head];
+}
+
+/// The tensors. They take no memory until adapters need them.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// (rows, C): replaced rows, less the base's
+    pub deltas: TensorId,
+    /// (virtual tokens, C)
+    pub prompts: TensorId,
+    /// Of embedding and head: (adapters, V), where in `deltas` a token's row is
+    maps: [TensorId; 2],
+    /// Whether any adapter replaces rows.
+    enabled: [bool; 2],
+    /// V
+    pub v: usize,
+    /// C
+    pub c: usize,
+}
+
+impl Tables {
+    pub(super) fn declare(tensors: &mut Tensors, v: usize, c: usize) -> Result<Self> {
+        let mut empty = |name: &str, dtype| tensors.declare(name, dtype, &[1, 1]);
+        Ok(Self {
+            deltas: empty("rows.deltas", Dtype::F32)?,
+            prompts: empty("rows.prompts", Dtype::F32)?,
+            maps: [empty("rows.embed", Dtype::U32)?, empty("rows.head", Dtype::U32)?],
+            enabled: [false; 2],
+            v,
+            c,
+        })
+    }
+
+    /// Lets adapters replace rows of a table, from the next reshape of the bank on.
+    pub fn enable(&mut self, table: Table) {
+        self.enabled[table as usize] = true;
+    }
+
+    /// (adapters, V) u32 of a table, if any adapter replaces rows of it.
+    pub fn map(&self, table: Table) -> Option<TensorId> {
+        self.enabled[table as usize].then_some(self.maps[table as usize])
+    }
+
+    pub(super) fn reshape(&self, tensors: &mut Tensors, room: Room) -> Result<()> {
+        let Self { v, c, .. } = *self;
+        let sized = |rows: usize, cols: usize| if rows > 0 { [rows, cols] } else { [1, 1] };
+        tensors.reshape(self.deltas, &sized(room.rows, c))?;
+        tensors.reshape(self.prompts, &sized(room.prompts, c))?;
+        for (map, enabled) in self.maps.into_iter().zip(self.enabled) {
+            tensors.reshape(map, &sized(if enabled { room.adapters } else { 0 }, v))?;
+        }
+        Ok(())
+    }
+
+    /// What plans read of a table's replaced rows.
+    pub(super) fn replaced(&self, table: Table) -> Option<Replaced> {
+        self.map(table).map(|map| Replaced { map, deltas: self.deltas })
+    }
+}
