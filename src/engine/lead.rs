@@ -58,23 +58,21 @@ impl Engine {
     pub(super) fn write_prefix(&mut self, slot: usize, choice: Option<&Choice>) -> Result<usize> {
         let Self { model, backend, adapters, .. } = self;
         let active = adapters.active(choice.unwrap_or(&adapters.default))?;
-        let prefixes = active.iter().filter_map(|(loaded, _)| match &loaded.adapter.lead {
+        let prefix = active.iter().find_map(|(loaded, _)| match &loaded.adapter.lead {
             Some(Lead::Prefix(values)) => Some((values, loaded.n_virtual)),
             _ => None,
         });
-        for (values, n) in prefixes {
-            for (l, (k, v)) in model.state.cache.iter().enumerate() {
-                let shape = &model.tensors.get(*k).shape;
-                let (kv, layers) = (shape[2], model.state.cache.len());
-                let at = slot * shape[1] * kv;
-                for (half, tensor) in [*k, *v].into_iter().enumerate() {
-                    let line = |p: usize| &values[((p * layers + l) * 2 + half) * kv..][..kv];
-                    let lines: Vec<f32> = (0..n).flat_map(line).copied().collect();
-                    backend.upload(tensor, at, bytemuck::cast_slice(&lines));
-                }
+        let Some((values, n)) = prefix else { return Ok(0) };
+        let layers = model.state.cache.len();
+        for (l, (k, v)) in model.state.cache.iter().enumerate() {
+            let shape = &model.tensors.get(*k).shape;
+            let [_, s, kv] = shape[..] else { unreachable!("a cache is (slots, S, K·D)") };
+            for (half, tensor) in [*k, *v].into_iter().enumerate() {
+                let line = |p: usize| &values[((p * layers + l) * 2 + half) * kv..][..kv];
+                let lines: Vec<f32> = (0..n).flat_map(line).copied().collect();
+                backend.upload(tensor, slot * s * kv, bytemuck::cast_slice(&lines));
             }
-            return Ok(n);
         }
-        Ok(0)
+        Ok(n)
     }
 }
