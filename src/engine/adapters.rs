@@ -12,6 +12,7 @@ use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix};
 
 use super::Engine;
 use super::export::AdapterFiles;
+use super::merge::Merged;
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
 const RANK_STEP: usize = 4;
@@ -57,7 +58,7 @@ pub struct Adapter {
 pub type Choice = Vec<(String, f32)>;
 
 /// What makes cached keys and values valid: the version of each active adapter and the bits of
-/// its weight.
+/// its weight, and which merge the weights hold, if any.
 pub type MixKey = Vec<(u64, u32)>;
 
 /// What is known of a loaded adapter.
@@ -77,11 +78,11 @@ pub struct AdapterInfo {
 pub(super) struct Loaded {
     pub(super) info: AdapterInfo,
     /// Never used twice: a reloaded name is a new version.
-    id: u64,
+    pub(super) id: u64,
     /// Its place among gains and shifts.
-    index: usize,
+    pub(super) index: usize,
     /// Its block of ranks.
-    ranks: std::ops::Range<usize>,
+    pub(super) ranks: std::ops::Range<usize>,
     pub(super) deltas: Vec<(Place, ModuleDelta)>,
     pub(super) points: Vec<(usize, PointDelta)>,
     /// The folder it came from.
@@ -96,7 +97,7 @@ impl Loaded {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) site: usize,
     pub(super) part: usize,
@@ -117,7 +118,10 @@ pub struct Adapters {
     /// Line 0 is the base.
     lines: Vec<Line>,
     /// Applied where a request names none.
-    default: Choice,
+    pub(super) default: Choice,
+    pub(super) merged: Option<Merged>,
+    /// Merges so far.
+    pub(super) merges: u32,
     next_id: u64,
     clock: u64,
 }
@@ -125,7 +129,15 @@ pub struct Adapters {
 impl Default for Adapters {
     fn default() -> Self {
         let lines = vec![Line::default(); MIXES];
-        Self { loaded: Vec::new(), lines, default: Choice::new(), next_id: 1, clock: 0 }
+        Self {
+            loaded: Vec::new(),
+            lines,
+            default: Choice::new(),
+            merged: None,
+            merges: 0,
+            next_id: 1,
+            clock: 0,
+        }
     }
 }
 
@@ -138,8 +150,25 @@ impl Adapters {
         })
     }
 
-    /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
+    /// The adapters of a choice, each with its weight.
+    pub(super) fn choose(&self, choice: &Choice) -> Result<Vec<(&Loaded, f32)>> {
+        choice.iter().map(|(name, weight)| Ok((self.find(name)?, *weight))).collect()
+    }
+
+    /// Errors with `Argument` if adapter `name` is merged into the weights.
+    fn check_unmerged(&self, name: &str) -> Result<()> {
+        if self.merged.as_ref().is_some_and(|merged| merged.has(name)) {
+            return Err(Error::argument(format!(
+                "adapter `{name}` is merged into the weights, unmerge it first"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Errors with `Argument` if adapter `id`, called `name`, is merged, or a running generation
+    /// uses it.
     fn check_idle(&self, name: &str, id: u64) -> Result<()> {
+        self.check_unmerged(name)?;
         let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
         if self.lines.iter().any(uses) {
             return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
@@ -148,8 +177,8 @@ impl Adapters {
     }
 
     /// The blocks of a choice. Errors with `Argument` for an unknown name, a weight that is no
-    /// number, a name twice, or more adapters than a mix holds.
-    fn mix(&self, choice: &Choice) -> Result<(MixKey, Mix)> {
+    /// number, a name twice or one that is merged, or more adapters than a mix holds.
+    pub(super) fn mix(&self, choice: &Choice) -> Result<(MixKey, Mix)> {
         let (mut key, mut mix) = (MixKey::new(), Mix::zeroed());
         for (name, weight) in choice {
             let loaded = self.find(name)?;
@@ -162,6 +191,7 @@ impl Adapters {
             if *weight == 0.0 {
                 continue;
             }
+            self.check_unmerged(name)?;
             let at = mix.n_blocks as usize;
             let Some(block) = mix.blocks.get_mut(at) else {
                 return Err(Error::argument(format!(
@@ -206,7 +236,7 @@ impl Engine {
     /// what was cached under it is not used again.
     ///
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
-    /// if the name is empty or its adapter is in use, `Memory`.
+    /// if the name is empty or its adapter is in use or merged, `Memory`.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
         self.add_from(name, adapter, None)
     }
@@ -261,7 +291,7 @@ impl Engine {
 
     /// Takes an adapter out of the bank, and out of the default choice.
     ///
-    /// Errors with `Argument` if it is not loaded, or a running generation uses it.
+    /// Errors with `Argument` if it is not loaded, is merged, or a running generation uses it.
     pub fn delete_adapter(&mut self, name: &str) -> Result<()> {
         let id = self.adapters.find(name)?.id;
         self.adapters.check_idle(name, id)?;

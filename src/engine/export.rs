@@ -6,7 +6,7 @@ use crate::format::peft::AdapterConfig;
 use crate::format::{TensorData, write};
 
 use super::Engine;
-use super::adapters::ModuleDelta;
+use super::adapters::{Loaded, ModuleDelta};
 
 /// The files of a PEFT folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +57,9 @@ impl Engine {
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
     /// here no LoRA expresses.
     pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
-        let loaded = self.adapters.find(name)?;
-        if let Some(files) = &loaded.files {
+        // Every field is named, so that a new kind of delta cannot be left out unseen.
+        let Loaded { info, id: _, index: _, ranks: _, deltas, points, files } = self.adapters.find(name)?;
+        if let Some(files) = files {
             return Ok(files.clone());
         }
         let refused = |part: &str| {
@@ -66,20 +67,20 @@ impl Engine {
                 "adapter `{name}`: `{part}` is scaled or shifted, which a LoRA cannot express"
             )))
         };
-        if let Some((_, delta)) = loaded.points.first() {
+        if let Some((_, delta)) = points.first() {
             return refused(&delta.point);
         }
         let mut modules = Vec::new();
-        for (_, ModuleDelta { module, rank, a, b, gain, shift }) in &loaded.deltas {
+        for (_, ModuleDelta { module, rank, a, b, gain, shift }) in deltas {
             if !gain.is_empty() || !shift.is_empty() || *rank == 0 {
                 return refused(module);
             }
             modules.push((self.model.weights.full_name(module), *rank, a, b));
         }
         let names: Vec<&str> = modules.iter().map(|(module, ..)| module.as_str()).collect();
-        let mut config = AdapterConfig::lora(loaded.info.rank, loaded.info.rank as f64, &names)?;
-        for (module, rank, ..) in modules.iter().filter(|(_, rank, ..)| *rank != loaded.info.rank) {
-            config.set_module(module, *rank, *rank as f64)?;
+        let mut config = AdapterConfig::lora(info.rank, info.rank as f64, &names)?;
+        for (module, rank, ..) in &modules {
+            config.keep_scale(module, *rank)?;
         }
         let factors = modules.iter().map(|(module, rank, a, b)| Factors { module, rank: *rank, a, b });
         AdapterFiles::lora(&config, factors)

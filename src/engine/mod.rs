@@ -8,6 +8,7 @@ mod export;
 pub mod folder;
 mod generate;
 mod loader;
+mod merge;
 mod peft;
 mod plans;
 mod score;

@@ -5,6 +5,7 @@ use crate::plan::Row;
 
 use super::Engine;
 use super::adapters::{Choice, MixKey};
+use super::merge::Merged;
 
 /// A slot and a line, taken together and given back together.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ impl Engine {
     ///
     /// Errors with `Argument` if every slot is taken, or the choice is not to be had.
     pub(super) fn take_seat(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, usize)> {
-        let (mix, mix_key) = self.acquire_mix(choice)?;
+        let (mix, mut mix_key) = self.acquire_mix(choice)?;
+        mix_key.extend(self.adapters.merged.as_ref().map(Merged::key));
         match self.slots.acquire(ids, &mix_key) {
             Ok((slot, reused)) => Ok((Seat { slot, mix, mix_key }, reused)),
             Err(e) => {
