@@ -1,6 +1,7 @@
 //! Arguments and commands of the terminal program.
 
 mod bench;
+mod export;
 mod inspect;
 
 use std::io::Write;
@@ -97,6 +98,8 @@ enum Command {
         #[arg(long)]
         max_tokens: Option<usize>,
     },
+    /// Write the adapters, as they are or combined into one, as a PEFT folder
+    Export(export::Export),
     /// Show what a model is made of
     Inspect {
         /// Also list the steps that decode one token
@@ -166,6 +169,7 @@ pub async fn run(args: &Args) -> Result<()> {
         Command::Perplexity { text, stride, max_tokens } => {
             perplexity(&mut engine, text, *stride, *max_tokens, args.json).await
         }
+        Command::Export(options) => export::run(&mut engine, options, args.json).await,
         Command::Inspect { plan } => {
             inspect::run(&engine, *plan, args.json);
             Ok(())

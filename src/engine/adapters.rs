@@ -16,6 +16,7 @@ use super::Engine;
 use super::adapter::{Adapter, Lead, ModuleDelta};
 use super::bank::Places;
 use super::export::AdapterFiles;
+use super::merge::Merged;
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
 const RANK_STEP: usize = 4;
@@ -24,7 +25,7 @@ const RANK_STEP: usize = 4;
 pub type Choice = Vec<(String, f32)>;
 
 /// What makes cached keys and values valid: the version of each active adapter and the bits of
-/// its weight.
+/// its weight, and which merge the weights hold, if any.
 pub type MixKey = Vec<(u64, u32)>;
 
 /// What is known of a loaded adapter.
@@ -91,6 +92,9 @@ pub struct Adapters {
     lines: Vec<Line>,
     /// Applied where a request names none.
     pub(super) default: Choice,
+    pub(super) merged: Option<Merged>,
+    /// Merges so far.
+    pub(super) merges: u32,
     next_id: u64,
     clock: u64,
 }
@@ -98,7 +102,15 @@ pub struct Adapters {
 impl Default for Adapters {
     fn default() -> Self {
         let lines = vec![Line::default(); MIXES];
-        Self { loaded: Vec::new(), lines, default: Choice::new(), next_id: 1, clock: 0 }
+        Self {
+            loaded: Vec::new(),
+            lines,
+            default: Choice::new(),
+            merged: None,
+            merges: 0,
+            next_id: 1,
+            clock: 0,
+        }
     }
 }
 
@@ -111,8 +123,20 @@ impl Adapters {
         })
     }
 
-    /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
+    /// Errors with `Argument` if adapter `name` is merged into the weights.
+    fn check_unmerged(&self, name: &str) -> Result<()> {
+        if self.merged.as_ref().is_some_and(|merged| merged.has(name)) {
+            return Err(Error::argument(format!(
+                "adapter `{name}` is merged into the weights, unmerge it first"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Errors with `Argument` if adapter `id`, called `name`, is merged, or a running generation
+    /// uses it.
     fn check_idle(&self, name: &str, id: u64) -> Result<()> {
+        self.check_unmerged(name)?;
         let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
         if self.lines.iter().any(uses) {
             return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
@@ -122,7 +146,7 @@ impl Adapters {
 
     /// The loaded adapters of a choice that act, with their weights. Errors with `Argument` for
     /// an unknown name, a weight that is no number or that virtual tokens cannot have, a name
-    /// twice, virtual tokens twice, or more adapters than a mix holds.
+    /// twice or one that is merged, virtual tokens twice, or more adapters than a mix holds.
     pub(super) fn active(&self, choice: &Choice) -> Result<Vec<(&Loaded, f32)>> {
         let mut active: Vec<(&Loaded, f32)> = Vec::new();
         for (name, weight) in choice {
@@ -136,6 +160,7 @@ impl Adapters {
             if *weight == 0.0 {
                 continue;
             }
+            self.check_unmerged(name)?;
             if active.len() == MAX_BLOCKS {
                 return Err(Error::argument(format!(
                     "a mix of {} adapters, expected at most {MAX_BLOCKS}",
@@ -172,7 +197,7 @@ impl Engine {
     /// what was cached under it is not used again.
     ///
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
-    /// if the name is empty or its adapter is in use, `Memory`.
+    /// if the name is empty or its adapter is in use or merged, `Memory`.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
         self.add_from(name, adapter, None)
     }
@@ -233,7 +258,7 @@ impl Engine {
 
     /// Takes an adapter out of the bank, and out of the default choice.
     ///
-    /// Errors with `Argument` if it is not loaded, or a running generation uses it.
+    /// Errors with `Argument` if it is not loaded, is merged, or a running generation uses it.
     pub fn delete_adapter(&mut self, name: &str) -> Result<()> {
         let id = self.adapters.find(name)?.id;
         self.adapters.check_idle(name, id)?;

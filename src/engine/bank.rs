@@ -10,7 +10,7 @@ use super::adapter::{Adapter, Lead, ModuleDelta, PointDelta};
 use super::adapters::Loaded;
 
 /// A part of a site.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub site: usize,
     pub part: usize,

@@ -6,7 +6,8 @@ use crate::format::peft::AdapterConfig;
 use crate::format::{TensorData, write};
 
 use super::Engine;
-use super::adapter::ModuleDelta;
+use super::adapter::{Adapter, ModuleDelta};
+use super::adapters::Loaded;
 
 /// The files of a PEFT folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +58,8 @@ impl Engine {
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
     /// here no LoRA expresses.
     pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
-        let loaded = self.adapters.find(name)?;
-        if let Some(files) = &loaded.files {
+        let Loaded { info, adapter, files, .. } = self.adapters.find(name)?;
+        if let Some(files) = files {
             return Ok(files.clone());
         }
         let refused = |part: &str| {
@@ -66,26 +67,28 @@ impl Engine {
                 "adapter `{name}`: what it does to `{part}` is nothing that a LoRA can express"
             )))
         };
-        if let Some(delta) = loaded.adapter.points.first() {
+        // Every kind is named, so that a new one cannot be left out unseen.
+        let Adapter { deltas, points, rows, lead } = adapter;
+        if let Some(delta) = points.first() {
             return refused(&delta.point);
         }
-        if loaded.adapter.rows.iter().any(|rows| !rows.tokens.is_empty()) {
+        if rows.iter().any(|rows| !rows.tokens.is_empty()) {
             return refused("rows of the embedding");
         }
-        if loaded.adapter.lead.is_some() {
+        if lead.is_some() {
             return refused("the start of a text");
         }
         let mut modules = Vec::new();
-        for ModuleDelta { module, rank, a, b, gain, shift } in &loaded.adapter.deltas {
+        for ModuleDelta { module, rank, a, b, gain, shift } in deltas {
             if !gain.is_empty() || !shift.is_empty() || *rank == 0 {
                 return refused(module);
             }
             modules.push((self.model.weights.full_name(module), *rank, a, b));
         }
         let names: Vec<&str> = modules.iter().map(|(module, ..)| module.as_str()).collect();
-        let mut config = AdapterConfig::lora(loaded.info.rank, loaded.info.rank as f64, &names)?;
-        for (module, rank, ..) in modules.iter().filter(|(_, rank, ..)| *rank != loaded.info.rank) {
-            config.set_module(module, *rank, *rank as f64)?;
+        let mut config = AdapterConfig::lora(info.rank, info.rank as f64, &names)?;
+        for (module, rank, ..) in &modules {
+            config.keep_scale(module, *rank)?;
         }
         let factors = modules.iter().map(|(module, rank, a, b)| Factors { module, rank: *rank, a, b });
         AdapterFiles::lora(&config, factors)

@@ -11,6 +11,7 @@ pub mod folder;
 mod generate;
 mod lead;
 mod loader;
+mod merge;
 mod peft;
 mod peft_rows;
 mod plans;

@@ -310,13 +310,18 @@ impl Engine {
         }
     }
 
+    /// The base's own numbers, whatever is merged into them.
     pub(super) async fn read_f32(
         &mut self,
         tensor: TensorId,
         first: usize,
         count: usize,
     ) -> Result<Vec<f32>> {
-        Ok(bytemuck::cast_vec(self.backend.read(tensor, first, count).await?))
+        let mut words = self.backend.read(tensor, first, count).await?;
+        if let Some(merged) = &self.adapters.merged {
+            merged.unmerge_read(tensor, first, &mut words);
+        }
+        Ok(bytemuck::cast_vec(words))
     }
 }
 

@@ -5,6 +5,7 @@ use crate::plan::Row;
 
 use super::Engine;
 use super::adapters::{Choice, MixKey};
+use super::merge::Merged;
 
 /// A slot and a line, taken together and given back together.
 #[derive(Debug)]
@@ -41,7 +42,8 @@ impl Engine {
         let mut tokens = self.lead_tokens(choice)?;
         let lead = tokens.len();
         tokens.extend(ids);
-        let (mix, mix_key) = self.acquire_mix(choice)?;
+        let (mix, mut mix_key) = self.acquire_mix(choice)?;
+        mix_key.extend(self.adapters.merged.as_ref().map(Merged::key));
         let (slot, reused) = match self.slots.acquire(&tokens, &mix_key) {
             Ok(slot) => slot,
             Err(e) => {

@@ -52,6 +52,11 @@ impl Slots {
         Ok((index, reused))
     }
 
+    /// Whether any slot is taken.
+    pub fn any_busy(&self) -> bool {
+        self.slots.iter().any(|slot| slot.busy)
+    }
+
     /// Gives a slot back, holding the keys and values of `tokens` under `mix`.
     pub fn release(&mut self, index: usize, tokens: &[u32], mix: MixKey) {
         self.clock += 1;

@@ -1,0 +1,71 @@
+//! `export`: writes the adapters of `--adapter`, as they are or combined, as a PEFT folder.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use lorakeet::engine::{Combination, CombinationType, Engine, MajoritySign, folder};
+use lorakeet::{Error, Result};
+use serde_json::json;
+
+#[derive(clap::Args)]
+pub struct Export {
+    /// The folder to write
+    #[arg(long)]
+    out: PathBuf,
+    /// How to combine, in PEFT's words [default: cat; one adapter of weight 1 is written as it is]
+    #[arg(long, value_name = "TYPE")]
+    combination: Option<CombinationType>,
+    /// Share of the elements that stay where the combination prunes
+    #[arg(long)]
+    density: Option<f64>,
+    /// Which sign wins in ties and dare_ties
+    #[arg(long, default_value = "total")]
+    majority_sign_method: Majority,
+    /// Rank of a result by svd [default: the largest of the adapters]
+    #[arg(long)]
+    svd_rank: Option<usize>,
+    /// Quantile that limits the elements of a result by svd
+    #[arg(long)]
+    svd_clamp: Option<f64>,
+    /// The same seed prunes the same elements in dare
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Majority {
+    Total,
+    Frequency,
+}
+
+/// Combines the engine's choice of adapters and writes the result.
+pub async fn run(engine: &mut Engine, options: &Export, as_json: bool) -> Result<()> {
+    let choice = engine.active_adapters().clone();
+    let name = match choice.as_slice() {
+        [] => return Err(Error::argument("nothing to export, expected at least one --adapter")),
+        [(name, weight)] if *weight == 1.0 && options.combination.is_none() => name.clone(),
+        _ => {
+            let combination = Combination {
+                combination_type: options.combination.unwrap_or(CombinationType::Cat),
+                density: options.density,
+                majority_sign_method: match options.majority_sign_method {
+                    Majority::Total => MajoritySign::Total,
+                    Majority::Frequency => MajoritySign::Frequency,
+                },
+                svd_rank: options.svd_rank,
+                svd_clamp: options.svd_clamp,
+                seed: options.seed,
+            };
+            engine.add_weighted_adapter("combined", &choice, &combination).await?.name
+        }
+    };
+    folder::save_adapter(&engine.export_adapter(&name)?, &options.out)?;
+    let info = engine.get_adapter(&name)?;
+    let (rank, modules) = (info.rank, info.modules.len());
+    if as_json {
+        println!("{}", json!({ "rank": rank, "modules": modules, "out": options.out }));
+    } else {
+        println!("adapter of rank {rank} on {modules} modules in {}", options.out.display());
+    }
+    Ok(())
+}
