@@ -30,8 +30,8 @@ pub struct Args {
     /// Where to compute
     #[arg(long, global = true, default_value = "cpu")]
     backend: BackendName,
-    /// A PEFT adapter folder, with a weight after a colon if not 1; may be repeated
-    #[arg(long, global = true, value_name = "DIR[:WEIGHT]")]
+    /// A PEFT adapter folder or a GGUF LoRA file, with a weight after a colon if not 1; may be repeated
+    #[arg(long, global = true, value_name = "PATH[:WEIGHT]")]
     adapter: Vec<AdapterArg>,
     /// Tokens a sequence may have [default: the model's, at most 2048]
     #[arg(long, global = true)]
@@ -193,7 +193,8 @@ async fn open(args: &Args) -> Result<Engine> {
     let mut choice = Choice::new();
     for AdapterArg { folder, weight } in &args.adapter {
         let name = folder.display().to_string();
-        folder::load_adapter(&mut engine, &name, folder).await?;
+        let info = folder::load_adapter(&mut engine, &name, folder).await?;
+        info.warnings.iter().for_each(|warning| eprintln!("warning: adapter {name}: {warning}"));
         choice.push((name, *weight));
     }
     engine.set_adapter(choice)?;

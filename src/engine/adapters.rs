@@ -50,6 +50,8 @@ pub struct Adapter {
     pub deltas: Vec<ModuleDelta>,
     /// One for each activation it acts on directly.
     pub points: Vec<PointDelta>,
+    /// What its file cannot say, and the caller should know.
+    pub warnings: Vec<String>,
 }
 
 /// Adapters by name, each with its weight; empty is the base.
@@ -70,6 +72,8 @@ pub struct AdapterInfo {
     pub modules: Vec<String>,
     /// Bytes of its own numbers, f32.
     pub bytes: usize,
+    /// What its file cannot say, and the caller should know; mostly empty.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -229,6 +233,7 @@ impl Engine {
                 .collect(),
             bytes: 4 * deltas.iter().map(|(_, d)| numbers(d)).sum::<usize>()
                 + 4 * points.iter().map(|(_, d)| d.gain.len() + d.shift.len()).sum::<usize>(),
+            warnings: adapter.warnings,
         };
         let adapters = &mut self.adapters;
         let ranks = adapters.free_ranks(rank.next_multiple_of(RANK_STEP).max(RANK_STEP));

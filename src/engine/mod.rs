@@ -5,6 +5,7 @@ mod adapters;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 mod generate;
+mod gguf;
 mod loader;
 mod peft;
 mod plans;

@@ -3,9 +3,11 @@
 
 mod bank;
 mod forward;
+mod gguf_names;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Site};
+pub use gguf_names::{GgufLinear, gguf_architecture, gguf_linear};
 pub use weights::{Matrix, Weights};
 
 use crate::config::{ModelConfig, Positions};
