@@ -3,6 +3,7 @@
 mod bench;
 mod export;
 mod inspect;
+mod inspect_adapter;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -19,20 +20,22 @@ use lorakeet::format::{TensorData, write};
 use lorakeet::{Error, Result};
 use serde_json::json;
 
+const DEFAULT_MODEL: &str = "www/models/demo";
+
 /// Compact language models with live adapters.
 #[derive(Parser)]
 #[command(version, about)]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
-    /// A Hugging Face model folder
-    #[arg(long, global = true, default_value = "www/models/demo")]
-    model: PathBuf,
+    /// A Hugging Face model folder [default: www/models/demo]
+    #[arg(long, global = true)]
+    model: Option<PathBuf>,
     /// Where to compute
     #[arg(long, global = true, default_value = "cpu")]
     backend: BackendName,
-    /// A PEFT adapter folder, with a weight after a colon if not 1; may be repeated
-    #[arg(long, global = true, value_name = "DIR[:WEIGHT]")]
+    /// A PEFT adapter folder or a GGUF LoRA file, with a weight after a colon if not 1; may be repeated
+    #[arg(long, global = true, value_name = "PATH[:WEIGHT]")]
     adapter: Vec<AdapterArg>,
     /// Tokens a sequence may have [default: the model's, at most 2048]
     #[arg(long, global = true)]
@@ -44,7 +47,7 @@ pub struct Args {
 
 #[derive(Clone, Debug)]
 struct AdapterArg {
-    folder: PathBuf,
+    path: PathBuf,
     weight: f32,
 }
 
@@ -53,9 +56,9 @@ impl std::str::FromStr for AdapterArg {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         // A colon can also be part of a path.
-        match text.rsplit_once(':').and_then(|(folder, weight)| Some((folder, weight.parse().ok()?))) {
-            Some((folder, weight)) => Ok(Self { folder: folder.into(), weight }),
-            None => Ok(Self { folder: text.into(), weight: 1.0 }),
+        match text.rsplit_once(':').and_then(|(path, weight)| Some((path, weight.parse().ok()?))) {
+            Some((path, weight)) => Ok(Self { path: path.into(), weight }),
+            None => Ok(Self { path: text.into(), weight: 1.0 }),
         }
     }
 }
@@ -100,9 +103,9 @@ enum Command {
     },
     /// Write the adapters, as they are or combined into one, as a PEFT folder
     Export(export::Export),
-    /// Show what a model is made of
+    /// Show what a model is made of, or with --adapter, what those are and whether --model takes them
     Inspect {
-        /// Also list the steps that decode one token
+        /// Also list the steps that decode one token, with the adapters loaded
         #[arg(long)]
         plan: bool,
     },
@@ -156,6 +159,13 @@ struct Generate {
 
 /// Runs the command.
 pub async fn run(args: &Args) -> Result<()> {
+    if let Command::Inspect { plan: false } = args.command
+        && !args.adapter.is_empty()
+    {
+        let paths: Vec<&Path> = args.adapter.iter().map(|adapter| adapter.path.as_path()).collect();
+        let engine = if args.model.is_some() { Some(open_base(args).await?) } else { None };
+        return inspect_adapter::run(&paths, engine, args.json).await;
+    }
     let mut engine = open(args).await?;
     match &args.command {
         Command::Generate(options) => generate(&mut engine, options, args.json).await,
@@ -181,6 +191,19 @@ pub async fn run(args: &Args) -> Result<()> {
 }
 
 async fn open(args: &Args) -> Result<Engine> {
+    let mut engine = open_base(args).await?;
+    let mut choice = Choice::new();
+    for AdapterArg { path, weight } in &args.adapter {
+        let name = path.display().to_string();
+        let info = folder::load_adapter(&mut engine, &name, path).await?;
+        info.warnings.iter().for_each(|warning| eprintln!("warning: adapter {name}: {warning}"));
+        choice.push((name, *weight));
+    }
+    engine.set_adapter(choice)?;
+    Ok(engine)
+}
+
+async fn open_base(args: &Args) -> Result<Engine> {
     let backend = match args.backend {
         BackendName::Cpu => Backend::Cpu(Cpu::new(Kernels::Fast)),
         BackendName::Twin => Backend::Cpu(Cpu::new(Kernels::Twin)),
@@ -188,20 +211,13 @@ async fn open(args: &Args) -> Result<Engine> {
     };
     let options = EngineOptions { context_length: args.context_length, ..EngineOptions::default() };
     let bar = progress_bar(args.json, "load {bar:30} {bytes}/{total_bytes} {eta}");
-    let engine = folder::open(&args.model, backend, &options, |done, total| {
+    let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
+    let engine = folder::open(model, backend, &options, |done, total| {
         bar.set_length(total);
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    let mut engine = engine?;
-    let mut choice = Choice::new();
-    for AdapterArg { folder, weight } in &args.adapter {
-        let name = folder.display().to_string();
-        folder::load_adapter(&mut engine, &name, folder).await?;
-        choice.push((name, *weight));
-    }
-    engine.set_adapter(choice)?;
-    Ok(engine)
+    engine
 }
 
 /// A bar on standard error; nothing where it would end up in a file or beside JSON.

@@ -60,6 +60,8 @@ pub struct Adapter {
     pub rows: [RowDeltas; 2],
     /// What it puts in front of a text.
     pub lead: Option<Lead>,
+    /// What its file cannot say, and the caller should know.
+    pub warnings: Vec<String>,
 }
 
 impl Adapter {

@@ -41,6 +41,8 @@ pub struct AdapterInfo {
     pub virtual_tokens: usize,
     /// Bytes of its own numbers, f32.
     pub bytes: usize,
+    /// What its file cannot say, and the caller should know; mostly empty.
+    pub warnings: Vec<String>,
 }
 
 /// An adapter in the bank.
@@ -225,6 +227,7 @@ impl Engine {
             modules: self.modules_of(&adapter),
             virtual_tokens: n_virtual,
             bytes: adapter.bytes(),
+            warnings: adapter.warnings.clone(),
         };
         let adapters = &self.adapters;
         let ranks =

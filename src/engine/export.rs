@@ -68,7 +68,7 @@ impl Engine {
             )))
         };
         // Every kind is named, so that a new one cannot be left out unseen.
-        let Adapter { deltas, points, rows, lead } = adapter;
+        let Adapter { deltas, points, rows, lead, warnings: _ } = adapter;
         if let Some(delta) = points.first() {
             return refused(&delta.point);
         }

@@ -60,11 +60,16 @@ pub fn open(
     loader.finish()
 }
 
-/// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`.
+/// Loads as `name` a PEFT folder's `adapter_config.json` and `adapter_model.safetensors`, or, if
+/// `folder` is a file, a GGUF LoRA.
 ///
-/// Errors as [`Engine::load_adapter`] does, and with `Network` where a file cannot be read; a
-/// folder of the pickled kind is refused with the way to convert it.
+/// Errors as [`Engine::load_adapter`] and [`Engine::load_gguf_adapter`] do, and with `Network`
+/// where a file cannot be read; a folder of the pickled kind is refused with the way to convert
+/// it.
 pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Result<AdapterInfo> {
+    if folder.is_file() {
+        return engine.load_gguf_adapter(name, &read(folder)?).map_err(|e| e.context(folder.display()));
+    }
     let config = read(&folder.join("adapter_config.json"))?;
     let (weights, pickle) = (folder.join("adapter_model.safetensors"), folder.join("adapter_model.bin"));
     if !weights.exists() && pickle.exists() {

@@ -135,7 +135,7 @@ fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'
     let mut folds: BTreeMap<Place, Fold<'a>> = BTreeMap::new();
     for (loaded, weight) in chosen {
         // Every kind is named, so that a new one cannot be left out unseen.
-        let Adapter { deltas, points, rows, lead } = &loaded.adapter;
+        let Adapter { deltas, points, rows, lead, warnings: _ } = &loaded.adapter;
         let refused = |module: &str, why: &str| {
             let name = &loaded.info.name;
             Error::unsupported(format!("adapter `{name}` cannot be merged: `{module}` {why}"))

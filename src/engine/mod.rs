@@ -9,6 +9,7 @@ mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 mod generate;
+mod gguf;
 mod lead;
 mod loader;
 mod merge;

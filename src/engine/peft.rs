@@ -296,7 +296,7 @@ impl Engine {
     }
 
     /// (C, F) of a linear map of the base.
-    fn shape(&self, module: &str) -> Result<[usize; 2]> {
+    pub(super) fn shape(&self, module: &str) -> Result<[usize; 2]> {
         let bank = &self.model.bank;
         let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
         Ok(bank.sites[site].shape(part))

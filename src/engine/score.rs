@@ -4,17 +4,26 @@ use crate::error::{Error, Result};
 use crate::plan::Row;
 
 use super::Engine;
+use super::adapters::Choice;
 use super::plans::{Kind, run_rows};
 use super::seat::Seat;
 
 impl Engine {
-    /// Logits (T, V) at every position of `ids`, computed anew.
+    /// Logits (T, V) at every position of `ids`, computed anew under the engine's own choice of
+    /// adapters.
     ///
     /// Errors with `Argument` if `ids` is empty, longer than the context, or names a token
     /// outside the vocabulary.
     pub async fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
+        self.logits_with(ids, None).await
+    }
+
+    /// The same under `choice`; `None` is the engine's own.
+    ///
+    /// Errors as [`logits`](Self::logits), and with `Argument` for a choice that cannot be made.
+    pub async fn logits_with(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<Vec<f32>> {
         let mut all = Vec::with_capacity(ids.len() * self.model.config.vocab_size);
-        self.score(ids, |_, logits| all.extend_from_slice(logits)).await?;
+        self.score(ids, choice, |_, logits| all.extend_from_slice(logits)).await?;
         Ok(all)
     }
 
@@ -27,7 +36,7 @@ impl Engine {
             return Err(Error::argument("the first token has no loss: nothing comes before it"));
         }
         let mut losses = Vec::with_capacity(ids.len().saturating_sub(first));
-        self.score(ids, |pos, logits| {
+        self.score(ids, None, |pos, logits| {
             if let Some(&next) = ids.get(pos + 1).filter(|_| pos + 1 >= first) {
                 losses.push(loss(logits, next as usize));
             }
@@ -65,9 +74,15 @@ impl Engine {
         Ok(losses)
     }
 
-    /// Runs `ids` from an empty cache and shows `see(position, logits (V))` for each.
-    async fn score(&mut self, ids: &[u32], mut see: impl FnMut(usize, &[f32])) -> Result<()> {
-        let context = self.model.context() - self.lead_tokens(None)?.len();
+    /// Runs `ids` under `choice` from an empty cache and shows `see(position, logits (V))` for
+    /// each.
+    async fn score(
+        &mut self,
+        ids: &[u32],
+        choice: Option<&Choice>,
+        mut see: impl FnMut(usize, &[f32]),
+    ) -> Result<()> {
+        let context = self.model.context() - self.lead_tokens(choice)?.len();
         if ids.is_empty() || ids.len() > context {
             return Err(Error::argument(format!(
                 "{} tokens, expected 1 to {context}, the context",
@@ -75,7 +90,7 @@ impl Engine {
             )));
         }
         self.check_ids(ids)?;
-        let (seat, tokens, _) = self.take_seat(ids, None)?;
+        let (seat, tokens, _) = self.take_seat(ids, choice)?;
         let run = self.score_in(&seat, &tokens, &mut see).await;
         self.leave_seat(seat, if run.is_ok() { &tokens } else { &[] });
         run

@@ -1,10 +1,11 @@
-//! Bytes to validated views: safetensors files and their shard indexes.
+//! Bytes to validated views: safetensors files and their shard indexes, GGUF, PEFT folders.
 //! Not a fetcher: it reads what it is handed, and trusts none of it.
 //!
 //! A weight file never has to be in memory whole. [`safetensors::Header`] needs the first
 //! bytes of a file only, and says where each tensor lies; each
 //! [`TensorInfo`](safetensors::TensorInfo) then decodes its own bytes as they arrive.
 
+pub mod gguf;
 pub mod peft;
 pub mod safetensors;
 mod safetensors_write;

@@ -43,7 +43,7 @@ pub enum SourceDtype {
 }
 
 impl SourceDtype {
-    fn from_name(name: String) -> Self {
+    pub(super) fn from_name(name: String) -> Self {
         match name.as_str() {
             "F32" => Self::F32,
             "F16" => Self::F16,

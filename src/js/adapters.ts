@@ -1,7 +1,8 @@
-// LoRA and its kin, from the caller's side: reading a PEFT folder, and what a choice of adapters means.
+// LoRA and its kin, from the caller's side: reading an adapter's files, and what a choice of adapters means.
 // Not what is in the files, nor how adapters act: that is Rust's.
 
 import { LorakeetError, throwIfCancelled } from "./error.js";
+import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { checkNames, checkSignal, wrong } from "./options.js";
 import { adapterFolder, small, type AdapterSource, type Folder } from "./source.js";
 import type { Turns } from "./turns.js";
@@ -21,6 +22,8 @@ export interface AdapterInfo {
   bytes: number;
   /** Its weight in the engine's choice; 0 where it is off. */
   weight: number;
+  /** What its file cannot say and you should know, such as the scale of a GGUF LoRA; mostly empty. */
+  warnings: string[];
 }
 
 /**
@@ -30,8 +33,8 @@ export interface AdapterInfo {
 export type AdapterChoice = string | Readonly<Record<string, number>> | null;
 
 /** How to load an adapter. */
-export interface AdapterOptions {
-  /** What to call it. Default: its folder's name. An adapter of that name is replaced. */
+export interface AdapterOptions extends HubOptions {
+  /** What to call it. Default: its folder's name, or a GGUF file's without `.gguf`. An adapter of that name is replaced. */
   name?: string;
   /** Interrupts the reading, with an error of kind `cancelled`; what has been read is loaded in one step. */
   signal?: AbortSignal;
@@ -42,13 +45,20 @@ const BASE = "__base__";
 const WEIGHTS = "adapter_model.safetensors";
 const PICKLE = "adapter_model.bin";
 
-/** Reads a PEFT folder and loads it when the engine comes to it. */
+/** Reads a PEFT folder or a GGUF LoRA and loads it when the engine comes to it. */
 export async function loadAdapter(turns: Turns, source: AdapterSource, options: AdapterOptions): Promise<AdapterInfo> {
-  checkNames(options, ["name", "signal"]);
+  checkNames(options, ["name", "signal", ...HUB_NAMES]);
   const { signal } = options;
   checkSignal(signal);
-  const folder = adapterFolder(source);
+  const folder = adapterFolder(source, new Hub(options));
   const name = adapterName(options.name ?? folder.name);
+  if (folder.gguf !== undefined) {
+    const file = await small(folder, folder.gguf, signal);
+    return turns.take((engine) => {
+      throwIfCancelled(signal, folder.what);
+      return engine.loadGgufAdapter(name, file) as AdapterInfo;
+    });
+  }
   const config = await small(folder, "adapter_config.json", signal);
   const weights = await readWeights(folder, signal);
   return turns.take((engine) => {

@@ -158,13 +158,14 @@ pub struct JsAdapterInfo {
     bytes: usize,
     /// In the engine's own choice; 0 where it is off.
     weight: f32,
+    warnings: Vec<String>,
 }
 
 impl JsAdapterInfo {
     pub fn of(info: &AdapterInfo, active: &Choice) -> Self {
-        let AdapterInfo { name, rank, modules, virtual_tokens, bytes } = info.clone();
+        let AdapterInfo { name, rank, modules, virtual_tokens, bytes, warnings } = info.clone();
         let weight = active.iter().find(|(chosen, _)| *chosen == name).map_or(0.0, |(_, weight)| *weight);
-        Self { name, rank, modules, virtual_tokens, bytes, weight }
+        Self { name, rank, modules, virtual_tokens, bytes, weight, warnings }
     }
 }
 

@@ -5,6 +5,7 @@ import { adapterWeights, loadAdapter, type AdapterChoice, type AdapterInfo, type
 import { Completions } from "./completions.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
+import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
 import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
@@ -12,7 +13,7 @@ import { Turns } from "./turns.js";
 import { loadWasm } from "./wasm.js";
 
 /** How to load a model. */
-export interface EngineOptions {
+export interface EngineOptions extends HubOptions {
   /** `auto` takes WebGPU where it is to be had, else the CPU. Default `auto`. */
   device?: "auto" | "webgpu" | "cpu";
   /** Most tokens of prompt and text together. Default: what the model was made for, at most 2048. */
@@ -45,13 +46,15 @@ export interface EngineInfo {
   memoryBytes: number;
 }
 
-const NAMES = ["device", "contextLength", "batch", "signal", "onProgress", "wasmUrl"] as const;
+const NAMES = ["device", "contextLength", "batch", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
 
 /**
  * Loads a model: a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
  * in one file or several with their index. Nothing else is fetched.
  *
  * ```ts
+ * await createEngine("org/name@revision", { token }); // on the Hugging Face Hub
+ *
  * const engine = await createEngine("./models/demo/", {
  *   onProgress: ({ loaded, total }) => (bar.value = loaded / total),
  * });
@@ -69,7 +72,7 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   checkWhole("batch", batch);
   checkSignal(signal);
   checkFunction("onProgress", onProgress);
-  const folder = modelFolder(source);
+  const folder = modelFolder(source, new Hub(options));
   throwIfCancelled(signal, "loading the model");
   await orCancelled(loadWasm(wasmUrl), signal);
   const loaded = await load(folder, { device, contextLength, batch, signal, onProgress });
@@ -114,11 +117,33 @@ export class Engine {
   }
 
   /**
+   * The logits at every position of `ids`, computed anew: for each, what the model expects to come next.
+   *
+   * ```ts
+   * const ids = await engine.tokenize("The fox");
+   * const last = (await engine.logits(ids, { adapter: "poet" })).at(-1)!; // Float32Array of info.vocabSize
+   * ```
+   *
+   * `adapter` is used instead of the engine's choice; null is the base. Errors with `argument` for ids
+   * that are none, outside the vocabulary or more than the context, or an adapter that is not loaded.
+   */
+  async logits(ids: readonly number[], options: { adapter?: AdapterChoice } = {}): Promise<Float32Array[]> {
+    if (!Array.isArray(ids) || !ids.every(isWhole)) throw wrong("ids", ids, "an array of token ids");
+    checkNames(options, ["adapter"]);
+    const weights = options.adapter === undefined ? undefined : adapterWeights("adapter", options.adapter);
+    const all = await this.#turns.take((engine) => engine.logits(Uint32Array.from(ids), weights));
+    const v = this.info.vocabSize;
+    return ids.map((_, t) => all.subarray(t * v, (t + 1) * v));
+  }
+
+  /**
    * Loads a PEFT folder: `adapter_config.json` and `adapter_model.safetensors`, as `save_pretrained`
-   * writes them. It is not switched on by that.
+   * writes them; or a GGUF LoRA, as llama.cpp's converter does. It is not switched on by that.
    *
    * ```ts
    * await engine.loadAdapter("./adapters/sql/"); // as "sql"
+   * await engine.loadAdapter("org/sql-lora"); //    from the Hugging Face Hub
+   * await engine.loadAdapter("./poet.gguf");
    * await engine.loadAdapter(input.files, { name: "poet" });
    * await engine.setAdapter({ sql: 0.7, poet: 0.3 });
    * ```

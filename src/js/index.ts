@@ -9,6 +9,7 @@ export type { Completion, CompletionChoice, CompletionChunk, CompletionUsage, Co
 export type { Engine, EngineInfo, EngineOptions } from "./engine.js";
 export type { ErrorKind } from "./error.js";
 export type { FinishReason } from "./generation.js";
+export type { HubOptions } from "./hub.js";
 export type { Progress } from "./load.js";
 export type { CompletionRequest, PromptProgress } from "./request.js";
 export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";

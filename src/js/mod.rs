@@ -139,6 +139,22 @@ impl JsEngine {
         to_js(&JsAdapterInfo::of(&info, engine.active_adapters()))
     }
 
+    /// Loads a GGUF LoRA as adapter `name` and describes it; see `adapters`.
+    #[wasm_bindgen(js_name = loadGgufAdapter)]
+    pub fn load_gguf_adapter(&self, name: &str, file: &[u8]) -> JsResult<JsValue> {
+        let mut engine = self.engine()?;
+        let info = engine.load_gguf_adapter(name, file)?;
+        to_js(&JsAdapterInfo::of(&info, engine.active_adapters()))
+    }
+
+    /// Logits (T, V) of `ids`, row after row, under {name: weight}; undefined is the engine's
+    /// own choice.
+    pub async fn logits(&self, ids: Vec<u32>, weights: JsValue) -> JsResult<Vec<f32>> {
+        let weights: Option<Weights> = from_js(weights)?;
+        let choice = weights.map(|weights| weights.into_iter().collect());
+        Ok(self.engine()?.logits_with(&ids, choice.as_ref()).await?)
+    }
+
     /// Takes an adapter out.
     #[wasm_bindgen(js_name = deleteAdapter)]
     pub fn delete_adapter(&self, name: &str) -> JsResult<()> {
@@ -152,7 +168,7 @@ impl JsEngine {
         Ok(self.engine()?.set_adapter(weights.into_iter().collect())?)
     }
 
-    /// One loaded adapter: {name, rank, modules, bytes, weight}.
+    /// One loaded adapter: {name, rank, modules, bytes, weight, warnings}.
     pub fn adapter(&self, name: &str) -> JsResult<JsValue> {
         let engine = self.engine()?;
         to_js(&JsAdapterInfo::of(engine.get_adapter(name)?, engine.active_adapters()))
@@ -164,7 +180,7 @@ impl JsEngine {
         Ok(refuse_pickle(file_name, &[])?)
     }
 
-    /// What is loaded: [{name, rank, modules, bytes, weight}].
+    /// What is loaded: [{name, rank, modules, bytes, weight, warnings}].
     pub fn adapters(&self) -> JsResult<JsValue> {
         let engine = self.engine()?;
         let list: Vec<_> =

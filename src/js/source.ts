@@ -1,8 +1,9 @@
-// Where the files of a model or an adapter are: a folder at a URL, files the user chose, or parts named
-// one by one. Not what is in them: that is judged in Rust.
+// Where the files of a model or an adapter are: a folder at a URL or on the hub, files the user chose, or
+// parts named one by one. Not what is in them: that is judged in Rust.
 
 import { LorakeetError, cancelled, throwIfCancelled } from "./error.js";
 import { BlobFile, UrlFile, trustedLength, type ByteFile } from "./file.js";
+import { Hub, type HubRepository } from "./hub.js";
 import { wrong } from "./options.js";
 
 /** One file: bytes, or where they are. A string is a URL, relative to the page. */
@@ -28,18 +29,21 @@ export interface AdapterParts {
   weights: FileSource;
 }
 
-/** A folder at a URL, or its files. */
+/** A folder on the hub or at a URL, or its files. */
 type FolderSource = string | URL | FileList | Iterable<File>;
 
 /**
- * Where a model comes from: the URL of a Hugging Face model folder (a string that begins with `./`,
- * `../`, `/` or a scheme, with or without `/` at its end), the files of one, as a file input or a
- * drop gives them, or its {@link ModelParts | parts}.
+ * Where a model comes from: a hub id (`org/name`, `org/name@revision`), the URL of a Hugging Face model
+ * folder (a string that begins with `./`, `../`, `/` or a scheme, with or without `/` at its end), the
+ * files of one, as a file input or a drop gives them, or its {@link ModelParts | parts}.
  */
 export type ModelSource = FolderSource | ModelParts;
 
-/** Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given. */
-export type AdapterSource = FolderSource | AdapterParts;
+/**
+ * Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given, or a GGUF
+ * LoRA: the URL of a `.gguf` file, a `File`, or files with one such and no `adapter_config.json`.
+ */
+export type AdapterSource = FolderSource | AdapterParts | File;
 
 /** A source as a folder of files. */
 export interface Folder {
@@ -61,24 +65,32 @@ export interface ModelFolder extends Folder {
   readonly weightNames?: readonly string[];
 }
 
-/** Reads what the caller passed. Errors with `argument`, or `unsupported` for a hub id. */
-export function modelFolder(source: ModelSource): ModelFolder {
-  const folder = plainFolder("model", source);
-  if (folder) return folder;
-  if (isObject(source) && "config" in source && "tokenizer" in source && "weights" in source) return modelParts(source);
-  throw wrong("model", source, "a URL, files, or {config, tokenizer, weights}");
+/** An adapter's. */
+export interface AdapterFolder extends Folder {
+  /** The one file of a GGUF LoRA. */
+  readonly gguf?: string;
 }
 
-/** Reads what the caller passed. Errors with `argument`, or `unsupported` for a hub id. */
-export function adapterFolder(source: AdapterSource): Folder {
-  const folder = plainFolder("adapter", source);
-  if (folder instanceof FileFolder) return folder.beside("adapter_config.json");
+const GGUF = ".gguf";
+
+/** Reads what the caller passed. Errors with `argument`. */
+export function modelFolder(source: ModelSource, hub: Hub): ModelFolder {
+  const folder = plainFolder("model", source, hub);
+  if (folder) return folder;
+  if (isObject(source) && "config" in source && "tokenizer" in source && "weights" in source) return modelParts(source);
+  throw wrong("model", source, "a hub id, a URL, files, or {config, tokenizer, weights}");
+}
+
+/** Reads what the caller passed. Errors with `argument`. */
+export function adapterFolder(source: AdapterSource, hub: Hub): AdapterFolder {
+  const folder = plainFolder("adapter", source instanceof File ? [source] : source, hub);
+  if (folder instanceof FileFolder) return folder.gguf === undefined ? folder.beside("adapter_config.json") : folder;
   if (folder) return folder;
   if (isObject(source) && "config" in source && "weights" in source) {
     const { config, weights } = source;
     return new PartsFolder("adapter", new Map([["adapter_config.json", config], ["adapter_model.safetensors", weights]]));
   }
-  throw wrong("adapter", source, "a URL, files, or {config, weights}");
+  throw wrong("adapter", source, "a hub id, a URL, files, or {config, weights}");
 }
 
 /** All bytes of a file that must be there. */
@@ -94,9 +106,14 @@ export async function optional(folder: Folder, name: string, signal: AbortSignal
   return (await folder.find(name, signal))?.whole();
 }
 
-/** A folder at a URL or of files; undefined for anything else. */
-function plainFolder(of: string, source: ModelSource | AdapterSource): UrlFolder | FileFolder | undefined {
-  if (typeof source === "string" || source instanceof URL) return new UrlFolder(of, folderUrl(of, source));
+/** A folder on the hub, at a URL or of files; undefined for anything else. */
+function plainFolder(of: string, source: ModelSource | AdapterSource, hub: Hub): UrlFolder | FileFolder | undefined {
+  if (typeof source === "string" && !/^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(source)) {
+    const repository = hub.repository(of, source);
+    return new UrlFolder(of, hub.folder(repository), hub, repository);
+  }
+  hub.refuseRevision(of);
+  if (typeof source === "string" || source instanceof URL) return new UrlFolder(of, pageUrl(source), hub);
   if (isObject(source) && Symbol.iterator in source) return new FileFolder(of, [...(source as Iterable<File>)]);
   return undefined;
 }
@@ -105,46 +122,72 @@ function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-class UrlFolder implements Folder {
+class UrlFolder implements AdapterFolder {
   readonly name: string;
   readonly what: string;
+  readonly gguf?: string;
+  readonly url: URL;
 
-  constructor(of: string, readonly url: URL) {
+  /** `url` is that of the folder or, of an adapter, of a GGUF file in it. */
+  constructor(readonly of: string, url: URL, readonly hub: Hub, readonly repository?: HubRepository) {
     this.what = `loading the ${of}`;
+    this.url = new URL(url);
     const path = url.pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
+    const last = path.at(-1);
+    if (of === "adapter" && last?.endsWith(GGUF)) {
+      this.gguf = last;
+      this.url.pathname = url.pathname.replace(/[^/]*\/*$/, "");
+      path.splice(-1, 1, stem(last));
+    } else if (!url.pathname.endsWith("/")) {
+      this.url.pathname += "/";
+    }
     if (path.at(-2) === "resolve") path.splice(-2); // a hub URL: org/model/resolve/main
     this.name = path.at(-1) ?? url.host;
   }
 
-  find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined> {
-    return openUrl(name, this.#at(name), signal, this.what);
+  async find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined> {
+    const url = this.#at(name);
+    const response = await request("GET", name, url, signal, this.what, this.hub.headers(url));
+    const refusal = response.ok || !this.repository ? undefined : this.hub.refusal(this.repository, name, response);
+    if (!refusal) return opened(name, url, response, signal, this.what);
+    response.body?.cancel().catch(() => {});
+    throw refusal;
   }
 
-  size(name: string, signal?: AbortSignal): Promise<number | undefined> {
-    return sizeAt(name, this.#at(name), signal, this.what);
+  async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
+    const url = this.#at(name);
+    const response = await request("HEAD", name, url, signal, this.what, this.hub.headers(url));
+    return response.ok ? trustedLength(response) : undefined;
   }
 
   missing(name: string): LorakeetError {
+    if (this.repository) return this.hub.missing(this.repository, name);
     return new LorakeetError("network", `${name}: not found, ${this.#at(name)}`);
   }
 
   /** A query, such as a signature, stays. */
   #at(name: string): URL {
     const url = new URL(this.url);
-    url.pathname += name;
+    url.pathname += encodeURIComponent(name);
     return url;
   }
 }
 
-class FileFolder implements Folder {
+class FileFolder implements AdapterFolder {
   readonly name: string;
   readonly what: string;
+  readonly gguf?: string;
 
   constructor(readonly of: string, readonly files: readonly File[], name?: string) {
     const other = files.find((file) => !(file instanceof File));
     if (other !== undefined) throw wrong(of, other, "a File");
     this.what = `loading the ${of}`;
-    this.name = name ?? path(files[0])[0] ?? "";
+    const ggufs = of === "adapter" && !files.some((file) => file.name === "adapter_config.json") ? files.filter((file) => file.name.endsWith(GGUF)) : [];
+    if (ggufs.length > 1) {
+      throw new LorakeetError("argument", `${ggufs.length} GGUF files, expected one ${of} at a time: ${ggufs.map((file) => file.name).join(", ")}`);
+    }
+    if (ggufs[0]) this.gguf = ggufs[0].name;
+    this.name = name ?? (this.gguf === undefined ? path(files[0])[0] : stem(this.gguf)) ?? "";
   }
 
   /** The folder in which `name` is, and nothing of its neighbours: one adapter's weights fit another's config. */
@@ -180,6 +223,11 @@ class FileFolder implements Folder {
     const top = Math.min(...named.map((file) => path(file).length));
     return named.filter((file) => path(file).length === top);
   }
+}
+
+/** A file's name without `.gguf`. */
+function stem(name: string): string {
+  return name.slice(0, -GGUF.length);
 }
 
 /** The folders a file lies in, the chosen one first; none where files were chosen. */
@@ -226,16 +274,6 @@ function modelParts({ config, tokenizer, generationConfig, weights }: ModelParts
   return new PartsFolder("model", parts, weightNames);
 }
 
-function folderUrl(of: string, source: string | URL): URL {
-  if (typeof source === "string" && !/^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(source)) {
-    const hint = "a folder's URL begins with `./`, `/` or `https:`, and hub ids are not supported yet";
-    throw new LorakeetError("unsupported", `${of} ${JSON.stringify(source)}: ${hint}`);
-  }
-  const url = new URL(pageUrl(source));
-  if (!url.pathname.endsWith("/")) url.pathname += "/";
-  return url;
-}
-
 function pageUrl(source: string | URL): URL {
   const page = globalThis.document?.baseURI ?? globalThis.location?.href;
   try {
@@ -246,7 +284,11 @@ function pageUrl(source: string | URL): URL {
 }
 
 async function openUrl(name: string, url: URL, signal: AbortSignal | undefined, what: string): Promise<ByteFile | undefined> {
-  const response = await request("GET", name, url, signal, what);
+  return opened(name, url, await request("GET", name, url, signal, what), signal, what);
+}
+
+/** The file a response holds; undefined if that says there is none. */
+function opened(name: string, url: URL, response: Response, signal: AbortSignal | undefined, what: string): ByteFile | undefined {
   // Servers of single-page applications answer every unknown path with their page.
   const page = response.headers.get("content-type")?.startsWith("text/html") ?? false;
   if (response.ok && !page) return new UrlFile(name, url, response, signal, what);
@@ -260,9 +302,16 @@ async function sizeAt(name: string, url: URL, signal: AbortSignal | undefined, w
   return response.ok ? trustedLength(response) : undefined;
 }
 
-async function request(method: string, name: string, url: URL, signal: AbortSignal | undefined, what: string): Promise<Response> {
+async function request(
+  method: string,
+  name: string,
+  url: URL,
+  signal: AbortSignal | undefined,
+  what: string,
+  headers: Record<string, string> = {},
+): Promise<Response> {
   try {
-    return await fetch(url, { method, signal: signal ?? null });
+    return await fetch(url, { method, headers, signal: signal ?? null });
   } catch (error) {
     if (signal?.aborted) throw cancelled(signal, what);
     throw new LorakeetError("network", `${name}: ${(error as Error).message}, ${url}`, { cause: error });

@@ -3,10 +3,12 @@
 
 mod bank;
 mod forward;
+mod gguf_names;
 mod tables;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Room, Site};
+pub use gguf_names::{GgufLinear, gguf_architecture, gguf_linear};
 pub use tables::{Table, Tables};
 pub use weights::{Matrix, Weights};
 

@@ -264,21 +264,21 @@ impl Matrix {
 }
 
 /// Checkpoint names that differ between families, without the base model's prefix.
-struct Names {
-    prefix: &'static str,
-    embed: &'static str,
-    norm: &'static str,
-    layer: &'static str,
-    attention_norm: &'static str,
-    mlp_norm: &'static str,
-    q_k_v: &'static [&'static str],
-    o: &'static str,
-    up: &'static [&'static str],
-    down: &'static str,
+pub(super) struct Names {
+    pub prefix: &'static str,
+    pub embed: &'static str,
+    pub norm: &'static str,
+    pub layer: &'static str,
+    pub attention_norm: &'static str,
+    pub mlp_norm: &'static str,
+    pub q_k_v: &'static [&'static str],
+    pub o: &'static str,
+    pub up: &'static [&'static str],
+    pub down: &'static str,
 }
 
 impl Names {
-    fn of(family: Family) -> Self {
+    pub fn of(family: Family) -> Self {
         match family {
             Family::Llama | Family::Qwen2 => Self {
                 prefix: "model.",

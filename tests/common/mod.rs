@@ -1,6 +1,7 @@
 //! What the tests of arithmetic share: the backends, fixtures, and a comparer that can fail.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod gguf;
 pub mod models;
 
 use lorakeet::backend::cpu::{Cpu, Kernels};
