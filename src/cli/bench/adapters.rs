@@ -17,19 +17,19 @@ use super::report::{Floors, Measure, Report, Unit};
 const ADAPTERS: usize = 8;
 /// Adapters of the blend.
 const BLENDED: usize = 4;
-/// A run of 128 rows and the row that is drawn from.
-const LONG_PROMPT: usize = 129;
-/// Eight of them, all but the last tokens, are the same run.
-const SHORT_PROMPT: usize = 17;
+/// A run of 32 rows and the row that is drawn from.
+const LONG_PROMPT: usize = 33;
+/// Eight of them are one run of 64 rows, and the rows that are drawn from.
+const SHORT_PROMPT: usize = 9;
 
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Options {
     /// Layers of SmolLM2-135M's shape, which has 30
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     layers: u16,
     /// Tokens of the vocabulary, of which SmolLM2-135M has 49152
-    #[arg(long, default_value_t = 8192, value_parser = clap::value_parser!(u32).range(256..))]
+    #[arg(long, default_value_t = 4096, value_parser = clap::value_parser!(u32).range(256..))]
     vocab: u32,
     /// Rank of the adapters, which act on every linear map but the head
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -241,13 +241,9 @@ impl Bench {
             Measure::new("decode, blend of 4", Unit::Ratio, ratio(&|r| [r.decode[3], r.decode[0]]))
                 .floor(floors.decode(BLENDED))
                 .target(1.60),
-            Measure::new("prefill of 128, base", Unit::Ms, ms(&|r| r.prefill[0])),
-            Measure::new(
-                "prefill of 128, one adapter",
-                Unit::Ratio,
-                ratio(&|r| [r.prefill[1], r.prefill[0]]),
-            )
-            .floor(floors.prefill()),
+            Measure::new("prefill of 32, base", Unit::Ms, ms(&|r| r.prefill[0])),
+            Measure::new("prefill of 32, one adapter", Unit::Ratio, ratio(&|r| [r.prefill[1], r.prefill[0]]))
+                .floor(floors.prefill()),
             Measure::new("batch of 8 adapters / 8 alone", Unit::Ratio, ratio(&|r| [r.batch[1], r.batch[0]]))
                 .floor(floors.batch(ADAPTERS))
                 .target(0.5),
