@@ -110,16 +110,12 @@ enum Command {
         plan: bool,
     },
     /// Measure speed beside the machine's memory bandwidth
+    #[command(args_conflicts_with_subcommands = true)]
     Bench {
-        /// Tokens of the prompt
-        #[arg(long, default_value_t = 128)]
-        prompt_tokens: usize,
-        /// Tokens to draw
-        #[arg(long, default_value_t = 64)]
-        tokens: usize,
-        /// Measured runs, after one to warm up
-        #[arg(long, default_value_t = 5)]
-        runs: usize,
+        #[command(subcommand)]
+        other: Option<bench::Other>,
+        #[command(flatten)]
+        options: bench::Options,
     },
 }
 
@@ -159,6 +155,9 @@ struct Generate {
 
 /// Runs the command.
 pub async fn run(args: &Args) -> Result<()> {
+    if let Command::Bench { other: Some(bench::Other::Adapters(options)), .. } = &args.command {
+        return bench_adapters(options, args).await;
+    }
     if let Command::Inspect { plan: false } = args.command
         && !args.adapter.is_empty()
     {
@@ -184,9 +183,7 @@ pub async fn run(args: &Args) -> Result<()> {
             inspect::run(&engine, *plan, args.json);
             Ok(())
         }
-        Command::Bench { prompt_tokens, tokens, runs } => {
-            bench::run(&mut engine, *prompt_tokens, *tokens, *runs, args.json).await
-        }
+        Command::Bench { options, .. } => bench::run(&mut engine, options, args.json).await,
     }
 }
 
@@ -203,12 +200,26 @@ async fn open(args: &Args) -> Result<Engine> {
     Ok(engine)
 }
 
-async fn open_base(args: &Args) -> Result<Engine> {
-    let backend = match args.backend {
+/// The one command that takes no model: it makes its own.
+async fn bench_adapters(options: &bench::adapters::Options, args: &Args) -> Result<()> {
+    if let Some(folder) = &options.write {
+        return options.write_files(folder);
+    }
+    let backends = [backend(args.backend).await?, backend(args.backend).await?];
+    bench::adapters::run(options, backends).await?.print(args.json);
+    Ok(())
+}
+
+async fn backend(name: BackendName) -> Result<Backend> {
+    Ok(match name {
         BackendName::Cpu => Backend::Cpu(Cpu::new(Kernels::Fast)),
         BackendName::Twin => Backend::Cpu(Cpu::new(Kernels::Twin)),
         BackendName::Gpu => Backend::Gpu(Box::new(Gpu::open(&GpuOptions::default()).await?)),
-    };
+    })
+}
+
+async fn open_base(args: &Args) -> Result<Engine> {
+    let backend = backend(args.backend).await?;
     let options = EngineOptions { context_length: args.context_length, ..EngineOptions::default() };
     let bar = progress_bar(args.json, "load {bar:30} {bytes}/{total_bytes} {eta}");
     let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));

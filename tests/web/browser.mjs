@@ -3,7 +3,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { chromium } from "playwright-core";
+import { launch } from "../../tools/chromium.mjs";
 import { serve } from "../../tools/serve.mjs";
 import { root } from "../../tools/setup.mjs";
 
@@ -14,11 +14,6 @@ export const adapters = join(root, "tests/fixtures/adapters");
 /** A trained model that is not part of the repository. */
 export const stories = join(root, "../shared/data/models/stories260K");
 
-const FLAGS = [
-  "--headless=new", "--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--disable-quic",
-  "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-];
-
 /**
  * A browser and the site: `www/` at `/`, the models and adapters above below `/test/`.
  * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`.
@@ -27,11 +22,7 @@ export async function start() {
   const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters };
   if (existsSync(stories)) roots["/test/stories/"] = stories;
   const site = await serve({ roots, port: 0 });
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-    args: FLAGS,
-    ignoreDefaultArgs: ["--headless=old"],
-  });
+  const browser = await launch();
   const open = async (path = "", options = {}) => {
     const page = await browser.newPage(options);
     page.complaints = [];

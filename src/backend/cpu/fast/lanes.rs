@@ -1,33 +1,35 @@
-//! Four-lane arithmetic written so that it vectorises without intrinsics.
+//! Arithmetic on rows, four lanes at a time: SIMD128 on wasm32, the host's vectors elsewhere.
 
-/// Lanes of one accumulator: a SIMD128 register of f32.
-pub const LANES: usize = 4;
+use wide::f32x4;
+
+/// Elements of a vector.
+const LANES: usize = 4;
 
 /// dots[i][j] = x[i] · w[j], all of length C
 ///
-/// X·W accumulators stay in registers while C is walked once.
+/// X·W sums stay in registers while C is walked once. A dot product has the same bits whatever
+/// X and W are: a row gets in a batch what it gets alone.
 #[inline(always)]
 pub fn dots<const X: usize, const W: usize>(x: [&[f32]; X], w: [&[f32]; W]) -> [[f32; W]; X] {
     let c = w[0].len();
-    let (x, w) = (x.map(|x| &x[..c]), w.map(|w| &w[..c]));
-    let mut sums = [[[0.0f32; LANES]; W]; X];
-    let whole = c - c % LANES;
-    for at in (0..whole).step_by(LANES) {
-        let w = w.map(|w| four(w, at));
+    let n = c / LANES;
+    // Slices of one length, so that no index in the loop is checked.
+    let (x4, w4) = (x.map(|x| fours(x, n)), w.map(|w| fours(w, n)));
+    let mut sums = [[f32x4::ZERO; W]; X];
+    for at in 0..n {
+        let w = w4.map(|w| f32x4::from(w[at]));
         for i in 0..X {
-            let x = four(x[i], at);
+            let x = f32x4::from(x4[i][at]);
             for j in 0..W {
-                for l in 0..LANES {
-                    sums[i][j][l] += x[l] * w[j][l];
-                }
+                sums[i][j] += x * w[j];
             }
         }
     }
     let mut dots = [[0.0; W]; X];
     for i in 0..X {
         for j in 0..W {
-            let [a, b, c_, d] = sums[i][j];
-            let tail: f32 = (whole..c).map(|at| x[i][at] * w[j][at]).sum();
+            let [a, b, c_, d] = sums[i][j].to_array();
+            let tail: f32 = (n * LANES..c).map(|at| x[i][at] * w[j][at]).sum();
             dots[i][j] = (a + c_) + (b + d) + tail;
         }
     }
@@ -35,8 +37,8 @@ pub fn dots<const X: usize, const W: usize>(x: [&[f32]; X], w: [&[f32]; W]) -> [
 }
 
 #[inline(always)]
-fn four(x: &[f32], at: usize) -> [f32; LANES] {
-    x[at..at + LANES].try_into().expect("a slice of four")
+fn fours(v: &[f32], n: usize) -> &[[f32; LANES]] {
+    &v.as_chunks().0[..n]
 }
 
 /// y += a · x

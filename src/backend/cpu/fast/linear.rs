@@ -1,5 +1,5 @@
-//! Fast [`linear`](crate::backend::cpu::linear): tiles of 4 x-rows by 4 w-rows for many rows,
-//! 1 by 4 for one, so that each weight is loaded once per tile.
+//! Fast [`linear`](crate::backend::cpu::linear): tiles of 2 x-rows by 4 w-rows, which fill the
+//! registers; 1 by 8 for one row, which keeps more weights on their way from memory.
 
 use super::super::linear::{Columns, DeltaData};
 use super::lanes::{add_four, add_scaled, dots};
@@ -109,21 +109,24 @@ fn product(
     };
     let xs = |row: usize| &x[row * c..][..c];
     let ws = |col: usize| &weight[col * c..][..c];
-    let (n4, f4) = (n - n % 4, f - f % 4);
-    for col in (0..f4).step_by(4) {
-        let w = [ws(col), ws(col + 1), ws(col + 2), ws(col + 3)];
-        for row in (0..n4).step_by(4) {
-            let tile = dots([xs(row), xs(row + 1), xs(row + 2), xs(row + 3)], w);
-            for (i, dots) in tile.iter().enumerate() {
-                dots.iter().enumerate().for_each(|(j, &dot)| put(y, row + i, col + j, dot));
+    let (n2, f8) = (n - n % 2, f - f % 8);
+    for col in (0..f8).step_by(8) {
+        let w: [_; 8] = std::array::from_fn(|j| ws(col + j));
+        for half in [0, 4] {
+            let w = std::array::from_fn(|j| w[half + j]);
+            for row in (0..n2).step_by(2) {
+                let tile: [[f32; 4]; 2] = dots([xs(row), xs(row + 1)], w);
+                for (i, dots) in tile.iter().enumerate() {
+                    dots.iter().enumerate().for_each(|(j, &dot)| put(y, row + i, col + half + j, dot));
+                }
             }
         }
-        for row in n4..n {
-            let [dots] = dots([xs(row)], w);
-            dots.iter().enumerate().for_each(|(j, &dot)| put(y, row, col + j, dot));
+        if n2 < n {
+            let [dots] = dots([xs(n2)], w);
+            dots.iter().enumerate().for_each(|(j, &dot)| put(y, n2, col + j, dot));
         }
     }
-    for col in f4..f {
+    for col in f8..f {
         for row in 0..n {
             let [[dot]] = dots([xs(row)], [ws(col)]);
             put(y, row, col, dot);

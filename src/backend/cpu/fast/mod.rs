@@ -1,5 +1,5 @@
-//! The CPU path for pages without WebGPU: f32 sums in four lanes, which the compiler turns
-//! into SIMD128 on wasm32 and into the host's vectors elsewhere. Judged by the twins.
+//! The CPU path for pages without WebGPU: f32 sums in four lanes, SIMD128 on wasm32 and the
+//! host's vectors elsewhere. Judged by the twins.
 //!
 //! Only ops that take measurable time are here.
 

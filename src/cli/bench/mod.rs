@@ -1,6 +1,10 @@
 //! `bench`: speed of prefill and decode, beside the bandwidth the same machine shows in the
 //! same run. Ratios travel between machines; tokens per second do not.
 
+pub mod adapters;
+mod random;
+mod report;
+
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -8,14 +12,30 @@ use lorakeet::Result;
 use lorakeet::engine::{Engine, Request};
 use serde_json::json;
 
-/// Measures `runs` generations and prints medians.
-pub async fn run(
-    engine: &mut Engine,
+/// What to measure.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 128)]
     prompt_tokens: usize,
+    /// Tokens to draw
+    #[arg(long, default_value_t = 64)]
     tokens: usize,
+    /// Measured runs, after one to warm up
+    #[arg(long, default_value_t = 5)]
     runs: usize,
-    as_json: bool,
-) -> Result<()> {
+}
+
+/// Other benchmarks.
+#[derive(clap::Subcommand)]
+pub enum Other {
+    /// Measure what adapters cost over the base, on a random model
+    Adapters(adapters::Options),
+}
+
+/// Measures `runs` generations and prints medians.
+pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Result<()> {
+    let Options { prompt_tokens, tokens, runs } = *options;
     let v = engine.config().vocab_size as u32;
     let mut prefill = Vec::new();
     let mut decode = Vec::new();
