@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lorakeet::backend::gpu::dispatch;
 use lorakeet::backend::gpu::kernels::{self, Kernel};
+use lorakeet::backend::gpu::{dispatch, dispatch_grad};
 use naga::{AddressSpace, Handle, Module, StorageAccess, Type, TypeInner};
 
 fn parse(kernel: &Kernel) -> Module {
@@ -48,6 +48,7 @@ fn a_broken_shader_is_caught() {
 fn twins_and_shaders_have_the_same_stems() {
     let mut twins = stems("src/backend/cpu", "rs");
     twins.remove("mod");
+    twins.remove("grad"); // runs the backward ones
     let named: BTreeSet<_> = kernels::ALL.iter().map(|k| k.twin.to_owned()).collect();
     assert_eq!(twins, named);
     for kernel in kernels::ALL {
@@ -97,6 +98,10 @@ fn parameters_lie_where_rust_puts_them() {
             "split_qkv" => (dispatch::SplitQkv::layout(), size_of::<dispatch::SplitQkv>()),
             "attention" => (dispatch::Attention::layout(), size_of::<dispatch::Attention>()),
             "sample" => (dispatch::Sample::layout(), size_of::<dispatch::Sample>()),
+            "linear_grad" => (dispatch_grad::LinearGrad::layout(), size_of::<dispatch_grad::LinearGrad>()),
+            "shrink_grad" => (dispatch_grad::ShrinkGrad::layout(), size_of::<dispatch_grad::ShrinkGrad>()),
+            "expand_grad" => (dispatch_grad::ExpandGrad::layout(), size_of::<dispatch_grad::ExpandGrad>()),
+            "outer_grad" => (dispatch_grad::OuterGrad::layout(), size_of::<dispatch_grad::OuterGrad>()),
             other => panic!("no parameter struct for `{other}`"),
         };
         let (members, span) = named_struct(&module, "Params");

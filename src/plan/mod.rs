@@ -5,10 +5,12 @@
 //! for one number of token rows. Shapes are checked when a step is pushed, so backends need
 //! not. Between replays only the contents of state tensors change.
 
+mod grad;
 mod op;
 
 use std::fmt;
 
+pub use grad::{GradOp, edges};
 pub use op::{Delta, Op, Slice};
 
 use crate::error::{Error, Result};

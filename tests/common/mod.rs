@@ -140,6 +140,11 @@ impl Case<'_> {
         self.scalars[name].as_u64().unwrap_or_else(|| panic!("case scalar `{name}`")) as usize
     }
 
+    pub fn sizes(&self, name: &str) -> Vec<usize> {
+        let list = self.scalars[name].as_array().unwrap_or_else(|| panic!("case scalar `{name}`"));
+        list.iter().map(|size| size.as_u64().expect("a size") as usize).collect()
+    }
+
     pub fn number(&self, name: &str) -> f32 {
         self.scalars[name].as_f64().unwrap_or_else(|| panic!("case scalar `{name}`")) as f32
     }

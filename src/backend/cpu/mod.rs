@@ -7,12 +7,17 @@ pub mod activation;
 pub mod affine;
 pub mod attention;
 pub mod embed;
+pub mod expand_grad;
 pub mod fast;
+mod grad;
 pub mod layer_norm;
 pub mod linear;
+pub mod linear_grad;
+pub mod outer_grad;
 pub mod rms_norm;
 pub mod sample;
 pub mod shrink;
+pub mod shrink_grad;
 pub mod split_qkv;
 
 use crate::error::{Error, Result};
@@ -172,6 +177,7 @@ impl Cpu {
                 let rows = bytemuck::cast_slice_mut(&mut rows[..4 * n]);
                 sample::sample(self.head(logits, n), sampling, out, rows, ring);
             }
+            Op::Grad(ref op) => self.grad_step(op, n, &mut outputs),
         }
         for (id, data) in op.writes().into_iter().zip(outputs) {
             self.data[id.index()] = data;

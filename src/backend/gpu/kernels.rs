@@ -20,6 +20,8 @@ const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
 const MIX: &str = include_str!("../../../shaders/shared/mix.wgsl");
 const DOTS: &str = include_str!("../../../shaders/shared/dots.wgsl");
 const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
+const TILE: &str = include_str!("../../../shaders/shared/tile.wgsl");
+const RANK: &str = include_str!("../../../shaders/shared/rank.wgsl");
 
 macro_rules! kernel {
     ($name:literal of $twin:literal, $size:literal $(, $shared:ident)*) => {
@@ -55,6 +57,15 @@ pub const AFFINE: Kernel = kernel!("affine" of "affine", 64, MIX, ROW);
 /// Draws the next tokens
 pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
 
+/// dx = dy · W (+ dx)
+pub const LINEAR_GRAD: Kernel = kernel!("linear_grad" of "linear_grad", 64, TILE);
+/// dz = γ ∘ dy·Bᵀ of the active adapters
+pub const SHRINK_GRAD: Kernel = kernel!("shrink_grad" of "shrink_grad", 64, TILE, RANK, MIX, ROW);
+/// dx = dz·A of the active adapters (+ dx)
+pub const EXPAND_GRAD: Kernel = kernel!("expand_grad" of "expand_grad", 64, TILE, RANK, MIX, ROW);
+/// g += uᵀ·v over the active rows
+pub const OUTER_GRAD: Kernel = kernel!("outer_grad" of "outer_grad", 64, TILE, ROW);
+
 /// Every kernel, for the tests that read them all.
 pub const ALL: &[Kernel] = &[
     EMBED,
@@ -68,6 +79,10 @@ pub const ALL: &[Kernel] = &[
     SPLIT_QKV,
     ATTENTION,
     SAMPLE,
+    LINEAR_GRAD,
+    SHRINK_GRAD,
+    EXPAND_GRAD,
+    OUTER_GRAD,
 ];
 
 impl Kernel {

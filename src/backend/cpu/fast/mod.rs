@@ -5,13 +5,22 @@
 
 mod activation;
 mod attention;
+mod expand_grad;
 mod lanes;
 mod linear;
+mod linear_grad;
+mod outer_grad;
+mod product;
 mod rms_norm;
 mod shrink;
+mod shrink_grad;
 
 pub use activation::activation;
 pub use attention::attention;
+pub use expand_grad::expand_grad;
 pub use linear::linear;
+pub use linear_grad::linear_grad;
+pub use outer_grad::outer_grad;
 pub use rms_norm::rms_norm;
 pub use shrink::shrink;
+pub use shrink_grad::shrink_grad;

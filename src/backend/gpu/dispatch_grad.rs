@@ -1,0 +1,79 @@
+//! From a step of a backward plan to a dispatch, as `dispatch` does for the forward ones.
+
+use bytemuck::{Pod, Zeroable, bytes_of as bytes};
+
+use crate::plan::{GradOp, TensorId, Tensors, edges};
+
+use super::dispatch::{Dispatch, params};
+use super::kernels::{self, Kernel};
+
+params! {
+    /// `shaders/linear_grad.wgsl`
+    LinearGrad { n: u32, c: u32, f: u32, first: u32, stride: u32, accumulate: u32 }
+    /// `shaders/shrink_grad.wgsl`
+    ShrinkGrad { n: u32, f: u32, ranks: u32, z_cols: u32, part_1: u32, part_2: u32 }
+    /// `shaders/expand_grad.wgsl`
+    ExpandGrad { n: u32, c: u32, ranks: u32, rows_of_a: u32, z_cols: u32, accumulate: u32 }
+    /// `shaders/outer_grad.wgsl`
+    OuterGrad {
+        n: u32, u_first: u32, u_cols: u32, v_cols: u32,
+        g_first: u32, count: u32, first: u32, end: u32,
+    }
+}
+
+/// Rows and columns of the tiles of `shaders/shared/tile.wgsl`.
+const TILE: u32 = 32;
+
+/// The launch that computes `op` for `n` rows.
+pub fn dispatch_grad(op: &GradOp, tensors: &Tensors, n: usize) -> Dispatch {
+    let cols = |id: TensorId| tensors.get(id).row_len() as u32;
+    let rows_of = |id: TensorId| tensors.get(id).shape[0] as u32;
+    let n = n as u32;
+    let launch = |kernel: Kernel, params: &[u8], workgroups| Dispatch {
+        kernel,
+        params: params.to_vec(),
+        bindings: op.reads().into_iter().chain(op.writes()).map(Some).collect(),
+        workgroups,
+    };
+    let tiles = |rows: u32, cols: u32| [cols.div_ceil(TILE), rows.div_ceil(TILE), 1];
+    match *op {
+        GradOp::Linear { dy, weight, dx, accumulate } => {
+            let (c, f) = (cols(dx), rows_of(weight.tensor));
+            let (first, stride) = (weight.first as u32, cols(dy));
+            let params = LinearGrad { n, c, f, first, stride, accumulate: accumulate.into() };
+            launch(kernels::LINEAR_GRAD, bytes(&params), tiles(n, c))
+        }
+        GradOp::Shrink { dy, dz, ranks, parts, .. } => {
+            let (f, [part_1, part_2]) = (cols(dy), parts.map(|first| first as u32));
+            let ranks = ranks as u32;
+            let params = ShrinkGrad { n, f, ranks, z_cols: cols(dz), part_1, part_2 };
+            let [per_part, rows, _] = tiles(n, ranks);
+            let n_parts = edges(parts, f as usize).len() as u32;
+            launch(kernels::SHRINK_GRAD, bytes(&params), [n_parts * per_part, rows, 1])
+        }
+        GradOp::Expand { dz, a, dx, ranks, accumulate, .. } => {
+            let params = ExpandGrad {
+                n,
+                c: cols(dx),
+                ranks: ranks as u32,
+                rows_of_a: rows_of(a),
+                z_cols: cols(dz),
+                accumulate: accumulate.into(),
+            };
+            launch(kernels::EXPAND_GRAD, bytes(&params), tiles(n, cols(dx)))
+        }
+        GradOp::Outer { u, u_first, v, g_first, count, cols: [first, end], .. } => {
+            let params = OuterGrad {
+                n,
+                u_first: u_first as u32,
+                u_cols: cols(u),
+                v_cols: cols(v),
+                g_first: g_first as u32,
+                count: count as u32,
+                first: first as u32,
+                end: end as u32,
+            };
+            launch(kernels::OUTER_GRAD, bytes(&params), tiles(count as u32, (end - first) as u32))
+        }
+    }
+}
