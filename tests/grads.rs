@@ -5,14 +5,21 @@ mod common;
 
 use bytemuck::Zeroable;
 use common::{Case, Fixture, OneOp, Tolerance, backends};
-use lorakeet::plan::{Block, GradOp, INACTIVE, Mix, Op, Slice, TensorId};
+use lorakeet::config::Activation;
+use lorakeet::plan::{AttentionInputs, Block, GradOp, INACTIVE, Mix, Op, Slice, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
+/// Copies and a rotation: the last bit.
+const EXACT: Tolerance = Tolerance { abs: 1e-6, rel: 1e-6 };
 /// Sums of up to a few hundred products of order one, in another order than PyTorch's.
 const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
+/// exp and tanh on devices whose versions are good to 1e-5 or so.
+const FUNCTIONS: Tolerance = Tolerance { abs: 2e-5, rel: 5e-5 };
+/// Differences of f32 values two 256ths apart.
+const DIFFERENCES: Tolerance = Tolerance { abs: 1e-4, rel: 1e-4 };
 
 macro_rules! fixture {
     ($op:literal) => {
@@ -197,4 +204,207 @@ async fn outer_grad_of_a_part() {
         (GradOp::Outer { rows, u, u_first, v, g, g_first: 0, count: ranks, cols }, n + 2)
     })
     .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn rms_norm_grad() {
+    on_all("rms_norm_grad", &fixture!("rms_norm_grad"), SUMS, |case, one| {
+        let [n, c] = ["N", "C"].map(|name| case.size(name));
+        let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
+        let weight = one.f32("weight", &[c], &case.f32("weight"));
+        let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
+        (GradOp::RmsNorm { x, weight, dy, dx, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn layer_norm_grad() {
+    on_all("layer_norm_grad", &fixture!("layer_norm_grad"), SUMS, |case, one| {
+        let [n, c] = ["N", "C"].map(|name| case.size(name));
+        let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
+        let weight = one.f32("weight", &[c], &case.f32("weight"));
+        let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
+        (GradOp::LayerNorm { x, weight, dy, dx, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn activation_grad() {
+    on_all("activation_grad", &fixture!("activation_grad"), FUNCTIONS, |case, one| {
+        let [n, f] = ["N", "F"].map(|name| case.size(name));
+        let gated = case.flag("gated");
+        let kind = case.activation("kind");
+        let width = if gated { 2 * f } else { f };
+        let x = one.f32("x", &[n, width], &case.f32("x"));
+        let dy = one.f32("dy", &[n, f], &case.f32("dy"));
+        let dx = one.output("dx", &[n, width], &case.f32("dx"));
+        (GradOp::Activation { x, dy, dx, kind, gated }, n)
+    })
+    .await;
+}
+
+/// Slopes against differences of the forward op, another judge than autograd.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn activation_grad_is_the_slope_of_activation() {
+    /// A step whose square and whose rounding of y both stay below the tolerance.
+    const H: f32 = 1.0 / 256.0;
+    let at: Vec<f32> = (-40..40).map(|i| i as f32 * 0.1 + 0.05).collect();
+    let f = at.len();
+    for kind in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        let value = |x: f32| {
+            let mut y = [0.0];
+            lorakeet::backend::cpu::activation::activation(&[x], kind, false, 1, &mut y);
+            y[0]
+        };
+        let want: Vec<f32> = at.iter().map(|&x| (value(x + H) - value(x - H)) / (2.0 * H)).collect();
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let x = one.f32("x", &[1, f], &at);
+            let dy = one.f32("dy", &[1, f], &vec![1.0; f]);
+            let dx = one.output("dx", &[1, f], &want);
+            let op = Op::Grad(GradOp::Activation { x, dy, dx, kind, gated: false });
+            one.check(&mut backend, &format!("{kind:?} on {name}"), op, 1, DIFFERENCES).await;
+        }
+    }
+}
+
+/// The rows of a case with an inactive one behind, and the inputs of its attention, which hold
+/// no numbers there.
+fn attention_inputs(case: &Case, one: &mut OneOp) -> AttentionInputs {
+    let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+    let nan = vec![f32::NAN; h * d];
+    let cache = [slots, s, k * d];
+    AttentionInputs {
+        rows: rows_and_inactive(case, one),
+        q: one.f32("q", &[n + 1, h * d], &[case.f32("q"), nan].concat()),
+        k_cache: one.f32("k_cache", &cache, &case.f32("k_cache")),
+        v_cache: one.f32("v_cache", &cache, &case.f32("v_cache")),
+        head_dim: d,
+        scale: case.number("scale"),
+        window: case.size("window"),
+    }
+}
+
+fn rows_and_inactive(case: &Case, one: &mut OneOp) -> TensorId {
+    let (pos, slot) = (case.ids("pos"), case.ids("slot"));
+    let mut lines: Vec<u32> = pos.iter().zip(&slot).flat_map(|(&pos, &slot)| [0, pos, slot, 0]).collect();
+    lines.extend([0, 0, INACTIVE, 0]);
+    one.u32("rows", &[pos.len() + 1, 4], &lines)
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_grad_q() {
+    on_all("attention_grad_q", &fixture!("attention_grad"), FUNCTIONS, |case, one| {
+        let [n, h, d] = ["N", "H", "D"].map(|name| case.size(name));
+        let forward = attention_inputs(case, one);
+        let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
+        let dy = one.f32("dy", &[n + 1, h * d], &dy);
+        let dq = one.output("dq", &[n, h * d], &case.f32("dq"));
+        let stats = one.output("stats", &[n, 2 * h], &case.f32("stats"));
+        (GradOp::AttentionQ { forward, dy, dq, stats }, n + 1)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_grad_kv() {
+    on_all("attention_grad_kv", &fixture!("attention_grad"), FUNCTIONS, |case, one| {
+        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+        let forward = attention_inputs(case, one);
+        let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
+        let dy = one.f32("dy", &[n + 1, h * d], &dy);
+        let stats = [case.f32("stats"), vec![f32::NAN; 2 * h]].concat();
+        let stats = one.f32("stats", &[n + 1, 2 * h], &stats);
+        // What rows of later tiles have added.
+        let [dk_cache, dv_cache] = [("dk_cache", 0.7), ("dv_cache", 0.9)].map(|(name, step)| {
+            let before: Vec<f32> = (0..slots * s * k * d).map(|i| (i as f32 * step).sin()).collect();
+            let want: Vec<f32> = before.iter().zip(case.f32(name)).map(|(b, g)| b + g).collect();
+            one.output_over(name, &[slots, s, k * d], &before, &want)
+        });
+        (GradOp::AttentionKv { forward, dy, stats, dk_cache, dv_cache }, n + 1)
+    })
+    .await;
+}
+
+/// 256 wide heads, the most there are, on which equal keys share their weight.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_grad_of_wide_heads() {
+    let (s, d) = (70, 256);
+    // Equal scores: p = 1/S, dp = v·dy = pos, Δ = (S − 1)/2, dq = Σ p·(pos − Δ)·K = 0.
+    for (name, mut backend) in backends().await {
+        let mut one = OneOp::default();
+        let value: Vec<f32> = (0..s * d).map(|i| if i % d == 5 { (i / d) as f32 } else { 0.0 }).collect();
+        let mut d_out = vec![0.0; d];
+        d_out[5] = 1.0;
+        let forward = AttentionInputs {
+            rows: one.u32("rows", &[1, 4], &[0, s as u32 - 1, 0, 0]),
+            q: one.f32("q", &[1, d], &vec![0.5; d]),
+            k_cache: one.f32("k_cache", &[1, s, d], &vec![0.25; s * d]),
+            v_cache: one.f32("v_cache", &[1, s, d], &value),
+            head_dim: d,
+            scale: 0.125,
+            window: 0,
+        };
+        let dy = one.f32("dy", &[1, d], &d_out);
+        let dq = one.output("dq", &[1, d], &vec![0.0; d]);
+        let want = [0.5 * 0.25 * d as f32 * 0.125 + (s as f32).ln(), (s as f32 - 1.0) / 2.0];
+        let stats = one.output("stats", &[1, 2], &want);
+        let op = Op::Grad(GradOp::AttentionQ { forward, dy, dq, stats });
+        one.check(&mut backend, name, op, 1, FUNCTIONS).await;
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn split_qkv_grad() {
+    on_all("split_qkv_grad", &fixture!("split_qkv_grad"), EXACT, |case, one| {
+        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+        let rows = rows_and_inactive(case, one);
+        let dq = one.f32("dq", &[n + 1, h * d], &[case.f32("dq"), vec![99.0; h * d]].concat());
+        let cache = [slots, s, k * d];
+        let dk_cache = one.f32("dk_cache", &cache, &case.f32("dk_cache"));
+        let dv_cache = one.f32("dv_cache", &cache, &case.f32("dv_cache"));
+        let rope = one.f32("rope", &[s, d], &case.f32("rope"));
+        let dqkv = one.output("dqkv", &[n, (h + 2 * k) * d], &case.f32("dqkv"));
+        (GradOp::SplitQkv { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim: d }, n + 1)
+    })
+    .await;
+}
+
+/// Three rows, the second inactive, at scattered positions of five.
+const KEPT: [[u32; 4]; 3] = [[0, 4, 1, 0], [0, 2, INACTIVE, 0], [0, 0, 0, 0]];
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn keep_rows() {
+    for c in [1, 64, 131] {
+        let x: Vec<f32> = (0..3 * c).map(|i| i as f32 + 0.5).collect();
+        let mut want = vec![7.0; 5 * c];
+        want[4 * c..].copy_from_slice(&x[..c]);
+        want[..c].copy_from_slice(&x[2 * c..]);
+        let before: Vec<f32> = want.iter().map(|&w| if w == 7.0 { 7.0 } else { f32::NAN }).collect();
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
+            let x = one.f32("x", &[3, c], &x);
+            let y = one.output_over("y", &[5, c], &before, &want);
+            one.check(&mut backend, name, Op::Grad(GradOp::KeepRows { rows, x, y }), 3, EXACT).await;
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn recall_rows() {
+    for c in [1, 64, 131] {
+        let y: Vec<f32> = (0..5 * c).map(|i| i as f32 + 0.5).collect();
+        let want = [&y[4 * c..], &vec![7.0; c], &y[..c]].concat();
+        let before = [vec![f32::NAN; c], vec![7.0; c], vec![f32::NAN; c]].concat();
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
+            let y = one.f32("y", &[5, c], &y);
+            let x = one.output_over("x", &[3, c], &before, &want);
+            one.check(&mut backend, name, Op::Grad(GradOp::RecallRows { rows, y, x }), 3, EXACT).await;
+        }
+    }
 }

@@ -102,6 +102,24 @@ fn parameters_lie_where_rust_puts_them() {
             "shrink_grad" => (dispatch_grad::ShrinkGrad::layout(), size_of::<dispatch_grad::ShrinkGrad>()),
             "expand_grad" => (dispatch_grad::ExpandGrad::layout(), size_of::<dispatch_grad::ExpandGrad>()),
             "outer_grad" => (dispatch_grad::OuterGrad::layout(), size_of::<dispatch_grad::OuterGrad>()),
+            "rms_norm_grad" | "layer_norm_grad" => {
+                (dispatch_grad::NormGrad::layout(), size_of::<dispatch_grad::NormGrad>())
+            }
+            "activation_grad" => {
+                (dispatch_grad::ActivationGrad::layout(), size_of::<dispatch_grad::ActivationGrad>())
+            }
+            "attention_grad_q" => {
+                (dispatch_grad::AttentionGradQ::layout(), size_of::<dispatch_grad::AttentionGradQ>())
+            }
+            "attention_grad_kv" => {
+                (dispatch_grad::AttentionGradKv::layout(), size_of::<dispatch_grad::AttentionGradKv>())
+            }
+            "split_qkv_grad" => {
+                (dispatch_grad::SplitQkvGrad::layout(), size_of::<dispatch_grad::SplitQkvGrad>())
+            }
+            "keep_rows" | "recall_rows" => {
+                (dispatch_grad::KeptRows::layout(), size_of::<dispatch_grad::KeptRows>())
+            }
             other => panic!("no parameter struct for `{other}`"),
         };
         let (members, span) = named_struct(&module, "Params");

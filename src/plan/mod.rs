@@ -10,7 +10,7 @@ mod op;
 
 use std::fmt;
 
-pub use grad::{GradOp, edges};
+pub use grad::{AttentionInputs, GradOp, edges};
 pub use op::{Delta, Op, Slice};
 
 use crate::error::{Error, Result};

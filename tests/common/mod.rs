@@ -6,6 +6,7 @@ pub mod models;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
 use lorakeet::backend::{Backend, Prepared};
+use lorakeet::config::Activation;
 use lorakeet::format::safetensors::Header;
 use lorakeet::plan::{Dtype, Op, Plan, TensorId, Tensors};
 use serde_json::Value;
@@ -151,6 +152,16 @@ impl Case<'_> {
 
     pub fn flag(&self, name: &str) -> bool {
         self.scalars[name].as_bool().unwrap_or_else(|| panic!("case scalar `{name}`"))
+    }
+
+    pub fn activation(&self, name: &str) -> Activation {
+        match self.text(name) {
+            "silu" => Activation::Silu,
+            "gelu" => Activation::Gelu,
+            "gelu_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            other => panic!("activation {other}"),
+        }
     }
 
     pub fn text(&self, name: &str) -> &str {

@@ -1,10 +1,13 @@
 //! Runs the steps of backward plans: from a [`GradOp`] to the function of its name.
 
-use crate::plan::{GradOp, TensorId};
+use crate::plan::{AttentionInputs, GradOp, TensorId};
 
 use super::linear::Columns;
 use super::{Cpu, Kernels, cast};
-use super::{expand_grad, fast, linear_grad, outer_grad, shrink_grad};
+use super::{
+    activation_grad, attention_grad_kv, attention_grad_q, expand_grad, fast, keep_rows, layer_norm_grad,
+    linear_grad, outer_grad, recall_rows, rms_norm_grad, shrink_grad, split_qkv_grad,
+};
 
 impl Cpu {
     /// Runs `op` on `n` rows; `outputs` are the tensors it writes.
@@ -13,7 +16,7 @@ impl Cpu {
         let rows = |id: TensorId| -> &[_] { bytemuck::cast_slice(&self.data[id.index()][..4 * n]) };
         let mixes = |id: TensorId| -> &[_] { bytemuck::cast_slice(&self.data[id.index()]) };
         let cols = |id: TensorId| self.tensors.get(id).row_len();
-        let (out, _) = outputs.split_first_mut().expect("every op writes");
+        let (out, others) = outputs.split_first_mut().expect("every op writes");
         match *op {
             GradOp::Linear { dy, weight, dx, accumulate } => {
                 let run = if fast { fast::linear_grad } else { linear_grad::linear_grad };
@@ -35,6 +38,54 @@ impl Cpu {
                 let u = (self.head(u, n), Columns { first: u_first, stride: cols(u) });
                 let v = (self.head(v, n), Columns { first, stride: cols(v) });
                 run(rows(r), u, v, count, end - first, &mut cast(out)[g_first * v.1.stride..]);
+            }
+            GradOp::RmsNorm { x, weight, dy, eps, .. } => {
+                let (x, dy) = (self.head(x, n), self.head(dy, n));
+                rms_norm_grad::rms_norm_grad(x, self.f32(weight), dy, eps, cast(out));
+            }
+            GradOp::LayerNorm { x, weight, dy, eps, .. } => {
+                let (x, dy) = (self.head(x, n), self.head(dy, n));
+                layer_norm_grad::layer_norm_grad(x, self.f32(weight), dy, eps, cast(out));
+            }
+            GradOp::Activation { x, dy, kind, gated, .. } => {
+                let run = if fast { fast::activation_grad } else { activation_grad::activation_grad };
+                run(self.head(x, n), self.head(dy, n), kind, gated, cols(dy), cast(out));
+            }
+            GradOp::AttentionQ { forward, dy, .. } => {
+                let run = if fast { fast::attention_grad_q } else { attention_grad_q::attention_grad_q };
+                let AttentionInputs { rows: r, q, k_cache, v_cache, head_dim, scale, window } = forward;
+                let heads = self.heads(q, k_cache, head_dim);
+                let (k, v, dy) = (self.f32(k_cache), self.f32(v_cache), self.f32(dy));
+                let [stats] = others else { unreachable!("attention_grad_q writes dq and stats") };
+                run(rows(r), self.f32(q), k, v, dy, heads, scale, window, cast(out), cast(stats));
+            }
+            GradOp::AttentionKv { forward, dy, stats, .. } => {
+                let run = if fast { fast::attention_grad_kv } else { attention_grad_kv::attention_grad_kv };
+                let AttentionInputs { rows: r, q, k_cache, v_cache, head_dim, scale, window } = forward;
+                let heads = self.heads(q, k_cache, head_dim);
+                let (k, v, dy) = (self.f32(k_cache), self.f32(v_cache), self.f32(dy));
+                let (q, stats) = (self.f32(q), self.f32(stats));
+                let [dv] = others else { unreachable!("attention_grad_kv writes dk and dv") };
+                run(rows(r), q, k, v, dy, stats, heads, scale, window, cast(out), cast(dv));
+            }
+            GradOp::SplitQkv { rows: r, dq, dk_cache, dv_cache, rope, head_dim, .. } => {
+                let heads = self.heads(dq, dk_cache, head_dim);
+                let (dk, dv) = (self.f32(dk_cache), self.f32(dv_cache));
+                split_qkv_grad::split_qkv_grad(
+                    rows(r),
+                    self.f32(dq),
+                    dk,
+                    dv,
+                    self.f32(rope),
+                    heads,
+                    cast(out),
+                );
+            }
+            GradOp::KeepRows { rows: r, x, .. } => {
+                keep_rows::keep_rows(rows(r), self.head(x, n), cols(x), cast(out));
+            }
+            GradOp::RecallRows { rows: r, y, x } => {
+                recall_rows::recall_rows(rows(r), self.f32(y), cols(x), cast(out));
             }
         }
     }

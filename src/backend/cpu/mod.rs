@@ -4,21 +4,29 @@
 //! shader of that name. `fast/` replaces those where time goes and is judged by the twins.
 
 pub mod activation;
+pub mod activation_grad;
 pub mod affine;
 pub mod attention;
+pub mod attention_grad_kv;
+pub mod attention_grad_q;
 pub mod embed;
 pub mod expand_grad;
 pub mod fast;
 mod grad;
+pub mod keep_rows;
 pub mod layer_norm;
+pub mod layer_norm_grad;
 pub mod linear;
 pub mod linear_grad;
 pub mod outer_grad;
+pub mod recall_rows;
 pub mod rms_norm;
+pub mod rms_norm_grad;
 pub mod sample;
 pub mod shrink;
 pub mod shrink_grad;
 pub mod split_qkv;
+pub mod split_qkv_grad;
 
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Op, Plan, TensorId, Tensors};

@@ -20,6 +20,7 @@ const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
 const MIX: &str = include_str!("../../../shaders/shared/mix.wgsl");
 const DOTS: &str = include_str!("../../../shaders/shared/dots.wgsl");
 const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
+const ACT: &str = include_str!("../../../shaders/shared/act.wgsl");
 const TILE: &str = include_str!("../../../shaders/shared/tile.wgsl");
 const RANK: &str = include_str!("../../../shaders/shared/rank.wgsl");
 
@@ -47,7 +48,7 @@ pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, LINEAR, DOT
 /// z = γ ∘ A·x of the active adapters
 pub const SHRINK: Kernel = kernel!("shrink" of "shrink", 64, DOTS, MIX, ROW);
 /// y = act(x), or act(gate) ∘ up
-pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64);
+pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64, ACT);
 /// q rotated; k rotated and v into the cache
 pub const SPLIT_QKV: Kernel = kernel!("split_qkv" of "split_qkv", 64, ROW);
 /// y = softmax(scale · q · Kᵀ) · V
@@ -65,6 +66,22 @@ pub const SHRINK_GRAD: Kernel = kernel!("shrink_grad" of "shrink_grad", 64, TILE
 pub const EXPAND_GRAD: Kernel = kernel!("expand_grad" of "expand_grad", 64, TILE, RANK, MIX, ROW);
 /// g += uᵀ·v over the active rows
 pub const OUTER_GRAD: Kernel = kernel!("outer_grad" of "outer_grad", 64, TILE, ROW);
+/// dx += dy · d rms_norm / dx
+pub const RMS_NORM_GRAD: Kernel = kernel!("rms_norm_grad" of "rms_norm_grad", 64, REDUCE);
+/// dx += dy · d layer_norm / dx
+pub const LAYER_NORM_GRAD: Kernel = kernel!("layer_norm_grad" of "layer_norm_grad", 64, REDUCE);
+/// dx = dy · d activation / dx
+pub const ACTIVATION_GRAD: Kernel = kernel!("activation_grad" of "activation_grad", 64, ACT);
+/// dq, and the statistics of the softmax
+pub const ATTENTION_GRAD_Q: Kernel = kernel!("attention_grad_q" of "attention_grad_q", 64, ROW, REDUCE);
+/// dK and dV of the visible positions
+pub const ATTENTION_GRAD_KV: Kernel = kernel!("attention_grad_kv" of "attention_grad_kv", 64, ROW);
+/// dqkv of dq and the gradient caches
+pub const SPLIT_QKV_GRAD: Kernel = kernel!("split_qkv_grad" of "split_qkv_grad", 64, ROW);
+/// y[pos[n]] = x[n]
+pub const KEEP_ROWS: Kernel = kernel!("keep_rows" of "keep_rows", 64, ROW);
+/// x[n] = y[pos[n]]
+pub const RECALL_ROWS: Kernel = kernel!("recall_rows" of "recall_rows", 64, ROW);
 
 /// Every kernel, for the tests that read them all.
 pub const ALL: &[Kernel] = &[
@@ -83,6 +100,14 @@ pub const ALL: &[Kernel] = &[
     SHRINK_GRAD,
     EXPAND_GRAD,
     OUTER_GRAD,
+    RMS_NORM_GRAD,
+    LAYER_NORM_GRAD,
+    ACTIVATION_GRAD,
+    ATTENTION_GRAD_Q,
+    ATTENTION_GRAD_KV,
+    SPLIT_QKV_GRAD,
+    KEEP_ROWS,
+    RECALL_ROWS,
 ];
 
 impl Kernel {

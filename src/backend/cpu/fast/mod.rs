@@ -4,7 +4,10 @@
 //! Only ops that take measurable time are here.
 
 mod activation;
+mod activation_grad;
 mod attention;
+mod attention_grad_kv;
+mod attention_grad_q;
 mod expand_grad;
 mod lanes;
 mod linear;
@@ -16,7 +19,10 @@ mod shrink;
 mod shrink_grad;
 
 pub use activation::activation;
+pub use activation_grad::activation_grad;
 pub use attention::attention;
+pub use attention_grad_kv::attention_grad_kv;
+pub use attention_grad_q::attention_grad_q;
 pub use expand_grad::expand_grad;
 pub use linear::linear;
 pub use linear_grad::linear_grad;
