@@ -120,6 +120,12 @@ fn parameters_lie_where_rust_puts_them() {
             "keep_rows" | "recall_rows" => {
                 (dispatch_grad::KeptRows::layout(), size_of::<dispatch_grad::KeptRows>())
             }
+            "cross_entropy" => {
+                (dispatch_grad::CrossEntropy::layout(), size_of::<dispatch_grad::CrossEntropy>())
+            }
+            "square_sum" => (dispatch_grad::SquareSum::layout(), size_of::<dispatch_grad::SquareSum>()),
+            "adam_w" => (dispatch_grad::AdamW::layout(), size_of::<dispatch_grad::AdamW>()),
+            "dropout" => (dispatch_grad::Dropout::layout(), size_of::<dispatch_grad::Dropout>()),
             other => panic!("no parameter struct for `{other}`"),
         };
         let (members, span) = named_struct(&module, "Params");
@@ -170,6 +176,27 @@ fn rows_mixes_and_sampling_lie_where_rust_puts_them() {
     assert_eq!(size_of::<Mix>(), 64, "a switch writes no more than this");
     assert!(kernels::SAMPLE.source().contains(&format!("const RING: u32 = {RING}u;")));
     assert!(kernels::SAMPLE.source().contains(&format!("const INACTIVE: u32 = {INACTIVE:#x}u;")));
+}
+
+#[test]
+fn training_lies_where_rust_puts_it() {
+    use lorakeet::plan::Training;
+    use std::mem::offset_of;
+    let rust = [
+        ("seed", offset_of!(Training, seed)),
+        ("dropout", offset_of!(Training, dropout)),
+        ("loss_weight", offset_of!(Training, loss_weight)),
+        ("max_norm", offset_of!(Training, max_norm)),
+        ("learning_rate", offset_of!(Training, learning_rate)),
+        ("weight_decay", offset_of!(Training, weight_decay)),
+        ("eps", offset_of!(Training, eps)),
+        ("rates", offset_of!(Training, rates)),
+        ("corrections", offset_of!(Training, corrections)),
+        ("padding", offset_of!(Training, padding)),
+    ];
+    let (members, span) = named_struct(&parse(&kernels::ADAM_W), "Training");
+    assert_eq!(members, rust.map(|(name, at)| (name.to_owned(), at)));
+    assert_eq!(span, size_of::<Training>());
 }
 
 #[test]

@@ -7,11 +7,13 @@
 
 mod grad;
 mod op;
+mod training;
 
 use std::fmt;
 
 pub use grad::{AttentionInputs, GradOp, edges};
 pub use op::{Delta, Op, Slice};
+pub use training::Training;
 
 use crate::error::{Error, Result};
 

@@ -150,6 +150,11 @@ impl Case<'_> {
         self.scalars[name].as_f64().unwrap_or_else(|| panic!("case scalar `{name}`")) as f32
     }
 
+    /// Not rounded to f32.
+    pub fn double(&self, name: &str) -> f64 {
+        self.scalars[name].as_f64().unwrap_or_else(|| panic!("case scalar `{name}`"))
+    }
+
     pub fn flag(&self, name: &str) -> bool {
         self.scalars[name].as_bool().unwrap_or_else(|| panic!("case scalar `{name}`"))
     }

@@ -1,15 +1,20 @@
 //! Runs the steps of backward plans: from a [`GradOp`] to the function of its name.
 
-use crate::plan::{AttentionInputs, GradOp, TensorId};
+use crate::plan::{AttentionInputs, GradOp, TensorId, Training};
 
 use super::linear::Columns;
 use super::{Cpu, Kernels, cast};
 use super::{
-    activation_grad, attention_grad_kv, attention_grad_q, expand_grad, fast, keep_rows, layer_norm_grad,
-    linear_grad, outer_grad, recall_rows, rms_norm_grad, shrink_grad, split_qkv_grad,
+    activation_grad, adam_w, attention_grad_kv, attention_grad_q, cross_entropy, dropout, expand_grad, fast,
+    keep_rows, layer_norm_grad, linear_grad, outer_grad, recall_rows, rms_norm_grad, shrink_grad,
+    split_qkv_grad, square_sum,
 };
 
 impl Cpu {
+    fn training(&self, id: TensorId) -> &Training {
+        bytemuck::from_bytes(bytemuck::cast_slice(&self.data[id.index()]))
+    }
+
     /// Runs `op` on `n` rows; `outputs` are the tensors it writes.
     pub(super) fn grad_step(&self, op: &GradOp, n: usize, outputs: &mut [Vec<u32>]) {
         let fast = self.kernels == Kernels::Fast;
@@ -86,6 +91,25 @@ impl Cpu {
             }
             GradOp::RecallRows { rows: r, y, x } => {
                 recall_rows::recall_rows(rows(r), self.f32(y), cols(x), cast(out));
+            }
+            GradOp::CrossEntropy { training, targets, logits, .. } => {
+                let run = if fast { fast::cross_entropy } else { cross_entropy::cross_entropy };
+                let [loss] = others else { unreachable!("cross_entropy writes logits and loss") };
+                let targets = &self.data[targets.index()][..n];
+                run(self.training(training), targets, cast(out), cols(logits), cast(loss));
+            }
+            GradOp::SquareSum { g, index, .. } => {
+                square_sum::square_sum(self.f32(g), &mut cast(out)[index]);
+            }
+            GradOp::AdamW { training, sums, g_first, param_first, len, .. } => {
+                let [m, v, param] = others else { unreachable!("adam_w writes g, m, v and param") };
+                let [g, m, v] = [out, m, v].map(|words| &mut cast(words)[g_first..][..len]);
+                let param = &mut cast(param)[param_first..][..len];
+                adam_w::adam_w(self.training(training), self.f32(sums), g, m, v, param);
+            }
+            GradOp::Dropout { training, rows: r, x, site, accumulate, .. } => {
+                let (x_data, c) = (self.head(x, n), cols(x));
+                dropout::dropout(self.training(training), rows(r), x_data, c, site, accumulate, cast(out));
             }
         }
     }

@@ -5,10 +5,13 @@
 
 pub mod activation;
 pub mod activation_grad;
+pub mod adam_w;
 pub mod affine;
 pub mod attention;
 pub mod attention_grad_kv;
 pub mod attention_grad_q;
+pub mod cross_entropy;
+pub mod dropout;
 pub mod embed;
 pub mod expand_grad;
 pub mod fast;
@@ -27,6 +30,7 @@ pub mod shrink;
 pub mod shrink_grad;
 pub mod split_qkv;
 pub mod split_qkv_grad;
+pub mod square_sum;
 
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Op, Plan, TensorId, Tensors};

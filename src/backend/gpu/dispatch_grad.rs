@@ -31,6 +31,14 @@ params! {
     SplitQkvGrad { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32 }
     /// `shaders/keep_rows.wgsl` and `shaders/recall_rows.wgsl`
     KeptRows { c: u32 }
+    /// `shaders/cross_entropy.wgsl`
+    CrossEntropy { v: u32 }
+    /// `shaders/square_sum.wgsl`
+    SquareSum { len: u32, index: u32 }
+    /// `shaders/adam_w.wgsl`
+    AdamW { len: u32, g_first: u32, param_first: u32, n_sums: u32 }
+    /// `shaders/dropout.wgsl`
+    Dropout { c: u32, site: u32, accumulate: u32 }
 }
 
 /// Rows and columns of the tiles of `shaders/shared/tile.wgsl`.
@@ -132,6 +140,23 @@ pub fn dispatch_grad(op: &GradOp, tensors: &Tensors, n: usize) -> Dispatch {
         GradOp::RecallRows { x, .. } => {
             let kernel = kernels::RECALL_ROWS;
             launch(kernel, bytes(&KeptRows { c: cols(x) }), threads(kernel, cols(x)))
+        }
+        GradOp::CrossEntropy { logits, .. } => {
+            launch(kernels::CROSS_ENTROPY, bytes(&CrossEntropy { v: cols(logits) }), [n, 1, 1])
+        }
+        GradOp::SquareSum { g, index, .. } => {
+            let params = SquareSum { len: tensors.get(g).len() as u32, index: index as u32 };
+            launch(kernels::SQUARE_SUM, bytes(&params), [1, 1, 1])
+        }
+        GradOp::AdamW { sums, g_first, param_first, len, .. } => {
+            let (len, n_sums) = (len as u32, tensors.get(sums).len() as u32);
+            let params = AdamW { len, g_first: g_first as u32, param_first: param_first as u32, n_sums };
+            let kernel = kernels::ADAM_W;
+            launch(kernel, bytes(&params), [len.div_ceil(4 * kernel.workgroup_size), 1, 1])
+        }
+        GradOp::Dropout { x, site, accumulate, .. } => {
+            let params = Dropout { c: cols(x), site, accumulate: accumulate.into() };
+            launch(kernels::DROPOUT, bytes(&params), threads(kernels::DROPOUT, cols(x)))
         }
     }
 }

@@ -20,6 +20,8 @@ const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
 const MIX: &str = include_str!("../../../shaders/shared/mix.wgsl");
 const DOTS: &str = include_str!("../../../shaders/shared/dots.wgsl");
 const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
+const NOISE: &str = include_str!("../../../shaders/shared/noise.wgsl");
+const TRAINING: &str = include_str!("../../../shaders/shared/training.wgsl");
 const ACT: &str = include_str!("../../../shaders/shared/act.wgsl");
 const TILE: &str = include_str!("../../../shaders/shared/tile.wgsl");
 const RANK: &str = include_str!("../../../shaders/shared/rank.wgsl");
@@ -56,7 +58,7 @@ pub const ATTENTION: Kernel = kernel!("attention" of "attention", 64, ROW, REDUC
 /// x = x · (1 + gains) + shifts of the active adapters
 pub const AFFINE: Kernel = kernel!("affine" of "affine", 64, MIX, ROW);
 /// Draws the next tokens
-pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
+pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE, NOISE);
 
 /// dx = dy · W (+ dx)
 pub const LINEAR_GRAD: Kernel = kernel!("linear_grad" of "linear_grad", 64, TILE);
@@ -82,6 +84,14 @@ pub const SPLIT_QKV_GRAD: Kernel = kernel!("split_qkv_grad" of "split_qkv_grad",
 pub const KEEP_ROWS: Kernel = kernel!("keep_rows" of "keep_rows", 64, ROW);
 /// x[n] = y[pos[n]]
 pub const RECALL_ROWS: Kernel = kernel!("recall_rows" of "recall_rows", 64, ROW);
+/// The loss, and its gradient by the logits
+pub const CROSS_ENTROPY: Kernel = kernel!("cross_entropy" of "cross_entropy", 256, TRAINING, ROW, REDUCE);
+/// sums[index] = Σ g²
+pub const SQUARE_SUM: Kernel = kernel!("square_sum" of "square_sum", 256, REDUCE);
+/// A step of AdamW
+pub const ADAM_W: Kernel = kernel!("adam_w" of "adam_w", 256, TRAINING, REDUCE);
+/// y = x ∘ keep / (1 − p) (+ y)
+pub const DROPOUT: Kernel = kernel!("dropout" of "dropout", 64, TRAINING, ROW, NOISE);
 
 /// Every kernel, for the tests that read them all.
 pub const ALL: &[Kernel] = &[
@@ -108,6 +118,10 @@ pub const ALL: &[Kernel] = &[
     SPLIT_QKV_GRAD,
     KEEP_ROWS,
     RECALL_ROWS,
+    CROSS_ENTROPY,
+    SQUARE_SUM,
+    ADAM_W,
+    DROPOUT,
 ];
 
 impl Kernel {

@@ -5,9 +5,11 @@
 //! Names follow the forward op: the gradient by a tensor `t` is called `dt`. Only adapters have
 //! gradients of their own; everything else passes dy on to dx.
 
+mod check;
+
 use crate::config::Activation;
 
-use super::{Dtype, Mix, Row, Slice, TensorId, Tensors};
+use super::{Slice, TensorId};
 
 /// One operation of a backward plan. As in [`Op`](super::Op), the first `n` rows of activations
 /// are used.
@@ -28,9 +30,9 @@ pub enum GradOp {
     /// that row n's mix has switched on; others are left as they were. Gains and shifts of
     /// adapters are not trained through.
     Shrink {
-        /// (N, 4) u32, see [`Row`]
+        /// (N, 4) u32, see [`Row`](super::Row)
         rows: TensorId,
-        /// (mixes) see [`Mix`]
+        /// (mixes) see [`Mix`](super::Mix)
         mixes: TensorId,
         /// (N, F)
         dy: TensorId,
@@ -46,9 +48,9 @@ pub enum GradOp {
     /// dx[n] = Σ dz[n, r]·a[r] (+ dx, when `accumulate`), over the ranks of all parts that row
     /// n's mix has switched on
     Expand {
-        /// (N, 4) u32, see [`Row`]
+        /// (N, 4) u32, see [`Row`](super::Row)
         rows: TensorId,
-        /// (mixes) see [`Mix`]
+        /// (mixes) see [`Mix`](super::Mix)
         mixes: TensorId,
         /// (N, ≥ parts·R)
         dz: TensorId,
@@ -67,7 +69,7 @@ pub enum GradOp {
     /// With u = dz and v = x it is the gradient of A, with u = z and v = dy that of B. γ is in z
     /// and in dz, so both are exact. Every active row's mix must have these ranks switched on.
     Outer {
-        /// (N, 4) u32, see [`Row`]
+        /// (N, 4) u32, see [`Row`](super::Row)
         rows: TensorId,
         /// (N, ≥ u_first + count)
         u: TensorId,
@@ -154,7 +156,7 @@ pub enum GradOp {
     /// dqkv[n] = [dq | dK at [slot, pos] | dV at [slot, pos]], dq and dK rotated back. Inactive
     /// rows write nothing.
     SplitQkv {
-        /// (N, 4) u32, see [`Row`]
+        /// (N, 4) u32, see [`Row`](super::Row)
         rows: TensorId,
         /// (N, H·D)
         dq: TensorId,
@@ -171,7 +173,7 @@ pub enum GradOp {
     },
     /// y[pos[n]] = x[n] for active rows: a checkpoint of activations, by position.
     KeepRows {
-        /// (N, 4) u32, see [`Row`]
+        /// (N, 4) u32, see [`Row`](super::Row)
         rows: TensorId,
         /// (N, C)
         x: TensorId,
@@ -180,12 +182,71 @@ pub enum GradOp {
     },
     /// x[n] = y[pos[n]] for active rows: what [`Self::KeepRows`] kept.
     RecallRows {
-        /// (N, 4) u32, see [`Row`]
+        /// (N, 4) u32, see [`Row`](super::Row)
         rows: TensorId,
         /// (S, C)
         y: TensorId,
         /// (N, C)
         x: TensorId,
+    },
+    /// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and
+    /// loss[n] = −ln softmax(logits[n])[targets[n]]; both 0 where there is no target.
+    CrossEntropy {
+        /// (12) u32, see [`Training`](super::Training)
+        training: TensorId,
+        /// (N) u32: token ids, or [`INACTIVE`](super::INACTIVE)
+        targets: TensorId,
+        /// (N, V), read and written
+        logits: TensorId,
+        /// (N): nats, without the weight
+        loss: TensorId,
+    },
+    /// sums[index] = Σ g², for the norm of all gradients
+    SquareSum {
+        /// Any shape.
+        g: TensorId,
+        /// (gradients)
+        sums: TensorId,
+        /// Which one this is.
+        index: usize,
+    },
+    /// A step of AdamW (arXiv:1711.05101, as in `torch.optim`) on `len` parameters, clipped by
+    /// the norm of all gradients; zeroes their gradients.
+    AdamW {
+        /// (12) u32, see [`Training`](super::Training)
+        training: TensorId,
+        /// (gradients), from [`Self::SquareSum`]
+        sums: TensorId,
+        /// Gradients, read and zeroed from `g_first` on.
+        g: TensorId,
+        /// First moments, as g.
+        m: TensorId,
+        /// Second moments, as g.
+        v: TensorId,
+        /// First element of g, m and v.
+        g_first: usize,
+        /// Parameters, read and written from `param_first` on.
+        param: TensorId,
+        /// First element of param.
+        param_first: usize,
+        /// How many.
+        len: usize,
+    },
+    /// y = x ∘ keep / (1 − p) (+ y, when `accumulate`), where keep is 0 with probability p, a
+    /// function of seed, site, position and column alone: it is its own gradient.
+    Dropout {
+        /// (12) u32, see [`Training`](super::Training)
+        training: TensorId,
+        /// (N, 4) u32, see [`Row`](super::Row)
+        rows: TensorId,
+        /// (N, C)
+        x: TensorId,
+        /// (N, C)
+        y: TensorId,
+        /// Names the noise among those of one step.
+        site: u32,
+        /// Add to what `y` holds instead of overwriting it.
+        accumulate: bool,
     },
 }
 
@@ -193,7 +254,7 @@ pub enum GradOp {
 /// [`Op::Attention`](super::Op::Attention) without its output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionInputs {
-    /// (N, 4) u32, see [`Row`]
+    /// (N, 4) u32, see [`Row`](super::Row)
     pub rows: TensorId,
     /// (N, H·D)
     pub q: TensorId,
@@ -231,6 +292,10 @@ impl GradOp {
             Self::SplitQkv { .. } => "split_qkv_grad",
             Self::KeepRows { .. } => "keep_rows",
             Self::RecallRows { .. } => "recall_rows",
+            Self::CrossEntropy { .. } => "cross_entropy",
+            Self::SquareSum { .. } => "square_sum",
+            Self::AdamW { .. } => "adam_w",
+            Self::Dropout { .. } => "dropout",
         }
     }
 
@@ -252,6 +317,10 @@ impl GradOp {
             }
             Self::KeepRows { rows, x, .. } => vec![rows, x],
             Self::RecallRows { rows, y, .. } => vec![rows, y],
+            Self::CrossEntropy { training, targets, .. } => vec![training, targets],
+            Self::SquareSum { g, .. } => vec![g],
+            Self::AdamW { training, sums, .. } => vec![training, sums],
+            Self::Dropout { training, rows, x, .. } => vec![training, rows, x],
         }
     }
 
@@ -270,104 +339,10 @@ impl GradOp {
             Self::SplitQkv { dqkv, .. } => vec![dqkv],
             Self::KeepRows { y, .. } => vec![y],
             Self::RecallRows { x, .. } => vec![x],
-        }
-    }
-
-    /// Tensors with a row for every token row.
-    fn activations(&self) -> Vec<TensorId> {
-        match *self {
-            Self::Linear { dy, dx, .. } => vec![dy, dx],
-            Self::Shrink { rows, dy, dz, .. } => vec![rows, dy, dz],
-            Self::Expand { rows, dz, dx, .. } => vec![rows, dz, dx],
-            Self::Outer { rows, u, v, .. } => vec![rows, u, v],
-            Self::RmsNorm { x, dy, dx, .. }
-            | Self::LayerNorm { x, dy, dx, .. }
-            | Self::Activation { x, dy, dx, .. } => vec![x, dy, dx],
-            Self::AttentionQ { forward, dy, dq, stats } => vec![forward.rows, forward.q, dy, dq, stats],
-            Self::AttentionKv { forward, dy, stats, .. } => vec![forward.rows, forward.q, dy, stats],
-            Self::SplitQkv { rows, dq, dqkv, .. } => vec![rows, dq, dqkv],
-            Self::KeepRows { rows, x, .. } | Self::RecallRows { rows, x, .. } => vec![rows, x],
-        }
-    }
-
-    /// Whether every shape fits for `n` rows; the message says which does not.
-    pub(super) fn check(&self, tensors: &Tensors, n: usize) -> Result<(), String> {
-        let cols = |id: TensorId| tensors.get(id).row_len();
-        let rows_of = |id: TensorId| tensors.get(id).shape[0];
-        let (reads, writes) = (self.reads(), self.writes());
-        demand(writes.iter().all(|w| !reads.contains(w)), "an output is also an input")?;
-        demand(self.activations().iter().all(|&t| rows_of(t) >= n), "an activation has too few rows")?;
-        if let Self::Shrink { rows, .. }
-        | Self::Expand { rows, .. }
-        | Self::Outer { rows, .. }
-        | Self::AttentionQ { forward: AttentionInputs { rows, .. }, .. }
-        | Self::AttentionKv { forward: AttentionInputs { rows, .. }, .. }
-        | Self::SplitQkv { rows, .. }
-        | Self::KeepRows { rows, .. }
-        | Self::RecallRows { rows, .. } = *self
-        {
-            let t = tensors.get(rows);
-            demand(t.dtype == Dtype::U32 && 4 * t.row_len() == size_of::<Row>(), "rows is not (N, 4) u32")?;
-        }
-        if let Self::Shrink { mixes, .. } | Self::Expand { mixes, .. } = *self {
-            demand(4 * cols(mixes) == size_of::<Mix>(), "mixes is not (mixes, 16)")?;
-        }
-        match *self {
-            Self::Linear { dy, weight, dx, .. } => {
-                demand(cols(dx) == cols(weight.tensor), "dx and weight differ in C")?;
-                let end = weight.first + rows_of(weight.tensor);
-                demand(end <= cols(dy), "weight has more rows than dy columns")
-            }
-            Self::Shrink { dy, b, dz, ranks, parts, .. } => {
-                demand(cols(b) == cols(dy), "b and dy differ in F")?;
-                demand(rows_of(b) >= ranks, "b has too few ranks")?;
-                demand(edges(parts, cols(dy)).len() * ranks <= cols(dz), "dz has too few ranks")
-            }
-            Self::Expand { dz, a, dx, ranks, .. } => {
-                demand(cols(dx) == cols(a), "dx and a differ in C")?;
-                demand(rows_of(a) <= cols(dz) && rows_of(a) % ranks == 0, "a and dz differ in ranks")
-            }
-            Self::Outer { u, u_first, v, g, g_first, count, cols: [first, end], .. } => {
-                demand(u_first + count <= cols(u), "u has too few columns")?;
-                demand(g_first + count <= rows_of(g), "g has too few rows")?;
-                demand(cols(g) == cols(v), "g and v differ in columns")?;
-                demand(first < end && end <= cols(v), "columns outside v")
-            }
-            Self::RmsNorm { x, weight, dy, dx, .. } | Self::LayerNorm { x, weight, dy, dx, .. } => {
-                let c = rows_of(weight);
-                demand([x, dy, dx].iter().all(|&t| cols(t) == c), "x, weight, dy and dx differ in C")
-            }
-            Self::Activation { x, dy, dx, gated, .. } => {
-                let width = if gated { 2 * cols(dy) } else { cols(dy) };
-                demand(cols(x) == width && cols(dx) == width, "x, dy and dx differ in F")
-            }
-            Self::AttentionQ { forward, dy, dq, stats } => {
-                let AttentionInputs { q, k_cache, v_cache, head_dim, .. } = forward;
-                check_caches(tensors, k_cache, v_cache)?;
-                check_heads(tensors, q, k_cache, head_dim)?;
-                demand(cols(dy) == cols(q) && cols(dq) == cols(q), "q, dy and dq differ")?;
-                demand(cols(stats) == 2 * cols(q) / head_dim, "stats is not (N, 2·H)")
-            }
-            Self::AttentionKv { forward, dy, stats, dk_cache, dv_cache } => {
-                let AttentionInputs { q, k_cache, v_cache, head_dim, .. } = forward;
-                check_caches(tensors, k_cache, v_cache)?;
-                check_caches(tensors, dk_cache, dv_cache)?;
-                let cell = |cache: TensorId| &tensors.get(cache).shape[1..];
-                demand(cell(dk_cache) == cell(k_cache), "the gradient caches' slots are not (S, K·D)")?;
-                check_heads(tensors, q, k_cache, head_dim)?;
-                demand(cols(dy) == cols(q), "q and dy differ")?;
-                demand(cols(stats) == 2 * cols(q) / head_dim, "stats is not (N, 2·H)")
-            }
-            Self::SplitQkv { dq, dk_cache, dv_cache, rope, dqkv, head_dim, .. } => {
-                check_caches(tensors, dk_cache, dv_cache)?;
-                check_heads(tensors, dq, dk_cache, head_dim)?;
-                let [_, s, kv_cols] = tensors.get(dk_cache).shape[..] else { unreachable!("just checked") };
-                demand(cols(dqkv) == cols(dq) + 2 * kv_cols, "dqkv is not dq, dk and dv side by side")?;
-                demand(cols(rope) == head_dim && rows_of(rope) >= s, "rope is not (S, D)")
-            }
-            Self::KeepRows { x, y, .. } | Self::RecallRows { x, y, .. } => {
-                demand(cols(x) == cols(y), "x and y differ in C")
-            }
+            Self::CrossEntropy { logits, loss, .. } => vec![logits, loss],
+            Self::SquareSum { sums, .. } => vec![sums],
+            Self::AdamW { g, m, v, param, .. } => vec![g, m, v, param],
+            Self::Dropout { y, .. } => vec![y],
         }
     }
 }
@@ -376,19 +351,4 @@ impl GradOp {
 pub fn edges(parts: [usize; 2], f: usize) -> Vec<[usize; 2]> {
     let firsts = [0, parts[0], parts[1], f].map(|first| first.min(f));
     firsts.windows(2).map(|w| [w[0], w[1]]).filter(|[first, end]| first < end).collect()
-}
-
-fn check_caches(tensors: &Tensors, a: TensorId, b: TensorId) -> Result<(), String> {
-    let (a, b) = (tensors.get(a), tensors.get(b));
-    demand(a.shape.len() == 3 && a.shape == b.shape, "caches are not (slots, S, K·D)")
-}
-
-fn check_heads(tensors: &Tensors, q: TensorId, k_cache: TensorId, head_dim: usize) -> Result<(), String> {
-    let (q_cols, kv_cols) = (tensors.get(q).row_len(), tensors.get(k_cache).shape[2]);
-    let fit = q_cols % kv_cols == 0 && kv_cols % head_dim == 0;
-    demand(fit, "query heads are no multiple of key heads")
-}
-
-fn demand(ok: bool, what: &str) -> Result<(), String> {
-    if ok { Ok(()) } else { Err(what.to_owned()) }
 }
