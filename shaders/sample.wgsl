@@ -7,7 +7,7 @@
 // numerics   thresholds by radix selection on the scores' bits; probabilities summed as
 //            integers in units of 2^-30, so no result depends on scheduling
 // twin       src/backend/cpu/sample.rs
-// uses       shared/row.wgsl, shared/reduce.wgsl
+// uses       shared/row.wgsl, shared/reduce.wgsl, shared/noise.wgsl
 
 override WORKGROUP_SIZE: u32 = 256u;
 
@@ -120,12 +120,6 @@ fn total_units(i: u32, n: u32, slot: u32, least: u32, most: f32, total: f32) -> 
         found = vec2(atomicLoad(&histogram[0]), 0u);
     }
     return workgroupUniformLoad(&found).x;
-}
-
-fn mix(value: u32) -> u32 {
-    var x = (value ^ (value >> 16u)) * 0x7feb352du;
-    x = (x ^ (x >> 15u)) * 0x846ca68bu;
-    return x ^ (x >> 16u);
 }
 
 fn gumbel(seed: u32, pos: u32, token: u32) -> f32 {

@@ -466,13 +466,7 @@ async fn activation() {
     on_all("activation", &fixture!("activation"), FUNCTIONS, |case, one| {
         let [n, f] = ["N", "F"].map(|name| case.size(name));
         let gated = case.flag("gated");
-        let kind = match case.text("kind") {
-            "silu" => Activation::Silu,
-            "gelu" => Activation::Gelu,
-            "gelu_tanh" => Activation::GeluTanh,
-            "relu" => Activation::Relu,
-            other => panic!("kind {other}"),
-        };
+        let kind = case.activation("kind");
         let x = one.f32("x", &[n, if gated { 2 * f } else { f }], &case.f32("x"));
         let y = one.output("y", &[n, f], &case.f32("y"));
         (Op::Activation { x, y, kind, gated }, n)

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lorakeet::backend::gpu::dispatch;
 use lorakeet::backend::gpu::kernels::{self, Kernel};
+use lorakeet::backend::gpu::{dispatch, dispatch_grad};
 use naga::{AddressSpace, Handle, Module, StorageAccess, Type, TypeInner};
 
 fn parse(kernel: &Kernel) -> Module {
@@ -48,6 +48,7 @@ fn a_broken_shader_is_caught() {
 fn twins_and_shaders_have_the_same_stems() {
     let mut twins = stems("src/backend/cpu", "rs");
     twins.remove("mod");
+    twins.remove("grad"); // runs the backward ones
     let named: BTreeSet<_> = kernels::ALL.iter().map(|k| k.twin.to_owned()).collect();
     assert_eq!(twins, named);
     for kernel in kernels::ALL {
@@ -101,6 +102,34 @@ fn parameters_lie_where_rust_puts_them() {
             "split_qkv" => (dispatch::SplitQkv::layout(), size_of::<dispatch::SplitQkv>()),
             "attention" => (dispatch::Attention::layout(), size_of::<dispatch::Attention>()),
             "sample" => (dispatch::Sample::layout(), size_of::<dispatch::Sample>()),
+            "linear_grad" => (dispatch_grad::LinearGrad::layout(), size_of::<dispatch_grad::LinearGrad>()),
+            "shrink_grad" => (dispatch_grad::ShrinkGrad::layout(), size_of::<dispatch_grad::ShrinkGrad>()),
+            "expand_grad" => (dispatch_grad::ExpandGrad::layout(), size_of::<dispatch_grad::ExpandGrad>()),
+            "outer_grad" => (dispatch_grad::OuterGrad::layout(), size_of::<dispatch_grad::OuterGrad>()),
+            "rms_norm_grad" | "layer_norm_grad" => {
+                (dispatch_grad::NormGrad::layout(), size_of::<dispatch_grad::NormGrad>())
+            }
+            "activation_grad" => {
+                (dispatch_grad::ActivationGrad::layout(), size_of::<dispatch_grad::ActivationGrad>())
+            }
+            "attention_grad_q" => {
+                (dispatch_grad::AttentionGradQ::layout(), size_of::<dispatch_grad::AttentionGradQ>())
+            }
+            "attention_grad_kv" => {
+                (dispatch_grad::AttentionGradKv::layout(), size_of::<dispatch_grad::AttentionGradKv>())
+            }
+            "split_qkv_grad" => {
+                (dispatch_grad::SplitQkvGrad::layout(), size_of::<dispatch_grad::SplitQkvGrad>())
+            }
+            "keep_rows" | "recall_rows" => {
+                (dispatch_grad::KeptRows::layout(), size_of::<dispatch_grad::KeptRows>())
+            }
+            "cross_entropy" => {
+                (dispatch_grad::CrossEntropy::layout(), size_of::<dispatch_grad::CrossEntropy>())
+            }
+            "square_sum" => (dispatch_grad::SquareSum::layout(), size_of::<dispatch_grad::SquareSum>()),
+            "adam_w" => (dispatch_grad::AdamW::layout(), size_of::<dispatch_grad::AdamW>()),
+            "dropout" => (dispatch_grad::Dropout::layout(), size_of::<dispatch_grad::Dropout>()),
             other => panic!("no parameter struct for `{other}`"),
         };
         let (members, span) = named_struct(&module, "Params");
@@ -151,6 +180,27 @@ fn rows_mixes_and_sampling_lie_where_rust_puts_them() {
     assert_eq!(size_of::<Mix>(), 64, "a switch writes no more than this");
     assert!(kernels::SAMPLE.source().contains(&format!("const RING: u32 = {RING}u;")));
     assert!(kernels::SAMPLE.source().contains(&format!("const INACTIVE: u32 = {INACTIVE:#x}u;")));
+}
+
+#[test]
+fn training_lies_where_rust_puts_it() {
+    use lorakeet::plan::Training;
+    use std::mem::offset_of;
+    let rust = [
+        ("seed", offset_of!(Training, seed)),
+        ("dropout", offset_of!(Training, dropout)),
+        ("loss_weight", offset_of!(Training, loss_weight)),
+        ("max_norm", offset_of!(Training, max_norm)),
+        ("learning_rate", offset_of!(Training, learning_rate)),
+        ("weight_decay", offset_of!(Training, weight_decay)),
+        ("eps", offset_of!(Training, eps)),
+        ("rates", offset_of!(Training, rates)),
+        ("corrections", offset_of!(Training, corrections)),
+        ("padding", offset_of!(Training, padding)),
+    ];
+    let (members, span) = named_struct(&parse(&kernels::ADAM_W), "Training");
+    assert_eq!(members, rust.map(|(name, at)| (name.to_owned(), at)));
+    assert_eq!(span, size_of::<Training>());
 }
 
 #[test]

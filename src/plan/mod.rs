@@ -5,11 +5,15 @@
 //! for one number of token rows. Shapes are checked when a step is pushed, so backends need
 //! not. Between replays only the contents of state tensors change.
 
+mod grad;
 mod op;
+mod training;
 
 use std::fmt;
 
+pub use grad::{AttentionInputs, GradOp, edges};
 pub use op::{Delta, Op, Replaced, Shrink, Slice};
+pub use training::Training;
 
 use crate::error::{Error, Result};
 

@@ -3,7 +3,7 @@
 
 use crate::config::Activation;
 
-use super::{Dtype, FEW_ROWS, Mix, RING, Row, Sampling, TensorId, Tensors};
+use super::{Dtype, FEW_ROWS, GradOp, Mix, RING, Row, Sampling, TensorId, Tensors};
 
 /// A run of rows of a tensor that is too large for one binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,6 +233,8 @@ pub enum Op {
         /// (slots, [`RING`]) u32, written
         ring: TensorId,
     },
+    /// A step of a backward plan.
+    Grad(GradOp),
 }
 
 impl Op {
@@ -250,6 +252,7 @@ impl Op {
             Self::SplitQkv { .. } => "split_qkv",
             Self::Attention { .. } => "attention",
             Self::Sample { .. } => "sample",
+            Self::Grad(op) => op.name(),
         }
     }
 
@@ -282,6 +285,7 @@ impl Op {
                 [rows, q, k_cache, v_cache].into_iter().chain(shrink.into_iter().flatten()).collect()
             }
             Self::Sample { logits, sampling, .. } => vec![logits, sampling],
+            Self::Grad(ref op) => op.reads(),
         }
     }
 
@@ -298,6 +302,7 @@ impl Op {
             Self::Affine { x, .. } => vec![x],
             Self::SplitQkv { q, k_cache, v_cache, .. } => vec![q, k_cache, v_cache],
             Self::Sample { seen, rows, ring, .. } => vec![seen, rows, ring],
+            Self::Grad(ref op) => op.writes(),
         }
     }
 
@@ -318,6 +323,7 @@ impl Op {
             Self::SplitQkv { rows, qkv, q, .. } => vec![rows, qkv, q],
             Self::Attention { rows, q, y, .. } => vec![rows, q, y],
             Self::Sample { rows, logits, .. } => vec![rows, logits],
+            Self::Grad(_) => vec![],
         };
         demand(activations.iter().all(|&t| rows_of(t) >= n), "an activation has too few rows")?;
         if let Self::Embed { rows, .. }
@@ -415,6 +421,7 @@ impl Op {
                     "slots differ",
                 )
             }
+            Self::Grad(ref op) => op.check(tensors, n),
         }
     }
 }

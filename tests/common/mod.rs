@@ -7,6 +7,7 @@ pub mod models;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
 use lorakeet::backend::{Backend, Prepared};
+use lorakeet::config::Activation;
 use lorakeet::format::safetensors::Header;
 use lorakeet::plan::{Dtype, Op, Plan, TensorId, Tensors};
 use serde_json::Value;
@@ -141,12 +142,32 @@ impl Case<'_> {
         self.scalars[name].as_u64().unwrap_or_else(|| panic!("case scalar `{name}`")) as usize
     }
 
+    pub fn sizes(&self, name: &str) -> Vec<usize> {
+        let list = self.scalars[name].as_array().unwrap_or_else(|| panic!("case scalar `{name}`"));
+        list.iter().map(|size| size.as_u64().expect("a size") as usize).collect()
+    }
+
     pub fn number(&self, name: &str) -> f32 {
         self.scalars[name].as_f64().unwrap_or_else(|| panic!("case scalar `{name}`")) as f32
     }
 
+    /// Not rounded to f32.
+    pub fn double(&self, name: &str) -> f64 {
+        self.scalars[name].as_f64().unwrap_or_else(|| panic!("case scalar `{name}`"))
+    }
+
     pub fn flag(&self, name: &str) -> bool {
         self.scalars[name].as_bool().unwrap_or_else(|| panic!("case scalar `{name}`"))
+    }
+
+    pub fn activation(&self, name: &str) -> Activation {
+        match self.text(name) {
+            "silu" => Activation::Silu,
+            "gelu" => Activation::Gelu,
+            "gelu_tanh" => Activation::GeluTanh,
+            "relu" => Activation::Relu,
+            other => panic!("activation {other}"),
+        }
     }
 
     pub fn text(&self, name: &str) -> &str {

@@ -15,7 +15,8 @@ pub fn activation(x: &[f32], kind: Activation, gated: bool, f: usize, y: &mut [f
     }
 }
 
-fn apply(kind: Activation, x: f64) -> f64 {
+/// act(x)
+pub(super) fn apply(kind: Activation, x: f64) -> f64 {
     match kind {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Gelu => 0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2)),
@@ -30,7 +31,7 @@ fn apply(kind: Activation, x: f64) -> f64 {
 /// Error function, |error| < 1.2e-7 (Numerical Recipes' Chebyshev fit of erfc).
 ///
 /// The standard library has none, and f32 outputs need no better.
-fn erf(x: f64) -> f64 {
+pub(super) fn erf(x: f64) -> f64 {
     const FIT: [f64; 10] = [
         -1.265_512_23,
         1.000_023_68,

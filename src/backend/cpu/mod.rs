@@ -4,17 +4,34 @@
 //! shader of that name. `fast/` replaces those where time goes and is judged by the twins.
 
 pub mod activation;
+pub mod activation_grad;
+pub mod adam_w;
 pub mod affine;
 pub mod attention;
+pub mod attention_grad_kv;
+pub mod attention_grad_q;
+pub mod cross_entropy;
+pub mod dropout;
 pub mod embed;
 pub mod embed_delta;
+pub mod expand_grad;
 pub mod fast;
+mod grad;
 pub mod head_delta;
+pub mod keep_rows;
+pub mod layer_norm_grad;
 pub mod linear;
+pub mod linear_grad;
 pub mod norm;
+pub mod outer_grad;
+pub mod recall_rows;
+pub mod rms_norm_grad;
 pub mod sample;
 pub mod shrink;
+pub mod shrink_grad;
 pub mod split_qkv;
+pub mod split_qkv_grad;
+pub mod square_sum;
 
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Op, Plan, Replaced, Shrink, TensorId, Tensors};
@@ -185,6 +202,7 @@ impl Cpu {
                 let rows = bytemuck::cast_slice_mut(&mut rows[..4 * n]);
                 sample::sample(self.head(logits, n), sampling, out, rows, ring);
             }
+            Op::Grad(ref op) => self.grad_step(op, n, &mut outputs),
         }
         for (id, data) in op.writes().into_iter().zip(outputs) {
             self.data[id.index()] = data;

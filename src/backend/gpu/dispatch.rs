@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable, bytes_of as bytes};
 
 use crate::plan::{FEW_ROWS, Op, TensorId, Tensors};
 
+use super::dispatch_grad::dispatch_grad;
 use super::kernels::{self, Kernel};
 
 macro_rules! params {
@@ -23,6 +24,7 @@ macro_rules! params {
         }
     )*};
 }
+pub(super) use params;
 
 params! {
     /// `shaders/embed.wgsl`
@@ -216,5 +218,6 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             let bindings = [logits, sampling, seen, rows, ring].map(Some).to_vec();
             launch(kernels::SAMPLE, bytes(&params), bindings, [n32, 1, 1])
         }
+        Op::Grad(ref op) => dispatch_grad(op, tensors, n),
     }
 }

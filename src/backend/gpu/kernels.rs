@@ -23,6 +23,11 @@ const RANKS: &str = include_str!("../../../shaders/shared/ranks.wgsl");
 const REPLACED: &str = include_str!("../../../shaders/shared/replaced.wgsl");
 const FEW_ROWS: &str = include_str!("../../../shaders/shared/few_rows.wgsl");
 const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
+const NOISE: &str = include_str!("../../../shaders/shared/noise.wgsl");
+const TRAINING: &str = include_str!("../../../shaders/shared/training.wgsl");
+const ACT: &str = include_str!("../../../shaders/shared/act.wgsl");
+const TILE: &str = include_str!("../../../shaders/shared/tile.wgsl");
+const RANK: &str = include_str!("../../../shaders/shared/rank.wgsl");
 
 macro_rules! kernel {
     ($name:literal of $twin:literal, $size:literal $(, $shared:ident)*) => {
@@ -52,7 +57,7 @@ pub const LINEAR_ROWS: Kernel = kernel!("linear_rows" of "linear", 64, FEW_ROWS,
 /// z = γ ∘ A·x of the active adapters
 pub const SHRINK: Kernel = kernel!("shrink" of "shrink", 64, LANES, RANKS, MIX, ROW);
 /// y = act(x), or act(gate) ∘ up
-pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64);
+pub const ACTIVATION: Kernel = kernel!("activation" of "activation", 64, ACT);
 /// q rotated; k rotated and v into the cache
 pub const SPLIT_QKV: Kernel = kernel!("split_qkv" of "split_qkv", 64, ROW);
 /// y = softmax(scale · q · Kᵀ) · V, and z of the adapters that read it
@@ -60,7 +65,40 @@ pub const ATTENTION: Kernel = kernel!("attention" of "attention", 64, REDUCE, MI
 /// x = x · (1 + gains) + shifts of the active adapters
 pub const AFFINE: Kernel = kernel!("affine" of "affine", 64, MIX, ROW);
 /// Draws the next tokens
-pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE);
+pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE, NOISE);
+
+/// dx = dy · W (+ dx)
+pub const LINEAR_GRAD: Kernel = kernel!("linear_grad" of "linear_grad", 64, TILE);
+/// dz = γ ∘ dy·Bᵀ of the active adapters
+pub const SHRINK_GRAD: Kernel = kernel!("shrink_grad" of "shrink_grad", 64, TILE, RANK, MIX, ROW);
+/// dx = dz·A of the active adapters (+ dx)
+pub const EXPAND_GRAD: Kernel = kernel!("expand_grad" of "expand_grad", 64, TILE, RANK, MIX, ROW);
+/// g += uᵀ·v over the active rows
+pub const OUTER_GRAD: Kernel = kernel!("outer_grad" of "outer_grad", 64, TILE, ROW);
+/// dx += dy · d rms_norm / dx
+pub const RMS_NORM_GRAD: Kernel = kernel!("rms_norm_grad" of "rms_norm_grad", 64, REDUCE);
+/// dx += dy · d layer_norm / dx
+pub const LAYER_NORM_GRAD: Kernel = kernel!("layer_norm_grad" of "layer_norm_grad", 64, REDUCE);
+/// dx = dy · d activation / dx
+pub const ACTIVATION_GRAD: Kernel = kernel!("activation_grad" of "activation_grad", 64, ACT);
+/// dq, and the statistics of the softmax
+pub const ATTENTION_GRAD_Q: Kernel = kernel!("attention_grad_q" of "attention_grad_q", 64, ROW, REDUCE);
+/// dK and dV of the visible positions
+pub const ATTENTION_GRAD_KV: Kernel = kernel!("attention_grad_kv" of "attention_grad_kv", 64, ROW);
+/// dqkv of dq and the gradient caches
+pub const SPLIT_QKV_GRAD: Kernel = kernel!("split_qkv_grad" of "split_qkv_grad", 64, ROW);
+/// y[pos[n]] = x[n]
+pub const KEEP_ROWS: Kernel = kernel!("keep_rows" of "keep_rows", 64, ROW);
+/// x[n] = y[pos[n]]
+pub const RECALL_ROWS: Kernel = kernel!("recall_rows" of "recall_rows", 64, ROW);
+/// The loss, and its gradient by the logits
+pub const CROSS_ENTROPY: Kernel = kernel!("cross_entropy" of "cross_entropy", 256, TRAINING, ROW, REDUCE);
+/// sums[index] = Σ g²
+pub const SQUARE_SUM: Kernel = kernel!("square_sum" of "square_sum", 256, REDUCE);
+/// A step of AdamW
+pub const ADAM_W: Kernel = kernel!("adam_w" of "adam_w", 256, TRAINING, REDUCE);
+/// y = x ∘ keep / (1 − p) (+ y)
+pub const DROPOUT: Kernel = kernel!("dropout" of "dropout", 64, TRAINING, ROW, NOISE);
 
 /// Every kernel, for the tests that read them all.
 pub const ALL: &[Kernel] = &[
@@ -77,6 +115,22 @@ pub const ALL: &[Kernel] = &[
     SPLIT_QKV,
     ATTENTION,
     SAMPLE,
+    LINEAR_GRAD,
+    SHRINK_GRAD,
+    EXPAND_GRAD,
+    OUTER_GRAD,
+    RMS_NORM_GRAD,
+    LAYER_NORM_GRAD,
+    ACTIVATION_GRAD,
+    ATTENTION_GRAD_Q,
+    ATTENTION_GRAD_KV,
+    SPLIT_QKV_GRAD,
+    KEEP_ROWS,
+    RECALL_ROWS,
+    CROSS_ENTROPY,
+    SQUARE_SUM,
+    ADAM_W,
+    DROPOUT,
 ];
 
 impl Kernel {

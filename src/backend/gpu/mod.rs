@@ -2,6 +2,7 @@
 //! It decides no shapes; plans arrive checked.
 
 pub mod dispatch;
+pub mod dispatch_grad;
 pub mod kernels;
 
 use std::collections::HashMap;

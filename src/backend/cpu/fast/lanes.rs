@@ -3,7 +3,7 @@
 use wide::f32x4;
 
 /// Elements of a vector.
-const LANES: usize = 4;
+pub const LANES: usize = 4;
 
 /// dots[i][j] = x[i] · w[j], all of length C
 ///

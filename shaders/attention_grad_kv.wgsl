@@ -1,0 +1,106 @@
+// attention_grad_kv: dK[pos] += scale · Σ p·(dp − Δ)·q and dV[pos] += Σ p·dy, over the rows that
+// see pos and the query heads that share the key head
+//
+// shapes     rows (N)   q, dy (N, H·D)   stats (N, H), see attention_grad_q
+//            k_cache, v_cache, dk_cache, dv_cache (slots, S, K·D)                     f32
+// dispatch   (ceil(S / 16), K, slots): a workgroup owns 16 positions of one key head, so that
+//            no one else adds there; rows are walked 32 at a time, one query head after another
+// accepts    any N, S, D >= 1
+// numerics   f32 sums in order of query head, then row; twin in f64
+// twin       src/backend/cpu/attention_grad_kv.rs
+// reference  arXiv:2205.14135, algorithm 4
+// uses       shared/row.wgsl
+
+override WORKGROUP_SIZE: u32 = 64u;
+
+const KEYS: u32 = 16u;
+const ROWS: u32 = 32u;
+
+struct Params {
+    n: u32, q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
+@group(0) @binding(2) var<storage, read> q: array<f32>;              // (N, H·D)
+@group(0) @binding(3) var<storage, read> k_cache: array<f32>;        // (slots, S, K·D)
+@group(0) @binding(4) var<storage, read> v_cache: array<f32>;        // (slots, S, K·D)
+@group(0) @binding(5) var<storage, read> dy: array<f32>;             // (N, H·D)
+@group(0) @binding(6) var<storage, read> stats: array<vec2<f32>>;    // (N, H)
+@group(0) @binding(7) var<storage, read_write> dk_cache: array<f32>; // (slots, S, K·D)
+@group(0) @binding(8) var<storage, read_write> dv_cache: array<f32>; // (slots, S, K·D)
+
+// Of ROWS rows and KEYS keys, four keys a vec4: [row][key / 4].
+var<workgroup> p_tile: array<vec4<f32>, 128>;
+var<workgroup> ds_tile: array<vec4<f32>, 128>;
+
+// Whether row n sees any of the positions first..=last.
+fn sees(n: u32, slot: u32, first: u32, last: u32) -> bool {
+    let row = rows[n];
+    return row.slot == slot && first <= row.pos && (params.window == 0u || last + params.window > row.pos);
+}
+
+// p and scale · p·(dp − Δ) of the query at `head` and the key at `cell`.
+fn p_and_ds(head: u32, cell: u32) -> vec2<f32> {
+    var score = 0.0;
+    var dp = 0.0;
+    for (var c = 0u; c < params.head_dim; c++) {
+        score += q[head + c] * k_cache[cell + c];
+        dp += dy[head + c] * v_cache[cell + c];
+    }
+    let stat = stats[head / params.head_dim];
+    let p = exp(params.scale * score - stat.x);
+    return vec2(p, params.scale * p * (dp - stat.y));
+}
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn attention_grad_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+    let d = params.head_dim;
+    let first = group.x * KEYS;
+    let last = first + KEYS - 1u;
+    let slot = group.z;
+    let base = slot * params.s * params.kv_cols + group.y * d;       // of position 0
+    let heads = params.q_cols / params.kv_cols;                      // that share this key head
+    for (var step = 0u; step < heads * ((params.n + ROWS - 1u) / ROWS); step++) {
+        let n0 = step / heads * ROWS;
+        let column = (group.y * heads + step % heads) * d;
+        let n_rows = min(ROWS, params.n - n0);
+        var any = false;
+        for (var r = 0u; r < n_rows; r++) {
+            any = any || sees(n0 + r, slot, first, last);
+        }
+        if any {
+            for (var e = i; e < n_rows * KEYS; e += WORKGROUP_SIZE) {
+                let n = n0 + e / KEYS;
+                let pos = first + e % KEYS;
+                var pair = vec2(0.0);
+                if sees(n, slot, pos, pos) {
+                    pair = p_and_ds(n * params.q_cols + column, base + pos * params.kv_cols);
+                }
+                p_tile[e / 4u][e % 4u] = pair.x;
+                ds_tile[e / 4u][e % 4u] = pair.y;
+            }
+            workgroupBarrier();
+            for (var e = i; e < d * KEYS / 4u; e += WORKGROUP_SIZE) {
+                let c = e % d;
+                let four = e / d;
+                var dk = vec4(0.0);
+                var dv = vec4(0.0);
+                for (var r = 0u; r < n_rows; r++) {
+                    // Rows of no or another sequence may hold anything.
+                    if rows[n0 + r].slot == slot {
+                        let at = (n0 + r) * params.q_cols + column + c;
+                        dk += ds_tile[r * KEYS / 4u + four] * q[at];
+                        dv += p_tile[r * KEYS / 4u + four] * dy[at];
+                    }
+                }
+                for (var k = 0u; k < 4u && first + 4u * four + k < params.s; k++) {
+                    let cell = base + (first + 4u * four + k) * params.kv_cols + c;
+                    dk_cache[cell] += dk[k];
+                    dv_cache[cell] += dv[k];
+                }
+            }
+            workgroupBarrier();
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// linear_grad: dx = dy[:, first..first + F] · W (+ dx)
+//
+// shapes     dy (N, stride)   weight (F, C)   dx (N, C)                               f32
+// dispatch   (ceil(C / 32), ceil(N / 32), 1): a workgroup makes a tile of 32 x 32 outputs,
+//            walking F in steps of 16
+// accepts    any N, C, F >= 1; no alignment assumed
+// numerics   f32 sums in order of f; twin in f64
+// twin       src/backend/cpu/linear_grad.rs
+// uses       shared/tile.wgsl
+
+override WORKGROUP_SIZE: u32 = 64u;
+
+struct Params { n: u32, c: u32, f: u32, first: u32, stride: u32, accumulate: u32 }
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> dy: array<f32>;             // (N, stride)
+@group(0) @binding(2) var<storage, read> weight: array<f32>;         // (F, C)
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (N, C)
+
+@compute @workgroup_size(WORKGROUP_SIZE)
+fn linear_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
+    let n0 = group.y * TILE;
+    let c0 = group.x * TILE;
+    var sums = mat4x4<f32>();
+    for (var f0 = 0u; f0 < params.f; f0 += DEPTH) {
+        for (var e = i; e < TILE * DEPTH; e += WORKGROUP_SIZE) {
+            // Neighbouring invocations read neighbouring elements of both matrices.
+            let n = n0 + e / DEPTH;
+            let f = f0 + e % DEPTH;
+            var left = 0.0;
+            if n < params.n && f < params.f {
+                left = dy[n * params.stride + params.first + f];
+            }
+            put_left(e % DEPTH, e / DEPTH, left);
+            let w_row = f0 + e / TILE;
+            let c = c0 + e % TILE;
+            var right = 0.0;
+            if w_row < params.f && c < params.c {
+                right = weight[w_row * params.c + c];
+            }
+            put_right(e / TILE, e % TILE, right);
+        }
+        workgroupBarrier();
+        sums = add_tiles(i, sums);
+        workgroupBarrier();
+    }
+    for (var a = 0u; a < 4u; a++) {
+        for (var b = 0u; b < 4u; b++) {
+            let n = n0 + 4u * (i / 8u) + a;
+            let c = c0 + 4u * (i % 8u) + b;
+            if n < params.n && c < params.c {
+                let at = n * params.c + c;
+                dx[at] = sums[a][b] + select(0.0, dx[at], params.accumulate != 0u);
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Sums of outer products, y += left · right, where right is walked row by row: packed in panels
+//! that stay in the first cache, multiplied in tiles that stay in registers.
+
+use super::lanes::LANES;
+
+/// Rows of a panel.
+const DEPTH: usize = 256;
+/// Columns of a panel and of a tile: with 4 rows, eight registers of sums.
+const WIDTH: usize = 2 * LANES;
+
+/// A window on a row-major matrix: columns from `first` on of rows `stride` long.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    pub data: &'a [f32],
+    pub first: usize,
+    pub stride: usize,
+}
+
+/// y[i, y_first + j] += Σ left[i, k] · right(k)[j] over k < `depth`, for i < `count`
+///
+/// `right` gives rows of one length, the number of columns j; y has rows of `y_stride`.
+pub fn add_product<'a>(
+    left: Window<'_>,
+    count: usize,
+    depth: usize,
+    right: impl Fn(usize) -> &'a [f32],
+    y: &mut [f32],
+    y_first: usize,
+    y_stride: usize,
+) {
+    let cols = if depth == 0 { 0 } else { right(0).len() };
+    let mut panel = [[0.0; WIDTH]; DEPTH];
+    for k0 in (0..depth).step_by(DEPTH) {
+        let panel = &mut panel[..DEPTH.min(depth - k0)];
+        for j0 in (0..cols).step_by(WIDTH) {
+            let width = WIDTH.min(cols - j0);
+            for (k, line) in panel.iter_mut().enumerate() {
+                line[..width].copy_from_slice(&right(k0 + k)[j0..][..width]);
+            }
+            let line = |i: usize| &left.data[i * left.stride + left.first + k0..][..panel.len()];
+            let mut put = |i: usize, sums: &[f32; WIDTH]| {
+                let y = &mut y[i * y_stride + y_first + j0..][..width];
+                y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
+            };
+            let whole = count - count % 4;
+            for i in (0..whole).step_by(4) {
+                let sums = tile([line(i), line(i + 1), line(i + 2), line(i + 3)], panel);
+                sums.iter().enumerate().for_each(|(a, sums)| put(i + a, sums));
+            }
+            for i in whole..count {
+                let [sums] = tile([line(i)], panel);
+                put(i, &sums);
+            }
+        }
+    }
+}
+
+/// sums[i] = Σ left[i][k] · panel[k]
+#[inline(always)]
+fn tile<const ROWS: usize>(left: [&[f32]; ROWS], panel: &[[f32; WIDTH]]) -> [[f32; WIDTH]; ROWS] {
+    let left = left.map(|line| &line[..panel.len()]);
+    let mut sums = [[0.0; WIDTH]; ROWS];
+    for (k, line) in panel.iter().enumerate() {
+        for i in 0..ROWS {
+            for j in 0..WIDTH {
+                sums[i][j] += left[i][k] * line[j];
+            }
+        }
+    }
+    sums
+}

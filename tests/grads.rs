@@ -1,0 +1,622 @@
+//! Every backward op against PyTorch's autograd, on every backend: the plain twin, the fast CPU
+//! path and the shader. One body, run natively and in a browser.
+
+mod common;
+
+use bytemuck::Zeroable;
+use common::{Case, Fixture, OneOp, Tolerance, backends};
+use lorakeet::config::Activation;
+use lorakeet::plan::{
+    AttentionInputs, Block, Dtype, GradOp, INACTIVE, Mix, Op, Plan, Row, Slice, TensorId, Tensors, Training,
+};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+/// Copies and a rotation: the last bit.
+const EXACT: Tolerance = Tolerance { abs: 1e-6, rel: 1e-6 };
+/// Sums of up to a few hundred products of order one, in another order than PyTorch's.
+const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
+/// exp and tanh on devices whose versions are good to 1e-5 or so.
+const FUNCTIONS: Tolerance = Tolerance { abs: 2e-5, rel: 5e-5 };
+/// Differences of f32 values two 64ths to 256ths apart.
+const DIFFERENCES: Tolerance = Tolerance { abs: 1e-4, rel: 1e-4 };
+/// A few steps of AdamW in f32; a learning rate's worth per step is divided by a root.
+const UPDATES: Tolerance = Tolerance { abs: 1e-6, rel: 2e-5 };
+
+macro_rules! fixture {
+    ($op:literal) => {
+        Fixture::new(include_bytes!(concat!("fixtures/grads/", $op, ".safetensors")))
+    };
+}
+
+/// Runs `body` for every case on a fresh backend of every kind.
+async fn on_all(
+    op: &str,
+    fixture: &Fixture<'_>,
+    tolerance: Tolerance,
+    body: impl Fn(&Case, &mut OneOp) -> (GradOp, usize),
+) {
+    for (i, case) in fixture.cases().enumerate() {
+        let mut one = OneOp::default();
+        let (step, n) = body(&case, &mut one);
+        for (name, mut backend) in backends().await {
+            let what = format!("{op} case {i} on {name}");
+            one.check(&mut backend, &what, Op::Grad(step.clone()), n, tolerance).await;
+        }
+    }
+}
+
+/// An output that starts as `before` if it is added to, as NaN if it is overwritten.
+fn output(one: &mut OneOp, name: &str, shape: &[usize], before: &Option<Vec<f32>>, want: &[f32]) -> TensorId {
+    match before {
+        Some(before) => one.output_over(name, shape, before, want),
+        None => one.output(name, shape, want),
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear_grad() {
+    on_all("linear_grad", &fixture!("linear_grad"), SUMS, |case, one| {
+        let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
+        let dy = one.f32("dy", &[n, f], &case.f32("dy"));
+        let weight = one.f32("weight", &[f, c], &case.f32("weight"));
+        let before = case.maybe_f32("before");
+        let dx = output(one, "dx", &[n, c], &before, &case.f32("dx"));
+        let weight = Slice { tensor: weight, first: 0 };
+        (GradOp::Linear { dy, weight, dx, accumulate: before.is_some() }, n)
+    })
+    .await;
+}
+
+/// The lower two thirds of a matrix in slices, added to what the upper third left.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear_grad_of_a_slice() {
+    on_all("linear_grad of a slice", &fixture!("linear_grad"), SUMS, |case, one| {
+        let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
+        let (dy, weight, first) = (case.f32("dy"), case.f32("weight"), f / 3);
+        let mut before = case.maybe_f32("before").unwrap_or_else(|| vec![0.0; n * c]);
+        for (at, before) in before.iter_mut().enumerate() {
+            let product = |j: usize| f64::from(dy[at / c * f + j]) * f64::from(weight[j * c + at % c]);
+            *before += (0..first).map(product).sum::<f64>() as f32;
+        }
+        let dy = one.f32("dy", &[n, f], &dy);
+        let tensor = one.f32("weight", &[f - first, c], &weight[first * c..]);
+        let dx = one.output_over("dx", &[n, c], &before, &case.f32("dx"));
+        (GradOp::Linear { dy, weight: Slice { tensor, first }, dx, accumulate: true }, n)
+    })
+    .await;
+}
+
+/// Rows of the mixes that a case of `lora_grad` names, each active.
+fn lora_rows(case: &Case, one: &mut OneOp) -> (TensorId, TensorId) {
+    let (n, m) = (case.size("N"), case.size("M"));
+    let lines: Vec<u32> = case.ids("mix").iter().flat_map(|&mix| [0, 0, 0, mix]).collect();
+    let (blocks, weights) = (case.ids("blocks"), case.f32("weights"));
+    let mut mixes = vec![Mix::zeroed(); m];
+    for (at, block) in blocks.chunks_exact(2).enumerate().filter(|(_, block)| block[1] > 0) {
+        let mix = &mut mixes[at / 5];
+        mix.blocks[at % 5] = Block::new(block[0] as usize, block[1] as usize, 0, false, weights[at]);
+        mix.n_blocks += 1;
+    }
+    let rows = one.u32("rows", &[n, 4], &lines);
+    (rows, one.u32("mixes", &[m, 16], bytemuck::cast_slice(&mixes)))
+}
+
+/// Values of (N, parts·R), `off` where the row's mix has switched the rank off.
+fn where_on(case: &Case, values: &[f32], off: f32) -> Vec<f32> {
+    let (ranks, parts) = (case.size("R"), case.size("parts"));
+    let (mix, gamma) = (case.ids("mix"), case.f32("gamma"));
+    let on = |at: usize| gamma[mix[at / (parts * ranks)] as usize * ranks + at % ranks] != 0.0;
+    values.iter().enumerate().map(|(at, &value)| if on(at) { value } else { off }).collect()
+}
+
+fn parts(case: &Case) -> [usize; 2] {
+    let edges = case.sizes("edges");
+    let first = |part: usize| if part < case.size("parts") { edges[part] } else { usize::MAX };
+    [first(1), first(2)]
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn shrink_grad() {
+    on_all("shrink_grad", &fixture!("lora_grad"), SUMS, |case, one| {
+        let [n, f, ranks, n_parts] = ["N", "F", "R", "parts"].map(|name| case.size(name));
+        let (rows, mixes) = lora_rows(case, one);
+        let dy = one.f32("dy", &[n, f], &case.f32("dy"));
+        let b = one.f32("b", &[ranks, f], &case.f32("b"));
+        // What is off keeps what it held.
+        let before = where_on(case, &vec![f32::NAN; n * n_parts * ranks], 7.0);
+        let want = where_on(case, &case.f32("dz"), 7.0);
+        let dz = one.output_over("dz", &[n, n_parts * ranks], &before, &want);
+        (GradOp::Shrink { rows, mixes, dy, b, dz, ranks, parts: parts(case) }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn expand_grad() {
+    for accumulate in [false, true] {
+        on_all("expand_grad", &fixture!("lora_grad"), SUMS, |case, one| {
+            let [n, c, ranks, n_parts] = ["N", "C", "R", "parts"].map(|name| case.size(name));
+            let (rows, mixes) = lora_rows(case, one);
+            // What is off may hold anything.
+            let dz = one.f32("dz", &[n, n_parts * ranks], &where_on(case, &case.f32("dz"), f32::NAN));
+            let a = one.f32("a", &[n_parts * ranks, c], &case.f32("a"));
+            let mut want = case.f32("dx");
+            let before = accumulate.then(|| case.f32("x"));
+            before.iter().for_each(|x| want.iter_mut().zip(x).for_each(|(want, x)| *want += x));
+            let dx = output(one, "dx", &[n, c], &before, &want);
+            (GradOp::Expand { rows, mixes, dz, a, dx, ranks, accumulate }, n)
+        })
+        .await;
+    }
+}
+
+/// The rows of a case of `lora_grad` with one in front and one behind that are inactive and hold
+/// no numbers.
+fn with_inactive(case: &Case, one: &mut OneOp) -> TensorId {
+    let n = case.size("N");
+    let slot = |row: usize| if row == 0 || row == n + 1 { INACTIVE } else { 0 };
+    let lines: Vec<u32> = (0..n + 2).flat_map(|row| [0, 0, slot(row), 0]).collect();
+    one.u32("rows", &[n + 2, 4], &lines)
+}
+
+/// A row of NaN before and after the values of (N, cols).
+fn between_nans(values: &[f32], cols: usize) -> Vec<f32> {
+    let nan = vec![f32::NAN; cols];
+    [&nan, values, &nan].concat()
+}
+
+/// The gradient of the second half of A's ranks, in its last part.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn outer_grad() {
+    on_all("outer_grad", &fixture!("lora_grad"), SUMS, |case, one| {
+        let [n, c, ranks, n_parts] = ["N", "C", "R", "parts"].map(|name| case.size(name));
+        let rows = with_inactive(case, one);
+        let u_cols = n_parts * ranks;
+        let (first, count) = (ranks / 2, ranks - ranks / 2);
+        let u_first = (n_parts - 1) * ranks + first;
+        let u = one.f32("u", &[n + 2, u_cols], &between_nans(&case.f32("dz"), u_cols));
+        let v = one.f32("v", &[n + 2, c], &between_nans(&case.f32("x"), c));
+        // One row of g belongs to someone else.
+        let mut want = case.f32("a")[..(1 + count) * c].to_vec();
+        let before = want.clone();
+        let added = &case.f32("da")[u_first * c..][..count * c];
+        want[c..].iter_mut().zip(added).for_each(|(want, g)| *want += g);
+        let g = one.output_over("g", &[1 + count, c], &before, &want);
+        (GradOp::Outer { rows, u, u_first, v, g, g_first: 1, count, cols: [0, c] }, n + 2)
+    })
+    .await;
+}
+
+/// The gradient of B in its last part; the columns of others keep what they held.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn outer_grad_of_a_part() {
+    on_all("outer_grad of a part", &fixture!("lora_grad"), SUMS, |case, one| {
+        let [n, f, ranks, n_parts] = ["N", "F", "R", "parts"].map(|name| case.size(name));
+        let rows = with_inactive(case, one);
+        let u_cols = n_parts * ranks;
+        let cols = [case.sizes("edges")[n_parts - 1], f];
+        let u = one.f32("u", &[n + 2, u_cols], &between_nans(&case.f32("z"), u_cols));
+        let v = one.f32("v", &[n + 2, f], &between_nans(&case.f32("dy"), f));
+        let (before, db) = (case.f32("b"), case.f32("db"));
+        let add = |at: usize| if at % f < cols[0] { 0.0 } else { db[at] };
+        let want: Vec<f32> = before.iter().enumerate().map(|(at, b)| b + add(at)).collect();
+        let g = one.output_over("g", &[ranks, f], &before, &want);
+        let u_first = (n_parts - 1) * ranks;
+        (GradOp::Outer { rows, u, u_first, v, g, g_first: 0, count: ranks, cols }, n + 2)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn rms_norm_grad() {
+    on_all("rms_norm_grad", &fixture!("rms_norm_grad"), SUMS, |case, one| {
+        let [n, c] = ["N", "C"].map(|name| case.size(name));
+        let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
+        let weight = one.f32("weight", &[c], &case.f32("weight"));
+        let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
+        (GradOp::RmsNorm { x, weight, dy, dx, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn layer_norm_grad() {
+    on_all("layer_norm_grad", &fixture!("layer_norm_grad"), SUMS, |case, one| {
+        let [n, c] = ["N", "C"].map(|name| case.size(name));
+        let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
+        let weight = one.f32("weight", &[c], &case.f32("weight"));
+        let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
+        (GradOp::LayerNorm { x, weight, dy, dx, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn activation_grad() {
+    on_all("activation_grad", &fixture!("activation_grad"), FUNCTIONS, |case, one| {
+        let [n, f] = ["N", "F"].map(|name| case.size(name));
+        let gated = case.flag("gated");
+        let kind = case.activation("kind");
+        let width = if gated { 2 * f } else { f };
+        let x = one.f32("x", &[n, width], &case.f32("x"));
+        let dy = one.f32("dy", &[n, f], &case.f32("dy"));
+        let dx = one.output("dx", &[n, width], &case.f32("dx"));
+        (GradOp::Activation { x, dy, dx, kind, gated }, n)
+    })
+    .await;
+}
+
+/// Slopes against differences of the forward op, another judge than autograd.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn activation_grad_is_the_slope_of_activation() {
+    /// A step whose square and whose rounding of y both stay below the tolerance.
+    const H: f32 = 1.0 / 256.0;
+    let at: Vec<f32> = (-40..40).map(|i| i as f32 * 0.1 + 0.05).collect();
+    let f = at.len();
+    for kind in [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu] {
+        let value = |x: f32| {
+            let mut y = [0.0];
+            lorakeet::backend::cpu::activation::activation(&[x], kind, false, 1, &mut y);
+            y[0]
+        };
+        let want: Vec<f32> = at.iter().map(|&x| (value(x + H) - value(x - H)) / (2.0 * H)).collect();
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let x = one.f32("x", &[1, f], &at);
+            let dy = one.f32("dy", &[1, f], &vec![1.0; f]);
+            let dx = one.output("dx", &[1, f], &want);
+            let op = Op::Grad(GradOp::Activation { x, dy, dx, kind, gated: false });
+            one.check(&mut backend, &format!("{kind:?} on {name}"), op, 1, DIFFERENCES).await;
+        }
+    }
+}
+
+/// The rows of a case with an inactive one behind, and the inputs of its attention, which hold
+/// no numbers there.
+fn attention_inputs(case: &Case, one: &mut OneOp) -> AttentionInputs {
+    let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+    let nan = vec![f32::NAN; h * d];
+    let cache = [slots, s, k * d];
+    AttentionInputs {
+        rows: rows_and_inactive(case, one),
+        q: one.f32("q", &[n + 1, h * d], &[case.f32("q"), nan].concat()),
+        k_cache: one.f32("k_cache", &cache, &case.f32("k_cache")),
+        v_cache: one.f32("v_cache", &cache, &case.f32("v_cache")),
+        head_dim: d,
+        scale: case.number("scale"),
+        window: case.size("window"),
+    }
+}
+
+fn rows_and_inactive(case: &Case, one: &mut OneOp) -> TensorId {
+    let (pos, slot) = (case.ids("pos"), case.ids("slot"));
+    let mut lines: Vec<u32> = pos.iter().zip(&slot).flat_map(|(&pos, &slot)| [0, pos, slot, 0]).collect();
+    lines.extend([0, 0, INACTIVE, 0]);
+    one.u32("rows", &[pos.len() + 1, 4], &lines)
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_grad_q() {
+    on_all("attention_grad_q", &fixture!("attention_grad"), FUNCTIONS, |case, one| {
+        let [n, h, d] = ["N", "H", "D"].map(|name| case.size(name));
+        let forward = attention_inputs(case, one);
+        let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
+        let dy = one.f32("dy", &[n + 1, h * d], &dy);
+        let dq = one.output("dq", &[n, h * d], &case.f32("dq"));
+        let stats = one.output("stats", &[n, 2 * h], &case.f32("stats"));
+        (GradOp::AttentionQ { forward, dy, dq, stats }, n + 1)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_grad_kv() {
+    on_all("attention_grad_kv", &fixture!("attention_grad"), FUNCTIONS, |case, one| {
+        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+        let forward = attention_inputs(case, one);
+        let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
+        let dy = one.f32("dy", &[n + 1, h * d], &dy);
+        let stats = [case.f32("stats"), vec![f32::NAN; 2 * h]].concat();
+        let stats = one.f32("stats", &[n + 1, 2 * h], &stats);
+        // What rows of later tiles have added.
+        let [dk_cache, dv_cache] = [("dk_cache", 0.7), ("dv_cache", 0.9)].map(|(name, step)| {
+            let before: Vec<f32> = (0..slots * s * k * d).map(|i| (i as f32 * step).sin()).collect();
+            let want: Vec<f32> = before.iter().zip(case.f32(name)).map(|(b, g)| b + g).collect();
+            one.output_over(name, &[slots, s, k * d], &before, &want)
+        });
+        (GradOp::AttentionKv { forward, dy, stats, dk_cache, dv_cache }, n + 1)
+    })
+    .await;
+}
+
+/// 256 wide heads, the most there are, on which equal keys share their weight.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_grad_of_wide_heads() {
+    let (s, d) = (70, 256);
+    // Equal scores: p = 1/S, dp = v·dy = pos, Δ = (S − 1)/2, dq = Σ p·(pos − Δ)·K = 0.
+    for (name, mut backend) in backends().await {
+        let mut one = OneOp::default();
+        let value: Vec<f32> = (0..s * d).map(|i| if i % d == 5 { (i / d) as f32 } else { 0.0 }).collect();
+        let mut d_out = vec![0.0; d];
+        d_out[5] = 1.0;
+        let forward = AttentionInputs {
+            rows: one.u32("rows", &[1, 4], &[0, s as u32 - 1, 0, 0]),
+            q: one.f32("q", &[1, d], &vec![0.5; d]),
+            k_cache: one.f32("k_cache", &[1, s, d], &vec![0.25; s * d]),
+            v_cache: one.f32("v_cache", &[1, s, d], &value),
+            head_dim: d,
+            scale: 0.125,
+            window: 0,
+        };
+        let dy = one.f32("dy", &[1, d], &d_out);
+        let dq = one.output("dq", &[1, d], &vec![0.0; d]);
+        let want = [0.5 * 0.25 * d as f32 * 0.125 + (s as f32).ln(), (s as f32 - 1.0) / 2.0];
+        let stats = one.output("stats", &[1, 2], &want);
+        let op = Op::Grad(GradOp::AttentionQ { forward, dy, dq, stats });
+        one.check(&mut backend, name, op, 1, FUNCTIONS).await;
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn split_qkv_grad() {
+    on_all("split_qkv_grad", &fixture!("split_qkv_grad"), EXACT, |case, one| {
+        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+        let rows = rows_and_inactive(case, one);
+        let dq = one.f32("dq", &[n + 1, h * d], &[case.f32("dq"), vec![99.0; h * d]].concat());
+        let cache = [slots, s, k * d];
+        let dk_cache = one.f32("dk_cache", &cache, &case.f32("dk_cache"));
+        let dv_cache = one.f32("dv_cache", &cache, &case.f32("dv_cache"));
+        let rope = one.f32("rope", &[s, d], &case.f32("rope"));
+        let dqkv = one.output("dqkv", &[n, (h + 2 * k) * d], &case.f32("dqkv"));
+        (GradOp::SplitQkv { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim: d }, n + 1)
+    })
+    .await;
+}
+
+/// Three rows, the second inactive, at scattered positions of five.
+const KEPT: [[u32; 4]; 3] = [[0, 4, 1, 0], [0, 2, INACTIVE, 0], [0, 0, 0, 0]];
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn keep_rows() {
+    for c in [1, 64, 131] {
+        let x: Vec<f32> = (0..3 * c).map(|i| i as f32 + 0.5).collect();
+        let mut want = vec![7.0; 5 * c];
+        want[4 * c..].copy_from_slice(&x[..c]);
+        want[..c].copy_from_slice(&x[2 * c..]);
+        let before: Vec<f32> = want.iter().map(|&w| if w == 7.0 { 7.0 } else { f32::NAN }).collect();
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
+            let x = one.f32("x", &[3, c], &x);
+            let y = one.output_over("y", &[5, c], &before, &want);
+            one.check(&mut backend, name, Op::Grad(GradOp::KeepRows { rows, x, y }), 3, EXACT).await;
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn recall_rows() {
+    for c in [1, 64, 131] {
+        let y: Vec<f32> = (0..5 * c).map(|i| i as f32 + 0.5).collect();
+        let want = [&y[4 * c..], &vec![7.0; c], &y[..c]].concat();
+        let before = [vec![f32::NAN; c], vec![7.0; c], vec![f32::NAN; c]].concat();
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
+            let y = one.f32("y", &[5, c], &y);
+            let x = one.output_over("x", &[3, c], &before, &want);
+            one.check(&mut backend, name, Op::Grad(GradOp::RecallRows { rows, y, x }), 3, EXACT).await;
+        }
+    }
+}
+
+fn training(one: &mut OneOp, numbers: Training) -> TensorId {
+    one.u32("training", &[12], bytemuck::cast_slice(&[numbers]))
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn cross_entropy() {
+    on_all("cross_entropy", &fixture!("cross_entropy"), FUNCTIONS, |case, one| {
+        let [n, v] = ["N", "V"].map(|name| case.size(name));
+        let training = training(one, Training { loss_weight: case.number("weight"), ..Training::zeroed() });
+        let labelled = case.ids("labelled");
+        let target = |(id, on): (u32, &u32)| if *on == 1 { id } else { INACTIVE };
+        let targets: Vec<u32> = case.ids("targets").into_iter().zip(&labelled).map(target).collect();
+        let targets = one.u32("targets", &[n], &targets);
+        let logits = one.output_over("logits", &[n, v], &case.f32("logits"), &case.f32("dlogits"));
+        let loss = one.output("loss", &[n], &case.f32("loss"));
+        (GradOp::CrossEntropy { training, targets, logits, loss }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn square_sum() {
+    for (i, case) in fixture!("adam_w").cases().enumerate() {
+        let (sizes, norm) = (case.sizes("sizes"), case.f32("norms")[0]);
+        let first: Vec<f32> =
+            [0, 1].iter().map(|g| squares(&case.f32(&format!("grads_{g}"))[..sizes[*g]])).collect();
+        // The norm of all gradients together is PyTorch's.
+        assert!((first.iter().sum::<f32>().sqrt() - norm).abs() < 1e-4 * norm);
+        for (name, mut backend) in backends().await {
+            for index in [0, 1] {
+                let mut one = OneOp::default();
+                let g = &case.f32(&format!("grads_{index}"))[..sizes[index]];
+                let g = one.f32("g", &[sizes[index]], g);
+                let (mut before, mut want) = ([7.0; 3], [7.0; 3]);
+                (before[index], want[index]) = (f32::NAN, first[index]);
+                let sums = one.output_over("sums", &[3], &before, &want);
+                let op = Op::Grad(GradOp::SquareSum { g, sums, index });
+                one.check(&mut backend, &format!("case {i} on {name}"), op, 1, SUMS).await;
+            }
+        }
+    }
+}
+
+fn squares(g: &[f32]) -> f32 {
+    g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>() as f32
+}
+
+/// Whole steps: the norm of two gradients, then both parameters, which lie amid others.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn adam_w() {
+    /// Elements in front of the parameters and of the gradients that no one may touch.
+    const ABOVE: [usize; 2] = [5, 3];
+    for (i, case) in fixture!("adam_w").cases().enumerate() {
+        let sizes = case.sizes("sizes");
+        let named = |name: &str, p: usize| case.f32(&format!("{name}_{p}"));
+        let mut numbers = Training {
+            learning_rate: case.number("lr"),
+            weight_decay: case.number("decay"),
+            eps: case.number("eps"),
+            max_norm: case.number("max_norm"),
+            ..Training::zeroed()
+        };
+        for (name, mut backend) in backends().await {
+            let mut tensors = Tensors::default();
+            let mut plan = Plan::new(1);
+            let training = tensors.declare("training", Dtype::U32, &[12]).expect("small");
+            let sums = tensors.declare("sums", Dtype::F32, &[2]).expect("small");
+            let mut declare = |above: usize, p: usize| {
+                tensors.declare("state", Dtype::F32, &[above + sizes[p] + 1]).expect("small")
+            };
+            let states = [0, 1].map(|p| {
+                let [g, m, v] = [(); 3].map(|()| declare(ABOVE[1], p));
+                (g, m, v, declare(ABOVE[0], p))
+            });
+            for (index, (g, ..)) in states.into_iter().enumerate() {
+                plan.push(&tensors, Op::Grad(GradOp::SquareSum { g, sums, index }));
+            }
+            for (p, (g, m, v, param)) in states.into_iter().enumerate() {
+                let [param_first, g_first] = ABOVE;
+                let len = sizes[p];
+                let op = GradOp::AdamW { training, sums, g, m, v, g_first, param, param_first, len };
+                plan.push(&tensors, Op::Grad(op));
+            }
+            backend.allocate(&tensors).expect("small");
+            let prepared = backend.prepare(&plan).expect("valid kernels");
+            for (p, (.., param)) in states.into_iter().enumerate() {
+                let line = [vec![7.0; ABOVE[0]], named("param", p), vec![7.0]].concat();
+                backend.upload(param, 0, bytemuck::cast_slice(&line));
+            }
+            for step in 0..case.size("steps") {
+                numbers.set_step(["beta_1", "beta_2"].map(|beta| case.double(beta)), step as u32 + 1);
+                backend.upload(training, 0, bytemuck::cast_slice(&[numbers]));
+                for (p, (g, ..)) in states.into_iter().enumerate() {
+                    let grads = named("grads", p);
+                    let line = &grads[step * sizes[p]..][..sizes[p]];
+                    backend.upload(g, ABOVE[1], bytemuck::cast_slice(line));
+                }
+                backend.run(&prepared, 1);
+            }
+            for (p, (g, m, v, param)) in states.into_iter().enumerate() {
+                let around = |above: usize, rest: f32, values: Vec<f32>| {
+                    [vec![rest; above], values, vec![rest]].concat()
+                };
+                for (tensor, want) in [
+                    (param, around(ABOVE[0], 7.0, named("param_out", p))),
+                    (m, around(ABOVE[1], 0.0, named("m", p))),
+                    (v, around(ABOVE[1], 0.0, named("v", p))),
+                    (g, vec![0.0; ABOVE[1] + sizes[p] + 1]),
+                ] {
+                    let got = backend.read(tensor, 0, want.len()).await.expect("a result");
+                    let what = format!("adam_w case {i} parameter {p} on {name}, tensor {tensor:?}");
+                    common::assert_close(&what, bytemuck::cast_slice(&got), &want, UPDATES);
+                }
+            }
+        }
+    }
+}
+
+/// What dropout leaves of ones at `p`, on the twin.
+fn kept(numbers: Training, site: u32, lines: &[Row], c: usize) -> Vec<f32> {
+    let mut y = vec![f32::NAN; lines.len() * c];
+    let x = vec![1.0; y.len()];
+    lorakeet::backend::cpu::dropout::dropout(&numbers, lines, &x, c, site, false, &mut y);
+    y
+}
+
+fn at_positions(positions: impl Iterator<Item = u32>) -> Vec<Row> {
+    positions.map(|pos| Row { token: 0, pos, slot: 0, mix: 0 }).collect()
+}
+
+/// Every backend drops the elements that the twin drops.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn dropout() {
+    for (n, c, p, accumulate) in
+        [(3, 7, 0.0, false), (5, 131, 0.05, false), (4, 64, 0.5, true), (2, 70, 0.9, false)]
+    {
+        let numbers = Training { seed: 0xdead_beef, dropout: p, ..Training::zeroed() };
+        let lines = at_positions((0..n as u32).map(|n| 3 * n + 1));
+        let x: Vec<f32> = (0..n * c).map(|i| (i as f32 * 0.37).sin() + 2.0).collect();
+        let before = accumulate.then(|| (0..n * c).map(|i| (i as f32 * 0.11).cos()).collect::<Vec<f32>>());
+        let mut want: Vec<f32> =
+            x.iter().zip(kept(numbers, 9, &lines, c)).map(|(x, keep)| x * keep).collect();
+        before.iter().for_each(|held| want.iter_mut().zip(held).for_each(|(want, held)| *want += held));
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let training = training(&mut one, numbers);
+            let rows = one.u32("rows", &[n, 4], bytemuck::cast_slice(&lines));
+            let x = one.f32("x", &[n, c], &x);
+            let y = output(&mut one, "y", &[n, c], &before, &want);
+            let op = Op::Grad(GradOp::Dropout { training, rows, x, y, site: 9, accumulate });
+            one.check(&mut backend, &format!("p = {p} on {name}"), op, n, EXACT).await;
+        }
+    }
+}
+
+/// The share that is kept, what is left of it, and that no argument of the noise is idle.
+#[wasm_bindgen_test(unsupported = test)]
+fn dropout_keeps_its_share_of_independent_elements() {
+    let (n, c) = (200, 101);
+    let numbers = Training { seed: 1, dropout: 0.3, ..Training::zeroed() };
+    let lines = at_positions(0..n);
+    let noise = kept(numbers, 4, &lines, c);
+    // Five standard deviations of a count of independent elements.
+    let spread = |p: f64| 5.0 * (noise.len() as f64 * p * (1.0 - p)).sqrt();
+    let share = |f: &dyn Fn(usize) -> bool, p: f64| {
+        let count = (0..noise.len()).filter(|&i| f(i)).count() as f64;
+        assert!((count - noise.len() as f64 * p).abs() <= spread(p), "{count} of {}, p = {p}", noise.len());
+    };
+    share(&|i| noise[i] != 0.0, 0.7);
+    assert!(noise.iter().all(|&x| x == 0.0 || (x - 1.0 / 0.7).abs() < 1e-6));
+    let same = 0.7 * 0.7 + 0.3 * 0.3;
+    let columns = c;
+    share(&|i| (noise[i] != 0.0) == (noise[(i + 1) % noise.len()] != 0.0), same);
+    share(&|i| (noise[i] != 0.0) == (noise[(i + columns) % noise.len()] != 0.0), same);
+    for other in [
+        kept(Training { seed: 2, ..numbers }, 4, &lines, c),
+        kept(numbers, 5, &lines, c),
+        kept(numbers, 4, &at_positions(n..2 * n), c),
+    ] {
+        share(&|i| (noise[i] != 0.0) == (other[i] != 0.0), same);
+    }
+    assert_eq!(noise, kept(numbers, 4, &lines, c), "the same arguments, the same noise");
+}
+
+/// As above, for a sum of outputs by each input.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn rms_norm_grad_is_the_slope_of_rms_norm() {
+    const H: f32 = 1.0 / 64.0;
+    let (c, eps) = (6, 0.01);
+    let wave = |step: f32| -> Vec<f32> { (0..c).map(|i| (i as f32 * step).sin() + 0.3).collect() };
+    let (x, weight, dy) = (wave(1.3), wave(0.7), wave(2.1));
+    let value = |i: usize, h: f32| -> f32 {
+        let (mut x, mut y) = (x.clone(), vec![0.0; c]);
+        x[i] += h;
+        lorakeet::backend::cpu::norm::norm(&x, &weight, None, eps, false, &mut y);
+        y.iter().zip(&dy).map(|(y, dy)| y * dy).sum()
+    };
+    let want: Vec<f32> = (0..c).map(|i| (value(i, H) - value(i, -H)) / (2.0 * H)).collect();
+    for (name, mut backend) in backends().await {
+        let mut one = OneOp::default();
+        let [x, dy] = [("x", &x), ("dy", &dy)].map(|(name, values)| one.f32(name, &[1, c], values));
+        let weight = one.f32("weight", &[c], &weight);
+        let dx = one.output_over("dx", &[1, c], &vec![0.0; c], &want);
+        let op = Op::Grad(GradOp::RmsNorm { x, weight, dy, dx, eps });
+        one.check(&mut backend, name, op, 1, DIFFERENCES).await;
+    }
+}
