@@ -98,8 +98,8 @@ fn described(entry: &Value, seed: u32) -> (Choice, Combination) {
         density: arguments["density"].as_f64(),
         svd_rank: arguments["svd_rank"].as_u64().map(|rank| rank as usize),
         majority_sign_method: match arguments["majority_sign_method"].as_str() {
-            Some("frequency") => MajoritySign::Frequency,
-            _ => MajoritySign::Total,
+            Some(method) => method.parse().expect("one of PEFT's"),
+            None => MajoritySign::default(),
         },
         seed,
         ..of(arguments["combination_type"].as_str().expect("a word"))
@@ -377,6 +377,8 @@ async fn what_cannot_be_combined_is_refused_by_name() {
     let words = "combination type `mean`, expected cat, linear, svd, ties, dare_linear, dare_ties or magnitude_prune, \
                  the last four also with _svd";
     assert_eq!("mean".parse::<CombinationType>().expect_err("none of PEFT's").to_string(), words);
+    let words = "majority sign method `most`, expected total or frequency";
+    assert_eq!("most".parse::<MajoritySign>().expect_err("none of PEFT's").to_string(), words);
     let error = engine
         .add_weighted_adapter("x", &choice(&[("qv", f32::NAN)]), &of("cat"))
         .await
