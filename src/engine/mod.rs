@@ -3,6 +3,7 @@
 
 mod adapters;
 mod arithmetic;
+mod combination;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
@@ -20,10 +21,10 @@ mod weighted;
 
 pub use adapters::{Adapter, AdapterInfo, Choice, ModuleDelta, PointDelta};
 pub use arithmetic::MajoritySign;
+pub use combination::{Arithmetic, Combination, CombinationType};
 pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use loader::Loader;
-pub use weighted::{Arithmetic, Combination, CombinationType};
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;
