@@ -271,6 +271,25 @@ async fn combinations_can_be_combined() {
     assert_close("combined twice", &got, &want, logits_tolerance("cpu"));
 }
 
+/// Targets given as patterns, and as `all-linear` with exceptions.
+#[pollster::test]
+async fn targets_of_every_kind_are_joined() {
+    let mut engine = fast().await;
+    let ids: Vec<u32> = (1..20).collect();
+    for name in ["regex", "exclude"] {
+        load(&mut engine, &[name]).await;
+        let again = files(&fixture(&format!("llama/{name}")));
+        engine.load_adapter("again", &again.config, &again.weights).await.expect("valid");
+        let twice = choice(&[(name, 1.5), ("again", -0.5)]);
+        engine.add_weighted_adapter("x", &twice, &of("cat")).await.expect("fits");
+        engine.set_adapter(choice(&[(name, 1.0)])).expect("loaded");
+        let want = engine.logits(&ids).await.expect("it fits");
+        engine.set_adapter(choice(&[("x", 1.0)])).expect("loaded");
+        let got = engine.logits(&ids).await.expect("it fits");
+        assert_close(name, &got, &want, logits_tolerance("cpu"));
+    }
+}
+
 /// An adapter that is combined alone is scaled, whatever the method.
 #[pollster::test]
 async fn one_adapter_alone_is_scaled() {
