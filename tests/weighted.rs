@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::models::LLAMA;
+use common::models::{LLAMA, MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close, backends, misfit};
 use lorakeet::engine::{
     Adapter, AdapterFiles, Choice, Combination, CombinationType, Engine, EngineOptions, MajoritySign,
@@ -38,14 +38,14 @@ fn logits_tolerance(backend: &str) -> Tolerance {
     Tolerance { abs: if backend == "gpu" { 1e-3 } else { 1e-4 }, rel: 0.0 }
 }
 
-async fn engines() -> Vec<(&'static str, Engine)> {
+async fn engines(files: &ModelFiles) -> Vec<(&'static str, Engine)> {
     let options = EngineOptions { batch: Some(1), ..EngineOptions::default() };
-    let open = |backend| LLAMA.open(backend, &options).expect("a valid model");
+    let open = |backend| files.open(backend, &options).expect("a valid model");
     backends().await.into_iter().map(|(name, backend)| (name, open(backend))).collect()
 }
 
 async fn fast() -> Engine {
-    engines().await.remove(1).1
+    engines(&LLAMA).await.remove(1).1
 }
 
 async fn load(engine: &mut Engine, names: &[&str]) {
@@ -98,8 +98,8 @@ fn described(entry: &Value, seed: u32) -> (Choice, Combination) {
         density: arguments["density"].as_f64(),
         svd_rank: arguments["svd_rank"].as_u64().map(|rank| rank as usize),
         majority_sign_method: match arguments["majority_sign_method"].as_str() {
-            Some("frequency") => MajoritySign::Frequency,
-            _ => MajoritySign::Total,
+            Some(method) => method.parse().expect("one of PEFT's"),
+            None => MajoritySign::default(),
         },
         seed,
         ..of(arguments["combination_type"].as_str().expect("a word"))
@@ -110,33 +110,42 @@ fn described(entry: &Value, seed: u32) -> (Choice, Combination) {
 #[pollster::test]
 async fn combinations_are_those_of_peft() {
     let index: Vec<Value> = serde_json::from_slice(&read(&fixture("index.json"))).expect("a list");
-    let combined: Vec<_> = index.iter().filter(|entry| entry["kind"] == "weighted").collect();
-    assert!(combined.len() >= 10, "every method has a fixture");
-    for (backend, mut engine) in engines().await {
-        for entry in &combined {
-            let path = entry["path"].as_str().expect("a path");
-            let what = format!("{path} on {backend}");
-            let folder = fixture(path);
-            let reference = read(&folder.join("reference.safetensors"));
-            let seed = Header::from_file_bytes(&reference).expect("valid").metadata.get("seed").cloned();
-            let (choice, combination) =
-                described(entry, seed.map_or(0, |seed| seed.parse().expect("a seed")));
-            for (name, _) in &choice {
-                folder::load_adapter(&mut engine, name, &fixture(name)).await.expect("a valid adapter");
+    for files in MODELS {
+        let of_model = |entry: &&Value| entry["kind"] == "weighted" && entry["model"] == files.name;
+        let combined: Vec<_> = index.iter().filter(of_model).collect();
+        let least = match files.name {
+            "llama" => 13,
+            "gpt2" => 1,
+            _ => continue,
+        };
+        assert!(combined.len() >= least, "every method has a fixture");
+        for (backend, mut engine) in engines(files).await {
+            for entry in &combined {
+                check_combination(backend, &mut engine, entry).await;
             }
-            engine
-                .add_weighted_adapter("x", &choice, &combination)
-                .await
-                .unwrap_or_else(|e| panic!("{what}: {e}"));
-            let (got, want) = (engine.export_adapter("x").expect("a LoRA"), files(&folder));
-            compare(&what, &got, &want, combination.combination_type);
-            let reference = Fixture::new(&reference);
-            let ids = reference.ids("input_ids");
-            engine.set_adapter(vec![("x".to_owned(), 1.0)]).expect("loaded");
-            let logits = engine.logits(&ids).await.expect("it fits");
-            assert_close(&what, &logits, &reference.f32("logits"), logits_tolerance(backend));
         }
     }
+}
+
+/// An entry of `index.json`, made anew: tensors, config and logits.
+async fn check_combination(backend: &str, engine: &mut Engine, entry: &Value) {
+    let path = entry["path"].as_str().expect("a path");
+    let what = format!("{path} on {backend}");
+    let home = fixture(path);
+    let reference = read(&home.join("reference.safetensors"));
+    let seed = Header::from_file_bytes(&reference).expect("valid").metadata.get("seed").cloned();
+    let (choice, combination) = described(entry, seed.map_or(0, |seed| seed.parse().expect("a seed")));
+    for (name, _) in &choice {
+        folder::load_adapter(engine, name, &fixture(name)).await.expect("a valid adapter");
+    }
+    engine.add_weighted_adapter("x", &choice, &combination).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+    let (got, want) = (engine.export_adapter("x").expect("a LoRA"), files(&home));
+    compare(&what, &got, &want, combination.combination_type);
+    let reference = Fixture::new(&reference);
+    let ids = reference.ids("input_ids");
+    engine.set_adapter(vec![("x".to_owned(), 1.0)]).expect("loaded");
+    let logits = engine.logits(&ids).await.expect("it fits");
+    assert_close(&what, &logits, &reference.f32("logits"), logits_tolerance(backend));
 }
 
 /// The same modules and shapes, the same numbers, and configs that mean the same.
@@ -155,7 +164,12 @@ fn compare(what: &str, got: &AdapterFiles, want: &AdapterFiles, combination_type
             assert_close(&format!("{what} {name}"), got, want, TENSORS);
         }
     }
-    let config = |files: &AdapterFiles| AdapterConfig::from_json(&files.config).expect("valid");
+    // PEFT corrects `fan_in_fan_out` by the layer's type, in memory, and writes it so.
+    let config = |files: &AdapterFiles| {
+        let mut config = AdapterConfig::from_json(&files.config).expect("valid");
+        config.fan_in_fan_out = false;
+        config
+    };
     assert_eq!(config(got), config(want), "{what}");
 }
 
@@ -255,6 +269,25 @@ async fn combinations_can_be_combined() {
     engine.set_adapter(choice(&[("b", 1.0)])).expect("loaded");
     let got = engine.logits(&ids).await.expect("it fits");
     assert_close("combined twice", &got, &want, logits_tolerance("cpu"));
+}
+
+/// Targets given as patterns, and as `all-linear` with exceptions.
+#[pollster::test]
+async fn targets_of_every_kind_are_joined() {
+    let mut engine = fast().await;
+    let ids: Vec<u32> = (1..20).collect();
+    for name in ["regex", "exclude"] {
+        load(&mut engine, &[name]).await;
+        let again = files(&fixture(&format!("llama/{name}")));
+        engine.load_adapter("again", &again.config, &again.weights).await.expect("valid");
+        let twice = choice(&[(name, 1.5), ("again", -0.5)]);
+        engine.add_weighted_adapter("x", &twice, &of("cat")).await.expect("fits");
+        engine.set_adapter(choice(&[(name, 1.0)])).expect("loaded");
+        let want = engine.logits(&ids).await.expect("it fits");
+        engine.set_adapter(choice(&[("x", 1.0)])).expect("loaded");
+        let got = engine.logits(&ids).await.expect("it fits");
+        assert_close(name, &got, &want, logits_tolerance("cpu"));
+    }
 }
 
 /// An adapter that is combined alone is scaled, whatever the method.
@@ -377,6 +410,8 @@ async fn what_cannot_be_combined_is_refused_by_name() {
     let words = "combination type `mean`, expected cat, linear, svd, ties, dare_linear, dare_ties or magnitude_prune, \
                  the last four also with _svd";
     assert_eq!("mean".parse::<CombinationType>().expect_err("none of PEFT's").to_string(), words);
+    let words = "majority sign method `most`, expected total or frequency";
+    assert_eq!("most".parse::<MajoritySign>().expect_err("none of PEFT's").to_string(), words);
     let error = engine
         .add_weighted_adapter("x", &choice(&[("qv", f32::NAN)]), &of("cat"))
         .await

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use lorakeet::engine::{Combination, CombinationType, Engine, MajoritySign, folder};
 use lorakeet::{Error, Result};
 use serde_json::json;
@@ -18,9 +17,9 @@ pub struct Export {
     /// Share of the elements that stay where the combination prunes
     #[arg(long)]
     density: Option<f64>,
-    /// Which sign wins in ties and dare_ties
-    #[arg(long, default_value = "total")]
-    majority_sign_method: Majority,
+    /// Which sign wins in ties and dare_ties: total or frequency
+    #[arg(long, default_value = "total", value_name = "METHOD")]
+    majority_sign_method: MajoritySign,
     /// Rank of a result by svd [default: the largest of the adapters]
     #[arg(long)]
     svd_rank: Option<usize>,
@@ -30,12 +29,6 @@ pub struct Export {
     /// The same seed prunes the same elements in dare
     #[arg(long, default_value_t = 0)]
     seed: u32,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Majority {
-    Total,
-    Frequency,
 }
 
 /// Combines the engine's choice of adapters and writes the result.
@@ -48,10 +41,7 @@ pub async fn run(engine: &mut Engine, options: &Export, as_json: bool) -> Result
             let combination = Combination {
                 combination_type: options.combination.unwrap_or(CombinationType::Cat),
                 density: options.density,
-                majority_sign_method: match options.majority_sign_method {
-                    Majority::Total => MajoritySign::Total,
-                    Majority::Frequency => MajoritySign::Frequency,
-                },
+                majority_sign_method: options.majority_sign_method,
                 svd_rank: options.svd_rank,
                 svd_clamp: options.svd_clamp,
                 seed: options.seed,

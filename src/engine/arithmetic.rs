@@ -1,6 +1,9 @@
 //! Arithmetic on task tensors: several of one shape become one (`merge_utils`).
 //! It knows no adapter; what the tensors are is `weighted`'s.
 
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
 use crate::format::peft::MersenneTwister;
 
 /// Which sign wins where task tensors disagree.
@@ -11,6 +14,21 @@ pub enum MajoritySign {
     Total,
     /// That of most.
     Frequency,
+}
+
+impl FromStr for MajoritySign {
+    type Err = Error;
+
+    /// Errors with `Argument` for a word that is none of PEFT's.
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "total" => Ok(Self::Total),
+            "frequency" => Ok(Self::Frequency),
+            other => {
+                Err(Error::argument(format!("majority sign method `{other}`, expected total or frequency")))
+            }
+        }
+    }
 }
 
 /// What happens to each tensor before they are added.

@@ -52,6 +52,17 @@ impl AdapterFiles {
 }
 
 impl Engine {
+    /// `adapter_config.json` of a loaded adapter, as [`export_adapter`](Self::export_adapter)
+    /// gives it.
+    ///
+    /// Errors as that does.
+    pub fn adapter_config(&self, name: &str) -> Result<Vec<u8>> {
+        match &self.adapters.find(name)?.files {
+            Some(files) => Ok(files.config.clone()),
+            None => Ok(self.export_adapter(name)?.config),
+        }
+    }
+
     /// The PEFT folder of a loaded adapter: the one it came from, or, where it was made here, a
     /// LoRA whose alpha is the rank of each module, so that A and B are the adapter's own.
     ///

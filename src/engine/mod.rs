@@ -5,6 +5,7 @@ mod adapter;
 mod adapters;
 mod arithmetic;
 mod bank;
+mod combination;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
@@ -26,10 +27,10 @@ mod weighted;
 pub use adapter::{Adapter, Lead, ModuleDelta, PointDelta, RowDeltas};
 pub use adapters::{AdapterInfo, Choice};
 pub use arithmetic::MajoritySign;
+pub use combination::{Arithmetic, Combination, CombinationType};
 pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use loader::Loader;
-pub use weighted::{Arithmetic, Combination, CombinationType};
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;

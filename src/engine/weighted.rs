@@ -2,131 +2,17 @@
 //! Not a live blend: that is a choice of several adapters, exact and free; this makes a new one.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, MersenneTwister, Role};
 
 use super::Engine;
 use super::adapters::{AdapterInfo, Choice};
-use super::arithmetic::{MajoritySign, Pruning, combine};
+use super::arithmetic::combine;
+use super::combination::{Arithmetic, Combination, CombinationType};
 use super::export::{AdapterFiles, Factors};
 use super::peft::{Roles, read};
 use super::svd::Svd;
-
-/// How to combine; the names and meanings are PEFT's.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Combination {
-    /// The method.
-    pub combination_type: CombinationType,
-    /// Share of the elements that stay where the method prunes, above 0 and at most 1.
-    pub density: Option<f64>,
-    /// Which sign wins in `ties` and `dare_ties`.
-    pub majority_sign_method: MajoritySign,
-    /// `R` of a result by `svd`; by default the largest of the adapters.
-    pub svd_rank: Option<usize>,
-    /// Quantile that limits the elements of a result by `svd`, 0 to 1. Singular vectors have no
-    /// sign of their own, so that it is not the same in every program.
-    pub svd_clamp: Option<f64>,
-    /// What `torch.manual_seed` would be told before `dare`.
-    pub seed: u32,
-}
-
-/// PEFT's `combination_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CombinationType {
-    /// Ranks side by side: exact.
-    Cat,
-    /// A and B of equal rank are combined each for itself, by √|weight · scale|: not the sum of
-    /// the adapters, for products of different ones come in.
-    Factors(Arithmetic),
-    /// The products B·A are combined, and the largest singular values kept.
-    Svd(Arithmetic),
-}
-
-/// What is done with the elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arithmetic {
-    /// The weighted sum.
-    Linear,
-    /// The largest, where they have the majority's sign (arXiv:2306.01708).
-    Ties,
-    /// Some at random, scaled up (arXiv:2311.03099).
-    DareLinear,
-    /// Some at random, where they have the majority's sign.
-    DareTies,
-    /// The largest.
-    MagnitudePrune,
-}
-
-impl FromStr for CombinationType {
-    type Err = Error;
-
-    /// Errors with `Argument` for a word that is none of PEFT's.
-    fn from_str(name: &str) -> Result<Self> {
-        use Arithmetic::*;
-        Ok(match name {
-            "cat" => Self::Cat,
-            "linear" => Self::Factors(Linear),
-            "ties" => Self::Factors(Ties),
-            "dare_linear" => Self::Factors(DareLinear),
-            "dare_ties" => Self::Factors(DareTies),
-            "magnitude_prune" => Self::Factors(MagnitudePrune),
-            "svd" => Self::Svd(Linear),
-            "ties_svd" => Self::Svd(Ties),
-            "dare_linear_svd" => Self::Svd(DareLinear),
-            "dare_ties_svd" => Self::Svd(DareTies),
-            "magnitude_prune_svd" => Self::Svd(MagnitudePrune),
-            other => {
-                return Err(Error::argument(format!(
-                    "combination type `{other}`, expected cat, linear, svd, ties, dare_linear, dare_ties or \
-                     magnitude_prune, the last four also with _svd"
-                )));
-            }
-        })
-    }
-}
-
-impl Combination {
-    /// A combination whose options are PEFT's defaults.
-    pub fn new(combination_type: CombinationType) -> Self {
-        Self {
-            combination_type,
-            density: None,
-            majority_sign_method: MajoritySign::default(),
-            svd_rank: None,
-            svd_clamp: None,
-            seed: 0,
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        if let Some(clamp) = self.svd_clamp.filter(|clamp| !(0.0..=1.0).contains(clamp)) {
-            return Err(Error::argument(format!("svd_clamp {clamp}, expected 0 to 1")));
-        }
-        if self.svd_rank == Some(0) {
-            return Err(Error::argument("svd_rank 0, expected at least 1"));
-        }
-        Ok(())
-    }
-
-    fn pruning(&self, arithmetic: Arithmetic) -> Result<Pruning> {
-        let pruning = match arithmetic {
-            Arithmetic::Linear => return Ok(Pruning::None),
-            Arithmetic::Ties | Arithmetic::MagnitudePrune => Pruning::Magnitude,
-            Arithmetic::DareLinear | Arithmetic::DareTies => Pruning::Random,
-        };
-        match self.density {
-            Some(density) if density > 0.0 && density <= 1.0 => Ok(pruning(density)),
-            Some(density) => Err(Error::argument(format!("density {density}, expected above 0, at most 1"))),
-            None => Err(Error::argument("this combination type prunes, expected the option density")),
-        }
-    }
-
-    fn majority(&self, arithmetic: Arithmetic) -> Option<MajoritySign> {
-        matches!(arithmetic, Arithmetic::Ties | Arithmetic::DareTies).then_some(self.majority_sign_method)
-    }
-}
 
 /// An adapter to combine.
 struct Input {
@@ -184,7 +70,10 @@ impl Engine {
         let mut config = AdapterConfig::combined(&configs, rank, &self.body_linears())?;
         let modules = self.targets_in_order(&config, &inputs)?;
         let mut random = MersenneTwister::new(combination.seed);
-        random.skip(modules.iter().map(|(_, [c, f])| rank * (2 * c + f)).sum());
+        if combination_type.is_random() {
+            // PEFT first makes the layers of the result, and fills A, B and A again.
+            random.skip(modules.iter().map(|(_, [c, f])| rank * (2 * c + f)).sum());
+        }
         let mut results = Vec::with_capacity(modules.len());
         for (module, shape) in modules {
             let parts = inputs.iter().filter_map(|input| input.part(&module).transpose());
@@ -195,16 +84,16 @@ impl Engine {
                 )));
             }
             let transposed = self.model.weights.wants_whole(&format!("{module}.weight"));
-            let whole = Whole { module, rank, shape, transposed };
+            let target = Target { module, rank, shape, transposed };
             results.push(match combination_type {
-                CombinationType::Cat => whole.cat(&parts),
+                CombinationType::Cat => target.cat(&parts),
                 CombinationType::Factors(arithmetic) => {
-                    let result = whole.factors(&parts, combination, arithmetic, &mut random)?;
+                    let result = target.factors(&parts, combination, arithmetic, &mut random)?;
                     config.keep_scale(&result.module, result.rank)?;
                     result
                 }
                 CombinationType::Svd(arithmetic) => {
-                    whole.svd(&parts, combination, arithmetic, &mut random)?
+                    target.svd(&parts, combination, arithmetic, &mut random)?
                 }
             });
         }
@@ -293,7 +182,7 @@ impl Combined {
 }
 
 /// A module of the result.
-struct Whole {
+struct Target {
     module: String,
     rank: usize,
     /// C, F
@@ -302,7 +191,7 @@ struct Whole {
     transposed: bool,
 }
 
-impl Whole {
+impl Target {
     /// A = [weight·scale·A₁; …; 0], B = [B₁ | … | 0]
     fn cat(self, parts: &[Part<'_>]) -> Combined {
         let [c, f] = self.shape;

@@ -22,8 +22,18 @@ export interface AdapterInfo {
   bytes: number;
   /** Its weight in the engine's choice; 0 where it is off. */
   weight: number;
+  /** Its weight in what is merged into the model's weights; 0 where it is not. */
+  merged: number;
   /** What its file cannot say and you should know, such as the scale of a GGUF LoRA; mostly empty. */
   warnings: string[];
+}
+
+/** A loaded adapter with what its folder says. */
+export interface AdapterDetails extends AdapterInfo {
+  /** PEFT's name for its kind: `LORA`, `IA3`, `VERA`. */
+  peftType: string;
+  /** What `adapter_config.json` holds. */
+  config: Record<string, unknown>;
 }
 
 /**
@@ -42,6 +52,7 @@ export interface AdapterOptions extends HubOptions {
 
 /** PEFT's name for no adapter. */
 const BASE = "__base__";
+const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
 const PICKLE = "adapter_model.bin";
 
@@ -59,12 +70,31 @@ export async function loadAdapter(turns: Turns, source: AdapterSource, options: 
       return engine.loadGgufAdapter(name, file) as AdapterInfo;
     });
   }
-  const config = await small(folder, "adapter_config.json", signal);
+  const config = await small(folder, CONFIG, signal);
   const weights = await readWeights(folder, signal);
   return turns.take((engine) => {
     throwIfCancelled(signal, folder.what);
     return engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>;
   });
+}
+
+/** One adapter, with what its folder says. */
+export async function getAdapter(turns: Turns, name: string): Promise<AdapterDetails> {
+  if (typeof name !== "string") throw wrong("name", name, "a text");
+  return turns.take((engine) => {
+    const config = JSON.parse(engine.adapterConfig(name)) as Record<string, unknown>;
+    return { ...(engine.adapter(name) as AdapterInfo), peftType: config.peft_type as string, config };
+  });
+}
+
+/** The files of a PEFT folder. */
+export async function exportAdapter(turns: Turns, name: string): Promise<File[]> {
+  if (typeof name !== "string") throw wrong("name", name, "a text");
+  const [config, weights] = await turns.take((engine) => engine.exportAdapter(name) as Uint8Array<ArrayBuffer>[]);
+  return [
+    new File([config!], CONFIG, { type: "application/json" }),
+    new File([weights!], WEIGHTS, { type: "application/octet-stream" }),
+  ];
 }
 
 /** What Rust takes for a choice: {name: weight}. `option` is what the caller calls it. */
@@ -90,7 +120,8 @@ export function adapterNames(choices: unknown, count: number): Record<string, nu
   });
 }
 
-function adapterName(name: unknown): string {
+/** A name that an adapter may have. */
+export function adapterName(name: unknown): string {
   if (name === "") throw new LorakeetError("argument", "this adapter comes without a folder's name, expected the option `name`");
   if (typeof name !== "string" || name === BASE) throw wrong("name", name, "a text other than that of the base");
   return name;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use crate::backend::Backend;
-use crate::engine::{AdapterInfo, Choice, Delta, Engine, Finish, Generation, Overflow, Request};
+use crate::engine::{AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Overflow, Request};
 use crate::error::{Error, Result};
 
 impl From<Error> for JsValue {
@@ -62,6 +62,31 @@ pub struct RequestOptions {
     adapter: Option<Weights>,
     /// The same for each prompt, in place of `adapter`.
     adapters: Option<Vec<Weights>>,
+}
+
+/// How to combine adapters.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CombinationOptions {
+    combination_type: String,
+    density: Option<f64>,
+    majority_sign_method: Option<String>,
+    svd_rank: Option<usize>,
+    svd_clamp: Option<f64>,
+    seed: Option<u32>,
+}
+
+impl CombinationOptions {
+    pub fn combination(&self) -> Result<Combination> {
+        Ok(Combination {
+            density: self.density,
+            majority_sign_method: self.majority_sign_method.as_deref().unwrap_or("total").parse()?,
+            svd_rank: self.svd_rank,
+            svd_clamp: self.svd_clamp,
+            seed: self.seed.unwrap_or_default(),
+            ..Combination::new(self.combination_type.parse()?)
+        })
+    }
 }
 
 /// Adapters and their weights, as JavaScript writes them.
@@ -158,14 +183,19 @@ pub struct JsAdapterInfo {
     bytes: usize,
     /// In the engine's own choice; 0 where it is off.
     weight: f32,
+    /// The same among what is merged.
+    merged: f32,
     warnings: Vec<String>,
 }
 
 impl JsAdapterInfo {
-    pub fn of(info: &AdapterInfo, active: &Choice) -> Self {
+    pub fn of(info: &AdapterInfo, engine: &Engine) -> Self {
         let AdapterInfo { name, rank, modules, virtual_tokens, bytes, warnings } = info.clone();
-        let weight = active.iter().find(|(chosen, _)| *chosen == name).map_or(0.0, |(_, weight)| *weight);
-        Self { name, rank, modules, virtual_tokens, bytes, weight, warnings }
+        let weight_in = |choice: &[(String, f32)]| {
+            choice.iter().find(|(chosen, _)| *chosen == name).map_or(0.0, |(_, weight)| *weight)
+        };
+        let (weight, merged) = (weight_in(engine.active_adapters()), weight_in(engine.merged_adapters()));
+        Self { name, rank, modules, virtual_tokens, bytes, weight, merged, warnings }
     }
 }
 

@@ -1,7 +1,10 @@
 // createEngine and Engine: a loaded model, from the caller's side.
 // Not the work itself: files are load.ts's, requests are completions.ts's.
 
-import { adapterWeights, loadAdapter, type AdapterChoice, type AdapterInfo, type AdapterOptions } from "./adapters.js";
+import {
+  adapterWeights, exportAdapter, getAdapter, loadAdapter,
+  type AdapterChoice, type AdapterDetails, type AdapterInfo, type AdapterOptions,
+} from "./adapters.js";
 import { Completions } from "./completions.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
@@ -11,6 +14,7 @@ import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole
 import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
 import { Turns } from "./turns.js";
 import { loadWasm } from "./wasm.js";
+import { addWeightedAdapter, type CombinationOptions } from "./weighted.js";
 
 /** How to load a model. */
 export interface EngineOptions extends HubOptions {
@@ -177,15 +181,62 @@ export class Engine {
     return this.#turns.take((engine) => engine.adapters() as AdapterInfo[]);
   }
 
-  /** One loaded adapter. Errors with `argument` if it is not loaded. */
-  async getAdapter(name: string): Promise<AdapterInfo> {
-    if (typeof name !== "string") throw wrong("name", name, "a text");
-    return this.#turns.take((engine) => engine.adapter(name) as AdapterInfo);
+  /** One loaded adapter, with its config. Errors with `argument` if it is not loaded. */
+  getAdapter(name: string): Promise<AdapterDetails> {
+    return getAdapter(this.#turns, name);
+  }
+
+  /**
+   * Makes a new adapter of loaded LoRAs, as PEFT's `add_weighted_adapter` does; one that has the name
+   * is replaced. The first adapter's config is copied. A blend needs none of this: `setAdapter` is
+   * exact and free; this is for methods that are no sum, and for exporting.
+   *
+   * ```ts
+   * await engine.addWeightedAdapter("both", { sql: 0.7, poet: 0.3 }, { combinationType: "ties", density: 0.4 });
+   * ```
+   *
+   * Errors: `argument` for an option, an adapter that is not loaded, or ranks that differ where they
+   * must not; `unsupported` for adapters that are no plain LoRA; `memory`.
+   */
+  addWeightedAdapter(
+    name: string, adapters: Readonly<Record<string, number>>, options: CombinationOptions = {},
+  ): Promise<AdapterInfo> {
+    return addWeightedAdapter(this.#turns, name, adapters, options);
+  }
+
+  /**
+   * A loaded adapter as a PEFT folder: `adapter_config.json` and `adapter_model.safetensors`, those it
+   * was loaded from or, where it was made here, those of a LoRA.
+   *
+   * Errors with `argument` if it is not loaded, `unsupported` if no LoRA can express it.
+   */
+  exportAdapter(name: string): Promise<File[]> {
+    return exportAdapter(this.#turns, name);
+  }
+
+  /**
+   * Folds adapters into the model's weights and out of the engine's choice; others can be chosen on
+   * top. It saves their cost per token, rounds as f32 does, and keeps a copy of what it changes.
+   *
+   * Errors with `argument` if adapters are merged already, one is not loaded, or a completion is
+   * running; `unsupported` for what no weight can take; `device`.
+   */
+  async mergeAdapter(choice: AdapterChoice): Promise<void> {
+    const weights = adapterWeights("adapter", choice);
+    await this.#turns.take((engine) => engine.mergeAdapter(weights));
+  }
+
+  /**
+   * Gives the weights the base's bits again. Errors with `argument` if nothing is merged, or a
+   * completion is running.
+   */
+  async unmergeAdapter(): Promise<void> {
+    await this.#turns.take((engine) => engine.unmergeAdapter());
   }
 
   /**
    * Takes an adapter out, and out of the engine's choice. Errors with `argument` if it is not loaded,
-   * or a running completion uses it.
+   * is merged, or a running completion uses it.
    */
   async deleteAdapter(name: string): Promise<void> {
     if (typeof name !== "string") throw wrong("name", name, "a text");

@@ -4,7 +4,7 @@
 export { createEngine } from "./engine.js";
 export { LorakeetError } from "./error.js";
 
-export type { AdapterChoice, AdapterInfo, AdapterOptions } from "./adapters.js";
+export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./adapters.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionUsage, Completions } from "./completions.js";
 export type { Engine, EngineInfo, EngineOptions } from "./engine.js";
 export type { ErrorKind } from "./error.js";
@@ -13,3 +13,4 @@ export type { HubOptions } from "./hub.js";
 export type { Progress } from "./load.js";
 export type { CompletionRequest, PromptProgress } from "./request.js";
 export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";
+export type { CombinationOptions, CombinationType } from "./weighted.js";

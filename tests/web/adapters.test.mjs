@@ -38,9 +38,11 @@ for (const device of ["cpu", "webgpu"]) {
     test("what is loaded is listed, and described by name", async () => {
       const [list, one] = await page.evaluate(async () => [await engine.listAdapters(), await engine.getAdapter("qv")]);
       assert.deepEqual(list.map((info) => info.name), LOADED);
-      assert.deepEqual(list[0], one);
-      const { modules, bytes, ...rest } = one;
-      assert.deepEqual(rest, { name: "qv", rank: 4, weight: 0 });
+      const { peftType, config, ...info } = one;
+      assert.deepEqual(list[0], info);
+      assert.deepEqual([peftType, config.r, config.target_modules], ["LORA", 4, ["q_proj", "v_proj"]]);
+      const { modules, bytes, ...rest } = info;
+      assert.deepEqual(rest, { name: "qv", rank: 4, weight: 0, merged: 0 });
       assert.equal(modules.length, 6);
       assert.ok(modules.every((module) => /\.[qv]_proj$/.test(module)), modules.join());
       assert.equal(bytes % 4, 0);
@@ -200,12 +202,77 @@ for (const device of ["cpu", "webgpu"]) {
       assert.equal(result.loaded, LOADED.join(" "));
     });
 
+    test("a combination is an adapter, is exported, and loads again", async () => {
+      const result = await page.evaluate(async () => {
+        await engine.loadAdapter(folder("vo"));
+        const info = await engine.addWeightedAdapter("both", { vo: 1.3, qv: 0.7 }, { combinationType: "cat" });
+        const texts = [await alone({ adapter: { qv: 0.7, vo: 1.3 } }), await alone({ adapter: "both" })];
+        const exported = await engine.exportAdapter("both");
+        await engine.loadAdapter(exported, { name: "again" });
+        texts.push(await alone({ adapter: "again" }));
+        const options = { combinationType: "dare_ties", density: 0.6, majoritySignMethod: "frequency", seed: 1 };
+        await engine.addWeightedAdapter("both", { qv: 0.7, vo: 1.3 }, options);
+        const dare = await alone({ adapter: "both" });
+        await engine.addWeightedAdapter("both", { qv: 0.7, vo: 1.3 }, { ...options, seed: 2 });
+        const reseeded = await alone({ adapter: "both" });
+        const { config } = await engine.getAdapter("again");
+        const original = await files("qv");
+        const same = await Promise.all((await engine.exportAdapter("qv")).map(async (file, i) => (await file.text()) === (await original[i].text())));
+        for (const name of ["both", "again", "vo"]) await engine.deleteAdapter(name);
+        return { info, texts, dare, reseeded, config, same, files: exported.map(({ name, type }) => [name, type]), isFile: exported.every((file) => file instanceof File) };
+      });
+      const { name, rank, modules } = result.info;
+      assert.deepEqual([name, rank, modules.length], ["both", 8, 9]);
+      assert.equal(new Set(result.texts).size, 1);
+      assert.equal(new Set([result.texts[0], result.dare, result.reseeded]).size, 3);
+      assert.deepEqual([result.config.r, result.config.lora_alpha], [8, 8]);
+      assert.deepEqual([result.files, result.isFile], [[["adapter_config.json", "application/json"], ["adapter_model.safetensors", "application/octet-stream"]], true]);
+      assert.deepEqual(result.same, [true, true]);
+    });
+
+    test("a merge writes what a blend does, and unmerging gives the base back", async () => {
+      const result = await page.evaluate(async () => {
+        const blend = { qv: 0.7, dora: 0.5 };
+        const base = await alone();
+        const expected = await alone({ adapter: blend });
+        await engine.setAdapter("qv");
+        await engine.mergeAdapter(blend);
+        const infos = (await engine.listAdapters()).map(({ weight, merged }) => [weight, merged]);
+        const merged = await alone();
+        const onTop = await alone({ adapter: "all-linear" });
+        const errors = [
+          await failure(() => engine.mergeAdapter("all-linear")), await failure(() => engine.deleteAdapter("qv")),
+          await failure(() => engine.setAdapter({ dora: 1 })),
+        ];
+        for await (const _ of create({ stream: true })) if (errors.length < 4) errors.push(await failure(() => engine.unmergeAdapter()));
+        await engine.unmergeAdapter();
+        errors.push(await failure(() => engine.unmergeAdapter()), await failure(() => engine.mergeAdapter(null)));
+        return { base, expected, infos, merged, onTop, errors, after: await alone() };
+      });
+      assert.equal(result.merged, result.expected);
+      assert.equal(result.after, result.base);
+      assert.equal(new Set([result.base, result.merged, result.onTop]).size, 3);
+      assert.deepEqual(result.infos, [[0, Math.fround(0.7)], [0, 0], [0, 0.5]]);
+      const argument = (message) => ({ kind: "argument", message });
+      assert.deepEqual(result.errors, [
+        argument("adapters `dora`, `qv` are merged already, unmerge first"),
+        argument("adapter `qv` is merged into the weights, unmerge it first"),
+        argument("adapter `dora` is merged into the weights, unmerge it first"),
+        argument("a generation is running, the weights cannot change under it"),
+        argument("no adapter is merged"),
+        argument("no adapter to merge"),
+      ]);
+    });
+
     test("an unknown adapter is `argument`, with what is loaded, everywhere", async () => {
       const errors = await page.evaluate(async () => [
         await failure(() => engine.setAdapter("poet")),
         await failure(() => engine.setAdapter({ qv: 1, poet: 0 })),
         await failure(() => engine.getAdapter("poet")),
         await failure(() => engine.deleteAdapter("poet")),
+        await failure(() => engine.exportAdapter("poet")),
+        await failure(() => engine.mergeAdapter("poet")),
+        await failure(() => engine.addWeightedAdapter("new", { qv: 1, poet: 1 })),
         await failure(() => create({ adapter: "poet" })),
         await failure(() => create({ prompt: ["a", "b"], adapter_names: ["qv", "poet"] })),
       ]);
@@ -244,6 +311,14 @@ for (const device of ["cpu", "webgpu"]) {
           absent: () => engine.loadAdapter("/test/nothing"),
           several: async () => engine.loadAdapter([...(await files("qv", "all/qv")), ...(await files("vo", "all/vo"))]),
           deleted: () => engine.deleteAdapter(),
+          exported: () => engine.exportAdapter(5),
+          merged: () => engine.mergeAdapter(["qv"]),
+          combined: () => engine.addWeightedAdapter("new", "qv"),
+          combinedName: () => engine.addWeightedAdapter("__base__", { qv: 1 }),
+          combinedOption: () => engine.addWeightedAdapter("new", { qv: 1 }, { combination_type: "cat" }),
+          combinedType: () => engine.addWeightedAdapter("new", { qv: 1 }, { combinationType: "slerp" }),
+          combinedRank: () => engine.addWeightedAdapter("new", { qv: 1 }, { svdRank: 1.5 }),
+          unlike: () => engine.addWeightedAdapter("new", { qv: 1, dora: 1 }),
         };
         const errors = {};
         for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
@@ -276,6 +351,14 @@ for (const device of ["cpu", "webgpu"]) {
         absent: { kind: "network", message: `adapter_config.json: not found, ${browser.url}test/nothing/adapter_config.json` },
         several: argument("2 files adapter_config.json, expected one adapter at a time: qv, vo"),
         deleted: argument("name undefined, expected a text"),
+        exported: argument("name 5, expected a text"),
+        merged: argument('adapter ["qv"], expected a name, {name: weight} or null'),
+        combined: argument('adapters "qv", expected {name: weight}'),
+        combinedName: argument('name "__base__", expected a text other than that of the base'),
+        combinedOption: argument("option `combination_type`: unknown, expected one of combinationType, density, majoritySignMethod, svdRank, svdClamp, seed"),
+        combinedType: argument('combinationType "slerp", expected cat or linear or svd or ties or dare_linear or dare_ties or magnitude_prune or ties_svd or dare_linear_svd or dare_ties_svd or magnitude_prune_svd'),
+        combinedRank: argument("svdRank 1.5, expected a whole number from 0 to 4294967295"),
+        unlike: { kind: "unsupported", message: "adapter `dora` cannot be combined: field `use_dora`, expected a plain LoRA" },
       });
       assert.equal(await page.evaluate(() => loaded()), LOADED.join(" "));
     });
