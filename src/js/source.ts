@@ -134,13 +134,13 @@ class UrlFolder implements AdapterFolder {
     this.url = new URL(url);
     const path = url.pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
     const last = path.at(-1);
-    if (of === "adapter" && last?.endsWith(GGUF)) {
+    if (of === "adapter" && last !== undefined && url.pathname.endsWith(GGUF)) {
       this.gguf = last;
-      this.url.pathname = url.pathname.replace(/[^/]*\/*$/, "");
-      path.splice(-1, 1, stem(last));
-    } else if (!url.pathname.endsWith("/")) {
-      this.url.pathname += "/";
+      this.name = stem(last);
+      this.url.pathname = url.pathname.replace(/[^/]*$/, "");
+      return;
     }
+    if (!url.pathname.endsWith("/")) this.url.pathname += "/";
     if (path.at(-2) === "resolve") path.splice(-2); // a hub URL: org/model/resolve/main
     this.name = path.at(-1) ?? url.host;
   }
