@@ -357,7 +357,8 @@ fn read_all(bytes: &[u8]) {
         }
     }
     if let Ok(lora) = LoraFile::from_file_bytes(bytes) {
-        let _ = (lora.warnings(), lora.pairs.values().map(|pair| lora.scale(pair)).count());
+        let _ = lora.warnings();
+        lora.pairs.values().for_each(|pair| assert_eq!(lora.scale(pair).is_ok(), pair.rank().is_ok()));
     }
     let _ = Header::parse(bytes, u64::MAX);
 }

@@ -195,6 +195,33 @@ async fn upright_factors_of_gpt2_are_seen() {
     check("upright on fast", &mut cpu("gpt2"), &upright.bytes(), 1.0, (&reference, "logits")).await;
 }
 
+/// Where only GPT-2's square maps are adapted nothing shows that the factors are exchanged: the
+/// converter is believed, and the caller told.
+#[pollster::test]
+async fn square_maps_alone_are_read_as_the_converter_writes_them() {
+    let (c, mut engine) = (40, cpu("gpt2"));
+    let values = |step: usize| (0..2 * c).map(|i| ((i * step % 23) as f32 - 11.0) / 20.0).collect::<Vec<_>>();
+    let (a, b) = (values(7), values(5)); // (R, C) and (C, R)
+    let turned = |x: &[f32], cols: usize| -> Vec<f32> {
+        (0..cols).flat_map(|col| x.iter().skip(col).step_by(cols).copied()).collect()
+    };
+    let name = "blk.1.attn_output.weight";
+    let lora = adapter("gpt2").matrix(&format!("{name}.lora_a"), c, &turned(&b, 2)).matrix(
+        &format!("{name}.lora_b"),
+        2,
+        &turned(&a, c),
+    );
+    let info = engine.load_gguf_adapter("x", &lora.bytes()).expect("valid");
+    assert!(info.warnings[1].starts_with("square maps only: lora_a and lora_b are taken to be exchanged"));
+    let (module, b) = ("transformer.h.1.attn.c_proj".to_owned(), b.iter().map(|b| b * 2.5).collect());
+    let delta = ModuleDelta { module, rank: 2, a, b, ..ModuleDelta::default() };
+    engine.add_adapter("y", Adapter { deltas: vec![delta], ..Adapter::default() }).expect("it fits");
+    let under = |name: &str| Some(vec![(name.to_owned(), 1.0)]);
+    let x = engine.logits_with(&[3, 1, 4], under("x").as_ref()).await.expect("it fits");
+    assert_eq!(x, engine.logits_with(&[3, 1, 4], under("y").as_ref()).await.expect("it fits"));
+    assert_ne!(x, engine.logits(&[3, 1, 4]).await.expect("it fits"));
+}
+
 /// `output` is the head, whose rows nothing turns or interleaves.
 #[pollster::test]
 async fn the_head_is_adapted() {

@@ -107,6 +107,7 @@ fn what_is_unsupported_is_named() {
 fn a_gguf_lora_is_described() {
     let report = inspect(&["--adapter", "tests/fixtures/gguf/llama-rslora.gguf"]);
     assert_eq!((&report["type"], &report["base"]), (&json!("GGUF LORA"), &json!("llama")));
+    assert_eq!(report["architecture"], "llama");
     assert!(report["warnings"][0].as_str().is_some_and(|words| words.contains("\"Rslora\"")), "{report}");
     assert_eq!(report["modules"][0]["module"], "blk.0.attn_output.weight");
 }

@@ -18,6 +18,8 @@ pub struct Report {
     path: String,
     /// `peft_type`, or `GGUF LORA`.
     r#type: String,
+    /// llama.cpp's name of the base's architecture, of a GGUF LoRA.
+    architecture: Option<String>,
     /// The base it names.
     base: Option<String>,
     alpha: Option<f64>,
@@ -95,7 +97,8 @@ fn of_gguf(path: &Path) -> Result<Report> {
     Ok(Report {
         path: path.display().to_string(),
         r#type: "GGUF LORA".to_owned(),
-        base: lora.base_model.clone().or_else(|| Some(lora.architecture.clone())),
+        architecture: Some(lora.architecture.clone()),
+        base: lora.base_model.clone(),
         alpha: Some(lora.alpha.into()),
         target_modules: Value::Null,
         parameters: parameters(&modules),
@@ -135,6 +138,7 @@ fn of_folder(path: &Path) -> Result<Report> {
     Ok(Report {
         path: path.display().to_string(),
         r#type: text("peft_type").unwrap_or_default(),
+        architecture: None,
         base: text("base_model_name_or_path"),
         alpha: raw["lora_alpha"].as_f64(),
         target_modules: raw["target_modules"].clone(),
@@ -184,7 +188,8 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 fn print(report: &Report) {
     let base = report.base.as_deref().unwrap_or("a base it does not name");
-    println!("{}: {} of {base}", report.path, report.r#type);
+    let architecture = report.architecture.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+    println!("{}: {}{architecture} of {base}", report.path, report.r#type);
     let alpha = report.alpha.map_or_else(String::new, |alpha| format!(", alpha {alpha}"));
     let targets = match &report.target_modules {
         Value::Null => String::new(),

@@ -39,10 +39,18 @@ impl Engine {
         }
         let placed = lora.pairs.iter().map(|(tensor, pair)| self.placed(tensor, pair));
         let placed = placed.collect::<Result<Vec<_>>>()?;
-        let swapped = are_swapped(&placed);
+        let mut warnings = lora.warnings();
+        let swapped = are_swapped(&placed).unwrap_or_else(|| {
+            warnings.push(
+                "square maps only: lora_a and lora_b are taken to be exchanged, as llama.cpp's \
+                           converter does with GPT-2's; if another tool wrote the file, this is wrong"
+                    .to_owned(),
+            );
+            true
+        });
         let deltas = placed.iter().map(|placed| self.delta(&lora, placed, swapped, file));
         let deltas = deltas.collect::<Result<_>>()?;
-        self.add_adapter(name, Adapter { deltas, warnings: lora.warnings(), ..Adapter::default() })
+        self.add_adapter(name, Adapter { deltas, warnings, ..Adapter::default() })
     }
 
     fn placed<'a>(&self, tensor: &'a str, pair: &'a LoraPair) -> Result<Placed<'a>> {
@@ -86,17 +94,18 @@ impl Engine {
     }
 }
 
-/// Whether the factors of turned maps stand in each other's place.
+/// Whether the factors of turned maps stand in each other's place; `None` where all are square,
+/// and shapes do not tell.
 ///
 /// PEFT's factors of GPT-2's Conv1D are those of a (C_out, C_in) matrix; the converter turns the
-/// pair as it turns the weight, which is wrong and tells by shape. Where all turned maps are
-/// square the converter is believed.
-fn are_swapped(placed: &[Placed]) -> bool {
-    let upright = |placed: &Placed| {
-        let [inputs, outputs] = placed.shape;
-        inputs != outputs && placed.pair.a.shape.get(1) == Some(&inputs)
-    };
-    !placed.iter().any(|placed| placed.linear.turned && upright(placed))
+/// pair as it turns the weight, which is wrong.
+fn are_swapped(placed: &[Placed]) -> Option<bool> {
+    let mut turned = placed.iter().filter(|placed| placed.linear.turned).peekable();
+    if turned.peek().is_none() {
+        return Some(false);
+    }
+    let mut telling = turned.filter(|placed| placed.shape[0] != placed.shape[1]);
+    telling.next().map(|placed| placed.pair.a.shape.get(1) != Some(&placed.shape[0]))
 }
 
 fn read(info: &TensorInfo, file: &[u8]) -> Result<Vec<f32>> {

@@ -3,7 +3,7 @@
 
 import { LorakeetError, cancelled, throwIfCancelled } from "./error.js";
 import { BlobFile, UrlFile, trustedLength, type ByteFile } from "./file.js";
-import { Hub, type HubRepository } from "./hub.js";
+import type { Hub, HubRepository } from "./hub.js";
 import { wrong } from "./options.js";
 
 /** One file: bytes, or where they are. A string is a URL, relative to the page. */
@@ -129,18 +129,18 @@ class UrlFolder implements AdapterFolder {
   readonly url: URL;
 
   /** `url` is that of the folder or, of an adapter, of a GGUF file in it. */
-  constructor(readonly of: string, url: URL, readonly hub: Hub, readonly repository?: HubRepository) {
+  constructor(of: string, url: URL, readonly hub: Hub, readonly repository?: HubRepository) {
     this.what = `loading the ${of}`;
     this.url = new URL(url);
     const path = url.pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
     const last = path.at(-1);
-    if (of === "adapter" && last?.endsWith(GGUF)) {
+    if (of === "adapter" && last !== undefined && url.pathname.endsWith(GGUF)) {
       this.gguf = last;
-      this.url.pathname = url.pathname.replace(/[^/]*\/*$/, "");
-      path.splice(-1, 1, stem(last));
-    } else if (!url.pathname.endsWith("/")) {
-      this.url.pathname += "/";
+      this.name = stem(last);
+      this.url.pathname = url.pathname.replace(/[^/]*$/, "");
+      return;
     }
+    if (!url.pathname.endsWith("/")) this.url.pathname += "/";
     if (path.at(-2) === "resolve") path.splice(-2); // a hub URL: org/model/resolve/main
     this.name = path.at(-1) ?? url.host;
   }
@@ -182,7 +182,9 @@ class FileFolder implements AdapterFolder {
     const other = files.find((file) => !(file instanceof File));
     if (other !== undefined) throw wrong(of, other, "a File");
     this.what = `loading the ${of}`;
-    const ggufs = of === "adapter" && !files.some((file) => file.name === "adapter_config.json") ? files.filter((file) => file.name.endsWith(GGUF)) : [];
+    // A PEFT folder is exact; a GGUF beside it is a conversion.
+    const isPeft = files.some((file) => file.name === "adapter_config.json");
+    const ggufs = of === "adapter" && !isPeft ? files.filter((file) => file.name.endsWith(GGUF)) : [];
     if (ggufs.length > 1) {
       throw new LorakeetError("argument", `${ggufs.length} GGUF files, expected one ${of} at a time: ${ggufs.map((file) => file.name).join(", ")}`);
     }

@@ -42,7 +42,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual(list[0], info);
       assert.deepEqual([peftType, config.r, config.target_modules], ["LORA", 4, ["q_proj", "v_proj"]]);
       const { modules, bytes, ...rest } = info;
-      assert.deepEqual(rest, { name: "qv", rank: 4, weight: 0, merged: 0 });
+      assert.deepEqual(rest, { name: "qv", rank: 4, virtualTokens: 0, weight: 0, merged: 0, warnings: [] });
       assert.equal(modules.length, 6);
       assert.ok(modules.every((module) => /\.[qv]_proj$/.test(module)), modules.join());
       assert.equal(bytes % 4, 0);
@@ -303,7 +303,9 @@ for (const device of ["cpu", "webgpu"]) {
           signal: () => engine.loadAdapter(folder("qv"), { signal: 5 }),
           source: () => engine.loadAdapter(undefined),
           parts: () => engine.loadAdapter({ config }),
-          hub: () => engine.loadAdapter("org/sql-lora"),
+          bare: () => engine.loadAdapter("sql-lora"),
+          ggufs: () => engine.loadAdapter([new File([], "a.gguf"), new File([], "b.gguf")]),
+          notGguf: () => engine.loadAdapter(new File(["GGML"], "a.gguf")),
           nameless: () => engine.loadAdapter({ config, weights }),
           noConfig: () => engine.loadAdapter([weights]),
           noWeights: () => engine.loadAdapter([config]),
@@ -339,11 +341,13 @@ for (const device of ["cpu", "webgpu"]) {
         entry: argument('adapter_names[1] null, expected a name, {name: weight} or "__base__"'),
         name: argument("name 5, expected a text other than that of the base"),
         base: argument('name "__base__", expected a text other than that of the base'),
-        option: argument("option `nam`: unknown, expected one of name, signal"),
+        option: argument("option `nam`: unknown, expected one of name, signal, revision, token, hubUrl"),
         signal: argument("signal 5, expected an AbortSignal"),
-        source: argument("adapter undefined, expected a URL, files, or {config, weights}"),
-        parts: argument('adapter {"config":{}}, expected a URL, files, or {config, weights}'),
-        hub: { kind: "unsupported", message: "adapter \"org/sql-lora\": a folder's URL begins with `./`, `/` or `https:`, and hub ids are not supported yet" },
+        source: argument("adapter undefined, expected a hub id, a URL, files, or {config, weights}"),
+        parts: argument('adapter {"config":{}}, expected a hub id, a URL, files, or {config, weights}'),
+        bare: argument('adapter "sql-lora", expected a hub id (`org/name` or `org/name@revision`), or a URL that begins with `./`, `/` or `https:`'),
+        ggufs: argument("2 GGUF files, expected one adapter at a time: a.gguf, b.gguf"),
+        notGguf: { kind: "format", message: "GGUF file: begins with [71, 71, 77, 76], expected [71, 71, 85, 70]: GGUF" },
         nameless: argument("this adapter comes without a folder's name, expected the option `name`"),
         noConfig: argument("adapter_config.json: not among the 1 file given"),
         noWeights: argument("adapter_model.safetensors: not among the 1 file given"),
@@ -361,6 +365,47 @@ for (const device of ["cpu", "webgpu"]) {
         unlike: { kind: "unsupported", message: "adapter `dora` cannot be combined: field `use_dora`, expected a plain LoRA" },
       });
       assert.equal(await page.evaluate(() => loaded()), LOADED.join(" "));
+    });
+
+    test("a GGUF LoRA is the folder it was made of, from a URL or a file, and carries its warning", async () => {
+      const { infos, names, folders, of } = await page.evaluate(async () => {
+        const file = new File([await (await fetch("/test/gguf/llama-all-linear.gguf")).blob()], "chosen.gguf");
+        const infos = [
+          await engine.loadAdapter("/test/gguf/llama-all-linear.gguf?signed=1"),
+          await engine.loadAdapter(file),
+          await engine.loadAdapter([file, new File(["# read me"], "README.md")], { name: "listed" }),
+        ];
+        const names = infos.map(({ name }) => name);
+        const rows = async (adapter) => (await engine.logits([1, 2, 3, 4, 5], { adapter })).map((row) => [...row]);
+        const of = Object.fromEntries(await Promise.all([...names, "all-linear", null].map(async (name) => [name, await rows(name)])));
+        for (const name of names) await engine.deleteAdapter(name);
+        const folders = (await engine.getAdapter("all-linear")).modules;
+        return { infos, names, folders, of };
+      });
+      assert.deepEqual(names, ["llama-all-linear", "chosen", "listed"]);
+      for (const { modules, warnings } of infos) {
+        assert.deepEqual(modules.toSorted(), folders.toSorted());
+        assert.match(warnings.join(), /cannot say whether it was rsLoRA/);
+      }
+      for (const name of names) assert.deepEqual(of[name], of["all-linear"]);
+      assert.notDeepEqual(of["all-linear"], of.null);
+      assert.deepEqual(of.null.map((row) => row.length), [300, 300, 300, 300, 300]);
+    });
+
+    test("logits of what is no text are `argument`", async () => {
+      const errors = await page.evaluate(() => Promise.all([
+        failure(() => engine.logits("ab")),
+        failure(() => engine.logits([1.5])),
+        failure(() => engine.logits([])),
+        failure(() => engine.logits([300])),
+        failure(() => engine.logits([1], { adapter: "poet" })),
+        failure(() => engine.logits([1], { adaptor: "qv" })),
+      ]));
+      const words = ['ids "ab", expected', "ids [1.5], expected", "0 tokens, expected 1 to 128", "token id 300, expected below", "adapter `poet` is not loaded", "option `adaptor`: unknown"];
+      for (const [i, { kind, message }] of errors.entries()) {
+        assert.equal(kind, "argument");
+        assert.ok(message.startsWith(words[i]), message);
+      }
     });
 
     test("adapters that cannot be right are refused, and change nothing", async () => {

@@ -11,15 +11,19 @@ export { root };
 export const demo = join(root, "www/models/demo");
 export const fixtures = join(root, "tests/fixtures/models");
 export const adapters = join(root, "tests/fixtures/adapters");
+export const ggufs = join(root, "tests/fixtures/gguf");
 /** A trained model that is not part of the repository. */
 export const stories = join(root, "../shared/data/models/stories260K");
+/** Adapters trained on it, and not part of the repository either. */
+export const shared = join(root, "../shared/data/adapters");
 
 /**
  * A browser and the site: `www/` at `/`, the models and adapters above below `/test/`.
  * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`.
  */
 export async function start() {
-  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters };
+  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters, "/test/gguf/": ggufs };
+  if (existsSync(shared)) roots["/test/shared/"] = shared;
   if (existsSync(stories)) roots["/test/stories/"] = stories;
   const site = await serve({ roots, port: 0 });
   const browser = await launch();

@@ -121,7 +121,7 @@ test("wrong sources and options say what is wrong", async () => {
     const files = async (edits) => Promise.all(["config.json", "tokenizer.json", "model.safetensors"].map(async (name) => (edits[name] ? part(name, edits[name]) : new File([await blob(name)], name))));
     const edit = (change) => (text) => JSON.stringify({ ...JSON.parse(text), ...change });
     const calls = {
-      hub: () => attempt("org/model"),
+      path: () => attempt("models/demo/"),
       bare: () => attempt("model"),
       nothing: () => attempt(undefined),
       object: () => attempt({ config: new Blob() }),
@@ -146,17 +146,17 @@ test("wrong sources and options say what is wrong", async () => {
     for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
     return errors;
   });
-  const hub = "a folder's URL begins with `./`, `/` or `https:`, and hub ids are not supported yet";
+  const id = "expected a hub id (`org/name` or `org/name@revision`), or a URL that begins with `./`, `/` or `https:`";
   assert.deepEqual(errors, {
-    hub: { kind: "unsupported", message: `model "org/model": ${hub}` },
-    bare: { kind: "unsupported", message: `model "model": ${hub}` },
-    nothing: { kind: "argument", message: "model undefined, expected a URL, files, or {config, tokenizer, weights}" },
-    object: { kind: "argument", message: 'model {"config":{}}, expected a URL, files, or {config, tokenizer, weights}' },
+    path: { kind: "argument", message: `model "models/demo/", ${id}` },
+    bare: { kind: "argument", message: `model "model", ${id}` },
+    nothing: { kind: "argument", message: "model undefined, expected a hub id, a URL, files, or {config, tokenizer, weights}" },
+    object: { kind: "argument", message: 'model {"config":{}}, expected a hub id, a URL, files, or {config, tokenizer, weights}' },
     part: { kind: "argument", message: "config.json 5, expected a Blob, a URL or a Uint8Array" },
     notFiles: { kind: "argument", message: 'model "a", expected a File' },
     noFiles: { kind: "argument", message: "config.json: not among the 0 files given" },
     absent: { kind: "network", message: `config.json: not found, ${browser.url}test/nothing/config.json` },
-    option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, signal, onProgress, wasmUrl" },
+    option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, signal, onProgress, wasmUrl, revision, token, hubUrl" },
     device: { kind: "argument", message: 'device "gpu", expected auto or webgpu or cpu' },
     context: { kind: "argument", message: "contextLength 0.5, expected a whole number from 0 to 4294967295" },
     options: { kind: "argument", message: "options null, expected an object" },

@@ -16,7 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(lora) = LoraFile::from_file_bytes(bytes) {
         for pair in lora.pairs.values() {
-            assert!(lora.scale(pair).is_ok() == pair.rank().is_ok());
+            assert_eq!(lora.scale(pair).is_ok(), pair.rank().is_ok());
         }
         let _ = lora.warnings();
     }
