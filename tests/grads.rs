@@ -584,9 +584,8 @@ fn dropout_keeps_its_share_of_independent_elements() {
     share(&|i| noise[i] != 0.0, 0.7);
     assert!(noise.iter().all(|&x| x == 0.0 || (x - 1.0 / 0.7).abs() < 1e-6));
     let same = 0.7 * 0.7 + 0.3 * 0.3;
-    let columns = c;
     share(&|i| (noise[i] != 0.0) == (noise[(i + 1) % noise.len()] != 0.0), same);
-    share(&|i| (noise[i] != 0.0) == (noise[(i + columns) % noise.len()] != 0.0), same);
+    share(&|i| (noise[i] != 0.0) == (noise[(i + c) % noise.len()] != 0.0), same);
     for other in [
         kept(Training { seed: 2, ..numbers }, 4, &lines, c),
         kept(numbers, 5, &lines, c),
@@ -597,7 +596,7 @@ fn dropout_keeps_its_share_of_independent_elements() {
     assert_eq!(noise, kept(numbers, 4, &lines, c), "the same arguments, the same noise");
 }
 
-/// As above, for a sum of outputs by each input.
+/// The slope of dy · y by each input, against differences of the forward twin.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn rms_norm_grad_is_the_slope_of_rms_norm() {
     const H: f32 = 1.0 / 64.0;

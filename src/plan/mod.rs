@@ -11,7 +11,7 @@ mod training;
 
 use std::fmt;
 
-pub use grad::{AttentionInputs, GradOp, edges};
+pub use grad::{AttentionInputs, GradOp, part_columns};
 pub use op::{Delta, Op, Replaced, Shrink, Slice};
 pub use training::Training;
 

@@ -1,6 +1,6 @@
 //! Twin of `shaders/shrink_grad.wgsl`.
 
-use crate::plan::{Mix, Row, edges};
+use crate::plan::{Mix, Row, part_columns};
 
 /// dz[n, p·R + r] = γ[r] · Σ dy[n, f]·b[r, f] over the outputs f of part p, for the ranks r that
 /// row n's mix has switched on
@@ -19,7 +19,7 @@ pub fn shrink_grad(
 ) {
     for (n, row) in rows.iter().enumerate() {
         for block in mixes[row.mix as usize].active() {
-            for (p, [first, end]) in edges(parts, f).into_iter().enumerate() {
+            for (p, [first, end]) in part_columns(parts, f).into_iter().enumerate() {
                 let dy = &dy[n * f + first..n * f + end];
                 for r in block.range() {
                     let b = &b[r * f + first..r * f + end];

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable, bytes_of as bytes};
 
-use crate::plan::{AttentionInputs, GradOp, TensorId, Tensors, edges};
+use crate::plan::{AttentionInputs, GradOp, TensorId, Tensors, part_columns};
 
 use super::dispatch::{Dispatch, params};
 use super::kernels::{self, Kernel};
@@ -73,7 +73,7 @@ pub fn dispatch_grad(op: &GradOp, tensors: &Tensors, n: usize) -> Dispatch {
             let ranks = ranks as u32;
             let params = ShrinkGrad { n, f, ranks, z_cols: cols(dz), part_1, part_2 };
             let [per_part, rows, _] = tiles(n, ranks);
-            let n_parts = edges(parts, f as usize).len() as u32;
+            let n_parts = part_columns(parts, f as usize).len() as u32;
             launch(kernels::SHRINK_GRAD, bytes(&params), [n_parts * per_part, rows, 1])
         }
         GradOp::Expand { dz, a, dx, ranks, accumulate, .. } => {

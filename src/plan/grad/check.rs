@@ -1,7 +1,7 @@
 //! Whether the shapes of a backward step fit.
 
 use super::super::{Dtype, Mix, Row, TensorId, Tensors, Training};
-use super::{AttentionInputs, GradOp, edges};
+use super::{AttentionInputs, GradOp, part_columns};
 
 impl GradOp {
     /// Tensors with a row for every token row.
@@ -30,6 +30,8 @@ impl GradOp {
         let rows_of = |id: TensorId| tensors.get(id).shape[0];
         let (reads, writes) = (self.reads(), self.writes());
         demand(writes.iter().all(|w| !reads.contains(w)), "an output is also an input")?;
+        let twice = |(i, w): (usize, &TensorId)| writes[..i].contains(w);
+        demand(!writes.iter().enumerate().any(twice), "two outputs are one tensor")?;
         demand(self.activations().iter().all(|&t| rows_of(t) >= n), "an activation has too few rows")?;
         if let Self::Shrink { rows, .. }
         | Self::Expand { rows, .. }
@@ -64,7 +66,7 @@ impl GradOp {
             Self::Shrink { dy, b, dz, ranks, parts, .. } => {
                 demand(cols(b) == cols(dy), "b and dy differ in F")?;
                 demand(rows_of(b) >= ranks, "b has too few ranks")?;
-                demand(edges(parts, cols(dy)).len() * ranks <= cols(dz), "dz has too few ranks")
+                demand(part_columns(parts, cols(dy)).len() * ranks <= cols(dz), "dz has too few ranks")
             }
             Self::Expand { dz, a, dx, ranks, .. } => {
                 demand(cols(dx) == cols(a), "dx and a differ in C")?;

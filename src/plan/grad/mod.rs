@@ -348,7 +348,7 @@ impl GradOp {
 }
 
 /// The columns of each part of a fused map of `f` outputs: first and end.
-pub fn edges(parts: [usize; 2], f: usize) -> Vec<[usize; 2]> {
+pub fn part_columns(parts: [usize; 2], f: usize) -> Vec<[usize; 2]> {
     let firsts = [0, parts[0], parts[1], f].map(|first| first.min(f));
     firsts.windows(2).map(|w| [w[0], w[1]]).filter(|[first, end]| first < end).collect()
 }

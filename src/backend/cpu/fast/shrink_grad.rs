@@ -1,6 +1,6 @@
 //! Fast [`shrink_grad`](crate::backend::cpu::shrink_grad): four ranks at a time.
 
-use crate::plan::{Mix, Row, edges};
+use crate::plan::{Mix, Row, part_columns};
 
 use super::lanes::dots;
 
@@ -16,7 +16,7 @@ pub fn shrink_grad(
     z_cols: usize,
     dz: &mut [f32],
 ) {
-    let edges = edges(parts, f);
+    let edges = part_columns(parts, f);
     for (n, row) in rows.iter().enumerate() {
         for block in mixes[row.mix as usize].active() {
             for (p, &[first, end]) in edges.iter().enumerate() {
