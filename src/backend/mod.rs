@@ -60,6 +60,14 @@ impl Backend {
         }
     }
 
+    /// Fills a tensor with zeros.
+    pub fn clear(&mut self, id: TensorId) {
+        match self {
+            Self::Cpu(cpu) => cpu.clear(id),
+            Self::Gpu(gpu) => gpu.clear(id),
+        }
+    }
+
     /// Makes a plan ready to run. All objects that running it needs are made here.
     pub fn prepare(&mut self, plan: &Plan) -> Result<Prepared> {
         Ok(match self {

@@ -61,6 +61,8 @@ pub(super) struct Loaded {
     pub prompts: Range<usize>,
     /// P: its virtual tokens, with an embedding or with given keys and values.
     pub n_virtual: usize,
+    /// Factor on its weight in every mix: alpha / R of an adapter whose B is trained without it.
+    pub scale: f32,
     /// Whether what it does shows in cached keys and values.
     pub feeds_cache: bool,
     pub adapter: Adapter,
@@ -71,6 +73,12 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
+    /// Whether gradients pass through it: it is a plain LoRA of linear maps.
+    pub fn trains_through(&self) -> bool {
+        let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
+        !self.is_affine() && rows && self.n_virtual == 0
+    }
+
     /// Whether any module or activation is scaled or shifted.
     fn is_affine(&self) -> bool {
         let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
@@ -95,6 +103,8 @@ pub struct Adapters {
     /// Applied where a request names none.
     pub(super) default: Choice,
     pub(super) merged: Option<Merged>,
+    /// Name of the one that is being trained.
+    pub(super) trainee: Option<String>,
     /// Merges so far.
     pub(super) merges: u32,
     next_id: u64,
@@ -109,6 +119,7 @@ impl Default for Adapters {
             lines,
             default: Choice::new(),
             merged: None,
+            trainee: None,
             merges: 0,
             next_id: 1,
             clock: 0,
@@ -125,6 +136,11 @@ impl Adapters {
         })
     }
 
+    pub(super) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
+        let id = self.find(name)?.id;
+        Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
+    }
+
     /// Errors with `Argument` if adapter `name` is merged into the weights.
     fn check_unmerged(&self, name: &str) -> Result<()> {
         if self.merged.as_ref().is_some_and(|merged| merged.has(name)) {
@@ -137,8 +153,11 @@ impl Adapters {
 
     /// Errors with `Argument` if adapter `id`, called `name`, is merged, or a running generation
     /// uses it.
-    fn check_idle(&self, name: &str, id: u64) -> Result<()> {
+    pub(super) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
         self.check_unmerged(name)?;
+        if self.trainee.as_deref() == Some(name) {
+            return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
+        }
         let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
         if self.lines.iter().any(uses) {
             return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
@@ -246,6 +265,7 @@ impl Engine {
             rows: free(adapters.loaded.iter().map(|l| &l.rows), rows),
             prompts: free(adapters.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
+            scale: 1.0,
             feeds_cache: self.feeds_cache(&adapter, &places),
             info: info.clone(),
             adapter,
@@ -314,7 +334,8 @@ impl Engine {
         let mut mix = Mix { n_blocks: active.len() as u32, ..Mix::zeroed() };
         for (block, (loaded, weight)) in mix.blocks.iter_mut().zip(&active) {
             let Loaded { ranks, index, .. } = loaded;
-            *block = Block::new(ranks.start, ranks.len(), *index, loaded.is_affine(), *weight);
+            let weight = weight * loaded.scale;
+            *block = Block::new(ranks.start, ranks.len(), *index, loaded.is_affine(), weight);
         }
         let there = adapters.lines.iter().skip(1).position(|line| line.key == key);
         let line = match there {
@@ -333,6 +354,14 @@ impl Engine {
         };
         adapters.lines[line].users += 1;
         Ok((line, cache_key))
+    }
+
+    /// Makes an adapter's numbers a new version: what was cached under the old one is not used.
+    pub(super) fn renew(&mut self, name: &str) -> Result<()> {
+        let id = self.adapters.next_id;
+        self.adapters.next_id += 1;
+        self.adapters.find_mut(name)?.id = id;
+        Ok(())
     }
 
     /// Gives a line back. Its contents stay, for the next who asks for the same mix.

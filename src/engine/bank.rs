@@ -152,9 +152,18 @@ impl Engine {
     fn reshape(&mut self, room: Room) -> Result<()> {
         let model = &mut self.model;
         model.bank.reshape(&mut model.tensors, room)?;
+        model.training.reshape_ranks(&mut model.tensors, room)?;
         self.backend.allocate(&model.tensors)?;
         self.plans = Default::default();
         (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
+        Ok(())
+    }
+
+    /// Writes an adapter's numbers once more.
+    pub(super) fn rewrite(&mut self, name: &str) -> Result<()> {
+        let id = self.adapters.find(name)?.id;
+        let at = self.adapters.loaded.iter().position(|loaded| loaded.id == id);
+        self.write_adapter(at.expect("it was just found"));
         Ok(())
     }
 

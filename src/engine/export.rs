@@ -64,12 +64,12 @@ impl Engine {
     }
 
     /// The PEFT folder of a loaded adapter: the one it came from, or, where it was made here, a
-    /// LoRA whose alpha is the rank of each module, so that A and B are the adapter's own.
+    /// LoRA whose alpha is such that A and B are the adapter's own.
     ///
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
     /// here no LoRA expresses.
     pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
-        let Loaded { info, adapter, files, .. } = self.adapters.find(name)?;
+        let Loaded { info, adapter, files, scale, .. } = self.adapters.find(name)?;
         if let Some(files) = files {
             return Ok(files.clone());
         }
@@ -97,7 +97,7 @@ impl Engine {
             modules.push((self.model.weights.full_name(module), *rank, a, b));
         }
         let names: Vec<&str> = modules.iter().map(|(module, ..)| module.as_str()).collect();
-        let mut config = AdapterConfig::lora(info.rank, info.rank as f64, &names)?;
+        let mut config = AdapterConfig::lora(info.rank, f64::from(*scale) * info.rank as f64, &names)?;
         for (module, rank, ..) in &modules {
             config.keep_scale(module, *rank)?;
         }

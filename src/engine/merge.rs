@@ -165,7 +165,7 @@ fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'
                 return Err(refused(&module, "is shifted, and has no bias in the base"));
             }
             let fold = folds.entry(*place).or_insert_with(|| Fold { module, terms: Vec::new() });
-            fold.terms.push((f64::from(weight), delta));
+            fold.terms.push((f64::from(weight * loaded.scale), delta));
         }
     }
     Ok(folds.into_values().collect())

@@ -22,6 +22,8 @@ mod seat;
 mod slots;
 mod stop;
 mod svd;
+mod train;
+mod trainee;
 mod weighted;
 
 pub use adapter::{Adapter, Lead, ModuleDelta, PointDelta, RowDeltas};
@@ -31,6 +33,8 @@ pub use combination::{Arithmetic, Combination, CombinationType};
 pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use loader::Loader;
+pub use train::{Optimizer, Step, Window};
+pub use trainee::NewLora;
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;

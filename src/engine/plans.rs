@@ -16,6 +16,16 @@ pub enum Kind {
     Score,
     /// The next tokens.
     Decode,
+    /// Training: the first layer's input.
+    TrainEmbed,
+    /// Training: a layer forward.
+    TrainLayer(usize),
+    /// Training: losses and the gradient by the last layer's output.
+    TrainHead,
+    /// Training: a layer backward.
+    TrainBackward(usize),
+    /// Training: a step of the optimiser, for one row.
+    TrainUpdate,
 }
 
 /// Plans made so far.
@@ -34,6 +44,11 @@ impl Plans {
                     Kind::Prefill => model.prefill(n),
                     Kind::Score => model.score(n),
                     Kind::Decode => model.decode(n),
+                    Kind::TrainEmbed => model.train_embed(n),
+                    Kind::TrainLayer(l) => model.train_layer(n, l),
+                    Kind::TrainHead => model.train_head(n),
+                    Kind::TrainBackward(l) => model.train_backward(n, l),
+                    Kind::TrainUpdate => model.train_update(),
                 };
                 place.insert(backend.prepare(&plan)?)
             }

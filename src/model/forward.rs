@@ -19,7 +19,12 @@ pub fn layers(model: &Model, plan: &mut Plan) {
 
 /// logits = norm(x) · headᵀ
 pub fn head(model: &Model, plan: &mut Plan) {
-    let mut steps = Steps { model, plan };
+    head_of(&mut Steps { model, plan });
+}
+
+/// The same, as a part of another plan.
+pub(super) fn head_of(steps: &mut Steps<'_>) {
+    let model = steps.model;
     let (scratch, weights) = (&model.scratch, &model.weights);
     let delta = steps.norm(scratch.x, &weights.norm, scratch.xn, &weights.head);
     steps.linear(scratch.xn, &weights.head, model.state.logits, false, delta);
@@ -41,17 +46,18 @@ pub fn sample(model: &Model, plan: &mut Plan) {
     plan.push(&model.tensors, op);
 }
 
-struct Steps<'a> {
-    model: &'a Model,
-    plan: &'a mut Plan,
+/// A plan under construction.
+pub(super) struct Steps<'a> {
+    pub model: &'a Model,
+    pub plan: &'a mut Plan,
 }
 
 impl Steps<'_> {
-    fn push(&mut self, op: Op) {
+    pub fn push(&mut self, op: Op) {
         self.plan.push(&self.model.tensors, op);
     }
 
-    fn embed(&mut self) {
+    pub fn embed(&mut self) {
         let weights = &self.model.weights;
         for &table in &weights.embed.slices {
             self.push(Op::Embed {
@@ -91,6 +97,7 @@ impl Steps<'_> {
         let rides = self.plan.n() <= FEW_ROWS && !self.acts(layer.o_input);
         let halves = self.model.bank.halves(layer.o.site, state.rows, config.num_attention_heads);
         let (shrink, delta) = halves.filter(|_| rides).unzip();
+        let (scale, window) = self.attention_shape(l);
         self.push(Op::Attention {
             rows: state.rows,
             q: scratch.q,
@@ -98,8 +105,8 @@ impl Steps<'_> {
             v_cache,
             y: scratch.attended,
             head_dim,
-            scale: 1.0 / (head_dim as f32).sqrt(),
-            window: config.windows[l].unwrap_or(0),
+            scale,
+            window,
             shrink,
         });
         self.affine(layer.o_input, scratch.attended);
@@ -124,17 +131,28 @@ impl Steps<'_> {
     /// y = norm(x), and with it the shrink of the map that reads y, whose delta is returned; not
     /// where adapters change y itself first.
     fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId, reader: &Linear) -> Option<Delta> {
-        let Model { bank, state, config, .. } = self.model;
+        let Model { bank, state, .. } = self.model;
         let halves = bank.halves(reader.site, state.rows, 1).filter(|_| !self.acts(weights.point));
         let (shrink, delta) = halves.unzip();
-        let (eps, centred) = match config.norm {
-            Norm::Rms(eps) => (eps, false),
-            Norm::Layer(eps) => (eps, true),
-        };
+        let (eps, centred) = self.norm_kind();
         let &NormWeights { weight, bias, point } = weights;
         self.push(Op::Norm { x, weight, bias, y, eps, centred, shrink });
         self.affine(point, y);
         delta
+    }
+
+    /// eps, and whether the norm centres.
+    pub fn norm_kind(&self) -> (f32, bool) {
+        match self.model.config.norm {
+            Norm::Rms(eps) => (eps, false),
+            Norm::Layer(eps) => (eps, true),
+        }
+    }
+
+    /// Factor on the scores of a layer's attention, and its window.
+    pub fn attention_shape(&self, l: usize) -> (f32, usize) {
+        let config = &self.model.config;
+        (1.0 / (config.head_dim as f32).sqrt(), config.windows[l].unwrap_or(0))
     }
 
     /// Whether adapters change an activation itself.

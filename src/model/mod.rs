@@ -1,15 +1,18 @@
 //! A decoder-only transformer as plans: its tensors, and the three lists of steps that run it.
 //! No kernel, no device, no file.
 
+mod backward;
 mod bank;
 mod forward;
 mod gguf_names;
 mod tables;
+mod training;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Room, Site};
 pub use gguf_names::{GgufLinear, gguf_architecture, gguf_linear};
 pub use tables::{Table, Tables};
+pub use training::{Moments, Trainee, Training};
 pub use weights::{Matrix, Weights};
 
 use crate::config::{ModelConfig, Positions};
@@ -46,6 +49,8 @@ pub struct Model {
     pub bank: Bank,
     /// What persists between runs.
     pub state: State,
+    /// What training an adapter needs.
+    pub training: Training,
     scratch: Scratch,
     sizes: Sizes,
 }
@@ -112,7 +117,8 @@ impl Model {
         let weights = Weights::declare(&config, &mut tensors, &mut bank, sizes.max_tensor_bytes)?;
         let state = State::declare(&config, &mut tensors, sizes)?;
         let scratch = Scratch::declare(&config, &mut tensors)?;
-        Ok(Self { config, tensors, weights, bank, state, scratch, sizes })
+        let training = Training::declare(&config, &mut tensors)?;
+        Ok(Self { config, tensors, weights, bank, state, training, scratch, sizes })
     }
 
     /// `S`
@@ -154,6 +160,49 @@ impl Model {
     pub fn decode(&self, n: usize) -> Plan {
         let mut plan = self.score(n);
         forward::sample(self, &mut plan);
+        plan
+    }
+
+    /// Makes room to train an adapter of the bank, or frees it. Plans must be made anew.
+    ///
+    /// Errors with `Memory`.
+    pub fn reshape_training(&mut self, trainee: Option<Trainee>) -> Result<()> {
+        let Self { training, tensors, config, sizes, bank, .. } = self;
+        training.reshape(tensors, config, *sizes, bank, trainee)
+    }
+
+    /// The first step of training on `n` rows: embeds them.
+    pub fn train_embed(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        backward::embed(self, &mut plan);
+        plan
+    }
+
+    /// Layer `l` forward on `n` rows, once all before it have run.
+    pub fn train_layer(&self, n: usize, l: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        backward::layer(self, &mut plan, l);
+        plan
+    }
+
+    /// Losses of `n` rows, and the gradient by the last layer's output.
+    pub fn train_head(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        backward::head(self, &mut plan);
+        plan
+    }
+
+    /// Layer `l` backward on `n` rows, once all after it, and all later rows, have run.
+    pub fn train_backward(&self, n: usize, l: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        backward::backward(self, &mut plan, l);
+        plan
+    }
+
+    /// One step of the optimiser.
+    pub fn train_update(&self) -> Plan {
+        let mut plan = Plan::new(1);
+        backward::update(self, &mut plan);
         plan
     }
 

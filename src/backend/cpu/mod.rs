@@ -93,6 +93,11 @@ impl Cpu {
         self.data[id.index()][offset..][..words.len()].copy_from_slice(words);
     }
 
+    /// Fills a tensor with zeros.
+    pub fn clear(&mut self, id: TensorId) {
+        self.data[id.index()].fill(0);
+    }
+
     /// The words `offset..offset + len` of a tensor.
     pub fn read(&self, id: TensorId, offset: usize, len: usize) -> Vec<u32> {
         self.data[id.index()][offset..][..len].to_vec()

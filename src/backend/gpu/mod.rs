@@ -185,6 +185,13 @@ impl Gpu {
         self.counts.uploaded_bytes += bytes.len() as u64;
     }
 
+    /// Fills a tensor with zeros.
+    pub fn clear(&mut self, id: TensorId) {
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        encoder.clear_buffer(&self.buffers[id.index()], 0, None);
+        self.queue.submit([encoder.finish()]);
+    }
+
     /// Makes every pipeline, bind group and parameter that running `plan` needs.
     pub fn record(&mut self, plan: &Plan) -> Result<Recording> {
         let launches: Vec<Dispatch> =

@@ -1,0 +1,218 @@
+//! The adapter that is trained: how it begins, and that the engine's own copy of it follows what
+//! the device learns. Steps of training are `train`'s.
+
+use crate::error::{Error, Result};
+use crate::format::peft::{AdapterConfig, MersenneTwister};
+use crate::model::Trainee;
+
+use super::Engine;
+use super::adapter::{Adapter, ModuleDelta};
+use super::adapters::{AdapterInfo, Loaded};
+
+/// A new LoRA adapter to be trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewLora {
+    /// R
+    pub rank: usize,
+    /// Numerator of the scale alpha / R.
+    pub alpha: f64,
+    /// Ends of the names of the modules to adapt; empty is every linear map but the head.
+    pub target_modules: Vec<String>,
+    /// Of the numbers that A begins with.
+    pub seed: u32,
+}
+
+impl Engine {
+    /// Adds a LoRA that does nothing yet: A Kaiming-uniform with a = √5, that is ±1/√C, and B zero,
+    /// as PEFT begins one (arXiv:2106.09685).
+    ///
+    /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
+    /// does not have, `Memory`.
+    pub fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
+        let &NewLora { rank, alpha, ref target_modules, seed } = lora;
+        let mut targets: Vec<&str> = target_modules.iter().map(String::as_str).collect();
+        if targets.is_empty() {
+            targets.push("all-linear");
+        }
+        let config = AdapterConfig::lora(rank, alpha, &targets)?;
+        let mut random = MersenneTwister::new(seed);
+        let mut deltas = Vec::new();
+        let weights = &self.model.weights;
+        for bare in self.model.bank.modules() {
+            let module = weights.full_name(bare);
+            let (is_head, is_embedding) = (bare == "lm_head", module == weights.embedding());
+            let wanted = if target_modules.is_empty() {
+                !is_head && !is_embedding
+            } else {
+                config.targets(&module, !is_embedding, is_head)
+            };
+            if !wanted {
+                continue;
+            }
+            if is_head || is_embedding {
+                return Err(Error::unsupported(format!(
+                    "target module `{module}`: the embedding and the head are not trained"
+                )));
+            }
+            let [inputs, outputs] = self.shape(&module)?;
+            let bound = 1.0 / (inputs as f32).sqrt();
+            let a = (0..rank * inputs).map(|_| (2.0 * random.uniform() - 1.0) * bound).collect();
+            deltas.push(ModuleDelta {
+                module,
+                rank,
+                a,
+                b: vec![0.0; outputs * rank],
+                ..ModuleDelta::default()
+            });
+        }
+        if deltas.is_empty() {
+            return Err(Error::argument(format!(
+                "target modules {target_modules:?}: the base has none of them"
+            )));
+        }
+        let info = self.add_adapter(name, Adapter { deltas, ..Adapter::default() })?;
+        let loaded = self.adapters.find_mut(name)?;
+        loaded.scale = (alpha / rank as f64) as f32;
+        Ok(info)
+    }
+
+    /// Makes room to train a loaded adapter further, with fresh moments; only one is trained at a
+    /// time. Where it came from a PEFT folder with one scale for all modules, B is trained without
+    /// it, as PEFT does.
+    ///
+    /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
+    /// `Unsupported` naming what of it is no plain LoRA; `Memory`.
+    pub fn begin_training(&mut self, name: &str, dropout: bool) -> Result<()> {
+        if let Some(other) = &self.adapters.trainee {
+            return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
+        }
+        let id = self.adapters.find(name)?.id;
+        self.adapters.check_idle(name, id)?;
+        let scale = self.only_scale(name)?;
+        let loaded = self.adapters.find_mut(name)?;
+        if let Some(scale) = scale {
+            for delta in &mut loaded.adapter.deltas {
+                delta.b.iter_mut().for_each(|b| *b /= scale);
+            }
+            (loaded.scale, loaded.files) = (scale, None);
+        }
+        let trainee = self.trainee(name, dropout)?;
+        self.model.reshape_training(Some(trainee))?;
+        if let Err(e) = self.backend.allocate(&self.model.tensors) {
+            self.free_training()?;
+            return Err(e);
+        }
+        self.adapters.trainee = Some(name.to_owned());
+        self.plans = Default::default();
+        let moments = &self.model.training.moments;
+        let tensors = moments.iter().flat_map(|m| [m.g, m.m, m.v]).flatten();
+        tensors.for_each(|tensor| self.backend.clear(tensor));
+        self.rewrite(name)?;
+        self.renew(name)
+    }
+
+    /// Frees what training needed; the adapter stays as it has become. No error if none is
+    /// trained.
+    pub fn end_training(&mut self) -> Result<()> {
+        self.adapters.trainee = None;
+        self.free_training()
+    }
+
+    /// The adapter that is being trained.
+    pub fn trained_adapter(&self) -> Option<&str> {
+        self.adapters.trainee.as_deref()
+    }
+
+    fn free_training(&mut self) -> Result<()> {
+        self.model.reshape_training(None)?;
+        self.plans = Default::default();
+        self.backend.allocate(&self.model.tensors)
+    }
+
+    /// The scale folded into a plain LoRA's B, if its folder tells one; 1 and less is none.
+    fn only_scale(&self, name: &str) -> Result<Option<f32>> {
+        let Loaded { adapter, files, .. } = self.adapters.find(name)?;
+        let Adapter { deltas, points, rows, lead, warnings: _ } = adapter;
+        let refused = |part: &str| {
+            Err(Error::unsupported(format!(
+                "adapter `{name}`: `{part}` is no plain LoRA, which alone is trained"
+            )))
+        };
+        if let Some(delta) = points.first() {
+            return refused(&delta.point);
+        }
+        if rows.iter().any(|rows| !rows.tokens.is_empty()) {
+            return refused("rows of the embedding");
+        }
+        if lead.is_some() {
+            return refused("the start of a text");
+        }
+        let embedding = self.model.weights.embedding();
+        for ModuleDelta { module, rank, gain, shift, .. } in deltas {
+            let at = self.model.weights.full_name(module);
+            if *rank == 0 || !gain.is_empty() || !shift.is_empty() || at == "lm_head" || at == embedding {
+                return refused(module);
+            }
+        }
+        let Some(files) = files else { return Ok(None) };
+        let config = AdapterConfig::from_json(&files.config)?;
+        let scales: Vec<f32> =
+            deltas.iter().map(|delta| config.scale(&delta.module)).collect::<Result<_>>()?;
+        let Some((&first, rest)) = scales.split_first() else { return Ok(None) };
+        if first == 0.0 || rest.iter().any(|scale| *scale != first) {
+            return Err(Error::unsupported(format!(
+                "adapter `{name}`: scales {scales:?}, expected one scale for all modules"
+            )));
+        }
+        Ok(Some(first))
+    }
+
+    /// What of the bank is trained.
+    fn trainee(&self, name: &str, dropout: bool) -> Result<Trainee> {
+        let Loaded { ranks, places, .. } = self.adapters.find(name)?;
+        let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
+        for place in &places.deltas {
+            let parts = self.model.bank.sites[place.site].parts();
+            let at = sites.iter().position(|(site, _)| *site == place.site).unwrap_or_else(|| {
+                sites.push((place.site, vec![false; parts]));
+                sites.len() - 1
+            });
+            sites[at].1[place.part] = true;
+        }
+        sites.sort_unstable();
+        Ok(Trainee { first: ranks.start, count: ranks.len(), sites, dropout })
+    }
+
+    /// Reads the trainee's A and B back, so that exports, and a bank that grows, have what the
+    /// device has learned; and makes it a new version, so that nothing cached under the old one
+    /// is used.
+    ///
+    /// Errors with `Device`, and if a number is none.
+    pub(super) async fn sync_trainee(&mut self) -> Result<()> {
+        let name = self.adapters.trainee.clone().expect("a step is under way");
+        let places = self.adapters.find(&name)?.places.deltas.clone();
+        for (i, place) in places.into_iter().enumerate() {
+            let Loaded { ranks, adapter, .. } = self.adapters.find(&name)?;
+            let (rank, first) = (adapter.deltas[i].rank, ranks.start);
+            let site = &self.model.bank.sites[place.site];
+            let (c, stride) = (site.inputs, site.outputs());
+            let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
+            let (a, b) = (site.a, site.b);
+            let row = place.part * self.model.bank.room.ranks + first;
+            let a = self.backend.read(a, row * c, rank * c).await?;
+            let b = self.backend.read(b, first * stride, rank * stride).await?;
+            let b: Vec<f32> = bytemuck::cast_vec(b);
+            let delta = &mut self.adapters.find_mut(&name)?.adapter.deltas[i];
+            delta.a = bytemuck::cast_vec(a);
+            delta.b =
+                (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f)).map(|at| b[at]).collect();
+            if let Some(bad) = delta.a.iter().chain(&delta.b).find(|x| !x.is_finite()) {
+                return Err(Error::device(format!(
+                    "adapter `{name}`: training made a {bad} in module `{}`; a smaller learning rate may help",
+                    delta.module
+                )));
+            }
+        }
+        self.renew(&name)
+    }
+}

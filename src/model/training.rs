@@ -1,0 +1,233 @@
+//! The tensors that training an adapter needs beside those of inference. They take no memory
+//! until there is a trainee.
+
+use crate::config::ModelConfig;
+use crate::error::Result;
+use crate::plan::{Dtype, TensorId, Tensors, Training as Numbers};
+
+use super::bank::{Bank, Room};
+use super::{MAX_ROWS, Sizes};
+
+/// The adapter that is trained: which of the bank's numbers have gradients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trainee {
+    /// Its first rank in the bank.
+    pub first: usize,
+    /// Its ranks, with those that fill up a step of the bank.
+    pub count: usize,
+    /// Sites it acts on, in order, and which of their parts.
+    pub sites: Vec<(usize, Vec<bool>)>,
+    /// Whether the inputs of its A lose elements at random.
+    pub dropout: bool,
+}
+
+/// Gradients and moments of one site.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    /// Gradients: of A (parts·count, C), of B (count, F)
+    pub g: [TensorId; 2],
+    /// First moments, likewise.
+    pub m: [TensorId; 2],
+    /// Second moments, likewise.
+    pub v: [TensorId; 2],
+}
+
+/// What an adapter's training reads and writes.
+#[derive(Debug)]
+pub struct Training {
+    /// Whose it is, while there is one.
+    pub trainee: Option<Trainee>,
+    /// (12) u32, see [`Training`](crate::plan::Training)
+    pub numbers: TensorId,
+    /// (MAX_ROWS) u32: the token that each row is to predict, or `INACTIVE`
+    pub targets: TensorId,
+    /// (S, 1): nats, by position
+    pub losses: TensorId,
+    /// Each layer's input by position, and the last one's output: (S, C)
+    pub(super) checkpoints: Vec<TensorId>,
+    /// (S, C): the gradient by the current layer's output, by position
+    pub gradients: TensorId,
+    /// (slots, S, K·D): the gradients by the current layer's keys and values
+    pub cache: [TensorId; 2],
+    /// (gradients)
+    pub(super) sums: TensorId,
+    /// One for each of the trainee's sites.
+    pub moments: Vec<Moments>,
+    pub(super) scratch: Scratch,
+    /// Sites for which `moments` are declared, that they can be used again.
+    spare: Vec<Moments>,
+}
+
+/// Activations of one run, and gradients by them, named with a d in front.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    /// (MAX_ROWS, 1)
+    pub loss: TensorId,
+    /// (MAX_ROWS, C): the residual stream between attention and MLP
+    pub middle: TensorId,
+    /// (MAX_ROWS, C): the second norm's output; the first one's is read until the end
+    pub normed: TensorId,
+    /// (MAX_ROWS, C)
+    pub dx: TensorId,
+    /// (MAX_ROWS, C)
+    pub dxn: TensorId,
+    /// (MAX_ROWS, (H + 2K)·D)
+    pub dqkv: TensorId,
+    /// (MAX_ROWS, H·D)
+    pub dq: TensorId,
+    /// (MAX_ROWS, H·D)
+    pub dattended: TensorId,
+    /// (MAX_ROWS, 2·H)
+    pub stats: TensorId,
+    /// As `up`.
+    pub dup: TensorId,
+    /// (MAX_ROWS, F)
+    pub dhidden: TensorId,
+    /// What dropout left of the inputs of qkv, o, up and down.
+    pub dropped: [TensorId; 4],
+    /// The gradient by what dropout left: C, H·D, F wide.
+    pub spread: [TensorId; 3],
+    /// Ranks of qkv, o, up and down: (MAX_ROWS, parts·R)
+    pub z: [TensorId; 4],
+    /// (MAX_ROWS, most parts·R)
+    pub dz: TensorId,
+}
+
+impl Training {
+    pub(super) fn declare(config: &ModelConfig, tensors: &mut Tensors) -> Result<Self> {
+        let mut many = |name: &str| tensors.declare(format!("train.{name}"), Dtype::F32, &[1, 1]);
+        let scratch = Scratch {
+            loss: many("loss")?,
+            middle: many("middle")?,
+            normed: many("normed")?,
+            dx: many("dx")?,
+            dxn: many("dxn")?,
+            dqkv: many("dqkv")?,
+            dq: many("dq")?,
+            dattended: many("dattended")?,
+            stats: many("stats")?,
+            dup: many("dup")?,
+            dhidden: many("dhidden")?,
+            dropped: [many("dropped.qkv")?, many("dropped.o")?, many("dropped.up")?, many("dropped.down")?],
+            spread: [many("spread.c")?, many("spread.q")?, many("spread.f")?],
+            z: [many("z.qkv")?, many("z.o")?, many("z.up")?, many("z.down")?],
+            dz: many("dz")?,
+        };
+        let checkpoints = (0..=config.num_hidden_layers)
+            .map(|l| many(&format!("checkpoint.{l}")))
+            .collect::<Result<_>>()?;
+        let (losses, gradients) = (many("losses")?, many("gradients")?);
+        let cache = [many("dk")?, many("dv")?];
+        let sums = many("sums")?;
+        Ok(Self {
+            trainee: None,
+            numbers: tensors.declare("train.numbers", Dtype::U32, &[size_of::<Numbers>() / 4])?,
+            targets: tensors.declare("train.targets", Dtype::U32, &[MAX_ROWS])?,
+            losses,
+            checkpoints,
+            gradients,
+            cache,
+            sums,
+            moments: Vec::new(),
+            scratch,
+            spare: Vec::new(),
+        })
+    }
+
+    /// Makes room for a trainee, or frees what the last one needed. Moments start as zeros.
+    ///
+    /// Errors with `Memory`.
+    pub fn reshape(
+        &mut self,
+        tensors: &mut Tensors,
+        config: &ModelConfig,
+        sizes: Sizes,
+        bank: &Bank,
+        trainee: Option<Trainee>,
+    ) -> Result<()> {
+        let on = trainee.is_some();
+        let sized = |rows: usize, cols: usize| if on { [rows, cols] } else { [1, 1] };
+        let (c, f) = (config.hidden_size, config.intermediate_size);
+        let q = config.num_attention_heads * config.head_dim;
+        let kv = config.num_key_value_heads * config.head_dim;
+        let up = if config.gated { 2 * f } else { f };
+        let s = &self.scratch;
+        let rows = [
+            (s.loss, 1),
+            (s.middle, c),
+            (s.normed, c),
+            (s.dx, c),
+            (s.dxn, c),
+            (s.dqkv, q + 2 * kv),
+            (s.dq, q),
+            (s.dattended, q),
+            (s.stats, 2 * config.num_attention_heads),
+            (s.dup, up),
+            (s.dhidden, f),
+        ];
+        for (tensor, cols) in rows {
+            tensors.reshape(tensor, &sized(MAX_ROWS, cols))?;
+        }
+        let dropout = trainee.as_ref().is_some_and(|trainee| trainee.dropout);
+        for (tensor, cols) in s.dropped.into_iter().chain(s.spread).zip([c, q, c, f, c, q, f]) {
+            tensors.reshape(tensor, &if dropout { [MAX_ROWS, cols] } else { [1, 1] })?;
+        }
+        let whole = [(self.losses, 1), (self.gradients, c)];
+        for (tensor, cols) in whole.into_iter().chain(self.checkpoints.iter().map(|&tensor| (tensor, c))) {
+            tensors.reshape(tensor, &sized(sizes.context, cols))?;
+        }
+        let cache = if on { [sizes.slots, sizes.context, kv] } else { [1, 1, 1] };
+        for tensor in self.cache {
+            tensors.reshape(tensor, &cache)?;
+        }
+        self.reshape_moments(tensors, bank, trainee.as_ref())?;
+        self.trainee = trainee;
+        self.reshape_ranks(tensors, bank.room)
+    }
+
+    /// Fits what depends on how many ranks the bank has room for.
+    ///
+    /// Errors with `Memory`.
+    pub fn reshape_ranks(&self, tensors: &mut Tensors, room: Room) -> Result<()> {
+        let ranks = if self.trainee.is_some() { room.ranks } else { 0 };
+        for (tensor, parts) in self.scratch.z.into_iter().chain([self.scratch.dz]).zip([3, 1, 2, 1, 3]) {
+            tensors.reshape(tensor, &if ranks > 0 { [MAX_ROWS, parts * ranks] } else { [1, 1] })?;
+        }
+        Ok(())
+    }
+
+    fn reshape_moments(
+        &mut self,
+        tensors: &mut Tensors,
+        bank: &Bank,
+        trainee: Option<&Trainee>,
+    ) -> Result<()> {
+        self.spare.append(&mut self.moments);
+        let sites = trainee.map_or(&[][..], |trainee| &trainee.sites);
+        for (i, (site, _)) in sites.iter().enumerate() {
+            let moments = match self.spare.pop() {
+                Some(moments) => moments,
+                None => {
+                    let mut pair = |what: &str| -> Result<[TensorId; 2]> {
+                        let mut one =
+                            |of: &str| tensors.declare(format!("train.{what}.{of}.{i}"), Dtype::F32, &[1, 1]);
+                        Ok([one("a")?, one("b")?])
+                    };
+                    Moments { g: pair("g")?, m: pair("m")?, v: pair("v")? }
+                }
+            };
+            let (site, count) = (&bank.sites[*site], trainee.map_or(0, |trainee| trainee.count));
+            for [a, b] in [moments.g, moments.m, moments.v] {
+                tensors.reshape(a, &[site.parts() * count, site.inputs])?;
+                tensors.reshape(b, &[count, site.outputs()])?;
+            }
+            self.moments.push(moments);
+        }
+        for moments in &self.spare {
+            for tensor in [moments.g, moments.m, moments.v].into_iter().flatten() {
+                tensors.reshape(tensor, &[1, 1])?;
+            }
+        }
+        tensors.reshape(self.sums, &[(2 * self.moments.len()).max(1), 1])
+    }
+}
