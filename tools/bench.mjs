@@ -14,7 +14,7 @@ import { serve } from "./serve.mjs";
 import { root, run, setup } from "./setup.mjs";
 
 const BACKENDS = ["native-cpu", "native-gpu", "chromium-cpu", "chromium-webgpu"];
-const DIGITS = { x: 3, ms: 2, us: 1, steps: 0 };
+const DIGITS = { x: 3, ms: 2, us: 1, bytes: 0, steps: 0 };
 
 /** Runs the benchmark on the backends named; the result by backend, as `--json` writes it. */
 export async function bench({ only = BACKENDS, shape = {}, hardware = false, program = nativeProgram() } = {}) {
@@ -74,7 +74,8 @@ async function inChromium(files, request, hardware) {
 /** One line a measure, one column a backend. Floors and targets are the native program's: the model is the same. */
 export function table(results) {
   const columns = Object.entries(results).filter(([, result]) => !result.skipped);
-  const known = columns.map(([, { measures }]) => measures).find(Array.isArray) ?? [];
+  const natives = columns.map(([, { measures }]) => measures).filter(Array.isArray);
+  const known = [...new Map(natives.flat().reverse().map((measure) => [measure.name, measure])).values()].reverse();
   const value = ({ measures }, name) => (Array.isArray(measures) ? measures.find((each) => each.name === name)?.value : measures[name]);
   const rows = known.map(({ name, unit, floor, target }) => {
     const cells = columns.map(([, result]) => {

@@ -101,6 +101,8 @@ struct Bench {
     runs: usize,
     shape: Shape,
     prompts: u32,
+    /// That the last `set_adapter` wrote to the device.
+    switch_bytes: u64,
 }
 
 impl Bench {
@@ -112,7 +114,7 @@ impl Bench {
             bank.load_adapter(&name(index), &files.config, &files.weights).await?;
         }
         let (tokens, runs) = (options.tokens.into(), options.runs.into());
-        Ok(Self { plain, bank, tokens, runs, shape, prompts: 0 })
+        Ok(Self { plain, bank, tokens, runs, shape, prompts: 0, switch_bytes: 0 })
     }
 
     /// A prompt whose first token no recent one had, so that nothing of it is cached.
@@ -197,9 +199,12 @@ impl Bench {
     fn set_adapter(&mut self, round: usize) -> Result<f64> {
         // A weight not used before is a mix that has to be written.
         let choice = vec![(name(1), 1.0 + round as f32 / 1024.0)];
+        let before = uploaded_bytes(&self.bank);
         let started = Instant::now();
         self.bank.set_adapter(choice)?;
-        Ok(started.elapsed().as_secs_f64())
+        let seconds = started.elapsed().as_secs_f64();
+        self.switch_bytes = uploaded_bytes(&self.bank) - before;
+        Ok(seconds)
     }
 
     async fn first_token(&mut self) -> Result<[f64; 3]> {
@@ -232,7 +237,7 @@ impl Bench {
         let head = self.shape.vocab * self.plain.config().hidden_size;
         let floors = Floors { weights: weights.read_per_token(), head, adapter };
         let steps = |engine: &Engine| engine.model().decode(1).steps().len() as f64;
-        let measures = vec![
+        let mut measures = vec![
             Measure::new("decode, base", Unit::Ms, ms(&|r| r.decode[0])),
             Measure::new("decode, 8 loaded, none on", Unit::Ratio, ratio(&|r| [r.decode[1], r.decode[0]])),
             Measure::new("decode, one adapter", Unit::Ratio, ratio(&|r| [r.decode[2], r.decode[0]]))
@@ -255,7 +260,10 @@ impl Bench {
             Measure::new("steps a token, adapters", Unit::Steps, steps(&self.bank)),
         ];
         let device = match self.bank.backend() {
-            Backend::Gpu(gpu) => gpu.adapter().to_owned(),
+            Backend::Gpu(gpu) => {
+                measures.push(Measure::new("set_adapter writes", Unit::Bytes, self.switch_bytes as f64));
+                gpu.adapter().to_owned()
+            }
             Backend::Cpu(_) => "cpu".to_owned(),
         };
         Report { device, shape: self.shape, tokens: self.tokens, runs: self.runs, measures }
@@ -265,6 +273,14 @@ impl Bench {
 /// The variants of a round, first to last and back, so that none always follows the same.
 fn turns(round: usize, variants: usize) -> impl Iterator<Item = usize> {
     (0..variants).map(move |i| if round.is_multiple_of(2) { i } else { variants - 1 - i })
+}
+
+/// Bytes sent to a GPU so far; main memory keeps no count.
+fn uploaded_bytes(engine: &Engine) -> u64 {
+    match engine.backend() {
+        Backend::Gpu(gpu) => gpu.counts().uploaded_bytes,
+        Backend::Cpu(_) => 0,
+    }
 }
 
 fn name(index: usize) -> String {

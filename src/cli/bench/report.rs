@@ -16,6 +16,8 @@ pub enum Unit {
     Ms,
     #[serde(rename = "us")]
     Us,
+    #[serde(rename = "bytes")]
+    Bytes,
     /// Steps of a plan; on a GPU each is a dispatch.
     #[serde(rename = "steps")]
     Steps,
@@ -116,6 +118,7 @@ impl std::fmt::Display for Measure {
             Unit::Ratio => (3, "x"),
             Unit::Ms => (2, "ms"),
             Unit::Us => (1, "us"),
+            Unit::Bytes => (0, "bytes"),
             Unit::Steps => (0, ""),
         };
         write!(f, "{name:34}{value:10.digits$} {unit:13}")?;
