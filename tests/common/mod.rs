@@ -113,6 +113,10 @@ impl<'a> Fixture<'a> {
         ids.into_iter().map(|id| u32::try_from(id).expect("not negative")).collect()
     }
 
+    pub fn metadata(&self, key: &str) -> &str {
+        self.header.metadata.get(key).unwrap_or_else(|| panic!("fixture metadata `{key}`"))
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.header.tensor(name).is_some()
     }

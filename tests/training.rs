@@ -1,0 +1,392 @@
+//! Training of an adapter against PyTorch: gradients, steps of AdamW, a loss curve; and what a
+//! step promises when it is dropped.
+
+mod common;
+
+use common::models::{MODELS, ModelFiles};
+use common::{Fixture, Tolerance, assert_close, backends};
+use lorakeet::engine::{Adapter, Choice, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, Window};
+use lorakeet::format::safetensors::Header;
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+const LEARNING_RATE: f32 = 1e-3;
+
+struct TrainingFiles {
+    model: &'static str,
+    config: &'static [u8],
+    weights: &'static [u8],
+    reference: &'static [u8],
+}
+
+macro_rules! training {
+    ($($name:literal),+) => {[$(TrainingFiles {
+        model: $name,
+        config: include_bytes!(concat!("fixtures/training/", $name, "/adapter_config.json")),
+        weights: include_bytes!(concat!("fixtures/training/", $name, "/adapter_model.safetensors")),
+        reference: include_bytes!(concat!("fixtures/training/", $name, "/reference.safetensors")),
+    }),+]};
+}
+
+const FIXTURES: [TrainingFiles; 5] = training!("llama", "llama-tied", "qwen2", "qwen2-window", "gpt2");
+
+fn files(name: &str) -> &'static ModelFiles {
+    MODELS.iter().find(|files| files.name == name).expect("a fixture")
+}
+
+impl TrainingFiles {
+    async fn open(&self, backend: lorakeet::backend::Backend) -> Engine {
+        let mut engine = files(self.model).open(backend, &EngineOptions::default()).expect("valid");
+        engine.load_adapter("x", self.config, self.weights).await.expect("fits");
+        engine.begin_training("x", false).expect("a plain LoRA");
+        engine
+    }
+
+    fn window(&self, reference: &Fixture<'_>, ids: &str, first: &str) -> Window {
+        let first = reference.metadata(first).parse().expect("a number");
+        Window { tokens: reference.ids(ids), first, constant_context: false }
+    }
+
+    /// Names of the trained tensors.
+    fn tensors(&self) -> Vec<String> {
+        Header::from_file_bytes(self.weights).expect("valid").tensors.into_iter().map(|t| t.name).collect()
+    }
+}
+
+fn on() -> Choice {
+    vec![("x".to_owned(), 1.0)]
+}
+
+/// A and B by PEFT's names, as an export has them.
+fn exported(engine: &Engine) -> Vec<(String, Vec<f32>)> {
+    let files = engine.export_adapter("x").expect("a LoRA");
+    let header = Header::from_file_bytes(&files.weights).expect("valid");
+    let read = |t: &lorakeet::format::safetensors::TensorInfo| {
+        t.read_f32(t.bytes_in(&files.weights).expect("inside")).expect("f32")
+    };
+    header.tensors.iter().map(|t| (t.name.clone(), read(t))).collect()
+}
+
+/// The gradient of every A and B, through plain SGD in disguise: with β = 0 and a huge eps AdamW
+/// moves a parameter by learning rate / eps times its gradient.
+async fn gradients(engine: &mut Engine, window: Window) -> (f64, Vec<(String, Vec<f32>)>) {
+    const EPS: f32 = 1e8;
+    let before = exported(engine);
+    let mut optimizer = Optimizer { betas: [0.0, 0.0], eps: EPS, max_norm: 0.0, ..Optimizer::default() };
+    let loss = engine.train_step(vec![window], &on(), &mut optimizer, EPS).await.expect("works");
+    let after = exported(engine);
+    let moved =
+        |(before, after): (&Vec<f32>, &Vec<f32>)| before.iter().zip(after).map(|(b, a)| b - a).collect();
+    (loss, before.iter().zip(&after).map(|((name, b), (_, a))| (name.clone(), moved((b, a)))).collect())
+}
+
+fn assert_tensors(
+    what: &str,
+    got: &[(String, Vec<f32>)],
+    reference: &Fixture<'_>,
+    prefix: &str,
+    relative: f32,
+    abs: f32,
+) {
+    for (name, values) in got {
+        let want = reference.f32(&format!("{prefix}.{name}"));
+        let largest = want.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        assert!(largest > 0.0, "{name}: a gradient of nothing proves nothing");
+        assert_close(
+            &format!("{what} {name}"),
+            values,
+            &want,
+            Tolerance { abs: largest * relative + abs, rel: 0.0 },
+        );
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn gradients_equal_autograd() {
+    for fixture in &FIXTURES {
+        let reference = Fixture::new(fixture.reference);
+        for (name, backend) in backends().await {
+            let what = format!("{} on {name}", fixture.model);
+            let mut engine = fixture.open(backend).await;
+            let window = fixture.window(&reference, "input_ids", "first_label");
+            let (loss, got) = gradients(&mut engine, window).await;
+            assert_eq!(got.len(), fixture.tensors().len(), "{what}");
+            assert_close(&what, &[loss as f32], &reference.f32("loss"), Tolerance { abs: 1e-4, rel: 0.0 });
+            assert_tensors(&what, &got, &reference, "grad", 1e-3, 1e-6);
+        }
+    }
+}
+
+/// No gradient flows through the keys and values of the context.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_constant_context_passes_no_gradient() {
+    for fixture in &FIXTURES {
+        let reference = Fixture::new(fixture.reference);
+        for (name, backend) in backends().await {
+            let what = format!("{} on {name}", fixture.model);
+            let mut engine = fixture.open(backend).await;
+            let window = fixture.window(&reference, "input_ids", "first_label");
+            let (_, got) = gradients(&mut engine, Window { constant_context: true, ..window }).await;
+            assert_tensors(&what, &got, &reference, "constant_grad", 1e-3, 1e-6);
+        }
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn steps_of_adam_w_equal_torch() {
+    for fixture in &FIXTURES {
+        let reference = Fixture::new(fixture.reference);
+        for (name, backend) in backends().await {
+            let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
+            let mut engine = fixture.open(backend).await;
+            let window = fixture.window(&reference, "input_ids", "first_label");
+            let mut optimizer = Optimizer::default();
+            let mut losses = Vec::new();
+            let most = if reference.has(&format!("step_10.{}", fixture.tensors()[0])) { 10 } else { 2 };
+            for step in 1..=most {
+                let windows = vec![window.clone()];
+                losses.push(
+                    engine.train_step(windows, &on(), &mut optimizer, LEARNING_RATE).await.expect("works")
+                        as f32,
+                );
+                if reference.has(&format!("step_{step}.{}", fixture.tensors()[0])) {
+                    let what = format!("{} on {name}, step {step}", fixture.model);
+                    assert_tensors(&what, &exported(&engine), &reference, &format!("step_{step}"), 0.0, abs);
+                }
+            }
+            if reference.has("losses") {
+                let want = &reference.f32("losses")[..losses.len()];
+                assert_close(fixture.model, &losses, want, Tolerance { abs: 1e-4, rel: 1e-3 });
+            }
+        }
+    }
+}
+
+/// Two windows of unequal length in one step, whose labels all count the same, with weight decay.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn windows_accumulate() {
+    let [fixture, ..] = &FIXTURES;
+    let reference = Fixture::new(fixture.reference);
+    for (name, backend) in backends().await {
+        let mut engine = fixture.open(backend).await;
+        let windows = vec![
+            fixture.window(&reference, "input_ids", "first_label"),
+            fixture.window(&reference, "second_ids", "second_first_label"),
+        ];
+        let mut optimizer = Optimizer { weight_decay: 0.1, ..Optimizer::default() };
+        engine.train_step(windows, &on(), &mut optimizer, 10.0 * LEARNING_RATE).await.expect("works");
+        let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
+        assert_tensors(name, &exported(&engine), &reference, "accumulated", 0.0, abs);
+    }
+}
+
+/// A hundred steps: what is learned and how fast.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_loss_curve_equals_torch() {
+    let [fixture, ..] = &FIXTURES;
+    let reference = Fixture::new(fixture.reference);
+    let want = reference.f32("losses");
+    assert!(want[99] < 0.8 * want[0], "the curve falls");
+    // The twin is slow and judges single steps.
+    for (name, backend) in backends().await.into_iter().skip(1) {
+        let mut engine = fixture.open(backend).await;
+        let window = fixture.window(&reference, "input_ids", "first_label");
+        let (mut optimizer, mut losses) = (Optimizer::default(), Vec::new());
+        for _ in 0..want.len() {
+            let windows = vec![window.clone()];
+            losses
+                .push(engine.train_step(windows, &on(), &mut optimizer, LEARNING_RATE).await.expect("works")
+                    as f32);
+        }
+        assert_close(name, &losses, &want, Tolerance { abs: 0.0, rel: 5e-3 });
+    }
+}
+
+/// Finite differences, a judge that knows nothing of backward passes.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn gradients_equal_finite_differences() {
+    const H: f32 = 2e-3;
+    let fixture = &FIXTURES[2];
+    let reference = Fixture::new(fixture.reference);
+    let window = fixture.window(&reference, "input_ids", "first_label");
+    let (_, backend) = backends().await.remove(0);
+    let mut engine = fixture.open(backend).await;
+    let before = exported(&engine);
+    let (_, got) = gradients(&mut engine, window.clone()).await;
+    engine.end_training().expect("frees");
+    for t in [0, 3, 8, got.len() - 1] {
+        let (name, gradient) = &got[t];
+        let (at, _) =
+            gradient.iter().enumerate().max_by(|a, b| a.1.abs().total_cmp(&b.1.abs())).expect("some");
+        let mut loss = [0.0; 2];
+        for (loss, step) in loss.iter_mut().zip([H, -H]) {
+            let mut tensors = before.clone();
+            tensors[t].1[at] += step;
+            engine.add_adapter("x", adapter(&tensors)).expect("fits");
+            engine.set_adapter(vec![("x".to_owned(), 1.5)]).expect("loaded");
+            let losses = engine.losses(&window.tokens, window.first).await.expect("fits");
+            *loss = losses.iter().sum::<f64>() / losses.len() as f64;
+        }
+        let slope = ((loss[0] - loss[1]) / f64::from(2.0 * H)) as f32;
+        assert_close(name, &[gradient[at]], &[slope], Tolerance { abs: 1e-5, rel: 2e-2 });
+    }
+}
+
+/// An adapter of rank 4 from tensors named by PEFT, A before B of each module.
+fn adapter(tensors: &[(String, Vec<f32>)]) -> Adapter {
+    let module = |name: &str| {
+        let name = name.strip_prefix("base_model.model.").expect("PEFT's name");
+        name.rsplit_once(".lora_").expect("A or B").0.to_owned()
+    };
+    let delta = |pair: &[(String, Vec<f32>)]| ModuleDelta {
+        module: module(&pair[0].0),
+        rank: 4,
+        a: pair[0].1.clone(),
+        b: pair[1].1.clone(),
+        ..ModuleDelta::default()
+    };
+    Adapter { deltas: tensors.chunks_exact(2).map(delta).collect(), ..Adapter::default() }
+}
+
+/// A step that is dropped half way leaves the adapter as it was, and the next one is not spoiled.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_dropped_step_changes_nothing() {
+    let [fixture, ..] = &FIXTURES;
+    let reference = Fixture::new(fixture.reference);
+    let window = fixture.window(&reference, "input_ids", "first_label");
+    for (name, backend) in backends().await {
+        let mut engine = fixture.open(backend).await;
+        let before = exported(&engine);
+        let mut wasted = Optimizer::default();
+        let mut step = engine.begin_step(vec![window.clone()], &on(), &mut wasted, 1.0).expect("valid");
+        engine.next_slices(&mut step, 9).await.expect("works");
+        let (done, all) = step.progress();
+        assert!(done == 9 && all > 12, "{name}: {done} of {all}");
+        engine.end_step(step);
+        assert_eq!(exported(&engine), before, "{name}");
+        // Another adapter makes the bank grow between two slices.
+        let mut optimizer = Optimizer::default();
+        let mut step =
+            engine.begin_step(vec![window.clone()], &on(), &mut optimizer, LEARNING_RATE).expect("valid");
+        let mut slices = 0;
+        while !step.is_finished() {
+            engine.next_slices(&mut step, 1).await.expect("works");
+            slices += 1;
+            if slices == 5 {
+                engine.add_adapter("large", adapter_of_rank(&engine, 33)).expect("fits");
+            }
+        }
+        assert_eq!(step.progress(), (slices, slices), "{name}");
+        engine.end_step(step);
+        let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
+        assert_tensors(name, &exported(&engine), &reference, "step_1", 0.0, abs);
+    }
+}
+
+fn adapter_of_rank(engine: &Engine, rank: usize) -> Adapter {
+    let module = "model.layers.0.mlp.down_proj".to_owned();
+    let config = engine.config();
+    let (c, f) = (config.intermediate_size, config.hidden_size);
+    let delta = ModuleDelta {
+        module,
+        rank,
+        a: vec![0.1; rank * c],
+        b: vec![0.1; f * rank],
+        ..ModuleDelta::default()
+    };
+    Adapter { deltas: vec![delta], ..Adapter::default() }
+}
+
+/// A new LoRA changes nothing until it is trained; the trained one beside a style adapter learns,
+/// the base is bit for bit as before, and the export loads again.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_new_adapter_is_trained_beside_another_and_exported() {
+    let files = files("llama");
+    let ids: Vec<u32> = (0..40).map(|i| (i * i * 7 + 3) % 97).collect();
+    for (name, backend) in backends().await {
+        let mut engine = files.open(backend, &EngineOptions::default()).expect("valid");
+        let base = engine.logits(&ids).await.expect("fits");
+        engine.add_adapter("style", adapter_of_rank(&engine, 5)).expect("fits");
+        engine.set_adapter(vec![("style".to_owned(), 0.2)]).expect("loaded");
+        let style = engine.logits(&ids).await.expect("fits");
+        let lora = NewLora { rank: 6, alpha: 9.0, target_modules: Vec::new(), seed: 7 };
+        let info = engine.new_lora("me", &lora).expect("fits");
+        assert_eq!((info.rank, info.modules.len()), (6, 21), "{name}");
+        let both = vec![("style".to_owned(), 0.2), ("me".to_owned(), 1.0)];
+        engine.set_adapter(both.clone()).expect("loaded");
+        assert_eq!(engine.logits(&ids).await.expect("fits"), style, "{name}: B is zero");
+        engine.begin_training("me", true).expect("idle");
+        let mut optimizer = Optimizer { dropout: 0.1, ..Optimizer::default() };
+        let window = Window { tokens: ids.clone(), first: 1, constant_context: false };
+        let mut losses = Vec::new();
+        for _ in 0..12 {
+            losses.push(
+                engine.train_step(vec![window.clone()], &both, &mut optimizer, 1e-2).await.expect("works"),
+            );
+        }
+        assert!(losses[11] < 0.8 * losses[0], "{name}: {losses:?}");
+        engine.end_training().expect("frees");
+        let learned = engine.logits(&ids).await.expect("fits");
+        let exported = engine.export_adapter("me").expect("a LoRA");
+        engine.load_adapter("again", &exported.config, &exported.weights).await.expect("PEFT's folder");
+        engine.set_adapter(vec![("style".to_owned(), 0.2), ("again".to_owned(), 1.0)]).expect("loaded");
+        let again = engine.logits(&ids).await.expect("fits");
+        assert_close(name, &again, &learned, Tolerance { abs: 1e-4, rel: 0.0 });
+        engine.delete_adapter("me").expect("idle");
+        engine.delete_adapter("again").expect("idle");
+        engine.set_adapter(Choice::new()).expect("the base");
+        assert_eq!(engine.logits(&ids).await.expect("fits"), base, "{name}: the base is as it was");
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn what_cannot_be_trained_is_refused_by_name() {
+    let [fixture, ..] = &FIXTURES;
+    let (_, backend) = backends().await.remove(1);
+    let mut engine = fixture.open(backend).await;
+    let words = |error: lorakeet::Error| error.to_string();
+    let mut optimizer = Optimizer::default();
+    let window = |n: u32, first| vec![Window { tokens: (0..n).collect(), first, constant_context: false }];
+    let mut step = |windows: Vec<Window>, choice: &Choice| {
+        words(engine.begin_step(windows, choice, &mut optimizer, 1e-3).expect_err("refused"))
+    };
+    assert_eq!(
+        step(window(4, 4), &on()),
+        "a window of 4 tokens, learned from 4 on; expected from 1 on, and at most 128 tokens"
+    );
+    assert_eq!(step(Vec::new(), &on()), "no window to learn from");
+    assert_eq!(step(window(4, 1), &Choice::new()), "adapter `x` is being trained, the choice lacks it");
+    assert_eq!(
+        words(engine.delete_adapter("x").expect_err("busy")),
+        "adapter `x` is being trained, end that first"
+    );
+    let lora =
+        |target: &str| NewLora { rank: 2, alpha: 2.0, target_modules: vec![target.to_owned()], seed: 0 };
+    assert_eq!(
+        words(engine.new_lora("y", &lora("lm_head")).expect_err("refused")),
+        "target module `lm_head`: the embedding and the head are not trained"
+    );
+    assert_eq!(
+        words(engine.new_lora("y", &lora("qkv")).expect_err("refused")),
+        "target modules [\"qkv\"]: the base has none of them"
+    );
+    engine.new_lora("y", &lora("q_proj")).expect("fits");
+    assert_eq!(
+        words(engine.begin_training("y", false).expect_err("refused")),
+        "adapter `x` is being trained, end that first"
+    );
+    engine.end_training().expect("frees");
+    let mut norm = Adapter::default();
+    norm.points.push(lorakeet::engine::PointDelta {
+        point: "model.norm".to_owned(),
+        gain: vec![0.0; engine.config().hidden_size],
+        shift: vec![0.0; engine.config().hidden_size],
+    });
+    engine.add_adapter("norm", norm).expect("fits");
+    assert_eq!(
+        words(engine.begin_training("norm", false).expect_err("refused")),
+        "adapter `norm`: `model.norm` is no plain LoRA, which alone is trained"
+    );
+}
