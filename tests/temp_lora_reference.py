@@ -161,7 +161,7 @@ def summary(chunks: list[Chunk]) -> dict[str, float]:
 def token_ids(model: Path, text: Path, most: int | None = None) -> torch.Tensor:
     """(T): with the special tokens that the tokenizer adds by itself."""
     tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
-    return torch.tensor(tokenizer.encode(text.read_text(encoding="utf-8")).ids[:most])
+    return torch.tensor(tokenizer.encode(text.read_bytes().decode()).ids[:most])
 
 
 def main() -> None:
