@@ -1,6 +1,7 @@
 //! Logits and losses of given tokens.
 
 use crate::error::{Error, Result};
+use crate::model::MAX_ROWS;
 use crate::plan::Row;
 
 use super::Engine;
@@ -32,17 +33,13 @@ impl Engine {
     /// Errors as [`logits`](Self::logits), and with `Argument` if `first` is 0: the first token
     /// is given by nothing.
     pub async fn losses(&mut self, ids: &[u32], first: usize) -> Result<Vec<f64>> {
-        if first == 0 {
-            return Err(Error::argument("the first token has no loss: nothing comes before it"));
+        let mut scoring = self.begin_scoring(ids, first, None)?;
+        let mut result = Ok(());
+        while result.is_ok() && !scoring.is_finished() {
+            result = self.next_scores(&mut scoring).await;
         }
-        let mut losses = Vec::with_capacity(ids.len().saturating_sub(first));
-        self.score(ids, None, |pos, logits| {
-            if let Some(&next) = ids.get(pos + 1).filter(|_| pos + 1 >= first) {
-                losses.push(loss(logits, next as usize));
-            }
-        })
-        .await?;
-        Ok(losses)
+        let losses = self.end_scoring(scoring);
+        result.map(|()| losses)
     }
 
     /// Losses of a text of any length: windows of `context` tokens move on by `stride`, and
@@ -74,6 +71,45 @@ impl Engine {
         Ok(losses)
     }
 
+    /// Begins [`losses`](Self::losses) of `ids[first..]` under `choice`, to be gone on with run by
+    /// run.
+    ///
+    /// Errors as that does.
+    pub(super) fn begin_scoring(
+        &mut self,
+        ids: &[u32],
+        first: usize,
+        choice: Option<&Choice>,
+    ) -> Result<Scoring> {
+        if first == 0 {
+            return Err(Error::argument("the first token has no loss: nothing comes before it"));
+        }
+        let (seat, tokens) = self.seat_anew(ids, choice)?;
+        let from = (seat.lead + first).min(tokens.len()) - 1;
+        Ok(Scoring { done: seat.given, seat, tokens, from, losses: Vec::new() })
+    }
+
+    /// Computes the next run of rows.
+    ///
+    /// Errors with `Device`. The scoring must be ended all the same.
+    pub(super) async fn next_scores(&mut self, scoring: &mut Scoring) -> Result<()> {
+        let Scoring { seat, tokens, from, done, losses } = scoring;
+        let see = |pos: usize, logits: &[f32]| {
+            if let Some(&next) = tokens.get(pos + 1) {
+                losses.push(loss(logits, next as usize));
+            }
+        };
+        *done = self.score_run(seat, tokens, *from, *done, see).await?;
+        Ok(())
+    }
+
+    /// The losses computed so far; the cache keeps what it can.
+    pub(super) fn end_scoring(&mut self, scoring: Scoring) -> Vec<f64> {
+        let Scoring { seat, tokens, done, losses, .. } = scoring;
+        self.leave_seat(seat, &tokens[..done]);
+        losses
+    }
+
     /// Runs `ids` under `choice` from an empty cache and shows `see(position, logits (V))` for
     /// each.
     async fn score(
@@ -82,6 +118,19 @@ impl Engine {
         choice: Option<&Choice>,
         mut see: impl FnMut(usize, &[f32]),
     ) -> Result<()> {
+        let (seat, tokens) = self.seat_anew(ids, choice)?;
+        let (mut done, mut result) = (seat.given, Ok(()));
+        while result.is_ok() && done < tokens.len() {
+            let run =
+                self.score_run(&seat, &tokens, seat.lead, done, |pos, logits| see(pos - seat.lead, logits));
+            result = run.await.map(|now| done = now);
+        }
+        self.leave_seat(seat, &tokens[..done]);
+        result
+    }
+
+    /// A seat for `ids`, whose tokens are to be computed anew.
+    fn seat_anew(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, Vec<u32>)> {
         let context = self.model.context() - self.lead_tokens(choice)?.len();
         if ids.is_empty() || ids.len() > context {
             return Err(Error::argument(format!(
@@ -91,33 +140,63 @@ impl Engine {
         }
         self.check_ids(ids)?;
         let (seat, tokens, _) = self.take_seat(ids, choice)?;
-        let run = self.score_in(&seat, &tokens, &mut see).await;
-        self.leave_seat(seat, if run.is_ok() { &tokens } else { &[] });
-        run
+        Ok((seat, tokens))
     }
 
-    async fn score_in(
+    /// One run of rows from `done` on: those before `from` only fill the cache, of the others
+    /// `see(position, logits (V))` is shown. Returns how many tokens are done then.
+    async fn score_run(
         &mut self,
         seat: &Seat,
-        ids: &[u32],
-        see: &mut impl FnMut(usize, &[f32]),
-    ) -> Result<()> {
+        tokens: &[u32],
+        from: usize,
+        done: usize,
+        mut see: impl FnMut(usize, &[f32]),
+    ) -> Result<usize> {
         let v = self.model.config.vocab_size;
-        let mut done = seat.given;
-        while done < ids.len() {
-            let n = run_rows(ids.len() - done, self.model.score_rows());
-            let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(ids[pos], pos)).collect();
-            self.rows_of = None;
-            self.upload_rows(&rows);
-            let plan = self.plans.get(Kind::Score, n, &self.model, &mut self.backend)?;
-            self.backend.run(plan, 1);
+        let (kind, end, most) = if done < from {
+            (Kind::Prefill, from, MAX_ROWS)
+        } else {
+            (Kind::Score, tokens.len(), self.model.score_rows())
+        };
+        let n = run_rows(end - done, most);
+        let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(tokens[pos], pos)).collect();
+        self.rows_of = None;
+        self.upload_rows(&rows);
+        let plan = self.plans.get(kind, n, &self.model, &mut self.backend)?;
+        self.backend.run(plan, 1);
+        if kind == Kind::Score {
             let logits = self.backend.read(self.model.state.logits, 0, n * v).await?;
             let logits: &[f32] = bytemuck::cast_slice(&logits);
-            let text = logits.chunks_exact(v).zip(done..).filter(|(_, pos)| *pos >= seat.lead);
-            text.for_each(|(logits, pos)| see(pos - seat.lead, logits));
-            done += n;
+            logits.chunks_exact(v).zip(done..).for_each(|(logits, pos)| see(pos, logits));
+        } else {
+            // Bounds the work that is queued.
+            self.backend.read(self.model.state.ring, 0, 1).await?;
         }
-        Ok(())
+        Ok(done + n)
+    }
+}
+
+/// Losses under way.
+#[derive(Debug)]
+pub(super) struct Scoring {
+    seat: Seat,
+    /// Virtual ones first.
+    tokens: Vec<u32>,
+    /// The first position whose logits give a loss.
+    from: usize,
+    done: usize,
+    losses: Vec<f64>,
+}
+
+impl Scoring {
+    pub fn is_finished(&self) -> bool {
+        self.done + 1 >= self.tokens.len()
+    }
+
+    /// Rows done, and all there are.
+    pub fn progress(&self) -> (usize, usize) {
+        (self.done, self.tokens.len() - 1)
     }
 }
 

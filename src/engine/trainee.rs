@@ -104,9 +104,7 @@ impl Engine {
         }
         self.adapters.trainee = Some(name.to_owned());
         self.plans = Default::default();
-        let moments = &self.model.training.moments;
-        let tensors = moments.iter().flat_map(|m| [m.g, m.m, m.v]).flatten();
-        tensors.for_each(|tensor| self.backend.clear(tensor));
+        self.clear_moments();
         self.rewrite(name)?;
         self.renew(name)
     }
@@ -181,6 +179,35 @@ impl Engine {
         }
         sites.sort_unstable();
         Ok(Trainee { first: ranks.start, count: ranks.len(), sites, dropout })
+    }
+
+    /// Gives the trainee other numbers, and its moments a fresh start.
+    ///
+    /// Errors if none is trained.
+    pub(super) fn restore_trainee(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
+        let name =
+            self.adapters.trainee.clone().ok_or_else(|| Error::argument("no adapter is being trained"))?;
+        self.adapters.find_mut(&name)?.adapter.deltas = deltas;
+        self.clear_moments();
+        self.rewrite(&name)?;
+        self.renew(&name)
+    }
+
+    fn clear_moments(&mut self) {
+        let moments = &self.model.training.moments;
+        let tensors = moments.iter().flat_map(|m| [m.g, m.m, m.v]).flatten();
+        tensors.for_each(|tensor| self.backend.clear(tensor));
+    }
+
+    /// Loads a copy of an adapter under another name.
+    ///
+    /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
+    pub(super) fn copy_adapter(&mut self, from: &str, to: &str) -> Result<()> {
+        let Loaded { adapter, scale, files, .. } = self.adapters.find(from)?;
+        let (adapter, scale, files) = (adapter.clone(), *scale, files.clone());
+        self.add_from(to, adapter, files)?;
+        self.adapters.find_mut(to)?.scale = scale;
+        Ok(())
     }
 
     /// Reads the trainee's A and B back, so that exports, and a bank that grows, have what the
