@@ -1,4 +1,5 @@
-// linear: y = delta(x Wᵀ) (+ bias) (+ y) for many rows of x (prefill)
+// linear: y = delta(x Wᵀ) (+ bias) (+ y) for many rows of x (prefill), and for widths
+// that are no multiples of four
 //
 // shapes     x (N, C)   weight (F, C)   y (N, stride); the rest in shared/linear.wgsl  f32
 // dispatch   (ceil(F / 32), ceil(N / 32), 1): a workgroup of 8 x 8 invocations makes a tile of
@@ -15,6 +16,8 @@ const DEPTH: u32 = 16u;
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (N, C)
 @group(0) @binding(2) var<storage, read> weight: array<f32>;         // (F, C)
+@group(0) @binding(6) var<storage, read> z: array<f32>;              // (N, z_cols)
+@group(0) @binding(7) var<storage, read> b: array<f32>;              // (ranks + 2·adapters, stride)
 
 // Transposed, so that four neighbouring rows are one vec4: [depth][row / 4].
 var<workgroup> x_tile: array<vec4<f32>, 128>;                        // DEPTH * TILE / 4
@@ -72,7 +75,7 @@ fn adapted(n: u32, column: u32, value: f32) -> f32 {
         return value;
     }
     let mix = rows[n].mix;
-    let z_row = n * params.z_cols + part_of(vec4(column)).x * params.ranks;
+    let z_row = n * params.z_cols + params.partials * params.ranks * part_of(column);
     var gain = 1.0;
     var sum = 0.0;
     for (var k = 0u; k < mixes[mix].n_blocks; k++) {
@@ -82,7 +85,11 @@ fn adapted(n: u32, column: u32, value: f32) -> f32 {
             sum += block.weight * b[(gain_row(block) + params.adapters) * params.stride + column];
         }
         for (var r = first_rank(block); r < end_rank(block); r++) {
-            sum += z[z_row + r] * b[r * params.stride + column];
+            var whole = 0.0;
+            for (var p = 0u; p < params.partials; p++) {
+                whole += z[z_row + p * params.ranks + r];
+            }
+            sum += whole * b[r * params.stride + column];
         }
     }
     return value * gain + sum;

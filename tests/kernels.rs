@@ -4,7 +4,7 @@
 mod common;
 
 use bytemuck::Zeroable;
-use common::{Case, Fixture, OneOp, Tolerance, backends, misfit};
+use common::{Case, Fixture, OneOp, Tolerance, backends_and_variants as backends, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::config::Activation;
 use lorakeet::plan::{
@@ -125,9 +125,15 @@ async fn linear() {
 /// Rows and columns around the edges of the kernels' tiles, and weights in slices.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_at_tile_edges() {
-    for (n, c, f, first) in
-        [(1, 64, 257, 3), (8, 31, 64, 0), (9, 16, 33, 5), (33, 17, 31, 0), (64, 48, 96, 2)]
-    {
+    for (n, c, f, first) in [
+        (1, 64, 257, 3),
+        (1, 31, 9, 0),
+        (8, 31, 64, 0),
+        (7, 48, 65, 1),
+        (9, 16, 33, 5),
+        (33, 17, 31, 0),
+        (64, 48, 96, 2),
+    ] {
         let wave =
             |len: usize, step: f32| -> Vec<f32> { (0..len).map(|i| (i as f32 * step).sin()).collect() };
         let (x, weight, bias) = (wave(n * c, 0.37), wave(f * c, 0.11), wave(first + f + 1, 0.7));
@@ -409,13 +415,20 @@ async fn head_delta() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_with_adapters() {
     const ADAPTERS: usize = 2;
-    let parts = [9, 14];
-    for (n, c, f, first, partials) in
-        [(3, 20, 21, 0, 1), (1, 33, 21, 0, 4), (6, 16, 20, 1, 3), (12, 16, 11, 6, 1)]
-    {
-        let stride = 21;
+    let even = ([8, 16], 28);
+    let odd = ([9, 14], 21);
+    for (n, c, f, first, partials, (parts, stride)) in [
+        (1, 20, 28, 0, 1, even),
+        (1, 64, 23, 4, 4, even),
+        (3, 20, 28, 0, 1, even),
+        (6, 16, 13, 12, 3, even),
+        (13, 36, 24, 4, 1, even),
+        (1, 33, 21, 0, 4, odd),
+        (6, 16, 20, 1, 3, odd),
+        (12, 16, 11, 6, 1, odd),
+    ] {
         let (x, weight, bias) = (wave(n * c, 0.37), wave(f * c, 0.11), wave(stride, 0.7));
-        let z_cols = 3 * partials * RANKS + 1;
+        let z_cols = 3 * partials * RANKS + if stride % 4 == 0 { 4 } else { 1 };
         let (z, b) = (wave(n * z_cols, 0.23), wave((RANKS + 2 * ADAPTERS) * stride, 0.41));
         let before = wave(n * stride, 0.9);
         let mut want = before.clone();

@@ -93,7 +93,7 @@ fn parameters_lie_where_rust_puts_them() {
             "embed_delta" => (dispatch::EmbedDelta::layout(), size_of::<dispatch::EmbedDelta>()),
             "head_delta" => (dispatch::HeadDelta::layout(), size_of::<dispatch::HeadDelta>()),
             "norm" => (dispatch::Norm::layout(), size_of::<dispatch::Norm>()),
-            "linear" | "linear_vec" | "linear_rows" => {
+            "linear" | "linear_vec" | "linear_rows" | "linear_block" => {
                 (dispatch::Linear::layout(), size_of::<dispatch::Linear>())
             }
             "affine" => (dispatch::Affine::layout(), size_of::<dispatch::Affine>()),

@@ -1,4 +1,4 @@
-// linear: what the kernels of `linear` share: parameters, bindings and the epilogue.
+// linear: what the kernels of `linear` share: parameters, bindings and the end of the epilogue.
 // Needs shared/mix.wgsl and shared/row.wgsl.
 
 struct Params {
@@ -10,13 +10,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read> bias: array<f32>;           // (stride)
 @group(0) @binding(4) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(5) var<storage, read> mixes: array<Mix>;          // (mixes)
-@group(0) @binding(6) var<storage, read> z: array<f32>;              // (N, z_cols)
-@group(0) @binding(7) var<storage, read> b: array<f32>;              // (ranks + 2·adapters, stride)
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;        // (N, stride)
 
-// Which of the projections that the matrix serves columns belong to.
-fn part_of(column: vec4<u32>) -> vec4<u32> {
-    return vec4<u32>(column >= vec4(params.part_1)) + vec4<u32>(column >= vec4(params.part_2));
+// Which of the projections that the matrix serves a column belongs to.
+fn part_of(column: u32) -> u32 {
+    return u32(column >= params.part_1) + u32(column >= params.part_2);
 }
 
 // The row of b with an adapter's gains; its shifts are `adapters` rows further on.

@@ -62,7 +62,7 @@ impl JsLoader {
         options: JsValue,
     ) -> JsResult<JsLoader> {
         let options: LoadOptions = from_js(options)?;
-        let gpu = GpuOptions { software: options.software, ..GpuOptions::default() };
+        let gpu = GpuOptions { software: options.software.then_some(true), ..GpuOptions::default() };
         let backend = match options.device.as_str() {
             "webgpu" => Backend::Gpu(Box::new(Gpu::open(&gpu).await?)),
             "cpu" => Backend::Cpu(Cpu::new(Kernels::Fast)),

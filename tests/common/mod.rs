@@ -44,6 +44,20 @@ pub async fn backends() -> Vec<(&'static str, Backend)> {
     list
 }
 
+/// Every implementation there is on this machine, the GPU's in its variants for both kinds of
+/// adapter.
+pub async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
+    let mut list = vec![
+        ("twin", Backend::Cpu(Cpu::new(Kernels::Twin))),
+        ("fast", Backend::Cpu(Cpu::new(Kernels::Fast))),
+    ];
+    for (name, software) in [("gpu", false), ("software gpu", true)] {
+        let options = GpuOptions { default_limits: true, software: Some(software), ..GpuOptions::default() };
+        list.extend(gpu_with(options).await.map(|gpu| (name, gpu)));
+    }
+    list
+}
+
 /// How far a value may be off: `abs + |want| · rel`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {

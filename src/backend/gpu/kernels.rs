@@ -54,6 +54,8 @@ pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear", 64, LINEAR, MIX, R
 pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), few rows
 pub const LINEAR_ROWS: Kernel = kernel!("linear_rows" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
+/// y = delta(x Wᵀ) (+ bias) (+ y), more than one row on a software adapter
+pub const LINEAR_BLOCK: Kernel = kernel!("linear_block" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// z = γ ∘ A·x of the active adapters
 pub const SHRINK: Kernel = kernel!("shrink" of "shrink", 64, LANES, RANKS, MIX, ROW);
 /// y = act(x), or act(gate) ∘ up
@@ -109,6 +111,7 @@ pub const ALL: &[Kernel] = &[
     LINEAR_TILE,
     LINEAR_VEC,
     LINEAR_ROWS,
+    LINEAR_BLOCK,
     SHRINK,
     AFFINE,
     ACTIVATION,
@@ -134,6 +137,12 @@ pub const ALL: &[Kernel] = &[
 ];
 
 impl Kernel {
+    /// The kernel as an adapter of `lanes` lanes runs it. One of few fat invocations, which
+    /// software adapters want, has too few of them for more than a workgroup or two at 64 each.
+    pub fn on(self, lanes: u32) -> Self {
+        if lanes == 1 { Self { workgroup_size: self.workgroup_size.min(16), ..self } } else { self }
+    }
+
     /// The WGSL handed to the device.
     pub fn source(&self) -> String {
         self.parts.join("\n")

@@ -41,9 +41,9 @@ pub struct Counts {
 pub struct GpuOptions {
     /// Ask for no more than the specification's default limits, as the weakest browser grants.
     pub default_limits: bool,
-    /// Whether the adapter computes on the CPU, where the caller knows: a browser does not
-    /// always tell.
-    pub software: bool,
+    /// Whether to run the variants for adapters that compute on the CPU, where the caller knows:
+    /// a browser does not always tell. `None` goes by what the adapter says of itself.
+    pub software: Option<bool>,
     /// Cap on the bytes of one tensor, below what the device allows; for tests of sharding.
     pub max_tensor_bytes: Option<u64>,
 }
@@ -55,7 +55,7 @@ pub struct Gpu {
     queue: wgpu::Queue,
     adapter: String,
     max_tensor_bytes: u64,
-    /// Invocations per dot product in `linear_vec`.
+    /// Invocations per dot product, 1 on software adapters.
     lanes: u32,
     tensors: Tensors,
     buffers: Vec<wgpu::Buffer>,
@@ -118,7 +118,7 @@ impl Gpu {
             adapter: [info.name, info.driver].join(" ").trim().to_owned(),
             max_tensor_bytes: options.max_tensor_bytes.unwrap_or(offered).min(offered),
             // A software adapter pays per invocation; a GPU wants coalesced loads.
-            lanes: if options.software || info.device_type == wgpu::DeviceType::Cpu { 1 } else { 16 },
+            lanes: if options.software.unwrap_or(info.device_type == wgpu::DeviceType::Cpu) { 1 } else { 16 },
             tensors: Tensors::default(),
             buffers: Vec::new(),
             pipelines: HashMap::new(),
