@@ -202,7 +202,12 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             };
             let [mixes, a, z] = shrink.map_or([None; 3], |s| [s.mixes, s.a, s.z].map(Some));
             let bindings = vec![Some(rows), Some(q), Some(k_cache), Some(v_cache), mixes, a, Some(y), z];
-            launch(kernels::ATTENTION, bytes(&params), bindings, [cols(q) / head_dim as u32, n32, 1])
+            launch(
+                kernels::ATTENTION.on(lanes),
+                bytes(&params),
+                bindings,
+                [cols(q) / head_dim as u32, n32, 1],
+            )
         }
         Op::Sample { logits, sampling, seen, rows, ring } => {
             let params = Sample { v: cols(logits) };
