@@ -23,15 +23,45 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(2) var<storage, read> q: array<f32>;              // (N, H·D)
-@group(0) @binding(3) var<storage, read> k_cache: array<f32>;        // (slots, S, K·D)
+@group(0) @binding(3) var<storage, read> k_cache: array<vec4<f32>>;  // (slots, S, K·D)
 @group(0) @binding(4) var<storage, read> v_cache: array<f32>;        // (slots, S, K·D)
 @group(0) @binding(5) var<storage, read> mixes: array<Mix>;          // (mixes)
-@group(0) @binding(6) var<storage, read> a: array<f32>;              // (R, H·D)
+@group(0) @binding(6) var<storage, read> a: array<vec4<f32>>;        // (R, H·D)
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;        // (N, H·D)
 @group(0) @binding(8) var<storage, read_write> z: array<f32>;        // (N, z_cols)
 
-var<workgroup> query: array<f32, MAX_HEAD_DIM>;                      // (D), scaled; at the end the row's y
+var<workgroup> query: array<vec4<f32>, MAX_HEAD_DIM / 4>;            // (D), scaled; at the end the row's y
 var<workgroup> weights: array<f32, WORKGROUP_SIZE>;                  // of the tile's keys
+
+// query · the D elements of k_cache from `at` on, a multiple of D.
+fn dot_key(at: u32) -> f32 {
+    var dots = 0.0;
+    if params.head_dim % 4u == 0u {
+        for (var c = 0u; c < params.head_dim / 4u; c++) {
+            dots += dot(query[c], k_cache[at / 4u + c]);
+        }
+    } else {
+        for (var c = 0u; c < params.head_dim; c++) {
+            dots += query[c / 4u][c % 4u] * k_cache[(at + c) / 4u][(at + c) % 4u];
+        }
+    }
+    return dots;
+}
+
+// query · the D elements of a from `at` on, a multiple of D.
+fn dot_a(at: u32) -> f32 {
+    var dots = 0.0;
+    if params.head_dim % 4u == 0u {
+        for (var c = 0u; c < params.head_dim / 4u; c++) {
+            dots += dot(query[c], a[at / 4u + c]);
+        }
+    } else {
+        for (var c = 0u; c < params.head_dim; c++) {
+            dots += query[c / 4u][c % 4u] * a[(at + c) / 4u][(at + c) % 4u];
+        }
+    }
+    return dots;
+}
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
@@ -46,7 +76,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     // Element 0 of this slot's keys, and values, of the head that h shares.
     let base = row.slot * params.s * params.kv_cols + h / (params.q_cols / params.kv_cols) * d;
     for (var c = i; c < d; c += WORKGROUP_SIZE) {
-        query[c] = q[head + c] * params.scale;
+        query[c / 4u][c % 4u] = q[head + c] * params.scale;
     }
     let end = row.pos + 1u;
     var begin = 0u;
@@ -62,11 +92,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         let pos = tile + i;
         var score = -3.4e38;
         if pos < end {
-            score = 0.0;
-            let key = base + pos * params.kv_cols;
-            for (var c = 0u; c < d; c++) {
-                score += query[c] * k_cache[key + c];
-            }
+            score = dot_key(base + pos * params.kv_cols);
         }
         let now = max(most, reduce_max(i, score));
         var weight = 0.0;
@@ -88,8 +114,9 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         workgroupBarrier();
     }
     for (var c = i; c < d; c += WORKGROUP_SIZE) {
-        query[c] = sums[c / WORKGROUP_SIZE] / total;
-        y[head + c] = query[c];
+        let value = sums[c / WORKGROUP_SIZE] / total;
+        query[c / 4u][c % 4u] = value;
+        y[head + c] = value;
     }
     if params.ranks == 0u {
         return;
@@ -98,11 +125,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     for (var k = 0u; k < mixes[row.mix].n_blocks; k++) {
         let block = mixes[row.mix].blocks[k];
         for (var r = first_rank(block) + i; r < end_rank(block); r += WORKGROUP_SIZE) {
-            var dot = 0.0;
-            for (var c = 0u; c < d; c++) {
-                dot += query[c] * a[r * params.q_cols + h * d + c];
-            }
-            z[n * params.z_cols + h * params.ranks + r] = dot * block.weight;
+            z[n * params.z_cols + h * params.ranks + r] = dot_a(r * params.q_cols + h * d) * block.weight;
         }
     }
 }

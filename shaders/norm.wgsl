@@ -19,16 +19,29 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;              // (N, C)
-@group(0) @binding(2) var<storage, read> weight: array<f32>;         // (C)
-@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (C)
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (N, C)
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;   // (C)
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;     // (C)
 @group(0) @binding(4) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(5) var<storage, read> mixes: array<Mix>;          // (mixes)
-@group(0) @binding(6) var<storage, read> a: array<f32>;              // (parts·R, C)
+@group(0) @binding(6) var<storage, read> a: array<vec4<f32>>;        // (parts·R, C)
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;        // (N, C)
 @group(0) @binding(8) var<storage, read_write> z: array<f32>;        // (N, z_cols)
 
+fn x_at(at: u32) -> f32 {
+    return x[at / 4u][at % 4u];
+}
+
 fn normed(row: u32, c: u32, mean: f32, scale: f32) -> f32 {
+    let value = (x_at(row + c) - mean) * scale * weight[c / 4u][c % 4u];
+    if params.with_bias != 0u {
+        return value + bias[c / 4u][c % 4u];
+    }
+    return value;
+}
+
+// The same at columns 4c .. 4c + 3, where row is in steps of four too.
+fn normed_four(row: u32, c: u32, mean: f32, scale: f32) -> vec4<f32> {
     let value = (x[row + c] - mean) * scale * weight[c];
     if params.with_bias != 0u {
         return value + bias[c];
@@ -48,13 +61,13 @@ fn norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if params.centred != 0u {
         var sum = 0.0;
         for (var c = i; c < params.c; c += WORKGROUP_SIZE) {
-            sum += x[row + c];
+            sum += x_at(row + c);
         }
         mean = reduce_sum(i, sum) / f32(params.c);
     }
     var squares = 0.0;
     for (var c = i; c < params.c; c += WORKGROUP_SIZE) {
-        let d = x[row + c] - mean;
+        let d = x_at(row + c) - mean;
         squares += d * d;
     }
     let scale = inverseSqrt(reduce_sum(i, squares) / f32(params.c) + params.eps);
@@ -68,10 +81,14 @@ fn norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first = 4u * ((group.x - 1u) * fours + i / LANES);
     let four = four_ranks(rows[n].mix, first, params.ranks, params.rows_of_a);
     var sums = vec4(0.0);
-    if any(four.on) {
-        let at = (vec4(first) + vec4(0u, 1u, 2u, 3u)) * params.c;
+    if any(four.on) && params.c % 4u == 0u {
+        let c4 = params.c / 4u;
+        for (var c = lane; c < c4; c += LANES) {
+            sums += four_dots(first, c4, c, normed_four(n * c4, c, mean, scale));
+        }
+    } else if any(four.on) {
         for (var c = lane; c < params.c; c += LANES) {
-            sums += normed(row, c, mean, scale) * vec4(a[at.x + c], a[at.y + c], a[at.z + c], a[at.w + c]);
+            sums += normed(row, c, mean, scale) * four_of_a(first, params.c, c);
         }
     }
     let dots = sum_lanes(i, lane, sums) * four.weight;

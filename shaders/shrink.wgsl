@@ -13,10 +13,10 @@ override WORKGROUP_SIZE: u32 = 64u;
 struct Params { c: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>;              // (N, C)
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (N, C)
 @group(0) @binding(2) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(3) var<storage, read> mixes: array<Mix>;          // (mixes)
-@group(0) @binding(4) var<storage, read> a: array<f32>;              // (parts·R, C)
+@group(0) @binding(4) var<storage, read> a: array<vec4<f32>>;        // (parts·R, C)
 @group(0) @binding(5) var<storage, read_write> z: array<f32>;        // (N, z_cols)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -31,10 +31,15 @@ fn shrink(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let first = 4u * (group.x * fours + i / LANES);
     let four = four_ranks(mix, first, params.ranks, params.rows_of_a);
     var sums = vec4(0.0);
-    if any(four.on) {
-        let at = (vec4(first) + vec4(0u, 1u, 2u, 3u)) * params.c;
+    if any(four.on) && params.c % 4u == 0u {
+        let c4 = params.c / 4u;
+        for (var c = lane; c < c4; c += LANES) {
+            sums += four_dots(first, c4, c, x[n * c4 + c]);
+        }
+    } else if any(four.on) {
         for (var c = lane; c < params.c; c += LANES) {
-            sums += x[n * params.c + c] * vec4(a[at.x + c], a[at.y + c], a[at.z + c], a[at.w + c]);
+            let at = n * params.c + c;
+            sums += x[at / 4u][at % 4u] * four_of_a(first, params.c, c);
         }
     }
     let dots = sum_lanes(i, lane, sums) * four.weight;

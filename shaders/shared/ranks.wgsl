@@ -1,5 +1,5 @@
-// ranks: which rows of a stacked A (parts·R, C) a mix has switched on, and their γ.
-// Needs the binding mixes, shared/mix.wgsl.
+// ranks: which rows of a stacked A (parts·R, C) a mix has switched on, and their γ; and the terms
+// of their dot products. Needs the bindings mixes and a as vec4, shared/mix.wgsl.
 
 struct FourRanks { weight: vec4<f32>, on: vec4<bool> }
 
@@ -27,4 +27,17 @@ fn any_rank(mix: u32, first: u32, count: u32, ranks: u32) -> bool {
         }
     }
     return false;
+}
+
+// The products of v, which is x at columns 4c .. 4c + 3, with rows first .. first + 3 of a; for C
+// in steps of four.
+fn four_dots(first: u32, c4: u32, c: u32, v: vec4<f32>) -> vec4<f32> {
+    let at = first * c4 + c;
+    return v * mat4x4(a[at], a[at + c4], a[at + 2u * c4], a[at + 3u * c4]);
+}
+
+// Column c of rows first .. first + 3 of a, for any C.
+fn four_of_a(first: u32, c_all: u32, c: u32) -> vec4<f32> {
+    let at = (vec4(first) + vec4(0u, 1u, 2u, 3u)) * c_all + c;
+    return vec4(a[at.x / 4u][at.x % 4u], a[at.y / 4u][at.y % 4u], a[at.z / 4u][at.z % 4u], a[at.w / 4u][at.w % 4u]);
 }

@@ -112,7 +112,7 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
         Op::HeadDelta { rows, mixes, x, replaced, logits } => {
             let params = HeadDelta { c: cols(x), v: cols(logits) };
             let bindings = [rows, mixes, x, replaced.map, replaced.deltas, logits].map(Some).to_vec();
-            let kernel = kernels::HEAD_DELTA;
+            let kernel = kernels::HEAD_DELTA.on(lanes);
             launch(kernel, bytes(&params), bindings, [fours(kernel, cols(logits)), n32, 1])
         }
         Op::Norm { x, weight, bias, y, eps, centred, shrink } => {
@@ -128,14 +128,14 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             };
             let [rows, mixes, a, z] = shrink.map_or([None; 4], |s| [s.rows, s.mixes, s.a, s.z].map(Some));
             let bindings = vec![Some(x), Some(weight), bias, rows, mixes, a, Some(y), z];
-            let kernel = kernels::NORM;
+            let kernel = kernels::NORM.on(lanes);
             launch(kernel, bytes(&params), bindings, [1 + fours(kernel, rows_of_a), n32, 1])
         }
         Op::Shrink { x, shrink: s } => {
             let (rows_of_a, z_cols) = (rows_of(s.a), cols(s.z));
             let params = Shrink { c: cols(x), ranks: s.ranks as u32, rows_of_a, z_cols };
             let bindings = [x, s.rows, s.mixes, s.a, s.z].map(Some).to_vec();
-            let kernel = kernels::SHRINK;
+            let kernel = kernels::SHRINK.on(lanes);
             launch(kernel, bytes(&params), bindings, [fours(kernel, rows_of_a), n32, 1])
         }
         Op::Affine { rows, mixes, gains, x } => {
@@ -202,7 +202,12 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             };
             let [mixes, a, z] = shrink.map_or([None; 3], |s| [s.mixes, s.a, s.z].map(Some));
             let bindings = vec![Some(rows), Some(q), Some(k_cache), Some(v_cache), mixes, a, Some(y), z];
-            launch(kernels::ATTENTION, bytes(&params), bindings, [cols(q) / head_dim as u32, n32, 1])
+            launch(
+                kernels::ATTENTION.on(lanes),
+                bytes(&params),
+                bindings,
+                [cols(q) / head_dim as u32, n32, 1],
+            )
         }
         Op::Sample { logits, sampling, seen, rows, ring } => {
             let params = Sample { v: cols(logits) };

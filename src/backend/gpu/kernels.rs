@@ -137,10 +137,10 @@ pub const ALL: &[Kernel] = &[
 ];
 
 impl Kernel {
-    /// The kernel as an adapter of `lanes` lanes runs it. One of few fat invocations, which
-    /// software adapters want, has too few of them for more than a workgroup or two at 64 each.
+    /// The kernel as an adapter of `lanes` lanes runs it: one lane makes fewer and fatter
+    /// invocations, which in workgroups of 64 would not keep all cores of a software adapter busy.
     pub fn on(self, lanes: u32) -> Self {
-        if lanes == 1 { Self { workgroup_size: self.workgroup_size.min(16), ..self } } else { self }
+        if lanes == 1 { Self { workgroup_size: self.workgroup_size.min(32), ..self } } else { self }
     }
 
     /// The WGSL handed to the device.
