@@ -4,6 +4,8 @@ mod bench;
 mod export;
 mod inspect;
 mod inspect_adapter;
+mod temp_lora;
+mod train;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -101,6 +103,13 @@ enum Command {
         #[arg(long)]
         max_tokens: Option<usize>,
     },
+    /// Train an adapter on a text
+    Train(train::Train),
+    /// Adapters that learn a text as it goes (Temp-LoRA)
+    TempLora {
+        #[command(subcommand)]
+        command: temp_lora::TempLora,
+    },
     /// Write the adapters, as they are or combined into one, as a PEFT folder
     Export(export::Export),
     /// Show what a model is made of, or with --adapter, what those are and whether --model takes them
@@ -179,6 +188,8 @@ pub async fn run(args: &Args) -> Result<()> {
             perplexity(&mut engine, text, *stride, *max_tokens, args.json).await
         }
         Command::Export(options) => export::run(&mut engine, options, args.json).await,
+        Command::Train(options) => train::run(&mut engine, options, args.json).await,
+        Command::TempLora { command } => temp_lora::run(&mut engine, command, args.json).await,
         Command::Inspect { plan } => {
             inspect::run(&engine, *plan, args.json);
             Ok(())

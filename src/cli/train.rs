@@ -1,0 +1,111 @@
+//! `train`: an adapter from a text, as a PEFT folder.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use lorakeet::engine::{Engine, NewLora, Optimizer, Window};
+use lorakeet::{Error, Result};
+use serde_json::json;
+
+use super::progress_bar;
+
+#[derive(clap::Args)]
+pub struct Train {
+    /// The text to learn from
+    #[arg(long)]
+    data: PathBuf,
+    /// The folder to write
+    #[arg(long)]
+    out: PathBuf,
+    #[arg(long, default_value_t = 8)]
+    rank: usize,
+    /// Numerator of the scale [default: twice the rank]
+    #[arg(long)]
+    alpha: Option<f64>,
+    /// Ends of module names [default: every linear map but the head]
+    #[arg(long)]
+    target: Vec<String>,
+    #[arg(long, default_value_t = 1e-3)]
+    learning_rate: f32,
+    /// Times to go through the text
+    #[arg(long, default_value_t = 1)]
+    epochs: usize,
+    /// Windows of a step
+    #[arg(long, default_value_t = 4)]
+    batch: usize,
+    /// Tokens of a window [default: half the context]
+    #[arg(long)]
+    max_length: Option<usize>,
+    #[arg(long, default_value_t = 0.0)]
+    dropout: f32,
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+    /// Stop after this many steps
+    #[arg(long)]
+    max_steps: Option<usize>,
+}
+
+/// Trains and writes the folder.
+pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<()> {
+    const NAME: &str = "trained";
+    let path = options.data.display();
+    let text = std::fs::read_to_string(&options.data)
+        .map_err(|e| Error::network(format!("cannot read {path}: {e}")))?;
+    let ids = engine.encode(&text)?;
+    let length = options.max_length.unwrap_or(engine.model().context() / 2).max(2);
+    let windows: Vec<Window> = ids
+        .chunks(length)
+        .filter(|chunk| chunk.len() > 1)
+        .map(|chunk| Window { tokens: chunk.to_vec(), first: 1, constant_context: false })
+        .collect();
+    if windows.is_empty() || options.batch == 0 {
+        return Err(Error::argument(format!("{path}: nothing to learn from, or a batch of 0")));
+    }
+    let &Train { rank, ref target, learning_rate, epochs, batch, dropout, seed, .. } = options;
+    let alpha = options.alpha.unwrap_or(2.0 * rank as f64);
+    engine.new_lora(NAME, &NewLora { rank, alpha, target_modules: target.clone(), seed })?;
+    engine.begin_training(NAME, dropout > 0.0)?;
+    let mut choice = engine.active_adapters().clone();
+    choice.push((NAME.to_owned(), 1.0));
+    let all = (epochs * windows.len().div_ceil(batch)).min(options.max_steps.unwrap_or(usize::MAX));
+    let bar = progress_bar(as_json, "train {bar:30} {pos}/{len} steps, loss {msg} {eta}");
+    bar.set_length(all as u64);
+    let mut optimizer = Optimizer { dropout, seed, ..Optimizer::default() };
+    let (started, mut losses) = (Instant::now(), Vec::new());
+    let mut order = (0..epochs).flat_map(|_| windows.chunks(batch));
+    while let Some(step) = order.next().filter(|_| losses.len() < all) {
+        // Warm-up over a tenth, then down to nothing: what small data sets like.
+        let done = losses.len() as f32 / all as f32;
+        let rate = learning_rate * (done / 0.1 + 1.0 / all as f32).min(1.0) * (1.0 - done);
+        losses.push(engine.train_step(step.to_vec(), &choice, &mut optimizer, rate).await?);
+        bar.set_message(format!("{:.4}", losses[losses.len() - 1]));
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    engine.end_training()?;
+    let files = engine.export_adapter(NAME)?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = options.out.join(name);
+        std::fs::write(&path, bytes)
+            .map_err(|e| Error::network(format!("cannot write {}: {e}", path.display())))
+    };
+    std::fs::create_dir_all(&options.out)
+        .map_err(|e| Error::network(format!("cannot make {}: {e}", options.out.display())))?;
+    write("adapter_config.json", &files.config)?;
+    write("adapter_model.safetensors", &files.weights)?;
+    let (seconds, last) = (started.elapsed().as_secs_f64(), losses.last().copied());
+    if as_json {
+        let report =
+            json!({ "steps": losses.len(), "losses": losses, "seconds": seconds, "out": options.out });
+        println!("{report}");
+    } else {
+        println!(
+            "{} steps in {seconds:.1} s, loss {:.4} to {:.4}: {}",
+            losses.len(),
+            losses[0],
+            last.unwrap_or(f64::NAN),
+            options.out.display()
+        );
+    }
+    Ok(())
+}
