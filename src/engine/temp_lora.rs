@@ -251,6 +251,7 @@ impl Engine {
         if let Some(other) = self.trained_adapter() {
             return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
         }
+        self.check_trains_through(&options.beside)?;
         match &options.warm_start {
             Some(from) => self.copy_adapter(from, &options.name)?,
             None => {

@@ -141,7 +141,8 @@ impl TempLoraFields {
         Ok(TempLoraOptions {
             name: self.name.unwrap_or(preset.name),
             rank: self.rank.unwrap_or(preset.rank),
-            alpha: self.alpha.unwrap_or(preset.alpha),
+            // Both presets have alpha = rank.
+            alpha: self.alpha.or(self.rank.map(|rank| rank as f64)).unwrap_or(preset.alpha),
             target_modules: self.target_modules.unwrap_or(preset.target_modules),
             seed: self.seed.unwrap_or(preset.seed),
             dropout: self.dropout.unwrap_or(preset.dropout),
