@@ -187,6 +187,8 @@ pub struct TempLora {
     request: Option<Request>,
     left: usize,
     chunk: Vec<u32>,
+    /// Whether the chunk was generated, not given.
+    drawn: bool,
     report: ChunkReport,
     mixture: Mixture,
     work: Work,
@@ -273,6 +275,7 @@ impl Engine {
             request: None,
             left: 0,
             chunk: Vec::new(),
+            drawn: false,
             report: ChunkReport::default(),
             mixture: Mixture::default(),
             work: Work::None,
@@ -382,7 +385,8 @@ impl Engine {
     }
 
     /// Drops what is under way and what is left to do; the adapter stays as the last step that
-    /// ended left it, and the text as far as it was learned.
+    /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
+    /// read, and what is generated next goes on from its end.
     pub fn temp_cancel(&mut self, temp: &mut TempLora) {
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None => {}
@@ -397,6 +401,10 @@ impl Engine {
             }
         }
         temp.pending.clear();
+        if temp.drawn {
+            temp.context.append(&mut temp.chunk);
+            keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
+        }
         temp.chunk.clear();
         temp.request = None;
         temp.report = ChunkReport { index: temp.report.index, ..ChunkReport::default() };
@@ -428,6 +436,7 @@ impl Engine {
         }
         let n = temp.pending.len().min(temp.options.chunk_tokens);
         temp.chunk = temp.pending.drain(..n).collect();
+        temp.drawn = false;
         let (tokens, first) = temp.window();
         temp.report.tokens = n;
         temp.report.labels = tokens.len() - first.min(tokens.len());
@@ -539,6 +548,7 @@ impl Engine {
             return Ok(TempEvent::Progress("generate", temp.chunk.len(), temp.options.chunk_tokens));
         };
         temp.chunk.extend(&delta.tokens);
+        temp.drawn = true;
         temp.left = temp.left.saturating_sub(delta.tokens.len());
         let ended = generation.is_finished();
         let stopped = delta.finish == Some(super::Finish::Stop);

@@ -84,13 +84,6 @@ impl Engine {
         let id = self.adapters.find(name)?.id;
         self.adapters.check_idle(name, id)?;
         let scale = self.only_scale(name)?;
-        let loaded = self.adapters.find_mut(name)?;
-        if let Some(scale) = scale {
-            for delta in &mut loaded.adapter.deltas {
-                delta.b.iter_mut().for_each(|b| *b /= scale);
-            }
-            (loaded.scale, loaded.files) = (scale, None);
-        }
         let trainee = self.trainee(name, dropout)?;
         let before = self.model.tensors.total_bytes();
         let reshaped = self.model.reshape_training(Some(trainee));
@@ -98,6 +91,13 @@ impl Engine {
             let more = self.model.tensors.total_bytes() - before;
             self.free_training()?;
             return Err(self.no_room(name, before, more, e));
+        }
+        let loaded = self.adapters.find_mut(name)?;
+        if let Some(scale) = scale {
+            for delta in &mut loaded.adapter.deltas {
+                delta.b.iter_mut().for_each(|b| *b /= scale);
+            }
+            (loaded.scale, loaded.files) = (scale, None);
         }
         self.adapters.trainee = Some(name.to_owned());
         self.plans = Default::default();

@@ -1,7 +1,7 @@
 // TempLora: a temporary adapter and the long text it learns, from the caller's side.
 // Not the learning itself, nor what a chunk is: that is Rust's.
 
-import { adapterName, adapterWeights, exportAdapter, type AdapterChoice, type AdapterInfo } from "./adapters.js";
+import { adapterWeights, exportAdapter, givenName, type AdapterChoice, type AdapterInfo } from "./adapters.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import type { FinishReason } from "./generation.js";
 import {
@@ -189,7 +189,8 @@ export class TempLora {
 
   /**
    * Goes on with the text and learns what it writes, past the context without end: `max_tokens` may be
-   * any number. Leaving the loop ends it, and the chunk not yet learned is forgotten.
+   * any number. Leaving the loop ends it: what was written stays, and is gone on from, but an unfinished
+   * chunk is not learned.
    *
    * Errors: `argument` for an option, no text to go on from, other work under way, or after
    * `dispose`; `cancelled` when `signal` fires; `device`.
@@ -245,7 +246,7 @@ export class TempLora {
    */
   async keepAs(name: string): Promise<AdapterInfo> {
     this.#check();
-    adapterName(name);
+    givenName(name);
     return this.#end(name, (engine) => engine.adapter(name) as AdapterInfo);
   }
 
@@ -336,7 +337,7 @@ function check(options: TempLoraOptions) {
   return {
     ...numbers,
     preset, targetModules, kv, warmStart,
-    name: name === undefined ? undefined : adapterName(name),
+    name: name === undefined ? undefined : givenName(name),
     beside: beside === undefined ? undefined : adapterWeights("beside", beside),
   };
 }

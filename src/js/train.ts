@@ -1,7 +1,7 @@
 // trainAdapter: an ordinary adapter taught in the page, step by step.
 // Not the arithmetic of a step, which is Rust's; nor a temporary adapter, which is temp-lora.ts's.
 
-import { adapterName, exportAdapter, type AdapterInfo } from "./adapters.js";
+import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
 import { readCheckpoint, removeCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.js";
 import { windows, type TrainingDataset, type Window } from "./dataset.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
@@ -196,7 +196,7 @@ function check(options: TrainOptions, contextLength: number) {
   checkSignal(signal);
   checkFunction("onStep", options.onStep);
   return {
-    name: adapterName(options.name),
+    name: givenName(options.name),
     lora: { rank, alpha, targetModules, seed },
     optimizer: { dropout, weightDecay, seed },
     rate: (step: number, steps: number) => shareOfRate(schedule, warmupSteps, step, steps),
