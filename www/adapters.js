@@ -59,13 +59,19 @@ export class Adapters {
       }
     }
     if (engine !== this.#engine) return; // another model has come
+    if (last) await this.choose(last.name);
+    else await this.#read(engine);
+  }
+
+  /** Reads the list anew and switches to one of it. */
+  async choose(name) {
+    const engine = this.#engine;
     await this.#read(engine);
-    if (last && engine === this.#engine) {
-      this.#chosen = last.name;
-      this.#weights.set(last.name, 1);
-      this.#draw();
-      await this.#switch();
-    }
+    if (engine !== this.#engine) return;
+    this.#chosen = name;
+    this.#weights.set(name, 1);
+    this.#draw();
+    await this.#switch();
   }
 
   async #remove(name) {
@@ -100,7 +106,7 @@ export class Adapters {
       do {
         this.#again = false;
         const began = performance.now();
-        await this.#engine?.setAdapter(element("blend").checked ? this.#blend() : this.#chosen || null);
+        await this.#engine?.setAdapter(this.choice);
         element("switch-time").textContent = ms(performance.now() - began);
         element("switched").hidden = false;
       } while (this.#again);
@@ -111,7 +117,9 @@ export class Adapters {
     }
   }
 
-  #blend() {
+  /** What is on: a name, {name: weight}, or null for the base. */
+  get choice() {
+    if (!element("blend").checked) return this.#chosen || null;
     return Object.fromEntries(this.#list.map(({ name }) => [name, this.#weights.get(name) ?? 0]));
   }
 

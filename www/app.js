@@ -1,13 +1,16 @@
-// The demo page: loads a model and adapters, continues the reader's text, once or side by side.
+// The demo page: loads a model and adapters, continues the reader's text, and learns from it.
 // Not an example to copy for its plumbing: the calls that matter are createEngine and create.
 
 import { createEngine } from "./dist/index.js";
 import { Adapters } from "./adapters.js";
 import { onChosen } from "./chosen-files.js";
 import { offerCompared, readCompared } from "./compared.js";
+import { LongText } from "./long.js";
 import { showError, showLoading, showModel, showNoModel } from "./model-card.js";
 import { Sheet } from "./sheet.js";
 import { readSampling, showSliders } from "./sampling.js";
+import { Teach } from "./teach.js";
+import { showViews } from "./views.js";
 
 const query = new URLSearchParams(location.search);
 const device = query.get("device") ?? "auto";
@@ -24,6 +27,8 @@ const adapters = new Adapters({
   onChange: (names) => offerCompared(names, Math.min(MOST_COLUMNS, engine?.info.batch ?? MOST_COLUMNS)),
   fail: showError,
 });
+const long = new LongText({ beside: () => adapters.choice, onKept: (name) => adapters.choose(name), fail: showError });
+const teach = new Teach({ onTaught: (name) => adapters.choose(name), fail: showError });
 
 /** Puts another model in the place of the one before, which is freed first: memory may hold only one. */
 async function load(source) {
@@ -33,11 +38,11 @@ async function load(source) {
   sheet.ready = false;
   showLoading({ loaded: 0, total: 0 });
   const previous = engine;
-  adapters.engine = engine = undefined;
+  adapters.engine = long.engine = teach.engine = engine = undefined;
   await previous?.dispose();
   try {
     const loaded = await createEngine(source, { device, signal, onProgress: showLoading });
-    adapters.engine = engine = loaded;
+    adapters.engine = long.engine = teach.engine = engine = loaded;
     showModel(loaded);
     sheet.ready = true;
   } catch (error) {
@@ -78,5 +83,6 @@ async function write(prompt, request) {
 }
 
 showSliders();
+showViews();
 onChosen({ onModel: load, onAdapters: (folders) => adapters.add(folders), fail: showError });
 load(firstModel);

@@ -141,6 +141,17 @@ impl Adapters {
         Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
     }
 
+    /// Gives an adapter another name, in the engine's own choice too.
+    ///
+    /// Errors with `Argument` if it is not loaded.
+    pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+        self.find_mut(from)?.info.name = to.to_owned();
+        for (name, _) in self.default.iter_mut().filter(|(name, _)| name == from) {
+            *name = to.to_owned();
+        }
+        Ok(())
+    }
+
     /// Errors with `Argument` if adapter `name` is merged into the weights.
     fn check_unmerged(&self, name: &str) -> Result<()> {
         if self.merged.as_ref().is_some_and(|merged| merged.has(name)) {

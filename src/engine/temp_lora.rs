@@ -64,6 +64,8 @@ pub struct TempLoraOptions {
     /// Learn nothing from a generated chunk of whose runs of four tokens more than this share
     /// occurred before in it or its context; 1 learns from all.
     pub max_repetition: f32,
+    /// Score generated chunks as given ones are: two more passes over each.
+    pub score_generated: bool,
     /// Other adapters at work beside it.
     pub beside: Choice,
     /// An adapter to begin as a copy of, instead of doing nothing at first.
@@ -92,6 +94,7 @@ impl TempLoraOptions {
             kv: Kv::Recompute,
             roll_back: false,
             max_repetition: 1.0,
+            score_generated: false,
             beside: Choice::new(),
             warm_start: None,
         }
@@ -143,7 +146,7 @@ pub struct ChunkReport {
     pub tokens: usize,
     /// Those that have a loss: all, but the text's first.
     pub labels: usize,
-    /// Without the temporary adapter; scored text only.
+    /// Without the temporary adapter; of text that is scored.
     pub base_loss: Option<f64>,
     /// With what the chunks before had taught it.
     pub adapted_loss: Option<f64>,
@@ -184,6 +187,8 @@ pub struct TempLora {
     request: Option<Request>,
     left: usize,
     chunk: Vec<u32>,
+    /// Whether the chunk was generated, not given.
+    drawn: bool,
     report: ChunkReport,
     mixture: Mixture,
     work: Work,
@@ -195,12 +200,14 @@ pub struct TempLora {
 #[derive(Debug)]
 enum Work {
     None,
-    ScoreBase(Scoring),
-    ScoreAdapted(Scoring, Vec<f64>),
+    ScoreBase(Scoring, After),
+    ScoreAdapted(Scoring, Vec<f64>, After),
     Generate(Box<Generation>),
-    /// A step, and the generation that goes on after it.
-    Train(Box<Step>, Option<Box<Generation>>),
+    Train(Box<Step>, After),
 }
+
+/// The generation that goes on after a chunk's work, if one does.
+type After = Option<Box<Generation>>;
 
 impl TempLora {
     /// As it was made.
@@ -246,6 +253,7 @@ impl Engine {
         if let Some(other) = self.trained_adapter() {
             return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
         }
+        self.check_trains_through(&options.beside)?;
         match &options.warm_start {
             Some(from) => self.copy_adapter(from, &options.name)?,
             None => {
@@ -267,6 +275,7 @@ impl Engine {
             request: None,
             left: 0,
             chunk: Vec::new(),
+            drawn: false,
             report: ChunkReport::default(),
             mixture: Mixture::default(),
             work: Work::None,
@@ -320,31 +329,31 @@ impl Engine {
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None if temp.request.is_some() => self.temp_draw(temp),
             Work::None => self.temp_take(temp),
-            Work::ScoreBase(mut scoring) => {
+            Work::ScoreBase(mut scoring, after) => {
                 let result = self.next_scores(&mut scoring).await;
                 if result.is_ok() && !scoring.is_finished() {
                     let (done, all) = scoring.progress();
-                    temp.work = Work::ScoreBase(scoring);
+                    temp.work = Work::ScoreBase(scoring, after);
                     return Ok(TempEvent::Progress("score", done, 2 * all));
                 }
                 let base = self.end_scoring(scoring);
-                result?;
                 let (tokens, first) = temp.window();
-                let scoring = self.begin_scoring(&tokens, first, Some(&temp.choice()))?;
+                let next = result.and_then(|()| self.begin_scoring(&tokens, first, Some(&temp.choice())));
+                let (scoring, after) = self.or_end(next, after)?;
                 let (_, all) = scoring.progress();
-                temp.work = Work::ScoreAdapted(scoring, base);
+                temp.work = Work::ScoreAdapted(scoring, base, after);
                 Ok(TempEvent::Progress("score", all, 2 * all))
             }
-            Work::ScoreAdapted(mut scoring, base) => {
+            Work::ScoreAdapted(mut scoring, base, after) => {
                 let result = self.next_scores(&mut scoring).await;
                 let (done, all) = scoring.progress();
                 if result.is_ok() && !scoring.is_finished() {
-                    temp.work = Work::ScoreAdapted(scoring, base);
+                    temp.work = Work::ScoreAdapted(scoring, base, after);
                 } else {
                     let adapted = self.end_scoring(scoring);
-                    result?;
-                    self.temp_scored(temp, &base, &adapted)?;
-                    self.temp_train(temp, None)?;
+                    let scored = result.and_then(|()| self.temp_scored(temp, &base, &adapted));
+                    let ((), after) = self.or_end(scored, after)?;
+                    self.temp_train(temp, after)?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
@@ -355,42 +364,47 @@ impl Engine {
                     Err(e)
                 }
             },
-            Work::Train(mut step, generation) => {
+            Work::Train(mut step, after) => {
                 let result = self.next_slices(&mut step, slices).await;
                 let (done, all) = step.progress();
                 if result.is_ok() && !step.is_finished() {
-                    temp.work = Work::Train(step, generation);
+                    temp.work = Work::Train(step, after);
                     return Ok(TempEvent::Progress("train", done, all));
                 }
                 let loss = step.loss();
                 self.end_step(*step);
-                if let Err(e) = result {
-                    generation.into_iter().for_each(|generation| self.end(*generation));
-                    return Err(e);
-                }
+                let ((), after) = self.or_end(result, after)?;
                 temp.report.train_losses.push(loss);
                 if temp.report.train_losses.len() < temp.options.epochs {
-                    self.temp_train(temp, generation)?;
+                    self.temp_train(temp, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                Ok(self.temp_learned(temp, generation))
+                Ok(self.temp_learned(temp, after))
             }
         }
     }
 
     /// Drops what is under way and what is left to do; the adapter stays as the last step that
-    /// ended left it, and the text as far as it was learned.
+    /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
+    /// read, and what is generated next goes on from its end.
     pub fn temp_cancel(&mut self, temp: &mut TempLora) {
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None => {}
-            Work::ScoreBase(scoring) | Work::ScoreAdapted(scoring, _) => drop(self.end_scoring(scoring)),
+            Work::ScoreBase(scoring, after) | Work::ScoreAdapted(scoring, _, after) => {
+                drop(self.end_scoring(scoring));
+                after.into_iter().for_each(|generation| self.end(*generation));
+            }
             Work::Generate(generation) => self.end(*generation),
-            Work::Train(step, generation) => {
+            Work::Train(step, after) => {
                 self.end_step(*step);
-                generation.into_iter().for_each(|generation| self.end(*generation));
+                after.into_iter().for_each(|generation| self.end(*generation));
             }
         }
         temp.pending.clear();
+        if temp.drawn {
+            temp.context.append(&mut temp.chunk);
+            keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
+        }
         temp.chunk.clear();
         temp.request = None;
         temp.report = ChunkReport { index: temp.report.index, ..ChunkReport::default() };
@@ -401,15 +415,15 @@ impl Engine {
     ///
     /// Errors with `Argument` if the name is taken or empty: it is then still there.
     pub fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
-        if let Some(name) = keep {
-            if name.is_empty() || name != temp.options.name && self.adapters.find(name).is_ok() {
-                return Err(Error::argument(format!("adapter `{name}`: the name is empty or taken")));
-            }
+        if let Some(name) = keep
+            && (name.is_empty() || name != temp.options.name && self.adapters.find(name).is_ok())
+        {
+            return Err(Error::argument(format!("adapter `{name}`: the name is empty or taken")));
         }
         self.temp_cancel(temp);
         self.end_training()?;
         match keep {
-            Some(name) => self.adapters.find_mut(&temp.options.name)?.info.name = name.to_owned(),
+            Some(name) => self.adapters.rename(&temp.options.name, name)?,
             None => self.delete_adapter(&temp.options.name)?,
         }
         Ok(())
@@ -422,6 +436,7 @@ impl Engine {
         }
         let n = temp.pending.len().min(temp.options.chunk_tokens);
         temp.chunk = temp.pending.drain(..n).collect();
+        temp.drawn = false;
         let (tokens, first) = temp.window();
         temp.report.tokens = n;
         temp.report.labels = tokens.len() - first.min(tokens.len());
@@ -430,12 +445,31 @@ impl Engine {
             return Ok(self.temp_learned(temp, None));
         }
         if temp.evaluates {
-            let beside = temp.options.beside.clone();
-            temp.work = Work::ScoreBase(self.begin_scoring(&tokens, first, Some(&beside))?);
+            self.temp_score(temp, None)?;
         } else {
             self.temp_train(temp, None)?;
         }
         Ok(TempEvent::Progress("score", 0, 1))
+    }
+
+    /// Begins to score the chunk.
+    fn temp_score(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
+        let (tokens, first) = temp.window();
+        let scoring = self.begin_scoring(&tokens, first, Some(&temp.options.beside));
+        let (scoring, after) = self.or_end(scoring, after)?;
+        temp.work = Work::ScoreBase(scoring, after);
+        Ok(())
+    }
+
+    /// What succeeded, with the generation that goes on after it; on an error that is ended.
+    fn or_end<T>(&mut self, result: Result<T>, after: After) -> Result<(T, After)> {
+        match result {
+            Ok(value) => Ok((value, after)),
+            Err(e) => {
+                after.into_iter().for_each(|generation| self.end(*generation));
+                Err(e)
+            }
+        }
     }
 
     /// Notes a chunk's losses, and undoes the last lesson if it did harm.
@@ -445,17 +479,18 @@ impl Engine {
         let report = &mut temp.report;
         (report.base_loss, report.adapted_loss) = (Some(mean(base)), Some(mean(adapted)));
         report.mixed_loss = Some(mean(&mixed));
-        if temp.options.roll_back && mean(adapted) > mean(base) {
-            if let Some(deltas) = temp.snapshot.take() {
-                self.restore_trainee(deltas)?;
-                report.rolled_back = true;
-            }
+        if temp.options.roll_back
+            && mean(adapted) > mean(base)
+            && let Some(deltas) = temp.snapshot.take()
+        {
+            self.restore_trainee(deltas)?;
+            report.rolled_back = true;
         }
         Ok(())
     }
 
     /// Begins the next step on the chunk.
-    fn temp_train(&mut self, temp: &mut TempLora, generation: Option<Box<Generation>>) -> Result<()> {
+    fn temp_train(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
         let learning_rate = temp.learning_rate();
         temp.report.learning_rate = learning_rate;
         if temp.options.roll_back && temp.report.train_losses.is_empty() {
@@ -464,23 +499,19 @@ impl Engine {
         let (tokens, first) = temp.window();
         let window = Window { tokens, first, constant_context: temp.options.constant_context };
         let choice = temp.choice();
-        match self.begin_step(vec![window], &choice, &mut temp.optimizer, learning_rate) {
-            Ok(step) => temp.work = Work::Train(Box::new(step), generation),
-            Err(e) => {
-                generation.into_iter().for_each(|generation| self.end(*generation));
-                return Err(e);
-            }
-        }
+        let step = self.begin_step(vec![window], &choice, &mut temp.optimizer, learning_rate);
+        let (step, after) = self.or_end(step, after)?;
+        temp.work = Work::Train(Box::new(step), after);
         Ok(())
     }
 
     /// The chunk becomes context.
-    fn temp_learned(&mut self, temp: &mut TempLora, generation: Option<Box<Generation>>) -> TempEvent {
+    fn temp_learned(&mut self, temp: &mut TempLora, after: After) -> TempEvent {
         temp.context.append(&mut temp.chunk);
         keep_newest(&mut temp.context, temp.options.context_tokens);
         let next = ChunkReport { index: temp.report.index + 1, ..ChunkReport::default() };
         let report = std::mem::replace(&mut temp.report, next);
-        if let Some(generation) = generation {
+        if let Some(generation) = after {
             temp.work = Work::Generate(generation);
         }
         TempEvent::Chunk(report)
@@ -517,6 +548,7 @@ impl Engine {
             return Ok(TempEvent::Progress("generate", temp.chunk.len(), temp.options.chunk_tokens));
         };
         temp.chunk.extend(&delta.tokens);
+        temp.drawn = true;
         temp.left = temp.left.saturating_sub(delta.tokens.len());
         let ended = generation.is_finished();
         let stopped = delta.finish == Some(super::Finish::Stop);
@@ -557,6 +589,8 @@ impl Engine {
             temp.context.append(&mut temp.chunk);
             keep_newest(&mut temp.context, temp.options.context_tokens);
             temp.report = ChunkReport { index: temp.report.index + 1, ..ChunkReport::default() };
+        } else if temp.options.score_generated {
+            self.temp_score(temp, generation)?;
         } else {
             self.temp_train(temp, generation)?;
         }

@@ -115,14 +115,7 @@ impl Engine {
         if !choice.iter().any(|(chosen, weight)| chosen == name && *weight != 0.0) {
             return Err(Error::argument(format!("adapter `{name}` is being trained, the choice lacks it")));
         }
-        for (loaded, _) in self.adapters.active(choice)? {
-            if !loaded.trains_through() {
-                return Err(Error::unsupported(format!(
-                    "adapter `{}`: it is no plain LoRA, another cannot be trained beside it",
-                    loaded.info.name
-                )));
-            }
-        }
+        self.check_trains_through(choice)?;
         let context = self.model.context();
         for Window { tokens, first, .. } in &windows {
             if *first == 0 || *first >= tokens.len() || tokens.len() > context {
@@ -170,6 +163,20 @@ impl Engine {
             done: 0,
             all,
         })
+    }
+
+    /// Errors with `Argument` for a choice that cannot be made, `Unsupported` if gradients do not pass
+    /// through all of it.
+    pub(super) fn check_trains_through(&self, choice: &Choice) -> Result<()> {
+        for (loaded, _) in self.adapters.active(choice)? {
+            if !loaded.trains_through() {
+                return Err(Error::unsupported(format!(
+                    "adapter `{}`: it is no plain LoRA, another cannot be trained beside it",
+                    loaded.info.name
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Does up to `slices` pieces of work and waits for them.

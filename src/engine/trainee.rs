@@ -1,7 +1,7 @@
 //! The adapter that is trained: how it begins, and that the engine's own copy of it follows what
 //! the device learns. Steps of training are `train`'s.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::peft::{AdapterConfig, MersenneTwister};
 use crate::model::Trainee;
 
@@ -56,14 +56,9 @@ impl Engine {
             }
             let [inputs, outputs] = self.shape(&module)?;
             let bound = 1.0 / (inputs as f32).sqrt();
-            let a = (0..rank * inputs).map(|_| (2.0 * random.uniform() - 1.0) * bound).collect();
-            deltas.push(ModuleDelta {
-                module,
-                rank,
-                a,
-                b: vec![0.0; outputs * rank],
-                ..ModuleDelta::default()
-            });
+            let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
+            a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
+            deltas.push(ModuleDelta { module, rank, a, b, ..ModuleDelta::default() });
         }
         if deltas.is_empty() {
             return Err(Error::argument(format!(
@@ -89,18 +84,20 @@ impl Engine {
         let id = self.adapters.find(name)?.id;
         self.adapters.check_idle(name, id)?;
         let scale = self.only_scale(name)?;
+        let trainee = self.trainee(name, dropout)?;
+        let before = self.model.tensors.total_bytes();
+        let reshaped = self.model.reshape_training(Some(trainee));
+        if let Err(e) = reshaped.and_then(|()| self.backend.allocate(&self.model.tensors)) {
+            let more = self.model.tensors.total_bytes() - before;
+            self.free_training()?;
+            return Err(self.no_room(name, before, more, e));
+        }
         let loaded = self.adapters.find_mut(name)?;
         if let Some(scale) = scale {
             for delta in &mut loaded.adapter.deltas {
                 delta.b.iter_mut().for_each(|b| *b /= scale);
             }
             (loaded.scale, loaded.files) = (scale, None);
-        }
-        let trainee = self.trainee(name, dropout)?;
-        self.model.reshape_training(Some(trainee))?;
-        if let Err(e) = self.backend.allocate(&self.model.tensors) {
-            self.free_training()?;
-            return Err(e);
         }
         self.adapters.trainee = Some(name.to_owned());
         self.plans = Default::default();
@@ -119,6 +116,18 @@ impl Engine {
     /// The adapter that is being trained.
     pub fn trained_adapter(&self) -> Option<&str> {
         self.adapters.trainee.as_deref()
+    }
+
+    /// What a refusal of memory means here: how much is needed, and what needs less.
+    fn no_room(&self, name: &str, before: u64, more: u64, e: Error) -> Error {
+        if e.kind() != ErrorKind::Memory {
+            return e;
+        }
+        let rank = self.adapters.find(name).map_or(0, |loaded| loaded.info.rank);
+        let context = self.model.context();
+        Error::memory(format!(
+            "training adapter `{name}` takes {more} bytes beside the model's {before}: {e}; a context below {context} or a rank below {rank} takes less"
+        ))
     }
 
     fn free_training(&mut self) -> Result<()> {
@@ -242,4 +251,15 @@ impl Engine {
         }
         self.renew(&name)
     }
+}
+
+/// `n` zeros. Errors with `Memory`.
+fn zeros(n: usize) -> Result<Vec<f32>> {
+    let mut zeros = Vec::new();
+    let bytes = n.saturating_mul(4);
+    zeros
+        .try_reserve_exact(n)
+        .map_err(|_| Error::memory(format!("an adapter's matrix of {bytes} bytes is not to be had")))?;
+    zeros.resize(n, 0.0);
+    Ok(zeros)
 }

@@ -127,6 +127,12 @@ export function adapterName(name: unknown): string {
   return name;
 }
 
+/** The same of one that has no folder. */
+export function givenName(name: unknown): string {
+  if (name === "") throw wrong("name", name, "a text that is not empty");
+  return adapterName(name);
+}
+
 async function readWeights(folder: Folder, signal: AbortSignal | undefined): Promise<Uint8Array> {
   const file = await folder.find(WEIGHTS, signal);
   if (file) return file.whole();

@@ -12,6 +12,8 @@ import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
 import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
+import { createTempLora, type TempLora, type TempLoraOptions } from "./temp-lora.js";
+import { trainAdapter, type TrainOptions, type TrainingStep } from "./train.js";
 import { Turns } from "./turns.js";
 import { loadWasm } from "./wasm.js";
 import { addWeightedAdapter, type CombinationOptions } from "./weighted.js";
@@ -241,6 +243,50 @@ export class Engine {
   async deleteAdapter(name: string): Promise<void> {
     if (typeof name !== "string") throw wrong("name", name, "a text");
     await this.#turns.take((engine) => engine.deleteAdapter(name));
+  }
+
+  /**
+   * Teaches a new adapter, or with `resume` a loaded one, on texts or examples. It takes a slice of
+   * work at a time, so the page and other requests live on; the adapter can be used meanwhile. It takes
+   * the room of one prompt.
+   *
+   * ```ts
+   * for await (const { step, steps, loss, eta } of engine.trainAdapter({ name: "me", dataset: text })) {
+   *   show(`${step} of ${steps}: loss ${loss.toFixed(2)}, ${eta.toFixed(0)} s left`);
+   * }
+   * await engine.setAdapter("me");
+   * ```
+   *
+   * It begins when it is first read. Leaving the loop, or `signal`, ends it: the adapter stays as the
+   * last finished step left it.
+   *
+   * Errors: `argument` for an option, a name that is taken, or while another adapter is trained or a
+   * temporary one is there; `unsupported` for an adapter that is no plain LoRA, or chat messages;
+   * `memory`, saying what would fit; `device` if the loss is no number any more; `cancelled`.
+   */
+  trainAdapter(options: TrainOptions): AsyncGenerator<TrainingStep, void, undefined> {
+    return trainAdapter(this.#turns, this.info.contextLength, options);
+  }
+
+  /**
+   * A temporary adapter that learns a long text chunk by chunk (Temp-LoRA, arXiv:2401.11504), is used
+   * for what comes next, and then kept, exported or discarded. There is one at a time.
+   *
+   * ```ts
+   * const temp = await engine.createTempLora();
+   * await temp.train(story);
+   * for await (const { text, chunk } of temp.generate({ max_tokens: 20_000, temperature: 0.8 })) {
+   *   page.append(text);
+   *   if (chunk) plot(chunk.trainLosses[0]);
+   * }
+   * await temp.dispose(); // the base is bit-identical again
+   * ```
+   *
+   * Errors: `argument` for an option, a name that is taken, or while another adapter is trained;
+   * `unsupported` for adapters beside it that are no plain LoRA; `memory`, saying what would fit.
+   */
+  createTempLora(options: TempLoraOptions = {}): Promise<TempLora> {
+    return createTempLora(this.#turns, options);
   }
 
   /**

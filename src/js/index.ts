@@ -6,11 +6,17 @@ export { LorakeetError } from "./error.js";
 
 export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./adapters.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionUsage, Completions } from "./completions.js";
+export type { TrainingDataset, TrainingExample } from "./dataset.js";
 export type { Engine, EngineInfo, EngineOptions } from "./engine.js";
 export type { ErrorKind } from "./error.js";
 export type { FinishReason } from "./generation.js";
 export type { HubOptions } from "./hub.js";
 export type { Progress } from "./load.js";
-export type { CompletionRequest, PromptProgress } from "./request.js";
+export type { CompletionRequest, PromptProgress, SamplingOptions } from "./request.js";
+export type { SliceBudget } from "./slices.js";
 export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";
+export type {
+  ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempLoraOptions, TempPart, TempProgress, TempTextOptions,
+} from "./temp-lora.js";
+export type { TrainOptions, TrainingStep } from "./train.js";
 export type { CombinationOptions, CombinationType } from "./weighted.js";

@@ -9,16 +9,18 @@
 )]
 
 mod convert;
+mod convert_training;
+mod numbered;
+mod training;
 
 use std::cell::{RefCell, RefMut};
-use std::collections::BTreeMap;
 
 use wasm_bindgen::prelude::*;
 
 use crate::backend::Backend;
 use crate::backend::cpu::{Cpu, Kernels};
 use crate::backend::gpu::{Gpu, GpuOptions};
-use crate::engine::{AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader};
+use crate::engine::{AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Step};
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
 use crate::format::peft::refuse_pickle;
@@ -28,6 +30,8 @@ use convert::{
     CombinationOptions, EngineInfo, JsAdapterInfo, LoadOptions, Prompt, RequestOptions, Weights, from_js,
     to_js,
 };
+use numbered::Numbered;
+use training::Temp;
 
 type JsResult<T> = std::result::Result<T, JsValue>;
 
@@ -106,7 +110,13 @@ impl JsLoader {
     /// The engine, once every file has been read.
     pub fn finish(self) -> JsResult<JsEngine> {
         let engine = self.inner.finish()?;
-        Ok(JsEngine { engine: RefCell::new(engine), generations: RefCell::default() })
+        Ok(JsEngine {
+            engine: RefCell::new(engine),
+            generations: Numbered::new("batch"),
+            optimizer: RefCell::default(),
+            steps: Numbered::new("step"),
+            temps: Numbered::new("temporary adapter"),
+        })
     }
 }
 
@@ -114,7 +124,11 @@ impl JsLoader {
 #[wasm_bindgen(js_name = Engine)]
 pub struct JsEngine {
     engine: RefCell<Engine>,
-    generations: RefCell<BTreeMap<u32, Generation>>,
+    generations: Numbered<Generation>,
+    /// Of the adapter that is trained.
+    optimizer: RefCell<Optimizer>,
+    steps: Numbered<Step>,
+    temps: Numbered<Temp>,
 }
 
 #[wasm_bindgen(js_class = Engine)]
@@ -251,40 +265,30 @@ impl JsEngine {
                 options.request(ids, i)
             })
             .collect::<Result<Vec<_>>>()?;
-        let generation = engine.start(&requests)?;
-        let mut generations = self.generations.borrow_mut();
-        let id = generations.keys().next_back().map_or(0, |last| last + 1);
-        generations.insert(id, generation);
-        Ok(id)
+        Ok(self.generations.add(engine.start(&requests)?))
     }
 
     /// Moves batch `id` on by one step: {deltas: [{index, text, tokens, finish}], finished,
     /// pending}; `pending` prompt tokens are still to be computed.
     pub async fn next(&self, id: u32) -> JsResult<JsValue> {
-        let mut generation = self
-            .generations
-            .borrow_mut()
-            .remove(&id)
-            .ok_or_else(|| Error::argument(format!("no batch {id}")))?;
+        let mut generation = self.generations.take(id)?;
         let step = async { self.engine()?.next(&mut generation).await };
         let result = step.await;
         let reply = result.map(|deltas| convert::step(deltas, &generation));
-        self.generations.borrow_mut().insert(id, generation);
+        self.generations.put(id, generation);
         to_js(&reply?)
     }
 
     /// {prompt_tokens, cached_tokens, completion_tokens} of request `index` of batch `id`.
     pub fn usage(&self, id: u32, index: usize) -> JsResult<JsValue> {
-        let generations = self.generations.borrow();
-        let generation = generations.get(&id).ok_or_else(|| Error::argument(format!("no batch {id}")))?;
-        to_js(&convert::Usage::of(generation.usage(index)))
+        let usage = self.generations.see(id, |generation| generation.usage(index))?;
+        to_js(&convert::Usage::of(usage))
     }
 
     /// Forgets batch `id`, finished or not; its cache entries can be reused.
     pub fn end(&self, id: u32) -> JsResult<()> {
-        if let Some(generation) = self.generations.borrow_mut().remove(&id) {
-            self.engine()?.end(generation);
-        }
+        let mut engine = self.engine()?;
+        engine.end(self.generations.take(id)?);
         Ok(())
     }
 

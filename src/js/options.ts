@@ -24,6 +24,19 @@ export function checkWhole(name: string, value: unknown): void {
   if (value !== undefined && !isWhole(value)) throw wrong(name, value, "a whole number from 0 to 4294967295");
 }
 
+export function checkPositive(name: string, value: unknown): void {
+  if (value !== undefined && !(isWhole(value) && value > 0)) throw wrong(name, value, "a whole number from 1 to 4294967295");
+}
+
+export function checkBoolean(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean") throw wrong(name, value, "true or false");
+}
+
+export function checkTexts(name: string, value: unknown): void {
+  const isTexts = Array.isArray(value) && value.every((each) => typeof each === "string");
+  if (value !== undefined && !isTexts) throw wrong(name, value, "an array of texts");
+}
+
 export function checkOneOf(name: string, value: unknown, choices: readonly string[]): void {
   if (value !== undefined && !choices.includes(value as string)) throw wrong(name, value, choices.join(" or "));
 }

@@ -97,8 +97,7 @@ export function checkRequest(request: CompletionRequest, model: string): Checked
   checkNames(request, [...NAMES, ...Object.keys(NEUTRAL)]);
   // OpenAI's clients write null for what is not set.
   const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== null)) as unknown as CompletionRequest;
-  for (const name of ["temperature", "top_p", "min_p", "repetition_penalty"] as const) checkNumber(name, given[name]);
-  for (const name of ["max_tokens", "top_k", "seed"] as const) checkWhole(name, given[name]);
+  const sampling = checkSampling(given);
   checkOneOf("overflow", given.overflow, ["error", "slide"]);
   checkSignal(given.signal);
   checkFunction("onPrompt", given.onPrompt);
@@ -107,20 +106,34 @@ export function checkRequest(request: CompletionRequest, model: string): Checked
   return {
     prompts: list,
     sampling: {
-      max_tokens: given.max_tokens,
-      temperature: given.temperature ?? 1,
-      top_p: given.top_p ?? 1,
-      top_k: given.top_k ?? 0,
-      min_p: given.min_p ?? 0,
-      repetition_penalty: given.repetition_penalty ?? 1,
-      seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
-      stop: stops(given.stop),
+      ...sampling,
       overflow: given.overflow ?? "error",
       ...adapters(request.adapter, given.adapter_names, list.length),
     },
     includeUsage: includeUsage(given.stream_options),
     signal: given.signal,
     onPrompt: given.onPrompt,
+  };
+}
+
+/** How tokens are drawn and when that ends. */
+export type SamplingOptions = Pick<
+  CompletionRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "seed" | "stop"
+>;
+
+/** What Rust takes for the options of sampling. Errors with `argument`. */
+export function checkSampling(given: SamplingOptions): Record<string, unknown> {
+  for (const name of ["temperature", "top_p", "min_p", "repetition_penalty"] as const) checkNumber(name, given[name]);
+  for (const name of ["max_tokens", "top_k", "seed"] as const) checkWhole(name, given[name]);
+  return {
+    max_tokens: given.max_tokens,
+    temperature: given.temperature ?? 1,
+    top_p: given.top_p ?? 1,
+    top_k: given.top_k ?? 0,
+    min_p: given.min_p ?? 0,
+    repetition_penalty: given.repetition_penalty ?? 1,
+    seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
+    stop: stops(given.stop),
   };
 }
 

@@ -1,0 +1,47 @@
+// How much of a long work one call does: as many slices as a budget of milliseconds holds.
+// Not a scheduler: calls come in the order of turns.ts.
+
+import { checkNames, checkNumber, wrong } from "./options.js";
+import { pause, type Turns } from "./turns.js";
+import type { WasmEngine } from "./wasm.js";
+
+/** Milliseconds that training may hold the page at a time. One slice is the least it does. */
+export interface SliceBudget {
+  /** While the page is seen. Default 20. */
+  visible?: number;
+  /** While it is not. Default 100. */
+  hidden?: number;
+}
+
+export class Slices {
+  readonly #budget: Required<SliceBudget>;
+  #count = 1;
+
+  /** Errors with `argument` for a budget that is none. */
+  constructor(budget: SliceBudget = {}) {
+    checkNames(budget, ["visible", "hidden"]);
+    this.#budget = { visible: budget.visible ?? 20, hidden: budget.hidden ?? 100 };
+    for (const [name, ms] of Object.entries(this.#budget)) {
+      checkNumber(`budget.${name}`, ms);
+      if (!(ms > 0)) throw wrong(`budget.${name}`, ms, "above 0");
+    }
+  }
+
+  /** Lets the page live, then calls `work` with a number of slices that fits the budget. */
+  async run<T>(turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>): Promise<T> {
+    await pause();
+    return turns.take(async (engine) => {
+      const began = performance.now();
+      const result = await work(engine, this.#count);
+      this.#adapt(performance.now() - began);
+      return result;
+    });
+  }
+
+  /** At most twice as many as before: slices are not alike. */
+  #adapt(ms: number): void {
+    const hidden = globalThis.document?.visibilityState === "hidden";
+    const fitting = Math.floor((this.#count * this.#budget[hidden ? "hidden" : "visible"]) / Math.max(ms, 0.1));
+    this.#count = Math.min(Math.max(fitting, 1), 2 * this.#count);
+  }
+}

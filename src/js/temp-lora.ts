@@ -1,0 +1,343 @@
+// TempLora: a temporary adapter and the long text it learns, from the caller's side.
+// Not the learning itself, nor what a chunk is: that is Rust's.
+
+import { adapterWeights, exportAdapter, givenName, type AdapterChoice, type AdapterInfo } from "./adapters.js";
+import { LorakeetError, throwIfCancelled } from "./error.js";
+import type { FinishReason } from "./generation.js";
+import {
+  checkBoolean, checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkTexts, checkWhole, isWhole, wrong,
+} from "./options.js";
+import { checkSampling, type SamplingOptions } from "./request.js";
+import { Slices, type SliceBudget } from "./slices.js";
+import type { Turns } from "./turns.js";
+import type { WasmEngine } from "./wasm.js";
+
+/** How a temporary adapter learns. What is left out is the preset's. */
+export interface TempLoraOptions {
+  /** `paper`: the published constants. `small`: what measures best on small models. Default `small`. */
+  preset?: "paper" | "small";
+  /** What to call it among the adapters while it lives. Default `temp`. */
+  name?: string;
+  /** Numbers per input and output of a module. 64 in `paper`, 16 in `small`. */
+  rank?: number;
+  /** Its effect is scaled by alpha / rank. As the rank. */
+  alpha?: number;
+  /** Ends of the names of the modules to adapt. Default: every linear map but the head. */
+  targetModules?: readonly string[];
+  /** Of its first numbers and of dropout. */
+  seed?: number;
+  /** Probability of an element of a LoRA's input to be dropped. 0.05 in `paper`, 0 in `small`. */
+  dropout?: number;
+  /** Of AdamW, once warm. 5e-5 in `paper`, 1e-3 in `small`. */
+  learningRate?: number;
+  /** Chunks until it is warm. */
+  warmupChunks?: number;
+  /** 0, in `paper`: the first chunk teaches nothing. 1, in `small`: it does. */
+  warmupStart?: number;
+  /** Steps on each chunk. Default 2. */
+  epochs?: number;
+  /** Tokens of a chunk. Default: half the context, at most 1024. */
+  chunkTokens?: number;
+  /** Tokens before it that it is read under. As many. */
+  contextTokens?: number;
+  /** Whether what is before a chunk counts as constant in training: about half the work. In `small` it does. */
+  constantContext?: boolean;
+  /**
+   * What happens to the keys and values of generated text when the adapter has changed: they are
+   * computed anew before each chunk, stay, or are computed anew before every n-th. Default `recompute`.
+   */
+  kv?: "recompute" | "stale" | { resetEvery: number };
+  /** Undo what a chunk taught where the next is predicted worse than by the base. Default `false`. */
+  rollBack?: boolean;
+  /** Learn nothing from generated text that repeats itself by more than this share. 1 in `paper`: never mind. */
+  maxRepetition?: number;
+  /** Score generated chunks too, with and without the adapter: two more passes over each. Default `false`. */
+  scoreGenerated?: boolean;
+  /** Adapters at work beside it, as a style; they do not change. Default: none. */
+  beside?: AdapterChoice;
+  /** A loaded adapter to begin as a copy of. Default: one that does nothing yet. */
+  warmStart?: string;
+  /** How long training may hold the page at a time. */
+  budget?: SliceBudget;
+}
+
+/** What became of one chunk. Losses are means over its tokens, nats. */
+export interface ChunkReport {
+  /** From 0. */
+  index: number;
+  tokens: number;
+  /** Tokens that have a loss: all but the text's first. */
+  labels: number;
+  /** Without the temporary adapter; where text is scored. */
+  baseLoss?: number;
+  /** With what the chunks before had taught it; where text is scored. */
+  adaptedLoss?: number;
+  /** Of both mixed by their merits so far: never worse than the better by more than ln 2 in all. */
+  mixedLoss?: number;
+  /** Before each step on the chunk; none if it was not learned. */
+  trainLosses: number[];
+  /** Of those steps. */
+  learningRate: number;
+  /** Whether what the chunk before had taught was undone. */
+  rolledBack: boolean;
+}
+
+/** How far the work on a chunk is. */
+export interface TempProgress {
+  work: "score" | "generate" | "train";
+  done: number;
+  all: number;
+}
+
+/** For `train` and `evaluate`. */
+export interface TempTextOptions {
+  /** Ends the work within a slice, with an error of kind `cancelled`. */
+  signal?: AbortSignal;
+  /** Hears of the work on a chunk. */
+  onProgress?: (progress: TempProgress) => void;
+  /** Hears of every chunk that is done. */
+  onTrain?: (chunk: ChunkReport) => void;
+}
+
+/** For `generate`. */
+export interface TempGenerateRequest extends SamplingOptions, TempTextOptions {
+  /** Put after what is there, and not learned: `train` does that. May be left out once there is a text. */
+  prompt?: string | readonly number[];
+}
+
+/** A part of generated text, or, without text, a chunk that was learned. */
+export interface TempPart {
+  text: string;
+  token_ids: number[];
+  /** Null: more will come. */
+  finish_reason: FinishReason | null;
+  chunk: ChunkReport | null;
+}
+
+/** A text that was learned. */
+export interface Learned {
+  chunks: ChunkReport[];
+  tokens: number;
+}
+
+/** A text that was scored, each chunk before it was learned. Perplexities are those of the whole text. */
+export interface Evaluation extends Learned {
+  /** Without the temporary adapter. */
+  basePerplexity: number;
+  /** With it. */
+  perplexity: number;
+  /** Of the two mixed. */
+  mixedPerplexity: number;
+  /** The mean of the chunks' perplexities, as the paper reports it, without the temporary adapter. */
+  meanChunkBasePerplexity: number;
+  /** With it. */
+  meanChunkPerplexity: number;
+}
+
+const NAMES = [
+  "preset", "name", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
+  "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "beside", "warmStart", "budget",
+] as const;
+const TEXT_NAMES = ["signal", "onProgress", "onTrain"] as const;
+const SAMPLING_NAMES = ["prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop"] as const;
+
+const WHAT = "the temporary adapter's work";
+
+/** `Engine.tempNext`'s reply. */
+type Event =
+  | { kind: "idle" }
+  | ({ kind: "progress" } & TempProgress)
+  | { kind: "text"; text: string; tokens: number[]; finish?: FinishReason }
+  | { kind: "chunk"; chunk: ChunkReport };
+
+/** `Engine.beginTempLora`'s reply. */
+interface Begun {
+  id: number;
+  name: string;
+  chunkTokens: number;
+  contextTokens: number;
+}
+
+/** Begins a temporary adapter when the engine comes to it. */
+export async function createTempLora(turns: Turns, options: TempLoraOptions): Promise<TempLora> {
+  const { budget, ...fields } = check(options);
+  const slices = new Slices(budget);
+  return new TempLora(turns, slices, await turns.take((engine) => engine.beginTempLora(fields) as Begun));
+}
+
+/** A temporary adapter. {@link Engine.createTempLora} makes one. */
+export class TempLora {
+  /** Among the adapters, while it lives. */
+  readonly name: string;
+  readonly chunkTokens: number;
+  readonly contextTokens: number;
+  readonly #turns: Turns;
+  readonly #slices: Slices;
+  readonly #id: number;
+  #busy = false;
+  #ended = false;
+
+  /** @internal */
+  constructor(turns: Turns, slices: Slices, { id, name, chunkTokens, contextTokens }: Begun) {
+    this.#turns = turns;
+    this.#slices = slices;
+    this.#id = id;
+    this.name = name;
+    this.chunkTokens = chunkTokens;
+    this.contextTokens = contextTokens;
+  }
+
+  /**
+   * Goes on with the text and learns what it writes, past the context without end: `max_tokens` may be
+   * any number. Leaving the loop ends it: what was written stays, and is gone on from, but an unfinished
+   * chunk is not learned.
+   *
+   * Errors: `argument` for an option, no text to go on from, other work under way, or after
+   * `dispose`; `cancelled` when `signal` fires; `device`.
+   */
+  async *generate(request: TempGenerateRequest = {}): AsyncGenerator<TempPart, void, undefined> {
+    checkNames(request, [...SAMPLING_NAMES, ...TEXT_NAMES]);
+    const { prompt = "" } = request;
+    const isIds = Array.isArray(prompt) && prompt.every(isWhole);
+    if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a text or token ids");
+    const sampling = checkSampling(request);
+    for await (const event of this.#work(request, (engine) => engine.tempGenerate(this.#id, prompt, sampling))) {
+      if (event.kind === "text") {
+        yield { text: event.text, token_ids: event.tokens, finish_reason: event.finish ?? null, chunk: null };
+      } else if (event.kind === "chunk") {
+        yield { text: "", token_ids: [], finish_reason: null, chunk: event.chunk };
+      }
+    }
+  }
+
+  /** Learns a text, put after what is there. Errors as `generate` does. */
+  async train(text: string, options: TempTextOptions = {}): Promise<Learned> {
+    return this.#learn(text, options, false);
+  }
+
+  /** The same, each chunk scored first, with and without the adapter. Errors as `generate` does. */
+  async evaluate(text: string, options: TempTextOptions = {}): Promise<Evaluation> {
+    const learned = await this.#learn(text, options, true);
+    const scored = learned.chunks.filter((chunk) => chunk.labels > 0);
+    const labels = scored.reduce((sum, chunk) => sum + chunk.labels, 0);
+    const whole = (loss: (chunk: ChunkReport) => number) =>
+      Math.exp(scored.reduce((sum, chunk) => sum + chunk.labels * loss(chunk), 0) / labels);
+    const mean = (loss: (chunk: ChunkReport) => number) =>
+      scored.reduce((sum, chunk) => sum + Math.exp(loss(chunk)), 0) / scored.length;
+    return {
+      ...learned,
+      basePerplexity: whole((chunk) => chunk.baseLoss!),
+      perplexity: whole((chunk) => chunk.adaptedLoss!),
+      mixedPerplexity: whole((chunk) => chunk.mixedLoss!),
+      meanChunkBasePerplexity: mean((chunk) => chunk.baseLoss!),
+      meanChunkPerplexity: mean((chunk) => chunk.adaptedLoss!),
+    };
+  }
+
+  /** What it has learned, as a PEFT folder. Errors with `argument` after `dispose` or `keepAs`. */
+  async exportAdapter(): Promise<File[]> {
+    this.#check();
+    return exportAdapter(this.#turns, this.name);
+  }
+
+  /**
+   * Makes it an ordinary adapter called `name`, and ends this object. Errors with `argument` if the
+   * name is taken: it is then still there.
+   */
+  async keepAs(name: string): Promise<AdapterInfo> {
+    this.#check();
+    givenName(name);
+    return this.#end(name, (engine) => engine.adapter(name) as AdapterInfo);
+  }
+
+  /**
+   * Takes it away: every text and logit is as if it had never been. Work under way ends with an error.
+   * Disposing twice, or after the engine, is no error; `argument` if a running completion uses it.
+   */
+  async dispose(): Promise<void> {
+    if (this.#ended || this.#turns.closed) return;
+    await this.#end(undefined, () => {});
+  }
+
+  async #end<T>(keep: string | undefined, then: (engine: WasmEngine) => T): Promise<T> {
+    this.#ended = true;
+    try {
+      return await this.#turns.take((engine) => {
+        engine.endTempLora(this.#id, keep);
+        return then(engine);
+      });
+    } catch (error) {
+      this.#ended = false;
+      throw error;
+    }
+  }
+
+  async #learn(text: string, options: TempTextOptions, evaluate: boolean): Promise<Learned> {
+    if (typeof text !== "string") throw wrong("text", text, "a text");
+    checkNames(options, TEXT_NAMES);
+    const chunks: ChunkReport[] = [];
+    for await (const event of this.#work(options, (engine) => engine.tempLearn(this.#id, text, evaluate))) {
+      if (event.kind === "chunk") chunks.push(event.chunk);
+    }
+    return { chunks, tokens: chunks.reduce((sum, chunk) => sum + chunk.tokens, 0) };
+  }
+
+  /** Begins something and moves it on to its end; what is left is dropped if the caller leaves. */
+  async *#work(options: TempTextOptions, begin: (engine: WasmEngine) => void): AsyncGenerator<Event, void, undefined> {
+    const { signal, onProgress, onTrain } = options;
+    checkSignal(signal);
+    checkFunction("onProgress", onProgress);
+    checkFunction("onTrain", onTrain);
+    this.#check();
+    throwIfCancelled(signal, WHAT);
+    if (this.#busy) throw new LorakeetError("argument", "the temporary adapter is at work, expected one call at a time");
+    this.#busy = true;
+    try {
+      await this.#turns.take(begin);
+      for (;;) {
+        throwIfCancelled(signal, WHAT);
+        const event = await this.#slices.run(this.#turns, (engine, count) => {
+          this.#check();
+          return engine.tempNext(this.#id, count) as Promise<Event>;
+        });
+        if (event.kind === "idle") return;
+        if (event.kind === "progress") onProgress?.({ work: event.work, done: event.done, all: event.all });
+        if (event.kind === "chunk") onTrain?.(event.chunk);
+        yield event;
+      }
+    } finally {
+      // The error that led here is the one to tell.
+      if (!this.#ended && !this.#turns.closed) await this.#turns.take((engine) => engine.tempCancel(this.#id)).catch(() => {});
+      this.#busy = false;
+    }
+  }
+
+  #check(): void {
+    if (this.#ended) throw new LorakeetError("argument", "the temporary adapter is disposed");
+  }
+}
+
+function check(options: TempLoraOptions) {
+  checkNames(options, NAMES);
+  const { preset = "small", name, targetModules, kv, beside, warmStart, ...numbers } = options;
+  checkOneOf("preset", preset, ["paper", "small"]);
+  for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
+  for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
+  for (const each of ["alpha", "dropout", "learningRate", "maxRepetition"] as const) checkNumber(each, options[each]);
+  for (const each of ["constantContext", "rollBack", "scoreGenerated"] as const) checkBoolean(each, options[each]);
+  checkTexts("targetModules", targetModules);
+  if (typeof kv === "object" && kv !== null) {
+    checkNames(kv, ["resetEvery"]);
+    checkPositive("kv.resetEvery", kv.resetEvery);
+    if (kv.resetEvery === undefined) throw wrong("kv", kv, "recompute, stale or {resetEvery}");
+  } else {
+    checkOneOf("kv", kv, ["recompute", "stale"]);
+  }
+  if (warmStart !== undefined && typeof warmStart !== "string") throw wrong("warmStart", warmStart, "a text");
+  return {
+    ...numbers,
+    preset, targetModules, kv, warmStart,
+    name: name === undefined ? undefined : givenName(name),
+    beside: beside === undefined ? undefined : adapterWeights("beside", beside),
+  };
+}

@@ -1,0 +1,226 @@
+// trainAdapter: an ordinary adapter taught in the page, step by step.
+// Not the arithmetic of a step, which is Rust's; nor a temporary adapter, which is temp-lora.ts's.
+
+import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
+import { readCheckpoint, removeCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.js";
+import { windows, type TrainingDataset, type Window } from "./dataset.js";
+import { LorakeetError, throwIfCancelled } from "./error.js";
+import {
+  checkBoolean, checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkTexts, checkWhole, wrong,
+} from "./options.js";
+import { Slices, type SliceBudget } from "./slices.js";
+import type { Turns } from "./turns.js";
+
+/** What to teach, to which adapter, and how. */
+export interface TrainOptions {
+  /** The adapter's name. */
+  name: string;
+  /** What it is to learn. */
+  dataset: TrainingDataset;
+  /** Numbers of the new adapter per input and output. Default 8. */
+  rank?: number;
+  /** Its effect is scaled by alpha / rank. Default twice the rank. */
+  alpha?: number;
+  /** Ends of the names of the modules to adapt, as `["q_proj", "v_proj"]`. Default: every linear map but the head. */
+  targetModules?: readonly string[];
+  /** How often the dataset is gone through. Default 3. */
+  epochs?: number;
+  /** Of AdamW, at its highest. Default 1e-3, for small models. */
+  learningRate?: number;
+  /** How it falls, to nearly nothing at the end. Default `linear`. */
+  schedule?: "constant" | "linear" | "cosine";
+  /** Steps over which it rises first. Default 0. */
+  warmupSteps?: number;
+  /** Windows per step. Default 1. */
+  batch?: number;
+  /** Tokens of a window. Default 256, or the context if that is less. */
+  maxLength?: number;
+  /** Whether examples teach their completions alone. Default `true`. */
+  completionOnly?: boolean;
+  /** Probability of an element of a LoRA's input to be dropped. Default 0. */
+  dropout?: number;
+  /** Of AdamW. Default 0. */
+  weightDecay?: number;
+  /** Of the first numbers, the order of the windows and the dropout. Default 0. */
+  seed?: number;
+  /** Goes on with an adapter of that name if there is one, with its own rank, alpha and modules. Default `false`. */
+  resume?: boolean;
+  /**
+   * A key under which the adapter and the position are kept in the origin private file system, so that
+   * the same call goes on after a reload. The optimizer's moments begin anew then. It is removed at the end.
+   */
+  checkpoint?: string;
+  /** Steps between two checkpoints. Default 20. */
+  checkpointEvery?: number;
+  /** How long training may hold the page at a time. */
+  budget?: SliceBudget;
+  /** Ends the training within a slice, with an error of kind `cancelled`. */
+  signal?: AbortSignal;
+  /** Hears of every step, as the loop does. */
+  onStep?: (step: TrainingStep) => void;
+}
+
+/** A step that is done. */
+export interface TrainingStep {
+  /** From 1. */
+  step: number;
+  /** In all. */
+  steps: number;
+  /** From 1. */
+  epoch: number;
+  /** Mean over the tokens learned, nats, before the step. */
+  loss: number;
+  /** Its learning rate. */
+  lr: number;
+  /** Tokens it read. */
+  tokens: number;
+  /** Of this step, other requests' turns included. */
+  tokensPerSecond: number;
+  /** Seconds until the end, if all goes on as it did. */
+  eta: number;
+}
+
+const NAMES = [
+  "name", "dataset", "rank", "alpha", "targetModules", "epochs", "learningRate", "schedule", "warmupSteps", "batch", "maxLength",
+  "completionOnly", "dropout", "weightDecay", "seed", "resume", "checkpoint", "checkpointEvery", "budget", "signal", "onStep",
+] as const;
+
+const WHAT = "the training";
+
+/** Trains an adapter; nothing begins before the first `next`. */
+export async function* trainAdapter(
+  turns: Turns, contextLength: number, options: TrainOptions,
+): AsyncGenerator<TrainingStep, void, undefined> {
+  const plan = check(options, contextLength);
+  const { name, batch, epochs, learningRate, seed, checkpoint, signal } = plan;
+  throwIfCancelled(signal, WHAT);
+  const all = await windows(turns, options.dataset, plan.maxLength, options.completionOnly);
+  const perEpoch = Math.ceil(all.length / batch);
+  const steps = epochs * perEpoch;
+  const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps);
+  throwIfCancelled(signal, WHAT);
+  await begin(turns, plan, saved);
+  try {
+    const [first, began] = [saved?.step ?? 0, performance.now()];
+    let order: Window[] = [];
+    for (let step = first; step < steps; step++) {
+      throwIfCancelled(signal, WHAT);
+      const epoch = Math.floor(step / perEpoch);
+      const at = (step % perEpoch) * batch;
+      if (at === 0 || step === first) order = shuffled(all, seed + epoch);
+      const chosen = order.slice(at, at + batch);
+      const lr = learningRate * plan.rate(step, steps);
+      const started = performance.now();
+      const loss = await oneStep(turns, plan, chosen, lr);
+      const now = performance.now();
+      const tokens = chosen.reduce((sum, window) => sum + window.tokens.length, 0);
+      const done: TrainingStep = {
+        step: step + 1, steps, epoch: epoch + 1, loss, lr, tokens,
+        tokensPerSecond: (1000 * tokens) / (now - started),
+        eta: ((steps - step - 1) * (now - began)) / (step + 1 - first) / 1000,
+      };
+      if (checkpoint !== undefined && done.step < steps && done.step % plan.checkpointEvery === 0) {
+        await save(turns, checkpoint, name, done);
+      }
+      options.onStep?.(done);
+      yield done;
+    }
+    if (checkpoint !== undefined) await removeCheckpoint(checkpoint);
+  } finally {
+    if (!turns.closed) await turns.take((engine) => engine.endTraining());
+  }
+}
+
+/** A step's loss. If it is left before its end, the adapter is as before. */
+async function oneStep(turns: Turns, { name, slices, signal }: Plan, chosen: Window[], lr: number): Promise<number> {
+  const id = await turns.take((engine) => engine.beginStep(chosen, { [name]: 1 }, lr));
+  try {
+    for (;;) {
+      throwIfCancelled(signal, WHAT);
+      const { finished, loss } = await slices.run(turns, (engine, count) => engine.nextSlices(id, count) as Promise<{ finished: boolean; loss: number }>);
+      if (finished) return loss;
+    }
+  } finally {
+    if (!turns.closed) await turns.take((engine) => engine.endStep(id)).catch(() => {}); // the error that led here is the one to tell
+  }
+}
+
+/** In one turn, so that what fails leaves nothing behind. */
+function begin(turns: Turns, { name, lora, optimizer, resume }: Plan, saved: Checkpoint | undefined): Promise<void> {
+  return turns.take(async (engine) => {
+    const there = (engine.adapters() as AdapterInfo[]).some((adapter) => adapter.name === name);
+    if (there && !resume && !saved) {
+      throw new LorakeetError("argument", `adapter \`${name}\` is loaded already, expected \`resume: true\` or another name`);
+    }
+    if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
+    else if (!there) engine.newLora(name, lora);
+    try {
+      engine.beginTraining(name, optimizer);
+    } catch (error) {
+      if (!there) engine.deleteAdapter(name);
+      throw error;
+    }
+  });
+}
+
+async function savedTraining(key: string, steps: number): Promise<Checkpoint | undefined> {
+  const saved = await readCheckpoint(key);
+  if (saved && saved.steps !== steps) {
+    throw new LorakeetError("argument", `checkpoint \`${key}\` is of a training of ${saved.steps} steps, expected ${steps}: another dataset or other options; use another key`);
+  }
+  return saved;
+}
+
+async function save(turns: Turns, key: string, name: string, { step, steps }: TrainingStep): Promise<void> {
+  const files = await exportAdapter(turns, name);
+  const [config, weights] = await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
+  await writeCheckpoint(key, { step, steps, config: config!, weights: weights! });
+}
+
+type Plan = ReturnType<typeof check>;
+
+function check(options: TrainOptions, contextLength: number) {
+  checkNames(options, NAMES);
+  const { rank = 8, alpha = 2 * rank, targetModules = [], epochs = 3, learningRate = 1e-3, schedule = "linear", warmupSteps = 0 } = options;
+  const { batch = 1, maxLength = Math.min(256, contextLength), dropout = 0, weightDecay = 0, seed = 0, resume = false } = options;
+  const { checkpoint, checkpointEvery = 20, signal } = options;
+  for (const [name, value] of Object.entries({ rank, epochs, batch, maxLength, checkpointEvery })) checkPositive(name, value);
+  for (const [name, value] of Object.entries({ warmupSteps, seed })) checkWhole(name, value);
+  for (const [name, value] of Object.entries({ alpha, learningRate, dropout, weightDecay })) checkNumber(name, value);
+  if (!(learningRate >= 0 && learningRate < Infinity)) throw wrong("learningRate", learningRate, "0 or more");
+  if (maxLength < 2 || maxLength > contextLength) throw wrong("maxLength", maxLength, `2 to ${contextLength}, the context`);
+  checkTexts("targetModules", targetModules);
+  checkOneOf("schedule", schedule, ["constant", "linear", "cosine"]);
+  checkBoolean("resume", resume);
+  if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a text");
+  checkSignal(signal);
+  checkFunction("onStep", options.onStep);
+  return {
+    name: givenName(options.name),
+    lora: { rank, alpha, targetModules, seed },
+    optimizer: { dropout, weightDecay, seed },
+    rate: (step: number, steps: number) => shareOfRate(schedule, warmupSteps, step, steps),
+    slices: new Slices(options.budget),
+    epochs, batch, maxLength, learningRate, seed, resume, checkpoint, checkpointEvery, signal,
+  };
+}
+
+/** Of the learning rate at `step`, from 0: it rises in a line, stays or falls. The first step counts. */
+function shareOfRate(schedule: string, warmup: number, step: number, steps: number): number {
+  if (step < warmup) return (step + 1) / warmup;
+  const gone = (step - warmup) / Math.max(steps - warmup, 1);
+  return { constant: 1, linear: 1 - gone, cosine: (1 + Math.cos(Math.PI * gone)) / 2 }[schedule]!;
+}
+
+/** Fisher and Yates, with mulberry32 for its dice: the same seed, the same order. */
+function shuffled<T>(items: readonly T[], seed: number): T[] {
+  const order = [...items];
+  for (let left = order.length; left > 1; left--) {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let noise = Math.imul(seed ^ (seed >>> 15), seed | 1);
+    noise ^= noise + Math.imul(noise ^ (noise >>> 7), noise | 61);
+    const at = Math.floor((((noise ^ (noise >>> 14)) >>> 0) / 2 ** 32) * left);
+    [order[left - 1], order[at]] = [order[at]!, order[left - 1]!];
+  }
+  return order;
+}

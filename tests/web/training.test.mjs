@@ -1,0 +1,362 @@
+// Training and Temp-LoRA from JavaScript, on both devices: learning, cancelling, living beside requests.
+// Gradients and steps are judged in Rust, by PyTorch.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+import { openApi, root, start } from "./browser.mjs";
+
+const story = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8");
+
+let browser;
+before(async () => (browser = await start()));
+after(() => browser?.close());
+
+for (const device of ["cpu", "webgpu"]) {
+  describe(device, () => {
+    let page;
+    before(async () => {
+      page = await openApi(browser);
+      await page.evaluate(async ([device, story]) => {
+        globalThis.story = story;
+        globalThis.engine = await lorakeet.createEngine("/models/demo/", { device, batch: 3, contextLength: 256 });
+        globalThis.greedy = async (adapter) => (await engine.completions.create({ prompt: "Marta Quill", temperature: 0, max_tokens: 16, adapter })).choices[0].text;
+        /** Three short windows: a step is quick. */
+        globalThis.small = { dataset: story.slice(0, 400), rank: 4, maxLength: 40, learningRate: 3e-3 };
+        globalThis.steps = async (options) => {
+          const steps = [];
+          for await (const step of engine.trainAdapter({ ...small, ...options })) steps.push(step);
+          return steps;
+        };
+        globalThis.weights = async (name) => Array.from(new Uint8Array(await (await engine.exportAdapter(name))[1].arrayBuffer())).join();
+        globalThis.names = async () => (await engine.listAdapters()).map((info) => info.name).join(" ");
+        globalThis.fingerprint = async (adapter) => {
+          const logits = await engine.logits(await engine.tokenize("The ferry at Osselby"), adapter === undefined ? {} : { adapter });
+          return new Uint32Array(logits.at(-1).slice().buffer).join();
+        };
+      }, [device, story]);
+    });
+    after(() => page?.close());
+
+    test("the loss falls, and every step tells where it is", async () => {
+      const [steps, heard] = await page.evaluate(async () => {
+        const heard = [];
+        return [await steps({ name: "falls", epochs: 4, onStep: ({ step }) => heard.push(step) }), heard];
+      });
+      const perEpoch = steps.length / 4;
+      assert.ok(perEpoch > 2 && Number.isInteger(perEpoch), `${steps.length}`);
+      const mean = (epoch) => steps.filter((step) => step.epoch === epoch).reduce((sum, { loss }) => sum + loss, 0) / perEpoch;
+      assert.ok(mean(4) < 0.9 * mean(1), `${mean(1)} to ${mean(4)}`);
+      steps.forEach(({ step, steps: all, lr, tokensPerSecond, eta }, i) => {
+        assert.deepEqual([step, all], [i + 1, steps.length]);
+        assert.ok(Math.abs(lr - 3e-3 * (1 - i / steps.length)) < 1e-9);
+        assert.ok(tokensPerSecond > 0 && eta >= 0);
+      });
+      assert.equal(steps.at(-1).eta, 0);
+      assert.deepEqual(heard, steps.map(({ step }) => step));
+    });
+
+    test("what was learned acts, and comes back from its files", async () => {
+      const [base, own, again, off] = await page.evaluate(async () => {
+        const [base, own] = [await greedy(null), await greedy("falls")];
+        await engine.loadAdapter(await engine.exportAdapter("falls"), { name: "again" });
+        return [base, own, await greedy("again"), await greedy(null)];
+      });
+      assert.notEqual(own, base);
+      assert.equal(again, own);
+      assert.equal(off, base);
+    });
+
+    test("requests between slices change nothing, and see what has been learned so far", async () => {
+      const [alone, beside, base, own] = await page.evaluate(async () => {
+        const options = { epochs: 1, budget: { visible: 1 } };
+        const alone = await steps({ ...options, name: "alone" });
+        const [base, own, beside] = [new Set(), new Set(), []];
+        let requests;
+        for await (const step of engine.trainAdapter({ ...small, ...options, name: "beside" })) {
+          beside.push(step);
+          requests ??= (async () => {
+            while (beside.length < alone.length) {
+              base.add(await greedy(null));
+              own.add(await fingerprint("beside"));
+              await greedy("beside");
+            }
+          })();
+          if (step.step === 2) await engine.loadAdapter(await engine.exportAdapter("again"), { name: "meanwhile" });
+        }
+        await requests;
+        const same = (await weights("alone")) === (await weights("beside"));
+        return [[...alone.map(({ loss }) => loss), same], [...beside.map(({ loss }) => loss), true], base.size, own.size];
+      });
+      assert.deepEqual(beside, alone);
+      assert.equal(base, 1);
+      assert.ok(own > 1, `${own} versions of the adapter were seen`);
+    });
+
+    test("the page lives while an adapter is trained", async () => {
+      const [ticks, count] = await page.evaluate(async () => {
+        let [ticks, training] = [0, true];
+        const tick = () => training && (ticks++, setTimeout(tick));
+        tick();
+        const { length } = await steps({ name: "lively", epochs: 1, budget: { visible: 1 } });
+        training = false;
+        return [ticks, length];
+      });
+      assert.ok(ticks > 2 * count, `${ticks} ticks in ${count} steps`);
+    });
+
+    test("leaving the loop and the signal leave the adapter as after the last step", async () => {
+      const [error, after1, aborted, left, list, more] = await page.evaluate(async () => {
+        const take = async (name, n) => {
+          for await (const { step } of engine.trainAdapter({ ...small, name })) if (step === n) break;
+          return weights(name);
+        };
+        const after1 = await take("one", 1);
+        const abort = new AbortController();
+        const error = await failure(async () => {
+          for await (const _ of engine.trainAdapter({ ...small, name: "aborted", budget: { visible: 1 }, signal: abort.signal })) {
+            setTimeout(() => abort.abort(), 1); // in the middle of the second step
+          }
+        });
+        const aborted = await weights("aborted");
+        const left = await take("left", 2);
+        const more = await steps({ name: "left", epochs: 1, resume: true });
+        return [error, after1, aborted, left !== after1, await names(), more.length];
+      });
+      assert.deepEqual(error, { kind: "cancelled", message: "the training was cancelled" });
+      assert.equal(aborted, after1);
+      assert.equal(left, true);
+      assert.match(list, /one aborted left$/);
+      assert.ok(more > 2);
+    });
+
+    test("examples teach their completions alone, unless asked", async () => {
+      const [only, all] = await page.evaluate(async () => {
+        const dataset = [{ prompt: "Who hung the lantern?", completion: " Marta Quill did." }, { prompt: "And the dog?", completion: " It sighed." }];
+        const losses = async (options) => (await steps({ dataset, epochs: 1, batch: 2, ...options })).map(({ loss }) => loss);
+        return [await losses({ name: "only" }), await losses({ name: "all", completionOnly: false })];
+      });
+      assert.equal(only.length, 1);
+      assert.notEqual(only[0], all[0]);
+    });
+
+    test("a checkpoint goes on where a training was left, and is gone at its end", async () => {
+      const [first, rest, kept, base, changed, again] = await page.evaluate(async () => {
+        const options = { ...small, epochs: 2, checkpoint: "a/b", checkpointEvery: 2, name: "kept" };
+        const first = [];
+        for await (const { step } of engine.trainAdapter(options)) {
+          first.push(step);
+          if (step === 3) break;
+        }
+        await engine.deleteAdapter("kept");
+        const changed = await failure(() => steps({ ...options, epochs: 3 }));
+        const rest = (await steps(options)).map(({ step }) => step);
+        const again = (await steps({ ...options, name: "fresh" }))[0].step;
+        return [first, rest, await fingerprint("kept"), await fingerprint(null), changed, again];
+      });
+      assert.deepEqual(first, [1, 2, 3]);
+      assert.equal(rest[0], 3);
+      assert.equal(changed.kind, "argument");
+      assert.match(changed.message, /^checkpoint `a\/b` is of a training of \d+ steps, expected \d+/);
+      assert.notEqual(kept, base);
+      assert.equal(again, 1);
+    });
+
+    test("errors of training say what is wrong", async () => {
+      const errors = await page.evaluate(async () => {
+        const fail = (options) => failure(() => steps({ name: "x", epochs: 1, ...options }));
+        const errors = [
+          await fail({ rnak: 4 }),
+          await fail({ dataset: [] }),
+          await fail({ dataset: [{ messages: [] }] }),
+          await fail({ dataset: [{ prompt: "a", completion: "" }] }),
+          await fail({ dataset: [{ prompt: "word ".repeat(60), completion: "b" }] }),
+          await fail({ completionOnly: true }),
+          await fail({ maxLength: 1000 }),
+          await fail({ dropout: 1 }),
+          await fail({ rank: 0 }),
+          await fail({ targetModules: ["no_such_proj"] }),
+          await fail({ learningRate: NaN }),
+          await fail({ name: "falls" }),
+          await fail({ budget: { visible: 0 } }),
+          await fail({ signal: AbortSignal.abort() }),
+        ];
+        const meanwhile = [];
+        for await (const _ of engine.trainAdapter({ ...small, name: "busy" })) {
+          meanwhile.push(await fail({ name: "second" }), await failure(() => engine.createTempLora()), await failure(() => engine.deleteAdapter("busy")));
+          break;
+        }
+        return [...errors, ...meanwhile, await names()];
+      });
+      const list = errors.pop();
+      const expected = [
+        ["argument", /^option `rnak`: unknown/],
+        ["argument", /^dataset \[\], expected/],
+        ["unsupported", /^dataset\[0\]: `messages` need a chat template/],
+        ["argument", /^dataset\[0\].completion "", expected a text/],
+        ["argument", /^dataset\[0\]: a prompt of \d+ tokens, expected fewer than maxLength 40/],
+        ["argument", /^completionOnly true, expected examples/],
+        ["argument", /^maxLength 1000, expected 2 to 256, the context/],
+        ["argument", /^dropout 1, expected 0 to below 1/],
+        ["argument", /^rank 0, expected/],
+        ["argument", /^target modules \["no_such_proj"\]: the base has none/],
+        ["argument", /^learningRate NaN, expected 0 or more/],
+        ["argument", /^adapter `falls` is loaded already, expected `resume: true` or another name/],
+        ["argument", /^budget.visible 0, expected above 0/],
+        ["cancelled", /^the training was cancelled/],
+        ["argument", /^adapter `busy` is being trained, end that first/],
+        ["argument", /^adapter `busy` is being trained, end that first/],
+        ["argument", /^adapter `busy` is being trained, end that first/],
+      ];
+      assert.equal(errors.length, expected.length);
+      errors.forEach(({ kind, message }, i) => {
+        assert.equal(kind, expected[i][0], message);
+        assert.match(message, expected[i][1]);
+      });
+      assert.doesNotMatch(list, /\b(x|second)\b/);
+    });
+
+    test("a temporary adapter lowers the loss of a story, and leaves no trace", async () => {
+      const [before, during, after, evaluation, list] = await page.evaluate(async (text) => {
+        const before = await fingerprint(null);
+        const temp = await engine.createTempLora({ rank: 8, chunkTokens: 96, contextTokens: 96 });
+        const heard = [];
+        const evaluation = await temp.evaluate(text, { onTrain: ({ index }) => heard.push(index) });
+        evaluation.heard = heard;
+        const list = await names();
+        const during = await fingerprint(null);
+        await temp.dispose();
+        await temp.dispose();
+        return [before, during, await fingerprint(null), evaluation, [list, await names()]];
+      }, device === "cpu" ? story : story.slice(0, 1800));
+      const { chunks, tokens, heard, basePerplexity, perplexity, mixedPerplexity, meanChunkPerplexity, meanChunkBasePerplexity } = evaluation;
+      assert.ok(chunks.length > 4);
+      assert.deepEqual(heard, chunks.map((_, i) => i));
+      assert.equal(chunks.reduce((sum, chunk) => sum + chunk.tokens, 0), tokens);
+      assert.ok(Math.abs(chunks[0].baseLoss - chunks[0].adaptedLoss) < 1e-6, "it has learned nothing before the first chunk");
+      assert.ok(chunks.at(-1).adaptedLoss < chunks.at(-1).baseLoss);
+      assert.ok(perplexity < 0.98 * basePerplexity, `${basePerplexity} to ${perplexity}`);
+      assert.ok(mixedPerplexity < basePerplexity && meanChunkPerplexity < meanChunkBasePerplexity);
+      assert.ok(chunks.every(({ trainLosses, rolledBack }) => trainLosses.length === 2 && !rolledBack));
+      assert.deepEqual([during, after], [before, before]);
+      assert.match(list[0], / temp$/);
+      assert.equal(`${list[1]} temp`, list[0]);
+    });
+
+    test("generated text goes past the context, is learned, and can be kept", async () => {
+      const [tokens, chunks, finish, kept, seen, own, base] = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 64, contextTokens: 64, scoreGenerated: true, beside: "falls", maxRepetition: 1, epochs: 1 });
+        let [tokens, finish, chunks] = [0, null, []];
+        await temp.train(story.slice(0, 200));
+        for await (const part of temp.generate({ max_tokens: 290, temperature: 1, seed: 3 })) {
+          tokens += part.token_ids.length;
+          finish = part.finish_reason ?? finish;
+          if (part.chunk) chunks.push(part.chunk);
+          if (finish === "stop") break;
+        }
+        await engine.setAdapter(temp.name);
+        const taken = await failure(() => temp.keepAs("falls"));
+        const kept = await temp.keepAs("mine");
+        const seen = [taken, await failure(() => temp.exportAdapter()), await failure(() => temp.train("x"))];
+        const own = await fingerprint();
+        await engine.disableAdapters();
+        return [tokens, chunks, finish, kept, seen, own, await fingerprint()];
+      });
+      assert.equal(finish, "length");
+      assert.equal(tokens, 290);
+      assert.ok(chunks.length >= 5);
+      assert.ok(chunks.every(({ trainLosses, baseLoss, adaptedLoss }) => trainLosses.length === 1 && baseLoss > 0 && adaptedLoss > 0));
+      assert.deepEqual([kept.name, kept.rank, kept.weight], ["mine", 4, 1]);
+      assert.deepEqual(seen.map(({ kind }) => kind), ["argument", "argument", "argument"]);
+      assert.match(seen[0].message, /^adapter `falls`: the name is empty or taken/);
+      assert.equal(seen[1].message, "the temporary adapter is disposed");
+      assert.notEqual(own, base);
+    });
+
+    test("a temporary adapter can be cancelled, and goes on", async () => {
+      const [error, busy, learned, left, after] = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 32, contextTokens: 32, budget: { visible: 1 } });
+        const abort = new AbortController();
+        const work = failure(() => temp.train(story, { signal: abort.signal, onTrain: () => abort.abort() }));
+        const busy = await failure(() => temp.evaluate("x"));
+        const error = await work;
+        const learned = await temp.train(story.slice(0, 100));
+        let left = 0;
+        for await (const { token_ids } of temp.generate({ max_tokens: 50 })) if ((left += token_ids.length) > 3) break;
+        const running = failure(() => temp.train(story));
+        await engine.completions.create({ prompt: "Now", max_tokens: 1 });
+        await temp.dispose();
+        return [error, busy, learned, left, await running];
+      });
+      assert.deepEqual(error, { kind: "cancelled", message: "the temporary adapter's work was cancelled" });
+      assert.equal(busy.message, "the temporary adapter is at work, expected one call at a time");
+      assert.deepEqual(learned.chunks.map(({ index }) => index), learned.chunks.map((_, i) => i + 1));
+      assert.ok(left > 3 && left < 50);
+      assert.deepEqual(after, { kind: "argument", message: "the temporary adapter is disposed" });
+    });
+
+    test("what was generated before a break is gone on from", async () => {
+      const [expected, text, drawn] = await page.evaluate(async () => {
+        const [beginning, greedily] = [story.slice(0, 60), { temperature: 0, max_tokens: 8 }];
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 64, contextTokens: 64 });
+        await temp.train(beginning);
+        const ids = await engine.tokenize(beginning);
+        const given = ids.length;
+        for await (const { token_ids } of temp.generate({ ...greedily, max_tokens: 40 })) {
+          ids.push(...token_ids);
+          if (ids.length > given + 3) break;
+        }
+        const { choices } = await engine.completions.create({ ...greedily, prompt: ids, adapter: temp.name });
+        let text = "";
+        for await (const part of temp.generate(greedily)) text += part.text;
+        await temp.dispose();
+        return [choices[0].text, text, ids.length - given];
+      });
+      assert.ok(drawn > 3 && drawn < 40);
+      assert.equal(text, expected);
+    });
+
+    test("errors of a temporary adapter say what is wrong", async () => {
+      const errors = await page.evaluate(async () => [
+        await failure(() => engine.createTempLora({ preset: "large" })),
+        await failure(() => engine.createTempLora({ chunkTokens: 200, contextTokens: 200 })),
+        await failure(() => engine.createTempLora({ kv: "fresh" })),
+        await failure(() => engine.createTempLora({ kv: { resetEvery: 0 } })),
+        await failure(() => engine.createTempLora({ warmStart: "nobody" })),
+        await failure(() => engine.createTempLora({ beside: "nobody" })),
+        await failure(() => engine.createTempLora({ name: "falls" })),
+        await failure(() => engine.createTempLora({ chunk: 3 })),
+        await failure(() => engine.createTempLora({ name: "" })),
+        await names(),
+      ]);
+      const list = errors.pop();
+      const expected = [
+        /^preset "large", expected paper or small/,
+        /^chunkTokens 200 and contextTokens 200 exceed the context of 256/,
+        /^kv "fresh", expected recompute or stale/,
+        /^kv.resetEvery 0, expected/,
+        /`nobody`/,
+        /`nobody`/,
+        /^adapter `falls` is there already/,
+        /^option `chunk`: unknown/,
+        /^name "", expected a text that is not empty/,
+      ];
+      errors.forEach(({ kind, message }, i) => {
+        assert.equal(kind, "argument", message);
+        assert.match(message, expected[i]);
+      });
+      assert.doesNotMatch(list, /\btemp\b/);
+    });
+
+    test("the engine takes its temporary adapter with it", async () => {
+      const error = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4 });
+        await engine.dispose();
+        await temp.dispose();
+        return failure(() => temp.train("x"));
+      });
+      assert.deepEqual(error, { kind: "argument", message: "the engine is disposed" });
+    });
+  });
+}
