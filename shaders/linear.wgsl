@@ -1,5 +1,5 @@
-// linear: y = delta(x Wᵀ) (+ bias) (+ y) for many rows of x (prefill), and for widths
-// that are no multiples of four
+// linear: y = delta(x Wᵀ) (+ bias) (+ y) for many rows of x (prefill), and wherever C is no
+// multiple of four
 //
 // shapes     x (N, C)   weight (F, C)   y (N, stride); the rest in shared/linear.wgsl  f32
 // dispatch   (ceil(F / 32), ceil(N / 32), 1): a workgroup of 8 x 8 invocations makes a tile of
@@ -69,28 +69,10 @@ fn linear(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
 }
 
-// value · (1 + Σ γ·gain) + Σ γ·shift + Σ z·b
-fn adapted(n: u32, column: u32, value: f32) -> f32 {
-    if params.ranks == 0u {
-        return value;
-    }
-    let mix = rows[n].mix;
-    let z_row = n * params.z_cols + params.partials * params.ranks * part_of(column);
-    var gain = 1.0;
-    var sum = 0.0;
-    for (var k = 0u; k < mixes[mix].n_blocks; k++) {
-        let block = mixes[mix].blocks[k];
-        if is_affine(block) {
-            gain += block.weight * b[gain_row(block) * params.stride + column];
-            sum += block.weight * b[(gain_row(block) + params.adapters) * params.stride + column];
-        }
-        for (var r = first_rank(block); r < end_rank(block); r++) {
-            var whole = 0.0;
-            for (var p = 0u; p < params.partials; p++) {
-                whole += z[z_row + p * params.ranks + r];
-            }
-            sum += whole * b[r * params.stride + column];
-        }
-    }
-    return value * gain + sum;
+fn z_at(at: u32) -> f32 {
+    return z[at];
+}
+
+fn b_at(at: u32) -> f32 {
+    return b[at];
 }

@@ -3,7 +3,7 @@
 // shapes     x (N, C)   weight (F, C)   y (N, stride); the rest in shared/linear.wgsl  f32
 // dispatch   (ceil(F / (4 * WORKGROUP_SIZE / LANES)), N, 1): LANES invocations share four
 //            rows of weight and stride over c
-// accepts    any N, F >= 1; C and what a delta reads in steps of four: `in_fours` in dispatch.rs
+// accepts    any N, F >= 1; C a multiple of 4
 // numerics   f32; twin in f64
 // twin       src/backend/cpu/linear.rs
 // uses       shared/few_rows.wgsl, shared/lanes.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl

@@ -25,16 +25,38 @@ fn weights(at: vec4<u32>, c: u32) -> mat4x4<f32> {
 // Writes y of row n at rows first .. first + 3 of weight, of whose dot products sums is this
 // lane's share. Call in uniform control flow only.
 fn finish(i: u32, lane: u32, n: u32, first: u32, sums: vec4<f32>) {
+    let fours = in_fours();
     var value = sums;
-    if params.ranks != 0u {
+    if params.ranks != 0u && fours {
         value = lane_delta(lane, n, params.first + first, value);
     }
     value = sum_lanes(i, lane, value);
     if lane == 0u {
         for (var j = 0u; j < 4u && first + j < params.f; j++) {
-            put(n, params.first + first + j, value[j]);
+            let column = params.first + first + j;
+            var whole = value[j];
+            if !fours {
+                whole = adapted(n, column, whole);
+            }
+            put(n, column, whole);
         }
     }
+}
+
+// Whether z and b can be read in whole vec4. An odd vocabulary's cannot; the kernel must be the
+// same with adapters and without, so that one that is off changes no bit.
+fn in_fours() -> bool {
+    let edges = vec2(params.part_1, params.part_2); // all ones: no such part
+    return (params.first | params.stride | params.z_cols) % 4u == 0u
+        && all((edges % 4u == vec2(0u)) | (edges == vec2(0xffffffffu)));
+}
+
+fn z_at(at: u32) -> f32 {
+    return z[at / 4u][at % 4u];
+}
+
+fn b_at(at: u32) -> f32 {
+    return b[at / 4u][at % 4u];
 }
 
 // This lane's share of value · (1 + Σ γ·gain) + Σ γ·shift + Σ z·b at four columns, which are of

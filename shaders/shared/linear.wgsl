@@ -1,5 +1,5 @@
-// linear: what the kernels of `linear` share: parameters, bindings and the end of the epilogue.
-// Needs shared/mix.wgsl and shared/row.wgsl.
+// linear: what the kernels of `linear` share: parameters, bindings and the epilogue.
+// Needs z_at and b_at, elements of the bindings z and b; shared/mix.wgsl and shared/row.wgsl.
 
 struct Params {
     n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32,
@@ -33,4 +33,30 @@ fn put(n: u32, column: u32, value: f32) {
         sum += y[at];
     }
     y[at] = sum;
+}
+
+// value · (1 + Σ γ·gain) + Σ γ·shift + Σ z·b
+fn adapted(n: u32, column: u32, value: f32) -> f32 {
+    if params.ranks == 0u {
+        return value;
+    }
+    let mix = rows[n].mix;
+    let z_row = n * params.z_cols + params.partials * params.ranks * part_of(column);
+    var gain = 1.0;
+    var sum = 0.0;
+    for (var k = 0u; k < mixes[mix].n_blocks; k++) {
+        let block = mixes[mix].blocks[k];
+        if is_affine(block) {
+            gain += block.weight * b_at(gain_row(block) * params.stride + column);
+            sum += block.weight * b_at((gain_row(block) + params.adapters) * params.stride + column);
+        }
+        for (var r = first_rank(block); r < end_rank(block); r++) {
+            var whole = 0.0;
+            for (var p = 0u; p < params.partials; p++) {
+                whole += z_at(z_row + p * params.ranks + r);
+            }
+            sum += whole * b_at(r * params.stride + column);
+        }
+    }
+    return value * gain + sum;
 }

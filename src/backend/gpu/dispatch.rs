@@ -220,26 +220,16 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
 
 /// The variant of `linear` for these parameters, and its grid.
 fn linear_kernel(params: &Linear, lanes: u32) -> (Kernel, [u32; 3]) {
-    let Linear { n, f, .. } = *params;
+    let Linear { n, c, f, .. } = *params;
     // Workgroups for all columns, where `lanes` invocations make `each` of them.
     let columns = |kernel: Kernel, each: u32| f.div_ceil(each * kernel.workgroup_size / lanes);
     let [vec, rows, block] =
         [kernels::LINEAR_VEC, kernels::LINEAR_ROWS, kernels::LINEAR_BLOCK].map(|kernel| kernel.on(lanes));
     match n {
-        _ if !in_fours(params) => (kernels::LINEAR_TILE, [f.div_ceil(32), n.div_ceil(32), 1]),
+        _ if !c.is_multiple_of(4) => (kernels::LINEAR_TILE, [f.div_ceil(32), n.div_ceil(32), 1]),
         1 => (vec, [columns(vec, 4), n, 1]),
         _ if lanes == 1 => (block, [columns(block, 8), n.div_ceil(8), 1]),
         _ if n as usize <= FEW_ROWS => (rows, [columns(rows, 4), n.div_ceil(4), 1]),
         _ => (kernels::LINEAR_TILE, [f.div_ceil(32), n.div_ceil(32), 1]),
     }
-}
-
-/// Whether a kernel may read x, weight, z and b as vec4: all widths are multiples of four. That of
-/// a vocabulary often is not, and matters only where adapters act on the head.
-fn in_fours(params: &Linear) -> bool {
-    let Linear { c, first, stride, ranks, z_cols, part_1, part_2, .. } = *params;
-    // u32::MAX stands for no further part.
-    let part = |edge: u32| edge == u32::MAX || edge.is_multiple_of(4);
-    let delta = [first, stride, ranks, z_cols].iter().all(|width| width.is_multiple_of(4));
-    c.is_multiple_of(4) && (ranks == 0 || delta && part(part_1) && part(part_2))
 }
