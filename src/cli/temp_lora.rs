@@ -1,10 +1,12 @@
-//! `temp-lora eval`: how much better a text is predicted by an adapter that learns it as it goes.
+//! `temp-lora`: how much better a text is predicted by an adapter that learns it as it goes, and
+//! text written with one.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
-use lorakeet::engine::{ChunkReport, Engine, TempEvent, TempLoraOptions};
+use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions};
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
@@ -15,6 +17,8 @@ pub enum TempLora {
     /// Score a text chunk by chunk with and without a temporary adapter, which learns each chunk
     /// once it was scored
     Eval(Box<Eval>),
+    /// Continue a text for as long as is asked, learning each chunk once it is written
+    Generate(Box<Generate>),
 }
 
 #[derive(clap::Args)]
@@ -22,6 +26,37 @@ pub struct Eval {
     /// The text
     #[arg(long)]
     text: PathBuf,
+    #[command(flatten)]
+    options: Options,
+    /// Stop after this many tokens
+    #[arg(long)]
+    max_tokens: Option<usize>,
+    /// Also print every chunk, with --json
+    #[arg(long)]
+    chunks: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Generate {
+    /// The text to continue
+    #[arg(long)]
+    prompt: String,
+    #[command(flatten)]
+    options: Options,
+    #[arg(long, default_value_t = 1000)]
+    max_tokens: usize,
+    /// 0 is greedy
+    #[arg(long, default_value_t = 0.8)]
+    temperature: f32,
+    /// Above 1, tokens seen before become less likely
+    #[arg(long, default_value_t = 1.0)]
+    repetition_penalty: f32,
+    #[arg(long, default_value_t = 0)]
+    seed: u32,
+}
+
+#[derive(clap::Args)]
+struct Options {
     /// Where the options below begin
     #[arg(long, default_value = "small")]
     preset: Preset,
@@ -51,12 +86,6 @@ pub struct Eval {
     /// Undo a lesson after which the next chunk is scored worse than by the base
     #[arg(long)]
     roll_back: bool,
-    /// Stop after this many tokens
-    #[arg(long)]
-    max_tokens: Option<usize>,
-    /// Also print every chunk, with --json
-    #[arg(long)]
-    chunks: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -67,7 +96,7 @@ enum Preset {
     Small,
 }
 
-impl Eval {
+impl Options {
     fn options(&self, engine: &Engine) -> TempLoraOptions {
         let context = engine.model().context();
         let preset = match self.preset {
@@ -92,8 +121,61 @@ impl Eval {
     }
 }
 
+/// Runs the command.
+pub async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) -> Result<()> {
+    match command {
+        TempLora::Eval(options) => eval(engine, options, as_json).await,
+        TempLora::Generate(options) => generate(engine, options, as_json).await,
+    }
+}
+
+/// Writes on, and tells at the end whether memory stayed as it was.
+async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Result<()> {
+    let mut temp = engine.begin_temp_lora(generate.options.options(engine))?;
+    let request = Request {
+        temperature: generate.temperature,
+        repetition_penalty: generate.repetition_penalty,
+        seed: generate.seed,
+        ..Request::greedy(engine.encode(&generate.prompt)?, generate.max_tokens)
+    };
+    engine.temp_generate(&mut temp, request)?;
+    let (started, mut tokens) = (Instant::now(), 0);
+    let mut tensor_bytes = Vec::new();
+    let result = loop {
+        match engine.temp_next(&mut temp, usize::MAX).await {
+            Ok(TempEvent::Idle) => break Ok(()),
+            Ok(TempEvent::Text(delta)) => {
+                tokens += delta.tokens.len();
+                if !as_json {
+                    print!("{}", delta.text);
+                    // A closed pipe is the reader's choice, not a failure of ours.
+                    let _ = std::io::stdout().flush();
+                }
+            }
+            Ok(TempEvent::Chunk(_)) => tensor_bytes.push(engine.model().tensors.total_bytes()),
+            Ok(TempEvent::Progress(..)) => {}
+            Err(e) => break Err(e),
+        }
+    };
+    engine.end_temp_lora(&mut temp, None)?;
+    result?;
+    if as_json {
+        let report = json!({
+            "tokens": tokens,
+            "chunks": tensor_bytes.len(),
+            "tensor_bytes_after_first_chunk": tensor_bytes.first(),
+            "tensor_bytes_after_last_chunk": tensor_bytes.last(),
+            "seconds": started.elapsed().as_secs_f64(),
+        });
+        println!("{report}");
+    } else {
+        println!();
+    }
+    Ok(())
+}
+
 /// Evaluates, and prints what came of it.
-pub async fn run(engine: &mut Engine, TempLora::Eval(eval): &TempLora, as_json: bool) -> Result<()> {
+async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
     let path = eval.text.display();
     let text = std::fs::read_to_string(&eval.text)
         .map_err(|e| Error::network(format!("cannot read {path}: {e}")))?;
@@ -102,7 +184,7 @@ pub async fn run(engine: &mut Engine, TempLora::Eval(eval): &TempLora, as_json: 
     if ids.len() < 2 {
         return Err(Error::argument(format!("{path}: {} tokens, expected at least 2", ids.len())));
     }
-    let mut temp = engine.begin_temp_lora(eval.options(engine))?;
+    let mut temp = engine.begin_temp_lora(eval.options.options(engine))?;
     let bytes = engine.model().tensors.total_bytes();
     engine.temp_learn(&mut temp, &ids, true)?;
     let bar = progress_bar(as_json, "learn {bar:30} {pos}/{len} tokens {eta}");
