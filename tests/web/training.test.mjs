@@ -316,6 +316,29 @@ for (const device of ["cpu", "webgpu"]) {
       assert.equal(text, expected);
     });
 
+    test("a temporary adapter begins as another one, under each rule for old keys", async () => {
+      const results = await page.evaluate(async () => {
+        const results = [];
+        for (const kv of ["stale", { resetEvery: 2 }]) {
+          const temp = await engine.createTempLora({ preset: "paper", warmStart: "falls", kv, chunkTokens: 16, contextTokens: 16, epochs: 1, maxRepetition: 1 });
+          const { chunks: [{ baseLoss, adaptedLoss }] } = await temp.evaluate(story.slice(0, 40));
+          let [tokens, learned] = [0, 0];
+          for await (const { token_ids, chunk } of temp.generate({ max_tokens: 40, temperature: 0 })) {
+            tokens += token_ids.length;
+            learned += chunk ? 1 : 0;
+          }
+          await temp.dispose();
+          results.push({ differs: baseLoss !== adaptedLoss, tokens, learned });
+        }
+        return results;
+      });
+      for (const { differs, tokens, learned } of results) {
+        assert.ok(differs, "it is the base's");
+        assert.equal(tokens, 40);
+        assert.ok(learned === 3 || learned === 2, `${learned} chunks`); // blocks of 8 tokens may end past a chunk
+      }
+    });
+
     test("errors of a temporary adapter say what is wrong", async () => {
       const errors = await page.evaluate(async () => [
         await failure(() => engine.createTempLora({ preset: "large" })),
