@@ -382,3 +382,20 @@ for (const device of ["cpu", "webgpu"]) {
     });
   });
 }
+
+/** Of the 4 GiB that WebAssembly has. */
+test("training for which there is no memory says what it takes, and leaves nothing", async () => {
+  const page = await openApi(browser);
+  const [error, list, before, after] = await page.evaluate(async () => {
+    const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", contextLength: 64, batch: 1 });
+    const write = async () => (await engine.completions.create({ prompt: "The old man", temperature: 0, max_tokens: 8 })).choices[0].text;
+    const before = await write();
+    const error = await failure(() => engine.trainAdapter({ name: "x", dataset: "Once upon a time", rank: 20_000 }).next());
+    return [error, await engine.listAdapters(), before, await write()];
+  });
+  assert.equal(error.kind, "memory");
+  assert.match(error.message, /^training adapter `x` takes \d{10} bytes beside the model's \d{10}: tensor `.*`: \d+ bytes are not to be had; a context below 64 or a rank below 20000 takes less$/);
+  assert.deepEqual(list, []);
+  assert.equal(after, before);
+  await page.close();
+});
