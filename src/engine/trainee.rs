@@ -88,7 +88,7 @@ impl Engine {
         let before = self.model.tensors.total_bytes();
         let reshaped = self.model.reshape_training(Some(trainee));
         if let Err(e) = reshaped.and_then(|()| self.backend.allocate(&self.model.tensors)) {
-            let more = self.model.tensors.total_bytes() - before;
+            let more = self.model.tensors.total_bytes().saturating_sub(before);
             self.free_training()?;
             return Err(self.no_room(name, before, more, e));
         }

@@ -16,7 +16,8 @@ export type { CompletionRequest, PromptProgress, SamplingOptions } from "./reque
 export type { SliceBudget } from "./slices.js";
 export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";
 export type {
-  ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempLoraOptions, TempPart, TempProgress, TempTextOptions,
+  ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempPart, TempProgress, TempTextOptions,
 } from "./temp-lora.js";
+export type { TempLoraOptions } from "./temp-lora-options.js";
 export type { TrainOptions, TrainingStep } from "./train.js";
 export type { CombinationOptions, CombinationType } from "./weighted.js";

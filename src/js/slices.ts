@@ -16,6 +16,8 @@ export interface SliceBudget {
 export class Slices {
   readonly #budget: Required<SliceBudget>;
   #count = 1;
+  /** Milliseconds of a slice: of the slow ones, which are forgotten slowly. */
+  #slow = 0;
 
   /** Errors with `argument` for a budget that is none. */
   constructor(budget: SliceBudget = {}) {
@@ -40,8 +42,9 @@ export class Slices {
 
   /** At most twice as many as before: slices are not alike. */
   #adapt(ms: number): void {
+    this.#slow = Math.max(ms / this.#count, 0.95 * this.#slow, 0.01);
     const hidden = globalThis.document?.visibilityState === "hidden";
-    const fitting = Math.floor((this.#count * this.#budget[hidden ? "hidden" : "visible"]) / Math.max(ms, 0.1));
+    const fitting = Math.floor(this.#budget[hidden ? "hidden" : "visible"] / this.#slow);
     this.#count = Math.min(Math.max(fitting, 1), 2 * this.#count);
   }
 }

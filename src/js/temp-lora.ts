@@ -1,65 +1,15 @@
 // TempLora: a temporary adapter and the long text it learns, from the caller's side.
 // Not the learning itself, nor what a chunk is: that is Rust's.
 
-import { adapterWeights, exportAdapter, givenName, type AdapterChoice, type AdapterInfo } from "./adapters.js";
+import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import type { FinishReason } from "./generation.js";
-import {
-  checkBoolean, checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkTexts, checkWhole, isWhole, wrong,
-} from "./options.js";
+import { checkFunction, checkNames, checkSignal, isWhole, wrong } from "./options.js";
 import { checkSampling, type SamplingOptions } from "./request.js";
-import { Slices, type SliceBudget } from "./slices.js";
+import { Slices } from "./slices.js";
+import { checkTempLora, type TempLoraOptions } from "./temp-lora-options.js";
 import type { Turns } from "./turns.js";
 import type { WasmEngine } from "./wasm.js";
-
-/** How a temporary adapter learns. What is left out is the preset's. */
-export interface TempLoraOptions {
-  /** `paper`: the published constants. `small`: what measures best on small models. Default `small`. */
-  preset?: "paper" | "small";
-  /** What to call it among the adapters while it lives. Default `temp`. */
-  name?: string;
-  /** Numbers per input and output of a module. 64 in `paper`, 16 in `small`. */
-  rank?: number;
-  /** Its effect is scaled by alpha / rank. As the rank. */
-  alpha?: number;
-  /** Ends of the names of the modules to adapt. Default: every linear map but the head. */
-  targetModules?: readonly string[];
-  /** Of its first numbers and of dropout. */
-  seed?: number;
-  /** Probability of an element of a LoRA's input to be dropped. 0.05 in `paper`, 0 in `small`. */
-  dropout?: number;
-  /** Of AdamW, once warm. 5e-5 in `paper`, 1e-3 in `small`. */
-  learningRate?: number;
-  /** Chunks until it is warm. */
-  warmupChunks?: number;
-  /** 0, in `paper`: the first chunk teaches nothing. 1, in `small`: it does. */
-  warmupStart?: number;
-  /** Steps on each chunk. Default 2. */
-  epochs?: number;
-  /** Tokens of a chunk. Default: half the context, at most 1024. */
-  chunkTokens?: number;
-  /** Tokens before it that it is read under. As many. */
-  contextTokens?: number;
-  /** Whether what is before a chunk counts as constant in training: about half the work. In `small` it does. */
-  constantContext?: boolean;
-  /**
-   * What happens to the keys and values of generated text when the adapter has changed: they are
-   * computed anew before each chunk, stay, or are computed anew before every n-th. Default `recompute`.
-   */
-  kv?: "recompute" | "stale" | { resetEvery: number };
-  /** Undo what a chunk taught where the next is predicted worse than by the base. Default `false`. */
-  rollBack?: boolean;
-  /** Learn nothing from generated text that repeats itself by more than this share. 1 in `paper`: never mind. */
-  maxRepetition?: number;
-  /** Score generated chunks too, with and without the adapter: two more passes over each. Default `false`. */
-  scoreGenerated?: boolean;
-  /** Adapters at work beside it, as a style; they do not change. Default: none. */
-  beside?: AdapterChoice;
-  /** A loaded adapter to begin as a copy of. Default: one that does nothing yet. */
-  warmStart?: string;
-  /** How long training may hold the page at a time. */
-  budget?: SliceBudget;
-}
 
 /** What became of one chunk. Losses are means over its tokens, nats. */
 export interface ChunkReport {
@@ -134,10 +84,6 @@ export interface Evaluation extends Learned {
   meanChunkPerplexity: number;
 }
 
-const NAMES = [
-  "preset", "name", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
-  "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "beside", "warmStart", "budget",
-] as const;
 const TEXT_NAMES = ["signal", "onProgress", "onTrain"] as const;
 const SAMPLING_NAMES = ["prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop"] as const;
 
@@ -160,7 +106,7 @@ interface Begun {
 
 /** Begins a temporary adapter when the engine comes to it. */
 export async function createTempLora(turns: Turns, options: TempLoraOptions): Promise<TempLora> {
-  const { budget, ...fields } = check(options);
+  const { budget, ...fields } = checkTempLora(options);
   const slices = new Slices(budget);
   return new TempLora(turns, slices, await turns.take((engine) => engine.beginTempLora(fields) as Begun));
 }
@@ -315,29 +261,4 @@ export class TempLora {
   #check(): void {
     if (this.#ended) throw new LorakeetError("argument", "the temporary adapter is disposed");
   }
-}
-
-function check(options: TempLoraOptions) {
-  checkNames(options, NAMES);
-  const { preset = "small", name, targetModules, kv, beside, warmStart, ...numbers } = options;
-  checkOneOf("preset", preset, ["paper", "small"]);
-  for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
-  for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
-  for (const each of ["alpha", "dropout", "learningRate", "maxRepetition"] as const) checkNumber(each, options[each]);
-  for (const each of ["constantContext", "rollBack", "scoreGenerated"] as const) checkBoolean(each, options[each]);
-  checkTexts("targetModules", targetModules);
-  if (typeof kv === "object" && kv !== null) {
-    checkNames(kv, ["resetEvery"]);
-    checkPositive("kv.resetEvery", kv.resetEvery);
-    if (kv.resetEvery === undefined) throw wrong("kv", kv, "recompute, stale or {resetEvery}");
-  } else {
-    checkOneOf("kv", kv, ["recompute", "stale"]);
-  }
-  if (warmStart !== undefined && typeof warmStart !== "string") throw wrong("warmStart", warmStart, "a text");
-  return {
-    ...numbers,
-    preset, targetModules, kv, warmStart,
-    name: name === undefined ? undefined : givenName(name),
-    beside: beside === undefined ? undefined : adapterWeights("beside", beside),
-  };
 }

@@ -20,10 +20,10 @@ for (const device of ["cpu", "webgpu"]) {
       page = await openApi(browser);
       await page.evaluate(async ([device, story]) => {
         globalThis.story = story;
-        globalThis.engine = await lorakeet.createEngine("/models/demo/", { device, batch: 3, contextLength: 256 });
+        globalThis.engine = await lorakeet.createEngine("/models/demo/", { device, batch: 3, contextLength: 128 });
         globalThis.greedy = async (adapter) => (await engine.completions.create({ prompt: "Marta Quill", temperature: 0, max_tokens: 16, adapter })).choices[0].text;
-        /** Three short windows: a step is quick. */
-        globalThis.small = { dataset: story.slice(0, 400), rank: 4, maxLength: 40, learningRate: 3e-3 };
+        /** Three short windows: a software GPU is slow. */
+        globalThis.small = { dataset: story.slice(0, 160), rank: 4, maxLength: 24, learningRate: 3e-3 };
         globalThis.steps = async (options) => {
           const steps = [];
           for await (const step of engine.trainAdapter({ ...small, ...options })) steps.push(step);
@@ -45,7 +45,7 @@ for (const device of ["cpu", "webgpu"]) {
         return [await steps({ name: "falls", epochs: 4, onStep: ({ step }) => heard.push(step) }), heard];
       });
       const perEpoch = steps.length / 4;
-      assert.ok(perEpoch > 2 && Number.isInteger(perEpoch), `${steps.length}`);
+      assert.equal(perEpoch, 3);
       const mean = (epoch) => steps.filter((step) => step.epoch === epoch).reduce((sum, { loss }) => sum + loss, 0) / perEpoch;
       assert.ok(mean(4) < 0.9 * mean(1), `${mean(1)} to ${mean(4)}`);
       steps.forEach(({ step, steps: all, lr, tokensPerSecond, eta }, i) => {
@@ -147,7 +147,7 @@ for (const device of ["cpu", "webgpu"]) {
         const first = [];
         for await (const { step } of engine.trainAdapter(options)) {
           first.push(step);
-          if (step === 3) break;
+          if (step === 3) break; // the checkpoint is that of step 2
         }
         await engine.deleteAdapter("kept");
         const changed = await failure(() => steps({ ...options, epochs: 3 }));
@@ -195,9 +195,9 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^dataset \[\], expected/],
         ["unsupported", /^dataset\[0\]: `messages` need a chat template/],
         ["argument", /^dataset\[0\].completion "", expected a text/],
-        ["argument", /^dataset\[0\]: a prompt of \d+ tokens, expected fewer than maxLength 40/],
+        ["argument", /^dataset\[0\]: a prompt of \d+ tokens, expected fewer than maxLength 24/],
         ["argument", /^completionOnly true, expected examples/],
-        ["argument", /^maxLength 1000, expected 2 to 256, the context/],
+        ["argument", /^maxLength 1000, expected 2 to 128, the context/],
         ["argument", /^dropout 1, expected 0 to below 1/],
         ["argument", /^rank 0, expected/],
         ["argument", /^target modules \["no_such_proj"\]: the base has none/],
@@ -220,7 +220,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("a temporary adapter lowers the loss of a story, and leaves no trace", async () => {
       const [before, during, after, evaluation, list] = await page.evaluate(async (text) => {
         const before = await fingerprint(null);
-        const temp = await engine.createTempLora({ rank: 8, chunkTokens: 96, contextTokens: 96 });
+        const temp = await engine.createTempLora({ rank: 8, chunkTokens: 32, contextTokens: 32, learningRate: 3e-3 });
         const heard = [];
         const evaluation = await temp.evaluate(text, { onTrain: ({ index }) => heard.push(index) });
         evaluation.heard = heard;
@@ -229,14 +229,13 @@ for (const device of ["cpu", "webgpu"]) {
         await temp.dispose();
         await temp.dispose();
         return [before, during, await fingerprint(null), evaluation, [list, await names()]];
-      }, device === "cpu" ? story : story.slice(0, 1800));
+      }, device === "cpu" ? story : story.slice(0, 700));
       const { chunks, tokens, heard, basePerplexity, perplexity, mixedPerplexity, meanChunkPerplexity, meanChunkBasePerplexity } = evaluation;
       assert.ok(chunks.length > 4);
       assert.deepEqual(heard, chunks.map((_, i) => i));
       assert.equal(chunks.reduce((sum, chunk) => sum + chunk.tokens, 0), tokens);
       assert.ok(Math.abs(chunks[0].baseLoss - chunks[0].adaptedLoss) < 1e-6, "it has learned nothing before the first chunk");
-      assert.ok(chunks.at(-1).adaptedLoss < chunks.at(-1).baseLoss);
-      assert.ok(perplexity < 0.98 * basePerplexity, `${basePerplexity} to ${perplexity}`);
+      assert.ok(perplexity < 0.95 * basePerplexity, `${basePerplexity} to ${perplexity}`);
       assert.ok(mixedPerplexity < basePerplexity && meanChunkPerplexity < meanChunkBasePerplexity);
       assert.ok(chunks.every(({ trainLosses, rolledBack }) => trainLosses.length === 2 && !rolledBack));
       assert.deepEqual([during, after], [before, before]);
@@ -246,10 +245,10 @@ for (const device of ["cpu", "webgpu"]) {
 
     test("generated text goes past the context, is learned, and can be kept", async () => {
       const [tokens, chunks, finish, kept, seen, own, base] = await page.evaluate(async () => {
-        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 64, contextTokens: 64, scoreGenerated: true, beside: "falls", maxRepetition: 1, epochs: 1 });
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 32, contextTokens: 32, scoreGenerated: true, beside: "falls", maxRepetition: 1, epochs: 1 });
         let [tokens, finish, chunks] = [0, null, []];
-        await temp.train(story.slice(0, 200));
-        for await (const part of temp.generate({ max_tokens: 290, temperature: 1, seed: 3 })) {
+        await temp.train(story.slice(0, 60));
+        for await (const part of temp.generate({ max_tokens: 140, temperature: 1, seed: 3 })) {
           tokens += part.token_ids.length;
           finish = part.finish_reason ?? finish;
           if (part.chunk) chunks.push(part.chunk);
@@ -264,8 +263,8 @@ for (const device of ["cpu", "webgpu"]) {
         return [tokens, chunks, finish, kept, seen, own, await fingerprint()];
       });
       assert.equal(finish, "length");
-      assert.equal(tokens, 290);
-      assert.ok(chunks.length >= 5);
+      assert.equal(tokens, 140);
+      assert.equal(chunks.length, 5);
       assert.ok(chunks.every(({ trainLosses, baseLoss, adaptedLoss }) => trainLosses.length === 1 && baseLoss > 0 && adaptedLoss > 0));
       assert.deepEqual([kept.name, kept.rank, kept.weight], ["mine", 4, 1]);
       assert.deepEqual(seen.map(({ kind }) => kind), ["argument", "argument", "argument"]);
@@ -317,6 +316,29 @@ for (const device of ["cpu", "webgpu"]) {
       assert.equal(text, expected);
     });
 
+    test("a temporary adapter begins as another one, under each rule for old keys", async () => {
+      const results = await page.evaluate(async () => {
+        const results = [];
+        for (const kv of ["stale", { resetEvery: 2 }]) {
+          const temp = await engine.createTempLora({ preset: "paper", warmStart: "falls", kv, chunkTokens: 16, contextTokens: 16, epochs: 1, maxRepetition: 1 });
+          const { chunks: [{ baseLoss, adaptedLoss }] } = await temp.evaluate(story.slice(0, 40));
+          let [tokens, learned] = [0, 0];
+          for await (const { token_ids, chunk } of temp.generate({ max_tokens: 40, temperature: 0 })) {
+            tokens += token_ids.length;
+            learned += chunk ? 1 : 0;
+          }
+          await temp.dispose();
+          results.push({ differs: baseLoss !== adaptedLoss, tokens, learned });
+        }
+        return results;
+      });
+      for (const { differs, tokens, learned } of results) {
+        assert.ok(differs, "it is the base's");
+        assert.equal(tokens, 40);
+        assert.ok(learned === 3 || learned === 2, `${learned} chunks`); // blocks of 8 tokens may end past a chunk
+      }
+    });
+
     test("errors of a temporary adapter say what is wrong", async () => {
       const errors = await page.evaluate(async () => [
         await failure(() => engine.createTempLora({ preset: "large" })),
@@ -333,7 +355,7 @@ for (const device of ["cpu", "webgpu"]) {
       const list = errors.pop();
       const expected = [
         /^preset "large", expected paper or small/,
-        /^chunkTokens 200 and contextTokens 200 exceed the context of 256/,
+        /^chunkTokens 200 and contextTokens 200 exceed the context of 128/,
         /^kv "fresh", expected recompute or stale/,
         /^kv.resetEvery 0, expected/,
         /`nobody`/,
@@ -360,3 +382,20 @@ for (const device of ["cpu", "webgpu"]) {
     });
   });
 }
+
+/** Of the 4 GiB that WebAssembly has. */
+test("training for which there is no memory says what it takes, and leaves nothing", async () => {
+  const page = await openApi(browser);
+  const [error, list, before, after] = await page.evaluate(async () => {
+    const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", contextLength: 64, batch: 1 });
+    const write = async () => (await engine.completions.create({ prompt: "The old man", temperature: 0, max_tokens: 8 })).choices[0].text;
+    const before = await write();
+    const error = await failure(() => engine.trainAdapter({ name: "x", dataset: "Once upon a time", rank: 20_000 }).next());
+    return [error, await engine.listAdapters(), before, await write()];
+  });
+  assert.equal(error.kind, "memory");
+  assert.match(error.message, /^training adapter `x` takes \d{10} bytes beside the model's \d{10}: tensor `.*`: \d+ bytes are not to be had; a context below 64 or a rank below 20000 takes less$/);
+  assert.deepEqual(list, []);
+  assert.equal(after, before);
+  await page.close();
+});
