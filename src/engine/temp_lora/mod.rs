@@ -1,0 +1,320 @@
+//! Temp-LoRA (Wang et al. 2024, arXiv:2401.11504): an adapter that learns a long text chunk by
+//! chunk while it grows, is used for the next chunk, and is then discarded, or kept.
+//!
+//! A chunk is scored or generated first, and learned after, so that no score has seen what it
+//! scores. Work is done in slices: [`Engine::temp_next`] moves it on and says what came of it.
+
+use std::collections::VecDeque;
+
+use crate::error::{Error, Result};
+
+use super::Engine;
+use super::adapter::ModuleDelta;
+use super::adapters::Choice;
+use super::generate::{Delta, Generation, Overflow, Request};
+use super::mixture::Mixture;
+use super::score::Scoring;
+use super::train::{Optimizer, Step};
+use super::trainee::NewLora;
+
+mod options;
+mod work;
+
+pub use options::{Kv, TempLoraOptions};
+
+/// What became of one chunk. Losses are means, nats.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChunkReport {
+    /// From 0.
+    pub index: usize,
+    /// Of the text.
+    pub tokens: usize,
+    /// Those that have a loss: all, but the text's first.
+    pub labels: usize,
+    /// Without the temporary adapter; of text that is scored.
+    pub base_loss: Option<f64>,
+    /// With what the chunks before had taught it.
+    pub adapted_loss: Option<f64>,
+    /// Of the two mixed by their merits so far, see [`Mixture`].
+    pub mixed_loss: Option<f64>,
+    /// Before each step on the chunk; none where it was not learned.
+    pub train_losses: Vec<f64>,
+    /// Of those steps.
+    pub learning_rate: f32,
+    /// Whether what the chunk before had taught was undone.
+    pub rolled_back: bool,
+}
+
+/// What a call of [`Engine::temp_next`] came to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TempEvent {
+    /// Nothing is left to do.
+    Idle,
+    /// A slice of a chunk's work: `score`, `generate` or `train`, slices done of all.
+    Progress(&'static str, usize, usize),
+    /// Text was generated.
+    Text(Delta),
+    /// A chunk is done with.
+    Chunk(ChunkReport),
+}
+
+/// A temporary adapter and the text it learns.
+#[derive(Debug)]
+pub struct TempLora {
+    options: TempLoraOptions,
+    optimizer: Optimizer,
+    /// The newest tokens that have been learned, at most a context of them.
+    context: Vec<u32>,
+    /// Tokens to score, if asked, and to learn.
+    pending: VecDeque<u32>,
+    evaluates: bool,
+    /// What is generated, if anything is.
+    request: Option<Request>,
+    left: usize,
+    chunk: Vec<u32>,
+    /// Whether the chunk was generated, not given.
+    drawn: bool,
+    report: ChunkReport,
+    mixture: Mixture,
+    work: Work,
+    /// A and B before the last chunk was learned.
+    snapshot: Option<Vec<ModuleDelta>>,
+    chunks_since_reset: usize,
+}
+
+#[derive(Debug)]
+enum Work {
+    None,
+    ScoreBase(Scoring, After),
+    ScoreAdapted(Scoring, Vec<f64>, After),
+    Generate(Box<Generation>),
+    Train(Box<Step>, After),
+}
+
+/// The generation that goes on after a chunk's work, if one does.
+type After = Option<Box<Generation>>;
+
+impl TempLora {
+    /// As it was made.
+    pub fn options(&self) -> &TempLoraOptions {
+        &self.options
+    }
+
+    /// The adapters at work on its text.
+    fn choice(&self) -> Choice {
+        let mut choice = self.options.beside.clone();
+        choice.push((self.options.name.clone(), 1.0));
+        choice
+    }
+
+    /// Whether all that was asked for is done.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.work, Work::None) && self.pending.is_empty() && self.request.is_none()
+    }
+
+    fn learning_rate(&self) -> f32 {
+        let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, .. } = self.options;
+        let warm = (self.report.index + warmup_start) as f32 / warmup_chunks.max(1) as f32;
+        learning_rate * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
+    }
+
+    /// Context and chunk, and where the chunk's labels begin.
+    fn window(&self) -> (Vec<u32>, usize) {
+        let tokens = [&self.context[..], &self.chunk].concat();
+        (tokens, self.context.len().max(1))
+    }
+}
+
+impl Engine {
+    /// Begins a temporary adapter. The base, and every other adapter, stay as they are.
+    ///
+    /// Errors with `Argument` for an option out of range or while another adapter is trained,
+    /// `Unsupported` for adapters beside it that cannot be trained through, `Memory`.
+    pub fn begin_temp_lora(&mut self, options: TempLoraOptions) -> Result<TempLora> {
+        options.check(self.model.context())?;
+        if self.adapters.find(&options.name).is_ok() {
+            return Err(Error::argument(format!("adapter `{}` is there already", options.name)));
+        }
+        if let Some(other) = self.trained_adapter() {
+            return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
+        }
+        self.check_trains_through(&options.beside)?;
+        match &options.warm_start {
+            Some(from) => self.copy_adapter(from, &options.name)?,
+            None => {
+                let TempLoraOptions { rank, alpha, target_modules, seed, .. } = options.clone();
+                self.new_lora(&options.name, &NewLora { rank, alpha, target_modules, seed })?;
+            }
+        }
+        if let Err(e) = self.begin_training(&options.name, options.dropout > 0.0) {
+            self.delete_adapter(&options.name)?;
+            return Err(e);
+        }
+        let optimizer = Optimizer { dropout: options.dropout, seed: options.seed, ..Optimizer::default() };
+        Ok(TempLora {
+            options,
+            optimizer,
+            context: Vec::new(),
+            pending: VecDeque::new(),
+            evaluates: false,
+            request: None,
+            left: 0,
+            chunk: Vec::new(),
+            drawn: false,
+            report: ChunkReport::default(),
+            mixture: Mixture::default(),
+            work: Work::None,
+            snapshot: None,
+            chunks_since_reset: 0,
+        })
+    }
+
+    /// Appends a text to be learned; with `evaluate` each chunk is scored first, with and without
+    /// the adapter. [`temp_next`](Self::temp_next) does it.
+    ///
+    /// Errors with `Argument` for a token the base does not have, or while a text is generated.
+    pub fn temp_learn(&mut self, temp: &mut TempLora, tokens: &[u32], evaluate: bool) -> Result<()> {
+        self.check_ids(tokens)?;
+        if temp.request.is_some() {
+            return Err(Error::argument("a text is being generated, cancel that first"));
+        }
+        temp.pending.extend(tokens);
+        temp.evaluates = evaluate;
+        Ok(())
+    }
+
+    /// Goes on with the text, drawing tokens as `request` says: its prompt is put after what is
+    /// there, and each chunk is learned once it is drawn. `max_tokens` counts them all.
+    /// [`temp_next`](Self::temp_next) does it.
+    ///
+    /// Errors with `Argument` for options out of range, no token to begin with, or while other work
+    /// is left.
+    pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request) -> Result<()> {
+        if !temp.is_idle() {
+            return Err(Error::argument("the temporary adapter has work left"));
+        }
+        self.check_ids(&request.prompt)?;
+        if temp.context.is_empty() && request.prompt.is_empty() {
+            return Err(Error::argument("prompt: no tokens"));
+        }
+        temp.left = request.max_tokens.unwrap_or(usize::MAX);
+        temp.context.extend(&request.prompt);
+        keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
+        let adapter = Some(temp.choice());
+        temp.request = Some(Request { adapter, overflow: Overflow::Slide, ..request });
+        temp.chunks_since_reset = 0;
+        Ok(())
+    }
+
+    /// Moves the work on by one run or up to `slices` slices of training.
+    ///
+    /// Errors with `Device`, and as generation does. The adapter is then as the last step that
+    /// ended left it, and [`temp_cancel`](Self::temp_cancel) makes it usable again.
+    pub async fn temp_next(&mut self, temp: &mut TempLora, slices: usize) -> Result<TempEvent> {
+        match std::mem::replace(&mut temp.work, Work::None) {
+            Work::None if temp.request.is_some() => self.temp_draw(temp),
+            Work::None => self.temp_take(temp),
+            Work::ScoreBase(mut scoring, after) => {
+                let result = self.next_scores(&mut scoring).await;
+                if result.is_ok() && !scoring.is_finished() {
+                    let (done, all) = scoring.progress();
+                    temp.work = Work::ScoreBase(scoring, after);
+                    return Ok(TempEvent::Progress("score", done, 2 * all));
+                }
+                let base = self.end_scoring(scoring);
+                let (tokens, first) = temp.window();
+                let next = result.and_then(|()| self.begin_scoring(&tokens, first, Some(&temp.choice())));
+                let (scoring, after) = self.or_end(next, after)?;
+                let (_, all) = scoring.progress();
+                temp.work = Work::ScoreAdapted(scoring, base, after);
+                Ok(TempEvent::Progress("score", all, 2 * all))
+            }
+            Work::ScoreAdapted(mut scoring, base, after) => {
+                let result = self.next_scores(&mut scoring).await;
+                let (done, all) = scoring.progress();
+                if result.is_ok() && !scoring.is_finished() {
+                    temp.work = Work::ScoreAdapted(scoring, base, after);
+                } else {
+                    let adapted = self.end_scoring(scoring);
+                    let scored = result.and_then(|()| self.temp_scored(temp, &base, &adapted));
+                    let ((), after) = self.or_end(scored, after)?;
+                    self.temp_train(temp, after)?;
+                }
+                Ok(TempEvent::Progress("score", all + done, 2 * all))
+            }
+            Work::Generate(mut generation) => match self.next(&mut generation).await {
+                Ok(deltas) => self.temp_drawn(temp, generation, deltas),
+                Err(e) => {
+                    self.end(*generation);
+                    Err(e)
+                }
+            },
+            Work::Train(mut step, after) => {
+                let result = self.next_slices(&mut step, slices).await;
+                let (done, all) = step.progress();
+                if result.is_ok() && !step.is_finished() {
+                    temp.work = Work::Train(step, after);
+                    return Ok(TempEvent::Progress("train", done, all));
+                }
+                let loss = step.loss();
+                self.end_step(*step);
+                let ((), after) = self.or_end(result, after)?;
+                temp.report.train_losses.push(loss);
+                if temp.report.train_losses.len() < temp.options.epochs {
+                    self.temp_train(temp, after)?;
+                    return Ok(TempEvent::Progress("train", done, all));
+                }
+                Ok(self.temp_learned(temp, after))
+            }
+        }
+    }
+
+    /// Drops what is under way and what is left to do; the adapter stays as the last step that
+    /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
+    /// read, and what is generated next goes on from its end.
+    pub fn temp_cancel(&mut self, temp: &mut TempLora) {
+        match std::mem::replace(&mut temp.work, Work::None) {
+            Work::None => {}
+            Work::ScoreBase(scoring, after) | Work::ScoreAdapted(scoring, _, after) => {
+                drop(self.end_scoring(scoring));
+                after.into_iter().for_each(|generation| self.end(*generation));
+            }
+            Work::Generate(generation) => self.end(*generation),
+            Work::Train(step, after) => {
+                self.end_step(*step);
+                after.into_iter().for_each(|generation| self.end(*generation));
+            }
+        }
+        temp.pending.clear();
+        if temp.drawn {
+            temp.context.append(&mut temp.chunk);
+            keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
+        }
+        temp.chunk.clear();
+        temp.request = None;
+        temp.report = ChunkReport { index: temp.report.index, ..ChunkReport::default() };
+    }
+
+    /// Ends a temporary adapter: it becomes an ordinary one called `keep`, or is gone and the base
+    /// as if it had never been.
+    ///
+    /// Errors with `Argument` if the name is taken or empty: it is then still there.
+    pub fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
+        if let Some(name) = keep
+            && (name.is_empty() || name != temp.options.name && self.adapters.find(name).is_ok())
+        {
+            return Err(Error::argument(format!("adapter `{name}`: the name is empty or taken")));
+        }
+        self.temp_cancel(temp);
+        self.end_training()?;
+        match keep {
+            Some(name) => self.adapters.rename(&temp.options.name, name)?,
+            None => self.delete_adapter(&temp.options.name)?,
+        }
+        Ok(())
+    }
+}
+
+fn keep_newest(tokens: &mut Vec<u32>, most: usize) {
+    tokens.drain(..tokens.len().saturating_sub(most));
+}

@@ -1,0 +1,147 @@
+//! How a temporary adapter learns, and the presets.
+
+use crate::error::{Error, Result};
+
+use super::super::adapters::Choice;
+
+/// What happens to the keys and values of the text when the adapter has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kv {
+    /// They are computed anew from the context before each chunk.
+    Recompute,
+    /// Those of older versions stay, until the window slides.
+    Stale,
+    /// They stay, and are computed anew before every n-th chunk.
+    ResetEvery(usize),
+}
+
+/// How a temporary adapter learns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TempLoraOptions {
+    /// Its name in the bank while it lives.
+    pub name: String,
+    /// R
+    pub rank: usize,
+    /// Numerator of the scale alpha / R.
+    pub alpha: f64,
+    /// Ends of the names of the modules to adapt; empty is every linear map but the head.
+    pub target_modules: Vec<String>,
+    /// Of A's first numbers and of dropout.
+    pub seed: u32,
+    /// Probability of an element of a LoRA's input to be dropped, in training.
+    pub dropout: f32,
+    /// AdamW's, once warm.
+    pub learning_rate: f32,
+    /// Chunks until it is warm; chunk t learns at min(1, (t + `warmup_start`) / warmup) of it.
+    pub warmup_chunks: usize,
+    /// 0 as published, where the first chunk teaches nothing; 1 lets it teach.
+    pub warmup_start: usize,
+    /// Steps on each chunk.
+    pub epochs: usize,
+    /// Tokens of a chunk.
+    pub chunk_tokens: usize,
+    /// Tokens before it, that a chunk is scored, generated and learned under.
+    pub context_tokens: usize,
+    /// Whether the context's keys and values count as constant in training: about half the work.
+    pub constant_context: bool,
+    /// In generation.
+    pub kv: Kv,
+    /// Undo what the last chunk taught where the next one is scored worse than by the base.
+    pub roll_back: bool,
+    /// Learn nothing from a generated chunk of whose runs of four tokens more than this share
+    /// occurred before in it or its context; 1 learns from all.
+    pub max_repetition: f32,
+    /// Score generated chunks as given ones are: two more passes over each.
+    pub score_generated: bool,
+    /// Other adapters at work beside it.
+    pub beside: Choice,
+    /// An adapter to begin as a copy of, instead of doing nothing at first.
+    pub warm_start: Option<String>,
+}
+
+impl TempLoraOptions {
+    /// The published code's constants, for an engine of this context: chunks of 1024 tokens after
+    /// as many, or half the context each where it has less room.
+    pub fn paper(context: usize) -> Self {
+        let chunk = (context / 2).min(1024);
+        Self {
+            name: "temp".to_owned(),
+            rank: 64,
+            alpha: 64.0,
+            target_modules: Vec::new(),
+            seed: 42,
+            dropout: 0.05,
+            learning_rate: 5e-5,
+            warmup_chunks: 2,
+            warmup_start: 0,
+            epochs: 2,
+            chunk_tokens: chunk,
+            context_tokens: chunk,
+            constant_context: false,
+            kv: Kv::Recompute,
+            roll_back: false,
+            max_repetition: 1.0,
+            score_generated: false,
+            beside: Choice::new(),
+            warm_start: None,
+        }
+    }
+
+    /// What measures best on models of a few million parameters (see the README): short chunks
+    /// after as much context as there is, no warm-up, no gradient through the context.
+    pub fn small(context: usize) -> Self {
+        let chunk = (context / 4).min(128);
+        Self {
+            rank: 32,
+            alpha: 32.0,
+            dropout: 0.0,
+            learning_rate: 1e-3,
+            warmup_chunks: 0,
+            chunk_tokens: chunk,
+            context_tokens: (context - chunk).min(896),
+            constant_context: true,
+            max_repetition: 0.5,
+            ..Self::paper(context)
+        }
+    }
+
+    pub(super) fn check(&self, context: usize) -> Result<()> {
+        let range = |name: &str, value: f64, ok: bool, expected: &str| {
+            if ok { Ok(()) } else { Err(Error::argument(format!("{name} {value}, expected {expected}"))) }
+        };
+        let rate = f64::from(self.learning_rate);
+        range("learningRate", rate, rate.is_finite() && rate >= 0.0, "0 or more")?;
+        range("dropout", f64::from(self.dropout), (0.0..1.0).contains(&self.dropout), "0 to below 1")?;
+        range("chunkTokens", self.chunk_tokens as f64, self.chunk_tokens > 1, "at least 2")?;
+        let repetition = self.max_repetition;
+        range("maxRepetition", f64::from(repetition), (0.0..=1.0).contains(&repetition), "0 to 1")?;
+        if let Kv::ResetEvery(0) = self.kv {
+            return Err(Error::argument("kv.resetEvery 0, expected at least 1"));
+        }
+        if self.chunk_tokens + self.context_tokens > context {
+            return Err(Error::argument(format!(
+                "chunkTokens {} and contextTokens {} exceed the context of {context}",
+                self.chunk_tokens, self.context_tokens
+            )));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::train::Optimizer;
+    use super::*;
+
+    /// The published code's constants, which a preset must not drift from.
+    #[test]
+    fn the_paper_preset_is_the_papers() {
+        let paper = TempLoraOptions::paper(4096);
+        assert_eq!((paper.rank, paper.alpha, paper.dropout), (64, 64.0, 0.05));
+        assert_eq!((paper.learning_rate, paper.warmup_chunks, paper.warmup_start), (5e-5, 2, 0));
+        assert_eq!((paper.epochs, paper.chunk_tokens, paper.constant_context), (2, 1024, false));
+        assert!(paper.target_modules.is_empty() && !paper.roll_back && paper.max_repetition == 1.0);
+        let Optimizer { betas, eps, weight_decay, max_norm, .. } = Optimizer::default();
+        assert_eq!((betas, eps, weight_decay, max_norm), ([0.9, 0.999], 1e-7, 0.0, 1.0));
+    }
+}
