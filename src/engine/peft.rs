@@ -67,14 +67,20 @@ impl Engine {
         self.add_from(name, adapter, Some(files))
     }
 
+    /// Whether a config targets one of the bank's modules, by its name without prefix.
+    pub(super) fn targets(&self, config: &AdapterConfig, bare: &str) -> bool {
+        let weights = &self.model.weights;
+        let module = weights.full_name(bare);
+        config.targets(&module, module != weights.embedding(), bare == "lm_head")
+    }
+
     /// Every module that the config targets has tensors, and no other has.
     fn check_targets(&self, config: &AdapterConfig, modules: &BTreeMap<String, Roles>) -> Result<()> {
         let weights = &self.model.weights;
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
-            let is_linear = module != weights.embedding();
             let is_tied_head = bare == "lm_head" && self.model.config.tie_word_embeddings;
-            let targeted = config.targets(&module, is_linear, bare == "lm_head")
+            let targeted = self.targets(config, bare)
                 || is_tied_head && config.ties() && config.targets(&weights.embedding(), false, false);
             let adapted = modules.get(&module).is_some_and(adapts);
             if targeted && !adapted {

@@ -44,7 +44,7 @@ impl Engine {
             let wanted = if target_modules.is_empty() {
                 !is_head && !is_embedding
             } else {
-                config.targets(&module, !is_embedding, is_head)
+                self.targets(&config, bare)
             };
             if !wanted {
                 continue;

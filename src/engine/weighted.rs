@@ -120,8 +120,9 @@ impl Engine {
 
     /// Every linear map but the head, by its full name: what `all-linear` means.
     fn body_linears(&self) -> Vec<String> {
-        let body = self.model.bank.modules().filter(|bare| *bare != "lm_head");
-        body.map(|bare| self.model.weights.full_name(bare)).collect()
+        let weights = &self.model.weights;
+        let modules = self.model.bank.modules().map(|bare| weights.full_name(bare));
+        modules.filter(|module| module != "lm_head" && *module != weights.embedding()).collect()
     }
 
     /// The modules (and their C, F) that the result acts on, in the order in which PyTorch
@@ -136,7 +137,7 @@ impl Engine {
         for bare in bank.modules() {
             let module = self.model.weights.full_name(bare);
             let Some((site, part)) = bank.find(bare) else { continue };
-            if config.targets(&module, true, bare == "lm_head") {
+            if self.targets(config, bare) {
                 targets.push(((site, part), (module, bank.sites[site].shape(part))));
             } else if inputs.iter().any(|input| input.modules.contains_key(&module)) {
                 return Err(Error::unsupported(format!(
