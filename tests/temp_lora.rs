@@ -320,3 +320,24 @@ async fn what_cannot_be_is_refused_by_name() {
     assert_eq!(error.to_string(), "adapter ``: the name is empty or taken");
     engine.end_temp_lora(&mut temp, None).expect("it is gone");
 }
+
+/// A chunk that only repeats is reported, and not learned.
+#[pollster::test]
+async fn a_chunk_that_repeats_is_not_learned() {
+    let (_, backend) = backends().await.remove(1);
+    let sizes = EngineOptions { context_length: Some(96), batch: Some(2) };
+    let mut engine = open(backend, &sizes);
+    let prompt = engine.encode("The king").expect("text");
+    // Nothing at all may repeat: a greedy small model repeats itself soon.
+    let gated = TempLoraOptions { max_repetition: 0.0, ..options() };
+    let mut temp = engine.begin_temp_lora(gated).expect("valid");
+    engine.temp_generate(&mut temp, Request::greedy(prompt, 300)).expect("valid");
+    let (chunks, tokens) = finish(&mut engine, &mut temp).await;
+    assert_eq!(
+        chunks.iter().map(|chunk| chunk.tokens).sum::<usize>(),
+        tokens.len(),
+        "every token has its chunk"
+    );
+    assert!(chunks.iter().any(|chunk| chunk.train_losses.is_empty()), "{chunks:?}");
+    assert!(chunks.windows(2).all(|pair| pair[1].index == pair[0].index + 1));
+}

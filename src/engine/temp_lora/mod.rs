@@ -89,6 +89,8 @@ enum Work {
     ScoreAdapted(Scoring, Vec<f64>, After),
     Generate(Box<Generation>),
     Train(Box<Step>, After),
+    /// All there was to learn, if anything.
+    Learned(After),
 }
 
 /// The generation that goes on after a chunk's work, if one does.
@@ -249,6 +251,7 @@ impl Engine {
                     Err(e)
                 }
             },
+            Work::Learned(after) => Ok(self.temp_learned(temp, after)),
             Work::Train(mut step, after) => {
                 let result = self.next_slices(&mut step, slices).await;
                 let (done, all) = step.progress();
@@ -275,6 +278,7 @@ impl Engine {
     pub fn temp_cancel(&mut self, temp: &mut TempLora) {
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None => {}
+            Work::Learned(after) => after.into_iter().for_each(|generation| self.end(*generation)),
             Work::ScoreBase(scoring, after) | Work::ScoreAdapted(scoring, _, after) => {
                 drop(self.end_scoring(scoring));
                 after.into_iter().for_each(|generation| self.end(*generation));

@@ -161,13 +161,7 @@ impl Engine {
         let excess = tokens.len().saturating_sub(most).min(temp.context.len());
         temp.context.drain(..excess);
         if temp.report.labels == 0 || repetition(&tokens, first) > temp.options.max_repetition {
-            temp.work = match generation {
-                Some(generation) => Work::Generate(generation),
-                None => Work::None,
-            };
-            temp.context.append(&mut temp.chunk);
-            keep_newest(&mut temp.context, temp.options.context_tokens);
-            temp.report = ChunkReport { index: temp.report.index + 1, ..ChunkReport::default() };
+            temp.work = Work::Learned(generation);
         } else if temp.options.score_generated {
             self.temp_score(temp, generation)?;
         } else {
