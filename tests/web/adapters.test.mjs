@@ -82,6 +82,23 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual(infos.map(({ weight }) => weight), [Math.fround(0.7), Math.fround(1.3), 0]);
     });
 
+    test("10,000 switches take no memory of the module", async () => {
+      const [before, after] = await page.evaluate(async () => {
+        const { default: init } = await import("/dist/wasm/lorakeet.js");
+        const bytes = async () => (await init()).memory.buffer.byteLength;
+        const switches = async (n) => {
+          for (let i = 0; i < n; i++) await engine.setAdapter([null, "qv", { qv: i + 1, dora: -1 }, { "all-linear": i, qv: 0.3 }][i % 4]);
+        };
+        await switches(200);
+        const before = await bytes();
+        await switches(10_000);
+        const after = await bytes();
+        await engine.disableAdapters();
+        return [before, after];
+      });
+      assert.equal(after, before);
+    });
+
     test("a batch of adapters gives each prompt what it gets alone", async () => {
       const [batch, single, streamed] = await page.evaluate(async () => {
         const names = ["__base__", "qv", { "all-linear": 0.5, dora: 0.5 }, "all-linear"];
