@@ -75,7 +75,10 @@ async function inChromium(files, request, hardware) {
 export function table(results) {
   const columns = Object.entries(results).filter(([, result]) => !result.skipped);
   const natives = columns.map(([, { measures }]) => measures).filter(Array.isArray);
-  const known = [...new Map(natives.flat().reverse().map((measure) => [measure.name, measure])).values()].reverse();
+  // Without a native column there is nothing to tell units and targets by.
+  const bare = columns.flatMap(([, { measures }]) => (Array.isArray(measures) ? [] : Object.keys(measures))).map((name) => ({ name, unit: "x" }));
+  const list = natives.length > 0 ? natives.flat() : bare;
+  const known = [...new Map(list.toReversed().map((measure) => [measure.name, measure])).values()].reverse();
   const value = ({ measures }, name) => (Array.isArray(measures) ? measures.find((each) => each.name === name)?.value : measures[name]);
   const rows = known.map(({ name, unit, floor, target }) => {
     const cells = columns.map(([, result]) => {
