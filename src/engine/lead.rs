@@ -53,9 +53,14 @@ impl Engine {
             .unwrap_or_default())
     }
 
-    /// Writes the keys and values that a choice's prefix gives into a cache slot, and returns
-    /// how many positions they fill.
-    pub(super) fn write_prefix(&mut self, slot: usize, choice: Option<&Choice>) -> Result<usize> {
+    /// Writes the keys and values that a choice's prefix gives into a cache slot, unless its
+    /// first `cached` positions have them already, and returns how many positions they fill.
+    pub(super) fn write_prefix(
+        &mut self,
+        slot: usize,
+        choice: Option<&Choice>,
+        cached: usize,
+    ) -> Result<usize> {
         let Self { model, backend, adapters, .. } = self;
         let active = adapters.active(choice.unwrap_or(&adapters.default))?;
         let prefix = active.iter().find_map(|(loaded, _)| match &loaded.adapter.lead {
@@ -63,6 +68,9 @@ impl Engine {
             _ => None,
         });
         let Some((values, n)) = prefix else { return Ok(0) };
+        if cached >= n {
+            return Ok(n);
+        }
         let layers = model.state.cache.len();
         for (l, (k, v)) in model.state.cache.iter().enumerate() {
             let shape = &model.tensors.get(*k).shape;

@@ -51,7 +51,7 @@ impl Engine {
                 return Err(e);
             }
         };
-        let given = self.write_prefix(slot, choice)?;
+        let given = self.write_prefix(slot, choice, reused)?;
         Ok((Seat { slot, lead, given, mix, mix_key }, tokens, reused.max(given)))
     }
 
