@@ -1,0 +1,34 @@
+"""Trains what the page ships with: the base model, then its adapters.
+
+    pip install -r tools/train/requirements.txt
+    python tools/train base --corpora FOLDER
+    python tools/train adapters --corpora FOLDER
+
+Each goes on where it was stopped (`target/train`), on CUDA where there is any.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=["base", "adapters"])
+    parser.add_argument("--corpora", type=Path, default=REPOSITORY / "../shared/data/corpora", help="folder of texts")
+    parser.add_argument("--state", type=Path, default=REPOSITORY / "target/train", help="where training is kept")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if arguments.part == "base":
+        import base
+
+        base.write(arguments.corpora, arguments.state, device)
+
+
+if __name__ == "__main__":
+    main()
