@@ -7,7 +7,7 @@
 // accepts    any N, C, F >= 1; no alignment assumed
 // numerics   f32 sums in order of c; twin in f64
 // twin       src/backend/cpu/linear.rs
-// uses       shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl
+// uses       shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl, shared/weight_*.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -15,7 +15,7 @@ const TILE: u32 = 32u;
 const DEPTH: u32 = 16u;
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (N, C)
-@group(0) @binding(2) var<storage, read> weight: array<f32>;         // (F, C)
+@group(0) @binding(2) var<storage, read> weight: array<Weight>;      // (F, C)
 @group(0) @binding(6) var<storage, read> z: array<f32>;              // (N, z_cols)
 @group(0) @binding(7) var<storage, read> b: array<f32>;              // (ranks + 2·adapters, stride)
 
@@ -42,7 +42,7 @@ fn linear(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
                 xv = x[(n0 + row) * params.c + c];
             }
             if inside && f0 + row < params.f {
-                wv = weight[(f0 + row) * params.c + c];
+                wv = weight_at(f0 + row, c);
             }
             x_tile[depth * 8u + row / 4u][row % 4u] = xv;
             w_tile[depth * 8u + row / 4u][row % 4u] = wv;

@@ -6,7 +6,7 @@
 // accepts    any N, C, F >= 1; no alignment assumed
 // numerics   f32 sums in order of f; twin in f64
 // twin       src/backend/cpu/linear_grad.rs
-// uses       shared/tile.wgsl
+// uses       shared/tile.wgsl, shared/weight_*.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -14,7 +14,7 @@ struct Params { n: u32, c: u32, f: u32, first: u32, stride: u32, accumulate: u32
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (N, stride)
-@group(0) @binding(2) var<storage, read> weight: array<f32>;         // (F, C)
+@group(0) @binding(2) var<storage, read> weight: array<Weight>;      // (F, C)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (N, C)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -36,7 +36,7 @@ fn linear_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             let c = c0 + e % TILE;
             var right = 0.0;
             if w_row < params.f && c < params.c {
-                right = weight[w_row * params.c + c];
+                right = weight_at(w_row, c);
             }
             put_right(e / TILE, e % TILE, right);
         }

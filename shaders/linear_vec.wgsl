@@ -6,7 +6,8 @@
 // accepts    any N, F >= 1; C a multiple of 4
 // numerics   f32; twin in f64
 // twin       src/backend/cpu/linear.rs
-// uses       shared/few_rows.wgsl, shared/lanes.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl
+// uses       shared/few_rows.wgsl, shared/lanes.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl,
+//            shared/weight_*.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 

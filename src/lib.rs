@@ -4,7 +4,7 @@
 //! # The map
 //!
 //! ```text
-//! error <- config <- format, tokenizer
+//! error <- config <- format, tokenizer          dtype <- format, plan
 //!                    plan <- model
 //!                    plan <- backend          shaders/ <- backend/gpu
 //!      tokenizer, model, backend <- engine <- js, the terminal program
@@ -32,6 +32,7 @@
 
 pub mod backend;
 pub mod config;
+pub mod dtype;
 pub mod engine;
 pub mod error;
 pub mod format;

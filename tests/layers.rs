@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("config", &["error"]),
-    ("format", &["error", "config"]),
+    ("dtype", &["error"]),
+    ("format", &["error", "config", "dtype"]),
     ("tokenizer", &["error", "config"]),
-    ("plan", &["error", "config"]),
+    ("plan", &["error", "config", "dtype"]),
     ("model", &["error", "config", "plan"]),
     ("backend", &["error", "config", "plan"]),
     ("engine", &["error", "config", "format", "tokenizer", "plan", "model", "backend"]),
-    ("js", &["error", "format", "backend", "engine"]),
+    ("js", &["error", "dtype", "format", "backend", "engine"]),
 ];
 
 fn sources(path: &Path) -> Vec<PathBuf> {

@@ -217,7 +217,7 @@ async fn generation_goes_on_past_the_context_in_bounded_memory() {
     for kv in [Kv::Recompute, Kv::Stale, Kv::ResetEvery(3)] {
         let most = if kv == Kv::Stale { 2 } else { 1 }; // a software GPU is slow
         for (backend, opened) in backends().await.into_iter().skip(1).take(most) {
-            let sizes = EngineOptions { context_length: Some(96), batch: Some(2) };
+            let sizes = EngineOptions { context_length: Some(96), batch: Some(2), dtype: None };
             let mut engine = open(opened, &sizes);
             let prompt = engine.encode("Once upon a time there was a fox").expect("text");
             let mut temp = engine
@@ -287,7 +287,7 @@ async fn harm_is_rolled_back() {
 #[pollster::test]
 async fn what_cannot_be_is_refused_by_name() {
     let (_, backend) = backends().await.remove(1);
-    let mut engine = open(backend, &EngineOptions { context_length: Some(128), batch: Some(1) });
+    let mut engine = open(backend, &EngineOptions { context_length: Some(128), batch: Some(1), dtype: None });
     let good = options();
     let mut refused =
         |options: TempLoraOptions| engine.begin_temp_lora(options).expect_err("refused").to_string();
@@ -325,7 +325,7 @@ async fn what_cannot_be_is_refused_by_name() {
 #[pollster::test]
 async fn a_chunk_that_repeats_is_not_learned() {
     let (_, backend) = backends().await.remove(1);
-    let sizes = EngineOptions { context_length: Some(96), batch: Some(2) };
+    let sizes = EngineOptions { context_length: Some(96), batch: Some(2), dtype: None };
     let mut engine = open(backend, &sizes);
     let prompt = engine.encode("The king").expect("text");
     // Nothing at all may repeat: a greedy small model repeats itself soon.

@@ -1,9 +1,9 @@
 // few_rows: what the kernels of `linear` for few rows share: dot products and the epilogue, four
 // rows of weight at a time, in whole vec4.
-// Needs `override WORKGROUP_SIZE`, shared/lanes.wgsl, shared/linear.wgsl.
+// Needs `override WORKGROUP_SIZE`, shared/lanes.wgsl, shared/linear.wgsl, shared/weight_*.wgsl.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (N, C)
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;   // (F, C)
+@group(0) @binding(2) var<storage, read> weight: array<Weight>;      // (F, C)
 @group(0) @binding(6) var<storage, read> z: array<vec4<f32>>;        // (N, z_cols)
 @group(0) @binding(7) var<storage, read> b: array<vec4<f32>>;        // (ranks + 2·adapters, stride)
 
@@ -14,12 +14,12 @@ fn x_row(n: u32) -> u32 {
 
 // Where rows first .. first + 3 of weight begin. Rows past the last repeat it.
 fn weight_rows(first: u32) -> vec4<u32> {
-    return min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(params.f - 1u)) * (params.c / 4u);
+    return min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(params.f - 1u)) * weight_stride();
 }
 
 // Step c of four rows of weight: v * weights(at, c) is v's product with each.
 fn weights(at: vec4<u32>, c: u32) -> mat4x4<f32> {
-    return mat4x4(weight[at.x + c], weight[at.y + c], weight[at.z + c], weight[at.w + c]);
+    return mat4x4(weight_four(at.x, c), weight_four(at.y, c), weight_four(at.z, c), weight_four(at.w, c));
 }
 
 // Writes y of row n at rows first .. first + 3 of weight, of whose dot products sums is this

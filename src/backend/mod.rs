@@ -52,7 +52,7 @@ impl Backend {
         }
     }
 
-    /// Writes words from element `offset` of a tensor on.
+    /// Writes words from word `offset` of a tensor on.
     pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
         match self {
             Self::Cpu(cpu) => cpu.upload(id, offset, words),

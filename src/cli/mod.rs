@@ -16,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
+use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Choice, Engine, EngineOptions, Finish, Overflow, Request, folder};
 use lorakeet::format::safetensors::Header;
 use lorakeet::format::{TensorData, write};
@@ -42,6 +43,9 @@ pub struct Args {
     /// Tokens a sequence may have [default: the model's, at most 2048]
     #[arg(long, global = true)]
     context_length: Option<usize>,
+    /// Type of the weights in memory: f32, f16, q8 or q4
+    #[arg(long, global = true, value_parser = Dtype::from_name)]
+    dtype: Option<Dtype>,
     /// Print one JSON object and no progress
     #[arg(long, global = true)]
     json: bool,
@@ -231,7 +235,7 @@ async fn backend(name: BackendName) -> Result<Backend> {
 
 async fn open_base(args: &Args) -> Result<Engine> {
     let backend = backend(args.backend).await?;
-    let options = EngineOptions { context_length: args.context_length, ..EngineOptions::default() };
+    let options = EngineOptions { context_length: args.context_length, dtype: args.dtype, batch: None };
     let bar = progress_bar(args.json, "load {bar:30} {bytes}/{total_bytes} {eta}");
     let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
     let engine = folder::open(model, backend, &options, |done, total| {

@@ -5,7 +5,7 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::format::safetensors::TensorInfo;
 use crate::model::{MAX_ROWS, Model, Sizes};
-use crate::plan::TensorId;
+use crate::plan::{Dtype, TensorId};
 use crate::tokenizer::Tokenizer;
 
 use super::adapters::Adapters;
@@ -63,7 +63,12 @@ impl Loader {
                 fit.clamp(1, DEFAULT_SLOTS) as usize
             }
         };
-        let sizes = Sizes { context, slots, max_tensor_bytes: backend.max_tensor_bytes() };
+        let sizes = Sizes {
+            context,
+            slots,
+            max_tensor_bytes: backend.max_tensor_bytes(),
+            dtype: options.dtype.unwrap_or(Dtype::F32),
+        };
         let model = Model::new(config, sizes)?;
         backend.allocate(&model.tensors)?;
         for (id, values) in model.constants() {
@@ -85,12 +90,14 @@ impl Loader {
             return Ok(vec![info.clone()]);
         }
         let size = info.byte_len() / elements as u64;
+        let row: usize = info.shape[1..].iter().product();
+        let step = (PIECE_ELEMENTS / row).max(1) * row;
         let piece = |first: usize| {
-            let n = PIECE_ELEMENTS.min(elements - first);
+            let n = step.min(elements - first);
             let start = info.start + first as u64 * size;
             TensorInfo { shape: vec![n], start, end: start + n as u64 * size, ..info.clone() }
         };
-        Ok((0..elements).step_by(PIECE_ELEMENTS).map(piece).collect())
+        Ok((0..elements).step_by(step).map(piece).collect())
     }
 
     /// Takes the bytes of one piece.
@@ -99,9 +106,7 @@ impl Loader {
     pub fn load(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         let values = piece.read_f32(bytes)?;
         let backend = &mut self.backend;
-        let write = |id: TensorId, offset: usize, values: &[f32]| {
-            backend.upload(id, offset, bytemuck::cast_slice(values));
-        };
+        let write = |id: TensorId, offset: usize, words: &[u32]| backend.upload(id, offset, words);
         self.model.weights.place(&piece.name, &values, write);
         Ok(())
     }

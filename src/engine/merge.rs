@@ -160,6 +160,12 @@ fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'
             if module == "lm_head" && model.config.tie_word_embeddings {
                 return Err(refused(&module, "is tied to the embedding, which would change with it"));
             }
+            let rows = model.weights.rows_of(&module).ok_or_else(|| unknown(&module))?;
+            let dtype = rows.first().map(|(tensor, ..)| model.tensors.get(*tensor).dtype);
+            if let Some(dtype) = dtype.filter(|dtype| dtype.is_packed()) {
+                let why = format!("is held as {}, which would round what is added", dtype.name());
+                return Err(refused(&module, &why));
+            }
             let shifts = delta.shift.iter().any(|shift| *shift != 0.0);
             if shifts && model.weights.vector(&format!("{module}.bias")).is_none() {
                 return Err(refused(&module, "is shifted, and has no bias in the base"));

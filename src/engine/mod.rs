@@ -43,7 +43,7 @@ use crate::backend::Backend;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::plan::Row;
+use crate::plan::{Dtype, Row};
 use crate::tokenizer::Tokenizer;
 
 use adapters::Adapters;
@@ -57,6 +57,9 @@ pub struct EngineOptions {
     pub context_length: Option<usize>,
     /// Sequences generated or remembered at once; by default up to 8, as 128 MiB allow.
     pub batch: Option<usize>,
+    /// Type of the linear maps, the embedding and the head in memory; by default f32. A matrix
+    /// whose columns are no multiple of 64 stays f32.
+    pub dtype: Option<Dtype>,
 }
 
 /// A loaded model on a backend.

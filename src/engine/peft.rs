@@ -316,18 +316,25 @@ impl Engine {
         }
     }
 
-    /// The base's own numbers, whatever is merged into them.
+    /// The base's own numbers, whatever is merged into them; of a matrix, whole rows.
     pub(super) async fn read_f32(
         &mut self,
         tensor: TensorId,
         first: usize,
         count: usize,
     ) -> Result<Vec<f32>> {
-        let mut words = self.backend.read(tensor, first, count).await?;
+        let declared = self.model.tensors.get(tensor);
+        let (dtype, c, width) = (declared.dtype, declared.row_len(), declared.row_words());
+        let mut words = self.backend.read(tensor, first / c * width, count / c * width).await?;
         if let Some(merged) = &self.adapters.merged {
             merged.unmerge_read(tensor, first, &mut words);
         }
-        Ok(bytemuck::cast_vec(words))
+        let mut values = vec![0.0; count];
+        words
+            .chunks_exact(width)
+            .zip(values.chunks_exact_mut(c))
+            .for_each(|(words, row)| dtype.unpack(words, row));
+        Ok(values)
     }
 }
 

@@ -9,6 +9,7 @@
 //! to the crate's verdict on everything else.
 
 use super::unique_map::UniqueMap;
+use crate::dtype::f16_to_f32;
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
@@ -297,17 +298,6 @@ impl TensorInfo {
     fn wrong_dtype(&self, expected: &str) -> Error {
         Error::mismatch(format!("tensor `{}`: dtype {}, expected {expected}", self.name, self.dtype))
     }
-}
-
-/// Exact. Without a branch, so that it vectorises: shifted into place, an f16's bits are an
-/// f32 whose exponent is 112 too small, subnormals included; a product by 2¹¹² mends that.
-fn f16_to_f32(half: u16) -> f32 {
-    const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
-    let magnitude = u32::from(half & 0x7fff) << 13;
-    let sign = u32::from(half & 0x8000) << 16;
-    let special = if magnitude >= 0x1f << 23 { 0xff << 23 } else { 0 };
-    let finite = (f32::from_bits(magnitude) * TWO_TO_112).to_bits();
-    f32::from_bits(sign | finite | special)
 }
 
 /// Exact: a bf16 is the upper half of an f32.

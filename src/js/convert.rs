@@ -34,6 +34,7 @@ pub struct LoadOptions {
     pub device: String,
     pub context_length: Option<usize>,
     pub batch: Option<usize>,
+    pub dtype: Option<String>,
     #[serde(default)]
     pub software: bool,
 }

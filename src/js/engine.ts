@@ -19,6 +19,9 @@ import { Turns } from "./turns.js";
 import { loadWasm } from "./wasm.js";
 import { addWeightedAdapter, type CombinationOptions } from "./weighted.js";
 
+/** A type of weights. */
+export type Dtype = "f32" | "f16" | "q8" | "q4";
+
 /** How to load a model. */
 export interface EngineOptions extends HubOptions {
   /** `auto` takes WebGPU where it is to be had, else the CPU. Default `auto`. */
@@ -27,6 +30,12 @@ export interface EngineOptions extends HubOptions {
   contextLength?: number;
   /** Prompts generated or remembered at once. Default: up to 8, as 128 MiB allow. */
   batch?: number;
+  /**
+   * Type of the linear maps, the embedding and the head in memory: `q8` takes 8.5 bits a weight, `q4`
+   * 4.5, in blocks of 32. A matrix whose inputs are no multiple of 64 stays f32, norms and biases do.
+   * Default `f32`.
+   */
+  dtype?: Dtype;
   /** Interrupts the loading, with an error of kind `cancelled`. */
   signal?: AbortSignal;
   /** Hears of the weights as they arrive. */
@@ -53,7 +62,7 @@ export interface EngineInfo {
   memoryBytes: number;
 }
 
-const NAMES = ["device", "contextLength", "batch", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
+const NAMES = ["device", "contextLength", "batch", "dtype", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
 
 /**
  * Loads a model: a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
@@ -73,16 +82,17 @@ const NAMES = ["device", "contextLength", "batch", "signal", "onProgress", "wasm
  */
 export async function createEngine(source: ModelSource, options: EngineOptions = {}): Promise<Engine> {
   checkNames(options, NAMES);
-  const { device = "auto", contextLength, batch, signal, onProgress, wasmUrl } = options;
+  const { device = "auto", contextLength, batch, dtype, signal, onProgress, wasmUrl } = options;
   checkOneOf("device", device, ["auto", "webgpu", "cpu"]);
   checkWhole("contextLength", contextLength);
   checkWhole("batch", batch);
+  if (dtype !== undefined) checkOneOf("dtype", dtype, ["f32", "f16", "q8", "q4"]);
   checkSignal(signal);
   checkFunction("onProgress", onProgress);
   const folder = modelFolder(source, new Hub(options));
   throwIfCancelled(signal, "loading the model");
   await orCancelled(loadWasm(wasmUrl), signal);
-  const loaded = await load(folder, { device, contextLength, batch, signal, onProgress });
+  const loaded = await load(folder, { device, contextLength, batch, dtype, signal, onProgress });
   const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
   return new Engine(new Turns(loaded.engine), info, loaded.fallbackReason);

@@ -7,7 +7,7 @@ export { LorakeetError } from "./error.js";
 export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./adapters.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionUsage, Completions } from "./completions.js";
 export type { TrainingDataset, TrainingExample } from "./dataset.js";
-export type { Engine, EngineInfo, EngineOptions } from "./engine.js";
+export type { Dtype, Engine, EngineInfo, EngineOptions } from "./engine.js";
 export type { ErrorKind } from "./error.js";
 export type { FinishReason } from "./generation.js";
 export type { HubOptions } from "./hub.js";

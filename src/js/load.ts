@@ -23,6 +23,7 @@ export interface LoadRequest {
   device: "auto" | "webgpu" | "cpu";
   contextLength: number | undefined;
   batch: number | undefined;
+  dtype: string | undefined;
   signal: AbortSignal | undefined;
   onProgress: ((progress: Progress) => void) | undefined;
 }
@@ -86,14 +87,14 @@ async function open(files: SmallFiles, request: LoadRequest): Promise<{ loader: 
 async function openOn(
   device: "webgpu" | "cpu",
   [config, generationConfig, tokenizer]: SmallFiles,
-  { contextLength, batch, signal }: LoadRequest,
+  { contextLength, batch, dtype, signal }: LoadRequest,
 ): Promise<WasmLoader> {
   if (device === "webgpu" && !(globalThis.navigator as { gpu?: unknown } | undefined)?.gpu) {
     throw new LorakeetError("unsupported", "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https");
   }
   throwIfCancelled(signal, WHAT);
   const software = device === "webgpu" && isSoftware(await gpuName());
-  const loader = await enter(() => WasmLoader.open(config, generationConfig, tokenizer, { device, contextLength, batch, software }));
+  const loader = await enter(() => WasmLoader.open(config, generationConfig, tokenizer, { device, contextLength, batch, dtype, software }));
   if (signal?.aborted) await release(loader);
   throwIfCancelled(signal, WHAT);
   return loader;

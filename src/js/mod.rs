@@ -20,6 +20,7 @@ use wasm_bindgen::prelude::*;
 use crate::backend::Backend;
 use crate::backend::cpu::{Cpu, Kernels};
 use crate::backend::gpu::{Gpu, GpuOptions};
+use crate::dtype::Dtype;
 use crate::engine::{AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Step};
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
@@ -57,7 +58,7 @@ pub struct JsLoader {
 #[wasm_bindgen(js_class = Loader)]
 impl JsLoader {
     /// Opens the device and makes room. `options` is {device: "webgpu" | "cpu",
-    /// contextLength?, batch?, software?}, `software` telling that the GPU is none; the files are
+    /// contextLength?, batch?, dtype?, software?}, `software` telling that the GPU is none; the files are
     /// the bytes of their namesakes.
     pub async fn open(
         config: Vec<u8>,
@@ -72,7 +73,9 @@ impl JsLoader {
             "cpu" => Backend::Cpu(Cpu::new(Kernels::Fast)),
             other => Err(Error::argument(format!("device `{other}`, expected webgpu or cpu")))?,
         };
-        let engine_options = EngineOptions { context_length: options.context_length, batch: options.batch };
+        let dtype = options.dtype.as_deref().map(Dtype::from_name).transpose()?;
+        let engine_options =
+            EngineOptions { context_length: options.context_length, batch: options.batch, dtype };
         let inner = Loader::new(&config, generation_config.as_deref(), &tokenizer, backend, &engine_options)?;
         Ok(Self { inner, pieces: Vec::new() })
     }

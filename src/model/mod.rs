@@ -34,6 +34,8 @@ pub struct Sizes {
     pub slots: usize,
     /// The most bytes of one tensor; larger weights are cut into runs of rows.
     pub max_tensor_bytes: u64,
+    /// Type of the linear maps, the embedding and the head; f32 where their columns do not fit it.
+    pub dtype: Dtype,
 }
 
 /// A model's tensors and the plans over them.
@@ -114,7 +116,8 @@ impl Model {
         }
         let mut tensors = Tensors::default();
         let mut bank = Bank::declare(&mut tensors, &config)?;
-        let weights = Weights::declare(&config, &mut tensors, &mut bank, sizes.max_tensor_bytes)?;
+        let weights =
+            Weights::declare(&config, &mut tensors, &mut bank, sizes.dtype, sizes.max_tensor_bytes)?;
         let state = State::declare(&config, &mut tensors, sizes)?;
         let scratch = Scratch::declare(&config, &mut tensors)?;
         let training = Training::declare(&config, &mut tensors)?;
@@ -215,7 +218,7 @@ impl Model {
 
 impl State {
     fn declare(config: &ModelConfig, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
-        let Sizes { context, slots, max_tensor_bytes } = sizes;
+        let Sizes { context, slots, max_tensor_bytes, .. } = sizes;
         let v = config.vocab_size;
         let kv = config.num_key_value_heads * config.head_dim;
         let cache_bytes = 4 * (slots as u64).saturating_mul(context as u64).saturating_mul(kv as u64);

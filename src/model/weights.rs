@@ -17,6 +17,7 @@ use super::bank::Bank;
 pub struct Matrix {
     /// The runs, in order.
     pub slices: Vec<Slice>,
+    dtype: Dtype,
     rows: usize,
     cols: usize,
 }
@@ -89,7 +90,7 @@ struct Place {
     /// First row of `target` it fills.
     first: usize,
     transposed: bool,
-    /// Elements delivered so far, from the front.
+    /// Rows of `target` filled so far.
     loaded: usize,
 }
 
@@ -98,12 +99,13 @@ impl Weights {
         config: &ModelConfig,
         tensors: &mut Tensors,
         bank: &mut Bank,
+        dtype: Dtype,
         max_bytes: u64,
     ) -> Result<Self> {
-        let mut declare = Declare { tensors, bank, max_bytes, places: BTreeMap::new(), config };
+        let mut declare = Declare { tensors, bank, dtype, max_bytes, places: BTreeMap::new(), config };
         let (v, c) = (config.vocab_size, config.hidden_size);
         let names = Names::of(config.family);
-        let embed = declare.matrix(names.embed, v, c)?;
+        let embed = declare.matrix(names.embed, dtype, v, c)?;
         declare.place(names.embed, &embed, 0, v, false);
         let embedding = names.embed.trim_end_matches(".weight");
         declare.bank.embed =
@@ -111,7 +113,7 @@ impl Weights {
         let positions = match config.positions {
             Positions::Learned => {
                 let s = config.max_position_embeddings;
-                let table = declare.matrix("wpe.weight", s, c)?;
+                let table = declare.matrix("wpe.weight", Dtype::F32, s, c)?;
                 declare.place("wpe.weight", &table, 0, s, false);
                 Some(declare.whole(&table, "wpe.weight")?)
             }
@@ -159,23 +161,28 @@ impl Weights {
         self.places.get(bare(name)).is_some_and(|place| place.transposed)
     }
 
-    /// Takes the next elements of tensor `name`, in order, and hands what is to be written to
-    /// `write(tensor, offset, values)`.
+    /// Takes the next rows of tensor `name`, in order, and hands what is to be written to
+    /// `write(tensor, first word, words)`.
     ///
-    /// Panics if the tensor is not expected, or gets more elements than it has.
-    pub fn place(&mut self, name: &str, values: &[f32], mut write: impl FnMut(TensorId, usize, &[f32])) {
+    /// Panics if the tensor is not expected, or gets more rows than it has.
+    pub fn place(&mut self, name: &str, values: &[f32], mut write: impl FnMut(TensorId, usize, &[u32])) {
         let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
-        let start = place.first * place.target.cols + place.loaded;
-        place.loaded += values.len();
-        assert!(place.loaded <= place.shape.iter().product(), "`{name}` has fewer elements");
+        let target = &place.target;
+        let mut words = Vec::with_capacity(target.dtype.row_words(values.len()));
+        let mut pack = |values: &[f32]| {
+            values.chunks_exact(target.cols).for_each(|row| target.dtype.pack(row, &mut words));
+        };
         if place.transposed {
             let [c, f] = place.shape[..] else { panic!("`{name}` is a matrix") };
             assert_eq!(values.len(), c * f, "`{name}` comes in one piece");
             let turned: Vec<f32> = (0..f).flat_map(|f_| (0..c).map(move |c_| values[c_ * f + f_])).collect();
-            place.target.write(start, &turned, &mut write);
+            pack(&turned);
         } else {
-            place.target.write(start, values, &mut write);
+            pack(values);
         }
+        target.write(place.first + place.loaded, &words, &mut write);
+        place.loaded += values.len() / target.cols;
+        assert!(place.loaded <= place.rows(), "`{name}` has fewer rows");
     }
 
     /// A name as whole checkpoints write it.
@@ -197,8 +204,7 @@ impl Weights {
             return Some(self.head.weight.runs(0, self.head.weight.rows));
         }
         let place = self.places.get(&format!("{bare}.weight"))?;
-        let rows = place.shape.iter().product::<usize>() / place.target.cols;
-        Some(place.target.runs(place.first, rows))
+        Some(place.target.runs(place.first, place.rows()))
     }
 
     /// Where a bias or a norm's weight lies: tensor, first element, elements.
@@ -212,19 +218,20 @@ impl Weights {
         self.places.values().map(|place| place.shape.iter().product::<usize>()).sum()
     }
 
-    /// Elements that computing one token's logits reads: all, but of tables used only to
+    /// 32-bit words that computing one token's logits reads: all, but of tables used only to
     /// look up a row that row.
     pub fn read_per_token(&self) -> usize {
-        let looked_up = |table: &Matrix| (table.rows - 1) * table.cols;
+        let looked_up = |table: &Matrix| (table.rows - 1) * table.row_words();
+        let all: usize = self.places.values().map(|place| place.rows() * place.target.row_words()).sum();
         let embed_is_head = self.embed.slices == self.head.weight.slices;
         let embed = if embed_is_head { 0 } else { looked_up(&self.embed) };
         let positions = self.places.get("wpe.weight").map_or(0, |place| looked_up(&place.target));
-        self.parameters() - embed - positions
+        all - embed - positions
     }
 
     /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.
     pub fn check_complete(&self) -> Result<()> {
-        let short = |(_, place): &(&String, &Place)| place.loaded < place.shape.iter().product();
+        let short = |(_, place): &(&String, &Place)| place.loaded < place.rows();
         let missing: Vec<_> =
             self.places.iter().filter(short).map(|(name, _)| self.full_name(name)).collect();
         match missing.split_first() {
@@ -237,7 +244,18 @@ impl Weights {
     }
 }
 
+impl Place {
+    /// Rows of `target` it fills.
+    fn rows(&self) -> usize {
+        self.shape.iter().product::<usize>() / self.target.cols
+    }
+}
+
 impl Matrix {
+    fn row_words(&self) -> usize {
+        self.dtype.row_words(self.cols)
+    }
+
     /// Rows `first..first + count` as runs: tensor, first row in it, rows.
     fn runs(&self, first: usize, count: usize) -> Vec<(TensorId, usize, usize)> {
         let end = first + count;
@@ -249,16 +267,13 @@ impl Matrix {
         runs.filter(|(_, _, rows)| *rows > 0).collect()
     }
 
-    /// Writes elements from `start` of the whole matrix on, slice by slice.
-    fn write(&self, start: usize, values: &[f32], write: &mut impl FnMut(TensorId, usize, &[f32])) {
-        let end = start + values.len();
-        for (i, slice) in self.slices.iter().enumerate() {
-            let from = slice.first * self.cols;
-            let to = self.slices.get(i + 1).map_or(usize::MAX, |next| next.first * self.cols);
-            let (a, b) = (start.max(from), end.min(to));
-            if a < b {
-                write(slice.tensor, a - from, &values[a - start..b - start]);
-            }
+    /// Writes whole rows from row `first` on, slice by slice.
+    fn write(&self, first: usize, mut words: &[u32], write: &mut impl FnMut(TensorId, usize, &[u32])) {
+        let width = self.row_words();
+        for (tensor, row, rows) in self.runs(first, words.len() / width) {
+            let (run, rest) = words.split_at(rows * width);
+            write(tensor, row * width, run);
+            words = rest;
         }
     }
 }
@@ -317,6 +332,8 @@ struct Declare<'a> {
     config: &'a ModelConfig,
     tensors: &'a mut Tensors,
     bank: &'a mut Bank,
+    /// Of linear maps, the embedding and the head, where it fits.
+    dtype: Dtype,
     max_bytes: u64,
     places: BTreeMap<String, Place>,
 }
@@ -364,8 +381,9 @@ impl Declare<'_> {
         with_bias: bool,
     ) -> Result<Linear> {
         let transposed = self.config.family == Family::Gpt2 && name != "lm_head";
-        let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
-        let bias = if with_bias { Some(self.matrix(&format!("{name}.bias"), rows, 1)?) } else { None };
+        let weight = self.matrix(&format!("{name}.weight"), self.dtype, rows, cols)?;
+        let bias =
+            if with_bias { Some(self.matrix(&format!("{name}.bias"), Dtype::F32, rows, 1)?) } else { None };
         let mut first = 0;
         for (stem, rows) in parts {
             self.place(&format!("{stem}.weight"), &weight, first, *rows, transposed);
@@ -384,7 +402,7 @@ impl Declare<'_> {
         let with_bias = matches!(self.config.norm, Norm::Layer(_));
         let mut vector = |what: &str| {
             let name = format!("{name}.{what}");
-            let vector = self.matrix(&name, c, 1)?;
+            let vector = self.matrix(&name, Dtype::F32, c, 1)?;
             self.place(&name, &vector, 0, c, false);
             self.whole(&vector, &name)
         };
@@ -395,8 +413,9 @@ impl Declare<'_> {
     }
 
     /// Declares (rows, cols), or (rows) where `cols` is 1, in as few slices as fit the device.
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix> {
-        let fit = usize::try_from(self.max_bytes / (4 * cols as u64)).unwrap_or(usize::MAX);
+    fn matrix(&mut self, name: &str, dtype: Dtype, rows: usize, cols: usize) -> Result<Matrix> {
+        let dtype = if dtype.fits(cols) { dtype } else { Dtype::F32 };
+        let fit = usize::try_from(self.max_bytes / (4 * dtype.row_words(cols) as u64)).unwrap_or(usize::MAX);
         if fit == 0 {
             return Err(Error::unsupported(format!(
                 "tensor `{name}`: a row of {cols} exceeds the device's limit"
@@ -407,9 +426,9 @@ impl Declare<'_> {
             let rows = fit.min(rows - first);
             let shape: &[usize] = if cols == 1 { &[rows] } else { &[rows, cols] };
             let name = if slices.is_empty() { name.to_owned() } else { format!("{name}[{first}..]") };
-            slices.push(Slice { tensor: self.tensors.declare(name, Dtype::F32, shape)?, first });
+            slices.push(Slice { tensor: self.tensors.declare(name, dtype, shape)?, first });
         }
-        Ok(Matrix { slices, rows, cols })
+        Ok(Matrix { slices, dtype, rows, cols })
     }
 
     /// The one tensor of a matrix that may not be cut.

@@ -11,6 +11,7 @@ mod training;
 
 use std::fmt;
 
+pub use crate::dtype::Dtype;
 pub use grad::{AttentionInputs, GradOp, part_columns};
 pub use op::{Delta, Op, Replaced, Shrink, Slice};
 pub use training::Training;
@@ -135,15 +136,6 @@ pub struct Sampling {
 /// token of position p at column p mod RING.
 pub const RING: usize = 64;
 
-/// Element type of a tensor; both are four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dtype {
-    /// IEEE single.
-    F32,
-    /// Unsigned, also the home of bit patterns.
-    U32,
-}
-
 /// Names one declared tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(u32);
@@ -181,6 +173,16 @@ impl Tensor {
     pub fn row_len(&self) -> usize {
         self.shape[1..].iter().product()
     }
+
+    /// 32-bit words behind one index of the first axis.
+    pub fn row_words(&self) -> usize {
+        self.dtype.row_words(self.row_len())
+    }
+
+    /// 32-bit words of the whole.
+    pub fn words(&self) -> usize {
+        self.shape[0] * self.row_words()
+    }
 }
 
 /// Every tensor of a model, shared by all its plans.
@@ -196,6 +198,7 @@ impl Tensors {
     pub fn declare(&mut self, name: impl Into<String>, dtype: Dtype, shape: &[usize]) -> Result<TensorId> {
         let name = name.into();
         check_size(&name, shape)?;
+        debug_assert!(dtype.fits(shape[1..].iter().product()), "`{name}`: {shape:?} is not {dtype:?}");
         let id = TensorId(self.list.len() as u32);
         self.list.push(Tensor { name, dtype, shape: shape.to_vec() });
         Ok(id)
@@ -223,7 +226,7 @@ impl Tensors {
 
     /// Bytes of all tensors together.
     pub fn total_bytes(&self) -> u64 {
-        self.list.iter().map(|t| 4 * t.len() as u64).sum()
+        self.list.iter().map(|t| 4 * t.words() as u64).sum()
     }
 }
 

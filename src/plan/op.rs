@@ -256,6 +256,16 @@ impl Op {
         }
     }
 
+    /// The one tensor it reads that may be packed.
+    pub fn weight(&self) -> Option<TensorId> {
+        match *self {
+            Self::Embed { table: weight, .. }
+            | Self::Linear { weight, .. }
+            | Self::Grad(GradOp::Linear { weight, .. }) => Some(weight.tensor),
+            _ => None,
+        }
+    }
+
     /// Tensors only read, in the order of the shader's bindings.
     pub fn reads(&self) -> Vec<TensorId> {
         match *self {
@@ -313,6 +323,8 @@ impl Op {
         let demand = |ok: bool, what: &str| if ok { Ok(()) } else { Err(what.to_owned()) };
         let (reads, writes) = (self.reads(), self.writes());
         demand(writes.iter().all(|w| !reads.contains(w)), "an output is also an input")?;
+        let packed = reads.iter().chain(&writes).filter(|&&t| tensors.get(t).dtype.is_packed());
+        demand(packed.into_iter().all(|&t| self.weight() == Some(t)), "a tensor is packed that may not be")?;
         let activations = match *self {
             Self::Embed { rows, y, .. } => vec![rows, y],
             Self::Norm { x, y, .. } | Self::Linear { x, y, .. } | Self::Activation { x, y, .. } => vec![x, y],

@@ -216,6 +216,14 @@ impl OneOp {
         id
     }
 
+    /// A weight whose rows are packed already.
+    pub fn packed(&mut self, name: &str, dtype: Dtype, shape: &[usize], words: &[u32]) -> TensorId {
+        let id = self.tensors.declare(name, dtype, shape).expect("small");
+        assert_eq!(words.len(), self.tensors.get(id).words(), "{name}");
+        self.contents.push((id, words.to_vec()));
+        id
+    }
+
     /// An output that starts as NaN and has a row more than will be written.
     pub fn output(&mut self, name: &str, shape: &[usize], want: &[f32]) -> TensorId {
         let nan = vec![f32::NAN; want.len()];

@@ -1,16 +1,19 @@
 //! Twin of `shaders/embed.wgsl`.
 
+use super::weight::WeightData;
 use crate::plan::Row;
 
 /// y[n] = table[token[n] − first] (+ positions[pos[n]])
 ///
 /// rows (N, 4), table (rows of it, C), positions (S, C) -> y (N, C). Tokens outside
 /// first..first + rows of `table` leave y untouched: another slice of the table holds them.
-pub fn embed(rows: &[Row], table: &[f32], first: usize, positions: Option<&[f32]>, c: usize, y: &mut [f32]) {
+pub fn embed(rows: &[Row], table: WeightData<'_>, first: usize, positions: Option<&[f32]>, y: &mut [f32]) {
+    let c = table.c;
+    let mut space = Vec::new();
     for (row, y) in rows.iter().zip(y.chunks_exact_mut(c)) {
-        let Some(index) = (row.token as usize).checked_sub(first) else { continue };
-        let Some(line) = table.chunks_exact(c).nth(index) else { continue };
-        y.copy_from_slice(line);
+        let index = (row.token as usize).checked_sub(first).filter(|&index| index < table.rows());
+        let Some(index) = index else { continue };
+        y.copy_from_slice(table.read(index, 1, &mut space));
         if let Some(positions) = positions {
             let line = &positions[row.pos as usize * c..][..c];
             y.iter_mut().zip(line).for_each(|(y, p)| *y += p);

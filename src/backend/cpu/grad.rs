@@ -23,10 +23,10 @@ impl Cpu {
         let cols = |id: TensorId| self.tensors.get(id).row_len();
         let (out, others) = outputs.split_first_mut().expect("every op writes");
         match *op {
-            GradOp::Linear { dy, weight, dx, accumulate } => {
+            GradOp::Linear { dy, weight, accumulate, .. } => {
                 let run = if fast { fast::linear_grad } else { linear_grad::linear_grad };
                 let columns = Columns { first: weight.first, stride: cols(dy) };
-                run(self.head(dy, n), self.f32(weight.tensor), cols(dx), columns, accumulate, cast(out));
+                run(self.head(dy, n), self.weight(weight.tensor), columns, accumulate, cast(out));
             }
             GradOp::Shrink { rows: r, mixes: m, dy, b, dz, ranks, parts } => {
                 let run = if fast { fast::shrink_grad } else { shrink_grad::shrink_grad };

@@ -1,5 +1,6 @@
 //! Twin of `shaders/linear.wgsl` and `shaders/linear_vec.wgsl`.
 
+use super::weight::WeightData;
 use crate::plan::{Mix, Row};
 
 /// Where the columns of one [`linear`] lie in y.
@@ -73,18 +74,19 @@ impl DeltaData<'_> {
 /// added.
 pub fn linear(
     x: &[f32],
-    weight: &[f32],
+    weight: WeightData<'_>,
     bias: Option<&[f32]>,
-    c: usize,
     columns: Columns,
     accumulate: bool,
     delta: Option<DeltaData<'_>>,
     y: &mut [f32],
 ) {
     let Columns { first, stride } = columns;
-    for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(stride)).enumerate() {
-        for (f, w) in weight.chunks_exact(c).enumerate() {
-            let column = first + f;
+    let mut space = Vec::new();
+    for f in 0..weight.rows() {
+        let w = weight.read(f, 1, &mut space);
+        let column = first + f;
+        for (n, (x, y)) in x.chunks_exact(weight.c).zip(y.chunks_exact_mut(stride)).enumerate() {
             let dot: f64 = x.iter().zip(w).map(|(&x, &w)| f64::from(x) * f64::from(w)).sum();
             let adapted = delta.map_or(dot, |delta| delta.apply(n, column, stride, dot));
             let bias = bias.map_or(0.0, |b| f64::from(b[column]));

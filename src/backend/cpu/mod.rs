@@ -32,6 +32,7 @@ pub mod shrink_grad;
 pub mod split_qkv;
 pub mod split_qkv_grad;
 pub mod square_sum;
+pub mod weight;
 
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Op, Plan, Replaced, Shrink, TensorId, Tensors};
@@ -40,6 +41,7 @@ use head_delta::ReplacedData;
 use linear::{Columns, DeltaData};
 use shrink::ShrinkData;
 use split_qkv::Heads;
+use weight::WeightData;
 
 /// Which implementations run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,18 +69,18 @@ impl Cpu {
     /// Makes room, zeroed, for every tensor declared or reshaped since the last call.
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
         for (id, tensor) in tensors.iter() {
-            if self.data.get(id.index()).is_some_and(|data| data.len() == tensor.len()) {
+            if self.data.get(id.index()).is_some_and(|data| data.len() == tensor.words()) {
                 continue;
             }
             let mut data = Vec::new();
-            data.try_reserve_exact(tensor.len()).map_err(|_| {
+            data.try_reserve_exact(tensor.words()).map_err(|_| {
                 Error::memory(format!(
                     "tensor `{}`: {} bytes are not to be had",
                     tensor.name,
-                    4 * tensor.len()
+                    4 * tensor.words()
                 ))
             })?;
-            data.resize(tensor.len(), 0);
+            data.resize(tensor.words(), 0);
             match self.data.get_mut(id.index()) {
                 Some(held) => *held = data,
                 None => self.data.push(data),
@@ -88,7 +90,7 @@ impl Cpu {
         Ok(())
     }
 
-    /// Writes words from element `offset` of a tensor on.
+    /// Writes words from word `offset` of a tensor on.
     pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
         self.data[id.index()][offset..][..words.len()].copy_from_slice(words);
     }
@@ -117,6 +119,11 @@ impl Cpu {
         bytemuck::cast_slice(&self.data[id.index()])
     }
 
+    fn weight(&self, id: TensorId) -> WeightData<'_> {
+        let tensor = self.tensors.get(id);
+        WeightData { dtype: tensor.dtype, words: &self.data[id.index()], c: tensor.row_len() }
+    }
+
     /// The first `n` rows of a tensor.
     fn head(&self, id: TensorId, n: usize) -> &[f32] {
         &self.f32(id)[..n * self.tensors.get(id).row_len()]
@@ -132,9 +139,9 @@ impl Cpu {
         let cols = |id: TensorId| self.tensors.get(id).row_len();
         let (out, others) = outputs.split_first_mut().expect("every op writes");
         match *op {
-            Op::Embed { rows: r, table, positions, y } => {
+            Op::Embed { rows: r, table, positions, .. } => {
                 let positions = positions.map(|p| self.f32(p));
-                embed::embed(rows(r), self.f32(table.tensor), table.first, positions, cols(y), cast(out));
+                embed::embed(rows(r), self.weight(table.tensor), table.first, positions, cast(out));
             }
             Op::EmbedDelta { rows: r, mixes, a, b, ranks, replaced, y } => {
                 let mixes = bytemuck::cast_slice(&self.data[mixes.index()]);
@@ -174,8 +181,8 @@ impl Cpu {
                     partials: delta.partials,
                     parts: delta.parts,
                 });
-                let (x_data, weight) = (self.head(x, n), self.f32(weight.tensor));
-                run(x_data, weight, bias, cols(x), columns, accumulate, delta, cast(out));
+                let weight = self.weight(weight.tensor);
+                run(self.head(x, n), weight, bias, columns, accumulate, delta, cast(out));
             }
             Op::Activation { x, y, kind, gated } => {
                 let run = if fast { fast::activation } else { activation::activation };

@@ -93,7 +93,8 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
                 with_positions: positions.is_some().into(),
             };
             let bindings = vec![Some(rows), Some(table.tensor), positions, Some(y)];
-            launch(kernels::EMBED, bytes(&params), bindings, threads(kernels::EMBED, c))
+            let kernel = kernels::EMBED.over(tensors.get(table.tensor).dtype);
+            launch(kernel, bytes(&params), bindings, threads(kernel, c))
         }
         Op::EmbedDelta { rows, mixes, a, b, ranks, replaced, y } => {
             let ranks = ranks as u32;
@@ -169,6 +170,7 @@ pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
             };
             let bindings = [&[Some(x), Some(weight.tensor), bias][..], &adapters, &[Some(y)]].concat();
             let (kernel, workgroups) = linear_kernel(&params, lanes);
+            let kernel = kernel.over(tensors.get(weight.tensor).dtype);
             launch(kernel, bytes(&params), bindings, workgroups)
         }
         Op::Activation { x, y, kind, gated } => {

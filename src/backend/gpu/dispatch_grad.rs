@@ -66,7 +66,7 @@ pub fn dispatch_grad(op: &GradOp, tensors: &Tensors, n: usize) -> Dispatch {
             let (c, f) = (cols(dx), rows_of(weight.tensor));
             let (first, stride) = (weight.first as u32, cols(dy));
             let params = LinearGrad { n, c, f, first, stride, accumulate: accumulate.into() };
-            launch(kernels::LINEAR_GRAD, bytes(&params), tiles(n, c))
+            launch(kernels::LINEAR_GRAD.over(tensors.get(weight.tensor).dtype), bytes(&params), tiles(n, c))
         }
         GradOp::Shrink { dy, dz, ranks, parts, .. } => {
             let (f, [part_1, part_2]) = (cols(dy), parts.map(|first| first as u32));

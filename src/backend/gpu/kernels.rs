@@ -2,6 +2,8 @@
 //!
 //! "Import" is concatenation: WGSL takes declarations in any order.
 
+use crate::plan::Dtype;
+
 /// One compute pipeline's worth of WGSL.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel {
@@ -11,6 +13,10 @@ pub struct Kernel {
     pub twin: &'static str,
     /// Its own file, then what it includes from `shaders/shared`.
     pub parts: &'static [&'static str],
+    /// How it reads a weight, the last of its parts; empty where it reads none.
+    pub weight: &'static str,
+    /// Type of that weight.
+    pub dtype: Dtype,
     /// Value of its override `WORKGROUP_SIZE`.
     pub workgroup_size: u32,
 }
@@ -29,19 +35,30 @@ const ACT: &str = include_str!("../../../shaders/shared/act.wgsl");
 const TILE: &str = include_str!("../../../shaders/shared/tile.wgsl");
 const RANK: &str = include_str!("../../../shaders/shared/rank.wgsl");
 
+const WEIGHT_F32: &str = include_str!("../../../shaders/shared/weight_f32.wgsl");
+const WEIGHT_F32X4: &str = include_str!("../../../shaders/shared/weight_f32x4.wgsl");
+const WEIGHT_F16: &str = include_str!("../../../shaders/shared/weight_f16.wgsl");
+const WEIGHT_Q8: &str = include_str!("../../../shaders/shared/weight_q8.wgsl");
+const WEIGHT_Q4: &str = include_str!("../../../shaders/shared/weight_q4.wgsl");
+
 macro_rules! kernel {
     ($name:literal of $twin:literal, $size:literal $(, $shared:ident)*) => {
+        kernel!($name of $twin over "", $size $(, $shared)*)
+    };
+    ($name:literal of $twin:literal over $weight:expr, $size:literal $(, $shared:ident)*) => {
         Kernel {
             name: $name,
             twin: $twin,
             parts: &[include_str!(concat!("../../../shaders/", $name, ".wgsl")) $(, $shared)*],
+            weight: $weight,
+            dtype: Dtype::F32,
             workgroup_size: $size,
         }
     };
 }
 
 /// y[n] = table[token[n]] (+ positions[pos[n]])
-pub const EMBED: Kernel = kernel!("embed" of "embed", 64, ROW);
+pub const EMBED: Kernel = kernel!("embed" of "embed" over WEIGHT_F32, 64, ROW);
 /// y = y · (1 + gains) + shifts + γ ∘ a[token] · b + replaced rows of the active adapters
 pub const EMBED_DELTA: Kernel = kernel!("embed_delta" of "embed_delta", 64, REPLACED, MIX, ROW);
 /// logits += replaced rows of the active adapters · x
@@ -49,13 +66,16 @@ pub const HEAD_DELTA: Kernel = kernel!("head_delta" of "head_delta", 64, LANES, 
 /// y = x̂ · weight (+ bias), and z of the adapters that read it
 pub const NORM: Kernel = kernel!("norm" of "norm", 64, REDUCE, LANES, RANKS, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), many rows
-pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear", 64, LINEAR, MIX, ROW);
+pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear" over WEIGHT_F32, 64, LINEAR, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), one row
-pub const LINEAR_VEC: Kernel = kernel!("linear_vec" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
+pub const LINEAR_VEC: Kernel =
+    kernel!("linear_vec" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), few rows
-pub const LINEAR_ROWS: Kernel = kernel!("linear_rows" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
+pub const LINEAR_ROWS: Kernel =
+    kernel!("linear_rows" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), more than one row on a software adapter
-pub const LINEAR_BLOCK: Kernel = kernel!("linear_block" of "linear", 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
+pub const LINEAR_BLOCK: Kernel =
+    kernel!("linear_block" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// z = γ ∘ A·x of the active adapters
 pub const SHRINK: Kernel = kernel!("shrink" of "shrink", 64, LANES, RANKS, MIX, ROW);
 /// y = act(x), or act(gate) ∘ up
@@ -70,7 +90,7 @@ pub const AFFINE: Kernel = kernel!("affine" of "affine", 64, MIX, ROW);
 pub const SAMPLE: Kernel = kernel!("sample" of "sample", 256, ROW, REDUCE, NOISE);
 
 /// dx = dy · W (+ dx)
-pub const LINEAR_GRAD: Kernel = kernel!("linear_grad" of "linear_grad", 64, TILE);
+pub const LINEAR_GRAD: Kernel = kernel!("linear_grad" of "linear_grad" over WEIGHT_F32, 64, TILE);
 /// dz = γ ∘ dy·Bᵀ of the active adapters
 pub const SHRINK_GRAD: Kernel = kernel!("shrink_grad" of "shrink_grad", 64, TILE, RANK, MIX, ROW);
 /// dx = dz·A of the active adapters (+ dx)
@@ -143,8 +163,25 @@ impl Kernel {
         if lanes == 1 { Self { workgroup_size: self.workgroup_size.min(32), ..self } } else { self }
     }
 
+    /// The kernel for a weight of this type.
+    pub fn over(self, dtype: Dtype) -> Self {
+        let weight = match dtype {
+            Dtype::F32 | Dtype::U32 => return self,
+            Dtype::F16 => WEIGHT_F16,
+            Dtype::Q8 => WEIGHT_Q8,
+            Dtype::Q4 => WEIGHT_Q4,
+        };
+        Self { weight, dtype, ..self }
+    }
+
+    /// The kernel for every type of weight it reads; itself alone if it reads none.
+    pub fn variants(self) -> impl Iterator<Item = Self> {
+        let packed = Dtype::PACKED.iter().filter(move |_| !self.weight.is_empty());
+        std::iter::once(self).chain(packed.map(move |&dtype| self.over(dtype)))
+    }
+
     /// The WGSL handed to the device.
     pub fn source(&self) -> String {
-        self.parts.join("\n")
+        [self.parts, &[self.weight]].concat().join("\n")
     }
 }

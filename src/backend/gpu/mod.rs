@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
-use crate::plan::{Mix, Plan, TensorId, Tensors};
+use crate::plan::{Dtype, Mix, Plan, TensorId, Tensors};
 
 use dispatch::{Dispatch, dispatch};
 use kernels::Kernel;
@@ -63,7 +63,7 @@ pub struct Gpu {
     nothing: [wgpu::Buffer; 2],
     /// Where results are mapped; grown when a larger read is asked for.
     staging: wgpu::Buffer,
-    pipelines: HashMap<&'static str, wgpu::ComputePipeline>,
+    pipelines: HashMap<(&'static str, Dtype), wgpu::ComputePipeline>,
     /// The first error reported outside a call, such as the loss of the device.
     fault: Arc<Mutex<Option<Error>>>,
     counts: Counts,
@@ -149,7 +149,7 @@ impl Gpu {
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
         for (id, tensor) in tensors.iter() {
             // Shaders may view any tensor as vec4.
-            let size = (4 * tensor.len() as u64).next_multiple_of(16).max(16);
+            let size = (4 * tensor.words() as u64).next_multiple_of(16).max(16);
             if self.buffers.get(id.index()).is_some_and(|buffer| buffer.size() == size) {
                 continue;
             }
@@ -171,7 +171,7 @@ impl Gpu {
         self.check()
     }
 
-    /// Writes words from element `offset` of a tensor on.
+    /// Writes words from word `offset` of a tensor on.
     pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
         let bytes: &[u8] = bytemuck::cast_slice(words);
         let buffer = &self.buffers[id.index()];
@@ -288,7 +288,7 @@ impl Gpu {
     }
 
     fn pipeline(&mut self, kernel: &Kernel) -> wgpu::ComputePipeline {
-        if let Some(pipeline) = self.pipelines.get(kernel.name) {
+        if let Some(pipeline) = self.pipelines.get(&(kernel.name, kernel.dtype)) {
             return pipeline.clone();
         }
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
@@ -311,7 +311,7 @@ impl Gpu {
             cache: None,
         });
         self.counts.pipelines += 1;
-        self.pipelines.insert(kernel.name, pipeline.clone());
+        self.pipelines.insert((kernel.name, kernel.dtype), pipeline.clone());
         pipeline
     }
 

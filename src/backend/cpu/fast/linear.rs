@@ -2,25 +2,25 @@
 //! registers; 1 by 8 for one row, which keeps more weights on their way from memory.
 
 use super::super::linear::{Columns, DeltaData};
+use super::super::weight::WeightData;
 use super::lanes::{add_four, add_scaled, dots};
 
 /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
 pub fn linear(
     x: &[f32],
-    weight: &[f32],
+    weight: WeightData<'_>,
     bias: Option<&[f32]>,
-    c: usize,
     columns: Columns,
     accumulate: bool,
     delta: Option<DeltaData<'_>>,
     y: &mut [f32],
 ) {
-    let Some(delta) = delta else { return product(x, weight, bias, c, columns, accumulate, y) };
-    let (f, stride) = (weight.len() / c, columns.stride);
+    let Some(delta) = delta else { return product(x, weight, bias, columns, accumulate, y) };
+    let (f, c, stride) = (weight.rows(), weight.c, columns.stride);
     let scales =
         |n: usize| delta.mixes[delta.rows[n].mix as usize].active().iter().any(|b| b.affine().is_some());
     if !(0..x.len() / c).any(scales) {
-        product(x, weight, bias, c, columns, accumulate, y);
+        product(x, weight, bias, columns, accumulate, y);
         for (n, y) in y.chunks_exact_mut(stride).take(x.len() / c).enumerate() {
             expand(&delta, n, columns, &mut y[columns.first..][..f]);
         }
@@ -29,7 +29,7 @@ pub fn linear(
     // Gains apply to x · Wᵀ alone, so bias and residual come after.
     let mut line = vec![0.0; f];
     for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(stride)).enumerate() {
-        product(x, weight, None, c, Columns { first: 0, stride: f }, false, &mut line);
+        product(x, weight, None, Columns { first: 0, stride: f }, false, &mut line);
         scale(&delta, n, columns, &mut line);
         expand(&delta, n, columns, &mut line);
         let y = &mut y[columns.first..][..f];
@@ -93,14 +93,14 @@ fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
 /// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y)
 fn product(
     x: &[f32],
-    weight: &[f32],
+    weight: WeightData<'_>,
     bias: Option<&[f32]>,
-    c: usize,
     columns: Columns,
     accumulate: bool,
     y: &mut [f32],
 ) {
-    let (n, f) = (x.len() / c, weight.len() / c);
+    let (f, c) = (weight.rows(), weight.c);
+    let n = x.len() / c;
     let put = |y: &mut [f32], row: usize, col: usize, dot: f32| {
         let col = columns.first + col;
         let y = &mut y[row * columns.stride + col];
@@ -108,10 +108,11 @@ fn product(
         *y = dot + bias.map_or(0.0, |b| b[col]) + held;
     };
     let xs = |row: usize| &x[row * c..][..c];
-    let ws = |col: usize| &weight[col * c..][..c];
+    let mut space = Vec::new();
     let (n2, f8) = (n - n % 2, f - f % 8);
     for col in (0..f8).step_by(8) {
-        let w: [_; 8] = std::array::from_fn(|j| ws(col + j));
+        let rows = weight.read(col, 8, &mut space);
+        let w: [_; 8] = std::array::from_fn(|j| &rows[j * c..][..c]);
         for half in [0, 4] {
             let w = std::array::from_fn(|j| w[half + j]);
             for row in (0..n2).step_by(2) {
@@ -127,8 +128,9 @@ fn product(
         }
     }
     for col in f8..f {
+        let w = weight.read(col, 1, &mut space);
         for row in 0..n {
-            let [[dot]] = dots([xs(row)], [ws(col)]);
+            let [[dot]] = dots([xs(row)], [w]);
             put(y, row, col, dot);
         }
     }

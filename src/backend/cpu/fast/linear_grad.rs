@@ -2,14 +2,20 @@
 //! first cache by every four rows of dy.
 
 use super::super::linear::Columns;
-use super::product::{Window, add_product};
+use super::super::weight::WeightData;
+use super::product::{DEPTH, Window, add_product};
 
 /// dx = dy[:, first..first + F] · W (+ dx); see the twin.
-pub fn linear_grad(dy: &[f32], weight: &[f32], c: usize, columns: Columns, accumulate: bool, dx: &mut [f32]) {
-    let (n, f) = (dy.len() / columns.stride, weight.len() / c);
+pub fn linear_grad(dy: &[f32], weight: WeightData<'_>, columns: Columns, accumulate: bool, dx: &mut [f32]) {
+    let (n, f, c) = (dy.len() / columns.stride, weight.rows(), weight.c);
     if !accumulate {
         dx[..n * c].fill(0.0);
     }
-    let dy = Window { data: dy, first: columns.first, stride: columns.stride };
-    add_product(dy, n, f, |k| &weight[k * c..][..c], dx, 0, c);
+    let mut space = Vec::new();
+    for first in (0..f).step_by(DEPTH) {
+        let depth = DEPTH.min(f - first);
+        let rows = weight.read(first, depth, &mut space);
+        let dy = Window { data: dy, first: columns.first + first, stride: columns.stride };
+        add_product(dy, n, depth, |k| &rows[k * c..][..c], dx, 0, c);
+    }
 }

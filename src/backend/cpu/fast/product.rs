@@ -4,7 +4,7 @@
 use super::lanes::LANES;
 
 /// Rows of a panel.
-const DEPTH: usize = 256;
+pub const DEPTH: usize = 256;
 /// Rows of a tile.
 const ROWS: usize = 4;
 /// Columns of a panel and of a tile: eight registers of sums.

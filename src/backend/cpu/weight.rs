@@ -1,0 +1,39 @@
+//! A matrix of weights of any type, read row by row.
+//! Packed rows are widened one at a time, never the whole.
+
+use crate::plan::Dtype;
+
+/// W (F, C)
+#[derive(Clone, Copy, Debug)]
+pub struct WeightData<'a> {
+    /// What its words hold.
+    pub dtype: Dtype,
+    /// Its rows, see [`Dtype`].
+    pub words: &'a [u32],
+    /// C
+    pub c: usize,
+}
+
+impl<'a> WeightData<'a> {
+    /// F
+    pub fn rows(self) -> usize {
+        self.words.len() / self.dtype.row_words(self.c)
+    }
+
+    /// Rows `first..first + count` as f32, (count, C): where they lie, or widened into `space`.
+    pub fn read<'b>(self, first: usize, count: usize, space: &'b mut Vec<f32>) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        let width = self.dtype.row_words(self.c);
+        let words = &self.words[first * width..][..count * width];
+        if !self.dtype.is_packed() {
+            return bytemuck::cast_slice(words);
+        }
+        space.resize(count * self.c, 0.0);
+        for (words, row) in words.chunks_exact(width).zip(space.chunks_exact_mut(self.c)) {
+            self.dtype.unpack(words, row);
+        }
+        space
+    }
+}

@@ -1,0 +1,397 @@
+//! Packed weights: their rounding against ggml's, and every use of them against f32 weights of the
+//! same numbers.
+
+mod common;
+
+use common::models::LLAMA;
+use common::{Fixture, OneOp, Tolerance, assert_close, backends_and_variants, gpu_with, misfit};
+use lorakeet::ErrorKind;
+use lorakeet::backend::Backend;
+use lorakeet::backend::cpu::{Cpu, Kernels};
+use lorakeet::backend::gpu::GpuOptions;
+use lorakeet::dtype::Dtype;
+use lorakeet::engine::{Choice, Engine, EngineOptions, Loader, Optimizer, Window};
+use lorakeet::format::safetensors::Header;
+use lorakeet::format::{TensorData, write};
+use lorakeet::plan::{GradOp, Op, Row, Slice};
+use serde_json::{Value, json};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
+
+/// Numbers between ±size, from a xorshift (Marsaglia 2003).
+fn noise(len: usize, seed: u32, size: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state as f32 / u32::MAX as f32 - 0.5) * 2.0 * size
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn packed(dtype: Dtype, c: usize, values: &[f32]) -> Vec<u32> {
+    let mut words = Vec::new();
+    values.chunks_exact(c).for_each(|row| dtype.pack(row, &mut words));
+    words
+}
+
+/// What is left of values after packing.
+fn rounded(dtype: Dtype, c: usize, values: &[f32]) -> Vec<f32> {
+    let words = packed(dtype, c, values);
+    let mut row = vec![0.0; c];
+    let unpack = |words: &[u32]| {
+        dtype.unpack(words, &mut row);
+        row.clone()
+    };
+    words.chunks_exact(dtype.row_words(c)).flat_map(unpack).collect()
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn rounding_is_ggmls() {
+    let fixture = Fixture::new(include_bytes!("fixtures/ops/dtype.safetensors"));
+    let (x, c) = (fixture.f32("x"), 192);
+    for dtype in Dtype::PACKED {
+        let want = fixture.f32(&format!("{}.values", dtype.name()));
+        assert_eq!(rounded(dtype, c, &x), want, "{dtype:?}");
+        assert_eq!(packed(dtype, c, &want), packed(dtype, c, &x), "{dtype:?}: packing again changes nothing");
+        assert_ne!(want, x, "{dtype:?} rounds");
+    }
+    assert!(Dtype::Q8.fits(64) && !Dtype::Q8.fits(96) && Dtype::F32.fits(7));
+    assert_eq!(Dtype::from_name("q5").unwrap_err().kind(), ErrorKind::Argument);
+}
+
+/// Every kernel that reads a weight, at the edges of its tiles.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn ops_read_packed_weights() {
+    for dtype in [Dtype::F32].into_iter().chain(Dtype::PACKED) {
+        for (n, c, f, first) in [(1, 64, 257, 3), (5, 128, 33, 1), (8, 192, 9, 0), (35, 64, 65, 2)] {
+            let stride = first + f + 1;
+            let (x, dy) = (noise(n * c, 1, 1.0), noise(n * stride, 2, 1.0));
+            let weight = noise(f * c, 3, 1.0);
+            let w = rounded(dtype, c, &weight);
+            let sum = |terms: &mut dyn Iterator<Item = (f32, f32)>| -> f32 {
+                terms.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
+            };
+            let mut y = vec![7.0; n * stride];
+            let mut dx = vec![0.0; n * c];
+            for row in 0..n {
+                for j in 0..f {
+                    let pairs = x[row * c..][..c].iter().copied().zip(w[j * c..][..c].iter().copied());
+                    y[row * stride + first + j] = sum(&mut pairs.into_iter());
+                }
+                for i in 0..c {
+                    dx[row * c + i] = sum(&mut (0..f).map(|j| (dy[row * stride + first + j], w[j * c + i])));
+                }
+            }
+            let tokens: Vec<usize> = (0..n).map(|row| (row * 7 + 1) % f).collect();
+            let embedded: Vec<f32> = tokens.iter().flat_map(|&t| w[t * c..][..c].to_vec()).collect();
+            let row = |&t: &usize| Row { token: (t + first) as u32, pos: 0, slot: 0, mix: 0 };
+            let rows: Vec<Row> = tokens.iter().map(row).collect();
+            for (name, mut backend) in backends_and_variants().await {
+                let what = format!("{dtype:?} ({n}, {c}, {f}) on {name}");
+                let mut one = OneOp::default();
+                let id = one.packed("weight", dtype, &[f, c], &packed(dtype, c, &weight));
+                let weight = Slice { tensor: id, first };
+                let x = one.f32("x", &[n, c], &x);
+                let y = one.output_over("y", &[n, stride], &vec![7.0; n * stride], &y);
+                let op = Op::Linear { x, weight, bias: None, y, accumulate: false, delta: None };
+                one.check(&mut backend, &format!("linear {what}"), op, n, SUMS).await;
+
+                let mut one = OneOp::default();
+                let packed = packed(dtype, c, &noise(f * c, 3, 1.0));
+                let weight = Slice { tensor: one.packed("weight", dtype, &[f, c], &packed), first };
+                let dy = one.f32("dy", &[n, stride], &dy);
+                let dx = one.output("dx", &[n, c], &dx);
+                let op = Op::Grad(GradOp::Linear { dy, weight, dx, accumulate: false });
+                one.check(&mut backend, &format!("linear_grad {what}"), op, n, SUMS).await;
+
+                let mut one = OneOp::default();
+                let table = Slice { tensor: one.packed("table", dtype, &[f, c], &packed), first };
+                let rows = one.u32("rows", &[n, 4], bytemuck::cast_slice(&rows));
+                let y = one.output("y", &[n, c], &embedded);
+                let op = Op::Embed { rows, table, positions: None, y };
+                one.check(&mut backend, &format!("embed {what}"), op, n, SUMS).await;
+            }
+        }
+    }
+}
+
+/// A model of random weights whose maps read 64 or 128 columns.
+struct RandomModel {
+    config: Value,
+    /// Name and shape, of linear maps as stored.
+    tensors: Vec<(String, Vec<usize>)>,
+    /// Modules and their shapes (in, out).
+    modules: Vec<(String, [usize; 2])>,
+    /// Whether matrices of layers are stored (in, out).
+    turned: bool,
+}
+
+const LAYERS: usize = 2;
+const V: usize = 300;
+
+fn llama_like(model_type: &str, v: usize, with_bias: bool, tied: bool) -> RandomModel {
+    let config = json!({
+        "model_type": model_type, "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 128,
+        "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+        "tie_word_embeddings": tied, "vocab_size": v, "eos_token_id": 0, "bos_token_id": 0,
+    });
+    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![v, 64])];
+    let mut modules = Vec::new();
+    for l in 0..LAYERS {
+        let maps = [
+            ("self_attn.q_proj", 64, 64, with_bias),
+            ("self_attn.k_proj", 64, 32, with_bias),
+            ("self_attn.v_proj", 64, 32, with_bias),
+            ("self_attn.o_proj", 64, 64, false),
+            ("mlp.gate_proj", 64, 128, false),
+            ("mlp.up_proj", 64, 128, false),
+            ("mlp.down_proj", 128, 64, false),
+        ];
+        for (name, inputs, outputs, bias) in maps {
+            let name = format!("model.layers.{l}.{name}");
+            tensors.push((format!("{name}.weight"), vec![outputs, inputs]));
+            if bias {
+                tensors.push((format!("{name}.bias"), vec![outputs]));
+            }
+            modules.push((name, [inputs, outputs]));
+        }
+        for norm in ["input_layernorm", "post_attention_layernorm"] {
+            tensors.push((format!("model.layers.{l}.{norm}.weight"), vec![64]));
+        }
+    }
+    tensors.push(("model.norm.weight".to_owned(), vec![64]));
+    if !tied {
+        tensors.push(("lm_head.weight".to_owned(), vec![v, 64]));
+    }
+    RandomModel { config, tensors, modules, turned: false }
+}
+
+fn gpt2() -> RandomModel {
+    let config = json!({
+        "model_type": "gpt2", "n_embd": 64, "n_layer": LAYERS, "n_head": 4, "n_positions": 128, "n_inner": 128,
+        "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5, "vocab_size": V,
+        "eos_token_id": 0, "bos_token_id": 0,
+    });
+    let mut tensors = vec![("wte.weight".to_owned(), vec![V, 64]), ("wpe.weight".to_owned(), vec![128, 64])];
+    let mut modules = Vec::new();
+    for l in 0..LAYERS {
+        let maps = [
+            ("attn.c_attn", 64, 192),
+            ("attn.c_proj", 64, 64),
+            ("mlp.c_fc", 64, 128),
+            ("mlp.c_proj", 128, 64),
+        ];
+        for (name, inputs, outputs) in maps {
+            let name = format!("h.{l}.{name}");
+            tensors.push((format!("{name}.weight"), vec![inputs, outputs]));
+            tensors.push((format!("{name}.bias"), vec![outputs]));
+            modules.push((format!("transformer.{name}"), [inputs, outputs]));
+        }
+        for norm in [format!("h.{l}.ln_1"), format!("h.{l}.ln_2")] {
+            tensors.extend(["weight", "bias"].map(|what| (format!("{norm}.{what}"), vec![64])));
+        }
+    }
+    tensors.extend(["weight", "bias"].map(|what| (format!("ln_f.{what}"), vec![64])));
+    RandomModel { config, tensors, modules, turned: true }
+}
+
+fn models() -> [(&'static str, RandomModel); 3] {
+    [
+        ("llama", llama_like("llama", V, false, true)),
+        ("qwen2", llama_like("qwen2", V, true, false)),
+        ("gpt2", gpt2()),
+    ]
+}
+
+fn transposed(x: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    (0..cols).flat_map(|c| (0..rows).map(move |r| x[r * cols + c])).collect()
+}
+
+impl RandomModel {
+    /// A safetensors file; `dtype` rounds the matrices that the engine would pack.
+    fn weights(&self, dtype: Dtype) -> Vec<u8> {
+        let values = self.tensors.iter().zip(10..).map(|((name, shape), seed)| {
+            let [rows, cols] = shape[..] else {
+                let shift = if name.ends_with("bias") { 0.0 } else { 1.0 };
+                return noise(shape[0], seed, 0.3).into_iter().map(|x| x + shift).collect();
+            };
+            let values = noise(rows * cols, seed, 2.0 * (cols as f32).powf(-0.5));
+            let turned = self.turned && name.starts_with("h.");
+            if name == "wpe.weight" {
+                values // stays f32
+            } else if turned {
+                transposed(&rounded(dtype, rows, &transposed(&values, rows, cols)), cols, rows)
+            } else {
+                rounded(dtype, cols, &values)
+            }
+        });
+        let values: Vec<Vec<f32>> = values.collect();
+        file(&self.tensors, &values)
+    }
+
+    /// The numbers that `dtype` leaves, held as it or as f32.
+    fn open(&self, backend: Backend, dtype: Dtype, held_as: Dtype) -> Engine {
+        let options = EngineOptions { batch: Some(2), context_length: Some(32), dtype: Some(held_as) };
+        let config = self.config.to_string().into_bytes();
+        let mut loader =
+            Loader::new(&config, None, LLAMA.tokenizer, backend, &options).expect("a valid config");
+        common::models::load(&mut loader, &self.weights(dtype)).expect("valid weights");
+        loader.finish().expect("complete")
+    }
+
+    /// A LoRA of rank 3 on every map, B not zero; DoRA if `dora`.
+    fn lora(&self, dora: bool) -> (Vec<u8>, Vec<u8>) {
+        let mut targets: Vec<&str> =
+            self.modules.iter().filter_map(|(name, _)| name.rsplit('.').next()).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        let config = json!({
+            "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 3, "lora_alpha": 6, "target_modules": targets,
+            "use_dora": dora, "fan_in_fan_out": self.turned,
+        });
+        let (mut tensors, mut values) = (Vec::new(), Vec::new());
+        for ((module, [inputs, outputs]), seed) in self.modules.iter().zip((100..).step_by(3)) {
+            let name = |what: &str| format!("base_model.model.{module}.{what}");
+            tensors.push((name("lora_A.weight"), vec![3, *inputs]));
+            values.push(noise(3 * inputs, seed, 0.2));
+            tensors.push((name("lora_B.weight"), vec![*outputs, 3]));
+            values.push(noise(outputs * 3, seed + 1, 0.2));
+            if dora {
+                tensors.push((name("lora_magnitude_vector.weight"), vec![*outputs]));
+                values.push(noise(*outputs, seed + 2, 0.5).into_iter().map(|x| x + 1.0).collect());
+            }
+        }
+        (config.to_string().into_bytes(), file(&tensors, &values))
+    }
+}
+
+fn file(tensors: &[(String, Vec<usize>)], values: &[Vec<f32>]) -> Vec<u8> {
+    let tensors = tensors.iter().zip(values);
+    let list: Vec<_> =
+        tensors.map(|((name, shape), v)| (name.clone(), shape.clone(), TensorData::F32(v))).collect();
+    write(&list, &Default::default()).expect("valid tensors")
+}
+
+const IDS: [u32; 12] = [5, 90, 17, 203, 41, 8, 8, 120, 299, 66, 1, 31];
+
+fn tolerance(backend: &str) -> Tolerance {
+    Tolerance { abs: if backend.contains("gpu") { 1e-3 } else { 1e-4 }, rel: 0.0 }
+}
+
+/// Each backend twice.
+async fn pairs() -> Vec<(&'static str, Backend, Backend)> {
+    let (left, right) = (common::backends().await, common::backends().await);
+    left.into_iter().zip(right).map(|((name, a), (_, b))| (name, a, b)).collect()
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn packed_models_equal_f32_ones_of_the_same_numbers() {
+    for (family, model) in models() {
+        for dtype in Dtype::PACKED {
+            let mut plain = Vec::new();
+            for (name, backend, other) in pairs().await {
+                let what = format!("{family} {dtype:?} on {name}");
+                let mut engine = model.open(backend, dtype, dtype);
+                let mut judge = model.open(other, dtype, Dtype::F32);
+                let bytes = |engine: &Engine| engine.model().tensors.total_bytes();
+                assert!(bytes(&engine) < bytes(&judge), "{what} takes less room");
+                for n in [1, 5, IDS.len()] {
+                    let got = engine.logits(&IDS[..n]).await.expect("it fits");
+                    let want = judge.logits(&IDS[..n]).await.expect("it fits");
+                    assert_close(&format!("{what}, {n} ids"), &got, &want, tolerance(name));
+                }
+                for dora in [false, true] {
+                    let (config, weights) = model.lora(dora);
+                    let on: Choice = vec![("x".to_owned(), 0.7)];
+                    for engine in [&mut engine, &mut judge] {
+                        engine.load_adapter("x", &config, &weights).await.expect("fits");
+                        engine.set_adapter(on.clone()).expect("loaded");
+                    }
+                    let got = engine.logits(&IDS).await.expect("it fits");
+                    let want = judge.logits(&IDS).await.expect("it fits");
+                    assert_close(&format!("{what}, adapted"), &got, &want, tolerance(name));
+                    plain.push(want);
+                    for engine in [&mut engine, &mut judge] {
+                        engine.delete_adapter("x").expect("loaded");
+                    }
+                }
+            }
+            assert!(
+                misfit(&plain[0], &plain[1], tolerance("gpu")).is_some(),
+                "{family}: adapters tell apart"
+            );
+        }
+    }
+}
+
+/// A and B after one step of plain SGD in disguise, see `tests/training.rs`.
+async fn stepped(mut engine: Engine, (config, weights): &(Vec<u8>, Vec<u8>)) -> (f64, Vec<f32>) {
+    engine.load_adapter("x", config, weights).await.expect("fits");
+    engine.begin_training("x", false).expect("a plain LoRA");
+    let mut optimizer = Optimizer { betas: [0.0, 0.0], eps: 1e8, max_norm: 0.0, ..Optimizer::default() };
+    let window = Window { tokens: IDS.to_vec(), first: 1, constant_context: false };
+    let on: Choice = vec![("x".to_owned(), 1.0)];
+    let loss = engine.train_step(vec![window], &on, &mut optimizer, 1e8).await.expect("works");
+    let file = engine.export_adapter("x").expect("a LoRA").weights;
+    let header = Header::from_file_bytes(&file).expect("valid");
+    let read = |t: &lorakeet::format::safetensors::TensorInfo| {
+        t.read_f32(t.bytes_in(&file).expect("inside")).expect("f32")
+    };
+    (loss, header.tensors.iter().flat_map(read).collect())
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn gradients_pass_through_packed_weights() {
+    for (family, model) in models() {
+        let lora = model.lora(false);
+        for dtype in Dtype::PACKED {
+            for (name, backend, other) in pairs().await {
+                let what = format!("{family} {dtype:?} on {name}");
+                let (loss, got) = stepped(model.open(backend, dtype, dtype), &lora).await;
+                let (want_loss, want) = stepped(model.open(other, dtype, Dtype::F32), &lora).await;
+                assert!((loss - want_loss).abs() < 1e-3, "{what}: loss {loss}, expected {want_loss}");
+                let largest = want.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+                let tolerance = Tolerance { abs: 1e-3 * largest, rel: 0.0 };
+                assert_close(&what, &got, &want, tolerance);
+                assert!(misfit(&got, &vec![0.0; got.len()], tolerance).is_some(), "{what}: nothing moved");
+            }
+        }
+    }
+}
+
+/// An embedding cut into runs of rows for a device that binds little.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn packed_weights_are_cut_by_rows() {
+    let model = llama_like("llama", 5000, false, true);
+    let most = 140_000;
+    let options = GpuOptions { default_limits: true, max_tensor_bytes: Some(most), ..GpuOptions::default() };
+    for dtype in [Dtype::Q8, Dtype::Q4] {
+        assert!(4 * 5000 * dtype.row_words(64) as u64 > most);
+        let Some(small) = gpu_with(options.clone()).await else { return };
+        let mut engine = model.open(small, dtype, dtype);
+        let mut judge = model.open(Backend::Cpu(Cpu::new(Kernels::Twin)), dtype, Dtype::F32);
+        let got = engine.logits(&IDS[..4]).await.expect("it fits");
+        let want = judge.logits(&IDS[..4]).await.expect("it fits");
+        assert_close(&format!("{dtype:?}"), &got, &want, tolerance("gpu"));
+    }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn packed_weights_are_not_merged_into() {
+    let (_, model) = models().into_iter().next().expect("one");
+    let mut engine = model.open(Backend::Cpu(Cpu::new(Kernels::Fast)), Dtype::Q8, Dtype::Q8);
+    let before = engine.logits(&IDS).await.expect("it fits");
+    let (config, weights) = model.lora(false);
+    engine.load_adapter("x", &config, &weights).await.expect("fits");
+    let error = engine.merge_adapter(&vec![("x".to_owned(), 1.0)]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("is held as q8"), "{error}");
+    assert_eq!(engine.logits(&IDS).await.expect("it fits"), before);
+}
