@@ -2,7 +2,7 @@
 
     pip install -r tools/train/requirements.txt
     python tools/train base --corpora FOLDER
-    python tools/train adapters --corpora FOLDER
+    python tools/train adapters --corpora FOLDER [NAME ...]
 
 Each goes on where it was stopped (`target/train`), on CUDA where there is any.
 """
@@ -18,6 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=["base", "adapters"])
+    parser.add_argument("names", nargs="*", help="of adapters; all by default")
     parser.add_argument("--corpora", type=Path, default=REPOSITORY / "../shared/data/corpora", help="folder of texts")
     parser.add_argument("--state", type=Path, default=REPOSITORY / "target/train", help="where training is kept")
     parser.add_argument("--threads", type=int, default=1)
@@ -27,7 +28,11 @@ def main() -> None:
     if arguments.part == "base":
         import base
 
-        base.write(arguments.corpora, arguments.state, device)
+        base.write(arguments.corpora, arguments.state, REPOSITORY / "www/models/novels", device)
+    else:
+        import adapters
+
+        adapters.write(arguments.corpora, arguments.state, REPOSITORY / "www/adapters", arguments.names, device)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 import corpora
+import export as gguf_export
 
 END_OF_TEXT = "<|endoftext|>"  # id 0, after every book
 
@@ -137,7 +138,24 @@ def fit(model: LlamaForCausalLM, stream: torch.Tensor, judge: torch.Tensor, stat
             path.with_suffix(".new").replace(path)
 
 
-def write(corpora_folder: Path, state: Path, device: torch.device) -> None:
+def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
+    """`tokenizer.json` and the `tokenizer_config.json` that makes transformers read it as it is."""
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT,
+        "unk_token": END_OF_TEXT, "add_prefix_space": False, "clean_up_tokenization_spaces": False,
+        "model_max_length": CONTEXT,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
+
+
+def bits_per_byte(model: LlamaForCausalLM, tokenizer: Tokenizer, text: str) -> float:
+    """Of an ASCII text."""
+    return nats(model, torch.tensor(tokenizer.encode(text).ids)) / math.log(2) / len(text)
+
+
+def write(corpora_folder: Path, state: Path, shipped: Path, device: torch.device) -> None:
+    """Trains, saves the HF folder `state`/base, and what the page needs of it in `shipped`."""
     tokenizer, stream, facts = prepare(corpora_folder, state)
     test = corpora.held_out(corpora_folder)
     judge = torch.tensor(tokenizer.encode("\n\n".join(text[100_000:110_000] for text in test.values())).ids)
@@ -145,3 +163,37 @@ def write(corpora_folder: Path, state: Path, device: torch.device) -> None:
     model = LlamaForCausalLM(CONFIG).to(device)
     print(f"base: {model.num_parameters():,} parameters", flush=True)
     fit(model, stream, judge, state, FLAT, DECAY)
+
+    folder = state / "base"
+    shutil.rmtree(folder, ignore_errors=True)
+    model.generation_config = GenerationConfig(
+        bos_token_id=0, eos_token_id=0, do_sample=True, temperature=0.8, top_p=0.95, repetition_penalty=1.1
+    )
+    model.half().save_pretrained(folder)
+    save_tokenizer(tokenizer, folder)
+    shipped.mkdir(parents=True, exist_ok=True)
+    for file in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(folder / file, shipped / file)
+    for kind in ("q8_0", "q4_0"):
+        home = shipped if kind == "q8_0" else state
+        gguf_export.write(folder, home / f"model-{kind}.gguf", kind)
+
+    rows = {}
+    for name, text in test.items():
+        (state / "texts").mkdir(exist_ok=True)
+        (state / "texts" / f"{name}.txt").write_text(text)
+        rows[name] = {}
+        for kind, read in variants(folder, shipped, state).items():
+            rows[name][kind] = bits_per_byte(read, tokenizer, text)
+        print(f"base: {name} {rows[name]}", flush=True)
+    (state / "base.json").write_text(json.dumps({"facts": facts, "bits_per_byte": rows}, indent=1))
+
+
+def variants(folder: Path, shipped: Path, state: Path) -> dict[str, LlamaForCausalLM]:
+    """What was saved, as PyTorch reads it again: f16, and the GGUF files' weights widened."""
+    load = lambda *place, **options: LlamaForCausalLM.from_pretrained(*place, dtype=torch.float32, **options).eval()
+    return {
+        "f16": load(folder),
+        "q8": load(shipped, gguf_file="model-q8_0.gguf"),
+        "q4": load(state, gguf_file="model-q4_0.gguf"),
+    }

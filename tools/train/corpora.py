@@ -37,7 +37,8 @@ def titled(path: Path, verse: bool = False) -> dict[str, str]:
     books = {}
     for book in re.split(r"(?m)^# Title: ", path.read_text(encoding="utf-8"))[1:]:
         head, body = book.split("\n-------\n", 1)
-        if int(re.search(r"(?m)^## Year: *-?(\d+)", head).group(1)) <= LATEST:
+        year = re.search(r"(?m)^## Year: *(\d+)", head)  # missing for Blake
+        if not year or int(year.group(1)) <= LATEST:
             books[head.split("\n", 1)[0].strip()] = clean(body, verse)
     return books
 
@@ -58,3 +59,27 @@ def base_books(corpora: Path) -> dict[str, str]:
 def held_out(corpora: Path) -> dict[str, str]:
     """Name -> text of the test books."""
     return {name: novel(corpora / "novels" / f"{name}.txt") for name in HELD_OUT}
+
+
+# Name of an adapter -> its corpus, and whether its lines are verse.
+STYLES = {
+    "shakespeare": ("styles/plays.txt", True),
+    "king-james": ("styles/kjv.txt", True),
+    "sherlock": ("styles/adventures_of_sherlock_holmes.txt", False),
+    "pirate": ("styles/pirate.txt", False),
+    "horror": ("styles/horror.txt", False),
+    "poems": ("styles/poems.txt", True),
+    "children": ("novels/childrens_books.txt", False),
+}
+# Verse among tales, prose among poems.
+OTHER_STYLE = ["Poems", "The Celtic Twilight", "The Marriage of Heaven and Hell"]
+
+
+def style(corpora: Path, name: str) -> tuple[list[str], list[str]]:
+    """Texts to train adapter `name` on, and the last tenth of each, which is held out."""
+    file, verse = STYLES[name]
+    path = corpora / file
+    books = titled(path, verse) or {"": clean(path.read_text(encoding="utf-8"), verse)}
+    kept = [text for title, text in books.items() if title not in OTHER_STYLE]
+    cuts = [(text, len(text) * 9 // 10) for text in kept]
+    return [text[:cut] for text, cut in cuts], [text[cut:] for text, cut in cuts]
