@@ -20,7 +20,7 @@ V, CONTEXT, SEED = 4096, 1024, 1
 SHORT = 256  # the flat part of training sees windows of this many tokens, which is cheaper
 TOKENS, PART = 8192, 2048  # a step, and what of it fits a processor's cache
 # A step of the flat part does not depend on how many there are: it can be made longer while it runs.
-FLAT, DECAY, WARM_UP = 1400, 700, 30
+FLAT, DECAY, WARM_UP = 1200, 550, 30
 MATRIX_RATE, OTHER_RATE = 8e-3, 4e-3
 
 CONFIG = LlamaConfig(
@@ -176,7 +176,7 @@ def write(corpora_folder: Path, state: Path, shipped: Path, device: torch.device
         shutil.copy(folder / file, shipped / file)
     for kind in ("q8_0", "q4_0"):
         home = shipped if kind == "q8_0" else state
-        gguf_export.write(folder, home / f"model-{kind}.gguf", kind)
+        gguf_export.export(folder, home / f"model-{kind}.gguf", kind)
 
     rows = {}
     for name, text in test.items():

@@ -1,9 +1,11 @@
-//! Fast [`linear`](crate::backend::cpu::linear): tiles of 2 x-rows by 4 w-rows, which fill the
-//! registers; 1 by 8 for one row, which keeps more weights on their way from memory.
+//! Fast [`linear`](crate::backend::cpu::linear). Few rows: tiles of 2 x-rows by 4 w-rows, which fill
+//! the registers; 1 by 8 for one row, which keeps more weights on their way from memory.
 
 use super::super::linear::{Columns, DeltaData};
 use super::super::weight::WeightData;
 use super::lanes::{add_four, add_scaled, dots};
+use super::product::{Window, add_product};
+use crate::plan::FEW_ROWS;
 
 /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
 pub fn linear(
@@ -90,6 +92,42 @@ fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
     }
 }
 
+/// Rows of W turned at once: they stay in the second cache.
+const TURNED: usize = 64;
+
+/// What [`product`] does, by turning W, which pays for many rows.
+fn many_rows(
+    x: &[f32],
+    weight: WeightData<'_>,
+    bias: Option<&[f32]>,
+    columns: Columns,
+    accumulate: bool,
+    y: &mut [f32],
+) {
+    let (f, c) = (weight.rows(), weight.c);
+    let n = x.len() / c;
+    let Columns { first, stride } = columns;
+    for y in y.chunks_exact_mut(stride).take(n) {
+        let y = &mut y[first..][..f];
+        if !accumulate {
+            y.fill(0.0);
+        }
+        if let Some(bias) = bias {
+            add_scaled(y, 1.0, &bias[first..][..f]);
+        }
+    }
+    let x = Window { data: x, first: 0, stride: c };
+    let (mut space, mut turned) = (Vec::new(), vec![0.0; c * TURNED]);
+    for j0 in (0..f).step_by(TURNED) {
+        let width = TURNED.min(f - j0);
+        let rows = weight.read(j0, width, &mut space);
+        for (k, line) in turned.chunks_exact_mut(TURNED).enumerate() {
+            line.iter_mut().zip(rows.iter().skip(k).step_by(c)).for_each(|(to, from)| *to = *from);
+        }
+        add_product(x, n, c, |k| &turned[k * TURNED..][..width], y, first + j0, stride);
+    }
+}
+
 /// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y)
 fn product(
     x: &[f32],
@@ -101,6 +139,9 @@ fn product(
 ) {
     let (f, c) = (weight.rows(), weight.c);
     let n = x.len() / c;
+    if n > FEW_ROWS {
+        return many_rows(x, weight, bias, columns, accumulate, y);
+    }
     let put = |y: &mut [f32], row: usize, col: usize, dot: f32| {
         let col = columns.first + col;
         let y = &mut y[row * columns.stride + col];
