@@ -13,7 +13,7 @@ use super::plans::{Kind, Plans};
 use super::slots::Slots;
 use super::{Engine, EngineOptions};
 
-/// Largest piece of a tensor asked for at once, elements. The memory that loading needs above
+/// Largest piece of a tensor asked for at once, elements: whole blocks of any type. The memory that loading needs above
 /// the device's own copy is a few times this.
 const PIECE_ELEMENTS: usize = 2 << 20;
 
@@ -26,9 +26,11 @@ const DEFAULT_CACHE_BYTES: u64 = 128 << 20;
 /// A model whose weights are still arriving.
 #[derive(Debug)]
 pub struct Loader {
-    model: Model,
+    pub(super) model: Model,
     tokenizer: Tokenizer,
     backend: Backend,
+    /// Whether tensors have llama.cpp's names and row orders.
+    pub(super) gguf: bool,
 }
 
 impl Loader {
@@ -41,18 +43,29 @@ impl Loader {
         config: &[u8],
         generation_config: Option<&[u8]>,
         tokenizer: &[u8],
-        mut backend: Backend,
+        backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
         let mut config = ModelConfig::from_json(config)?;
         if let Some(json) = generation_config {
             config.read_generation_config(json)?;
         }
-        let tokenizer = Tokenizer::from_json(tokenizer)?;
+        Self::open(config, Tokenizer::from_json(tokenizer)?, backend, options)
+    }
+
+    /// Makes room for a model on the backend.
+    ///
+    /// Errors as [`Loader::new`].
+    pub(super) fn open(
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        mut backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
         let (has, embeds) = (tokenizer.vocab_size(), config.vocab_size);
         if has > embeds {
             return Err(Error::mismatch(format!(
-                "tokenizer.json: {has} tokens, expected at most vocab_size {embeds} of config.json"
+                "tokenizer: {has} tokens, expected at most the model's vocab_size {embeds}"
             )));
         }
         let context = options.context_length.unwrap_or(config.max_position_embeddings.min(DEFAULT_CONTEXT));
@@ -66,10 +79,15 @@ impl Loader {
         let sizes = Sizes { context, slots, max_tensor_bytes: backend.max_tensor_bytes() };
         let model = Model::new(config, sizes)?;
         backend.allocate(&model.tensors)?;
-        for (id, values) in model.constants() {
-            backend.upload(id, 0, bytemuck::cast_slice(&values));
+        let mut loader = Self { model, tokenizer, backend, gguf: false };
+        loader.upload_constants();
+        Ok(loader)
+    }
+
+    pub(super) fn upload_constants(&mut self) {
+        for (id, values) in self.model.constants() {
+            self.backend.upload(id, 0, bytemuck::cast_slice(&values));
         }
-        Ok(Self { model, tokenizer, backend })
     }
 
     /// The pieces in which tensor `info` is to be [`load`](Self::load)ed, in order; none if the
@@ -77,18 +95,24 @@ impl Loader {
     ///
     /// Errors with `Mismatch` if it does not belong to this architecture.
     pub fn pieces(&self, info: &TensorInfo) -> Result<Vec<TensorInfo>> {
-        if !self.model.weights.expects(&info.name, &info.shape)? {
+        let (weights, elements) = (&self.model.weights, info.shape.iter().product());
+        let whole = if self.gguf {
+            self.expects_gguf(info)?
+        } else if !weights.expects(&info.name, &info.shape)? {
             return Ok(Vec::new());
-        }
-        let elements: usize = info.shape.iter().product();
-        if elements == 0 || self.model.weights.wants_whole(&info.name) {
+        } else {
+            weights.wants_whole(&info.name)
+        };
+        if elements == 0 || whole {
             return Ok(vec![info.clone()]);
         }
-        let size = info.byte_len() / elements as u64;
+        // A piece begins where an element does, or a block of elements.
+        let at = |element: usize| {
+            info.start + (u128::from(info.byte_len()) * element as u128 / elements as u128) as u64
+        };
         let piece = |first: usize| {
             let n = PIECE_ELEMENTS.min(elements - first);
-            let start = info.start + first as u64 * size;
-            TensorInfo { shape: vec![n], start, end: start + n as u64 * size, ..info.clone() }
+            TensorInfo { shape: vec![n], start: at(first), end: at(first + n), ..info.clone() }
         };
         Ok((0..elements).step_by(PIECE_ELEMENTS).map(piece).collect())
     }
@@ -97,12 +121,17 @@ impl Loader {
     ///
     /// Errors with `Format` if their type cannot be read or their number is wrong.
     pub fn load(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+        if self.gguf { self.load_gguf(piece, bytes) } else { self.place(&piece.name, piece, bytes) }
+    }
+
+    /// Takes the bytes of one piece of the checkpoint's tensor `name`, rows in the checkpoint's order.
+    pub(super) fn place(&mut self, name: &str, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         let values = piece.read_f32(bytes)?;
         let backend = &mut self.backend;
         let write = |id: TensorId, offset: usize, values: &[f32]| {
             backend.upload(id, offset, bytemuck::cast_slice(values));
         };
-        self.model.weights.place(&piece.name, &values, write);
+        self.model.weights.place(name, &values, write);
         Ok(())
     }
 
@@ -112,7 +141,7 @@ impl Loader {
     /// Errors with `Mismatch` naming a tensor that has not, `Device` if a kernel cannot be made.
     pub fn finish(self) -> Result<Engine> {
         self.model.weights.check_complete()?;
-        let Self { model, tokenizer, mut backend } = self;
+        let Self { model, tokenizer, mut backend, .. } = self;
         let slots = Slots::new(model.slots());
         let (mut plans, adapters) = (Plans::default(), Adapters::default());
         plans.get(Kind::Decode, 1, &model, &mut backend)?;

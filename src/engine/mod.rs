@@ -11,6 +11,7 @@ mod export;
 pub mod folder;
 mod generate;
 mod gguf;
+mod gguf_model;
 mod lead;
 mod loader;
 mod merge;

@@ -8,6 +8,7 @@
 //! element type it does not know even if nobody asks for that tensor. Tests hold this reader
 //! to the crate's verdict on everything else.
 
+use super::gguf::{q4_0, q8_0};
 use super::unique_map::UniqueMap;
 use crate::error::{Error, Result};
 use serde::Deserialize;
@@ -38,6 +39,10 @@ pub enum SourceDtype {
     U32,
     U8,
     Bool,
+    /// GGUF's blocks of 32 elements: a scale (f16), 32 × i8.
+    Q8_0,
+    /// GGUF's blocks of 32 elements: a scale (f16), 32 × 4 bits.
+    Q4_0,
     /// A type this crate does not decode, as spelled in the file. Harmless until read.
     Other(String),
 }
@@ -57,13 +62,16 @@ impl SourceDtype {
         }
     }
 
-    /// Bytes per element; `None` for a type this crate does not decode.
-    pub fn bytes(&self) -> Option<u64> {
+    /// Elements that are stored together, and their bytes; `None` for a type this crate does
+    /// not decode.
+    pub fn block(&self) -> Option<(usize, u64)> {
         match self {
-            Self::I64 => Some(8),
-            Self::F32 | Self::I32 | Self::U32 => Some(4),
-            Self::F16 | Self::BF16 => Some(2),
-            Self::U8 | Self::Bool => Some(1),
+            Self::I64 => Some((1, 8)),
+            Self::F32 | Self::I32 | Self::U32 => Some((1, 4)),
+            Self::F16 | Self::BF16 => Some((1, 2)),
+            Self::U8 | Self::Bool => Some((1, 1)),
+            Self::Q8_0 => Some((32, 34)),
+            Self::Q4_0 => Some((32, 18)),
             Self::Other(_) => None,
         }
     }
@@ -197,7 +205,8 @@ impl Tiled {
         let dtype = SourceDtype::from_name(raw.dtype);
         let too_large = || Error::format(format!("shape {shape:?} of {dtype} overflows"));
         let elements = elements(&shape).ok_or_else(too_large)?;
-        if let Some(element_bytes) = dtype.bytes() {
+        // No name in a header means blocks.
+        if let Some((_, element_bytes)) = dtype.block() {
             let claimed = elements.checked_mul(element_bytes).ok_or_else(too_large)?;
             if held != claimed {
                 return Err(Error::format(format!(
@@ -245,7 +254,8 @@ impl TensorInfo {
         })
     }
 
-    /// Widens F32, F16 or BF16 to f32, exactly, NaN payloads included.
+    /// Widens F32, F16 or BF16 to f32, exactly, NaN payloads included; multiplies Q8_0 and Q4_0
+    /// out.
     ///
     /// `bytes`: this tensor's bytes and no others, at any alignment.
     /// Errors with `Format` if they are too few or too many, `Mismatch` for another type.
@@ -259,6 +269,8 @@ impl TensorInfo {
             SourceDtype::BF16 => {
                 Ok(bytes.as_chunks().0.iter().map(|&b| bf16_to_f32(u16::from_le_bytes(b))).collect())
             }
+            SourceDtype::Q8_0 => Ok(q8_0(bytes)),
+            SourceDtype::Q4_0 => Ok(q4_0(bytes)),
             _ => Err(self.wrong_dtype("F32, F16 or BF16")),
         }
     }
@@ -301,7 +313,7 @@ impl TensorInfo {
 
 /// Exact. Without a branch, so that it vectorises: shifted into place, an f16's bits are an
 /// f32 whose exponent is 112 too small, subnormals included; a product by 2¹¹² mends that.
-fn f16_to_f32(half: u16) -> f32 {
+pub(super) fn f16_to_f32(half: u16) -> f32 {
     const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
     let magnitude = u32::from(half & 0x7fff) << 13;
     let sign = u32::from(half & 0x8000) << 16;

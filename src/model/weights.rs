@@ -78,6 +78,8 @@ pub struct Weights {
     /// Name of the embedding, without it.
     embedding: &'static str,
     places: BTreeMap<String, Place>,
+    /// Whether linear maps come as (out, in), whatever checkpoints have.
+    turned: bool,
 }
 
 /// Where one checkpoint tensor goes.
@@ -128,7 +130,8 @@ impl Weights {
             declare.linear("lm_head", v, c, &head, false)?
         };
         let places = declare.places;
-        Ok(Self { embed, positions, layers, norm, head, prefix: names.prefix, embedding, places })
+        let prefix = names.prefix;
+        Ok(Self { embed, positions, layers, norm, head, prefix, embedding, places, turned: false })
     }
 
     /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
@@ -139,10 +142,13 @@ impl Weights {
     pub fn expects(&self, name: &str, shape: &[usize]) -> Result<bool> {
         let bare = bare(name);
         if let Some(place) = self.places.get(bare) {
-            if place.shape != shape {
+            let mut expected = place.shape.clone();
+            if place.transposed && self.turned {
+                expected.reverse();
+            }
+            if expected != shape {
                 return Err(Error::mismatch(format!(
-                    "tensor `{name}`: shape {shape:?}, expected {:?}",
-                    place.shape
+                    "tensor `{name}`: shape {shape:?}, expected {expected:?}"
                 )));
             }
             return Ok(true);
@@ -154,9 +160,24 @@ impl Weights {
         Err(Error::mismatch(format!("tensor `{name}`: the architecture in config.json has no such tensor")))
     }
 
+    /// Names of all tensors, without the base model's prefix.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// From now on takes linear maps as (out, in), which GGUF has in every family.
+    pub fn expect_turned(&mut self) {
+        self.turned = true;
+    }
+
+    /// Whether checkpoints store `name` as (in, out).
+    pub fn is_transposed(&self, name: &str) -> bool {
+        self.places.get(bare(name)).is_some_and(|place| place.transposed)
+    }
+
     /// Whether tensor `name` must come in one piece (it is turned round on the way).
     pub fn wants_whole(&self, name: &str) -> bool {
-        self.places.get(bare(name)).is_some_and(|place| place.transposed)
+        self.is_transposed(name) && !self.turned
     }
 
     /// Takes the next elements of tensor `name`, in order, and hands what is to be written to
@@ -168,7 +189,7 @@ impl Weights {
         let start = place.first * place.target.cols + place.loaded;
         place.loaded += values.len();
         assert!(place.loaded <= place.shape.iter().product(), "`{name}` has fewer elements");
-        if place.transposed {
+        if place.transposed && !self.turned {
             let [c, f] = place.shape[..] else { panic!("`{name}` is a matrix") };
             assert_eq!(values.len(), c * f, "`{name}` comes in one piece");
             let turned: Vec<f32> = (0..f).flat_map(|f_| (0..c).map(move |c_| values[c_ * f + f_])).collect();

@@ -1,0 +1,182 @@
+//! From a GGUF file's header and tensors to a loaded model: llama.cpp's names and row orders undone.
+//! What the file says is `format::gguf`'s, how names correspond `model`'s.
+
+use crate::backend::Backend;
+use crate::config::{Positions, RopeScaling};
+use crate::error::{Error, Result};
+use crate::format::gguf::{Header, ROPE_FACTORS, Value};
+use crate::format::safetensors::{SourceDtype, TensorInfo};
+use crate::model::{GgufTensor, checkpoint_tensor, gguf_architecture, gguf_name};
+use crate::tokenizer::{GgufTokenizer, Tokenizer};
+
+use super::gguf::half_split;
+use super::{EngineOptions, Loader};
+
+impl Loader {
+    /// Makes room for the model of a GGUF file. `tokenizer`, a `tokenizer.json`, is for files that
+    /// [have none](Header::has_tokenizer).
+    ///
+    /// Errors with `Format` or `Unsupported` naming the key or tensor, `Mismatch` naming a tensor
+    /// that is missing or of another architecture, `Argument` for the options or for want of a
+    /// tokenizer, `Memory`.
+    pub fn from_gguf(
+        header: &Header,
+        tokenizer: Option<&[u8]>,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        let config = header.model_config()?;
+        let tokenizer = match tokenizer {
+            _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
+            Some(json) => Tokenizer::from_json(json)?,
+            None => return Err(Error::argument("GGUF file: it has no tokenizer, and no tokenizer.json is beside it")),
+        };
+        for TensorInfo { name, dtype, .. } in &header.tensors {
+            use SourceDtype::{BF16, F16, F32, Q4_0, Q8_0};
+            if !matches!(dtype, F32 | F16 | BF16 | Q8_0 | Q4_0) {
+                return Err(Error::unsupported(format!(
+                    "tensor `{name}`: type {dtype}, expected F32, F16, BF16, Q8_0 or Q4_0"
+                )));
+            }
+        }
+        let mut loader = Self::open(config, tokenizer, backend, options)?;
+        loader.gguf = true;
+        loader.model.weights.expect_turned();
+        let family = loader.model.config.family;
+        for name in loader.model.weights.names() {
+            let name = gguf_name(family, name).unwrap_or_else(|| name.to_owned());
+            if header.tensor(&name).is_none() {
+                return Err(Error::mismatch(format!("tensor `{name}` is missing")));
+            }
+        }
+        Ok(loader)
+    }
+
+    /// What to read of the file, in order, and [`load`](Self::load).
+    ///
+    /// Errors with `Mismatch` naming a tensor that the architecture does not have.
+    pub fn gguf_pieces(&self, header: &Header) -> Result<Vec<TensorInfo>> {
+        let mut tensors: Vec<_> = header.tensors.iter().collect();
+        tensors.sort_by_key(|tensor| tensor.start);
+        let mut pieces = Vec::new();
+        for tensor in tensors {
+            pieces.extend(self.pieces(tensor)?);
+        }
+        Ok(pieces)
+    }
+
+    /// Whether a tensor must come in one piece.
+    ///
+    /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
+    pub(super) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
+        let config = &self.model.config;
+        if info.name == ROPE_FACTORS {
+            let expected = [config.head_dim / 2];
+            return if info.shape == expected {
+                Ok(true)
+            } else {
+                Err(Error::mismatch(format!(
+                    "tensor `{ROPE_FACTORS}`: shape {:?}, expected {expected:?}",
+                    info.shape
+                )))
+            };
+        }
+        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&info.name)?;
+        let expected = self.model.weights.expects(&name, &info.shape);
+        if expected.map_err(|e| e.context(format_args!("tensor `{}`", info.name)))? {
+            Ok(interleaved)
+        } else {
+            Err(self.unknown(&info.name))
+        }
+    }
+
+    pub(super) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+        if piece.name == ROPE_FACTORS {
+            return self.set_rope_factors(piece.read_f32(bytes)?);
+        }
+        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&piece.name)?;
+        if !interleaved {
+            return self.place(&name, piece, bytes);
+        }
+        // Rows are whole blocks: they change places before they become numbers.
+        let rows = piece.shape.first().copied().unwrap_or(1).max(1);
+        let row_bytes = (bytes.len() / rows).max(1);
+        self.place(&name, piece, &half_split(bytes, row_bytes, self.model.config.head_dim))
+    }
+
+    fn set_rope_factors(&mut self, factors: Vec<f32>) -> Result<()> {
+        if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
+            return Err(Error::format(format!("tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers")));
+        }
+        if let Positions::Rotary { scaling, .. } = &mut self.model.config.positions {
+            *scaling = RopeScaling::Factors(factors);
+        }
+        self.upload_constants();
+        Ok(())
+    }
+
+    fn checkpoint_tensor(&self, name: &str) -> Result<GgufTensor> {
+        checkpoint_tensor(self.model.config.family, name).ok_or_else(|| self.unknown(name))
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        let architecture = gguf_architecture(self.model.config.family);
+        Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
+    }
+}
+
+/// Keys after `tokenizer.ggml.` that are read here or change nothing, as those of further tokens do.
+const TOKENIZER_KEYS: &[&str] = &[
+    "add_bos_token",
+    "add_eos_token",
+    "add_sep_token",
+    "add_space_prefix",
+    "merges",
+    "model",
+    "pre",
+    "remove_extra_whitespaces",
+    "scores",
+    "token_type",
+    "token_type_count",
+    "tokens",
+];
+
+/// The tokenizer's keys.
+///
+/// Errors with `Format` if one is of another type, `Unsupported` naming one whose effect is not
+/// implemented.
+fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let flag = |name| header.get(&key(name), "a truth", Value::as_bool);
+    let id = |name| {
+        let read = |value: &Value| value.as_count().and_then(|id| u32::try_from(id).ok());
+        header.get(&key(name), "a token id", read)
+    };
+    let refused = |name: &str| Error::unsupported(format!("GGUF metadata `{}` is not supported", key(name)));
+    let prefix = key("");
+    let mut names = header.metadata.keys().filter_map(|name| name.strip_prefix(&prefix));
+    if let Some(name) = names.find(|name| !TOKENIZER_KEYS.contains(name) && !name.ends_with("_token_id")) {
+        return Err(refused(name));
+    }
+    for name in ["add_sep_token", "remove_extra_whitespaces"] {
+        if flag(name)? == Some(true) {
+            return Err(refused(name));
+        }
+    }
+    let texts = |name| header.get(&key(name), "texts", Value::as_texts);
+    Ok(GgufTokenizer {
+        model: header.text(&key("model"))?,
+        pre: header.get(&key("pre"), "a text", Value::as_text)?,
+        tokens: texts("tokens")?.unwrap_or_default(),
+        scores: header.get(&key("scores"), "floats", Value::as_floats)?.unwrap_or_default(),
+        token_type: header.get(&key("token_type"), "integers", Value::as_integers)?.unwrap_or_default(),
+        merges: texts("merges")?.unwrap_or_default(),
+        unknown: id("unknown_token_id")?,
+        bos: id("bos_token_id")?,
+        eos: id("eos_token_id")?,
+        add_bos: flag("add_bos_token")?,
+        add_eos: flag("add_eos_token")?,
+        add_space_prefix: flag("add_space_prefix")?,
+        chat_template: header.get("tokenizer.chat_template", "a text", Value::as_text)?,
+    })
+}
