@@ -186,9 +186,7 @@ impl ModelConfig {
             return Err(Error::unsupported(format!("head_dim {d}, expected an even number")));
         }
         if d > MAX_HEAD_DIM {
-            return Err(Error::unsupported(format!(
-                "head_dim {d}, expected at most {MAX_HEAD_DIM}"
-            )));
+            return Err(Error::unsupported(format!("head_dim {d}, expected at most {MAX_HEAD_DIM}")));
         }
         if h.saturating_mul(d) > MOST {
             return Err(out_of_range("num_attention_heads · head_dim", h.saturating_mul(d)));

@@ -29,7 +29,11 @@ impl Loader {
         let tokenizer = match tokenizer {
             _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
             Some(json) => Tokenizer::from_json(json)?,
-            None => return Err(Error::argument("GGUF file: it has no tokenizer, and no tokenizer.json is beside it")),
+            None => {
+                return Err(Error::argument(
+                    "GGUF file: it has no tokenizer, and no tokenizer.json is beside it",
+                ));
+            }
         };
         for TensorInfo { name, dtype, .. } in &header.tensors {
             use SourceDtype::{BF16, F16, F32, Q4_0, Q8_0};
@@ -39,7 +43,7 @@ impl Loader {
                 )));
             }
         }
-        let mut loader = Self::open(config, tokenizer, backend, options)?;
+        let mut loader = Self::prepare(config, tokenizer, backend, options)?;
         loader.gguf = true;
         loader.model.weights.expect_turned();
         let family = loader.model.config.family;
@@ -49,6 +53,9 @@ impl Loader {
                 return Err(Error::mismatch(format!("tensor `{name}` is missing")));
             }
         }
+        // What the metadata claims is believed once tensors of such shapes lie in the file.
+        loader.gguf_pieces(header)?;
+        loader.allocate()?;
         Ok(loader)
     }
 
@@ -83,11 +90,8 @@ impl Loader {
         }
         let GgufTensor { name, interleaved } = self.checkpoint_tensor(&info.name)?;
         let expected = self.model.weights.expects(&name, &info.shape);
-        if expected.map_err(|e| e.context(format_args!("tensor `{}`", info.name)))? {
-            Ok(interleaved)
-        } else {
-            Err(self.unknown(&info.name))
-        }
+        expected.map_err(|e| e.context(format_args!("tensor `{}`", info.name)))?;
+        Ok(interleaved)
     }
 
     pub(super) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
@@ -106,7 +110,9 @@ impl Loader {
 
     fn set_rope_factors(&mut self, factors: Vec<f32>) -> Result<()> {
         if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
-            return Err(Error::format(format!("tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers")));
+            return Err(Error::format(format!(
+                "tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers"
+            )));
         }
         if let Positions::Rotary { scaling, .. } = &mut self.model.config.positions {
             *scaling = RopeScaling::Factors(factors);
@@ -116,12 +122,12 @@ impl Loader {
     }
 
     fn checkpoint_tensor(&self, name: &str) -> Result<GgufTensor> {
-        checkpoint_tensor(self.model.config.family, name).ok_or_else(|| self.unknown(name))
-    }
-
-    fn unknown(&self, name: &str) -> Error {
-        let architecture = gguf_architecture(self.model.config.family);
-        Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
+        let family = self.model.config.family;
+        let tensor = checkpoint_tensor(family, name).filter(|tensor| self.model.weights.has(&tensor.name));
+        tensor.ok_or_else(|| {
+            let architecture = gguf_architecture(family);
+            Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
+        })
     }
 }
 

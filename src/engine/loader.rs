@@ -50,16 +50,18 @@ impl Loader {
         if let Some(json) = generation_config {
             config.read_generation_config(json)?;
         }
-        Self::open(config, Tokenizer::from_json(tokenizer)?, backend, options)
+        let mut loader = Self::prepare(config, Tokenizer::from_json(tokenizer)?, backend, options)?;
+        loader.allocate()?;
+        Ok(loader)
     }
 
-    /// Makes room for a model on the backend.
+    /// A model that has no room on the backend yet.
     ///
     /// Errors as [`Loader::new`].
-    pub(super) fn open(
+    pub(super) fn prepare(
         config: ModelConfig,
         tokenizer: Tokenizer,
-        mut backend: Backend,
+        backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
         let (has, embeds) = (tokenizer.vocab_size(), config.vocab_size);
@@ -77,11 +79,16 @@ impl Loader {
             }
         };
         let sizes = Sizes { context, slots, max_tensor_bytes: backend.max_tensor_bytes() };
-        let model = Model::new(config, sizes)?;
-        backend.allocate(&model.tensors)?;
-        let mut loader = Self { model, tokenizer, backend, gguf: false };
-        loader.upload_constants();
-        Ok(loader)
+        Ok(Self { model: Model::new(config, sizes)?, tokenizer, backend, gguf: false })
+    }
+
+    /// Makes room on the backend.
+    ///
+    /// Errors with `Memory`.
+    pub(super) fn allocate(&mut self) -> Result<()> {
+        self.backend.allocate(&self.model.tensors)?;
+        self.upload_constants();
+        Ok(())
     }
 
     pub(super) fn upload_constants(&mut self) {

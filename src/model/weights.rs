@@ -165,6 +165,11 @@ impl Weights {
         self.places.keys().map(String::as_str)
     }
 
+    /// Whether the checkpoint has this tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(bare(name))
+    }
+
     /// From now on takes linear maps as (out, in), which GGUF has in every family.
     pub fn expect_turned(&mut self) {
         self.turned = true;

@@ -118,7 +118,9 @@ impl GgufTokenizer<'_> {
     fn byte_level(&self) -> Result<File> {
         let cut = |digits| {
             let regex = CUT.join(digits);
-            Some(json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false}))
+            Some(
+                json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false}),
+            )
         };
         let (normalizer, first) = match self.pre {
             Some("gpt-2") => (Value::Null, None),
@@ -163,6 +165,8 @@ impl GgufTokenizer<'_> {
             decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
         }
         let unknown = self.unknown.and_then(|id| self.tokens.get(id as usize)).cloned();
+        let model = self.bpe()?;
+        let has_bytes = matches!(&model.vocab, Vocab::Map(vocab) if vocab.contains_key("<0x00>"));
         Ok(File {
             added_tokens: self.added_tokens(),
             normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
@@ -173,8 +177,8 @@ impl GgufTokenizer<'_> {
                 merges: Merges(self.merges_by_score()?),
                 unk_token: unknown,
                 fuse_unk: Some(true),
-                byte_fallback: Some(true),
-                ..self.bpe()?
+                byte_fallback: Some(has_bytes),
+                ..model
             },
         })
     }

@@ -17,9 +17,8 @@ pub(in crate::format) fn q8_0(bytes: &[u8]) -> Vec<f32> {
 pub(in crate::format) fn q4_0(bytes: &[u8]) -> Vec<f32> {
     let block = |&[s0, s1, ref pairs @ ..]: &[u8; 18]| {
         let scale = f16_to_f32(u16::from_le_bytes([s0, s1]));
-        let [low, high] = [0, 4].map(|shift| {
-            <[u8; 16]>::map(*pairs, |pair| scale * (f32::from(pair >> shift & 0xf) - 8.0))
-        });
+        let [low, high] = [0, 4]
+            .map(|shift| <[u8; 16]>::map(*pairs, |pair| scale * (f32::from(pair >> shift & 0xf) - 8.0)));
         low.into_iter().chain(high)
     };
     bytes.as_chunks().0.iter().flat_map(block).collect()

@@ -55,7 +55,9 @@ impl Header {
             return Err(Error::format(format!("GGUF file: general.type is `{kind}`, expected `model`")));
         }
         if let Some(parts) = self.count("split.count")?.filter(|&parts| parts > 1) {
-            return Err(Error::unsupported(format!("GGUF file: one of {parts} parts, expected a whole model")));
+            return Err(Error::unsupported(format!(
+                "GGUF file: one of {parts} parts, expected a whole model"
+            )));
         }
         let architecture = self.text("general.architecture")?;
         let family = match architecture {
@@ -92,7 +94,8 @@ impl Keys<'_> {
     }
 
     fn required(&self, name: &str) -> Result<usize> {
-        let missing = || Error::format(format!("GGUF metadata `{}` is missing, expected a count", self.key(name)));
+        let missing =
+            || Error::format(format!("GGUF metadata `{}` is missing, expected a count", self.key(name)));
         self.count(name)?.ok_or_else(missing)
     }
 
@@ -133,7 +136,8 @@ impl Keys<'_> {
         };
         let token = |name: &str| self.token(name);
         let ends = ["eos_token_id", "eot_token_id", "eom_token_id"].map(token);
-        let mut eos_token_ids = ends.into_iter().filter_map(Result::transpose).collect::<Result<Vec<u32>>>()?;
+        let mut eos_token_ids =
+            ends.into_iter().filter_map(Result::transpose).collect::<Result<Vec<u32>>>()?;
         eos_token_ids.sort_unstable();
         eos_token_ids.dedup();
         Ok(ModelConfig {
@@ -204,7 +208,9 @@ impl Keys<'_> {
         for (name, value) in [("rope.freq_base", theta), ("rope.scaling.factor", factor)] {
             if !(value.is_finite() && value > 0.0) {
                 let key = self.key(name);
-                return Err(Error::format(format!("GGUF metadata `{key}` is {value}, expected a positive number")));
+                return Err(Error::format(format!(
+                    "GGUF metadata `{key}` is {value}, expected a positive number"
+                )));
             }
         }
         let name = self.key("rope.scaling.type");
@@ -215,7 +221,9 @@ impl Keys<'_> {
         };
         let scaling = match (self.header.tensor(ROPE_FACTORS).is_some(), linear) {
             (true, true) => {
-                return Err(self.refused("rope.scaling.factor", format_args!("beside tensor `{ROPE_FACTORS}`")));
+                return Err(
+                    self.refused("rope.scaling.factor", format_args!("beside tensor `{ROPE_FACTORS}`"))
+                );
             }
             (true, false) => RopeScaling::Factors(Vec::new()),
             (false, true) => RopeScaling::Linear { factor },
