@@ -63,10 +63,8 @@ impl Loader {
     ///
     /// Errors with `Mismatch` naming a tensor that the architecture does not have.
     pub fn gguf_pieces(&self, header: &Header) -> Result<Vec<TensorInfo>> {
-        let mut tensors: Vec<_> = header.tensors.iter().collect();
-        tensors.sort_by_key(|tensor| tensor.start);
         let mut pieces = Vec::new();
-        for tensor in tensors {
+        for tensor in header.by_offset() {
             pieces.extend(self.pieces(tensor)?);
         }
         Ok(pieces)
@@ -154,10 +152,7 @@ const TOKENIZER_KEYS: &[&str] = &[
 fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
     let key = |name: &str| format!("tokenizer.ggml.{name}");
     let flag = |name| header.get(&key(name), "a truth", Value::as_bool);
-    let id = |name| {
-        let read = |value: &Value| value.as_count().and_then(|id| u32::try_from(id).ok());
-        header.get(&key(name), "a token id", read)
-    };
+    let id = |name| header.token_id(name);
     let refused = |name: &str| Error::unsupported(format!("GGUF metadata `{}` is not supported", key(name)));
     let prefix = key("");
     let mut names = header.metadata.keys().filter_map(|name| name.strip_prefix(&prefix));

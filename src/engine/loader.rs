@@ -113,10 +113,9 @@ impl Loader {
         if elements == 0 || whole {
             return Ok(vec![info.clone()]);
         }
-        // A piece begins where an element does, or a block of elements.
-        let at = |element: usize| {
-            info.start + (u128::from(info.byte_len()) * element as u128 / elements as u128) as u64
-        };
+        // A piece begins where a block of elements does.
+        let (block, block_bytes) = info.dtype.block().unwrap_or((elements, info.byte_len()));
+        let at = |element: usize| info.start + (element / block) as u64 * block_bytes;
         let piece = |first: usize| {
             let n = PIECE_ELEMENTS.min(elements - first);
             TensorInfo { shape: vec![n], start: at(first), end: at(first + n), ..info.clone() }

@@ -9,7 +9,7 @@ use super::components::Template;
 use super::file::{AddedToken, File, Merges, Model, Vocab};
 use super::{Tokenizer, broken, unsupported};
 use crate::error::Result;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::HashSet;
 use tokenizers::models::bpe;
 
@@ -56,13 +56,26 @@ enum Kind {
 /// Longest token of SentencePiece's that merges make, bytes: every way to cut it in two is tried.
 const MAX_PIECE_BYTES: usize = 256;
 
-/// How Llama 3 and Qwen2 cut a text: before and after their pattern of digits.
+/// How Llama 3 and Qwen2 cut a text, in JSON: before and after their pattern of digits.
 const CUT: [&str; 2] = [
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|",
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    r#"{"type": "Split", "behavior": "Isolated", "invert": false, "pattern": {"Regex":
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"#,
+    r#"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}}"#,
 ];
-const LLAMA3_DIGITS: &str = r"\p{N}{1,3}";
-const QWEN2_DIGITS: &str = r"\p{N}";
+const LLAMA3_DIGITS: &str = r"\\p{N}{1,3}";
+const QWEN2_DIGITS: &str = r"\\p{N}";
+
+/// GPT-2's cut, and that of others, who only spell in bytes what is cut already.
+const BYTE_LEVEL_CUTS: &str = r#"{"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}"#;
+const BYTE_LEVEL: &str = r#"{"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}"#;
+const DIGITS: &str = r#"{"type": "Digits", "individual_digits": true}"#;
+
+/// SentencePiece's spaces, and back.
+const SPACES: &str = r#"{"type": "Replace", "pattern": {"String": " "}, "content": "▁"}"#;
+const PREFIX: &str = r#"{"type": "Prepend", "prepend": "▁"}"#;
+const DECODER: &str = r#"{"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+    {"type": "ByteFallback"}, {"type": "Fuse"}"#;
+const STRIP: &str = r#"{"type": "Strip", "content": " ", "start": 1, "stop": 0}"#;
 
 impl Tokenizer {
     /// Builds the tokenizer of a GGUF file.
@@ -116,34 +129,26 @@ impl GgufTokenizer<'_> {
     }
 
     fn byte_level(&self) -> Result<File> {
-        let cut = |digits| {
-            let regex = CUT.join(digits);
-            Some(
-                json!({"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false}),
-            )
-        };
-        let (normalizer, first) = match self.pre {
-            Some("gpt-2") => (Value::Null, None),
-            Some("smollm") => (Value::Null, Some(json!({"type": "Digits", "individual_digits": true}))),
-            Some("qwen2") => (json!({"type": "NFC"}), cut(QWEN2_DIGITS)),
-            Some("deepseek-r1-qwen") => (Value::Null, cut(QWEN2_DIGITS)),
-            pre if is_llama3(pre) => (Value::Null, cut(LLAMA3_DIGITS)),
+        let cut = |digits| CUT.join(digits);
+        let (normalizer, parts) = match self.pre {
+            Some("gpt-2") => ("null", vec![BYTE_LEVEL_CUTS.to_owned()]),
+            Some("smollm") => ("null", vec![DIGITS.to_owned(), BYTE_LEVEL_CUTS.to_owned()]),
+            Some("qwen2") => (r#"{"type": "NFC"}"#, vec![cut(QWEN2_DIGITS), BYTE_LEVEL.to_owned()]),
+            Some("deepseek-r1-qwen") => ("null", vec![cut(QWEN2_DIGITS), BYTE_LEVEL.to_owned()]),
+            pre if is_llama3(pre) => ("null", vec![cut(LLAMA3_DIGITS), BYTE_LEVEL.to_owned()]),
             Some(other) => return Err(unsupported(format!("pre `{other}`"))),
             None => return Err(unsupported("BPE without `pre`, which says how a text is cut")),
         };
-        let use_regex = matches!(self.pre, Some("gpt-2" | "smollm"));
-        let last = json!({"type": "ByteLevel", "add_prefix_space": false, "use_regex": use_regex});
-        let pre_tokenizers: Vec<Value> = first.into_iter().chain([last]).collect();
         let pair = |line: &String| match line.split_once(' ') {
             Some((a, b)) if !b.contains(' ') => Ok((a.to_owned(), b.to_owned())),
             _ => Err(broken(format!("merge `{line}`: expected two tokens and a space"))),
         };
         Ok(File {
             added_tokens: self.added_tokens(),
-            normalizer,
-            pre_tokenizer: json!({"type": "Sequence", "pretokenizers": pre_tokenizers}),
+            normalizer: part(normalizer)?,
+            pre_tokenizer: sequence("pretokenizers", &parts.join(","))?,
             post_processor: Value::Null,
-            decoder: json!({"type": "ByteLevel"}),
+            decoder: part(BYTE_LEVEL)?,
             model: Model {
                 merges: Merges(self.merges.iter().map(pair).collect::<Result<_>>()?),
                 ignore_merges: Some(is_llama3(self.pre)),
@@ -153,26 +158,20 @@ impl GgufTokenizer<'_> {
     }
 
     fn sentence_piece(&self) -> Result<File> {
-        let spaces = json!({"type": "Replace", "pattern": {"String": " "}, "content": "▁"});
-        let mut normalizers = vec![spaces];
-        let mut decoders = vec![
-            json!({"type": "Replace", "pattern": {"String": "▁"}, "content": " "}),
-            json!({"type": "ByteFallback"}),
-            json!({"type": "Fuse"}),
-        ];
-        if self.add_space_prefix.unwrap_or(true) {
-            normalizers.insert(0, json!({"type": "Prepend", "prepend": "▁"}));
-            decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
-        }
+        let (normalizer, decoder) = if self.add_space_prefix.unwrap_or(true) {
+            ([PREFIX, SPACES].join(","), [DECODER, STRIP].join(","))
+        } else {
+            (SPACES.to_owned(), DECODER.to_owned())
+        };
         let unknown = self.unknown.and_then(|id| self.tokens.get(id as usize)).cloned();
         let model = self.bpe()?;
         let has_bytes = matches!(&model.vocab, Vocab::Map(vocab) if vocab.contains_key("<0x00>"));
         Ok(File {
             added_tokens: self.added_tokens(),
-            normalizer: json!({"type": "Sequence", "normalizers": normalizers}),
+            normalizer: sequence("normalizers", &normalizer)?,
             pre_tokenizer: Value::Null,
             post_processor: Value::Null,
-            decoder: json!({"type": "Sequence", "decoders": decoders}),
+            decoder: sequence("decoders", &decoder)?,
             model: Model {
                 merges: Merges(self.merges_by_score()?),
                 unk_token: unknown,
@@ -247,6 +246,14 @@ impl GgufTokenizer<'_> {
         }
         Ok(merges)
     }
+}
+
+fn part(json: &str) -> Result<Value> {
+    serde_json::from_slice(json.as_bytes()).map_err(broken)
+}
+
+fn sequence(members: &str, parts: &str) -> Result<Value> {
+    part(&format!(r#"{{"type": "Sequence", "{members}": [{parts}]}}"#))
 }
 
 fn is_llama3(pre: Option<&str>) -> bool {

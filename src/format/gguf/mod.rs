@@ -92,6 +92,11 @@ impl Header {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
+    /// The tensors that take bytes, in the order in which these lie in the file.
+    pub fn by_offset(&self) -> Vec<&TensorInfo> {
+        by_offset(&self.tensors)
+    }
+
     /// The value of a key, as `read` sees it; `None` if there is no such key.
     ///
     /// Errors with `Format` if it is of another type than `expected`.
@@ -99,7 +104,7 @@ impl Header {
         &'a self,
         key: &str,
         expected: &str,
-        read: impl FnOnce(&'a Value) -> Option<T>,
+        read: fn(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
         let Some(value) = self.metadata.get(key) else { return Ok(None) };
         read(value).map(Some).ok_or_else(|| wrong(key, Some(value), expected))
@@ -252,14 +257,19 @@ fn place(claims: Vec<Claim>, alignment: u64, data: u64, file_bytes: u64) -> Resu
             return Err(named(Error::format("appears twice")));
         }
     }
-    let mut order: Vec<&TensorInfo> = tensors.iter().filter(|tensor| tensor.byte_len() > 0).collect();
-    order.sort_by_key(|tensor| tensor.start);
+    let order = by_offset(&tensors);
     for (a, b) in order.iter().zip(order.iter().skip(1)) {
         if b.start < a.end {
             return Err(Error::format(format!("tensors `{}` and `{}` overlap", a.name, b.name)));
         }
     }
     Ok(tensors)
+}
+
+fn by_offset(tensors: &[TensorInfo]) -> Vec<&TensorInfo> {
+    let mut order: Vec<_> = tensors.iter().filter(|tensor| tensor.byte_len() > 0).collect();
+    order.sort_by_key(|tensor| tensor.start);
+    order
 }
 
 fn wrong(key: &str, value: Option<&Value>, expected: &str) -> Error {

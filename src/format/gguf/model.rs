@@ -44,6 +44,14 @@ impl Header {
         model.is_some_and(|model| model != "no_vocab")
     }
 
+    /// The id under `tokenizer.ggml.{name}`, if it is there.
+    ///
+    /// Errors with `Format` if it is none.
+    pub fn token_id(&self, name: &str) -> Result<Option<u32>> {
+        let read = |value: &Value| value.as_count().and_then(|id| u32::try_from(id).ok());
+        self.get(&format!("tokenizer.ggml.{name}"), "a token id", read)
+    }
+
     /// The architecture of the model in this file.
     ///
     /// Errors: `Format` where the file is no model, or a key is missing or of another type;
@@ -134,12 +142,11 @@ impl Keys<'_> {
             Family::Gpt2 => Norm::Layer(self.header.float(&self.key("attention.layer_norm_epsilon"))? as f32),
             _ => Norm::Rms(self.header.float(&self.key("attention.layer_norm_rms_epsilon"))? as f32),
         };
-        let token = |name: &str| self.token(name);
-        let ends = ["eos_token_id", "eot_token_id", "eom_token_id"].map(token);
-        let mut eos_token_ids =
-            ends.into_iter().filter_map(Result::transpose).collect::<Result<Vec<u32>>>()?;
-        eos_token_ids.sort_unstable();
-        eos_token_ids.dedup();
+        let mut eos_token_ids = Vec::new();
+        for name in ["eos_token_id", "eot_token_id", "eom_token_id"] {
+            let id = self.header.token_id(name)?;
+            eos_token_ids.extend(id.filter(|id| !eos_token_ids.contains(id)));
+        }
         Ok(ModelConfig {
             family,
             vocab_size: self.vocab_size()?,
@@ -159,14 +166,9 @@ impl Keys<'_> {
             o_bias: gpt2 || has("blk.0.attn_output.bias"),
             mlp_bias: gpt2 || has("blk.0.ffn_up.bias"),
             tie_word_embeddings: !has("output.weight"),
-            bos_token_id: self.token("bos_token_id")?,
+            bos_token_id: self.header.token_id("bos_token_id")?,
             eos_token_ids,
         })
-    }
-
-    fn token(&self, name: &str) -> Result<Option<u32>> {
-        let read = |value: &Value| value.as_count().and_then(|id| u32::try_from(id).ok());
-        self.header.get(&format!("tokenizer.ggml.{name}"), "a token id", read)
     }
 
     /// Rows of the embedding, which a vocabulary may have fewer of.
