@@ -188,7 +188,7 @@ impl Keys<'_> {
     fn head_dim(&self, hidden_size: usize, heads: usize) -> Result<usize> {
         let head_dim = match self.count("attention.key_length")? {
             Some(length) => length,
-            None if heads > 0 && hidden_size % heads == 0 => hidden_size / heads,
+            None if hidden_size.checked_rem(heads) == Some(0) => hidden_size / heads,
             None => {
                 return Err(Error::mismatch(format!(
                     "GGUF metadata `{}` {hidden_size} is no multiple of head_count {heads}",
