@@ -309,6 +309,7 @@ fn tensors_that_do_not_fit() {
     let factors = |values: &[f32]| smallest().vector("rope_freqs.weight", values);
     open(&factors(&[2.0]).bytes(), None).expect("one for each pair");
     assert_refused(&factors(&[2.0; 2]), Mismatch, "tensor `rope_freqs.weight`: shape [2], expected [1]");
+    assert_refused(&factors(&[]), Mismatch, "tensor `rope_freqs.weight`: shape [0], expected [1]");
     let words = "tensor `rope_freqs.weight`: holds 0, expected positive numbers";
     assert_refused(&factors(&[0.0]), Format, words);
 }

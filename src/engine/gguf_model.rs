@@ -1,6 +1,8 @@
 //! From a GGUF file's header and tensors to a loaded model: llama.cpp's names and row orders undone.
 //! What the file says is `format::gguf`'s, how names correspond `model`'s.
 
+use std::collections::HashSet;
+
 use crate::backend::Backend;
 use crate::config::{Positions, RopeScaling};
 use crate::error::{Error, Result};
@@ -47,14 +49,17 @@ impl Loader {
         loader.gguf = true;
         loader.model.weights.expect_turned();
         let family = loader.model.config.family;
+        let names: HashSet<&str> = header.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         for name in loader.model.weights.names() {
             let name = gguf_name(family, name).unwrap_or_else(|| name.to_owned());
-            if header.tensor(&name).is_none() {
+            if !names.contains(name.as_str()) {
                 return Err(Error::mismatch(format!("tensor `{name}` is missing")));
             }
         }
         // What the metadata claims is believed once tensors of such shapes lie in the file.
-        loader.gguf_pieces(header)?;
+        for tensor in &header.tensors {
+            loader.pieces(tensor)?;
+        }
         loader.allocate()?;
         Ok(loader)
     }
@@ -75,7 +80,8 @@ impl Loader {
     /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
     pub(super) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
         let config = &self.model.config;
-        if info.name == ROPE_FACTORS {
+        let rotary = matches!(config.positions, Positions::Rotary { .. });
+        if rotary && info.name == ROPE_FACTORS {
             let expected = [config.head_dim / 2];
             return if info.shape == expected {
                 Ok(true)

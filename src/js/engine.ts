@@ -56,7 +56,7 @@ export interface EngineInfo {
 const NAMES = ["device", "contextLength", "batch", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
 
 /**
- * Loads a model: a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
+ * Loads a model: a GGUF file, or a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
  * in one file or several with their index. Nothing else is fetched.
  *
  * ```ts

@@ -64,7 +64,7 @@ async function loadGguf(folder: ModelFolder, name: string, request: LoadRequest)
     const size = await file.size();
     const { header, hasTokenizer } = await named(file, () => ggufHeader(file, size, signal));
     const tokenizer = hasTokenizer ? undefined : await optional(folder, "tokenizer.json", signal);
-    const opened = await named(file, () => open((options) => WasmLoader.openGguf(header, size, tokenizer, options), request));
+    const opened = await open((options) => WasmLoader.openGguf(header, size, tokenizer, options), request);
     const at = (pos: number) => onProgress?.({ loaded: pos, total: size, phase: "download" });
     return await finish(opened, request, async () => {
       await loadFile(opened.loader, file, size, signal, at);

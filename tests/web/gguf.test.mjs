@@ -98,7 +98,7 @@ test("what is wrong is said by name", async () => {
   assert.deepEqual(kinds, { cut: "format", other: "format", adapter: "format", missing: "network", stopped: "cancelled" });
   assert.match(words.cut, /^m\.gguf: tensor `[\w.]+`: \d+ bytes from byte \d+ on, of \d+ bytes of data$/);
   assert.equal(words.other, "m.gguf: GGUF file: begins with [110, 111, 32, 109], expected [71, 71, 85, 70]: GGUF");
-  assert.equal(words.adapter, "llama-f16.gguf: GGUF file: general.type is `adapter`, expected `model`");
+  assert.equal(words.adapter, "GGUF file: general.type is `adapter`, expected `model`");
   assert.match(words.missing, /^none\.gguf: not found, http/);
 });
 
