@@ -96,6 +96,24 @@ impl Dtype {
         }
     }
 
+    /// Rows of `cols` elements in a packed type as ggml stores them (little-endian; each block's
+    /// scale before its codes) -> the same in this crate's words.
+    pub fn from_stored(self, bytes: &[u8], cols: usize) -> Vec<u32> {
+        let code_bytes = match self {
+            Self::Q8 => BLOCK,
+            Self::Q4 => BLOCK / 2,
+            Self::F32 | Self::U32 | Self::F16 => return little_endian(bytes).collect(),
+        };
+        let mut words = Vec::with_capacity(bytes.len() / 4);
+        for row in bytes.chunks_exact(cols / BLOCK * (2 + code_bytes)) {
+            let blocks = || row.chunks_exact(2 + code_bytes).map(|block| block.split_at(2));
+            blocks().for_each(|(_, codes)| words.extend(little_endian(codes)));
+            let scales: Vec<u8> = blocks().flat_map(|(scale, _)| scale).copied().collect();
+            words.extend(little_endian(&scales));
+        }
+        words
+    }
+
     /// Widens one row of [`row_words`](Self::row_words) words to f32, (C), exactly.
     pub fn unpack(self, words: &[u32], row: &mut [f32]) {
         match self {
@@ -129,6 +147,10 @@ impl Dtype {
             }
         }
     }
+}
+
+fn little_endian(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word))
 }
 
 fn halves(words: &[u32]) -> impl Iterator<Item = f32> {

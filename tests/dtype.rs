@@ -61,6 +61,10 @@ fn rounding_is_ggmls() {
         assert_eq!(packed(dtype, c, &want), packed(dtype, c, &x), "{dtype:?}: packing again changes nothing");
         assert_ne!(want, x, "{dtype:?} rounds");
     }
+    for dtype in [Dtype::Q8, Dtype::Q4] {
+        let stored = fixture.bytes(&format!("{}.bytes", dtype.name()));
+        assert_eq!(dtype.from_stored(&stored, c), packed(dtype, c, &x), "{dtype:?} from a file");
+    }
     assert!(Dtype::Q8.fits(64) && !Dtype::Q8.fits(96) && Dtype::F32.fits(7));
     assert_eq!(Dtype::from_name("q5").unwrap_err().kind(), ErrorKind::Argument);
 }

@@ -193,7 +193,7 @@ fn tensors_are_where_they_claim() {
         .map(|t| (t.name.as_str(), t.dtype.clone(), t.shape.as_slice(), t.start - data, t.end - data))
         .collect();
     let want: [(&str, SourceDtype, &[usize], u64, u64); 4] = [
-        ("q", SourceDtype::Other("Q8_0".to_owned()), &[3, 64], 0, 204),
+        ("q", SourceDtype::Q8_0, &[3, 64], 0, 204),
         ("h", SourceDtype::F16, &[5, 3, 2], 224, 284),
         ("one", SourceDtype::F32, &[], 288, 292),
         ("none", SourceDtype::F32, &[7, 0], 0, 0),
@@ -203,15 +203,36 @@ fn tensors_are_where_they_claim() {
 }
 
 #[test]
-fn a_quantised_tensor_is_named_when_used() {
-    let bytes = file().claim("q", &[32], 8, 0).data(34).bytes();
+fn a_type_that_is_not_read_is_named_when_used() {
+    let bytes = file().claim("q", &[256], 12, 0).data(144).bytes();
     let header = Header::from_file_bytes(&bytes).unwrap();
     let q = header.tensor("q").unwrap();
     assert_refused(
         q.read_f32(q.bytes_in(&bytes).unwrap()),
         ErrorKind::Mismatch,
-        "tensor `q`: dtype Q8_0, expected F32, F16 or BF16",
+        "tensor `q`: dtype Q4_K, expected F32, F16 or BF16",
     );
+}
+
+/// By hand: scale 0.5; of Q8_0 the bytes -16, -15, ..; of Q4_0 low nibbles 0 to 15, high ones 15 to 0.
+#[test]
+fn blocks_are_multiplied_out() {
+    let read = |kind: u32, block: &[u8]| {
+        let bytes = file().claim("q", &[32], kind, 0).bytes();
+        let padded = bytes.len().next_multiple_of(32);
+        let bytes = [&bytes[..], &vec![0; padded - bytes.len()], block].concat();
+        let header = Header::from_file_bytes(&bytes).unwrap();
+        let q = header.tensor("q").unwrap();
+        q.read_f32(q.bytes_in(&bytes).unwrap()).unwrap()
+    };
+    let scale = [0x00, 0x38];
+    let q8: Vec<u8> = (0..32).map(|i| (i - 16i8).cast_unsigned()).collect();
+    let want: Vec<f32> = (0..32u8).map(|i| (f32::from(i) - 16.0) / 2.0).collect();
+    assert_eq!(read(8, &[&scale[..], &q8].concat()), want);
+    let q4: Vec<u8> = (0..16).map(|i| i | (15 - i) << 4).collect();
+    let low = (0..16u8).map(|i| (f32::from(i) - 8.0) / 2.0);
+    let want: Vec<f32> = low.clone().chain(low.rev()).collect();
+    assert_eq!(read(2, &[&scale[..], &q4].concat()), want);
 }
 
 #[test]

@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["error", "config", "dtype"]),
     ("model", &["error", "config", "plan"]),
     ("backend", &["error", "config", "plan"]),
-    ("engine", &["error", "config", "format", "tokenizer", "plan", "model", "backend"]),
+    ("engine", &["error", "config", "dtype", "format", "tokenizer", "plan", "model", "backend"]),
     ("js", &["error", "dtype", "format", "backend", "engine"]),
 ];
 

@@ -86,7 +86,7 @@ fn a_tokenizer_too_big_for_the_vocabulary_is_refused() {
     let mut config: Value = serde_json::from_slice(LLAMA.config).expect("JSON");
     config["vocab_size"] = json!(299);
     let result = open(config.to_string().as_bytes(), LLAMA.tokenizer, LLAMA.weights[0]);
-    let words = "tokenizer.json: 300 tokens, expected at most vocab_size 299 of config.json";
+    let words = "tokenizer: 300 tokens, expected at most the model's vocab_size 299";
     refused(result, ErrorKind::Mismatch, words);
 }
 

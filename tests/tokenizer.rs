@@ -271,7 +271,7 @@ fn a_word_without_token_is_an_error() {
     let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
     let error = tokenizer.encode("ab", false).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Format);
-    assert_eq!(error.to_string(), "tokenizer.json: Encountered an unknown token but `unk_id` is missing");
+    assert_eq!(error.to_string(), "tokenizer: Encountered an unknown token but `unk_id` is missing");
 }
 
 /// The file's truncation is for training; here it would cut a prompt without a word.

@@ -31,7 +31,7 @@ const DEFAULT_MODEL: &str = "www/models/demo";
 pub struct Args {
     #[command(subcommand)]
     command: Command,
-    /// A Hugging Face model folder [default: www/models/demo]
+    /// A Hugging Face model folder or a GGUF file [default: www/models/demo]
     #[arg(long, global = true)]
     model: Option<PathBuf>,
     /// Where to compute

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
-use super::{Activation, Family, MAX_HEAD_DIM, MAX_LAYERS, ModelConfig, Norm, Positions, RopeScaling};
+use super::{Activation, Family, MAX_LAYERS, ModelConfig, Norm, Positions, RopeScaling, out_of_range};
 
 /// GPT-2's names for what later configs call otherwise.
 const OLDER_NAMES: &[(&str, &str)] = &[
@@ -90,7 +90,7 @@ impl ModelConfig {
             Family::Llama | Family::Qwen2 => Self::llama(&json, family, &model_type)?,
             Family::Gpt2 => Self::gpt2(&json)?,
         };
-        config.check()?;
+        config.check().map_err(|e| e.context("config.json"))?;
         Ok(config)
     }
 
@@ -178,53 +178,7 @@ impl ModelConfig {
         if !ids.is_empty() {
             self.eos_token_ids = ids;
         }
-        self.check()
-    }
-
-    /// Refuses sizes that contradict each other or that no browser could hold, so that later
-    /// arithmetic on shapes cannot overflow.
-    fn check(&self) -> Result<()> {
-        const MOST: usize = 1 << 22;
-        for (name, value) in [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads),
-            ("head_dim", self.head_dim),
-            ("max_position_embeddings", self.max_position_embeddings),
-        ] {
-            if value == 0 || value > MOST {
-                return Err(too_large(name, value));
-            }
-        }
-        if self.num_hidden_layers == 0 || self.num_hidden_layers > MAX_LAYERS {
-            return Err(too_large("num_hidden_layers", self.num_hidden_layers));
-        }
-        let (h, k, d) = (self.num_attention_heads, self.num_key_value_heads, self.head_dim);
-        if h % k != 0 {
-            return Err(Error::mismatch(format!(
-                "config.json: num_attention_heads {h} is no multiple of num_key_value_heads {k}"
-            )));
-        }
-        if d % 2 != 0 {
-            return Err(Error::unsupported(format!("config.json: head_dim {d}, expected an even number")));
-        }
-        if d > MAX_HEAD_DIM {
-            return Err(Error::unsupported(format!(
-                "config.json: head_dim {d}, expected at most {MAX_HEAD_DIM}"
-            )));
-        }
-        if h.saturating_mul(d) > MOST {
-            return Err(too_large("num_attention_heads · head_dim", h.saturating_mul(d)));
-        }
-        if let Some(&id) = self.eos_token_ids.iter().find(|&&id| id as usize >= self.vocab_size) {
-            return Err(Error::mismatch(format!(
-                "config.json: eos_token_id {id}, expected below vocab_size {}",
-                self.vocab_size
-            )));
-        }
-        Ok(())
+        self.check().map_err(|e| e.context("config.json"))
     }
 }
 
@@ -233,7 +187,7 @@ fn required(value: Option<usize>, name: &str) -> Result<usize> {
 }
 
 fn too_large(name: &str, value: usize) -> Error {
-    Error::unsupported(format!("config.json: {name} {value} is out of range"))
+    out_of_range(name, value).context("config.json")
 }
 
 /// Fields that would change the arithmetic and are not implemented.

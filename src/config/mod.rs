@@ -8,6 +8,8 @@
 
 mod json;
 
+use crate::error::{Error, Result};
+
 /// Which checkpoint names and fused layouts to expect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -57,7 +59,7 @@ pub enum Positions {
 }
 
 /// Frequency corrections of rotary embeddings, as `rope_scaling` names them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum RopeScaling {
     /// None (`default`).
     None,
@@ -77,6 +79,12 @@ pub enum RopeScaling {
         /// Context length of the original training.
         original_max_position_embeddings: f64,
     },
+    /// Every frequency divided by a factor of its own; none while they are still to be read
+    /// from the weights.
+    Factors(
+        /// (D/2)
+        Vec<f32>,
+    ),
 }
 
 /// A decoder-only transformer, as far as the forward pass needs to know it.
@@ -146,11 +154,58 @@ impl ModelConfig {
         table
     }
 
+    /// Refuses sizes that contradict each other or that no browser could hold, so that later
+    /// arithmetic on shapes cannot overflow.
+    ///
+    /// Errors with `Unsupported` or `Mismatch` naming the field.
+    pub(crate) fn check(&self) -> Result<()> {
+        const MOST: usize = 1 << 22;
+        for (name, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("head_dim", self.head_dim),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if value == 0 || value > MOST {
+                return Err(out_of_range(name, value));
+            }
+        }
+        if self.num_hidden_layers == 0 || self.num_hidden_layers > MAX_LAYERS {
+            return Err(out_of_range("num_hidden_layers", self.num_hidden_layers));
+        }
+        let (h, k, d) = (self.num_attention_heads, self.num_key_value_heads, self.head_dim);
+        if h % k != 0 {
+            return Err(Error::mismatch(format!(
+                "num_attention_heads {h} is no multiple of num_key_value_heads {k}"
+            )));
+        }
+        if d % 2 != 0 {
+            return Err(Error::unsupported(format!("head_dim {d}, expected an even number")));
+        }
+        if d > MAX_HEAD_DIM {
+            return Err(Error::unsupported(format!("head_dim {d}, expected at most {MAX_HEAD_DIM}")));
+        }
+        if h.saturating_mul(d) > MOST {
+            return Err(out_of_range("num_attention_heads · head_dim", h.saturating_mul(d)));
+        }
+        if let Some(&id) = self.eos_token_ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            return Err(Error::mismatch(format!(
+                "eos_token_id {id}, expected below vocab_size {}",
+                self.vocab_size
+            )));
+        }
+        Ok(())
+    }
+
     fn frequency(&self, i: usize) -> f32 {
         let Positions::Rotary { theta, scaling } = &self.positions else { return 0.0 };
         let base = theta.powf(-(2.0 * i as f64) / self.head_dim as f64);
-        let scaled = match *scaling {
+        let scaled = match scaling {
             RopeScaling::None => base,
+            RopeScaling::Factors(factors) => base / factors.get(i).map_or(1.0, |&f| f.into()),
             RopeScaling::Linear { factor } => base / factor,
             RopeScaling::Llama3 {
                 factor,
@@ -172,4 +227,8 @@ impl ModelConfig {
         };
         scaled as f32
     }
+}
+
+fn out_of_range(name: &str, value: usize) -> Error {
+    Error::unsupported(format!("{name} {value} is out of range"))
 }

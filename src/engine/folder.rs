@@ -1,4 +1,4 @@
-//! Opening a Hugging Face model folder from disk, for the terminal program and the tests.
+//! Opening a Hugging Face model folder or a GGUF file from disk, for the terminal program and the tests.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -7,13 +7,18 @@ use std::path::Path;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
+use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{Header, PREFIX_BYTES};
 
 use super::{AdapterFiles, AdapterInfo, Engine, EngineOptions, Loader};
 
-/// Loads `config.json`, `tokenizer.json` and the safetensors of `folder`, reporting
-/// `progress(bytes read, bytes of all weight files)`.
+/// How much of a GGUF file is read at first; a header that goes on makes it twice as much.
+const GGUF_HEADER_BYTES: u64 = 1 << 20;
+
+/// Loads `config.json`, `tokenizer.json` and the safetensors of `folder` or, if that is a file, a
+/// GGUF model, reporting `progress(bytes read, bytes of all weight files)`. A GGUF file without a
+/// tokenizer takes the `tokenizer.json` beside it.
 ///
 /// Errors as [`Loader`] does, and with `Network` where a file cannot be read.
 pub fn open(
@@ -22,6 +27,9 @@ pub fn open(
     options: &EngineOptions,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Engine> {
+    if folder.is_file() {
+        return open_gguf(folder, backend, options, progress).map_err(|e| e.context(folder.display()));
+    }
     let config = read(&folder.join("config.json"))?;
     let generation = folder.join("generation_config.json");
     let generation = if generation.exists() { Some(read(&generation)?) } else { None };
@@ -58,6 +66,40 @@ pub fn open(
         done += bytes;
     }
     loader.finish()
+}
+
+fn open_gguf(
+    path: &Path,
+    backend: Backend,
+    options: &EngineOptions,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Engine> {
+    let unread = |e: std::io::Error| Error::network(format!("cannot be read: {e}"));
+    let mut file = File::open(path).map_err(unread)?;
+    let total = file.metadata().map_err(unread)?.len();
+    let header = gguf_header(&mut file, total)?;
+    let beside = path.with_file_name("tokenizer.json");
+    let tokenizer = if !header.has_tokenizer() && beside.exists() { Some(read(&beside)?) } else { None };
+    let mut loader = Loader::from_gguf(&header, tokenizer.as_deref(), backend, options)?;
+    for piece in loader.gguf_pieces(&header)? {
+        let bytes = read_at(&mut file, piece.start, piece.byte_len()).map_err(unread)?;
+        loader.load(&piece, &bytes)?;
+        progress(piece.end, total);
+    }
+    loader.finish()
+}
+
+fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {
+    let mut bytes = Vec::new();
+    loop {
+        let end = (2 * bytes.len() as u64).clamp(GGUF_HEADER_BYTES, file_bytes.max(GGUF_HEADER_BYTES));
+        let more = end.min(file_bytes) - bytes.len() as u64;
+        let read = read_at(file, bytes.len() as u64, more);
+        bytes.extend(read.map_err(|e| Error::network(format!("cannot be read: {e}")))?);
+        if let Some(header) = gguf::Header::parse(&bytes, file_bytes)? {
+            return Ok(header);
+        }
+    }
 }
 
 /// Loads as `name` a PEFT folder's `adapter_config.json` and `adapter_model.safetensors`, or, if

@@ -121,11 +121,11 @@ fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
     (0..cols).flat_map(|col| x.iter().skip(col).step_by(cols)).copied().collect()
 }
 
-/// Undoes the interleaving of the halves of each head's `d` rows: b (F, R) -> (F, R).
-fn half_split(b: &[f32], rank: usize, d: usize) -> Vec<f32> {
-    let row = |head: &[f32], to: usize| {
+/// Undoes the interleaving of the halves of each head's `d` rows: x (F, row) -> (F, row).
+pub(super) fn half_split<T: Copy>(x: &[T], row: usize, d: usize) -> Vec<T> {
+    let from = |head: &[T], to: usize| {
         let (j, i) = (to / (d / 2), to % (d / 2));
-        head[(2 * i + j) * rank..][..rank].to_vec()
+        head[(2 * i + j) * row..][..row].to_vec()
     };
-    b.chunks_exact(d * rank).flat_map(|head| (0..d).flat_map(move |to| row(head, to))).collect()
+    x.chunks_exact(d * row).flat_map(|head| (0..d).flat_map(move |to| from(head, to))).collect()
 }

@@ -26,9 +26,11 @@ const DEFAULT_CACHE_BYTES: u64 = 128 << 20;
 /// A model whose weights are still arriving.
 #[derive(Debug)]
 pub struct Loader {
-    model: Model,
+    pub(super) model: Model,
     tokenizer: Tokenizer,
     backend: Backend,
+    /// Whether tensors have llama.cpp's names and row orders.
+    pub(super) gguf: bool,
 }
 
 impl Loader {
@@ -41,18 +43,31 @@ impl Loader {
         config: &[u8],
         generation_config: Option<&[u8]>,
         tokenizer: &[u8],
-        mut backend: Backend,
+        backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
         let mut config = ModelConfig::from_json(config)?;
         if let Some(json) = generation_config {
             config.read_generation_config(json)?;
         }
-        let tokenizer = Tokenizer::from_json(tokenizer)?;
+        let mut loader = Self::prepare(config, Tokenizer::from_json(tokenizer)?, backend, options)?;
+        loader.allocate()?;
+        Ok(loader)
+    }
+
+    /// A model that has no room on the backend yet.
+    ///
+    /// Errors as [`Loader::new`].
+    pub(super) fn prepare(
+        config: ModelConfig,
+        tokenizer: Tokenizer,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
         let (has, embeds) = (tokenizer.vocab_size(), config.vocab_size);
         if has > embeds {
             return Err(Error::mismatch(format!(
-                "tokenizer.json: {has} tokens, expected at most vocab_size {embeds} of config.json"
+                "tokenizer: {has} tokens, expected at most the model's vocab_size {embeds}"
             )));
         }
         let context = options.context_length.unwrap_or(config.max_position_embeddings.min(DEFAULT_CONTEXT));
@@ -69,12 +84,22 @@ impl Loader {
             max_tensor_bytes: backend.max_tensor_bytes(),
             dtype: options.dtype.unwrap_or(Dtype::F32),
         };
-        let model = Model::new(config, sizes)?;
-        backend.allocate(&model.tensors)?;
-        for (id, values) in model.constants() {
-            backend.upload(id, 0, bytemuck::cast_slice(&values));
+        Ok(Self { model: Model::new(config, sizes)?, tokenizer, backend, gguf: false })
+    }
+
+    /// Makes room on the backend.
+    ///
+    /// Errors with `Memory`.
+    pub(super) fn allocate(&mut self) -> Result<()> {
+        self.backend.allocate(&self.model.tensors)?;
+        self.upload_constants();
+        Ok(())
+    }
+
+    pub(super) fn upload_constants(&mut self) {
+        for (id, values) in self.model.constants() {
+            self.backend.upload(id, 0, bytemuck::cast_slice(&values));
         }
-        Ok(Self { model, tokenizer, backend })
     }
 
     /// The pieces in which tensor `info` is to be [`load`](Self::load)ed, in order; none if the
@@ -82,20 +107,25 @@ impl Loader {
     ///
     /// Errors with `Mismatch` if it does not belong to this architecture.
     pub fn pieces(&self, info: &TensorInfo) -> Result<Vec<TensorInfo>> {
-        if !self.model.weights.expects(&info.name, &info.shape)? {
+        let (weights, elements) = (&self.model.weights, info.shape.iter().product());
+        let whole = if self.gguf {
+            self.expects_gguf(info)?
+        } else if !weights.expects(&info.name, &info.shape)? {
             return Ok(Vec::new());
-        }
-        let elements: usize = info.shape.iter().product();
-        if elements == 0 || self.model.weights.wants_whole(&info.name) {
+        } else {
+            weights.wants_whole(&info.name)
+        };
+        if elements == 0 || whole {
             return Ok(vec![info.clone()]);
         }
-        let size = info.byte_len() / elements as u64;
+        // A piece is a number of whole rows, which are whole blocks.
+        let (block, block_bytes) = info.dtype.block().unwrap_or((elements, info.byte_len()));
+        let at = |element: usize| info.start + (element / block) as u64 * block_bytes;
         let row: usize = info.shape[1..].iter().product();
         let step = (PIECE_ELEMENTS / row).max(1) * row;
         let piece = |first: usize| {
             let n = step.min(elements - first);
-            let start = info.start + first as u64 * size;
-            TensorInfo { shape: vec![n], start, end: start + n as u64 * size, ..info.clone() }
+            TensorInfo { shape: vec![n], start: at(first), end: at(first + n), ..info.clone() }
         };
         Ok((0..elements).step_by(step).map(piece).collect())
     }
@@ -104,10 +134,20 @@ impl Loader {
     ///
     /// Errors with `Format` if their type cannot be read or their number is wrong.
     pub fn load(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
-        let values = piece.read_f32(bytes)?;
-        let backend = &mut self.backend;
+        if self.gguf { self.load_gguf(piece, bytes) } else { self.place(&piece.name, piece, bytes) }
+    }
+
+    /// Takes the bytes of one piece of the checkpoint's tensor `name`, rows in the checkpoint's order.
+    pub(super) fn place(&mut self, name: &str, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+        let Self { model: Model { weights, .. }, backend, .. } = self;
         let write = |id: TensorId, offset: usize, words: &[u32]| backend.upload(id, offset, words);
-        self.model.weights.place(&piece.name, &values, write);
+        match piece.dtype.packed().and_then(|dtype| Some((dtype, weights.holds(name, dtype)?))) {
+            Some((dtype, cols)) => {
+                piece.check_length(bytes)?;
+                weights.place_words(name, &dtype.from_stored(bytes, cols), write);
+            }
+            None => weights.place(name, &piece.read_f32(bytes)?, write),
+        }
         Ok(())
     }
 
@@ -117,7 +157,7 @@ impl Loader {
     /// Errors with `Mismatch` naming a tensor that has not, `Device` if a kernel cannot be made.
     pub fn finish(self) -> Result<Engine> {
         self.model.weights.check_complete()?;
-        let Self { model, tokenizer, mut backend } = self;
+        let Self { model, tokenizer, mut backend, .. } = self;
         let slots = Slots::new(model.slots());
         let (mut plans, adapters) = (Plans::default(), Adapters::default());
         plans.get(Kind::Decode, 1, &model, &mut backend)?;

@@ -11,6 +11,7 @@ mod export;
 pub mod folder;
 mod generate;
 mod gguf;
+mod gguf_model;
 mod lead;
 mod loader;
 mod merge;
@@ -57,7 +58,8 @@ pub struct EngineOptions {
     pub context_length: Option<usize>,
     /// Sequences generated or remembered at once; by default up to 8, as 128 MiB allow.
     pub batch: Option<usize>,
-    /// Type of the linear maps, the embedding and the head in memory; by default f32. A matrix
+    /// Type of the linear maps, the embedding and the head in memory; by default f32, or the type
+    /// that most of a GGUF file has. A matrix
     /// whose columns are no multiple of 64 stays f32.
     pub dtype: Option<Dtype>,
 }

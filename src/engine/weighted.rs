@@ -83,7 +83,7 @@ impl Engine {
                     "module `{module}`: the combined target_modules name it, none of the adapters has it"
                 )));
             }
-            let transposed = self.model.weights.wants_whole(&format!("{module}.weight"));
+            let transposed = self.model.weights.is_transposed(&format!("{module}.weight"));
             let target = Target { module, rank, shape, transposed };
             results.push(match combination_type {
                 CombinationType::Cat => target.cat(&parts),

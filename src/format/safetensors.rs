@@ -8,8 +8,9 @@
 //! element type it does not know even if nobody asks for that tensor. Tests hold this reader
 //! to the crate's verdict on everything else.
 
+use super::gguf::{q4_0, q8_0};
 use super::unique_map::UniqueMap;
-use crate::dtype::f16_to_f32;
+use crate::dtype::{Dtype, f16_to_f32};
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
@@ -39,6 +40,10 @@ pub enum SourceDtype {
     U32,
     U8,
     Bool,
+    /// GGUF's blocks of 32 elements: a scale (f16), 32 × i8.
+    Q8_0,
+    /// GGUF's blocks of 32 elements: a scale (f16), 32 × 4 bits.
+    Q4_0,
     /// A type this crate does not decode, as spelled in the file. Harmless until read.
     Other(String),
 }
@@ -58,14 +63,27 @@ impl SourceDtype {
         }
     }
 
-    /// Bytes per element; `None` for a type this crate does not decode.
-    pub fn bytes(&self) -> Option<u64> {
+    /// Elements that are stored together, and their bytes; `None` for a type this crate does
+    /// not decode.
+    pub fn block(&self) -> Option<(usize, u64)> {
         match self {
-            Self::I64 => Some(8),
-            Self::F32 | Self::I32 | Self::U32 => Some(4),
-            Self::F16 | Self::BF16 => Some(2),
-            Self::U8 | Self::Bool => Some(1),
+            Self::I64 => Some((1, 8)),
+            Self::F32 | Self::I32 | Self::U32 => Some((1, 4)),
+            Self::F16 | Self::BF16 => Some((1, 2)),
+            Self::U8 | Self::Bool => Some((1, 1)),
+            Self::Q8_0 => Some((32, 34)),
+            Self::Q4_0 => Some((32, 18)),
             Self::Other(_) => None,
+        }
+    }
+
+    /// The packed type of weights that holds the same numbers.
+    pub fn packed(&self) -> Option<Dtype> {
+        match self {
+            Self::F16 => Some(Dtype::F16),
+            Self::Q8_0 => Some(Dtype::Q8),
+            Self::Q4_0 => Some(Dtype::Q4),
+            _ => None,
         }
     }
 }
@@ -198,7 +216,8 @@ impl Tiled {
         let dtype = SourceDtype::from_name(raw.dtype);
         let too_large = || Error::format(format!("shape {shape:?} of {dtype} overflows"));
         let elements = elements(&shape).ok_or_else(too_large)?;
-        if let Some(element_bytes) = dtype.bytes() {
+        // No name in a header means blocks.
+        if let Some((_, element_bytes)) = dtype.block() {
             let claimed = elements.checked_mul(element_bytes).ok_or_else(too_large)?;
             if held != claimed {
                 return Err(Error::format(format!(
@@ -246,7 +265,8 @@ impl TensorInfo {
         })
     }
 
-    /// Widens F32, F16 or BF16 to f32, exactly, NaN payloads included.
+    /// Widens F32, F16 or BF16 to f32, exactly, NaN payloads included; multiplies Q8_0 and Q4_0
+    /// out.
     ///
     /// `bytes`: this tensor's bytes and no others, at any alignment.
     /// Errors with `Format` if they are too few or too many, `Mismatch` for another type.
@@ -260,6 +280,8 @@ impl TensorInfo {
             SourceDtype::BF16 => {
                 Ok(bytes.as_chunks().0.iter().map(|&b| bf16_to_f32(u16::from_le_bytes(b))).collect())
             }
+            SourceDtype::Q8_0 => Ok(q8_0(bytes)),
+            SourceDtype::Q4_0 => Ok(q4_0(bytes)),
             _ => Err(self.wrong_dtype("F32, F16 or BF16")),
         }
     }
@@ -283,7 +305,8 @@ impl TensorInfo {
         }
     }
 
-    fn check_length(&self, bytes: &[u8]) -> Result<()> {
+    /// Errors with `Format` unless `bytes` are as many as this tensor has.
+    pub(crate) fn check_length(&self, bytes: &[u8]) -> Result<()> {
         if bytes.len() as u64 == self.byte_len() {
             return Ok(());
         }

@@ -33,7 +33,7 @@ export interface EngineOptions extends HubOptions {
   /**
    * Type of the linear maps, the embedding and the head in memory: `q8` takes 8.5 bits a weight, `q4`
    * 4.5, in blocks of 32. A matrix whose inputs are no multiple of 64 stays f32, norms and biases do.
-   * Default `f32`.
+   * Default `f32`, or the type that most of a GGUF file has.
    */
   dtype?: Dtype;
   /** Interrupts the loading, with an error of kind `cancelled`. */
@@ -65,7 +65,7 @@ export interface EngineInfo {
 const NAMES = ["device", "contextLength", "batch", "dtype", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
 
 /**
- * Loads a model: a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
+ * Loads a model: a GGUF file, or a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
  * in one file or several with their index. Nothing else is fetched.
  *
  * ```ts

@@ -8,6 +8,8 @@ export interface ByteFile {
   readonly name: string;
   /** Bytes. */
   size(): Promise<number>;
+  /** The first `end` bytes, which stay to be read. Before any `read`, after `size`. */
+  peek(end: number): Promise<Uint8Array>;
   /** The bytes from `start` up to `end`. */
   read(start: number, end: number): Promise<Uint8Array>;
   /** All bytes; instead of `read`. */
@@ -22,6 +24,10 @@ export class BlobFile implements ByteFile {
 
   async size(): Promise<number> {
     return this.blob.size;
+  }
+
+  peek(end: number): Promise<Uint8Array> {
+    return this.read(0, end);
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {
@@ -67,6 +73,19 @@ export class UrlFile implements ByteFile {
     if (told !== undefined) return told;
     this.#copy ??= new BlobFile(this.name, await this.#settle(this.#response.blob()));
     return this.#copy.size();
+  }
+
+  async peek(end: number): Promise<Uint8Array> {
+    if (this.#copy) return this.#copy.peek(end);
+    if (this.#chunk.length < end) {
+      const bytes = await this.read(0, end);
+      const rest = this.#chunk;
+      this.#chunk = new Uint8Array(end + rest.length);
+      this.#chunk.set(bytes);
+      this.#chunk.set(rest, end);
+      this.#pos = 0;
+    }
+    return this.#chunk.subarray(0, end);
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {

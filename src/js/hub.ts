@@ -1,4 +1,4 @@
-// Hub ids, org/name or org/name@revision: where their files are, who hears the token, what a refusal means.
+// Hub ids, org/name or org/name@revision, or org/name/file.gguf: where their files are, who hears the token, what a refusal means.
 // Not a client of the hub's API: files are read as from any folder's URL.
 
 import { LorakeetError } from "./error.js";
@@ -17,12 +17,14 @@ export interface HubOptions {
 export const HUB_NAMES = ["revision", "token", "hubUrl"] as const;
 
 const HUB = "https://huggingface.co";
-const ID = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([^\s@]+))?$/;
+const ID = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:\/([^\s@?#]+\.gguf))?(?:@([^\s@]+))?$/;
 
 /** One repository at one revision. */
 export interface HubRepository {
   readonly id: string;
   readonly revision: string;
+  /** The path of the GGUF file meant, if it is one. */
+  readonly file: string | undefined;
 }
 
 /** The hub as one call's options describe it. */
@@ -49,20 +51,20 @@ export class Hub {
 
   /** The repository a source names. Errors with `argument` if it is no id, or has a revision twice. */
   repository(of: string, source: string): HubRepository {
-    const [, id, revision] = ID.exec(source) ?? [];
+    const [, id, file, revision] = ID.exec(source) ?? [];
     if (id === undefined) {
-      const hint = "a hub id (`org/name` or `org/name@revision`), or a URL that begins with `./`, `/` or `https:`";
+      const hint = "a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`), or a URL that begins with `./`, `/` or `https:`";
       throw new LorakeetError("argument", `${of} ${JSON.stringify(source)}, expected ${hint}`);
     }
     if (revision !== undefined && this.#revision !== undefined && revision !== this.#revision) {
       throw new LorakeetError("argument", `${of} ${JSON.stringify(source)}: revision ${JSON.stringify(this.#revision)} is another`);
     }
-    return { id, revision: revision ?? this.#revision ?? "main" };
+    return { id, revision: revision ?? this.#revision ?? "main", file };
   }
 
-  /** The folder of a repository's files. */
-  folder({ id, revision }: HubRepository): URL {
-    return new URL(`${id}/resolve/${encodeURIComponent(revision)}/`, this.#url);
+  /** The folder of a repository's files, or the file meant. */
+  url({ id, revision, file = "" }: HubRepository): URL {
+    return new URL(`${id}/resolve/${encodeURIComponent(revision)}/${encodeURI(file)}`, this.#url);
   }
 
   /** Errors with `argument` for options that only a hub id can have. */

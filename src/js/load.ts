@@ -38,19 +38,60 @@ export interface Loaded {
 const PREFIX_BYTES = 8;
 const WHAT = "loading the model";
 
+/** How much of a GGUF file is looked at first; a header that goes on makes it twice as much. */
+const GGUF_HEADER_BYTES = 1 << 16;
+
 /** Loads a model. Whatever goes wrong, nothing of it stays in memory. */
 export async function load(folder: ModelFolder, request: LoadRequest): Promise<Loaded> {
+  return folder.gguf === undefined ? loadFolder(folder, request) : loadGguf(folder, folder.gguf, request);
+}
+
+async function loadFolder(folder: ModelFolder, request: LoadRequest): Promise<Loaded> {
   const { signal } = request;
   const [config, tokenizer, generationConfig] = await Promise.all([
     small(folder, "config.json", signal),
     small(folder, "tokenizer.json", signal),
     optional(folder, "generation_config.json", signal),
   ]);
-  const { loader, fallbackReason } = await open([config, generationConfig, tokenizer], request);
+  const opened = await open((options) => WasmLoader.open(config, generationConfig, tokenizer, options), request);
+  return finish(opened, request, () => loadWeights(opened.loader, folder, request));
+}
+
+async function loadGguf(folder: ModelFolder, name: string, request: LoadRequest): Promise<Loaded> {
+  const { signal, onProgress } = request;
+  const file = await folder.find(name, signal);
+  if (!file) throw folder.missing(name);
+  try {
+    const size = await file.size();
+    const { header, hasTokenizer } = await named(file, () => ggufHeader(file, size, signal));
+    const tokenizer = hasTokenizer ? undefined : await optional(folder, "tokenizer.json", signal);
+    const opened = await open((options) => WasmLoader.openGguf(header, size, tokenizer, options), request);
+    const at = (pos: number) => onProgress?.({ loaded: pos, total: size, phase: "download" });
+    return await finish(opened, request, async () => {
+      await loadFile(opened.loader, file, size, signal, at);
+      return size;
+    });
+  } finally {
+    file.close();
+  }
+}
+
+/** Bytes that begin with the whole header of a GGUF file. */
+async function ggufHeader(file: ByteFile, size: number, signal: AbortSignal | undefined): Promise<{ header: Uint8Array; hasTokenizer: boolean }> {
+  for (let end = GGUF_HEADER_BYTES; ; end *= 2) {
+    throwIfCancelled(signal, WHAT);
+    const header = await file.peek(Math.min(end, size));
+    const hasTokenizer = await enter(() => WasmLoader.ggufHasTokenizer(header, size));
+    if (hasTokenizer !== undefined) return { header, hasTokenizer };
+  }
+}
+
+/** The engine, once `loadAll` has loaded all weights and told their bytes. */
+async function finish({ loader, fallbackReason }: Opened, request: LoadRequest, loadAll: () => Promise<number>): Promise<Loaded> {
   let finished = false;
   try {
-    const total = await loadWeights(loader, folder, request);
-    throwIfCancelled(signal, WHAT);
+    const total = await loadAll();
+    throwIfCancelled(request.signal, WHAT);
     finished = true; // `finish` takes the loader, whether it succeeds or not
     const engine = await enter(() => loader.finish());
     try {
@@ -70,23 +111,30 @@ function release(owner: WasmLoader | WasmEngine): Promise<void> {
   return enter(() => owner.free()).catch(() => {});
 }
 
-type SmallFiles = [config: Uint8Array, generationConfig: Uint8Array | undefined, tokenizer: Uint8Array];
+/** A loader on a device, and why that is not WebGPU if it was to choose. */
+interface Opened {
+  loader: WasmLoader;
+  fallbackReason: string | undefined;
+}
+
+/** Makes the loader on the device that the options name. */
+type Opener = (options: object) => Promise<WasmLoader>;
 
 /** Opens the device asked for; `auto` goes on with the CPU where WebGPU is not to be had. */
-async function open(files: SmallFiles, request: LoadRequest): Promise<{ loader: WasmLoader; fallbackReason: string | undefined }> {
-  if (request.device !== "auto") return { loader: await openOn(request.device, files, request), fallbackReason: undefined };
+async function open(opener: Opener, request: LoadRequest): Promise<Opened> {
+  if (request.device !== "auto") return { loader: await openOn(request.device, opener, request), fallbackReason: undefined };
   try {
-    return { loader: await openOn("webgpu", files, request), fallbackReason: undefined };
+    return { loader: await openOn("webgpu", opener, request), fallbackReason: undefined };
   } catch (error) {
     const { kind, message } = error as LorakeetError;
     if (kind !== "unsupported" && kind !== "device") throw error;
-    return { loader: await openOn("cpu", files, request), fallbackReason: message };
+    return { loader: await openOn("cpu", opener, request), fallbackReason: message };
   }
 }
 
 async function openOn(
   device: "webgpu" | "cpu",
-  [config, generationConfig, tokenizer]: SmallFiles,
+  opener: Opener,
   { contextLength, batch, dtype, signal }: LoadRequest,
 ): Promise<WasmLoader> {
   if (device === "webgpu" && !(globalThis.navigator as { gpu?: unknown } | undefined)?.gpu) {
@@ -94,7 +142,7 @@ async function openOn(
   }
   throwIfCancelled(signal, WHAT);
   const software = device === "webgpu" && isSoftware(await gpuName());
-  const loader = await enter(() => WasmLoader.open(config, generationConfig, tokenizer, { device, contextLength, batch, dtype, software }));
+  const loader = await enter(() => opener({ device, contextLength, batch, dtype, software }));
   if (signal?.aborted) await release(loader);
   throwIfCancelled(signal, WHAT);
   return loader;
@@ -112,6 +160,7 @@ async function loadWeights(loader: WasmLoader, folder: ModelFolder, { signal, on
     try {
       sizes[i] = await file.size();
       const total = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
+      await plan(loader, file, sizes[i]);
       await loadFile(loader, file, sizes[i], signal, (pos) => onProgress?.({ loaded: done + pos, total, phase: "download" }));
       done += sizes[i];
     } finally {
@@ -127,7 +176,19 @@ async function shardNames(folder: Folder, signal: AbortSignal | undefined): Prom
   return enter(() => WasmLoader.shardNames(index));
 }
 
-/** Reads one safetensors file; `at` hears of the bytes passed. */
+/** Reads the header of a safetensors file. */
+function plan(loader: WasmLoader, file: ByteFile, size: number): Promise<void> {
+  return named(file, async () => {
+    if (size < PREFIX_BYTES) throw tooShort(size);
+    const prefix = await file.read(0, PREFIX_BYTES);
+    const end = PREFIX_BYTES + (await enter(() => WasmLoader.headerBytes(prefix)));
+    if (end > size) throw tooShort(size);
+    const header = await file.read(PREFIX_BYTES, end);
+    await enter(() => loader.plan(header, size));
+  });
+}
+
+/** Reads the pieces of one weight file; `at` hears of the bytes passed. */
 async function loadFile(
   loader: WasmLoader,
   file: ByteFile,
@@ -136,14 +197,7 @@ async function loadFile(
   at: (pos: number) => void,
 ): Promise<void> {
   at(0);
-  const pieces = await named(file, async () => {
-    if (size < PREFIX_BYTES) throw tooShort(size);
-    const prefix = await file.read(0, PREFIX_BYTES);
-    const end = PREFIX_BYTES + (await enter(() => WasmLoader.headerBytes(prefix)));
-    if (end > size) throw tooShort(size);
-    const header = await file.read(PREFIX_BYTES, end);
-    return enter(() => loader.plan(header, size));
-  });
+  const pieces = await enter(() => loader.pieces());
   for (let i = 0; 2 * i < pieces.length; i++) {
     const [start, end] = [pieces[2 * i]!, pieces[2 * i + 1]!];
     const bytes = await file.read(start, end);

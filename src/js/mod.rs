@@ -24,6 +24,7 @@ use crate::dtype::Dtype;
 use crate::engine::{AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Step};
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
+use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{Header, TensorInfo};
 
@@ -66,18 +67,33 @@ impl JsLoader {
         tokenizer: Vec<u8>,
         options: JsValue,
     ) -> JsResult<JsLoader> {
-        let options: LoadOptions = from_js(options)?;
-        let gpu = GpuOptions { software: options.software.then_some(true), ..GpuOptions::default() };
-        let backend = match options.device.as_str() {
-            "webgpu" => Backend::Gpu(Box::new(Gpu::open(&gpu).await?)),
-            "cpu" => Backend::Cpu(Cpu::new(Kernels::Fast)),
-            other => Err(Error::argument(format!("device `{other}`, expected webgpu or cpu")))?,
-        };
-        let dtype = options.dtype.as_deref().map(Dtype::from_name).transpose()?;
-        let engine_options =
-            EngineOptions { context_length: options.context_length, batch: options.batch, dtype };
-        let inner = Loader::new(&config, generation_config.as_deref(), &tokenizer, backend, &engine_options)?;
+        let (backend, options) = open_backend(options).await?;
+        let inner = Loader::new(&config, generation_config.as_deref(), &tokenizer, backend, &options)?;
         Ok(Self { inner, pieces: Vec::new() })
+    }
+
+    /// As `open`, of a GGUF file: `header` is its first bytes, `tokenizer` a tokenizer.json where
+    /// that has none. What to read is in `pieces`.
+    #[wasm_bindgen(js_name = openGguf)]
+    pub async fn open_gguf(
+        header: Vec<u8>,
+        file_bytes: f64,
+        tokenizer: Option<Vec<u8>>,
+        options: JsValue,
+    ) -> JsResult<JsLoader> {
+        let header =
+            gguf_header(&header, file_bytes)?.ok_or_else(|| Error::format("GGUF header: too short"))?;
+        let (backend, options) = open_backend(options).await?;
+        let inner = Loader::from_gguf(&header, tokenizer.as_deref(), backend, &options)?;
+        let pieces = inner.gguf_pieces(&header)?;
+        Ok(Self { inner, pieces })
+    }
+
+    /// Whether the header in a GGUF file's first bytes has a tokenizer; undefined if it goes on
+    /// after them.
+    #[wasm_bindgen(js_name = ggufHasTokenizer)]
+    pub fn gguf_has_tokenizer(bytes: &[u8], file_bytes: f64) -> JsResult<Option<bool>> {
+        Ok(gguf_header(bytes, file_bytes)?.map(|header| header.has_tokenizer()))
     }
 
     /// Bytes of a weight file's JSON header, from the file's first eight bytes.
@@ -93,18 +109,22 @@ impl JsLoader {
         Ok(ShardIndex::parse(index)?.files().into_iter().map(str::to_owned).collect())
     }
 
-    /// Reads a weight file's header (its JSON alone) and lists what to read of the file, in
-    /// order: [start, end, start, end, ..], offsets in bytes.
-    pub fn plan(&mut self, header: &[u8], file_bytes: f64) -> JsResult<Vec<f64>> {
+    /// Reads a weight file's header (its JSON alone), for `pieces`.
+    pub fn plan(&mut self, header: &[u8], file_bytes: f64) -> JsResult<()> {
         let header = Header::parse(header, file_bytes as u64)?;
         self.pieces.clear();
         for info in &header.tensors {
             self.pieces.extend(self.inner.pieces(info)?);
         }
-        Ok(self.pieces.iter().flat_map(|piece| [piece.start as f64, piece.end as f64]).collect())
+        Ok(())
     }
 
-    /// Takes the bytes of piece `index` of the last `plan`.
+    /// What to read of the file, in order: [start, end, start, end, ..], offsets in bytes.
+    pub fn pieces(&self) -> Vec<f64> {
+        self.pieces.iter().flat_map(|piece| [piece.start as f64, piece.end as f64]).collect()
+    }
+
+    /// Takes the bytes of piece `index` of `pieces`.
     pub fn load(&mut self, index: usize, bytes: &[u8]) -> JsResult<()> {
         let piece = self.pieces.get(index).ok_or_else(|| Error::argument(format!("no piece {index}")))?;
         Ok(self.inner.load(piece, bytes)?)
@@ -121,6 +141,23 @@ impl JsLoader {
             temps: Numbered::new("temporary adapter"),
         })
     }
+}
+
+async fn open_backend(options: JsValue) -> JsResult<(Backend, EngineOptions)> {
+    let options: LoadOptions = from_js(options)?;
+    let gpu = GpuOptions { software: options.software.then_some(true), ..GpuOptions::default() };
+    let backend = match options.device.as_str() {
+        "webgpu" => Backend::Gpu(Box::new(Gpu::open(&gpu).await?)),
+        "cpu" => Backend::Cpu(Cpu::new(Kernels::Fast)),
+        other => Err(Error::argument(format!("device `{other}`, expected webgpu or cpu")))?,
+    };
+    let dtype = options.dtype.as_deref().map(Dtype::from_name).transpose()?;
+    Ok((backend, EngineOptions { context_length: options.context_length, batch: options.batch, dtype }))
+}
+
+/// `None` if it goes on after these bytes.
+fn gguf_header(bytes: &[u8], file_bytes: f64) -> Result<Option<gguf::Header>> {
+    gguf::Header::parse(bytes, file_bytes as u64)
 }
 
 /// A loaded model.

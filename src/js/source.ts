@@ -35,9 +35,11 @@ type FolderSource = string | URL | FileList | Iterable<File>;
 /**
  * Where a model comes from: a hub id (`org/name`, `org/name@revision`), the URL of a Hugging Face model
  * folder (a string that begins with `./`, `../`, `/` or a scheme, with or without `/` at its end), the
- * files of one, as a file input or a drop gives them, or its {@link ModelParts | parts}.
+ * files of one, as a file input or a drop gives them, or its {@link ModelParts | parts}; or a GGUF model:
+ * the URL of a `.gguf` file, `org/name/file.gguf` on the hub, a `File`, or files with one such and no
+ * safetensors. A GGUF file without a tokenizer takes the `tokenizer.json` beside it.
  */
-export type ModelSource = FolderSource | ModelParts;
+export type ModelSource = FolderSource | ModelParts | File;
 
 /**
  * Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given, or a GGUF
@@ -57,6 +59,8 @@ export interface Folder {
   size(name: string, signal?: AbortSignal): Promise<number | undefined>;
   /** The error for want of a file. */
   missing(name: string): LorakeetError;
+  /** The one file of a GGUF model or LoRA. */
+  readonly gguf?: string;
 }
 
 /** A model's. */
@@ -65,24 +69,18 @@ export interface ModelFolder extends Folder {
   readonly weightNames?: readonly string[];
 }
 
-/** An adapter's. */
-export interface AdapterFolder extends Folder {
-  /** The one file of a GGUF LoRA. */
-  readonly gguf?: string;
-}
-
 const GGUF = ".gguf";
 
 /** Reads what the caller passed. Errors with `argument`. */
 export function modelFolder(source: ModelSource, hub: Hub): ModelFolder {
-  const folder = plainFolder("model", source, hub);
+  const folder = plainFolder("model", source instanceof File ? [source] : source, hub);
   if (folder) return folder;
   if (isObject(source) && "config" in source && "tokenizer" in source && "weights" in source) return modelParts(source);
   throw wrong("model", source, "a hub id, a URL, files, or {config, tokenizer, weights}");
 }
 
 /** Reads what the caller passed. Errors with `argument`. */
-export function adapterFolder(source: AdapterSource, hub: Hub): AdapterFolder {
+export function adapterFolder(source: AdapterSource, hub: Hub): Folder {
   const folder = plainFolder("adapter", source instanceof File ? [source] : source, hub);
   if (folder instanceof FileFolder) return folder.gguf === undefined ? folder.beside("adapter_config.json") : folder;
   if (folder) return folder;
@@ -110,7 +108,7 @@ export async function optional(folder: Folder, name: string, signal: AbortSignal
 function plainFolder(of: string, source: ModelSource | AdapterSource, hub: Hub): UrlFolder | FileFolder | undefined {
   if (typeof source === "string" && !/^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(source)) {
     const repository = hub.repository(of, source);
-    return new UrlFolder(of, hub.folder(repository), hub, repository);
+    return new UrlFolder(of, hub.url(repository), hub, repository);
   }
   hub.refuseRevision(of);
   if (typeof source === "string" || source instanceof URL) return new UrlFolder(of, pageUrl(source), hub);
@@ -122,19 +120,19 @@ function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-class UrlFolder implements AdapterFolder {
+class UrlFolder implements Folder {
   readonly name: string;
   readonly what: string;
   readonly gguf?: string;
   readonly url: URL;
 
-  /** `url` is that of the folder or, of an adapter, of a GGUF file in it. */
+  /** `url` is that of the folder or of a GGUF file in it. */
   constructor(of: string, url: URL, readonly hub: Hub, readonly repository?: HubRepository) {
     this.what = `loading the ${of}`;
     this.url = new URL(url);
     const path = url.pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
     const last = path.at(-1);
-    if (of === "adapter" && last !== undefined && url.pathname.endsWith(GGUF)) {
+    if (last !== undefined && url.pathname.endsWith(GGUF)) {
       this.gguf = last;
       this.name = stem(last);
       this.url.pathname = url.pathname.replace(/[^/]*$/, "");
@@ -173,7 +171,7 @@ class UrlFolder implements AdapterFolder {
   }
 }
 
-class FileFolder implements AdapterFolder {
+class FileFolder implements Folder {
   readonly name: string;
   readonly what: string;
   readonly gguf?: string;
@@ -182,9 +180,9 @@ class FileFolder implements AdapterFolder {
     const other = files.find((file) => !(file instanceof File));
     if (other !== undefined) throw wrong(of, other, "a File");
     this.what = `loading the ${of}`;
-    // A PEFT folder is exact; a GGUF beside it is a conversion.
-    const isPeft = files.some((file) => file.name === "adapter_config.json");
-    const ggufs = of === "adapter" && !isPeft ? files.filter((file) => file.name.endsWith(GGUF)) : [];
+    // The folder itself is exact; a GGUF in it is a conversion.
+    const isFolder = files.some(({ name }) => (of === "adapter" ? name === "adapter_config.json" : name.endsWith(".safetensors")));
+    const ggufs = isFolder ? [] : files.filter((file) => file.name.endsWith(GGUF));
     if (ggufs.length > 1) {
       throw new LorakeetError("argument", `${ggufs.length} GGUF files, expected one ${of} at a time: ${ggufs.map((file) => file.name).join(", ")}`);
     }

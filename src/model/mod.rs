@@ -10,7 +10,7 @@ mod training;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Room, Site};
-pub use gguf_names::{GgufLinear, gguf_architecture, gguf_linear};
+pub use gguf_names::{GgufLinear, GgufTensor, checkpoint_tensor, gguf_architecture, gguf_linear, gguf_name};
 pub use tables::{Table, Tables};
 pub use training::{Moments, Trainee, Training};
 pub use weights::{Matrix, Weights};

@@ -79,6 +79,8 @@ pub struct Weights {
     /// Name of the embedding, without it.
     embedding: &'static str,
     places: BTreeMap<String, Place>,
+    /// Whether linear maps come as (out, in), whatever checkpoints have.
+    turned: bool,
 }
 
 /// Where one checkpoint tensor goes.
@@ -130,7 +132,8 @@ impl Weights {
             declare.linear("lm_head", v, c, &head, false)?
         };
         let places = declare.places;
-        Ok(Self { embed, positions, layers, norm, head, prefix: names.prefix, embedding, places })
+        let prefix = names.prefix;
+        Ok(Self { embed, positions, layers, norm, head, prefix, embedding, places, turned: false })
     }
 
     /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
@@ -141,10 +144,13 @@ impl Weights {
     pub fn expects(&self, name: &str, shape: &[usize]) -> Result<bool> {
         let bare = bare(name);
         if let Some(place) = self.places.get(bare) {
-            if place.shape != shape {
+            let mut expected = place.shape.clone();
+            if place.transposed && self.turned {
+                expected.reverse();
+            }
+            if expected != shape {
                 return Err(Error::mismatch(format!(
-                    "tensor `{name}`: shape {shape:?}, expected {:?}",
-                    place.shape
+                    "tensor `{name}`: shape {shape:?}, expected {expected:?}"
                 )));
             }
             return Ok(true);
@@ -156,23 +162,43 @@ impl Weights {
         Err(Error::mismatch(format!("tensor `{name}`: the architecture in config.json has no such tensor")))
     }
 
+    /// Names of all tensors, without the base model's prefix.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// Whether the checkpoint has this tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(bare(name))
+    }
+
+    /// From now on takes linear maps as (out, in), which GGUF has in every family.
+    pub fn expect_turned(&mut self) {
+        self.turned = true;
+    }
+
+    /// Whether checkpoints store `name` as (in, out).
+    pub fn is_transposed(&self, name: &str) -> bool {
+        self.places.get(bare(name)).is_some_and(|place| place.transposed)
+    }
+
     /// Whether tensor `name` must come in one piece (it is turned round on the way).
     pub fn wants_whole(&self, name: &str) -> bool {
-        self.places.get(bare(name)).is_some_and(|place| place.transposed)
+        self.is_transposed(name) && !self.turned
     }
 
     /// Takes the next rows of tensor `name`, in order, and hands what is to be written to
     /// `write(tensor, first word, words)`.
     ///
     /// Panics if the tensor is not expected, or gets more rows than it has.
-    pub fn place(&mut self, name: &str, values: &[f32], mut write: impl FnMut(TensorId, usize, &[u32])) {
-        let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
+    pub fn place(&mut self, name: &str, values: &[f32], write: impl FnMut(TensorId, usize, &[u32])) {
+        let place = &self.places[bare(name)];
         let target = &place.target;
         let mut words = Vec::with_capacity(target.dtype.row_words(values.len()));
         let mut pack = |values: &[f32]| {
             values.chunks_exact(target.cols).for_each(|row| target.dtype.pack(row, &mut words));
         };
-        if place.transposed {
+        if place.transposed && !self.turned {
             let [c, f] = place.shape[..] else { panic!("`{name}` is a matrix") };
             assert_eq!(values.len(), c * f, "`{name}` comes in one piece");
             let turned: Vec<f32> = (0..f).flat_map(|f_| (0..c).map(move |c_| values[c_ * f + f_])).collect();
@@ -180,9 +206,23 @@ impl Weights {
         } else {
             pack(values);
         }
-        target.write(place.first + place.loaded, &words, &mut write);
-        place.loaded += values.len() / target.cols;
+        self.place_words(name, &words, write);
+    }
+
+    /// Takes the next rows of tensor `name` as it is held, where it [`holds`](Self::holds) such.
+    ///
+    /// Panics as [`place`](Self::place) does.
+    pub fn place_words(&mut self, name: &str, words: &[u32], mut write: impl FnMut(TensorId, usize, &[u32])) {
+        let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
+        place.target.write(place.first + place.loaded, words, &mut write);
+        place.loaded += words.len() / place.target.row_words();
         assert!(place.loaded <= place.rows(), "`{name}` has fewer rows");
+    }
+
+    /// The number of columns if rows of tensor `name` come and are held as `dtype`.
+    pub fn holds(&self, name: &str, dtype: Dtype) -> Option<usize> {
+        let place = self.places.get(bare(name)).filter(|place| place.target.dtype == dtype)?;
+        (!place.transposed || self.turned).then_some(place.target.cols)
     }
 
     /// A name as whole checkpoints write it.

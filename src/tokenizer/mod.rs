@@ -1,4 +1,4 @@
-//! Text to token ids and back, for one `tokenizer.json`.
+//! Text to token ids and back, for one `tokenizer.json` or the tables of a GGUF file.
 //! Not a chat template: that is text to text, and comes before.
 //!
 //! Encoding is the `tokenizers` crate's, handed the parts we read and vetted (its own reader of
@@ -9,12 +9,14 @@
 
 mod components;
 mod file;
+mod gguf;
 mod model;
 mod steps;
 mod stream;
 mod vet;
 mod vocabulary;
 
+pub use gguf::GgufTokenizer;
 pub use stream::StreamDecoder;
 
 use crate::error::{Error, Result};
@@ -33,6 +35,7 @@ pub struct Tokenizer {
     /// The file's decoder, as steps that can be taken one token at a time.
     steps: Vec<Step>,
     vocabulary: Vocabulary,
+    chat_template: Option<String>,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -48,7 +51,11 @@ impl Tokenizer {
     /// Errors with `Format` if the file contradicts itself, `Unsupported` if it names a
     /// component this crate does not run.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let file = File::parse(json).map_err(broken)?;
+        File::parse(json).map_err(broken).and_then(Self::new).map_err(|e| e.context("tokenizer.json"))
+    }
+
+    /// Vets a file's parts and builds what they say.
+    fn new(file: File) -> Result<Self> {
         vet::check(&file)?;
         let mut vocabulary = Vocabulary::new(&file.model.vocab, &file.added_tokens)?;
         let template = components::template(&file.post_processor, vocabulary.size())?;
@@ -70,7 +77,12 @@ impl Tokenizer {
             None,
             None,
         );
-        Ok(Self { pipeline, template, steps, vocabulary })
+        Ok(Self { pipeline, template, steps, vocabulary, chat_template: None })
+    }
+
+    /// The Jinja template that came with the vocabulary, as it is; `tokenizer.json` has none.
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
     }
 
     /// The highest id plus one, added tokens included. A model may have more rows than this.
@@ -84,7 +96,8 @@ impl Tokenizer {
     /// Errors with `Format` if the vocabulary cannot spell the text and has no unknown token.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
         let mut tokens = Vec::new();
-        self.pipeline.encode_into(text, &EncodeOptions::no_specials(), &mut tokens).map_err(broken)?;
+        let encoded = self.pipeline.encode_into(text, &EncodeOptions::no_specials(), &mut tokens);
+        encoded.map_err(|e| broken(e).context("tokenizer"))?;
         let ids = tokens.into_iter().map(u32::from);
         if !add_special_tokens {
             return Ok(ids.collect());
@@ -131,10 +144,10 @@ impl Tokenizer {
 
 /// What is wrong in the file, said by whoever found it.
 fn broken(error: impl std::fmt::Display) -> Error {
-    Error::format(format!("tokenizer.json: {error}"))
+    Error::format(error.to_string())
 }
 
 /// What the file asks for and this crate does not run.
 fn unsupported(what: impl std::fmt::Display) -> Error {
-    Error::unsupported(format!("tokenizer.json: {what}: not supported"))
+    Error::unsupported(format!("{what}: not supported"))
 }

@@ -33,6 +33,52 @@ impl GgufFile {
         self.raw(key, 4, &value.to_le_bytes())
     }
 
+    pub fn bool(self, key: &str, value: bool) -> Self {
+        self.raw(key, 7, &[value.into()])
+    }
+
+    pub fn texts(self, key: &str, values: &[impl AsRef<str>]) -> Self {
+        let list = values.iter().flat_map(|value| text(value.as_ref())).collect();
+        self.list(key, 8, values.len(), list)
+    }
+
+    pub fn floats(self, key: &str, values: &[f32]) -> Self {
+        self.list(key, 6, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    pub fn integers(self, key: &str, values: &[i32]) -> Self {
+        self.list(key, 5, values.len(), values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    fn list(self, key: &str, kind: u32, count: usize, list: Vec<u8>) -> Self {
+        self.raw(key, 9, &[&kind.to_le_bytes()[..], &(count as u64).to_le_bytes(), &list].concat())
+    }
+
+    /// Without the entry of this key.
+    pub fn without(mut self, key: &str) -> Self {
+        self.metadata.retain(|entry| !entry.starts_with(&text(key)));
+        self
+    }
+
+    /// Without the tensor of this name, whose data stays.
+    pub fn without_tensor(mut self, name: &str) -> Self {
+        self.tensors.retain(|claim| !claim.starts_with(&text(name)));
+        self
+    }
+
+    /// A tensor of f32, (n), at the end of the data.
+    pub fn vector(mut self, name: &str, values: &[f32]) -> Self {
+        let offset = self.append(values);
+        self.claim(name, &[values.len() as u64], 0, offset)
+    }
+
+    fn append(&mut self, values: &[f32]) -> u64 {
+        let offset = self.data.len().next_multiple_of(32);
+        self.data.resize(offset, 0);
+        self.data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        offset as u64
+    }
+
     /// A tensor that claims to lie at `offset`; `dims` innermost first.
     pub fn claim(mut self, name: &str, dims: &[u64], ggml_type: u32, offset: u64) -> Self {
         let mut claim = text(name);
@@ -46,10 +92,8 @@ impl GgufFile {
 
     /// A tensor of f32, (rows, cols), at the end of the data.
     pub fn matrix(mut self, name: &str, cols: usize, values: &[f32]) -> Self {
-        let offset = self.data.len().next_multiple_of(32);
-        self.data.resize(offset, 0);
-        self.data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-        self.claim(name, &[cols as u64, (values.len() / cols) as u64], 0, offset as u64)
+        let offset = self.append(values);
+        self.claim(name, &[cols as u64, (values.len() / cols) as u64], 0, offset)
     }
 
     /// So many bytes of data after those there are.

@@ -121,6 +121,11 @@ impl<'a> Fixture<'a> {
         Some(info.read_f32(info.bytes_in(self.file).expect("in the file")).expect("f32"))
     }
 
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        let info = self.header.tensor(name).unwrap_or_else(|| panic!("fixture tensor `{name}`"));
+        info.bytes_in(self.file).expect("in the file").to_vec()
+    }
+
     pub fn ids(&self, name: &str) -> Vec<u32> {
         let info = self.header.tensor(name).unwrap_or_else(|| panic!("fixture tensor `{name}`"));
         let ids = info.read_i64(info.bytes_in(self.file).expect("in the file")).expect("integers");

@@ -146,7 +146,7 @@ test("wrong sources and options say what is wrong", async () => {
     for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
     return errors;
   });
-  const id = "expected a hub id (`org/name` or `org/name@revision`), or a URL that begins with `./`, `/` or `https:`";
+  const id = "expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`), or a URL that begins with `./`, `/` or `https:`";
   assert.deepEqual(errors, {
     path: { kind: "argument", message: `model "models/demo/", ${id}` },
     bare: { kind: "argument", message: `model "model", ${id}` },
@@ -165,7 +165,7 @@ test("wrong sources and options say what is wrong", async () => {
     architecture: { kind: "unsupported", message: errors.architecture.message }, // its list grows
     shape: { kind: "mismatch", message: "model.safetensors: tensor `lm_head.weight`: shape [300, 42], expected [300, 48]" },
     layers: { kind: "mismatch", message: "tensor `model.layers.3.input_layernorm.weight` is missing, and 8 more" },
-    vocabulary: { kind: "mismatch", message: "tokenizer.json: 300 tokens, expected at most vocab_size 299 of config.json" },
+    vocabulary: { kind: "mismatch", message: "tokenizer: 300 tokens, expected at most the model's vocab_size 299" },
     tokenizer: { kind: "format", message: errors.tokenizer.message }, // serde's words
     notWeights: { kind: "format", message: "model.safetensors: safetensors header: 2336927755350992246 bytes, expected at most 16777216" },
   });

@@ -1,5 +1,5 @@
 //! The element types of GGUF tensors: their numbers, names and block sizes.
-//! Not their decoding: `TensorInfo::read_f32` widens F32, F16 and BF16, and names any other.
+//! Not their decoding, which is `TensorInfo::read_f32`'s.
 
 use crate::format::safetensors::SourceDtype;
 
@@ -60,7 +60,11 @@ impl GgmlType {
     }
 
     pub(super) fn dtype(&self) -> SourceDtype {
-        SourceDtype::from_name(self.name.to_owned())
+        match self.name {
+            "Q8_0" => SourceDtype::Q8_0,
+            "Q4_0" => SourceDtype::Q4_0,
+            name => SourceDtype::from_name(name.to_owned()),
+        }
     }
 
     /// Bytes of a tensor of these dimensions, innermost first; `None` if a row is no whole

@@ -16,12 +16,16 @@
 //! # Ok::<(), lorakeet::Error>(())
 //! ```
 
+mod blocks;
 mod cursor;
 mod ggml_type;
 mod lora;
+mod model;
 mod value;
 
+pub(super) use blocks::{q4_0, q8_0};
 pub use lora::{LoraFile, LoraPair};
+pub use model::ROPE_FACTORS;
 pub use value::{Array, Value};
 
 use crate::error::{Error, Result};
@@ -50,7 +54,7 @@ pub struct Header {
     pub version: u32,
     /// By key.
     pub metadata: BTreeMap<String, Value>,
-    /// In the file's order. Quantised types are named in `dtype` and not decoded.
+    /// In the header's order.
     pub tensors: Vec<TensorInfo>,
 }
 
@@ -88,24 +92,43 @@ impl Header {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }
 
+    /// The tensors that take bytes, in the order in which these lie in the file.
+    pub fn by_offset(&self) -> Vec<&TensorInfo> {
+        by_offset(&self.tensors)
+    }
+
+    /// The value of a key, as `read` sees it; `None` if there is no such key.
+    ///
+    /// Errors with `Format` if it is of another type than `expected`.
+    pub fn get<'a, T>(
+        &'a self,
+        key: &str,
+        expected: &str,
+        read: fn(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.metadata.get(key) else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| wrong(key, Some(value), expected))
+    }
+
     /// A text that must be there.
     ///
     /// Errors with `Format` if it is missing, or no text.
     pub fn text(&self, key: &str) -> Result<&str> {
-        match self.metadata.get(key) {
-            Some(Value::Text(text)) => Ok(text),
-            other => Err(wrong(key, other, "a text")),
-        }
+        self.get(key, "a text", Value::as_text)?.ok_or_else(|| wrong(key, None, "a text"))
     }
 
     /// A float that must be there.
     ///
     /// Errors with `Format` if it is missing, or no float.
     pub fn float(&self, key: &str) -> Result<f64> {
-        match self.metadata.get(key) {
-            Some(Value::Float(value)) => Ok(*value),
-            other => Err(wrong(key, other, "a float")),
-        }
+        self.get(key, "a float", Value::as_float)?.ok_or_else(|| wrong(key, None, "a float"))
+    }
+
+    /// A count, if it is there.
+    ///
+    /// Errors with `Format` if it is none.
+    pub fn count(&self, key: &str) -> Result<Option<usize>> {
+        self.get(key, "a count", Value::as_count)
     }
 
     fn read(cursor: &mut Cursor, file_bytes: u64) -> Result<Self> {
@@ -234,14 +257,19 @@ fn place(claims: Vec<Claim>, alignment: u64, data: u64, file_bytes: u64) -> Resu
             return Err(named(Error::format("appears twice")));
         }
     }
-    let mut order: Vec<&TensorInfo> = tensors.iter().filter(|tensor| tensor.byte_len() > 0).collect();
-    order.sort_by_key(|tensor| tensor.start);
+    let order = by_offset(&tensors);
     for (a, b) in order.iter().zip(order.iter().skip(1)) {
         if b.start < a.end {
             return Err(Error::format(format!("tensors `{}` and `{}` overlap", a.name, b.name)));
         }
     }
     Ok(tensors)
+}
+
+fn by_offset(tensors: &[TensorInfo]) -> Vec<&TensorInfo> {
+    let mut order: Vec<_> = tensors.iter().filter(|tensor| tensor.byte_len() > 0).collect();
+    order.sort_by_key(|tensor| tensor.start);
+    order
 }
 
 fn wrong(key: &str, value: Option<&Value>, expected: &str) -> Error {

@@ -57,6 +57,45 @@ impl Value {
         })
     }
 
+    /// A text.
+    pub fn as_text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// An integer that is not negative, of whichever type.
+    pub fn as_count(&self) -> Option<usize> {
+        match self {
+            Self::Unsigned(value) => usize::try_from(*value).ok(),
+            Self::Signed(value) => usize::try_from(*value).ok(),
+            _ => None,
+        }
+    }
+
+    /// A float.
+    pub fn as_float(&self) -> Option<f64> {
+        if let Self::Float(value) = self { Some(*value) } else { None }
+    }
+
+    /// A truth.
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Self::Bool(value) = self { Some(*value) } else { None }
+    }
+
+    /// An array of texts.
+    pub fn as_texts(&self) -> Option<&[String]> {
+        if let Self::Array(Array::Text(texts)) = self { Some(texts) } else { None }
+    }
+
+    /// An array of floats.
+    pub fn as_floats(&self) -> Option<&[f64]> {
+        if let Self::Array(Array::Float(values)) = self { Some(values) } else { None }
+    }
+
+    /// An array of signed integers.
+    pub fn as_integers(&self) -> Option<&[i64]> {
+        if let Self::Array(Array::Signed(values)) = self { Some(values) } else { None }
+    }
+
     /// What an error calls it.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -1,8 +1,11 @@
 //! Any bytes as a GGUF file: an error, or tensors that lie inside the file, apart from each
-//! other, and can be read or named. Not a check of their values.
+//! other, and can be read or named; and as a model, an error or an engine. Not a check of values.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use lorakeet::backend::Backend;
+use lorakeet::backend::cpu::{Cpu, Kernels};
+use lorakeet::engine::{Engine, EngineOptions, Loader};
 use lorakeet::format::gguf::{Header, LoraFile};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -14,6 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         let values = tensor.read_f32(tensor.bytes_in(bytes).expect("a validated tensor lies in its file"));
         assert!(values.is_err() || values.map(|v| v.len()) == Ok(tensor.shape.iter().product()));
     }
+    let _ = open(&header, bytes);
     if let Ok(lora) = LoraFile::from_file_bytes(bytes) {
         for pair in lora.pairs.values() {
             assert_eq!(lora.scale(pair).is_ok(), pair.rank().is_ok());
@@ -21,3 +25,12 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = lora.warnings();
     }
 });
+
+fn open(header: &Header, bytes: &[u8]) -> lorakeet::Result<Engine> {
+    let options = EngineOptions { context_length: Some(8), batch: Some(1) };
+    let mut loader = Loader::from_gguf(header, None, Backend::Cpu(Cpu::new(Kernels::Fast)), &options)?;
+    for piece in loader.gguf_pieces(header)? {
+        loader.load(&piece, piece.bytes_in(bytes)?)?;
+    }
+    loader.finish()
+}

@@ -1,0 +1,200 @@
+//! From a GGUF file's header and tensors to a loaded model: llama.cpp's names and row orders undone.
+//! What the file says is `format::gguf`'s, how names correspond `model`'s.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::backend::Backend;
+use crate::config::{Positions, RopeScaling};
+use crate::dtype::Dtype;
+use crate::error::{Error, Result};
+use crate::format::gguf::{Header, ROPE_FACTORS, Value};
+use crate::format::safetensors::{SourceDtype, TensorInfo};
+use crate::model::{GgufTensor, checkpoint_tensor, gguf_architecture, gguf_name};
+use crate::tokenizer::{GgufTokenizer, Tokenizer};
+
+use super::gguf::half_split;
+use super::{EngineOptions, Loader};
+
+impl Loader {
+    /// Makes room for the model of a GGUF file. `tokenizer`, a `tokenizer.json`, is for files that
+    /// [have none](Header::has_tokenizer).
+    ///
+    /// Errors with `Format` or `Unsupported` naming the key or tensor, `Mismatch` naming a tensor
+    /// that is missing or of another architecture, `Argument` for the options or for want of a
+    /// tokenizer, `Memory`.
+    pub fn from_gguf(
+        header: &Header,
+        tokenizer: Option<&[u8]>,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        let config = header.model_config()?;
+        let tokenizer = match tokenizer {
+            _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
+            Some(json) => Tokenizer::from_json(json)?,
+            None => {
+                return Err(Error::argument(
+                    "GGUF file: it has no tokenizer, and no tokenizer.json is beside it",
+                ));
+            }
+        };
+        for TensorInfo { name, dtype, .. } in &header.tensors {
+            use SourceDtype::{BF16, F16, F32, Q4_0, Q8_0};
+            if !matches!(dtype, F32 | F16 | BF16 | Q8_0 | Q4_0) {
+                return Err(Error::unsupported(format!(
+                    "tensor `{name}`: type {dtype}, expected F32, F16, BF16, Q8_0 or Q4_0"
+                )));
+            }
+        }
+        let dtype = options.dtype.or_else(|| main_type(header));
+        let mut loader = Self::prepare(config, tokenizer, backend, &EngineOptions { dtype, ..*options })?;
+        loader.gguf = true;
+        loader.model.weights.expect_turned();
+        let family = loader.model.config.family;
+        let names: HashSet<&str> = header.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        for name in loader.model.weights.names() {
+            let name = gguf_name(family, name).unwrap_or_else(|| name.to_owned());
+            if !names.contains(name.as_str()) {
+                return Err(Error::mismatch(format!("tensor `{name}` is missing")));
+            }
+        }
+        // What the metadata claims is believed once tensors of such shapes lie in the file.
+        for tensor in &header.tensors {
+            loader.pieces(tensor)?;
+        }
+        loader.allocate()?;
+        Ok(loader)
+    }
+
+    /// What to read of the file, in order, and [`load`](Self::load).
+    ///
+    /// Errors with `Mismatch` naming a tensor that the architecture does not have.
+    pub fn gguf_pieces(&self, header: &Header) -> Result<Vec<TensorInfo>> {
+        let mut pieces = Vec::new();
+        for tensor in header.by_offset() {
+            pieces.extend(self.pieces(tensor)?);
+        }
+        Ok(pieces)
+    }
+
+    /// Whether a tensor must come in one piece.
+    ///
+    /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
+    pub(super) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
+        let config = &self.model.config;
+        let rotary = matches!(config.positions, Positions::Rotary { .. });
+        if rotary && info.name == ROPE_FACTORS {
+            let expected = [config.head_dim / 2];
+            return if info.shape == expected {
+                Ok(true)
+            } else {
+                Err(Error::mismatch(format!(
+                    "tensor `{ROPE_FACTORS}`: shape {:?}, expected {expected:?}",
+                    info.shape
+                )))
+            };
+        }
+        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&info.name)?;
+        let expected = self.model.weights.expects(&name, &info.shape);
+        expected.map_err(|e| e.context(format_args!("tensor `{}`", info.name)))?;
+        Ok(interleaved)
+    }
+
+    pub(super) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+        if piece.name == ROPE_FACTORS {
+            return self.set_rope_factors(piece.read_f32(bytes)?);
+        }
+        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&piece.name)?;
+        if !interleaved {
+            return self.place(&name, piece, bytes);
+        }
+        // Rows are whole blocks: they change places before they become numbers.
+        let rows = piece.shape.first().copied().unwrap_or(1).max(1);
+        let row_bytes = (bytes.len() / rows).max(1);
+        self.place(&name, piece, &half_split(bytes, row_bytes, self.model.config.head_dim))
+    }
+
+    fn set_rope_factors(&mut self, factors: Vec<f32>) -> Result<()> {
+        if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
+            return Err(Error::format(format!(
+                "tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers"
+            )));
+        }
+        if let Positions::Rotary { scaling, .. } = &mut self.model.config.positions {
+            *scaling = RopeScaling::Factors(factors);
+        }
+        self.upload_constants();
+        Ok(())
+    }
+
+    fn checkpoint_tensor(&self, name: &str) -> Result<GgufTensor> {
+        let family = self.model.config.family;
+        let tensor = checkpoint_tensor(family, name).filter(|tensor| self.model.weights.has(&tensor.name));
+        tensor.ok_or_else(|| {
+            let architecture = gguf_architecture(family);
+            Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
+        })
+    }
+}
+
+/// The packed type that most numbers of the file have, if any is.
+fn main_type(header: &Header) -> Option<Dtype> {
+    let mut sizes = BTreeMap::new();
+    for tensor in &header.tensors {
+        *sizes.entry(tensor.dtype.packed()).or_insert(0) += tensor.byte_len();
+    }
+    sizes.into_iter().max_by_key(|(_, bytes)| *bytes).and_then(|(dtype, _)| dtype)
+}
+
+/// Keys after `tokenizer.ggml.` that are read here or change nothing, as those of further tokens do.
+const TOKENIZER_KEYS: &[&str] = &[
+    "add_bos_token",
+    "add_eos_token",
+    "add_sep_token",
+    "add_space_prefix",
+    "merges",
+    "model",
+    "pre",
+    "remove_extra_whitespaces",
+    "scores",
+    "token_type",
+    "token_type_count",
+    "tokens",
+];
+
+/// The tokenizer's keys.
+///
+/// Errors with `Format` if one is of another type, `Unsupported` naming one whose effect is not
+/// implemented.
+fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let flag = |name| header.get(&key(name), "a truth", Value::as_bool);
+    let id = |name| header.token_id(name);
+    let refused = |name: &str| Error::unsupported(format!("GGUF metadata `{}` is not supported", key(name)));
+    let prefix = key("");
+    let mut names = header.metadata.keys().filter_map(|name| name.strip_prefix(&prefix));
+    if let Some(name) = names.find(|name| !TOKENIZER_KEYS.contains(name) && !name.ends_with("_token_id")) {
+        return Err(refused(name));
+    }
+    for name in ["add_sep_token", "remove_extra_whitespaces"] {
+        if flag(name)? == Some(true) {
+            return Err(refused(name));
+        }
+    }
+    let texts = |name| header.get(&key(name), "texts", Value::as_texts);
+    Ok(GgufTokenizer {
+        model: header.text(&key("model"))?,
+        pre: header.get(&key("pre"), "a text", Value::as_text)?,
+        tokens: texts("tokens")?.unwrap_or_default(),
+        scores: header.get(&key("scores"), "floats", Value::as_floats)?.unwrap_or_default(),
+        token_type: header.get(&key("token_type"), "integers", Value::as_integers)?.unwrap_or_default(),
+        merges: texts("merges")?.unwrap_or_default(),
+        unknown: id("unknown_token_id")?,
+        bos: id("bos_token_id")?,
+        eos: id("eos_token_id")?,
+        add_bos: flag("add_bos_token")?,
+        add_eos: flag("add_eos_token")?,
+        add_space_prefix: flag("add_space_prefix")?,
+        chat_template: header.get("tokenizer.chat_template", "a text", Value::as_text)?,
+    })
+}

@@ -1,0 +1,349 @@
+//! Models from GGUF files: logits and text as PyTorch has them of the same values, files that lie,
+//! and files that say what this crate does not compute, each with the words of its error.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::gguf::GgufFile;
+use common::{Fixture, Tolerance, assert_close, backends, misfit};
+use lorakeet::backend::Backend;
+use lorakeet::backend::cpu::{Cpu, Kernels};
+use lorakeet::config::{ModelConfig, Positions, RopeScaling};
+use lorakeet::engine::{Engine, EngineOptions, Loader, Request, folder};
+use lorakeet::format::gguf::Header;
+use lorakeet::{ErrorKind, Result};
+use proptest::prelude::*;
+
+const NAMES: [&str; 5] = ["llama-q8_0", "llama-tied-q4_0", "mistral-bf16", "qwen2-f16", "gpt2-f32"];
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn fixture(name: &str, end: &str) -> PathBuf {
+    repository(&format!("tests/fixtures/gguf/models/{name}.{end}"))
+}
+
+fn cpu() -> Backend {
+    Backend::Cpu(Cpu::new(Kernels::Fast))
+}
+
+/// A file at hand whole.
+fn open(bytes: &[u8], tokenizer: Option<&[u8]>) -> Result<Engine> {
+    let header = Header::from_file_bytes(bytes)?;
+    let mut loader = Loader::from_gguf(&header, tokenizer, cpu(), &EngineOptions::default())?;
+    for piece in loader.gguf_pieces(&header)? {
+        loader.load(&piece, piece.bytes_in(bytes)?)?;
+    }
+    loader.finish()
+}
+
+fn greedy(engine: &mut Engine, prompt: Vec<u32>, n: usize) -> (Vec<u32>, String) {
+    let mut generation = engine.start(&[Request::greedy(prompt, n)]).expect("valid");
+    let (mut ids, mut text) = (Vec::new(), String::new());
+    while !generation.is_finished() {
+        for delta in pollster::block_on(engine.next(&mut generation)).expect("works") {
+            ids.extend(delta.tokens);
+            text += &delta.text;
+        }
+    }
+    (ids, text)
+}
+
+#[pollster::test]
+async fn logits_and_text_are_pytorchs() {
+    let mut all_logits: Vec<Vec<f32>> = Vec::new();
+    for name in NAMES {
+        let reference = std::fs::read(fixture(name, "safetensors")).expect("a fixture");
+        let reference = Fixture::new(&reference);
+        let want = reference.f32("logits");
+        for (on, backend) in backends().await {
+            let options = EngineOptions { batch: Some(2), ..EngineOptions::default() };
+            let mut engine = folder::open(&fixture(name, "gguf"), backend, &options, |_, _| {}).expect(name);
+            let ids = reference.ids("input_ids");
+            let abs = if on == "gpu" { 1e-3 } else { 1e-4 };
+            let logits = engine.logits(&ids).await.expect("it fits");
+            assert_close(&format!("{name} {on}"), &logits, &want, Tolerance { abs, rel: 0.0 });
+            let text = reference.ids("greedy_ids");
+            assert_eq!(greedy(&mut engine, ids[..6].to_vec(), text.len()).0, text, "{name} {on}");
+        }
+        // No two references are alike: a comparer that passes all would be seen.
+        let other =
+            all_logits.iter().find(|other| misfit(other, &want, Tolerance { abs: 1.0, rel: 0.0 }).is_none());
+        assert_eq!(other, None, "{name}");
+        all_logits.push(want);
+    }
+}
+
+/// Names and rows of q and k, and what says nothing of itself in the file, are those of the folder.
+#[test]
+fn a_file_is_the_config_it_was_made_of() {
+    let config = |name: &str| {
+        let header = Header::from_file_bytes(&std::fs::read(fixture(name, "gguf")).expect("a fixture"));
+        header.and_then(|header| header.model_config()).expect(name)
+    };
+    let scaling = |config: &ModelConfig| match &config.positions {
+        Positions::Rotary { theta, scaling } => Some((*theta, scaling.clone())),
+        Positions::Learned => None,
+    };
+    let llama = config("llama-q8_0");
+    assert_eq!((llama.head_dim, llama.num_key_value_heads, llama.tie_word_embeddings), (12, 2, false));
+    assert_eq!(scaling(&llama), Some((100.0, RopeScaling::Factors(vec![]))));
+    let tied = config("llama-tied-q4_0");
+    assert_eq!(
+        (tied.qkv_bias, tied.o_bias, tied.mlp_bias, tied.tie_word_embeddings),
+        (true, true, true, true)
+    );
+    assert_eq!(scaling(&tied), Some((10_000.0, RopeScaling::Linear { factor: 3.0 })));
+    assert_eq!(config("mistral-bf16").windows, [Some(5)]);
+    assert_eq!((config("qwen2-f16").qkv_bias, config("qwen2-f16").o_bias), (true, false));
+    let gpt2 = config("gpt2-f32");
+    assert_eq!(
+        (gpt2.positions, gpt2.intermediate_size, gpt2.bos_token_id),
+        (Positions::Learned, 28, Some(0))
+    );
+}
+
+#[test]
+fn progress_is_that_of_the_file() {
+    let path = fixture("qwen2-f16", "gguf");
+    let mut seen = Vec::new();
+    folder::open(&path, cpu(), &EngineOptions::default(), |done, total| seen.push((done, total)))
+        .expect("valid");
+    let bytes = std::fs::metadata(&path).expect("a file").len();
+    assert!(
+        seen.is_sorted() && seen.iter().all(|&(done, total)| done <= total && total == bytes),
+        "{seen:?}"
+    );
+}
+
+// Real files, where they are at hand.
+
+#[pollster::test]
+async fn stories260k_is_the_folders() {
+    let shared = repository("../shared/data/models");
+    let Ok(golden) = std::fs::read_to_string(shared.join("stories260K/golden_greedy_200.txt")) else {
+        println!("skipped: no stories260K beside this checkout");
+        return;
+    };
+    let open = |path: &str| {
+        folder::open(&shared.join(path), cpu(), &EngineOptions::default(), |_, _| {}).expect("a valid model")
+    };
+    let mut base = open("stories260K");
+    let texts = ["Once upon a time", "  two  spaces\nand a line", "naïve 漢字 👍🏽", "a</s>b<s> c", "", " "];
+    for kind in ["f32", "f16", "q8_0"] {
+        let mut engine = open(&format!("gguf/stories260K-{kind}.gguf"));
+        for text in texts {
+            let ids = base.tokenizer().encode(text, true).expect("valid");
+            assert_eq!(engine.tokenizer().encode(text, true).expect("valid"), ids, "{kind}: {text:?}");
+            let back = base.tokenizer().decode(&ids, true).expect("valid");
+            assert_eq!(engine.tokenizer().decode(&ids, true).expect("valid"), back, "{kind}: {text:?}");
+        }
+        let ids = base.encode(texts[0]).expect("valid");
+        let (got, want) =
+            (engine.logits(&ids).await.expect("it fits"), base.logits(&ids).await.expect("it fits"));
+        if kind == "f32" {
+            assert_eq!(got, want, "the same values");
+        } else {
+            assert_close(kind, &got, &want, Tolerance { abs: 0.5, rel: 0.0 });
+            assert_ne!(got, want, "{kind}: rounded values");
+        }
+        let prompt = engine.encode("").expect("the token that begins a text");
+        let (_, text) = greedy(&mut engine, prompt, 200);
+        if kind != "q8_0" {
+            assert_eq!(text.trim_end(), golden.trim_end(), "{kind}");
+        }
+    }
+}
+
+// The smallest model there is: C 2, D 2, F 3, V 5, one layer.
+
+const LAYER: [(&str, usize, usize); 7] = [
+    ("attn_q", 2, 2),
+    ("attn_k", 2, 2),
+    ("attn_v", 2, 2),
+    ("attn_output", 2, 2),
+    ("ffn_gate", 3, 2),
+    ("ffn_up", 3, 2),
+    ("ffn_down", 2, 3),
+];
+
+fn smallest() -> GgufFile {
+    let mut file = GgufFile::default()
+        .text("general.architecture", "llama")
+        .u32("llama.block_count", 1)
+        .u32("llama.context_length", 16)
+        .u32("llama.embedding_length", 2)
+        .u32("llama.feed_forward_length", 3)
+        .u32("llama.attention.head_count", 1)
+        .f32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+        .text("tokenizer.ggml.model", "llama")
+        .texts("tokenizer.ggml.tokens", &["<unk>", "<s>", "▁a", "▁", "a"])
+        .floats("tokenizer.ggml.scores", &[0.0, 0.0, -1.0, -2.0, -3.0])
+        .integers("tokenizer.ggml.token_type", &[2, 3, 1, 1, 1])
+        .u32("tokenizer.ggml.unknown_token_id", 0)
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .text("tokenizer.chat_template", "{{ bos_token }}")
+        .matrix("token_embd.weight", 2, &[0.5; 10])
+        .vector("output_norm.weight", &[1.0; 2])
+        .vector("blk.0.attn_norm.weight", &[1.0; 2])
+        .vector("blk.0.ffn_norm.weight", &[1.0; 2]);
+    for (name, rows, cols) in LAYER {
+        file = file.matrix(&format!("blk.0.{name}.weight"), cols, &vec![0.1; rows * cols]);
+    }
+    file
+}
+
+#[track_caller]
+fn assert_refused(file: &GgufFile, kind: ErrorKind, words: &str) {
+    let error = open(&file.bytes(), None).expect_err(words);
+    assert_eq!((error.kind(), error.to_string().as_str()), (kind, words));
+}
+
+#[test]
+fn the_smallest_file_runs() {
+    let mut engine = open(&smallest().bytes(), None).expect("valid");
+    assert_eq!(engine.tokenizer().chat_template(), Some("{{ bos_token }}"));
+    assert_eq!(engine.encode("a").expect("valid"), [1, 2]);
+    assert_eq!(pollster::block_on(engine.logits(&[1, 2])).expect("it fits").len(), 10);
+}
+
+#[test]
+fn what_is_not_computed_is_refused_by_name() {
+    use ErrorKind::{Format, Mismatch, Unsupported};
+    let refused = |file: GgufFile, words: &str| assert_refused(&file, Unsupported, words);
+    refused(
+        smallest().without("general.architecture").text("general.architecture", "mamba"),
+        "GGUF file: general.architecture `mamba`, expected one of llama, qwen2, gpt2",
+    );
+    refused(smallest().u32("split.count", 2), "GGUF file: one of 2 parts, expected a whole model");
+    refused(smallest().f32("llama.logit_scale", 2.0), "GGUF metadata `llama.logit_scale` is not supported");
+    refused(smallest().u32("llama.expert_count", 8), "GGUF metadata `llama.expert_count` 8 is not supported");
+    refused(
+        smallest().bool("llama.attention.causal", false),
+        "GGUF metadata `llama.attention.causal` false is not supported",
+    );
+    refused(
+        smallest().text("llama.rope.scaling.type", "yarn"),
+        "GGUF metadata `llama.rope.scaling.type` `yarn` is not supported",
+    );
+    refused(
+        smallest().u32("llama.rope.dimension_count", 1),
+        "GGUF metadata `llama.rope.dimension_count` 1 beside a key length of 2 is not supported",
+    );
+    refused(
+        smallest().f32("llama.rope.scaling.factor", 2.0).vector("rope_freqs.weight", &[1.0]),
+        "GGUF metadata `llama.rope.scaling.factor` beside tensor `rope_freqs.weight` is not supported",
+    );
+    refused(
+        smallest().u32("llama.attention.key_length", 3),
+        "GGUF metadata: head_dim 3, expected an even number",
+    );
+    refused(
+        smallest()
+            .without_tensor("blk.0.ffn_up.weight")
+            .claim("blk.0.ffn_up.weight", &[256], 12, 1024)
+            .data(2048),
+        "tensor `blk.0.ffn_up.weight`: type Q4_K, expected F32, F16, BF16, Q8_0 or Q4_0",
+    );
+    let adapter = smallest().text("general.type", "adapter");
+    assert_refused(&adapter, Format, "GGUF file: general.type is `adapter`, expected `model`");
+    let neutral = smallest()
+        .u32("llama.expert_count", 0)
+        .bool("llama.attention.causal", true)
+        .u32("llama.attention.sliding_window", 0)
+        .text("llama.rope.scaling.type", "none")
+        .f32("llama.rope.scaling.factor", 4.0)
+        .u32("llama.vocab_size", 5);
+    open(&neutral.bytes(), None).expect("what changes nothing");
+    assert_refused(
+        &smallest().u32("llama.vocab_size", 6),
+        Mismatch,
+        "GGUF metadata `llama.vocab_size` is 6, tensor `token_embd.weight` has 5 rows",
+    );
+}
+
+#[test]
+fn keys_that_lie() {
+    use ErrorKind::{Format, Mismatch, Unsupported};
+    let with = |key: &str, value: u32| smallest().without(key).u32(key, value);
+    let missing = "GGUF metadata `llama.block_count` is missing, expected a count";
+    assert_refused(&smallest().without("llama.block_count"), Format, missing);
+    let text = smallest().without("llama.block_count").text("llama.block_count", "1");
+    assert_refused(&text, Format, "GGUF metadata `llama.block_count` is a text, expected a count");
+    let layers = "GGUF metadata `llama.block_count` is 4294967295, expected at most 1024";
+    assert_refused(&with("llama.block_count", u32::MAX), Unsupported, layers);
+    let two = "tensor `blk.1.attn_norm.weight` is missing";
+    assert_refused(&with("llama.block_count", 2), Mismatch, two);
+    let heads = "GGUF metadata `llama.embedding_length` 2 is no multiple of head_count 0";
+    assert_refused(&with("llama.attention.head_count", 0), Mismatch, heads);
+    // Nothing is allocated for a width that no tensor has.
+    let wide = "tensor `blk.0.ffn_gate.weight`: tensor `layers.0.mlp.gate_proj.weight`: shape [3, 2], expected [4096, 2]";
+    assert_refused(&with("llama.feed_forward_length", 1 << 12), Mismatch, wide);
+    let theta = smallest().f32("llama.rope.freq_base", f32::NAN);
+    assert_refused(&theta, Format, "GGUF metadata `llama.rope.freq_base` is NaN, expected a positive number");
+}
+
+#[test]
+fn tensors_that_do_not_fit() {
+    use ErrorKind::{Format, Mismatch};
+    assert_refused(
+        &smallest().without_tensor("token_embd.weight"),
+        Mismatch,
+        "tensor `token_embd.weight` is missing",
+    );
+    assert_refused(
+        &smallest().without_tensor("blk.0.attn_q.weight"),
+        Mismatch,
+        "tensor `blk.0.attn_q.weight` is missing",
+    );
+    for name in ["blk.0.attn_q_norm.weight", "blk.1.attn_q.weight", "rope_factors_long.weight", "nonsense"] {
+        assert_refused(
+            &smallest().vector(name, &[1.0; 2]),
+            Mismatch,
+            &format!("tensor `{name}`: the architecture llama has no such tensor"),
+        );
+    }
+    let factors = |values: &[f32]| smallest().vector("rope_freqs.weight", values);
+    open(&factors(&[2.0]).bytes(), None).expect("one for each pair");
+    assert_refused(&factors(&[2.0; 2]), Mismatch, "tensor `rope_freqs.weight`: shape [2], expected [1]");
+    assert_refused(&factors(&[]), Mismatch, "tensor `rope_freqs.weight`: shape [0], expected [1]");
+    let words = "tensor `rope_freqs.weight`: holds 0, expected positive numbers";
+    assert_refused(&factors(&[0.0]), Format, words);
+}
+
+#[test]
+fn a_tokenizer_may_lie_beside() {
+    let none = smallest().without("tokenizer.ggml.model");
+    let words = "GGUF file: it has no tokenizer, and no tokenizer.json is beside it";
+    assert_refused(&none, ErrorKind::Argument, words);
+    let json = br#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": []}}"#;
+    let engine = open(&none.bytes(), Some(json)).expect("valid");
+    assert_eq!(engine.encode("ab").expect("valid"), [0, 1]);
+    let more = smallest()
+        .without("tokenizer.ggml.tokens")
+        .texts("tokenizer.ggml.tokens", &["<unk>", "<s>", "▁a", "▁", "a", "b"])
+        .without("tokenizer.ggml.scores")
+        .without("tokenizer.ggml.token_type");
+    let words = "tokenizer: 6 tokens, expected at most the model's vocab_size 5";
+    assert_refused(&more, ErrorKind::Mismatch, words);
+    let unknown = smallest().bool("tokenizer.ggml.escape_whitespaces", false);
+    let words = "GGUF metadata `tokenizer.ggml.escape_whitespaces` is not supported";
+    assert_refused(&unknown, ErrorKind::Unsupported, words);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_files_never_panic(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        let mut bytes = smallest().bytes();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        let _ = open(&bytes, None);
+    }
+}

@@ -1,0 +1,120 @@
+// Models from one GGUF file: by URL, from the hub, as a File, among files; stopped, cut and not a model.
+// What they compute is judged by PyTorch's greedy text; the real one by llama2.c's.
+
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { ggufs, openApi, start, stories } from "./browser.mjs";
+import { startHub } from "./hub-server.mjs";
+
+const NAME = "llama-q8_0";
+const reference = readReference(join(ggufs, `models/${NAME}.safetensors`));
+
+let browser, page;
+before(async () => {
+  browser = await start();
+  page = await openApi(browser);
+});
+after(() => browser?.close());
+
+/** Integer tensors of a safetensors file. */
+function readReference(path) {
+  const file = readFileSync(path);
+  const length = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.subarray(8, 8 + length));
+  const ids = (name) => {
+    const [from, to] = header[name].data_offsets.map((offset) => 8 + length + offset);
+    return [...new Int32Array(new Uint8Array(file.subarray(from, to)).buffer)];
+  };
+  return { prompt: ids("input_ids").slice(0, 6), greedy: ids("greedy_ids") };
+}
+
+/** What an engine of `source`, an expression in the page, draws, and what the golden ids spell. */
+function draw(source, options = {}) {
+  return page.evaluate(
+    async ({ source, options, prompt, greedy }) => {
+      const progress = [];
+      const onProgress = (p) => progress.push(p);
+      const engine = await lorakeet.createEngine(await eval(source), { device: "cpu", onProgress, ...options });
+      const { choices } = await engine.completions.create({ prompt, max_tokens: greedy.length, temperature: 0 });
+      const golden = await engine.detokenize(greedy);
+      await engine.dispose();
+      return { text: choices[0].text, golden, progress };
+    },
+    { source, options, ...reference },
+  );
+}
+
+for (const device of ["cpu", "webgpu"]) {
+  test(`a URL, on ${device}`, async () => {
+    const { text, golden, progress } = await draw(`"/test/gguf/models/${NAME}.gguf"`, { device });
+    assert.equal(text, golden);
+    const total = readFileSync(join(ggufs, `models/${NAME}.gguf`)).length;
+    assert.ok(progress.every((p, i) => p.total === total && p.loaded <= total && p.loaded >= (progress[i - 1]?.loaded ?? 0)));
+    assert.deepEqual(progress.at(-1), { loaded: total, total, phase: "ready" });
+  });
+}
+
+test("a File, alone and among others", async () => {
+  const file = `fetch("/test/gguf/models/${NAME}.gguf").then(async (r) => new File([await r.blob()], "m.gguf"))`;
+  for (const source of [file, `${file}.then((f) => [new File(["x"], "README.md"), f])`]) {
+    const { text, golden } = await draw(source);
+    assert.equal(text, golden);
+  }
+  const two = await page.evaluate(() => failure(() => lorakeet.createEngine([new File([], "a.gguf"), new File([], "b.gguf")])));
+  assert.deepEqual(two, { kind: "argument", message: "2 GGUF files, expected one model at a time: a.gguf, b.gguf" });
+});
+
+test("a file on the hub", async () => {
+  const hub = await startHub({ "org/quants": { folder: join(ggufs, "models") } });
+  try {
+    const { text, golden } = await draw(`"org/quants/${NAME}.gguf@main"`, { hubUrl: hub.url });
+    assert.equal(text, golden);
+    assert.deepEqual(hub.seen.map(({ server, path }) => [server, path]), [
+      ["hub", `/mirror/org/quants/resolve/main/${NAME}.gguf`],
+      ["cdn", `/org%2Fquants/${NAME}.gguf`],
+    ]);
+  } finally {
+    await hub.close();
+  }
+});
+
+test("what is wrong is said by name", async () => {
+  const errors = await page.evaluate(async (name) => {
+    const whole = new Uint8Array(await (await fetch(`/test/gguf/models/${name}.gguf`)).arrayBuffer());
+    const open = (bytes, options) => failure(() => lorakeet.createEngine(new File([bytes], "m.gguf"), { device: "cpu", ...options }));
+    const controller = new AbortController();
+    return {
+      cut: await open(whole.subarray(0, whole.length - 1)),
+      other: await open(new TextEncoder().encode("no model at all")),
+      adapter: await failure(() => lorakeet.createEngine("/test/gguf/llama-f16.gguf", { device: "cpu" })),
+      missing: await failure(() => lorakeet.createEngine("/test/gguf/none.gguf", { device: "cpu" })),
+      stopped: await open(whole, { signal: controller.signal, onProgress: () => controller.abort() }),
+    };
+  }, NAME);
+  const [words, kinds] = [{}, {}];
+  for (const [name, { kind, message }] of Object.entries(errors)) [kinds[name], words[name]] = [kind, message];
+  assert.deepEqual(kinds, { cut: "format", other: "format", adapter: "format", missing: "network", stopped: "cancelled" });
+  assert.match(words.cut, /^m\.gguf: tensor `[\w.]+`: \d+ bytes from byte \d+ on, of \d+ bytes of data$/);
+  assert.equal(words.other, "m.gguf: GGUF file: begins with [110, 111, 32, 109], expected [71, 71, 85, 70]: GGUF");
+  assert.equal(words.adapter, "GGUF file: general.type is `adapter`, expected `model`");
+  assert.match(words.missing, /^none\.gguf: not found, http/);
+});
+
+if (existsSync(join(stories, "../gguf"))) {
+  test("stories260K writes what llama2.c does", async () => {
+    const want = readFileSync(join(stories, "golden_greedy_200.txt"), "utf8").trimEnd();
+    const file = readFileSync(join(stories, "../gguf/stories260K-f32.gguf")).toString("base64");
+    const text = await page.evaluate(async (file) => {
+      const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
+      const engine = await lorakeet.createEngine(new File([bytes], "stories260K.gguf"), { device: "cpu" });
+      const { choices } = await engine.completions.create({ prompt: "", max_tokens: 200, temperature: 0 });
+      await engine.dispose();
+      return choices[0].text;
+    }, file);
+    assert.equal(text.trimEnd(), want);
+  });
+} else {
+  console.log("skipped: stories260K is not beside the repository");
+}

@@ -1,0 +1,245 @@
+"""Writes a Hugging Face model folder as one GGUF file, tokenizer included.
+
+    python tools/train/export.py FOLDER OUT.gguf --type q8_0
+
+Llama, Mistral, Qwen2 and GPT-2, in the layout of llama.cpp's convert_hf_to_gguf.py, which it does not
+need: names from the `gguf` package's own map; for llama the halves of each head's rows of q and k
+interleaved; GPT-2's Conv1D weights turned round; vectors kept as f32, and matrices whose rows are no
+whole number of blocks as f16. Afterwards every value is read back and compared.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import gguf
+import numpy
+import torch
+from safetensors.torch import load_file
+
+TYPES = {
+    "f32": gguf.GGMLQuantizationType.F32,
+    "f16": gguf.GGMLQuantizationType.F16,
+    "bf16": gguf.GGMLQuantizationType.BF16,
+    "q8_0": gguf.GGMLQuantizationType.Q8_0,
+    "q4_0": gguf.GGMLQuantizationType.Q4_0,
+}
+FILE_TYPES = {
+    "f32": gguf.LlamaFileType.ALL_F32,
+    "f16": gguf.LlamaFileType.MOSTLY_F16,
+    "bf16": gguf.LlamaFileType.MOSTLY_BF16,
+    "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0,
+    "q4_0": gguf.LlamaFileType.MOSTLY_Q4_0,
+}
+ARCHITECTURES = {
+    "llama": gguf.MODEL_ARCH.LLAMA,
+    "mistral": gguf.MODEL_ARCH.LLAMA,
+    "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "gpt2": gguf.MODEL_ARCH.GPT2,
+}
+# `tokenizer.ggml.pre` by the digits of the pattern that cuts a text.
+CUTS = {r"\p{N}{1,3}": "llama-bpe", r"\p{N}": "qwen2"}
+SPACE = "\u2581"  # SentencePiece's
+
+
+def interleave(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
+    """rows (H·D, ...): of each head, row i of the first half and row i of the second become neighbours."""
+    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def rope_factors(scaling: dict, theta: float, head_dim: int) -> numpy.ndarray:
+    """What Llama 3's scaling divides each frequency by, (D/2)."""
+    wavelength = 2 * numpy.pi * theta ** (numpy.arange(0, head_dim, 2, dtype=numpy.float64) / head_dim)
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    smooth = (scaling["original_max_position_embeddings"] / wavelength - low) / (high - low)
+    smooth = smooth.clip(0, 1)
+    return (1 / ((1 - smooth) / scaling["factor"] + smooth)).astype(numpy.float32)
+
+
+def tensors(folder: Path, config: dict, arch: gguf.MODEL_ARCH) -> dict[str, numpy.ndarray]:
+    """Every tensor in f32, under llama.cpp's name and in its order of rows."""
+    weights: dict[str, torch.Tensor] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        weights |= load_file(file)
+    layers = config.get("num_hidden_layers", config.get("n_layer"))
+    names = gguf.get_tensor_name_map(arch, layers)
+    tied = config.get("tie_word_embeddings", arch == gguf.MODEL_ARCH.GPT2)
+    found = {}
+    for name, tensor in weights.items():
+        if name.endswith((".attn.bias", ".attn.masked_bias", "inv_freq")) or (tied and name == "lm_head.weight"):
+            continue
+        new = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        assert new is not None, name
+        values = tensor.float().numpy()
+        if arch == gguf.MODEL_ARCH.GPT2 and new.startswith("blk.") and values.ndim == 2:
+            values = values.T
+        if arch == gguf.MODEL_ARCH.LLAMA and ".attn_q." in new:
+            values = interleave(values, config["num_attention_heads"])
+        if arch == gguf.MODEL_ARCH.LLAMA and ".attn_k." in new:
+            values = interleave(values, config["num_key_value_heads"])
+        found[new] = numpy.ascontiguousarray(values)
+    return found
+
+
+def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -> dict[str, numpy.ndarray]:
+    """The metadata, and the tensor that stands for some of it."""
+    heads = config.get("num_attention_heads", config.get("n_head"))
+    channels = config.get("hidden_size", config.get("n_embd"))
+    writer.add_block_count(config.get("num_hidden_layers", config.get("n_layer")))
+    writer.add_context_length(config.get("max_position_embeddings", config.get("n_positions")))
+    writer.add_embedding_length(channels)
+    writer.add_feed_forward_length(config.get("intermediate_size", config.get("n_inner")) or 4 * channels)
+    writer.add_head_count(heads)
+    if arch == gguf.MODEL_ARCH.GPT2:
+        writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+        return {}
+    head_dim = config.get("head_dim") or channels // heads
+    writer.add_vocab_size(config["vocab_size"])
+    writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_key_length(head_dim)
+    writer.add_value_length(head_dim)
+    writer.add_rope_dimension_count(head_dim)
+    if config["model_type"] == "mistral" and config.get("sliding_window"):
+        writer.add_sliding_window(config["sliding_window"])
+    elif config.get("use_sliding_window"):
+        raise ValueError("GGUF has no key for the layers of Qwen2 that have a window")
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    theta = config.get("rope_theta") or scaling.get("rope_theta") or 10000.0
+    writer.add_rope_freq_base(theta)
+    kind = scaling.get("rope_type", scaling.get("type", "default"))
+    if kind == "llama3":
+        return {"rope_freqs.weight": rope_factors(scaling, theta, head_dim)}
+    if kind == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(scaling["factor"])
+    elif kind != "default":
+        raise ValueError(f"rope_type {kind}")
+    return {}
+
+
+def parts(component: dict | None, members: str) -> list[dict]:
+    """A component of a tokenizer.json, or what its sequence lists."""
+    return [] if component is None else component.get(members, [component])
+
+
+def cut(tokenizer: dict) -> str:
+    """`tokenizer.ggml.pre` of a byte-level tokenizer.json."""
+    first, *more = parts(tokenizer["pre_tokenizer"], "pretokenizers")
+    if not more and first["type"] == "ByteLevel" and first.get("use_regex", True):
+        return "gpt-2"
+    if [part["type"] for part in (first, *more)] == ["Digits", "ByteLevel"] and first["individual_digits"]:
+        return "smollm"
+    pattern = first.get("pattern", {}).get("Regex", "")
+    found = [pre for digits, pre in CUTS.items() if f"|{digits}|" in pattern]
+    if len(found) != 1:
+        raise ValueError(f"pre_tokenizer {tokenizer['pre_tokenizer']}")
+    return found[0]
+
+
+def write_tokenizer(writer: gguf.GGUFWriter, folder: Path, config: dict, rows: int) -> None:
+    """The tables, padded to `rows`, as tokens that are not used."""
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    model, added = tokenizer["model"], tokenizer["added_tokens"]
+    if model["type"] != "BPE":
+        raise ValueError(f"tokenizer model {model['type']}")
+    tokens = {id: (token, gguf.TokenType.NORMAL) for token, id in model["vocab"].items()}
+    for token in added:
+        kind = gguf.TokenType.CONTROL if token["special"] else gguf.TokenType.USER_DEFINED
+        tokens[token["id"]] = (token["content"], kind)
+    tokens |= {id: (f"[PAD{id}]", gguf.TokenType.UNUSED) for id in range(rows) if id not in tokens}
+    texts = [tokens[id][0] for id in range(rows)]
+    kinds = [tokens[id][1] for id in range(rows)]
+    if model.get("byte_fallback"):
+        merges = [tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
+        rank = {a + b: i for i, (a, b) in reversed(list(enumerate(merges)))}
+        is_byte = lambda text: len(text) == 6 and text.startswith("<0x") and text.endswith(">")
+        kinds = [gguf.TokenType.BYTE if is_byte(text) else kind for text, kind in zip(texts, kinds)]
+        writer.add_tokenizer_model("llama")
+        writer.add_tokenizer_pre("default")
+        writer.add_token_scores([float(-rank.get(text, len(merges))) for text in texts])
+        writer.add_add_space_prefix(any(part["type"] == "Prepend" for part in parts(tokenizer["normalizer"], "normalizers")))
+        if model.get("unk_token") is not None:
+            writer.add_unk_token_id(texts.index(model["unk_token"]))
+    else:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre(cut(tokenizer))
+        writer.add_token_merges([merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]])
+    writer.add_token_list(texts)
+    writer.add_token_types(kinds)
+    end = config.get("eos_token_id")
+    end = end[0] if isinstance(end, list) else end
+    if config.get("bos_token_id") is not None:
+        writer.add_bos_token_id(config["bos_token_id"])
+    if end is not None:
+        writer.add_eos_token_id(end)
+    template = next((part for part in parts(tokenizer["post_processor"], "processors") if part["type"] == "TemplateProcessing"), None)
+    before = template is not None and "SpecialToken" in template["single"][0]
+    after = template is not None and "SpecialToken" in template["single"][-1]
+    writer.add_add_bos_token(before)
+    writer.add_add_eos_token(after)
+    settings = folder / "tokenizer_config.json"
+    chat = json.loads(settings.read_text(encoding="utf-8")).get("chat_template") if settings.exists() else None
+    if (folder / "chat_template.jinja").exists():
+        chat = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    if isinstance(chat, str):
+        writer.add_chat_template(chat)
+
+
+def stored(values: numpy.ndarray, kind: str) -> gguf.GGMLQuantizationType:
+    """The type a tensor is stored in."""
+    if values.ndim < 2:
+        return gguf.GGMLQuantizationType.F32
+    block, _ = gguf.GGML_QUANT_SIZES[TYPES[kind]]
+    return TYPES[kind] if values.shape[-1] % block == 0 else gguf.GGMLQuantizationType.F16
+
+
+def export(folder: Path, path: Path, kind: str) -> dict[str, numpy.ndarray]:
+    """Writes `folder` to `path`; returns what every tensor holds there, in f32."""
+    config = json.loads((folder / "config.json").read_text())
+    arch = ARCHITECTURES[config["model_type"]]
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[arch])
+    writer.add_type(gguf.GGUFType.MODEL)
+    writer.add_name(path.stem)
+    writer.add_file_type(FILE_TYPES[kind])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    all_tensors = write_config(writer, config, arch) | tensors(folder, config, arch)
+    write_tokenizer(writer, folder, config, all_tensors["token_embd.weight"].shape[0])
+    held = {}
+    for name, values in all_tensors.items():
+        dtype = stored(values, kind)
+        data = gguf.quantize(values, dtype)
+        held[name] = gguf.dequantize(data, dtype).reshape(values.shape)
+        writer.add_tensor(name, data, raw_dtype=dtype)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    check(path, held)
+    return held
+
+
+def check(path: Path, held: dict[str, numpy.ndarray]) -> None:
+    """Raises ValueError unless the file holds these tensors, and no others, bit for bit."""
+    read = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+    if read.keys() != held.keys():
+        raise ValueError(f"{path}: holds other tensors: {read.keys() ^ held.keys()}")
+    for name, values in held.items():
+        tensor = read[name]
+        got = gguf.dequantize(tensor.data, tensor.tensor_type).reshape(values.shape)
+        if not numpy.array_equal(got, values):
+            raise ValueError(f"{path}: tensor {name} holds other values")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--type", choices=TYPES, default="q8_0")
+    arguments = parser.parse_args()
+    held = export(arguments.folder, arguments.out, arguments.type)
+    print(f"{arguments.out}: {len(held)} tensors, {arguments.out.stat().st_size} bytes, read back and equal")
+
+
+if __name__ == "__main__":
+    main()
