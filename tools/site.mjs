@@ -1,0 +1,60 @@
+// Writes the page as a static folder, site/, ready for any web server or GitHub Pages, at any path.
+// Not the package: `--build` makes that first.
+//
+//   node tools/site.mjs [--build]
+
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { root } from "./setup.mjs";
+
+/** For people who read the repository, not for the page. */
+const UNUSED = /(^|\/)(screenshots|README\.md|golden\.json)$/;
+/** What a browser asks for; types and maps stay behind. */
+const CODE = /\.(js|wasm)$/;
+/** The worker is the browser's to keep, and the list cannot hold its own hash. */
+const NOT_LISTED = ["service-worker.js", "site-files.js", ".nojekyll"];
+
+/** Writes the folder `out` from `www` and `dist`. Returns what its site-files.js holds: the version, and a hash for each file. */
+export function writeSite({ out = join(root, "site"), www = join(root, "www"), dist = join(root, "dist") } = {}) {
+  if (!existsSync(join(dist, "index.js"))) throw new Error("dist/ is not built: `npm run build` first");
+  rmSync(out, { recursive: true, force: true });
+  cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) });
+  cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => CODE.test(path) || statSync(path).isDirectory() });
+  writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
+
+  const files = Object.fromEntries(list(out).filter((path) => !NOT_LISTED.includes(path)).map((path) => [path, hash(readFileSync(join(out, path)))]));
+  const worker = hash(readFileSync(join(out, "service-worker.js")));
+  const site = { version: hash(JSON.stringify([files, worker])).slice(0, 12), files };
+  const first = readFileSync(join(www, "site-files.js"), "utf8").split("\n", 1)[0];
+  writeFileSync(join(out, "site-files.js"), `${first}\n\nself.SITE = ${JSON.stringify(site, null, 2)};\n`);
+  return site;
+}
+
+/** Files below a folder, with slashes, in an order that machines agree on. */
+function list(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => slashed(relative(folder, join(entry.parentPath, entry.name))))
+    .sort();
+}
+
+function slashed(path) {
+  return path.replaceAll("\\", "/");
+}
+
+function hash(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    if (process.argv.includes("--build")) (await import("./build.mjs")).build();
+    const { version, files } = writeSite();
+    console.log(`[site] site/: version ${version}, ${Object.keys(files).length} files`);
+  } catch (error) {
+    console.error(`[site] ${error.message}`);
+    process.exit(1);
+  }
+}
