@@ -1,7 +1,8 @@
 // The page's service worker: keeps every file of one version, checked against its hash, and answers with those.
 // Nothing else passes through it: other addresses, and methods other than GET, go to the network as ever.
 
-importScripts("site-files.js");
+const LIST = "site-files.js";
+importScripts(LIST);
 
 const { version, files } = self.SITE;
 const { scope } = self.registration;
@@ -71,11 +72,12 @@ function pathOf({ method, url }) {
   const base = new URL(scope);
   if (method !== "GET" || origin !== base.origin || !pathname.startsWith(base.pathname)) return undefined;
   const path = decodeURIComponent(pathname.slice(base.pathname.length)) || "index.html";
-  return Object.hasOwn(files, path) ? path : undefined;
+  return path === LIST || Object.hasOwn(files, path) ? path : undefined;
 }
 
-/** The browser may have cleared the cache. */
+/** The list, which cannot hold its own hash, is the one the worker began with. The browser may have cleared the cache. */
 async function answer(path, request) {
+  if (path === LIST) return new Response(`self.SITE = ${JSON.stringify(self.SITE)};`, { headers: { "content-type": "text/javascript" } });
   const cache = await caches.open(CACHE);
   return (await cache.match(new URL(path, scope))) ?? fetch(request);
 }
