@@ -9,12 +9,12 @@ import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { root } from "./setup.mjs";
 
-/** For people who read the repository, not for the page. */
-const UNUSED = /(^|\/)(screenshots|README\.md|golden\.json)$/;
+/** For people who read the repository. */
+const UNUSED = /\/(screenshots|golden\.json)$/;
 /** What a browser asks for; types and maps stay behind. */
 const CODE = /\.(js|wasm)$/;
-/** The worker is the browser's to keep, and the list cannot hold its own hash. */
-const NOT_LISTED = ["service-worker.js", "site-files.js", ".nojekyll"];
+/** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */
+const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|.*\.md)$/;
 
 /** Writes the folder `out` from `www` and `dist`. Returns what its site-files.js holds: the version, and a hash for each file. */
 export function writeSite({ out = join(root, "site"), www = join(root, "www"), dist = join(root, "dist") } = {}) {
@@ -24,7 +24,7 @@ export function writeSite({ out = join(root, "site"), www = join(root, "www"), d
   cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => CODE.test(path) || statSync(path).isDirectory() });
   writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
 
-  const files = Object.fromEntries(list(out).filter((path) => !NOT_LISTED.includes(path)).map((path) => [path, hash(readFileSync(join(out, path)))]));
+  const files = Object.fromEntries(list(out).filter((path) => !NOT_LISTED.test(path)).map((path) => [path, hash(readFileSync(join(out, path)))]));
   const worker = hash(readFileSync(join(out, "service-worker.js")));
   const site = { version: hash(JSON.stringify([files, worker])).slice(0, 12), files };
   const first = readFileSync(join(www, "site-files.js"), "utf8").split("\n", 1)[0];

@@ -31,7 +31,10 @@ let view;
 const pad = new Pad(mix);
 const voices = new Voices({
   onSwitch: () => view === "write" && write.switched(),
-  onList: (list) => (pad.voices = list),
+  onList: (list) => {
+    pad.voices = list;
+    pad.show(voices.weights);
+  },
   onWeights: mix,
 });
 const pen = new Pen((prompt) => ({ write, blend, compare })[view].write(prompt));
@@ -79,7 +82,6 @@ showViews((name) => {
   view = name;
   if (name in GO) element("generate").textContent = GO[name];
   voices.choosing(KINDS[name] ?? "one");
-  pad.show(voices.weights);
 });
 onChosen({ onModel: load, onAdapters: (folders) => voices.add(folders), fail: showError });
 keepOffline();

@@ -22,9 +22,9 @@ export function begin() {
   element("first").textContent = element("speed").textContent = "–";
 }
 
-/** Of the prompt, this much has been computed. */
+/** Of the prompt, this much has been computed; of a text that goes on after a switch nobody waits for the first token. */
 export function readPrompt({ loaded, total }) {
-  if (loaded < total) element("first").textContent = `${Math.floor((100 * loaded) / total)} % read`;
+  if (firstAt === 0 && loaded < total) element("first").textContent = `${Math.floor((100 * loaded) / total)} % read`;
 }
 
 /** `n` tokens came, of whichever text. The first wait for the prompt; speed is that of those after them. */

@@ -1,18 +1,14 @@
-// The list of voices: the base and its adapters, to choose, to tick, or to weigh, as the view wants it.
-// The engine keeps the adapters; this shows them, and remembers what was chosen.
+// The voices of the page: the base and its adapters, which of them are there, and what is on.
+// The engine keeps the adapters; voice-list.js shows them.
 
 import { switched } from "./meters.js";
-import { bytes, chip, element, make, weightSlider } from "./parts.js";
+import { bytes } from "./parts.js";
 import { attempt, say, showError } from "./speech.js";
+import { VoiceList } from "./voice-list.js";
 
 /** Colours there are; more voices begin again at the first. */
 const HUES = 8;
-const BASE = { name: "", title: "Base", line: "the model's own voice", hue: "base", loaded: true };
-const KINDS = {
-  one: { type: "radio", legend: "The voice that speaks", hint: "Switch at any moment, also while it writes." },
-  several: { type: "checkbox", legend: "The voices to compare", hint: "Tick those to hear side by side." },
-  weights: { legend: "The weight of each voice", hint: "0 is off, 1 is its own strength; less than 0 leads away from it." },
-};
+const BASE = { name: "", title: "Base", line: "the model's own voice", hue: "base", loaded: true, own: false };
 
 export class Voices {
   #engine;
@@ -23,30 +19,32 @@ export class Voices {
   /** Of the blend, by name; those that are off are not there. */
   #weights = {};
   #kind = "one";
-  /** Voices that can be ticked at once. */
-  #most = 1;
   #wanted;
   #switching;
   #onSwitch;
   #onList;
   #onWeights;
+  #shown = new VoiceList({
+    onChoose: (name) => this.choose(name),
+    onTick: (name, on) => (on ? this.#unticked.delete(name) : this.#unticked.add(name)),
+    onWeigh: (name, weight) => {
+      const { [name]: _, ...others } = this.#weights;
+      this.#onWeights(weight === 0 ? others : { ...others, [name]: weight });
+    },
+    onRemove: (name) => this.#remove(name),
+  });
 
   /**
    * `onSwitch` hears when another choice is on, `onList` of every new list, `onWeights` of weights
-   * that a slider changed.
+   * that the reader wants.
    */
   constructor({ onSwitch, onList, onWeights }) {
     this.#onSwitch = onSwitch;
     this.#onList = onList;
     this.#onWeights = onWeights;
-    element("chips").addEventListener("change", ({ target }) => {
-      if (target.type === "radio") this.choose(target.value);
-      if (target.type === "checkbox") this.#tick(target);
-    });
-    this.#draw();
   }
 
-  /** Shows voices that will come with the model, {name, title, line}; none takes them away again. */
+  /** Shows voices that will come with the model, {name, title, line}, in place of all others. */
   expect(voices) {
     this.#list = voices.map((voice, i) => ({ ...voice, hue: i % HUES, loaded: false, own: false }));
     this.#draw();
@@ -57,12 +55,10 @@ export class Voices {
     this.#engine = engine;
     this.#chosen = "";
     this.#weights = {};
-    this.#wanted = null;
-    this.#most = Math.max(engine?.info.batch ?? 1, 1);
     this.#draw();
   }
 
-  /** Loads the voices that were expected, one after the other, from {name, folder}; then the reader's stay. */
+  /** Loads the voices that were expected, one after the other, from {name, folder}. */
   async load(voices) {
     const engine = this.#engine;
     for (const { name, folder } of voices) {
@@ -94,7 +90,7 @@ export class Voices {
   async choose(name) {
     this.#chosen = name;
     if (this.#kind === "weights") return this.#onWeights(name === "" ? {} : { [name]: 1 });
-    for (const radio of element("chips").querySelectorAll("[type=radio]")) radio.checked = radio.value === name;
+    this.#shown.select(name);
     await this.#use();
     if (this.#kind === "one") say(`Speaking as ${this.speaking.title}.`);
   }
@@ -102,14 +98,7 @@ export class Voices {
   /** Gives the voices other weights, {name: weight}. */
   async weigh(weights) {
     this.#weights = weights;
-    this.#list.forEach(({ name }, i) => {
-      const weight = weights[name] ?? 0;
-      const slider = element(`weight-${i}`);
-      if (slider === null || Number(slider.value) === weight) return;
-      slider.value = String(weight);
-      slider.previousElementSibling.value = weight.toFixed(2);
-    });
-    this.#colour();
+    this.#shown.weigh(this.#list.map(({ name }) => weights[name] ?? 0));
     await this.#use();
   }
 
@@ -118,10 +107,6 @@ export class Voices {
     this.#kind = kind;
     this.#draw();
     await this.#use();
-  }
-
-  get list() {
-    return this.#list.filter(({ loaded }) => loaded);
   }
 
   get weights() {
@@ -140,9 +125,17 @@ export class Voices {
     return this.#list.find((voice) => voice.name === name) ?? BASE;
   }
 
-  /** The voices to compare. */
+  /** The voices to compare, no more than the batch has rows. */
   get ticked() {
-    return [BASE, ...this.list].filter(({ name }) => !this.#unticked.has(name)).slice(0, this.#most);
+    return [BASE, ...this.#loaded].filter(({ name }) => !this.#unticked.has(name)).slice(0, this.#most);
+  }
+
+  get #loaded() {
+    return this.#list.filter(({ loaded }) => loaded);
+  }
+
+  get #most() {
+    return this.#engine?.info.batch ?? 1;
   }
 
   /** An adapter of that name is replaced in its place. Undefined if it was not loaded. */
@@ -175,22 +168,9 @@ export class Voices {
       this.#list = this.#list.filter((voice) => voice.name !== name);
       delete this.#weights[name];
       if (this.#chosen === name) await this.choose("");
-      else this.#draw();
-      element("chips").querySelector("input:checked, input")?.focus();
+      this.#draw();
+      this.#shown.focus();
     });
-  }
-
-  #tick({ value, checked }) {
-    if (checked) this.#unticked.delete(value);
-    else this.#unticked.add(value);
-    this.#limit();
-  }
-
-  /** No more boxes than the batch has rows can be on. */
-  #limit() {
-    const boxes = [...element("chips").querySelectorAll("[type=checkbox]")];
-    const full = boxes.filter((box) => box.checked).length >= this.#most;
-    for (const box of boxes) box.disabled = full && !box.checked;
   }
 
   /** A moving slider asks faster than the engine may answer: only the newest of what waits is sent. */
@@ -218,44 +198,21 @@ export class Voices {
 
   /** The page wears the colour of the voice. */
   #colour() {
-    document.body.dataset.hue = this.#kind === "several" ? "base" : this.speaking.hue;
+    document.body.dataset.hue = this.#kind === "several" ? BASE.hue : this.speaking.hue;
   }
 
   #draw() {
-    const { type, legend, hint } = KINDS[this.#kind];
-    const rows = type ? this.#choices(type) : this.#list.map((voice, i) => this.#slider(voice, i));
-    element("chips").disabled = !this.#engine;
-    element("chips").dataset.kind = this.#kind;
-    element("chips-legend").textContent = legend;
-    const focused = element("chips").contains(document.activeElement) ? document.activeElement.value : undefined;
-    element("chips").replaceChildren(element("chips-legend"), ...rows);
-    if (focused !== undefined) [...element("chips").querySelectorAll("input")].find(({ value }) => value === focused)?.focus();
-    element("voices-hint").textContent = this.#list.length > 0 ? hint : "None yet: drop an adapter folder here, or teach one.";
-    if (type === "checkbox") this.#limit();
-    this.#colour();
-    this.#onList(this.list);
-  }
-
-  #choices(type) {
     const ticked = this.ticked;
-    const isOn = (voice) => (type === "radio" ? voice.name === this.#chosen : ticked.includes(voice));
-    return [BASE, ...this.#list].map((voice) => {
-      const { name, title, line, hue, loaded, own } = voice;
-      const row = { type, value: name, title, line, hue, checked: isOn(voice), disabled: !loaded };
-      if (!own) return chip(row);
-      const remove = make("button", { type: "button", textContent: "×", title: `Remove ${name}`, ariaLabel: `Remove ${name}` });
-      remove.addEventListener("click", () => this.#remove(name));
-      return chip(row, remove);
+    this.#shown.draw({
+      kind: this.#kind,
+      ready: this.#engine !== undefined,
+      base: BASE,
+      voices: this.#kind === "several" ? this.#loaded : this.#list,
+      isOn: (voice) => (this.#kind === "one" ? voice.name === this.#chosen : ticked.includes(voice)),
+      weights: this.#weights,
+      most: this.#most,
     });
-  }
-
-  #slider({ name, title, hue, loaded }, i) {
-    return weightSlider({
-      id: `weight-${i}`, title, hue, weight: this.#weights[name] ?? 0, disabled: !loaded,
-      onWeight: (weight) => {
-        const { [name]: _, ...others } = this.#weights;
-        this.#onWeights(weight === 0 ? others : { ...others, [name]: weight });
-      },
-    });
+    this.#colour();
+    this.#onList(this.#loaded);
   }
 }
