@@ -3,10 +3,11 @@
 //
 //   node tools/screenshots.mjs [--www FOLDER]    a page other than www/
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { launch } from "./chromium.mjs";
+import { smaller } from "./png.mjs";
 import { serve } from "./serve.mjs";
 import { root } from "./setup.mjs";
 import { writeSite } from "./site.mjs";
@@ -30,14 +31,15 @@ const SCENES = {
       choose(Math.min(1, voices - 1));
       await new Promise((later) => setTimeout(later, 300));
       document.getElementById("generate").click();
-      for (let i = 2; i < voices && i < 5; i++) {
-        while (text.textContent.length < 220 * (i - 1) && document.body.dataset.writing === "true") await new Promise((next) => setTimeout(next));
+      for (let i = 2; i < voices && i < 4; i++) {
+        while (text.textContent.length < 200 * (i - 1) && document.body.dataset.writing === "true") await new Promise((next) => setTimeout(next));
         choose(i);
       }
     }, voices);
     await written(page);
   },
   async blend(page) {
+    await page.locator("#max-tokens").fill("90");
     const { x, y, width, height } = await page.locator(".wheel").boundingBox();
     await page.mouse.move(x + width / 2, y + height / 2);
     await page.mouse.down();
@@ -81,19 +83,22 @@ async function take(browser, url, { name, view, look }) {
   await page.locator("#prompt, #start").first().evaluate((it, text) => it.id === "prompt" && (it.value = text), BEGINNING);
   await page.locator("#seed").fill("11");
   await SCENES[view](page);
-  await page.evaluate(() => scrollTo(0, 0));
+  await page.mouse.move(0, 0);
+  await page.evaluate(() => {
+    scrollTo(0, 0);
+    for (const box of document.querySelectorAll("textarea, .page")) box.scrollTop = 0;
+  });
   await page.waitForTimeout(500); // colours fade over
-  const path = join(shots, `${name}.png`);
-  await page.screenshot({ path });
+  const png = smaller(await page.screenshot());
   await page.close();
-  const { size } = statSync(path);
-  console.log(`[screenshots] ${name}.png: ${size} bytes`);
-  if (size > MOST_BYTES) throw new Error(`${name}.png: ${size} bytes, expected at most ${MOST_BYTES}`);
+  console.log(`[screenshots] ${name}.png: ${png.length} bytes`);
+  if (png.length > MOST_BYTES) throw new Error(`${name}.png: ${png.length} bytes, expected at most ${MOST_BYTES}`);
+  writeFileSync(join(shots, `${name}.png`), png);
 }
 
 const at = process.argv.indexOf("--www");
 const out = mkdtempSync(join(tmpdir(), "site-"));
-writeSite({ out, ...(at < 0 ? {} : { www: process.argv[at + 1] }) });
+await writeSite({ out, ...(at < 0 ? {} : { www: process.argv[at + 1] }) });
 mkdirSync(shots, { recursive: true });
 const server = await serve({ roots: { "/": out }, port: 0 });
 const browser = await launch();

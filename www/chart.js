@@ -2,7 +2,7 @@
 // Knows nothing of what the numbers are.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, EDGE] = [600, 120, 48, 8];
+const [WIDTH, HEIGHT, LEFT, EDGE] = [600, 110, 36, 8];
 /** More points than this would be one thick line, and slow to draw. */
 const MOST_POINTS = 100;
 

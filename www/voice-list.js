@@ -49,6 +49,8 @@ export class VoiceList {
   /** Shows another choice of one. */
   select(name) {
     for (const input of this.#inputs) if (input.type === "radio") input.checked = input.value === name;
+    const chip = this.#inputs.find(({ checked }) => checked)?.closest(".chip");
+    if (chip) this.#box.scrollLeft = chip.offsetLeft - (this.#box.clientWidth - chip.offsetWidth) / 2; // a narrow window shows a few
   }
 
   /** Shows other weights, one for each row. */

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFileSync, cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -11,7 +11,10 @@ import { launch } from "../../tools/chromium.mjs";
 import { serve } from "../../tools/serve.mjs";
 import { writeSite } from "../../tools/site.mjs";
 import { root } from "../../tools/setup.mjs";
+import { MODEL, VOICES } from "../../www/shelf.js";
 import { ready, sample, write } from "./reader.mjs";
+
+const WEIGHTS = `${MODEL.replace("./", "")}model.safetensors`;
 
 let browser, folder;
 before(async () => {
@@ -26,7 +29,7 @@ after(async () => {
 /** A site of its own on a server of its own, at a sub-path: `out` is its folder. */
 async function published(name) {
   const out = join(folder, name);
-  const site = writeSite({ out });
+  const site = await writeSite({ out });
   const server = await serve({ roots: { "/some/where/": out }, port: 0 });
   return { out, ...site, url: `${server.url}some/where/`, port: Number(new URL(server.url).port), close: server.close };
 }
@@ -43,25 +46,31 @@ async function visit({ url }, path = "?device=cpu") {
 const kept = (page) => page.evaluate(async () => (await navigator.serviceWorker.ready).active !== null);
 const cached = (page) => page.evaluate(async () => (await caches.keys()).sort());
 
-test("the folder holds what the page needs, with a hash for each file", () => {
+test("the folder holds what the page needs, with a hash for each file", async () => {
   const out = join(folder, "plain");
-  const { version, files } = writeSite({ out });
+  const { version, files } = await writeSite({ out });
   assert.match(version, /^[0-9a-f]{12}$/);
-  for (const path of ["index.html", "app.js", "dist/index.js", "dist/wasm/lorakeet_bg.wasm", "models/demo/model.safetensors"]) {
+  for (const path of ["index.html", "app.js", "dist/index.js", "dist/wasm/lorakeet_bg.wasm", WEIGHTS, ...VOICES.map((voice) => `${voice.folder.replace("./", "")}adapter_model.safetensors`)]) {
     assert.equal(files[path], createHash("sha256").update(readFileSync(join(out, path))).digest("hex"), path);
   }
   assert.ok(existsSync(join(out, ".nojekyll")));
   const unwanted = Object.keys(files).filter((path) => /\.(md|map|d\.ts|png)$|golden|service-worker/.test(path));
   assert.deepEqual(unwanted, []);
-  assert.deepEqual(writeSite({ out: join(folder, "again") }), { version, files });
+  assert.deepEqual(await writeSite({ out: join(folder, "again") }), { version, files });
   const changed = join(folder, "www");
   cpSync(join(root, "www"), changed, { recursive: true });
   appendFileSync(join(changed, "service-worker.js"), "// another\n");
-  assert.notEqual(writeSite({ out: join(folder, "other"), www: changed }).version, version);
+  mkdirSync(join(changed, "models/spare"));
+  writeFileSync(join(changed, "models/spare/config.json"), "{}");
+  const other = await writeSite({ out: join(folder, "other"), www: changed });
+  assert.notEqual(other.version, version);
+  assert.deepEqual(other.files, files); // what is not on the shelf stays behind
+  writeFileSync(join(changed, "shelf.js"), 'export const MODEL = "./models/gone/"; export const VOICES = [];');
+  await assert.rejects(writeSite({ out: join(folder, "none"), www: changed }), { message: "shelf.js names ./models/gone/, which is not there" });
 });
 
-test("no file of the page names an address outside it", () => {
-  const { files } = writeSite({ out: join(folder, "links") });
+test("no file of the page names an address outside it", async () => {
+  const { files } = await writeSite({ out: join(folder, "links") });
   for (const path of Object.keys(files).filter((name) => /^[^/]+\.(html|js|css|svg)$/.test(name))) {
     const text = readFileSync(join(folder, "links", path), "utf8");
     const outside = [...text.matchAll(/\bhttps?:\/\/[^\s"'`)]+|\b(?:src|href)="\/[^"]*"/g)].map(([it]) => it).filter((it) => !it.startsWith("http://www.w3.org/2000/svg"));
@@ -99,7 +108,7 @@ test("a new version waits until it is asked for, and takes the place of the old 
   const www = join(folder, "www-new");
   cpSync(join(root, "www"), www, { recursive: true });
   writeFileSync(join(www, "index.html"), readFileSync(join(www, "index.html"), "utf8").replace("<h1>Lorakeet</h1>", "<h1>Lorakeet II</h1>"));
-  const { version } = writeSite({ out: site.out, www });
+  const { version } = await writeSite({ out: site.out, www });
   await page.reload();
   assert.equal(await page.textContent("h1"), "Lorakeet"); // from the old version, to the last file
   await page.waitForSelector("#update:visible", { timeout: 30_000 });
@@ -123,8 +132,8 @@ test("a version of which one file comes wrong is not kept, and the one before st
   const www = join(folder, "www-wrong");
   cpSync(join(root, "www"), www, { recursive: true });
   appendFileSync(join(www, "app.js"), "// newer\n");
-  writeSite({ out: site.out, www });
-  const weights = join(site.out, "models/demo/model.safetensors");
+  await writeSite({ out: site.out, www });
+  const weights = join(site.out, WEIGHTS);
   const whole = readFileSync(weights);
   // The files that stayed the same are taken from the version before: a changed one is cut.
   const app = readFileSync(join(site.out, "app.js"));
@@ -143,7 +152,7 @@ test("a version of which one file comes wrong is not kept, and the one before st
   assert.deepEqual(await cached(page), before);
   await page.reload();
   await ready(page);
-  const bytes = await page.evaluate(async () => (await (await fetch("models/demo/model.safetensors")).arrayBuffer()).byteLength);
+  const bytes = await page.evaluate(async (path) => (await (await fetch(path)).arrayBuffer()).byteLength, WEIGHTS);
   assert.equal(bytes, whole.length);
 
   writeFileSync(join(site.out, "app.js"), app); // it comes whole now; the weights are had already

@@ -83,27 +83,46 @@ for (const [path, device] of [["", "WebGPU"], ["?device=cpu", "CPU"]]) {
   });
 }
 
+/** Begins a text, and switches to a voice when some of it stands there. Gives what each voice wrote. */
+async function switchedTo(page, voice) {
+  // From within, so that no round trip lets the text end first.
+  const before = await page.evaluate(async (voice) => {
+    const text = document.getElementById("text");
+    document.getElementById("generate").click();
+    while (text.textContent.length < 40) await new Promise((next) => setTimeout(next));
+    document.querySelector(`#chips input[value="${voice}"]`).click();
+    return text.textContent;
+  }, voice);
+  await written(page);
+  const parts = await page.locator("#text .part").evaluateAll((all) => all.map((part) => [part.dataset.hue, part.dataset.voice ?? "", part.textContent]));
+  assert.deepEqual(parts.map(([hue, name]) => [hue, name]), [["0", ""], ["1", voice]]);
+  const [[, , first], [, , second]] = parts;
+  assert.ok(first.startsWith(before), "what stood there stays");
+  return [first, second];
+}
+
 test("a switch in mid-text takes effect at once and loses nothing", async () => {
   const page = await openWith(2);
   await sample(page, { maxTokens: 150 });
   await page.locator("#chips label", { hasText: NAMES[0] }).click();
   const prompt = await page.inputValue("#prompt");
-  // From within, so that no round trip lets the text end first.
-  const before = await page.evaluate(async (to) => {
-    const text = document.getElementById("text");
-    document.getElementById("generate").click();
-    while (text.textContent.length < 40) await new Promise((next) => setTimeout(next));
-    document.querySelector(`#chips input[value="${to}"]`).click();
-    return text.textContent;
-  }, NAMES[1]);
-  await written(page);
-  const parts = await page.locator("#text .part").evaluateAll((all) => all.map((part) => [part.dataset.hue, part.dataset.voice ?? "", part.textContent]));
-  assert.deepEqual(parts.map(([hue, voice]) => [hue, voice]), [["0", ""], ["1", NAMES[1]]]);
-  const [[, , first], [, , second]] = parts;
-  assert.ok(first.startsWith(before), "what stood there stays");
+  const [first, second] = await switchedTo(page, NAMES[1]);
   assert.ok(second.length > 100, second);
   assert.deepEqual([first, second], await continued(page, prompt, first.length, 150));
   assert.equal(await page.textContent("#status"), "Wrote 150 tokens.");
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("on WebGPU too, and the first voice's part is what it writes alone", async () => {
+  const page = await openWith(2, "");
+  await sample(page, { maxTokens: 60 });
+  await page.locator("#chips label", { hasText: NAMES[0] }).click();
+  const alone = await write(page);
+  const [first, second] = await switchedTo(page, NAMES[1]);
+  assert.equal(alone.slice(0, first.length), first);
+  assert.notEqual(alone, first + second);
+  assert.equal(await page.textContent("#status"), "Wrote 60 tokens.");
   assert.deepEqual(page.complaints, []);
   await page.close();
 });
