@@ -23,11 +23,11 @@ const says = (page, id, words) => page.waitForFunction(([id, words]) => new RegE
 /** What is done on a view before its picture is taken. */
 const SCENES = {
   async write(page) {
-    const voices = await page.locator("#chips input").count();
+    const voices = await page.locator("#voice-list input").count();
     // From within: a text of this length is written in less time than round trips take.
     await page.evaluate(async (voices) => {
       const text = document.getElementById("text");
-      const choose = (i) => document.querySelectorAll("#chips input")[i].click();
+      const choose = (i) => document.querySelectorAll("#voice-list input")[i].click();
       choose(Math.min(1, voices - 1));
       await new Promise((later) => setTimeout(later, 300));
       document.getElementById("generate").click();
@@ -79,7 +79,7 @@ async function take(browser, url, { name, view, look }) {
   const page = await browser.newPage(look);
   await page.goto(`${url}?device=cpu#${view}`);
   await page.waitForSelector("body[data-model=ready]", { timeout: 60_000 });
-  await page.waitForFunction(() => !document.querySelector("#chips input:disabled"));
+  await page.waitForFunction(() => !document.querySelector("#voice-list input:disabled"));
   await page.locator("#prompt, #start").first().evaluate((it, text) => it.id === "prompt" && (it.value = text), BEGINNING);
   await page.locator("#seed").fill("11");
   await SCENES[view](page);

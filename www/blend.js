@@ -18,9 +18,9 @@ export class Blend {
   /** What stood there before stays, faint, until the new text is as long. */
   async write(prompt) {
     const [place, tail] = [element("blend-text"), element("blend-tail")];
-    const old = place.textContent + tail.textContent;
     const text = make("span");
     const whole = await this.#pen.write(async (signal, count) => {
+      const old = place.textContent + tail.textContent;
       if (old === "") say("Writing. It is written anew when a weight moves.");
       element("blend-beginning").textContent = prompt;
       place.replaceChildren(text);
@@ -29,7 +29,6 @@ export class Blend {
       let reason;
       const request = { ...sampling, seed: sampling.seed ?? this.#seed, prompt, stream: true, signal, onPrompt: readPrompt };
       for await (const { choices: [choice] } of this.engine.completions.create(request)) {
-        if (!text.isConnected) break; // another has begun
         text.append(choice.text);
         tail.textContent = old.slice(text.textContent.length);
         count(choice.token_ids.length);

@@ -12,11 +12,11 @@ export function make(tag, properties = {}, ...children) {
 }
 
 /** A voice to choose, by radio button or check box: its name, and small what is to be said of it. */
-export function chip({ type, value, title, line, hue, checked, disabled }, ...more) {
+export function voiceChoice({ type, value, title, line, hue, checked, disabled }, ...more) {
   const input = make("input", { type, name: "voice", value, checked, disabled });
   const label = make("label", { title: line ? `${title}: ${line}` : title }, input, make("b", { textContent: title }));
   if (line) label.append(make("small", { textContent: line }));
-  return coloured(hue, make("span", { className: "chip" }, label, ...more));
+  return coloured(hue, make("span", { className: "voice" }, label, ...more));
 }
 
 /** A voice to weigh, from −1 to 2; `onWeight` hears of every move. */

@@ -8,6 +8,8 @@ import { say, showError } from "./speech.js";
 export class Pen {
   #ready = false;
   #running;
+  /** Settles when nothing is being written, and never fails. */
+  #last = Promise.resolve(false);
 
   /** `onWrite` hears the prompt when the reader wants it to be gone on from. */
   constructor(onWrite) {
@@ -41,16 +43,23 @@ export class Pen {
 
   /**
    * `work` writes until its signal ends it, tells of every few tokens, and gives the reason of its end.
-   * A text that is still being written ends first. Gives whether this one came to its end.
+   * A text that is still being written ends first: a batch may have room for one. Of several that wait
+   * only the newest is begun. Gives whether this one came to its end.
    */
-  async write(work) {
+  write(work) {
     this.#running?.abort();
     const running = (this.#running = new AbortController());
+    this.#show();
+    this.#last = this.#last.then(() => running === this.#running && this.#run(running, work));
+    return this.#last;
+  }
+
+  async #run(running, work) {
     let tokens = 0;
     begin();
     showError(null);
-    this.#show();
     try {
+      running.signal.throwIfAborted(); // stopped before its turn came
       const reason = await work(running.signal, (n) => {
         if (running !== this.#running) return;
         tokens += n;
@@ -60,7 +69,7 @@ export class Pen {
       return true;
     } catch (error) {
       if (running !== this.#running) return false;
-      if (error.kind === "cancelled") say(`Stopped after ${tokens} tokens.`);
+      if (running.signal.aborted) say(`Stopped after ${tokens} tokens.`);
       else showError(error);
       return false;
     } finally {

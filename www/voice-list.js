@@ -1,7 +1,7 @@
 // The list of voices as the reader sees it: to choose one, to tick several, or to weigh each.
 // Remembers nothing: voices.js tells it what to show, and hears what was done.
 
-import { chip, element, make, weightSlider } from "./parts.js";
+import { element, make, voiceChoice, weightSlider } from "./parts.js";
 
 const KINDS = {
   one: { type: "radio", legend: "The voice that speaks", hint: "Switch at any moment, also while it writes." },
@@ -10,7 +10,7 @@ const KINDS = {
 };
 
 export class VoiceList {
-  #box = element("chips");
+  #box = element("voice-list");
   #onWeigh;
   #onRemove;
   /** Boxes that can be ticked at once. */
@@ -39,8 +39,8 @@ export class VoiceList {
     this.#most = most;
     this.#box.disabled = !ready;
     this.#box.dataset.kind = kind;
-    element("chips-legend").textContent = legend;
-    this.#box.replaceChildren(element("chips-legend"), ...rows);
+    element("voice-legend").textContent = legend;
+    this.#box.replaceChildren(element("voice-legend"), ...rows);
     if (focused !== undefined) this.#inputs.find(({ value }) => value === focused)?.focus();
     element("voices-hint").textContent = voices.length > 0 ? hint : "None yet: drop an adapter folder here, or teach one.";
     this.#limit();
@@ -49,8 +49,8 @@ export class VoiceList {
   /** Shows another choice of one. */
   select(name) {
     for (const input of this.#inputs) if (input.type === "radio") input.checked = input.value === name;
-    const chip = this.#inputs.find(({ checked }) => checked)?.closest(".chip");
-    if (chip) this.#box.scrollLeft = chip.offsetLeft - (this.#box.clientWidth - chip.offsetWidth) / 2; // a narrow window shows a few
+    const row = this.#inputs.find(({ checked }) => checked)?.closest(".voice");
+    if (row) this.#box.scrollLeft = row.offsetLeft - (this.#box.clientWidth - row.offsetWidth) / 2; // a narrow window shows a few
   }
 
   /** Shows other weights, one for each row. */
@@ -78,11 +78,11 @@ export class VoiceList {
   }
 
   #choice(type, { name, title, line, hue, loaded, own }, checked) {
-    const row = { type, value: name, title, line, hue, checked, disabled: !loaded };
-    if (!own) return chip(row);
+    const choice = { type, value: name, title, line, hue, checked, disabled: !loaded };
+    if (!own) return voiceChoice(choice);
     const remove = make("button", { type: "button", textContent: "×", title: `Remove ${name}`, ariaLabel: `Remove ${name}` });
     remove.addEventListener("click", () => this.#onRemove(name));
-    return chip(row, remove);
+    return voiceChoice(choice, remove);
   }
 
   #slider({ name, title, hue, loaded }, i, weights) {

@@ -39,7 +39,7 @@ const FILL = {
   async write(page) {
     await page.locator("#generate").click();
     await written(page);
-    await page.locator("#chips label").first().click();
+    await page.locator("#voice-list label").first().click();
   },
   async blend(page) {
     await page.locator("#weight-0").fill("0.5");
@@ -114,7 +114,7 @@ for (const look of ["light", "phone"]) {
         await page.route("**/voices/*/*", (route) => route.fulfill({ path: join(shelf, new URL(route.request().url()).pathname.slice("/voices/".length)) }));
       },
     });
-    await page.waitForSelector(`#chips input[value="${NAMES.at(-1)}"]:enabled`, { timeout: 30_000 });
+    await page.waitForSelector(`#voice-list input[value="${NAMES.at(-1)}"]:enabled`, { timeout: 30_000 });
     await page.locator("#generate").click();
     await written(page);
     const shifts = await page.evaluate(() => globalThis.shifts);

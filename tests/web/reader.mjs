@@ -42,10 +42,10 @@ export async function sample(page, { temperature = 0, maxTokens = 24, seed = "",
 }
 
 /** Voices of the list, by their titles. */
-export const voices = (page) => page.locator("#chips b, #chips .weight label").allTextContents();
+export const voices = (page) => page.locator("#voice-list b, #voice-list .weight label").allTextContents();
 
 /** Waits until that voice is the chosen one; "" is the base. */
-export const chosen = (page, name) => page.waitForFunction((name) => document.querySelector("#chips input:checked")?.value === name, name);
+export const chosen = (page, name) => page.waitForFunction((name) => document.querySelector("#voice-list input:checked")?.value === name, name);
 
 /** Brings a folder, and waits until its voice is on. */
 export async function bring(page, folder, name) {

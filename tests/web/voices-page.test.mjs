@@ -65,14 +65,14 @@ for (const [path, device] of [["", "WebGPU"], ["?device=cpu", "CPU"]]) {
     await bring(page, join(shelf, NAMES[0]), NAMES[0]);
     await bring(page, join(shelf, NAMES[1]), NAMES[1]);
     assert.deepEqual(await voices(page), ["Base", NAMES[0], NAMES[1]]);
-    assert.deepEqual(await page.locator("#chips small").allTextContents(), ["the model's own voice", "rank 4 · 35.8 kB", "rank 8 · 71.7 kB"]);
+    assert.deepEqual(await page.locator("#voice-list small").allTextContents(), ["the model's own voice", "rank 4 · 35.8 kB", "rank 8 · 71.7 kB"]);
     assert.match(await page.textContent("#switch-time"), /^(\d+(\.\d)?|< 0\.1) ms$/);
     assert.equal(await page.textContent("#status"), `Speaking as ${NAMES[1]}.`);
     const second = await write(page);
     assert.equal(await page.getAttribute("#text .part", "data-hue"), "1");
-    await page.locator("#chips label", { hasText: NAMES[0] }).click();
+    await page.locator("#voice-list label", { hasText: NAMES[0] }).click();
     const first = await write(page);
-    await page.locator("#chips input:checked").focus();
+    await page.locator("#voice-list input:checked").focus();
     await page.keyboard.press("ArrowUp");
     await chosen(page, "");
     assert.equal(await page.evaluate(() => document.activeElement.value), "");
@@ -88,9 +88,10 @@ async function switchedTo(page, voice) {
   // From within, so that no round trip lets the text end first.
   const before = await page.evaluate(async (voice) => {
     const text = document.getElementById("text");
+    text.replaceChildren(); // of the text before
     document.getElementById("generate").click();
     while (text.textContent.length < 40) await new Promise((next) => setTimeout(next));
-    document.querySelector(`#chips input[value="${voice}"]`).click();
+    document.querySelector(`#voice-list input[value="${voice}"]`).click();
     return text.textContent;
   }, voice);
   await written(page);
@@ -104,7 +105,7 @@ async function switchedTo(page, voice) {
 test("a switch in mid-text takes effect at once and loses nothing", async () => {
   const page = await openWith(2);
   await sample(page, { maxTokens: 150 });
-  await page.locator("#chips label", { hasText: NAMES[0] }).click();
+  await page.locator("#voice-list label", { hasText: NAMES[0] }).click();
   const prompt = await page.inputValue("#prompt");
   const [first, second] = await switchedTo(page, NAMES[1]);
   assert.ok(second.length > 100, second);
@@ -117,7 +118,7 @@ test("a switch in mid-text takes effect at once and loses nothing", async () => 
 test("on WebGPU too, and the first voice's part is what it writes alone", async () => {
   const page = await openWith(2, "");
   await sample(page, { maxTokens: 60 });
-  await page.locator("#chips label", { hasText: NAMES[0] }).click();
+  await page.locator("#voice-list label", { hasText: NAMES[0] }).click();
   const alone = await write(page);
   const [first, second] = await switchedTo(page, NAMES[1]);
   assert.equal(alone.slice(0, first.length), first);
@@ -131,10 +132,10 @@ test("a shelf of dropped folders gives a voice each, and × takes one out", asyn
   const page = await open();
   const base = await write(page);
   await drop(page, [shelf]);
-  await page.waitForFunction((n) => document.querySelectorAll("#chips input").length === n, NAMES.length + 1);
+  await page.waitForFunction((n) => document.querySelectorAll("#voice-list input").length === n, NAMES.length + 1);
   assert.deepEqual((await voices(page)).sort(), ["Base", ...NAMES].sort());
   assert.equal(await page.textContent("#name"), "demo");
-  await page.locator("#chips label", { hasText: NAMES[2] }).click();
+  await page.locator("#voice-list label", { hasText: NAMES[2] }).click();
   await page.getByLabel(`Remove ${NAMES[2]}`).click();
   await chosen(page, "");
   assert.equal((await voices(page)).includes(NAMES[2]), false);
@@ -158,13 +159,13 @@ test("what ships is listed at once and loads after the model; one that is broken
       });
     },
   });
-  await page.waitForSelector("#chips b");
+  await page.waitForSelector("#voice-list b");
   assert.deepEqual(await voices(page), ["Base", "Sea tales", "Gone", "Fables"]);
-  await page.waitForSelector("#chips input[value=fables]:enabled");
-  assert.equal(await page.isEnabled("#chips input[value=sea-tales]"), true);
-  assert.equal(await page.isEnabled("#chips input[value=gone]"), false);
+  await page.waitForSelector("#voice-list input[value=fables]:enabled");
+  assert.equal(await page.isEnabled("#voice-list input[value=sea-tales]"), true);
+  assert.equal(await page.isEnabled("#voice-list input[value=gone]"), false);
   assert.match(await page.textContent("#error"), /^adapter_config\.json: not found, http.+gone\/adapter_config\.json$/);
-  assert.equal(await page.locator("#chips button").count(), 0);
+  assert.equal(await page.locator("#voice-list button").count(), 0);
   await page.close();
 });
 
@@ -184,7 +185,7 @@ test("sliders blend: one alone is its voice, none is the base", async () => {
     await written(page);
     return blended();
   };
-  assert.deepEqual(await page.locator("#chips output").allTextContents(), ["0.00", "0.00"]);
+  assert.deepEqual(await page.locator("#voice-list output").allTextContents(), ["0.00", "0.00"]);
   assert.equal(await weigh(1, 0), first);
   assert.equal([base, first].includes(await weigh(0.8, -0.6)), false);
   assert.equal(await weigh(0, 0), base);
@@ -202,7 +203,7 @@ test("the pad's rim is a voice alone, its middle the base, and the text follows 
     wheel.x + (wheel.width / 2) * (1 + radius * Math.sin(2 * Math.PI * turn)),
     wheel.y + (wheel.height / 2) * (1 - radius * Math.cos(2 * Math.PI * turn)),
   ];
-  const weights = () => page.locator("#chips output").allTextContents();
+  const weights = () => page.locator("#voice-list output").allTextContents();
   await page.mouse.move(...at(1 / 6, 0.8));
   await page.mouse.down();
   await says(page, "blend-text", "\\w");
@@ -231,7 +232,7 @@ test("side by side, each voice writes what it writes alone", async () => {
     alone[name] = await write(page);
   }
   await page.locator("#view-compare").click();
-  const boxes = page.locator("#chips input");
+  const boxes = page.locator("#voice-list input");
   assert.deepEqual(await boxes.evaluateAll((all) => all.map((box) => [box.type, box.checked])), Array(5).fill(["checkbox", true]));
   await boxes.nth(1).focus();
   await page.keyboard.press("Space");
@@ -255,7 +256,7 @@ test("an adapter of another model shows the engine's words, and another model ha
   await bring(page, join(shelf, NAMES[0]), NAMES[0]);
   assert.equal(await page.isVisible("#error"), false);
   await page.setInputFiles("#folder", demo);
-  await page.waitForFunction(() => document.querySelectorAll("#chips input").length === 1);
+  await page.waitForFunction(() => document.querySelectorAll("#voice-list input").length === 1);
   await ready(page);
   assert.equal(await page.getAttribute("body", "data-hue"), "base");
   assert.deepEqual(page.complaints, []);
