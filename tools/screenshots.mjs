@@ -77,10 +77,11 @@ const PICTURES = [
 
 async function take(browser, url, { name, view, look }) {
   const page = await browser.newPage(look);
-  await page.goto(`${url}?device=cpu#${view}`);
+  await page.goto(`${url}?device=cpu`);
   await page.waitForSelector("body[data-model=ready]", { timeout: 60_000 });
   await page.waitForFunction(() => !document.querySelector("#voice-list input:disabled"));
-  await page.locator("#prompt, #start").first().evaluate((it, text) => it.id === "prompt" && (it.value = text), BEGINNING);
+  await page.locator(`#view-${view}`).click();
+  await page.evaluate((text) => (document.getElementById("prompt").value = text), BEGINNING);
   await page.locator("#seed").fill("11");
   await SCENES[view](page);
   await page.mouse.move(0, 0);

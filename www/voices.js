@@ -56,7 +56,6 @@ export class Voices {
     this.#chosen = "";
     this.#weights = {};
     this.#draw();
-    if (engine) this.#use();
   }
 
   /** Loads the voices that were expected, one after the other, from {name, folder}. */
