@@ -45,8 +45,8 @@ const teach = new Teach({ onTaught: (name) => voices.taught(name) });
 /** The weights have moved: the text follows. */
 async function mix(weights) {
   pad.show(weights);
-  await voices.weigh(weights);
-  if (weights === voices.weights && engine) await blend.write(element("prompt").value);
+  const isOn = await voices.weigh(weights);
+  if (isOn && weights === voices.weights && engine) await blend.write(element("prompt").value);
 }
 
 /** Puts another model in the place of the one before, which is freed first: memory may hold only one. */

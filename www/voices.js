@@ -95,11 +95,11 @@ export class Voices {
     if (this.#kind === "one") say(`Speaking as ${this.speaking.title}.`);
   }
 
-  /** Gives the voices other weights, {name: weight}. */
-  async weigh(weights) {
+  /** Gives the voices other weights, {name: weight}. Whether the engine took the newest ones. */
+  weigh(weights) {
     this.#weights = weights;
     this.#shown.weigh(this.#list.map(({ name }) => weights[name] ?? 0));
-    await this.#use();
+    return this.#use();
   }
 
   /** How voices are chosen: `one`, `several` or `weights`. */
@@ -173,7 +173,7 @@ export class Voices {
     });
   }
 
-  /** A moving slider asks faster than the engine may answer: only the newest of what waits is sent. */
+  /** A moving slider asks faster than the engine may answer: only the newest of what waits is sent. Whether it is on. */
   #use() {
     this.#wanted = this.choice;
     this.#colour();
@@ -190,10 +190,13 @@ export class Voices {
         await engine?.setAdapter(sent);
         if (engine && engine === this.#engine) switched(performance.now() - began);
       } catch (error) {
-        if (engine === this.#engine) return showError(error);
+        if (engine !== this.#engine || sent !== this.#wanted) continue; // there is something newer to try
+        showError(error);
+        return false;
       }
     } while (engine !== this.#engine || sent !== this.#wanted);
     this.#onSwitch();
+    return true;
   }
 
   /** The page wears the colour of the voice. */

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { adapters, demo, ggufs, root, start } from "./browser.mjs";
 import { bring, chosen, drop, openPage, ready, sample, says, voices, write, writeVoices, written } from "./reader.mjs";
@@ -169,6 +169,13 @@ test("what ships is listed at once and loads after the model; one that is broken
   await page.close();
 });
 
+/** The text of a blend when the last move is through. */
+async function blended(page) {
+  await page.waitForTimeout(400); // from a move to its text there is a moment in which nothing is written
+  await written(page);
+  return page.textContent("#blend-text");
+}
+
 test("sliders blend: one alone is its voice, none is the base", async () => {
   const page = await open();
   const base = await write(page);
@@ -176,14 +183,9 @@ test("sliders blend: one alone is its voice, none is the base", async () => {
   const first = await write(page);
   await bring(page, join(shelf, NAMES[1]), NAMES[1]);
   await page.locator("#view-blend").click();
-  const blended = () => page.textContent("#blend-text");
   const weigh = async (...weights) => {
     for (const [i, weight] of weights.entries()) await page.locator(`#weight-${i}`).fill(String(weight));
-    await page.waitForFunction(() => document.body.dataset.writing === "true" || document.getElementById("blend-text").textContent !== "");
-    await page.waitForFunction(() => document.body.dataset.writing === "false" && document.getElementById("blend-tail").textContent === "");
-    await page.waitForTimeout(100);
-    await written(page);
-    return blended();
+    return blended(page);
   };
   assert.deepEqual(await page.locator("#voice-list output").allTextContents(), ["0.00", "0.00"]);
   assert.equal(await weigh(1, 0), first);
@@ -192,6 +194,27 @@ test("sliders blend: one alone is its voice, none is the base", async () => {
   assert.match(await page.textContent("#switch-time"), /ms$/);
   assert.deepEqual(page.complaints, []);
   await page.close();
+});
+
+test("more voices than a blend holds leave the text as it is, and say so", async () => {
+  const names = ["one", "two", "three", "four", "five", "six"];
+  const more = join(shelf, "..", `${basename(shelf)}-more`);
+  writeVoices(more, names);
+  const page = await open();
+  await drop(page, [more]);
+  await page.waitForFunction((n) => document.querySelectorAll("#voice-list input").length === n, names.length + 1);
+  await page.locator("#view-blend").click();
+  for (let i = 0; i < 5; i++) await page.locator(`#weight-${i}`).fill("0.3");
+  const text = await blended(page);
+  await page.locator("#weight-5").fill("0.3");
+  await page.waitForSelector("#error[data-kind=argument]:visible");
+  assert.match(await page.textContent("#error"), /6|six/);
+  assert.equal(await page.textContent("#blend-text"), text);
+  await page.locator("#weight-5").fill("0");
+  await page.waitForSelector("#error", { state: "hidden" });
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+  rmSync(more, { recursive: true });
 });
 
 test("the pad's rim is a voice alone, its middle the base, and the text follows the puck", async () => {
