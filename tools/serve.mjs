@@ -1,4 +1,4 @@
-// A static server for the demo page and the tests: www/ at /, dist/ at /dist/.
+// A static server for the page and the tests: `serve` any folders, or from a terminal the site.
 // For this machine only: it listens on localhost, where browsers allow WebGPU without TLS.
 //
 //   node tools/serve.mjs [--port 8080] [--build]
@@ -126,7 +126,8 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
     const port = at < 0 ? 8080 : Number(process.argv[at + 1]);
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Error("--port wants a number from 0 to 65535");
     if (process.argv.includes("--build")) (await import("./build.mjs")).build();
-    const { url } = await serve({ port });
+    await (await import("./site.mjs")).writeSite();
+    const { url } = await serve({ roots: { "/": join(root, "site") }, port });
     console.log(`\nLorakeet is at ${url}  (Ctrl-C ends it)`);
   } catch (error) {
     console.error(`[serve] ${error.message}`);

@@ -1,88 +1,89 @@
-// The demo page: loads a model and adapters, continues the reader's text, and learns from it.
+// The demo page: loads a model and its voices, and lets the reader write with them.
 // Not an example to copy for its plumbing: the calls that matter are createEngine and create.
 
 import { createEngine } from "./dist/index.js";
-import { Adapters } from "./adapters.js";
+import { Blend } from "./blend.js";
 import { onChosen } from "./chosen-files.js";
-import { offerCompared, readCompared } from "./compared.js";
+import { Compare } from "./compare.js";
 import { LongText } from "./long.js";
-import { showError, showLoading, showModel, showNoModel } from "./model-card.js";
-import { Sheet } from "./sheet.js";
-import { readSampling, showSliders } from "./sampling.js";
+import { showDevice } from "./meters.js";
+import { showLoading, showModel, showNoModel } from "./model.js";
+import { keepOffline } from "./offline.js";
+import { Pad } from "./pad.js";
+import { element } from "./parts.js";
+import { Pen } from "./pen.js";
+import { showSliders } from "./sampling.js";
+import { MODEL, VOICES } from "./shelf.js";
+import { showError } from "./speech.js";
 import { Teach } from "./teach.js";
 import { showViews } from "./views.js";
+import { Voices } from "./voices.js";
+import { Write } from "./write.js";
 
 const query = new URLSearchParams(location.search);
 const device = query.get("device") ?? "auto";
-const firstModel = query.get("model") ?? "./models/demo/";
-
-/** Columns that a page has the width for. */
-const MOST_COLUMNS = 4;
+const GO = { write: "Continue it", blend: "Blend", compare: "Compare" };
+const KINDS = { blend: "weights", compare: "several" };
 
 let engine;
 let loading;
-let running;
-const sheet = new Sheet({ onGenerate: generate, onCompare: compare, onStop: () => running?.abort() });
-const adapters = new Adapters({
-  onChange: (names) => offerCompared(names, Math.min(MOST_COLUMNS, engine?.info.batch ?? MOST_COLUMNS)),
-  fail: showError,
+let view;
+const pad = new Pad(mix);
+const voices = new Voices({
+  onSwitch: () => view === "write" && write.switched(),
+  onList: (list) => {
+    pad.voices = list;
+    pad.show(voices.weights);
+  },
+  onWeights: mix,
 });
-const long = new LongText({ beside: () => adapters.choice, onKept: (name) => adapters.choose(name), fail: showError });
-const teach = new Teach({ onTaught: (name) => adapters.choose(name), fail: showError });
+const pen = new Pen((prompt) => ({ write, blend, compare })[view].write(prompt));
+const [write, blend, compare] = [new Write(pen, voices), new Blend(pen), new Compare(pen, voices)];
+const long = new LongText({ beside: () => voices.choice, onKept: (name) => voices.taught(name) });
+const teach = new Teach({ onTaught: (name) => voices.taught(name) });
+
+/** The weights have moved: the text follows. */
+async function mix(weights) {
+  pad.show(weights);
+  const isOn = await voices.weigh(weights);
+  if (isOn && weights === voices.weights && engine) await blend.write(element("prompt").value);
+}
 
 /** Puts another model in the place of the one before, which is freed first: memory may hold only one. */
-async function load(source) {
-  running?.abort();
+async function load(source, shipped = []) {
+  pen.stop();
   loading?.abort();
   const { signal } = (loading = new AbortController());
-  sheet.ready = false;
-  showLoading({ loaded: 0, total: 0 });
   const previous = engine;
-  adapters.engine = long.engine = teach.engine = engine = undefined;
+  use(undefined);
+  voices.expect(shipped);
+  showLoading({ loaded: 0, total: 0 });
   await previous?.dispose();
   try {
-    const loaded = await createEngine(source, { device, signal, onProgress: showLoading });
-    adapters.engine = long.engine = teach.engine = engine = loaded;
-    showModel(loaded);
-    sheet.ready = true;
+    use(await createEngine(source, { device, signal, onProgress: showLoading }));
   } catch (error) {
     if (error.kind === "cancelled") return; // the next one is on its way
     showNoModel();
-    showError(error);
+    return showError(error);
   }
+  showModel(engine);
+  await voices.load(shipped);
 }
 
-function generate(prompt) {
-  return write(prompt, { prompt });
-}
-
-/** The same prompt for each adapter, in one batch. */
-function compare(prompt) {
-  const adapter_names = readCompared();
-  if (adapter_names.length === 0) return;
-  return write(prompt, { prompt: adapter_names.map(() => prompt), adapter_names });
-}
-
-async function write(prompt, request) {
-  const { signal } = (running = new AbortController());
-  sheet.begin(prompt, request.adapter_names?.map((name) => (name === "__base__" ? "Base" : name)));
-  showError(null);
-  let reason = "stopped";
-  try {
-    const onPrompt = ({ loaded, total }) => sheet.read(loaded, total);
-    const stream = engine.completions.create({ ...request, stream: true, signal, onPrompt, ...readSampling() });
-    for await (const { choices: [choice] } of stream) {
-      sheet.write(choice.text, choice.token_ids.length, choice.index);
-      reason = choice.finish_reason ?? reason;
-    }
-  } catch (error) {
-    reason = error.kind === "cancelled" ? "you" : "an error";
-    if (error.kind !== "cancelled") showError(error);
-  }
-  sheet.finish({ stop: "the model", length: "its length" }[reason] ?? reason);
+function use(loaded) {
+  engine = loaded;
+  for (const part of [voices, write, blend, compare, long, teach]) part.engine = loaded;
+  pen.ready = loaded !== undefined;
+  showDevice(loaded?.info);
 }
 
 showSliders();
-showViews();
-onChosen({ onModel: load, onAdapters: (folders) => adapters.add(folders), fail: showError });
-load(firstModel);
+showViews((name) => {
+  view = name;
+  if (name in GO) element("generate").textContent = GO[name];
+  voices.choosing(KINDS[name] ?? "one");
+});
+onChosen({ onModel: load, onAdapters: (folders) => voices.add(folders), fail: showError });
+keepOffline();
+const asked = query.get("model");
+load(asked ?? MODEL, asked ? [] : VOICES);

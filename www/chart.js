@@ -2,7 +2,8 @@
 // Knows nothing of what the numbers are.
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, EDGE] = [600, 150, 56, 8];
+/** CSS pixels; as wide as there is room. */
+const [HEIGHT, LEFT, EDGE] = [140, 40, 8];
 /** More points than this would be one thick line, and slow to draw. */
 const MOST_POINTS = 100;
 
@@ -17,8 +18,9 @@ export class Chart {
     this.#svg = svg;
     this.#title = title;
     this.#series = new Map(names.map((name) => [name, []]));
-    svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
     svg.setAttribute("role", "img");
+    svg.setAttribute("height", HEIGHT);
+    new ResizeObserver(() => this.#draw()).observe(svg);
     this.clear();
   }
 
@@ -37,9 +39,10 @@ export class Chart {
     const all = [...this.#series.values()].flat().filter((value) => value !== undefined);
     const count = Math.max(...[...this.#series.values()].map((values) => values.length));
     const [low, high] = all.length > 0 ? [Math.min(...all), Math.max(...all)] : [0, 1];
-    const x = (i) => LEFT + EDGE + (i * (WIDTH - LEFT - 2 * EDGE)) / Math.max(count - 1, 1);
+    const width = this.#svg.clientWidth;
+    const x = (i) => LEFT + EDGE + (i * (width - LEFT - 2 * EDGE)) / Math.max(count - 1, 1);
     const y = (value) => EDGE + ((high - value) * (HEIGHT - 2 * EDGE)) / (high - low || 1);
-    const parts = [line("axis", [[LEFT, EDGE], [LEFT, HEIGHT - EDGE], [WIDTH, HEIGHT - EDGE]])];
+    const parts = [line("axis", [[LEFT, EDGE], [LEFT, HEIGHT - EDGE], [width, HEIGHT - EDGE]])];
     if (all.length > 0) parts.push(label(high.toFixed(2), EDGE + 4), label(low.toFixed(2), HEIGHT - EDGE));
     for (const [name, values] of this.#series) {
       const points = values.flatMap((value, i) => (value === undefined ? [] : [[x(i), y(value)]]));

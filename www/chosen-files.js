@@ -1,54 +1,76 @@
 // Choosing a model or adapters: dropped folders, dropped files, or one of the buttons.
-// Reads names only, and tells the two apart by them; the engine reads the files.
+// Tells the two apart by names, and a GGUF by its first bytes; the engine reads the files.
 
-const element = (id) => document.getElementById(id);
+import { element } from "./parts.js";
+
+/** Bytes of a GGUF in which its type is named, if it is. */
+const GGUF_HEAD = 4096;
 
 /**
  * Calls `onModel` with the files of a model that the reader chooses, `onAdapters` with a list of
- * {name, files}, and `fail` if they cannot be listed.
+ * {name, files}, and `fail` if they cannot be read.
  */
 export function onChosen({ onModel, onAdapters, fail }) {
-  const tell = (folders) => {
-    const adapters = folders.filter((folder) => has(folder, "adapter_config.json"));
-    const isModel = folders.some((folder) => has(folder, "config.json") && !adapters.includes(folder));
+  const tell = async (chosen) => {
+    const folders = (await Promise.all(chosen.map(apart))).flat();
+    const adapters = folders.filter(({ isAdapter }) => isAdapter);
+    const isModel = folders.some(({ isModel }) => isModel);
     if (adapters.length > 0 && !isModel) onAdapters(adapters);
     else if (folders.length > 0) onModel(folders.flatMap(({ files }) => files));
   };
 
-  for (const id of ["folder", "files", "adapter-folder"]) {
+  for (const id of ["folder", "files"]) {
     element(id).addEventListener("change", ({ target }) => {
       const folders = byFolder([...target.files]);
       target.value = ""; // the same choice again is a change too
-      tell(folders);
+      tell(folders).catch(fail);
     });
   }
 
   const dragging = (on) => document.body.classList.toggle("dragging", on);
   addEventListener("dragover", (event) => {
+    if (!event.dataTransfer.types.includes("Files")) return;
     event.preventDefault();
     dragging(true);
   });
   addEventListener("dragleave", (event) => event.relatedTarget === null && dragging(false));
   addEventListener("drop", (event) => {
-    event.preventDefault();
     dragging(false);
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault();
     // What was dropped can be asked for only now; reading folders may take its time.
     const { items, files } = event.dataTransfer;
     const entries = [...items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
     const found = entries.length > 0 ? foldersOf(entries) : Promise.resolve(byFolder([...files]));
-    found.then(tell, fail);
+    found.then(tell).catch(fail);
   });
 }
 
-const has = ({ files }, name) => files.some((file) => file.name === name);
+/** A folder with what it holds; GGUF LoRAs beside each other are an adapter each. */
+async function apart({ name, files }) {
+  const has = (it) => files.some((file) => file.name === it);
+  if (has("adapter_config.json")) return [{ name, files, isAdapter: true, isModel: false }];
+  if (has("config.json")) return [{ name, files, isAdapter: false, isModel: true }];
+  const ggufs = files.filter((file) => file.name.endsWith(".gguf"));
+  const loras = await Promise.all(ggufs.map(isLora));
+  if (ggufs.length === 0 || loras.includes(false)) return [{ name, files, isAdapter: false, isModel: ggufs.length > 0 }];
+  return ggufs.map((file) => ({ name: "", files: [file], isAdapter: true, isModel: false }));
+}
+
+/** After the name of the key come its type and the length of its value, twelve bytes. */
+async function isLora(gguf) {
+  const head = new TextDecoder("latin1").decode(await gguf.slice(0, GGUF_HEAD).arrayBuffer());
+  return /general\.type[^]{12}adapter/.test(head);
+}
 
 /** The chosen files by the folder they lie in, which has no name where only files were chosen. */
 function byFolder(files) {
   const folders = new Map();
   for (const file of files) {
     const path = file.webkitRelativePath.split("/").slice(0, -1);
-    const { files } = folders.get(path.join("/")) ?? folders.set(path.join("/"), { name: path.at(-1) ?? "", files: [] }).get(path.join("/"));
-    files.push(file);
+    const key = path.join("/");
+    if (!folders.has(key)) folders.set(key, { name: path.at(-1) ?? "", files: [] });
+    folders.get(key).files.push(file);
   }
   return [...folders.values()];
 }

@@ -2,10 +2,14 @@
 // What a chunk is and how it is learned is the engine's.
 
 import { Chart } from "./chart.js";
-import { download } from "./download.js";
+import { offerFiles } from "./files-out.js";
+import { begin, count } from "./meters.js";
+import { element, grow } from "./parts.js";
 import { readSampling } from "./sampling.js";
+import { attempt, say, tell } from "./speech.js";
 
-const element = (id) => document.getElementById(id);
+/** Where it may change with every step, unheard. */
+const STATUS = "long-status";
 
 export class LongText {
   #engine;
@@ -14,28 +18,26 @@ export class LongText {
   #chart = new Chart(element("long-chart"), "Loss of each chunk", ["base", "adapted"]);
   #beside;
   #onKept;
-  #fail;
 
-  /**
-   * `beside()` tells which adapters are on; `onKept` hears the name of one that was kept, `fail` of
-   * errors; null takes the last one away.
-   */
-  constructor({ beside, onKept, fail }) {
+  /** `beside()` tells which adapters are on; `onKept` hears the name of one that was kept. */
+  constructor({ beside, onKept }) {
     this.#beside = beside;
     this.#onKept = onKept;
-    this.#fail = fail;
-    element("long").addEventListener("submit", (event) => {
+    element("growing").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#engine && !this.#running) this.#attempt(() => this.#grow());
+      if (this.#engine && !this.#running) attempt(() => this.#grow());
     });
     element("long-stop").addEventListener("click", () => this.#running?.abort());
-    const outcome = (id, act) => element(id).addEventListener("click", () => this.#attempt(act));
+    const outcome = (id, act) => element(id).addEventListener("click", () => attempt(act));
     outcome("long-keep", async () => {
       const { name } = await this.#temp.keepAs(element("long-name").value);
       this.#forget(`Kept as ${name}.`);
-      this.#onKept(name);
+      await this.#onKept(name);
     });
-    outcome("long-export", async () => download(await this.#temp.exportAdapter(), element("long-name").value));
+    outcome("long-export", async () => {
+      offerFiles(element("long-files"), await this.#temp.exportAdapter());
+      say("Here are its files: save them, or drag them out.");
+    });
     outcome("long-discard", async () => {
       await this.#temp.dispose();
       this.#forget("Discarded: the model is as it was.");
@@ -58,16 +60,19 @@ export class LongText {
     try {
       if (this.#temp === undefined) await this.#read(engine, signal);
       let tokens = 0;
+      begin();
+      say("Writing on, and learning.");
       for await (const { text, token_ids, chunk } of this.#temp.generate({ ...readSampling(), signal })) {
-        this.#write(text);
+        grow(element("long-page"), element("long-text"), text);
         tokens += token_ids.length;
+        if (token_ids.length > 0) count(token_ids.length);
         if (chunk) this.#plot(chunk);
-        else say(`Writing: ${tokens} tokens.`);
+        else show(`Writing: ${tokens} tokens.`);
       }
-      say(`${tokens} tokens written.`);
+      tell(STATUS, `${tokens} tokens written.`);
     } catch (error) {
       if (!signal.aborted) throw error;
-      if (engine === this.#engine) say("Stopped. It can go on from here.");
+      if (engine === this.#engine) tell(STATUS, "Stopped. It can go on from here.");
     } finally {
       this.#running = undefined;
       this.#update();
@@ -83,7 +88,7 @@ export class LongText {
     const size = Number(element("chunk").value);
     const options = { chunkTokens: size, contextTokens: size, scoreGenerated: true, beside: this.#beside() };
     const temp = await engine.createTempLora(options);
-    say("Reading the beginning.");
+    tell(STATUS, "Reading the beginning.");
     try {
       if (beginning !== "") await temp.evaluate(beginning, { signal, onTrain: (chunk) => this.#plot(chunk) });
       signal.throwIfAborted();
@@ -97,30 +102,16 @@ export class LongText {
   #plot({ index, baseLoss, adaptedLoss }) {
     if (baseLoss === undefined) return;
     this.#chart.add({ base: baseLoss, adapted: adaptedLoss });
-    say(`Chunk ${index + 1} learned: loss ${adaptedLoss.toFixed(2)}, base ${baseLoss.toFixed(2)}.`);
-  }
-
-  #write(text) {
-    const page = element("long-page");
-    const atEnd = page.scrollHeight - page.scrollTop - page.clientHeight < 40;
-    element("long-text").append(text);
-    if (atEnd) page.scrollTop = page.scrollHeight;
+    show(`Chunk ${index + 1} learned: loss ${adaptedLoss.toFixed(2)}, base ${baseLoss.toFixed(2)}.`);
   }
 
   /** There is no temporary adapter any more. */
   #forget(status) {
     this.#temp = undefined;
-    say(status);
+    offerFiles(element("long-files"), []);
+    if (status) tell(STATUS, status);
+    else show("");
     this.#update();
-  }
-
-  async #attempt(act) {
-    this.#fail(null);
-    try {
-      await act();
-    } catch (error) {
-      this.#fail(error);
-    }
   }
 
   #update() {
@@ -134,6 +125,6 @@ export class LongText {
   }
 }
 
-function say(text) {
-  element("long-status").textContent = text;
+function show(words) {
+  element(STATUS).textContent = words;
 }

@@ -2,35 +2,27 @@
 // How it is learned is the engine's.
 
 import { Chart } from "./chart.js";
-import { download } from "./download.js";
+import { offerFiles } from "./files-out.js";
+import { element } from "./parts.js";
+import { attempt, say, showError, tell } from "./speech.js";
 
-const element = (id) => document.getElementById(id);
+/** Where it may change with every step, unheard. */
+const STATUS = "teach-status";
 
 export class Teach {
   #engine;
   #running;
-  /** Name of the adapter taught last. */
-  #taught;
   #chart = new Chart(element("teach-chart"), "Loss of each step", ["loss"]);
   #onTaught;
-  #fail;
 
-  /** `onTaught` hears the name of an adapter that was taught, `fail` of errors; null takes the last one away. */
-  constructor({ onTaught, fail }) {
+  /** `onTaught` hears the name of an adapter that was taught. */
+  constructor({ onTaught }) {
     this.#onTaught = onTaught;
-    this.#fail = fail;
-    element("teach").addEventListener("submit", (event) => {
+    element("teaching").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#engine && !this.#running) this.#teach();
+      if (this.#engine && !this.#running) attempt(() => this.#teach());
     });
     element("teach-stop").addEventListener("click", () => this.#running?.abort());
-    element("teach-export").addEventListener("click", async () => {
-      try {
-        download(await this.#engine.exportAdapter(this.#taught), this.#taught);
-      } catch (error) {
-        this.#fail(error);
-      }
-    });
     this.#update();
   }
 
@@ -38,8 +30,8 @@ export class Teach {
   set engine(engine) {
     this.#running?.abort();
     this.#engine = engine;
-    this.#taught = undefined;
-    say("");
+    offerFiles(element("teach-files"), []);
+    show("");
     this.#update();
   }
 
@@ -47,42 +39,37 @@ export class Teach {
     const engine = this.#engine;
     const { signal } = (this.#running = new AbortController());
     const name = element("teach-name").value;
-    this.#fail(null);
     this.#chart.clear();
     this.#update();
+    say(`Learning to speak as ${name}.`);
     let done;
     try {
       const options = { name, dataset: element("lesson").value, epochs: Number(element("epochs").value), resume: true, signal };
       for await (done of engine.trainAdapter(options)) this.#show(done);
-      say(`Learned: ${name} is among the adapters, and on.`);
+      tell(STATUS, `Learned: ${name} is among the voices, and on.`);
     } catch (error) {
-      if (error.kind === "cancelled") say(done ? `Stopped: ${name} knows what it learned so far.` : "Stopped.");
-      else this.#fail(error);
+      if (error.kind === "cancelled") tell(STATUS, done ? `Stopped: ${name} knows what it learned so far.` : "Stopped.");
+      else showError(error);
     }
     this.#running = undefined;
-    if (engine === this.#engine && done) {
-      this.#taught = name;
-      await this.#onTaught(name);
-    }
     this.#update();
+    if (engine !== this.#engine || !done) return;
+    await this.#onTaught(name);
+    offerFiles(element("teach-files"), await engine.exportAdapter(name));
   }
 
   #show({ step, steps, loss, tokensPerSecond, eta }) {
     this.#chart.add({ loss });
-    element("teach-progress").value = step / steps;
-    say(`Step ${step} of ${steps}: loss ${loss.toFixed(2)}, ${tokensPerSecond.toFixed(0)} tokens/s, ${Math.ceil(eta)} s left.`);
+    show(`Step ${step} of ${steps}: loss ${loss.toFixed(2)}, ${tokensPerSecond.toFixed(0)} tokens/s, ${Math.ceil(eta)} s left.`);
   }
 
   #update() {
     const running = this.#running !== undefined;
     element("learn").disabled = !this.#engine || running;
     element("teach-stop").disabled = !running;
-    element("teach-export").hidden = this.#taught === undefined;
-    element("teach-progress").hidden = !running;
-    if (!running) element("teach-progress").value = 0;
   }
 }
 
-function say(text) {
-  element("teach-status").textContent = text;
+function show(words) {
+  element(STATUS).textContent = words;
 }

@@ -19,7 +19,8 @@ export const shared = join(root, "../shared/data/adapters");
 
 /**
  * A browser and the site: `www/` at `/`, the models and adapters above below `/test/`.
- * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`.
+ * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`;
+ * `prepare` has it before it is anywhere.
  */
 export async function start() {
   const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters, "/test/gguf/": ggufs };
@@ -27,11 +28,12 @@ export async function start() {
   if (existsSync(stories)) roots["/test/stories/"] = stories;
   const site = await serve({ roots, port: 0 });
   const browser = await launch();
-  const open = async (path = "", options = {}) => {
+  const open = async (path = "", { prepare, ...options } = {}) => {
     const page = await browser.newPage(options);
     page.complaints = [];
     page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
     page.on("pageerror", (error) => page.complaints.push(String(error)));
+    await prepare?.(page);
     await page.goto(new URL(path, site.url).href);
     return page;
   };

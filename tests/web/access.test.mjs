@@ -1,0 +1,188 @@
+// The page for everyone: axe on every view, keyboard, narrow and dark windows, nothing that moves by itself.
+// Not what the views do: that is the other page tests'.
+
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { root, start } from "./browser.mjs";
+import { LOOKS, bring, openPage, sample, says, shots, tooWide, writeVoices, written } from "./reader.mjs";
+
+const NAMES = ["sea-tales", "fables", "a-name-much-longer-than-any-chip-should-be"];
+const VIEWS = ["write", "blend", "compare", "long", "teach"];
+const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
+
+let browser, shelf;
+before(async () => {
+  mkdirSync(shots, { recursive: true });
+  shelf = mkdtempSync(join(tmpdir(), "voices-"));
+  writeVoices(shelf, NAMES);
+  browser = await start();
+});
+after(async () => {
+  await browser?.close();
+  rmSync(shelf, { recursive: true, force: true });
+});
+
+/** What axe finds that is serious or critical: [rule, element]. */
+async function violations(page) {
+  await page.evaluate(axe); // as the devtools do: the page's policy stays as it is
+  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .flatMap(({ id, nodes }) => nodes.map(({ html, any }) => [id, html, any[0]?.message]));
+}
+
+/** Puts something of every kind on a view. */
+const FILL = {
+  async write(page) {
+    await page.locator("#generate").click();
+    await written(page);
+    await page.locator("#voice-list label").first().click();
+  },
+  async blend(page) {
+    await page.locator("#weight-0").fill("0.5");
+    await says(page, "blend-text", "\\w");
+    await written(page);
+  },
+  async compare(page) {
+    await page.locator("#generate").click();
+    await written(page);
+  },
+  async long(page) {
+    await page.locator("#start").fill("The ferry had one rope, one lantern and one dog, and the dog was old. ".repeat(2));
+    await page.locator("#chunk").fill("16");
+    await page.locator("#grow").click();
+    await says(page, "long-status", "written");
+    await page.locator("#long-export").click();
+    await page.locator("#long-files a").first().waitFor();
+    await page.locator("#long-discard").click();
+  },
+  async teach(page) {
+    await page.locator("#lesson").fill("The ferry had one rope, one lantern and one dog.");
+    await page.locator("#epochs").fill("2");
+    await page.locator("#learn").click();
+    await page.locator("#teach-files a").first().waitFor();
+  },
+};
+
+for (const [look, options] of Object.entries(LOOKS)) {
+  test(`${look}: axe finds nothing serious on any view, and every view fits`, async () => {
+    const page = await openPage(browser, "?device=cpu", options);
+    for (const name of NAMES) await bring(page, join(shelf, name), name);
+    await sample(page, { maxTokens: 16 });
+    for (const view of VIEWS) {
+      await page.locator(`#view-${view}`).click();
+      await FILL[view](page);
+      await page.waitForTimeout(400); // colours fade over to those of the voice
+      assert.deepEqual(await violations(page), [], `${look}, ${view}`);
+      const wide = await tooWide(page);
+      assert.ok(wide <= 0, `${look}, ${view}: ${wide} pixels too wide`);
+      await page.screenshot({ path: join(shots, `${view}-${look}.png`), fullPage: true });
+    }
+    assert.deepEqual(page.complaints, []);
+    await page.close();
+  });
+}
+
+test("axe finds a field without a label and a pale text", async () => {
+  const page = await openPage(browser);
+  await page.evaluate(() => {
+    document.querySelector("label[for=prompt]").remove();
+    document.getElementById("blank").style.color = "#ddd";
+  });
+  const rules = (await violations(page)).map(([rule]) => rule);
+  assert.deepEqual([...new Set(rules)].sort(), ["color-contrast", "label"]);
+  await page.close();
+});
+
+/** Sums what shifts, from the first moment. */
+const watchShifts = (page) => page.addInitScript(() => {
+  globalThis.shifts = 0;
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (globalThis.shifts += entry.value))).observe({ type: "layout-shift", buffered: true });
+});
+
+for (const look of ["light", "phone"]) {
+  test(`${look}: nothing moves while the page loads and writes`, async () => {
+    const list = NAMES.map((name) => ({ name, title: name, line: "A line about it", folder: `./voices/${name}/` }));
+    const page = await browser.open("?device=cpu", {
+      ...LOOKS[look],
+      prepare: async (page) => {
+        await watchShifts(page);
+        await page.route("**/shelf.js", (route) => route.fulfill({ contentType: "text/javascript", body: `export const MODEL = "./models/demo/"; export const VOICES = ${JSON.stringify(list)};` }));
+        await page.route("**/voices/*/*", (route) => route.fulfill({ path: join(shelf, new URL(route.request().url()).pathname.slice("/voices/".length)) }));
+      },
+    });
+    await page.waitForSelector(`#voice-list input[value="${NAMES.at(-1)}"]:enabled`, { timeout: 30_000 });
+    await page.locator("#generate").click();
+    await written(page);
+    const shifts = await page.evaluate(() => globalThis.shifts);
+    assert.ok(shifts < 0.05, `layout shift ${shifts}`);
+    await page.evaluate(() => scrollTo(0, 0));
+    await page.waitForTimeout(100);
+    await page.evaluate(() => (document.querySelector("main").style.marginTop = "150px"));
+    await page.waitForFunction((before) => globalThis.shifts > before + 0.01, shifts); // it would have been seen
+    await page.close();
+  });
+}
+
+test("the tabs are one stop for Tab, and arrows, Home and End go between them", async () => {
+  const page = await openPage(browser, "?device=cpu", { view: "compare" });
+  const shown = () => page.locator("[role=tabpanel]:not([hidden])").evaluateAll((all) => all.map(({ id }) => id));
+  assert.deepEqual(await shown(), ["compare"]);
+  await page.locator("#view-compare").focus();
+  for (const [key, view] of [["ArrowRight", "long"], ["ArrowRight", "teach"], ["ArrowRight", "write"], ["ArrowLeft", "teach"], ["Home", "write"], ["End", "teach"]]) {
+    await page.keyboard.press(key);
+    assert.deepEqual(await shown(), [view]);
+    assert.equal(await page.evaluate(() => document.activeElement.id), `view-${view}`);
+    assert.deepEqual(await page.locator("[aria-selected=true]").evaluateAll((all) => all.map(({ id }) => id)), [`view-${view}`]);
+  }
+  await page.keyboard.press("Tab");
+  assert.notEqual(await page.evaluate(() => document.activeElement.getAttribute("role")), "tab");
+  await page.close();
+});
+
+test("Tab reaches every control of every view", async () => {
+  const page = await openPage(browser);
+  await bring(page, join(shelf, NAMES[0]), NAMES[0]);
+  for (const view of VIEWS) {
+    await page.locator(`#view-${view}`).click();
+    const controls = await page.locator("button:enabled, input:enabled, textarea:enabled").evaluateAll((all) =>
+      all.filter((each) => each.checkVisibility() && each.tabIndex >= 0 && (each.type !== "radio" || each.checked)).map((each) => each.outerHTML));
+    const reached = new Set();
+    for (let i = 0; i < 40; i++) {
+      await page.keyboard.press("Tab");
+      reached.add(await page.evaluate(() => document.activeElement.outerHTML));
+    }
+    for (const html of controls) assert.ok(reached.has(html), `${view}: ${html} is not reached`);
+  }
+  await page.close();
+});
+
+test("the live region speaks of what begins and ends, not of every token", async () => {
+  const page = await openPage(browser);
+  await sample(page, { maxTokens: 60 });
+  await page.evaluate(() => {
+    globalThis.said = [];
+    new MutationObserver(() => globalThis.said.push(document.getElementById("status").textContent)).observe(document.getElementById("status"), { childList: true });
+  });
+  await page.locator("#generate").click();
+  await written(page);
+  await page.waitForFunction(() => globalThis.said.length >= 2);
+  assert.deepEqual(await page.evaluate(() => globalThis.said), ["Writing.", "Wrote 60 tokens."]);
+  assert.deepEqual(await page.locator("[aria-live], [role=status], [role=alert]").evaluateAll((all) => all.map(({ id }) => id)), ["status", "error"]);
+  await page.close();
+});
+
+test("who asks for less motion gets none", async () => {
+  const page = await openPage(browser, "?device=cpu", { reducedMotion: "reduce" });
+  const moving = () => page.evaluate(() => {
+    document.body.dataset.writing = "true";
+    return document.getAnimations().length;
+  });
+  assert.equal(await moving(), 0);
+  await page.emulateMedia({ reducedMotion: "no-preference" });
+  assert.ok((await moving()) > 0);
+  await page.close();
+});

@@ -1,0 +1,85 @@
+// What a reader does with the page, for the tests of it: opens it, brings voices, writes, waits.
+// Not assertions: those are the tests'.
+
+import { join } from "node:path";
+import { demo, root } from "./browser.mjs";
+import { writeRandomAdapter } from "./random-adapter.mjs";
+
+/** Pictures for people who look at a failed run. */
+export const shots = join(root, "test-results");
+
+/** Widths and colour schemes in which every view has to work. */
+export const LOOKS = {
+  light: { viewport: { width: 1280, height: 800 } },
+  dark: { colorScheme: "dark", viewport: { width: 1280, height: 800 } },
+  phone: { viewport: { width: 360, height: 740 } },
+  "phone-dark": { colorScheme: "dark", viewport: { width: 360, height: 740 } },
+};
+
+/** Folders of random voices for the demo model in `shelf`, one for each name. */
+export function writeVoices(shelf, names) {
+  names.forEach((name, i) => writeRandomAdapter(join(shelf, name), { model: demo, rank: 4 * (i + 1), seed: i + 1 }));
+}
+
+/** The page on the demo model without voices, whatever ships. `view` is the one to be shown. */
+export async function openPage(browser, path = "?device=cpu", { view = "write", prepare, ...options } = {}) {
+  const page = await browser.open(`${path}#${view}`, {
+    ...options,
+    prepare: async (page) => {
+      await page.route("**/shelf.js", (route) => route.fulfill({ contentType: "text/javascript", body: 'export const MODEL = "./models/demo/"; export const VOICES = [];' }));
+      await prepare?.(page);
+    },
+  });
+  await ready(page);
+  return page;
+}
+
+export const ready = (page) => page.waitForSelector("body[data-model=ready]", { timeout: 30_000 });
+
+/** Fields of the sampling card; text is comparable from run to run by default. */
+export async function sample(page, { temperature = 0, maxTokens = 24, seed = "", penalty = 1 } = {}) {
+  for (const [id, value] of Object.entries({ temperature, "max-tokens": maxTokens, seed, penalty })) await page.locator(`#${id}`).fill(String(value));
+}
+
+/** Voices of the list, by their titles. */
+export const voices = (page) => page.locator("#voice-list b, #voice-list .weight label").allTextContents();
+
+/** Waits until that voice is the chosen one; "" is the base. */
+export const chosen = (page, name) => page.waitForFunction((name) => document.querySelector("#voice-list input:checked")?.value === name, name);
+
+/** Brings a folder, and waits until its voice is on. */
+export async function bring(page, folder, name) {
+  await page.setInputFiles("#folder", folder);
+  await chosen(page, name);
+  await page.waitForFunction(() => document.getElementById("switch-time").textContent !== "–");
+}
+
+/** Waits for the end of what is being written. */
+export const written = (page) => page.waitForSelector("body[data-writing=false]", { timeout: 60_000 });
+
+/** The text that one press of the button gives. */
+export async function write(page) {
+  await page.locator("#generate").click();
+  await written(page);
+  return page.textContent("#text");
+}
+
+/** Drops files or folders in the middle of the page. */
+export async function drop(page, files) {
+  const mouse = await page.context().newCDPSession(page);
+  const data = { items: [], files, dragOperationsMask: 1 };
+  const seen = [];
+  for (const type of ["dragEnter", "dragOver", "drop"]) {
+    await mouse.send("Input.dispatchDragEvent", { type, x: 600, y: 300, data });
+    seen.push(await page.evaluate(() => document.body.classList.contains("dragging")));
+  }
+  return seen;
+}
+
+/** Pixels by which the page is wider than its window. */
+export const tooWide = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+
+/** Waits until an element's text matches. */
+export function says(page, id, words) {
+  return page.waitForFunction(([id, words]) => new RegExp(words).test(document.getElementById(id).textContent), [id, words], { timeout: 60_000 });
+}

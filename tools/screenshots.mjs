@@ -1,0 +1,115 @@
+// Takes the pictures of the page in www/screenshots/, with the model and the voices that ship.
+// Not a test: look at them.
+//
+//   node tools/screenshots.mjs [--www FOLDER]    a page other than www/
+
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { launch } from "./chromium.mjs";
+import { smaller } from "./png.mjs";
+import { serve } from "./serve.mjs";
+import { root } from "./setup.mjs";
+import { writeSite } from "./site.mjs";
+
+const MOST_BYTES = 150_000;
+const shots = join(root, "www/screenshots");
+const story = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8");
+const BEGINNING = "It was a dark night when the captain came down to the shore, and";
+
+const written = (page) => page.waitForSelector("body[data-writing=false]");
+const says = (page, id, words) => page.waitForFunction(([id, words]) => new RegExp(words).test(document.getElementById(id).textContent), [id, words], { timeout: 300_000 });
+
+/** What is done on a view before its picture is taken. */
+const SCENES = {
+  async write(page) {
+    const voices = await page.locator("#voice-list input").count();
+    // From within: a text of this length is written in less time than round trips take.
+    await page.evaluate(async (voices) => {
+      const text = document.getElementById("text");
+      const choose = (i) => document.querySelectorAll("#voice-list input")[i].click();
+      choose(Math.min(1, voices - 1));
+      await new Promise((later) => setTimeout(later, 300));
+      document.getElementById("generate").click();
+      for (let i = 2; i < voices && i < 4; i++) {
+        while (text.textContent.length < 200 * (i - 1) && document.body.dataset.writing === "true") await new Promise((next) => setTimeout(next));
+        choose(i);
+      }
+    }, voices);
+    await written(page);
+  },
+  async blend(page) {
+    await page.locator("#max-tokens").fill("90");
+    const { x, y, width, height } = await page.locator(".wheel").boundingBox();
+    await page.mouse.move(x + width / 2, y + height / 2);
+    await page.mouse.down();
+    await page.mouse.move(x + 0.83 * width, y + 0.4 * height, { steps: 4 });
+    await page.mouse.up();
+    await page.waitForTimeout(300);
+    await written(page);
+  },
+  async compare(page) {
+    await page.locator("#generate").click();
+    await written(page);
+    await page.locator("#columns section").evaluateAll((all) => all.forEach((each) => (each.scrollTop = 0)));
+  },
+  async long(page) {
+    await page.locator("#start").fill(story.slice(0, 2400));
+    await page.locator("#max-tokens").fill("150");
+    await page.locator("#grow").click();
+    await says(page, "long-status", "written");
+  },
+  async teach(page) {
+    await page.locator("#lesson").fill(story);
+    await page.locator("#teach-name").fill("ferry");
+    await page.locator("#epochs").fill("4");
+    await page.locator("#learn").click();
+    await page.locator("#teach-files a").first().waitFor({ timeout: 300_000 });
+  },
+};
+
+const DESK = { viewport: { width: 1280, height: 800 } };
+const PICTURES = [
+  ...Object.keys(SCENES).map((view) => ({ name: view, view, look: DESK })),
+  { name: "dark", view: "blend", look: { ...DESK, colorScheme: "dark" } },
+  { name: "phone", view: "write", look: { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 } },
+];
+
+async function take(browser, url, { name, view, look }) {
+  const page = await browser.newPage(look);
+  await page.goto(`${url}?device=cpu`);
+  await page.waitForSelector("body[data-model=ready]", { timeout: 60_000 });
+  await page.waitForFunction(() => !document.querySelector("#voice-list input:disabled"));
+  await page.locator(`#view-${view}`).click();
+  await page.evaluate((text) => (document.getElementById("prompt").value = text), BEGINNING);
+  await page.locator("#seed").fill("11");
+  await SCENES[view](page);
+  await page.mouse.move(0, 0);
+  await page.evaluate(() => {
+    scrollTo(0, 0);
+    for (const box of document.querySelectorAll("textarea, .page")) box.scrollTop = 0;
+  });
+  await page.waitForTimeout(500); // colours fade over
+  const png = smaller(await page.screenshot());
+  await page.close();
+  console.log(`[screenshots] ${name}.png: ${png.length} bytes`);
+  if (png.length > MOST_BYTES) throw new Error(`${name}.png: ${png.length} bytes, expected at most ${MOST_BYTES}`);
+  writeFileSync(join(shots, `${name}.png`), png);
+}
+
+const at = process.argv.indexOf("--www");
+const out = mkdtempSync(join(tmpdir(), "site-"));
+await writeSite({ out, ...(at < 0 ? {} : { www: process.argv[at + 1] }) });
+mkdirSync(shots, { recursive: true });
+const server = await serve({ roots: { "/": out }, port: 0 });
+const browser = await launch();
+try {
+  for (const picture of PICTURES) await take(browser, server.url, picture);
+} catch (error) {
+  console.error(`[screenshots] ${error.message}`);
+  process.exitCode = 1;
+} finally {
+  await browser.close();
+  await server.close();
+  rmSync(out, { recursive: true });
+}

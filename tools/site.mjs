@@ -1,0 +1,75 @@
+// Writes the page as a static folder, site/, ready for any web server or GitHub Pages, at any path.
+// Not the package: `--build` makes that first.
+//
+//   node tools/site.mjs [--build]
+
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { root } from "./setup.mjs";
+
+/** For people who read the repository. */
+const UNUSED = /\/(screenshots|golden\.json)$/;
+/** What a browser asks for; types and maps stay behind. */
+const CODE = /\.(js|wasm)$/;
+/** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */
+const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|.*\.md)$/;
+
+/**
+ * Writes the folder `out` from `www` and `dist`, with the model and the voices of its shelf and no others.
+ * Returns what its site-files.js holds: the version, and a hash for each file.
+ */
+export async function writeSite({ out = join(root, "site"), www = join(root, "www"), dist = join(root, "dist") } = {}) {
+  if (!existsSync(join(dist, "index.js"))) throw new Error("dist/ is not built: `npm run build` first");
+  const shipped = await shelf(www);
+  const isShipped = (folder) => !/^(models|adapters)\/./.test(folder) || shipped.some((each) => each.startsWith(folder) || folder.startsWith(each));
+  rmSync(out, { recursive: true, force: true });
+  cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
+  cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => CODE.test(path) || statSync(path).isDirectory() });
+  writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
+
+  const files = Object.fromEntries(list(out).filter((path) => !NOT_LISTED.test(path)).map((path) => [path, hash(readFileSync(join(out, path)))]));
+  const worker = hash(readFileSync(join(out, "service-worker.js")));
+  const site = { version: hash(JSON.stringify([files, worker])).slice(0, 12), files };
+  const first = readFileSync(join(www, "site-files.js"), "utf8").split("\n", 1)[0];
+  writeFileSync(join(out, "site-files.js"), `${first}\n\nself.SITE = ${JSON.stringify(site, null, 2)};\n`);
+  return site;
+}
+
+/** Folders below `www` that its shelf.js names, as "models/demo/". Errors if one is not there. */
+async function shelf(www) {
+  // Not by its path: outside a package Node would not know it for a module.
+  const { MODEL, VOICES } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(join(www, "shelf.js"), "utf8"))}`);
+  return [MODEL, ...VOICES.map(({ folder }) => folder)].map((folder) => {
+    if (!existsSync(join(www, folder))) throw new Error(`shelf.js names ${folder}, which is not there`);
+    return folder.replace("./", "");
+  });
+}
+
+/** Files below a folder, with slashes, in an order that machines agree on. */
+function list(folder) {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => slashed(relative(folder, join(entry.parentPath, entry.name))))
+    .sort();
+}
+
+function slashed(path) {
+  return path.replaceAll("\\", "/");
+}
+
+function hash(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  try {
+    if (process.argv.includes("--build")) (await import("./build.mjs")).build();
+    const { version, files } = await writeSite();
+    console.log(`[site] site/: version ${version}, ${Object.keys(files).length} files`);
+  } catch (error) {
+    console.error(`[site] ${error.message}`);
+    process.exit(1);
+  }
+}

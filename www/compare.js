@@ -1,0 +1,46 @@
+// The view of several texts: one prompt, one batch, a column for each voice.
+// Which voices: those ticked in the list.
+
+import { readPrompt } from "./meters.js";
+import { coloured, element, grow, make } from "./parts.js";
+import { readSampling } from "./sampling.js";
+import { say } from "./speech.js";
+
+export class Compare {
+  #pen;
+  #voices;
+  engine;
+
+  constructor(pen, voices) {
+    this.#pen = pen;
+    this.#voices = voices;
+  }
+
+  async write(prompt) {
+    const voices = this.#voices.ticked;
+    if (voices.length === 0) return say("Tick at least one voice.");
+    await this.#pen.write(async (signal, count) => {
+      say(voices.length === 1 ? "Writing." : `Writing ${voices.length} texts in one batch.`);
+      const texts = this.#columns(prompt, voices);
+      const request = {
+        ...readSampling(),
+        prompt: voices.map(() => prompt),
+        adapter_names: voices.map(({ name }) => name || "__base__"),
+        stream: true, signal, onPrompt: readPrompt,
+      };
+      for await (const { choices: [choice] } of this.engine.completions.create(request)) {
+        grow(texts[choice.index].closest("section"), texts[choice.index], choice.text);
+        count(choice.token_ids.length);
+      }
+    });
+  }
+
+  #columns(prompt, voices) {
+    const texts = voices.map(() => make("span", { className: "part" }));
+    element("columns").replaceChildren(...voices.map(({ title, hue }, i) => coloured(hue, make("section", { tabIndex: 0, ariaLabel: `As ${title}` },
+      make("h3", { textContent: title }),
+      make("p", {}, make("span", { className: "beginning", textContent: prompt }), texts[i]),
+    ))));
+    return texts;
+  }
+}

@@ -1,0 +1,92 @@
+// The list of voices as the reader sees it: to choose one, to tick several, or to weigh each.
+// Remembers nothing: voices.js tells it what to show, and hears what was done.
+
+import { element, make, voiceChoice, weightSlider } from "./parts.js";
+
+const KINDS = {
+  one: { type: "radio", legend: "The voice that speaks", hint: "Switch at any moment, also while it writes." },
+  several: { type: "checkbox", legend: "The voices to compare", hint: "Tick those to hear side by side." },
+  weights: { legend: "The weight of each voice", hint: "0 is off, 1 is its own strength; less than 0 leads away from it." },
+};
+
+export class VoiceList {
+  #box = element("voice-list");
+  #onWeigh;
+  #onRemove;
+  /** Boxes that can be ticked at once. */
+  #most = 1;
+
+  /** `onChoose` hears a name, `onTick` a name and whether it is on, `onWeigh` a name and a weight, `onRemove` a name. */
+  constructor({ onChoose, onTick, onWeigh, onRemove }) {
+    this.#onWeigh = onWeigh;
+    this.#onRemove = onRemove;
+    this.#box.addEventListener("change", ({ target }) => {
+      if (target.type === "radio") onChoose(target.value);
+      if (target.type !== "checkbox") return;
+      onTick(target.value, target.checked);
+      this.#limit();
+    });
+  }
+
+  /**
+   * `kind` is `one`, `several` or `weights`; `base` stands before the `voices` where there is something
+   * to choose; `isOn(voice)` tells what is on, `weights` how much; at most `most` can be ticked.
+   */
+  draw({ kind, ready, base, voices, isOn, weights, most }) {
+    const { type, legend, hint } = KINDS[kind];
+    const focused = this.#box.contains(document.activeElement) ? document.activeElement.value : undefined;
+    const rows = type ? [base, ...voices].map((voice) => this.#choice(type, voice, isOn(voice))) : voices.map((voice, i) => this.#slider(voice, i, weights));
+    this.#most = most;
+    this.#box.disabled = !ready;
+    this.#box.dataset.kind = kind;
+    element("voice-legend").textContent = legend;
+    this.#box.replaceChildren(element("voice-legend"), ...rows);
+    if (focused !== undefined) this.#inputs.find(({ value }) => value === focused)?.focus();
+    element("voices-hint").textContent = voices.length > 0 ? hint : "None yet: drop an adapter folder here, or teach one.";
+    this.#limit();
+  }
+
+  /** Shows another choice of one. */
+  select(name) {
+    for (const input of this.#inputs) if (input.type === "radio") input.checked = input.value === name;
+    const row = this.#inputs.find(({ checked }) => checked)?.closest(".voice");
+    if (row) this.#box.scrollLeft = row.offsetLeft - (this.#box.clientWidth - row.offsetWidth) / 2; // a narrow window shows a few
+  }
+
+  /** Shows other weights, one for each row. */
+  weigh(weights) {
+    this.#inputs.filter(({ type }) => type === "range").forEach((slider, i) => {
+      if (Number(slider.value) === weights[i]) return;
+      slider.value = String(weights[i]);
+      slider.previousElementSibling.value = weights[i].toFixed(2);
+    });
+  }
+
+  /** Gives the keyboard a place again whose row has gone. */
+  focus() {
+    (this.#inputs.find(({ checked }) => checked) ?? this.#inputs[0])?.focus();
+  }
+
+  get #inputs() {
+    return [...this.#box.querySelectorAll("input")];
+  }
+
+  #limit() {
+    const boxes = this.#inputs.filter(({ type }) => type === "checkbox");
+    const full = boxes.filter(({ checked }) => checked).length >= this.#most;
+    for (const box of boxes) box.disabled = full && !box.checked;
+  }
+
+  #choice(type, { name, title, line, hue, loaded, own }, checked) {
+    const choice = { type, value: name, title, line, hue, checked, disabled: !loaded };
+    if (!own) return voiceChoice(choice);
+    const remove = make("button", { type: "button", textContent: "×", title: `Remove ${name}`, ariaLabel: `Remove ${name}` });
+    remove.addEventListener("click", () => this.#onRemove(name));
+    return voiceChoice(choice, remove);
+  }
+
+  #slider({ name, title, hue, loaded }, i, weights) {
+    const onWeight = (weight) => this.#onWeigh(name, weight);
+    return weightSlider({ id: `weight-${i}`, title, hue, weight: weights[name] ?? 0, disabled: !loaded, onWeight });
+  }
+}
