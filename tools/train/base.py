@@ -176,7 +176,7 @@ def write(corpora_folder: Path, state: Path, shipped: Path, device: torch.device
         shutil.copy(folder / file, shipped / file)
     for kind in ("q8_0", "q4_0"):
         home = shipped if kind == "q8_0" else state
-        gguf_export.export(folder, home / f"model-{kind}.gguf", kind)
+        gguf_export.export(folder, home / f"novels-{kind}.gguf", kind)
 
     rows = {}
     for name, text in test.items():
@@ -194,6 +194,6 @@ def variants(folder: Path, shipped: Path, state: Path) -> dict[str, LlamaForCaus
     load = lambda *place, **options: LlamaForCausalLM.from_pretrained(*place, dtype=torch.float32, **options).eval()
     return {
         "f16": load(folder),
-        "q8": load(shipped, gguf_file="model-q8_0.gguf"),
-        "q4": load(state, gguf_file="model-q4_0.gguf"),
+        "q8": load(shipped, gguf_file="novels-q8_0.gguf"),
+        "q4": load(state, gguf_file="novels-q4_0.gguf"),
     }
