@@ -10,6 +10,7 @@ import {
 } from "./options.js";
 import { Slices, type SliceBudget } from "./slices.js";
 import type { Turns } from "./turns.js";
+import { WasmEngine } from "./wasm.js";
 
 /** What to teach, to which adapter, and how. */
 export interface TrainOptions {
@@ -27,9 +28,9 @@ export interface TrainOptions {
   epochs?: number;
   /** Of AdamW, at its highest. Default 1e-3, for small models. */
   learningRate?: number;
-  /** How it falls, to nearly nothing at the end. Default `linear`. */
+  /** How it falls, to nearly nothing at the end, as transformers' schedules do. Default `linear`. */
   schedule?: "constant" | "linear" | "cosine";
-  /** Steps over which it rises first. Default 0. */
+  /** Steps over which it rises first, from 0: the first of them teaches nothing. Default 0. */
   warmupSteps?: number;
   /** Windows per step. Default 1. */
   batch?: number;
@@ -92,7 +93,7 @@ export async function* trainAdapter(
   turns: Turns, contextLength: number, options: TrainOptions,
 ): AsyncGenerator<TrainingStep, void, undefined> {
   const plan = check(options, contextLength);
-  const { name, batch, epochs, learningRate, seed, checkpoint, signal } = plan;
+  const { name, batch, epochs, seed, checkpoint, signal } = plan;
   throwIfCancelled(signal, WHAT);
   const all = await windows(turns, options.dataset, plan.maxLength, options.completionOnly);
   const perEpoch = Math.ceil(all.length / batch);
@@ -109,9 +110,8 @@ export async function* trainAdapter(
       const at = (step % perEpoch) * batch;
       if (at === 0 || step === first) order = shuffled(all, seed + epoch);
       const chosen = order.slice(at, at + batch);
-      const lr = learningRate * plan.rate(step, steps);
       const started = performance.now();
-      const loss = await oneStep(turns, plan, chosen, lr);
+      const { loss, lr } = await oneStep(turns, plan, chosen, step, steps);
       const now = performance.now();
       const tokens = chosen.reduce((sum, window) => sum + window.tokens.length, 0);
       const done: TrainingStep = {
@@ -131,14 +131,18 @@ export async function* trainAdapter(
   }
 }
 
-/** A step's loss. If it is left before its end, the adapter is as before. */
-async function oneStep(turns: Turns, { name, slices, signal }: Plan, chosen: Window[], lr: number): Promise<number> {
-  const id = await turns.take((engine) => engine.beginStep(chosen, { [name]: 1 }, lr));
+/** A step's loss and learning rate. If it is left before its end, the adapter is as before. */
+async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number, steps: number): Promise<{ loss: number; lr: number }> {
+  const { name, slices, signal } = plan;
+  const [id, lr] = await turns.take((engine) => {
+    const lr = plan.learningRate * WasmEngine.scheduleShare(plan.schedule, step, plan.warmupSteps, steps);
+    return [engine.beginStep(chosen, { [name]: 1 }, lr), lr] as const;
+  });
   try {
     for (;;) {
       throwIfCancelled(signal, WHAT);
       const { finished, loss } = await slices.run(turns, (engine, count) => engine.nextSlices(id, count) as Promise<{ finished: boolean; loss: number }>);
-      if (finished) return loss;
+      if (finished) return { loss, lr };
     }
   } finally {
     if (!turns.closed) await turns.take((engine) => engine.endStep(id)).catch(() => {}); // the error that led here is the one to tell
@@ -199,17 +203,9 @@ function check(options: TrainOptions, contextLength: number) {
     name: givenName(options.name),
     lora: { rank, alpha, targetModules, seed },
     optimizer: { dropout, weightDecay, seed },
-    rate: (step: number, steps: number) => shareOfRate(schedule, warmupSteps, step, steps),
     slices: new Slices(options.budget),
-    epochs, batch, maxLength, learningRate, seed, resume, checkpoint, checkpointEvery, signal,
+    epochs, batch, maxLength, learningRate, schedule, warmupSteps, seed, resume, checkpoint, checkpointEvery, signal,
   };
-}
-
-/** Of the learning rate at `step`, from 0: it rises in a line, stays or falls. The first step counts. */
-function shareOfRate(schedule: string, warmup: number, step: number, steps: number): number {
-  if (step < warmup) return (step + 1) / warmup;
-  const gone = (step - warmup) / Math.max(steps - warmup, 1);
-  return { constant: 1, linear: 1 - gone, cosine: (1 + Math.cos(Math.PI * gone)) / 2 }[schedule]!;
 }
 
 /** Fisher and Yates, with mulberry32 for its dice: the same seed, the same order. */

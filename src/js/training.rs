@@ -3,7 +3,7 @@
 
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, TempLora, TempLoraOptions};
+use crate::engine::{Engine, Schedule, TempLora, TempLoraOptions};
 use crate::error::Result;
 
 use super::convert::{Prompt, RequestOptions, Weights, from_js, to_js};
@@ -49,6 +49,13 @@ impl JsEngine {
         ids.extend(engine.tokenizer().encode(completion, false)?);
         ids.extend(engine.config().eos_token_ids.first());
         to_js(&(ids, first))
+    }
+
+    /// Share of the highest learning rate at `step`, from 0, of `steps`; `schedule` is `constant`,
+    /// `linear` or `cosine`.
+    #[wasm_bindgen(js_name = scheduleShare)]
+    pub fn schedule_share(schedule: &str, step: usize, warmup: usize, steps: usize) -> JsResult<f64> {
+        Ok(schedule.parse::<Schedule>()?.share(step, warmup, steps))
     }
 
     /// Makes room to train a loaded adapter; `optimizer` is {dropout, weightDecay, seed}.

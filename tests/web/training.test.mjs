@@ -57,6 +57,13 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual(heard, steps.map(({ step }) => step));
     });
 
+    test("the learning rate rises from 0 and falls as the schedule says", async () => {
+      const rates = await page.evaluate(async () =>
+        (await steps({ name: "warmed", epochs: 2, schedule: "cosine", warmupSteps: 2 })).map(({ lr }) => lr / 3e-3));
+      const want = [0, 0.5, 1, (1 + Math.SQRT1_2) / 2, 0.5, (1 - Math.SQRT1_2) / 2];
+      assert.deepEqual(rates.map((rate) => rate.toFixed(6)), want.map((rate) => rate.toFixed(6)));
+    });
+
     test("what was learned acts, and comes back from its files", async () => {
       const [base, own, again, off] = await page.evaluate(async () => {
         const [base, own] = [await greedy(null), await greedy("falls")];
