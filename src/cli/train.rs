@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, Window};
+use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, TrainingRoom, Window};
 use lorakeet::{Error, Result};
 use serde_json::json;
 
@@ -70,7 +70,8 @@ pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<
     let &Train { rank, ref target, learning_rate, epochs, batch, dropout, seed, .. } = options;
     let alpha = options.alpha.unwrap_or(2.0 * rank as f64);
     engine.new_lora(NAME, &NewLora { rank, alpha, target_modules: target.clone(), seed })?;
-    engine.begin_training(NAME, dropout > 0.0)?;
+    engine
+        .begin_training(NAME, TrainingRoom { window: length, dropout: dropout > 0.0, memory_limit: None })?;
     let mut choice = engine.active_adapters().clone();
     choice.push((NAME.to_owned(), 1.0));
     let all = (epochs * windows.len().div_ceil(batch)).min(options.max_steps.unwrap_or(usize::MAX));

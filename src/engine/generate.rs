@@ -16,7 +16,7 @@ use super::seat::Seat;
 use super::stop::{Shown, StopStrings};
 
 /// Most tokens drawn between two reads; also the most that can be computed after an abort.
-const MAX_BLOCK: usize = 8;
+pub(super) const MAX_BLOCK: usize = 8;
 
 /// Leading tokens that a sliding window keeps (attention sinks, arXiv:2309.17453).
 const SINKS: usize = 4;

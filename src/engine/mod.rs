@@ -27,6 +27,7 @@ mod svd;
 mod temp_lora;
 mod train;
 mod trainee;
+mod training_memory;
 mod weighted;
 
 pub use adapter::{Adapter, Lead, ModuleDelta, PointDelta, RowDeltas};
@@ -40,6 +41,7 @@ pub use schedule::Schedule;
 pub use temp_lora::{ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions};
 pub use train::{Optimizer, Step, Window};
 pub use trainee::NewLora;
+pub use training_memory::TrainingRoom;
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;

@@ -44,7 +44,7 @@ impl Default for Optimizer {
 /// A text to learn from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Context, then what is learned, at most as many as the engine's context.
+    /// Context, then what is learned, at most as many as there is [`TrainingRoom`](super::TrainingRoom) for.
     pub tokens: Vec<u32>,
     /// The first token that is learned; those before it are given. At least 1.
     pub first: usize,
@@ -116,11 +116,11 @@ impl Engine {
             return Err(Error::argument(format!("adapter `{name}` is being trained, the choice lacks it")));
         }
         self.check_trains_through(choice)?;
-        let context = self.model.context();
+        let most = self.model.training.trainee.as_ref().map_or(0, |trainee| trainee.window);
         for Window { tokens, first, .. } in &windows {
-            if *first == 0 || *first >= tokens.len() || tokens.len() > context {
+            if *first == 0 || *first >= tokens.len() || tokens.len() > most {
                 return Err(Error::argument(format!(
-                    "a window of {} tokens, learned from {first} on; expected from 1 on, and at most {context} tokens",
+                    "a window of {} tokens, learned from {first} on; expected from 1 on, and at most {most} tokens",
                     tokens.len()
                 )));
             }

@@ -49,6 +49,14 @@ impl OptimizerFields {
     }
 }
 
+/// What training needs room for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomFields {
+    pub max_length: usize,
+    pub memory_limit: Option<f64>,
+}
+
 /// A text to learn from, from token `first` on.
 #[derive(Deserialize)]
 pub struct WindowFields {
@@ -100,6 +108,7 @@ pub struct TempLoraFields {
     roll_back: Option<bool>,
     max_repetition: Option<f32>,
     score_generated: Option<bool>,
+    memory_limit: Option<f64>,
     beside: Option<Weights>,
     warm_start: Option<String>,
 }
@@ -157,6 +166,7 @@ impl TempLoraFields {
             roll_back: self.roll_back.unwrap_or(preset.roll_back),
             max_repetition: self.max_repetition.unwrap_or(preset.max_repetition),
             score_generated: self.score_generated.unwrap_or(preset.score_generated),
+            memory_limit: self.memory_limit.map(|bytes| bytes as u64),
             beside: self.beside.map_or(preset.beside, |weights| weights.into_iter().collect()),
             warm_start: self.warm_start.or(preset.warm_start),
         })

@@ -46,6 +46,11 @@ export interface TempLoraOptions {
   maxRepetition?: number;
   /** Score generated chunks too, with and without the adapter: two more passes over each. Default `false`. */
   scoreGenerated?: boolean;
+  /**
+   * Bytes that all the engine's tensors may take while it lives; beyond them it is refused, with the rank
+   * and the window, context and chunk together, that would fit. Default: what the device can address.
+   */
+  memoryLimit?: number;
   /** Adapters at work beside it, as a style; they do not change. Default: none. */
   beside?: AdapterChoice;
   /** A loaded adapter to begin as a copy of. Default: one that does nothing yet. */
@@ -56,7 +61,7 @@ export interface TempLoraOptions {
 
 const NAMES = [
   "preset", "name", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
-  "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "beside", "warmStart", "budget",
+  "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "memoryLimit", "beside", "warmStart", "budget",
 ] as const;
 
 /** What Rust takes for the options, and the budget. Errors with `argument`. */
@@ -66,7 +71,7 @@ export function checkTempLora(options: TempLoraOptions) {
   checkOneOf("preset", preset, ["paper", "small"]);
   for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
   for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
-  for (const each of ["alpha", "dropout", "learningRate", "maxRepetition"] as const) checkNumber(each, options[each]);
+  for (const each of ["alpha", "dropout", "learningRate", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
   for (const each of ["constantContext", "rollBack", "scoreGenerated"] as const) checkBoolean(each, options[each]);
   checkTexts("targetModules", targetModules);
   if (typeof kv === "object" && kv !== null) {

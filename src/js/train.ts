@@ -36,6 +36,11 @@ export interface TrainOptions {
   batch?: number;
   /** Tokens of a window. Default 256, or the context if that is less. */
   maxLength?: number;
+  /**
+   * Bytes that all the engine's tensors may take while it trains; beyond them it is refused, with the
+   * rank and the window that would fit. Default: what the device can address.
+   */
+  memoryLimit?: number;
   /** Whether examples teach their completions alone. Default `true`. */
   completionOnly?: boolean;
   /** Probability of an element of a LoRA's input to be dropped. Default 0. */
@@ -82,7 +87,7 @@ export interface TrainingStep {
 }
 
 const NAMES = [
-  "name", "dataset", "rank", "alpha", "targetModules", "epochs", "learningRate", "schedule", "warmupSteps", "batch", "maxLength",
+  "name", "dataset", "rank", "alpha", "targetModules", "epochs", "learningRate", "schedule", "warmupSteps", "batch", "maxLength", "memoryLimit",
   "completionOnly", "dropout", "weightDecay", "seed", "resume", "checkpoint", "checkpointEvery", "budget", "signal", "onStep",
 ] as const;
 
@@ -150,7 +155,7 @@ async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number,
 }
 
 /** In one turn, so that what fails leaves nothing behind. */
-function begin(turns: Turns, { name, lora, optimizer, resume }: Plan, saved: Checkpoint | undefined): Promise<void> {
+function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, saved: Checkpoint | undefined): Promise<void> {
   return turns.take(async (engine) => {
     const there = (engine.adapters() as AdapterInfo[]).some((adapter) => adapter.name === name);
     if (there && !resume && !saved) {
@@ -159,7 +164,7 @@ function begin(turns: Turns, { name, lora, optimizer, resume }: Plan, saved: Che
     if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
     else if (!there) engine.newLora(name, lora);
     try {
-      engine.beginTraining(name, optimizer);
+      engine.beginTraining(name, optimizer, room);
     } catch (error) {
       if (!there) engine.deleteAdapter(name);
       throw error;
@@ -187,10 +192,10 @@ function check(options: TrainOptions, contextLength: number) {
   checkNames(options, NAMES);
   const { rank = 8, alpha = 2 * rank, targetModules = [], epochs = 3, learningRate = 1e-3, schedule = "linear", warmupSteps = 0 } = options;
   const { batch = 1, maxLength = Math.min(256, contextLength), dropout = 0, weightDecay = 0, seed = 0, resume = false } = options;
-  const { checkpoint, checkpointEvery = 20, signal } = options;
+  const { memoryLimit, checkpoint, checkpointEvery = 20, signal } = options;
   for (const [name, value] of Object.entries({ rank, epochs, batch, maxLength, checkpointEvery })) checkPositive(name, value);
   for (const [name, value] of Object.entries({ warmupSteps, seed })) checkWhole(name, value);
-  for (const [name, value] of Object.entries({ alpha, learningRate, dropout, weightDecay })) checkNumber(name, value);
+  for (const [name, value] of Object.entries({ alpha, learningRate, dropout, weightDecay, memoryLimit })) checkNumber(name, value);
   if (!(learningRate >= 0 && learningRate < Infinity)) throw wrong("learningRate", learningRate, "0 or more");
   if (maxLength < 2 || maxLength > contextLength) throw wrong("maxLength", maxLength, `2 to ${contextLength}, the context`);
   checkTexts("targetModules", targetModules);
@@ -203,6 +208,7 @@ function check(options: TrainOptions, contextLength: number) {
     name: givenName(options.name),
     lora: { rank, alpha, targetModules, seed },
     optimizer: { dropout, weightDecay, seed },
+    room: { maxLength, memoryLimit },
     slices: new Slices(options.budget),
     epochs, batch, maxLength, learningRate, schedule, warmupSteps, seed, resume, checkpoint, checkpointEvery, signal,
   };

@@ -3,12 +3,12 @@
 
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, Schedule, TempLora, TempLoraOptions};
+use crate::engine::{Engine, Schedule, TempLora, TempLoraOptions, TrainingRoom};
 use crate::error::Result;
 
 use super::convert::{Prompt, RequestOptions, Weights, from_js, to_js};
 use super::convert_training::{
-    LoraFields, OptimizerFields, Slices, TempInfo, TempLoraFields, WindowFields, event,
+    LoraFields, OptimizerFields, RoomFields, Slices, TempInfo, TempLoraFields, WindowFields, event,
 };
 use super::{JsEngine, JsResult};
 
@@ -58,12 +58,19 @@ impl JsEngine {
         Ok(schedule.parse::<Schedule>()?.share(step, warmup, steps))
     }
 
-    /// Makes room to train a loaded adapter; `optimizer` is {dropout, weightDecay, seed}.
+    /// Makes room to train a loaded adapter; `optimizer` is {dropout, weightDecay, seed}, `room`
+    /// {maxLength, memoryLimit?}.
     #[wasm_bindgen(js_name = beginTraining)]
-    pub fn begin_training(&self, name: &str, optimizer: JsValue) -> JsResult<()> {
+    pub fn begin_training(&self, name: &str, optimizer: JsValue, room: JsValue) -> JsResult<()> {
         let optimizer: OptimizerFields = from_js(optimizer)?;
         let optimizer = optimizer.check()?;
-        self.engine()?.begin_training(name, optimizer.dropout > 0.0)?;
+        let RoomFields { max_length, memory_limit } = from_js(room)?;
+        let room = TrainingRoom {
+            window: max_length,
+            dropout: optimizer.dropout > 0.0,
+            memory_limit: memory_limit.map(|bytes| bytes as u64),
+        };
+        self.engine()?.begin_training(name, room)?;
         *self.optimizer.borrow_mut() = optimizer;
         Ok(())
     }

@@ -171,6 +171,17 @@ impl Model {
         training.reshape(tensors, config, *sizes, bank, trainee)
     }
 
+    /// The tensors there would be with a bank of this room and this trainee.
+    ///
+    /// Errors with `Memory` if one of them is past what can be addressed.
+    pub fn training_tensors(&self, trainee: Trainee, room: Room) -> Result<Tensors> {
+        let Self { training, tensors, config, sizes, bank, .. } = self;
+        let (mut training, mut tensors, mut bank) = (training.clone(), tensors.clone(), bank.clone());
+        bank.reshape(&mut tensors, room)?;
+        training.reshape(&mut tensors, config, *sizes, &bank, Some(trainee))?;
+        Ok(tensors)
+    }
+
     /// The first step of training on `n` rows: embeds them.
     pub fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);

@@ -390,18 +390,27 @@ for (const device of ["cpu", "webgpu"]) {
   });
 }
 
-/** Of the 4 GiB that WebAssembly has. */
-test("training for which there is no memory says what it takes, and leaves nothing", async () => {
+test("training for which there is no memory names what fits, and leaves nothing", async () => {
   const page = await openApi(browser);
-  const [error, list, before, after] = await page.evaluate(async () => {
+  const [error, limited, step, temp, list, before, after] = await page.evaluate(async () => {
     const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", contextLength: 64, batch: 1 });
     const write = async () => (await engine.completions.create({ prompt: "The old man", temperature: 0, max_tokens: 8 })).choices[0].text;
     const before = await write();
-    const error = await failure(() => engine.trainAdapter({ name: "x", dataset: "Once upon a time", rank: 20_000 }).next());
-    return [error, await engine.listAdapters(), before, await write()];
+    const train = (options) => engine.trainAdapter({ name: "x", dataset: "Once upon a time", maxLength: 16, ...options }).next();
+    const error = await failure(() => train({ rank: 20_000 })); // of the 4 GiB that WebAssembly has
+    const memoryLimit = engine.info.memoryBytes + 6_000_000;
+    const limited = await failure(() => train({ rank: 500, memoryLimit }));
+    const rank = Number(/a rank of (\d+) would fit/.exec(limited.message)[1]);
+    const { value: step } = await train({ rank, memoryLimit });
+    await engine.deleteAdapter("x");
+    const temp = await failure(() => engine.createTempLora({ rank: 500, memoryLimit }));
+    return [error, limited, step, temp, await engine.listAdapters(), before, await write()];
   });
   assert.equal(error.kind, "memory");
-  assert.match(error.message, /^training adapter `x` takes \d{10} bytes beside the model's \d{10}: tensor `.*`: \d+ bytes are not to be had; a context below 64 or a rank below 20000 takes less$/);
+  assert.match(error.message, /^training adapter `x`: \d{10} bytes with the model's, expected at most 4294967295; a rank of \d+ would fit$/);
+  assert.equal(limited.kind, "memory");
+  assert.ok(step.loss > 0);
+  assert.match(temp.message, /^training adapter `temp`: \d+ bytes with the model's, expected at most \d+; a rank of \d+ would fit$/);
   assert.deepEqual(list, []);
   assert.equal(after, before);
   await page.close();

@@ -148,7 +148,7 @@ impl Engine {
                 self.new_lora(&options.name, &NewLora { rank, alpha, target_modules, seed })?;
             }
         }
-        if let Err(e) = self.begin_training(&options.name, options.dropout > 0.0) {
+        if let Err(e) = self.begin_training(&options.name, options.room()) {
             self.delete_adapter(&options.name)?;
             return Err(e);
         }

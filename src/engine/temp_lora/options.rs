@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 
 use super::super::adapters::Choice;
+use super::super::generate::MAX_BLOCK;
+use super::super::training_memory::TrainingRoom;
 
 /// What happens to the keys and values of the text when the adapter has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct TempLoraOptions {
     pub max_repetition: f32,
     /// Score generated chunks as given ones are: two more passes over each.
     pub score_generated: bool,
+    /// Most bytes of all the engine's tensors while it lives; `None` is what the device can address.
+    pub memory_limit: Option<u64>,
     /// Other adapters at work beside it.
     pub beside: Choice,
     /// An adapter to begin as a copy of, instead of doing nothing at first.
@@ -82,6 +86,7 @@ impl TempLoraOptions {
             roll_back: false,
             max_repetition: 1.0,
             score_generated: false,
+            memory_limit: None,
             beside: Choice::new(),
             warm_start: None,
         }
@@ -102,6 +107,15 @@ impl TempLoraOptions {
             constant_context: true,
             max_repetition: 0.5,
             ..Self::paper(context)
+        }
+    }
+
+    /// What learning takes: a chunk that is drawn may be longer by what one block draws.
+    pub(super) fn room(&self) -> TrainingRoom {
+        TrainingRoom {
+            window: self.context_tokens.max(1) + self.chunk_tokens + MAX_BLOCK,
+            dropout: self.dropout > 0.0,
+            memory_limit: self.memory_limit,
         }
     }
 
