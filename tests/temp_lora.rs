@@ -284,6 +284,67 @@ async fn harm_is_rolled_back() {
     assert!(mean(&with, |c| c.adapted_loss) < mean(&without, |c| c.adapted_loss));
 }
 
+/// A probe goes on at the rate after which the second chunk is predicted best, says so, and nothing of it
+/// depends on what comes later; no score of the second chunk has seen the choice.
+#[pollster::test]
+async fn a_probe_chooses_the_learning_rate_by_the_chunk_that_follows() {
+    let (_, backend) = backends().await.remove(1);
+    let mut engine = open(backend, &EngineOptions::default());
+    let text = &story(&engine)[..48 * 6];
+    let probing = TempLoraOptions { probe_rate: true, ..options() };
+    let chunks = evaluate(&mut engine, probing.clone(), text).await;
+    let probed = &chunks[1].probed;
+    let rates: Vec<f32> = probed.iter().map(|(rate, _)| *rate).collect();
+    assert_eq!(rates, [0.0625e-3, 0.25e-3, 1e-3, 4e-3]);
+    assert!(chunks.iter().all(|chunk| chunk.index == 1 || chunk.probed.is_empty()));
+    let (best, least) = *probed.iter().min_by(|a, b| a.1.total_cmp(&b.1)).expect("four");
+    assert!(chunks[1..].iter().all(|chunk| chunk.learning_rate == best), "{chunks:?}");
+    // Each rate's score is that of a run at that rate, which learned nothing but the first chunk.
+    let mut worst = (0.0, f64::NEG_INFINITY);
+    for &(learning_rate, loss) in probed {
+        let alone = evaluate(&mut engine, TempLoraOptions { learning_rate, ..options() }, text).await;
+        assert_eq!(alone[1].adapted_loss, Some(loss), "{learning_rate}");
+        let whole = mean(&alone, |chunk| chunk.adapted_loss);
+        if whole > worst.1 {
+            worst = (learning_rate, whole);
+        }
+    }
+    assert!(best != worst.0 && mean(&chunks, |chunk| chunk.adapted_loss) < worst.1, "{best}, {worst:?}");
+    // Until it has chosen, it scores as the option's own rate would.
+    let own = evaluate(&mut engine, options(), text).await;
+    assert_eq!(chunks[1].adapted_loss, own[1].adapted_loss);
+    assert!(least <= own[1].adapted_loss.expect("scored"));
+    assert_eq!(evaluate(&mut engine, probing.clone(), text).await, chunks, "the same again");
+    let mut other = text.to_vec();
+    other[48 * 2..].iter_mut().for_each(|token| *token = (*token + 7) % 300);
+    assert_eq!(evaluate(&mut engine, probing, &other).await[..2], chunks[..2]);
+}
+
+/// Cancelled anywhere, a probe begins anew, or waits for the next chunk, with the adapter it would have.
+#[pollster::test]
+async fn a_probe_that_is_cancelled_begins_anew() {
+    let (_, backend) = backends().await.remove(1);
+    let mut engine = open(backend, &EngineOptions::default());
+    let text = story(&engine);
+    for events in [1, 8, 60, 130, 220, 300] {
+        let mut temp = engine
+            .begin_temp_lora(TempLoraOptions { probe_rate: true, chunk_tokens: 16, ..options() })
+            .expect("valid");
+        engine.temp_learn(&mut temp, &text[..32], false).expect("valid");
+        for _ in 0..events {
+            engine.temp_next(&mut temp, 1).await.expect("works");
+        }
+        engine.temp_cancel(&mut temp);
+        engine.temp_learn(&mut temp, &text[32..80], false).expect("valid");
+        let (chunks, _) = finish(&mut engine, &mut temp).await;
+        let probes = chunks.iter().filter(|chunk| !chunk.probed.is_empty()).count();
+        assert!(chunks.len() == 3 && probes <= 1, "after {events} events: {chunks:?}");
+        let chosen = temp.options().learning_rate;
+        assert_eq!(chunks[2].learning_rate, chosen, "after {events} events");
+        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    }
+}
+
 #[pollster::test]
 async fn what_cannot_be_is_refused_by_name() {
     let (_, backend) = backends().await.remove(1);

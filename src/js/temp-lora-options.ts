@@ -21,8 +21,11 @@ export interface TempLoraOptions {
   seed?: number;
   /** Probability of an element of a LoRA's input to be dropped. 0.05 in `paper`, 0 in `small`. */
   dropout?: number;
-  /** Of AdamW, once warm. 5e-5 in `paper`, 1e-3 in `small`. */
-  learningRate?: number;
+  /**
+   * Of AdamW, once warm. 5e-5 in `paper`, 1e-3 in `small`. `probe` learns the first chunk at a sixteenth, a
+   * quarter, one and four times that, and goes on with the one after which the second is predicted best.
+   */
+  learningRate?: number | "probe";
   /** Chunks until it is warm. */
   warmupChunks?: number;
   /** 0, in `paper`: the first chunk teaches nothing. 1, in `small`: it does. */
@@ -67,11 +70,12 @@ const NAMES = [
 /** What Rust takes for the options, and the budget. Errors with `argument`. */
 export function checkTempLora(options: TempLoraOptions) {
   checkNames(options, NAMES);
-  const { preset = "small", name, targetModules, kv, beside, warmStart, ...numbers } = options;
+  const { preset = "small", name, targetModules, learningRate, kv, beside, warmStart, ...numbers } = options;
   checkOneOf("preset", preset, ["paper", "small"]);
   for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
   for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
-  for (const each of ["alpha", "dropout", "learningRate", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
+  if (learningRate !== "probe") checkNumber("learningRate", learningRate);
+  for (const each of ["alpha", "dropout", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
   for (const each of ["constantContext", "rollBack", "scoreGenerated"] as const) checkBoolean(each, options[each]);
   checkTexts("targetModules", targetModules);
   if (typeof kv === "object" && kv !== null) {
@@ -85,6 +89,8 @@ export function checkTempLora(options: TempLoraOptions) {
   return {
     ...numbers,
     preset, targetModules, kv, warmStart,
+    learningRate: learningRate === "probe" ? undefined : learningRate,
+    probeRate: learningRate === "probe",
     name: name === undefined ? undefined : givenName(name),
     beside: beside === undefined ? undefined : adapterWeights("beside", beside),
   };

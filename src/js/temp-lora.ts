@@ -30,11 +30,13 @@ export interface ChunkReport {
   learningRate: number;
   /** Whether what the chunk before had taught was undone. */
   rolledBack: boolean;
+  /** Of the chunk that decides a probe: the rates tried on the chunk before, and this one's loss after each. */
+  probed?: { learningRate: number; loss: number }[];
 }
 
 /** How far the work on a chunk is. */
 export interface TempProgress {
-  work: "score" | "generate" | "train";
+  work: "score" | "generate" | "probe" | "train";
   done: number;
   all: number;
 }

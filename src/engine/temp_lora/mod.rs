@@ -18,9 +18,12 @@ use super::train::{Optimizer, Step};
 use super::trainee::NewLora;
 
 mod options;
+mod probe;
 mod work;
 
 pub use options::{Kv, TempLoraOptions};
+
+use probe::Probe;
 
 /// What became of one chunk. Losses are means, nats.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +46,9 @@ pub struct ChunkReport {
     pub learning_rate: f32,
     /// Whether what the chunk before had taught was undone.
     pub rolled_back: bool,
+    /// Learning rates that were tried on the chunk before, and this one's loss after each; the best one
+    /// is that of this chunk and all that follow. Empty but for the chunk that decided.
+    pub probed: Vec<(f32, f64)>,
 }
 
 /// What a call of [`Engine::temp_next`] came to.
@@ -50,7 +56,7 @@ pub struct ChunkReport {
 pub enum TempEvent {
     /// Nothing is left to do.
     Idle,
-    /// A slice of a chunk's work: `score`, `generate` or `train`, slices done of all.
+    /// A slice of a chunk's work: `score`, `generate`, `probe` or `train`, slices done of all.
     Progress(&'static str, usize, usize),
     /// Text was generated.
     Text(Delta),
@@ -80,6 +86,7 @@ pub struct TempLora {
     /// A and B before the last chunk was learned.
     snapshot: Option<Vec<ModuleDelta>>,
     chunks_since_reset: usize,
+    probe: Probe,
 }
 
 #[derive(Debug)]
@@ -87,6 +94,8 @@ enum Work {
     None,
     ScoreBase(Scoring, After),
     ScoreAdapted(Scoring, Vec<f64>, After),
+    /// As the learning rate of this number would have it.
+    Judge(Scoring, usize, After),
     Generate(Box<Generation>),
     Train(Box<Step>, After),
     /// All there was to learn, if anything.
@@ -117,7 +126,7 @@ impl TempLora {
     fn learning_rate(&self) -> f32 {
         let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, .. } = self.options;
         let warm = (self.report.index + warmup_start) as f32 / warmup_chunks.max(1) as f32;
-        learning_rate * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
+        learning_rate * self.probe.multiple() * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
     }
 
     /// Context and chunk, and where the chunk's labels begin.
@@ -153,6 +162,7 @@ impl Engine {
             return Err(e);
         }
         let optimizer = Optimizer { dropout: options.dropout, seed: options.seed, ..Optimizer::default() };
+        let probe = if options.probe_rate { Probe::Waiting } else { Probe::Over };
         Ok(TempLora {
             options,
             optimizer,
@@ -168,6 +178,7 @@ impl Engine {
             work: Work::None,
             snapshot: None,
             chunks_since_reset: 0,
+            probe,
         })
     }
 
@@ -240,9 +251,22 @@ impl Engine {
                     let adapted = self.end_scoring(scoring);
                     let scored = result.and_then(|()| self.temp_scored(temp, &base, &adapted));
                     let ((), after) = self.or_end(scored, after)?;
-                    self.temp_train(temp, after)?;
+                    self.temp_lesson(temp, after)?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
+            }
+            Work::Judge(mut scoring, lane, after) => {
+                let result = self.next_scores(&mut scoring).await;
+                let (done, all) = scoring.progress();
+                if result.is_ok() && !scoring.is_finished() {
+                    temp.work = Work::Judge(scoring, lane, after);
+                } else if let Err(e) = result {
+                    self.end_scoring(scoring);
+                    return self.or_end(Err(e), after).map(|((), _)| TempEvent::Idle);
+                } else {
+                    self.temp_judged(temp, scoring, lane, after)?;
+                }
+                Ok(TempEvent::Progress("probe", done, all))
             }
             Work::Generate(mut generation) => match self.next(&mut generation).await {
                 Ok(deltas) => self.temp_drawn(temp, generation, deltas),
@@ -267,6 +291,12 @@ impl Engine {
                     self.temp_train(temp, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
                 }
+                let another = self.temp_next_rate(temp);
+                let (another, after) = self.or_end(another, after)?;
+                if another {
+                    self.temp_train(temp, after)?;
+                    return Ok(TempEvent::Progress("train", done, all));
+                }
                 Ok(self.temp_learned(temp, after))
             }
         }
@@ -279,7 +309,9 @@ impl Engine {
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None => {}
             Work::Learned(after) => after.into_iter().for_each(|generation| self.end(*generation)),
-            Work::ScoreBase(scoring, after) | Work::ScoreAdapted(scoring, _, after) => {
+            Work::ScoreBase(scoring, after)
+            | Work::ScoreAdapted(scoring, _, after)
+            | Work::Judge(scoring, _, after) => {
                 drop(self.end_scoring(scoring));
                 after.into_iter().for_each(|generation| self.end(*generation));
             }
@@ -289,6 +321,7 @@ impl Engine {
                 after.into_iter().for_each(|generation| self.end(*generation));
             }
         }
+        self.temp_cancel_probe(temp);
         temp.pending.clear();
         if temp.drawn {
             temp.context.append(&mut temp.chunk);

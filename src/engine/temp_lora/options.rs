@@ -34,6 +34,9 @@ pub struct TempLoraOptions {
     pub dropout: f32,
     /// AdamW's, once warm.
     pub learning_rate: f32,
+    /// Learn the first chunk at four rates around that one, and go on with the one after which the second
+    /// chunk is predicted best.
+    pub probe_rate: bool,
     /// Chunks until it is warm; chunk t learns at min(1, (t + `warmup_start`) / warmup) of it.
     pub warmup_chunks: usize,
     /// 0 as published, where the first chunk teaches nothing; 1 lets it teach.
@@ -76,6 +79,7 @@ impl TempLoraOptions {
             seed: 42,
             dropout: 0.05,
             learning_rate: 5e-5,
+            probe_rate: false,
             warmup_chunks: 2,
             warmup_start: 0,
             epochs: 2,

@@ -26,7 +26,7 @@ impl Engine {
         if temp.evaluates {
             self.temp_score(temp, None)?;
         } else {
-            self.temp_train(temp, None)?;
+            self.temp_lesson(temp, None)?;
         }
         Ok(TempEvent::Progress("score", 0, 1))
     }
@@ -165,7 +165,7 @@ impl Engine {
         } else if temp.options.score_generated {
             self.temp_score(temp, generation)?;
         } else {
-            self.temp_train(temp, generation)?;
+            self.temp_lesson(temp, generation)?;
         }
         Ok(TempEvent::Text(delta))
     }
