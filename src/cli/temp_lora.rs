@@ -51,6 +51,9 @@ pub struct Generate {
     /// Above 1, tokens seen before become less likely
     #[arg(long, default_value_t = 1.0)]
     repetition_penalty: f32,
+    /// Draw from the never-worse mix of base and adapted model, at the cost of two rows a token
+    #[arg(long)]
+    mix: bool,
     #[arg(long, default_value_t = 0)]
     seed: u32,
 }
@@ -70,7 +73,7 @@ struct Options {
     rank: Option<usize>,
     #[arg(long)]
     alpha: Option<f64>,
-    /// A number, or `probe`: choose it on the first two chunks
+    /// A number, or `probe`: choose it on the first four chunks
     #[arg(long)]
     learning_rate: Option<LearningRate>,
     /// Steps on each chunk
@@ -160,7 +163,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
         seed: generate.seed,
         ..Request::greedy(engine.encode(&generate.prompt)?, generate.max_tokens)
     };
-    engine.temp_generate(&mut temp, request)?;
+    engine.temp_generate(&mut temp, request, generate.mix)?;
     let (started, mut tokens) = (Instant::now(), 0);
     let mut tensor_bytes = Vec::new();
     let result = loop {

@@ -14,6 +14,7 @@ mod gguf;
 mod lead;
 mod loader;
 mod merge;
+mod mixed;
 mod mixture;
 mod peft;
 mod peft_rows;

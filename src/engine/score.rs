@@ -201,7 +201,7 @@ impl Scoring {
 }
 
 /// −log softmax(logits)[token], summed in f64.
-fn loss(logits: &[f32], token: usize) -> f64 {
+pub(super) fn loss(logits: &[f32], token: usize) -> f64 {
     let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let total: f64 = logits.iter().map(|l| f64::from(l - most).exp()).sum();
     total.ln() - f64::from(logits[token] - most)

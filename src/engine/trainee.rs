@@ -4,6 +4,7 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::peft::{AdapterConfig, MersenneTwister};
 use crate::model::Trainee;
+use crate::plan::TensorId;
 
 use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
@@ -21,6 +22,14 @@ pub struct NewLora {
     pub target_modules: Vec<String>,
     /// Of the numbers that A begins with.
     pub seed: u32,
+}
+
+/// What an adapter has learned, and how it was moving.
+#[derive(Clone, Debug)]
+pub(super) struct TraineeState {
+    deltas: Vec<ModuleDelta>,
+    /// AdamW's.
+    moments: Vec<(TensorId, Vec<u32>)>,
 }
 
 impl Engine {
@@ -207,6 +216,34 @@ impl Engine {
         self.clear_moments();
         self.rewrite(&name)?;
         self.renew(&name)
+    }
+
+    /// All that steps of training change.
+    ///
+    /// Errors with `Device`, or with `Argument` if none is trained.
+    pub(super) async fn trainee_state(&mut self) -> Result<TraineeState> {
+        let name = self.trained_adapter().ok_or_else(|| Error::argument("no adapter is being trained"))?;
+        let deltas = self.adapters.find(name)?.adapter.deltas.clone();
+        let mut moments = Vec::new();
+        for id in self.moments() {
+            moments.push((id, self.backend.read(id, 0, self.model.tensors.get(id).len()).await?));
+        }
+        Ok(TraineeState { deltas, moments })
+    }
+
+    /// Makes the trainee what it was.
+    ///
+    /// Errors with `Argument` if none is trained.
+    pub(super) fn set_trainee_state(&mut self, state: &TraineeState) -> Result<()> {
+        self.restore_trainee(state.deltas.clone())?;
+        for (id, words) in &state.moments {
+            self.backend.upload(*id, 0, words);
+        }
+        Ok(())
+    }
+
+    fn moments(&self) -> Vec<TensorId> {
+        self.model.training.moments.iter().flat_map(|moments| [moments.m, moments.v]).flatten().collect()
     }
 
     fn clear_moments(&mut self) {

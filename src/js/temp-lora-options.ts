@@ -22,8 +22,8 @@ export interface TempLoraOptions {
   /** Probability of an element of a LoRA's input to be dropped. 0.05 in `paper`, 0 in `small`. */
   dropout?: number;
   /**
-   * Of AdamW, once warm. 5e-5 in `paper`, 1e-3 in `small`. `probe` learns the first chunk at a sixteenth, a
-   * quarter, one and four times that, and goes on with the one after which the second is predicted best.
+   * Of AdamW, once warm. 5e-5 in `paper`, 1e-3 in `small`. `probe` learns the first three chunks at a sixteenth, a
+   * quarter, one and four times that, and goes on with the rate that has predicted best what followed each.
    */
   learningRate?: number | "probe";
   /** Chunks until it is warm. */

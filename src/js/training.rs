@@ -137,15 +137,16 @@ impl JsEngine {
         })??)
     }
 
-    /// Goes on with the text, `prompt` first; `options` are those of a completion.
+    /// Goes on with the text, `prompt` first; `options` are those of a completion. With `mix` from the
+    /// never-worse mix of base and adapted model.
     #[wasm_bindgen(js_name = tempGenerate)]
-    pub fn temp_generate(&self, id: u32, prompt: JsValue, options: JsValue) -> JsResult<()> {
+    pub fn temp_generate(&self, id: u32, prompt: JsValue, options: JsValue, mix: bool) -> JsResult<()> {
         let prompt: Prompt = from_js(prompt)?;
         let options: RequestOptions = from_js(options)?;
         let mut engine = self.engine()?;
         Ok(self.temps.see(id, |temp| {
             let ids = temp.ids(&engine, prompt)?;
-            let result = engine.temp_generate(&mut temp.lora, options.request(ids, 0)?);
+            let result = engine.temp_generate(&mut temp.lora, options.request(ids, 0)?, mix);
             temp.begun |= result.is_ok();
             result
         })??)

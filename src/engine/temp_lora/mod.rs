@@ -34,7 +34,7 @@ pub struct ChunkReport {
     pub tokens: usize,
     /// Those that have a loss: all, but the text's first.
     pub labels: usize,
-    /// Without the temporary adapter; of text that is scored.
+    /// Without the temporary adapter; of text that is scored, or drawn from the mix.
     pub base_loss: Option<f64>,
     /// With what the chunks before had taught it.
     pub adapted_loss: Option<f64>,
@@ -46,8 +46,8 @@ pub struct ChunkReport {
     pub learning_rate: f32,
     /// Whether what the chunk before had taught was undone.
     pub rolled_back: bool,
-    /// Learning rates that were tried on the chunk before, and this one's loss after each; the best one
-    /// is that of this chunk and all that follow. Empty but for the chunk that decided.
+    /// Learning rates that were tried on the chunks before, and the mean loss of what followed each; the
+    /// best one is that of this chunk and all to come. Empty but for the chunk that decided.
     pub probed: Vec<(f32, f64)>,
 }
 
@@ -76,6 +76,8 @@ pub struct TempLora {
     evaluates: bool,
     /// What is generated, if anything is.
     request: Option<Request>,
+    /// Whether it is drawn from the mix of base and adapted model.
+    mixes: bool,
     left: usize,
     chunk: Vec<u32>,
     /// Whether the chunk was generated, not given.
@@ -94,8 +96,8 @@ enum Work {
     None,
     ScoreBase(Scoring, After),
     ScoreAdapted(Scoring, Vec<f64>, After),
-    /// As the learning rate of this number would have it.
-    Judge(Scoring, usize, After),
+    /// As another learning rate would have it.
+    Judge(Scoring, After),
     Generate(Box<Generation>),
     Train(Box<Step>, After),
     /// All there was to learn, if anything.
@@ -170,6 +172,7 @@ impl Engine {
             pending: VecDeque::new(),
             evaluates: false,
             request: None,
+            mixes: false,
             left: 0,
             chunk: Vec::new(),
             drawn: false,
@@ -197,12 +200,13 @@ impl Engine {
     }
 
     /// Goes on with the text, drawing tokens as `request` says: its prompt is put after what is
-    /// there, and each chunk is learned once it is drawn. `max_tokens` counts them all.
-    /// [`temp_next`](Self::temp_next) does it.
+    /// there, and each chunk is learned once it is drawn. `max_tokens` counts them all. With `mix` they
+    /// are drawn from the never-worse mix of base and adapted model, which takes two slots and two rows
+    /// a token. [`temp_next`](Self::temp_next) does it.
     ///
     /// Errors with `Argument` for options out of range, no token to begin with, or while other work
     /// is left.
-    pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request) -> Result<()> {
+    pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request, mix: bool) -> Result<()> {
         if !temp.is_idle() {
             return Err(Error::argument("the temporary adapter has work left"));
         }
@@ -210,6 +214,7 @@ impl Engine {
         if temp.context.is_empty() && request.prompt.is_empty() {
             return Err(Error::argument("prompt: no tokens"));
         }
+        temp.mixes = mix;
         temp.left = request.max_tokens.unwrap_or(usize::MAX);
         temp.context.extend(&request.prompt);
         keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
@@ -226,7 +231,7 @@ impl Engine {
     pub async fn temp_next(&mut self, temp: &mut TempLora, slices: usize) -> Result<TempEvent> {
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None if temp.request.is_some() => self.temp_draw(temp),
-            Work::None => self.temp_take(temp),
+            Work::None => self.temp_take(temp).await,
             Work::ScoreBase(mut scoring, after) => {
                 let result = self.next_scores(&mut scoring).await;
                 if result.is_ok() && !scoring.is_finished() {
@@ -251,25 +256,25 @@ impl Engine {
                     let adapted = self.end_scoring(scoring);
                     let scored = result.and_then(|()| self.temp_scored(temp, &base, &adapted));
                     let ((), after) = self.or_end(scored, after)?;
-                    self.temp_lesson(temp, after)?;
+                    self.temp_lesson(temp, after).await?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
-            Work::Judge(mut scoring, lane, after) => {
+            Work::Judge(mut scoring, after) => {
                 let result = self.next_scores(&mut scoring).await;
                 let (done, all) = scoring.progress();
                 if result.is_ok() && !scoring.is_finished() {
-                    temp.work = Work::Judge(scoring, lane, after);
+                    temp.work = Work::Judge(scoring, after);
                 } else if let Err(e) = result {
                     self.end_scoring(scoring);
                     return self.or_end(Err(e), after).map(|((), _)| TempEvent::Idle);
                 } else {
-                    self.temp_judged(temp, scoring, lane, after)?;
+                    self.temp_judged(temp, scoring, after)?;
                 }
                 Ok(TempEvent::Progress("probe", done, all))
             }
             Work::Generate(mut generation) => match self.next(&mut generation).await {
-                Ok(deltas) => self.temp_drawn(temp, generation, deltas),
+                Ok(deltas) => self.temp_drawn(temp, generation, deltas).await,
                 Err(e) => {
                     self.end(*generation);
                     Err(e)
@@ -291,7 +296,7 @@ impl Engine {
                     self.temp_train(temp, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                let another = self.temp_next_rate(temp);
+                let another = self.temp_next_rate(temp).await;
                 let (another, after) = self.or_end(another, after)?;
                 if another {
                     self.temp_train(temp, after)?;
@@ -306,12 +311,15 @@ impl Engine {
     /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
     /// read, and what is generated next goes on from its end.
     pub fn temp_cancel(&mut self, temp: &mut TempLora) {
+        if let Work::Judge(..) | Work::Train(..) = temp.work {
+            self.temp_drop_trial(temp);
+        }
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None => {}
             Work::Learned(after) => after.into_iter().for_each(|generation| self.end(*generation)),
             Work::ScoreBase(scoring, after)
             | Work::ScoreAdapted(scoring, _, after)
-            | Work::Judge(scoring, _, after) => {
+            | Work::Judge(scoring, after) => {
                 drop(self.end_scoring(scoring));
                 after.into_iter().for_each(|generation| self.end(*generation));
             }
@@ -321,7 +329,6 @@ impl Engine {
                 after.into_iter().for_each(|generation| self.end(*generation));
             }
         }
-        self.temp_cancel_probe(temp);
         temp.pending.clear();
         if temp.drawn {
             temp.context.append(&mut temp.chunk);

@@ -34,8 +34,8 @@ pub struct TempLoraOptions {
     pub dropout: f32,
     /// AdamW's, once warm.
     pub learning_rate: f32,
-    /// Learn the first chunk at four rates around that one, and go on with the one after which the second
-    /// chunk is predicted best.
+    /// Learn the first three chunks at four rates around that one, and go on with the one that has predicted
+    /// best what followed each.
     pub probe_rate: bool,
     /// Chunks until it is warm; chunk t learns at min(1, (t + `warmup_start`) / warmup) of it.
     pub warmup_chunks: usize,
@@ -56,7 +56,8 @@ pub struct TempLoraOptions {
     /// Learn nothing from a generated chunk of whose runs of four tokens more than this share
     /// occurred before in it or its context; 1 learns from all.
     pub max_repetition: f32,
-    /// Score generated chunks as given ones are: two more passes over each.
+    /// Score generated chunks as given ones are: two more passes over each, but for text drawn from the
+    /// mix, whose losses are known as it is drawn.
     pub score_generated: bool,
     /// Most bytes of all the engine's tensors while it lives; `None` is what the device can address.
     pub memory_limit: Option<u64>,

@@ -1,39 +1,55 @@
-//! The learning-rate probe: the first chunk is learned at several rates from the same start, and the
-//! one that predicts the next chunk best goes on. Never by the chunk that was learned.
+//! The learning-rate probe: the first chunks are learned at several rates side by side, and the rate
+//! that has predicted best what followed each goes on, as if it had been alone from the start.
+//! Never by a chunk that was learned.
 
 use crate::error::Result;
 
 use super::super::Engine;
-use super::super::adapter::ModuleDelta;
 use super::super::score::Scoring;
+use super::super::trainee::TraineeState;
 use super::{After, TempLora, Work};
 
 /// The rates tried, as multiples of the option's.
 const MULTIPLES: [f32; 4] = [1.0 / 16.0, 0.25, 1.0, 4.0];
 
 /// Which of them acts until one is chosen: the option's own.
-const UNTIL_CHOSEN: usize = 2;
+const OWN: usize = 2;
+
+/// Chunks that are learned at every rate; each is judged by the chunk that follows.
+const LESSONS: usize = 3;
 
 /// How far a probe is.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) enum Probe {
     /// None was asked for, or it has chosen.
     #[default]
     Over,
     /// It waits for a chunk to learn.
     Waiting,
-    /// The chunk is being learned at each rate in turn.
-    Learning { start: Vec<ModuleDelta>, lanes: Vec<Lane> },
-    /// Every rate has learned, and waits for the next chunk to be judged by.
-    Judging { start: Vec<ModuleDelta>, lanes: Vec<Lane> },
+    /// Rates are being tried.
+    Trying(Trial),
 }
 
-/// What one rate has made of the adapter.
+#[derive(Debug)]
+pub(super) struct Trial {
+    lanes: Vec<Lane>,
+    /// The lane whose adapter and rate are in use.
+    at: usize,
+    /// Chunks that every lane has learned.
+    lessons: usize,
+    /// Tokens that every lane was judged by.
+    labels: usize,
+}
+
+/// What one rate makes of the adapter.
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
-    deltas: Vec<ModuleDelta>,
+struct Lane {
+    state: TraineeState,
+    /// Steps taken.
+    steps: u32,
+    /// On the chunk learned last.
     train_losses: Vec<f64>,
-    /// Of the next chunk.
+    /// Of the chunks that followed, nats.
     loss: f64,
 }
 
@@ -41,117 +57,104 @@ impl Probe {
     /// The factor on the learning rate of the step to come.
     pub fn multiple(&self) -> f32 {
         match self {
-            Self::Learning { lanes, .. } => MULTIPLES[lanes.len()],
-            Self::Over | Self::Waiting | Self::Judging { .. } => 1.0,
+            Self::Trying(trial) => MULTIPLES[trial.at],
+            Self::Over | Self::Waiting => 1.0,
         }
     }
 }
 
 impl Engine {
     /// Begins to learn the chunk, by way of the probe if there is one.
-    pub(super) fn temp_lesson(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
-        match temp.probe {
-            Probe::Judging { .. } => self.temp_judge(temp, 0, after),
+    pub(super) async fn temp_lesson(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
+        match &temp.probe {
+            Probe::Over => self.temp_train(temp, after),
             // A chunk that warm-up gives no rate teaches nothing about rates.
-            Probe::Waiting if temp.learning_rate() > 0.0 => {
-                let start = self.adapters.find(&temp.options.name)?.adapter.deltas.clone();
-                temp.probe = Probe::Learning { start, lanes: Vec::new() };
+            Probe::Waiting if temp.learning_rate() == 0.0 => self.temp_train(temp, after),
+            Probe::Waiting => {
+                let state = self.trainee_state().await;
+                let (state, after) = self.or_end(state, after)?;
+                let lane = Lane { state, steps: temp.optimizer.steps, train_losses: Vec::new(), loss: 0.0 };
+                let lanes = vec![lane; MULTIPLES.len()];
+                temp.probe = Probe::Trying(Trial { lanes, at: 0, lessons: 0, labels: 0 });
                 self.temp_train(temp, after)
             }
-            Probe::Over | Probe::Waiting | Probe::Learning { .. } => self.temp_train(temp, after),
+            Probe::Trying(_) => self.temp_judge(temp, 0, after),
         }
     }
 
-    /// Notes what a rate has made of the adapter. Returns whether another rate is to be tried, from
-    /// the same start.
-    pub(super) fn temp_next_rate(&mut self, temp: &mut TempLora) -> Result<bool> {
-        let Probe::Learning { start, mut lanes } = std::mem::take(&mut temp.probe) else { return Ok(false) };
-        let deltas = self.adapters.find(&temp.options.name)?.adapter.deltas.clone();
-        let train_losses = std::mem::take(&mut temp.report.train_losses);
-        lanes.push(Lane { deltas, train_losses, loss: f64::NAN });
-        if lanes.len() < MULTIPLES.len() {
-            self.temp_restore(temp, start.clone())?;
-            temp.probe = Probe::Learning { start, lanes };
-            return Ok(true);
-        }
-        let Lane { deltas, train_losses, .. } = lanes[UNTIL_CHOSEN].clone();
-        temp.probe = Probe::Judging { start, lanes };
-        temp.report.train_losses = train_losses;
-        temp.report.learning_rate = temp.learning_rate();
-        self.temp_restore(temp, deltas)?;
-        Ok(false)
-    }
-
-    /// Begins to score the chunk as rate `lane` would have it.
-    fn temp_judge(&mut self, temp: &mut TempLora, lane: usize, after: After) -> Result<()> {
-        let Probe::Judging { lanes, .. } = &temp.probe else { unreachable!("rates have learned") };
-        let deltas = lanes[lane].deltas.clone();
+    /// Begins to score the chunk as lane `at` would have it.
+    fn temp_judge(&mut self, temp: &mut TempLora, at: usize, after: After) -> Result<()> {
         let (tokens, first) = temp.window();
-        let scoring = self.temp_restore(temp, deltas);
+        let scoring = self.temp_enter(temp, at);
         let scoring = scoring.and_then(|()| self.begin_scoring(&tokens, first, Some(&temp.choice())));
         let (scoring, after) = self.or_end(scoring, after)?;
-        temp.work = Work::Judge(scoring, lane, after);
+        temp.work = Work::Judge(scoring, after);
         Ok(())
     }
 
-    /// Notes a rate's score of the chunk; after the last, the best one is chosen and goes on.
-    pub(super) fn temp_judged(
-        &mut self,
-        temp: &mut TempLora,
-        scoring: Scoring,
-        lane: usize,
-        after: After,
-    ) -> Result<()> {
+    /// Notes a lane's score of the chunk. After the last one the chunk is learned, at every rate or at
+    /// the best.
+    pub(super) fn temp_judged(&mut self, temp: &mut TempLora, scoring: Scoring, after: After) -> Result<()> {
         let losses = self.end_scoring(scoring);
-        let Probe::Judging { lanes, .. } = &mut temp.probe else { unreachable!("rates have learned") };
-        lanes[lane].loss = losses.iter().sum::<f64>() / losses.len() as f64;
-        if lane + 1 < lanes.len() {
-            return self.temp_judge(temp, lane + 1, after);
+        let Probe::Trying(trial) = &mut temp.probe else { unreachable!("rates are tried") };
+        trial.lanes[trial.at].loss += losses.iter().sum::<f64>();
+        let next = trial.at + 1;
+        if next < trial.lanes.len() {
+            return self.temp_judge(temp, next, after);
         }
-        let Probe::Judging { start, mut lanes } = std::mem::take(&mut temp.probe) else {
-            unreachable!("just seen")
+        trial.labels += losses.len();
+        let chosen = if trial.lessons < LESSONS {
+            self.temp_enter(temp, 0)
+        } else {
+            let labels = trial.labels as f64;
+            let rates = MULTIPLES.map(|multiple| temp.options.learning_rate * multiple);
+            let means = trial.lanes.iter().map(|lane| lane.loss / labels);
+            let probed: Vec<(f32, f64)> = rates.into_iter().zip(means).collect();
+            let best = (0..probed.len()).min_by(|&a, &b| probed[a].1.total_cmp(&probed[b].1));
+            let best = best.expect("rates were tried");
+            let entered = self.temp_enter(temp, best);
+            temp.probe = Probe::Over;
+            temp.options.learning_rate = rates[best];
+            temp.report.probed = probed;
+            entered
         };
-        let rate = temp.options.learning_rate;
-        temp.report.probed = MULTIPLES
-            .map(|multiple| rate * multiple)
-            .into_iter()
-            .zip(lanes.iter().map(|lane| lane.loss))
-            .collect();
-        let best = (0..lanes.len()).min_by(|&a, &b| lanes[a].loss.total_cmp(&lanes[b].loss));
-        let best = best.expect("rates were tried");
-        temp.options.learning_rate = rate * MULTIPLES[best];
-        let deltas = if temp.report.rolled_back { start } else { lanes.swap_remove(best).deltas };
-        let restored = self.temp_restore(temp, deltas);
-        let ((), after) = self.or_end(restored, after)?;
+        let ((), after) = self.or_end(chosen, after)?;
         self.temp_train(temp, after)
     }
 
-    /// Leaves a probe whose work was dropped where it can begin anew.
-    pub(super) fn temp_cancel_probe(&mut self, temp: &mut TempLora) {
-        let deltas = match std::mem::take(&mut temp.probe) {
-            Probe::Over => return,
-            Probe::Waiting => {
-                temp.probe = Probe::Waiting;
-                return;
-            }
-            Probe::Learning { start, .. } => {
-                temp.probe = Probe::Waiting;
-                start
-            }
-            Probe::Judging { start, lanes } => {
-                let deltas = lanes[UNTIL_CHOSEN].deltas.clone();
-                temp.probe = Probe::Judging { start, lanes };
-                deltas
-            }
-        };
-        // Fails where training was ended meanwhile: then there is nothing to go on with.
-        let _ = self.temp_restore(temp, deltas);
+    /// Notes what the lane in use has learned from the chunk. Returns whether another lane is to learn it.
+    pub(super) async fn temp_next_rate(&mut self, temp: &mut TempLora) -> Result<bool> {
+        let Probe::Trying(trial) = &mut temp.probe else { return Ok(false) };
+        let lane = &mut trial.lanes[trial.at];
+        lane.state = self.trainee_state().await?;
+        lane.steps = temp.optimizer.steps;
+        lane.train_losses = std::mem::take(&mut temp.report.train_losses);
+        let next = trial.at + 1;
+        if next < trial.lanes.len() {
+            self.temp_enter(temp, next)?;
+            return Ok(true);
+        }
+        trial.lessons += 1;
+        temp.report.train_losses = trial.lanes[OWN].train_losses.clone();
+        self.temp_enter(temp, OWN)?;
+        temp.report.learning_rate = temp.learning_rate();
+        Ok(false)
     }
 
-    /// Gives the adapter other numbers; its optimizer begins anew.
-    pub(super) fn temp_restore(&mut self, temp: &mut TempLora, deltas: Vec<ModuleDelta>) -> Result<()> {
-        self.restore_trainee(deltas)?;
-        temp.optimizer.steps = 0;
-        Ok(())
+    /// Begins anew where work of a probe was dropped: some lanes have seen the chunk, others not.
+    pub(super) fn temp_drop_trial(&mut self, temp: &mut TempLora) {
+        if let Probe::Trying(_) = temp.probe {
+            // Fails where training was ended meanwhile: then there is nothing to go on with.
+            let _ = self.temp_enter(temp, OWN);
+            temp.probe = Probe::Waiting;
+        }
+    }
+
+    /// Makes the adapter that of lane `at`.
+    fn temp_enter(&mut self, temp: &mut TempLora, at: usize) -> Result<()> {
+        let Probe::Trying(trial) = &mut temp.probe else { unreachable!("rates are tried") };
+        trial.at = at;
+        temp.optimizer.steps = trial.lanes[at].steps;
+        self.set_trainee_state(&trial.lanes[at].state)
     }
 }
