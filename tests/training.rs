@@ -421,18 +421,15 @@ async fn a_refusal_of_memory_names_what_fits() {
     let all = begin(600, 100, None).expect("no limit");
     let less = begin(40, 100, None).expect("no limit");
     assert_eq!(begin(600, 100, Some(all)), Ok(all), "the limit itself is allowed");
-    let limit = Some((all + less) / 2);
-    let (kind, words) = begin(600, 100, limit).expect_err("refused");
+    let limit = (all + less) / 2;
+    let (kind, words) = begin(600, 100, Some(limit)).expect_err("refused");
     assert_eq!(kind, lorakeet::ErrorKind::Memory);
-    let start = format!(
-        "training adapter `x`: {all} bytes with the model's, expected at most {}; ",
-        limit.unwrap_or(0)
-    );
+    let start = format!("training adapter `x`: {all} bytes with the model's, expected at most {}; ", limit);
     let advice = words.strip_prefix(&start).unwrap_or_else(|| panic!("{words}"));
     let rank = advice.strip_prefix("a rank of ").and_then(|rest| rest.split(' ').next()).expect("a rank");
     let rank: usize = rank.parse().expect("a number");
-    begin(rank, 100, limit).expect("what the message says fits");
-    begin(rank + 1, 100, limit).expect_err("no more fits");
+    begin(rank, 100, Some(limit)).expect("what the message says fits");
+    begin(rank + 1, 100, Some(limit)).expect_err("no more fits");
     // A few bytes too few: a shorter window is enough.
     let limit = Some(all - 4000);
     let (_, words) = begin(600, 100, limit).expect_err("refused");

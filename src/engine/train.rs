@@ -6,12 +6,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::MAX_ROWS;
 use crate::plan::{INACTIVE, Row, Training};
 
 use super::Engine;
 use super::adapters::Choice;
-use super::plans::{Kind, run_rows};
+use super::plans::{Kind, run_rows, slice_rows};
 use super::seat::Seat;
 
 /// AdamW (arXiv:1711.05101) and what surrounds it.
@@ -298,14 +297,17 @@ impl Engine {
         // predicts nothing.
         let labels = window.first - 1..n - 1;
         let trained = if window.constant_context { labels.start } else { 0 };
-        let context = tiles(cached..trained, MAX_ROWS);
-        let text = tiles(trained..n - 1, MAX_ROWS);
+        // Back, a row goes through each weight twice: forward once more, and its gradient.
+        let rows = slice_rows(&self.backend, 2 * self.model.layer_weights());
+        let context = tiles(cached..trained, rows);
+        let text = tiles(trained..n - 1, rows);
         let mut slices = VecDeque::new();
         for tile in context.iter().chain(&text) {
             slices.push_back(Slice::Embed(tile.clone()));
             slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
         }
-        let scored = tiles(labels.clone(), self.model.score_rows());
+        let head_rows = slice_rows(&self.backend, 2 * self.model.head_weights());
+        let scored = tiles(labels.clone(), self.model.score_rows().min(head_rows));
         slices.extend(scored.into_iter().map(Slice::Head));
         for l in (0..layers).rev() {
             slices.push_back(Slice::ClearCache);

@@ -217,6 +217,20 @@ impl Model {
         plan
     }
 
+    /// Weights of a layer's linear maps: multiplications of a row's way through it.
+    pub fn layer_weights(&self) -> usize {
+        let ModelConfig { hidden_size: c, intermediate_size: f, head_dim, .. } = self.config;
+        let [q, kv] =
+            [self.config.num_attention_heads, self.config.num_key_value_heads].map(|n| n * head_dim);
+        let up = if self.config.gated { 2 * f } else { f };
+        c * (2 * q + 2 * kv + up + f)
+    }
+
+    /// Weights of the head.
+    pub fn head_weights(&self) -> usize {
+        self.config.vocab_size * self.config.hidden_size
+    }
+
     /// Bytes of keys and values of one slot.
     pub fn slot_bytes(config: &ModelConfig, context: usize) -> u64 {
         let cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
