@@ -30,7 +30,7 @@ pub(super) fn unknown(module: &str) -> Error {
 
 /// Room for so many ranks is kept when no adapter needs it, so that those that come and go do not
 /// move the others.
-const KEPT_RANKS: usize = 256;
+const KEPT_RANKS: usize = 64;
 
 /// What of a room for ranks is kept if adapters need `ranks`.
 pub(super) fn kept_ranks(room: Room, ranks: usize) -> usize {

@@ -280,6 +280,39 @@ for (const device of ["cpu", "webgpu"]) {
       assert.notEqual(own, base);
     });
 
+    test("a probe tries learning rates and says which one goes on", async () => {
+      const chunks = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 16, contextTokens: 16, epochs: 1, learningRate: "probe" });
+        const { chunks } = await temp.train(story.slice(0, 300));
+        await temp.dispose();
+        return chunks;
+      });
+      assert.ok(chunks.length > 4);
+      const { probed } = chunks[3];
+      assert.deepEqual(probed.map(({ learningRate }) => learningRate.toPrecision(3)), ["0.0000625", "0.000250", "0.00100", "0.00400"]);
+      assert.ok(chunks.every((chunk, i) => i === 3 || chunk.probed === undefined));
+      const best = probed.reduce((best, tried) => (tried.loss < best.loss ? tried : best));
+      assert.ok(chunks.slice(3).every(({ learningRate }) => learningRate === best.learningRate));
+    });
+
+    test("a text drawn from the mix tells what it, and each model alone, made of it", async () => {
+      const [chunks, error] = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 16, contextTokens: 16, learningRate: 1e-2, maxRepetition: 1, epochs: 1 });
+        await temp.train(story.slice(0, 100));
+        const chunks = [];
+        for await (const { chunk } of temp.generate({ mix: true, max_tokens: 48, temperature: 1, seed: 5 })) if (chunk) chunks.push(chunk);
+        const error = await failure(() => temp.generate({ mix: 1 }).next());
+        await temp.dispose();
+        return [chunks, error];
+      });
+      assert.ok(chunks.length > 0);
+      const total = (name) => chunks.reduce((sum, chunk) => sum + chunk.tokens * chunk[name], 0);
+      const [base, adapted, mixed] = [total("baseLoss"), total("adaptedLoss"), total("mixedLoss")];
+      assert.notEqual(base, adapted);
+      assert.ok(mixed <= Math.min(base, adapted) + Math.LN2 + 1e-6, `${mixed} of ${base} and ${adapted} nats`);
+      assert.deepEqual(error, { kind: "argument", message: "mix 1, expected true or false" });
+    });
+
     test("a temporary adapter can be cancelled, and goes on", async () => {
       const [error, busy, learned, left, after] = await page.evaluate(async () => {
         const temp = await engine.createTempLora({ rank: 4, chunkTokens: 32, contextTokens: 32, budget: { visible: 1 } });
@@ -398,7 +431,7 @@ test("training for which there is no memory names what fits, and leaves nothing"
     const before = await write();
     const train = (options) => engine.trainAdapter({ name: "x", dataset: "Once upon a time", maxLength: 16, ...options }).next();
     const error = await failure(() => train({ rank: 20_000 })); // of the 4 GiB that WebAssembly has
-    const memoryLimit = engine.info.memoryBytes + 6_000_000;
+    const memoryLimit = engine.info.memoryBytes + 12_000_000;
     const limited = await failure(() => train({ rank: 500, memoryLimit }));
     const rank = Number(/a rank of (\d+) would fit/.exec(limited.message)[1]);
     const { value: step } = await train({ rank, memoryLimit });
