@@ -178,11 +178,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Does up to `slices` pieces of work and waits for them.
+    /// Does at least one piece of work, and others while all together take no longer than `slices` layers
+    /// forward; then waits for them.
     ///
     /// Errors with `Device`. The step must be [`end_step`](Self::end_step)ed all the same.
     pub async fn next_slices(&mut self, step: &mut Step, slices: usize) -> Result<()> {
-        for _ in 0..slices.max(1) {
+        let mut left = slices;
+        loop {
             if step.slices.is_empty() {
                 match step.windows.pop_front() {
                     Some(window) => step.slices.push_back(Slice::Open(window)),
@@ -190,12 +192,28 @@ impl Engine {
                 }
             }
             let slice = step.slices.pop_front().expect("there is one");
+            left = left.saturating_sub(self.layers_of(&slice));
             self.run_slice(step, slice).await?;
             step.done += 1;
+            if step.slices.front().is_some_and(|next| self.layers_of(next) > left) || left == 0 {
+                break;
+            }
         }
         // Bounds the work that is queued, so that a caller can stop between slices.
         self.backend.read(self.model.state.ring, 0, 1).await?;
         Ok(())
+    }
+
+    /// About how many layers forward take as long as a slice; measured on the CPU.
+    fn layers_of(&self, slice: &Slice) -> usize {
+        match slice {
+            // Forward once more, the gradient by the input, and those of adapters and attention.
+            Slice::Backward(..) => 5,
+            // There and back, and exponentials.
+            Slice::Head(_) => (8 * self.model.head_weights()).div_ceil(self.model.layer_weights()),
+            Slice::Open(_) | Slice::Embed(_) | Slice::Layer(..) => 1,
+            Slice::ClearCache | Slice::Close(_) | Slice::Update => 1,
+        }
     }
 
     /// Gives back what a step occupies, finished or not.

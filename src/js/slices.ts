@@ -29,13 +29,16 @@ export class Slices {
     }
   }
 
-  /** Lets the page live, then calls `work` with a number of slices that fits the budget. */
-  async run<T>(turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>): Promise<T> {
+  /**
+   * Lets the page live, then calls `work` with a number of slices that fits the budget. It learns how long
+   * they take from the calls that did slices, as `counts` tells by what they gave.
+   */
+  async run<T>(turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>, counts: (result: T) => boolean = () => true): Promise<T> {
     await pause();
     return turns.take(async (engine) => {
       const began = performance.now();
       const result = await work(engine, this.#count);
-      this.#adapt(performance.now() - began);
+      if (counts(result)) this.#adapt(performance.now() - began);
       return result;
     });
   }

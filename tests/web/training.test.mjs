@@ -429,12 +429,14 @@ test("training for which there is no memory names what fits, and leaves nothing"
     const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", contextLength: 64, batch: 1 });
     const write = async () => (await engine.completions.create({ prompt: "The old man", temperature: 0, max_tokens: 8 })).choices[0].text;
     const before = await write();
-    const train = (options) => engine.trainAdapter({ name: "x", dataset: "Once upon a time", maxLength: 16, ...options }).next();
+    const train = async (options) => {
+      for await (const step of engine.trainAdapter({ name: "x", dataset: "Once upon a time", maxLength: 16, ...options })) return step;
+    };
     const error = await failure(() => train({ rank: 20_000 })); // of the 4 GiB that WebAssembly has
     const memoryLimit = engine.info.memoryBytes + 12_000_000;
     const limited = await failure(() => train({ rank: 500, memoryLimit }));
     const rank = Number(/a rank of (\d+) would fit/.exec(limited.message)[1]);
-    const { value: step } = await train({ rank, memoryLimit });
+    const step = await train({ rank, memoryLimit });
     await engine.deleteAdapter("x");
     const temp = await failure(() => engine.createTempLora({ rank: 500, memoryLimit }));
     return [error, limited, step, temp, await engine.listAdapters(), before, await write()];
