@@ -86,7 +86,7 @@ impl Step {
         self.losses / self.labels as f64
     }
 
-    /// Slices done, and all there are.
+    /// Work done, and all there is, in layers forward.
     pub fn progress(&self) -> (usize, usize) {
         (self.done, self.all)
     }
@@ -150,7 +150,7 @@ impl Engine {
         for moments in &self.model.training.moments {
             moments.g.into_iter().for_each(|g| self.backend.clear(g));
         }
-        let all = windows.iter().map(|window| self.count_slices(window)).sum::<usize>() + 1;
+        let all = windows.iter().map(|window| self.layers_of_window(window)).sum::<usize>() + 1;
         Ok(Step {
             choice: choice.clone(),
             windows: windows.into(),
@@ -192,9 +192,10 @@ impl Engine {
                 }
             }
             let slice = step.slices.pop_front().expect("there is one");
-            left = left.saturating_sub(self.layers_of(&slice));
+            let layers = self.layers_of(&slice);
+            left = left.saturating_sub(layers);
             self.run_slice(step, slice).await?;
-            step.done += 1;
+            step.done += layers;
             if step.slices.front().is_some_and(|next| self.layers_of(next) > left) || left == 0 {
                 break;
             }
@@ -301,7 +302,7 @@ impl Engine {
         self.rows_of = None;
         let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
         let slices = self.slices_of(&window, first);
-        step.done += self.count_slices(&window) - slices.len() - 1;
+        step.done += self.layers_of_window(&window) - self.layers_of_all(&slices) - 1;
         step.slices = slices;
         self.backend.clear(self.model.training.gradients);
         Ok(())
@@ -335,9 +336,13 @@ impl Engine {
         slices
     }
 
-    /// Slices of a window of which nothing is cached, its opening included.
-    fn count_slices(&self, window: &Window) -> usize {
-        self.slices_of(window, 0).len() + 1
+    /// The work of a window of which nothing is cached, its opening included.
+    fn layers_of_window(&self, window: &Window) -> usize {
+        self.layers_of_all(&self.slices_of(window, 0)) + 1
+    }
+
+    fn layers_of_all(&self, slices: &VecDeque<Slice>) -> usize {
+        slices.iter().map(|slice| self.layers_of(slice)).sum()
     }
 
     fn upload_tile(&mut self, step: &Step, tile: &Range<usize>) {
