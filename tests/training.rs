@@ -271,9 +271,11 @@ async fn a_dropped_step_changes_nothing() {
         let before = exported(&engine);
         let mut wasted = Optimizer::default();
         let mut step = engine.begin_step(vec![window.clone()], &on(), &mut wasted, 1.0).expect("valid");
-        engine.next_slices(&mut step, 9).await.expect("works");
+        for _ in 0..9 {
+            engine.next_slices(&mut step, 1).await.expect("works");
+        }
         let (done, all) = step.progress();
-        assert!(done == 9 && all > 12, "{name}: {done} of {all}");
+        assert!(done >= 9 && done < all, "{name}: {done} of {all}");
         engine.end_step(step);
         assert_eq!(exported(&engine), before, "{name}");
         // Another adapter makes the bank grow between two slices.
@@ -288,7 +290,8 @@ async fn a_dropped_step_changes_nothing() {
                 engine.add_adapter("large", adapter_of_rank(&engine, 33)).expect("fits");
             }
         }
-        assert_eq!(step.progress(), (slices, slices), "{name}");
+        let (done, all) = step.progress();
+        assert!(slices > 12 && done == all, "{name}: {slices} slices, {done} of {all}");
         engine.end_step(step);
         let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
         assert_tensors(name, &exported(&engine), &reference, "step_1", 0.0, abs);
