@@ -72,12 +72,13 @@ await Promise.all(Array.from({ length: Number(values.jobs) }, async () => {
 
 rows.sort((a, b) => a.book.localeCompare(b.book));
 const number = (value, digits = 2) => value.toFixed(digits);
-console.log("| book | tokens | base | Temp-LoRA | change | mixed | chunks better | base, longer window | s a chunk |");
-console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+console.log("| book | tokens | base | Temp-LoRA | change | mixed | chunks better | base, longer window | tensors, MB | ms a chunk |");
+console.log(`|${" --- |".repeat(10)}`);
 for (const row of rows) {
   const chunks = Math.ceil(row.tokens / row.chunk);
   console.log(
     `| ${row.book} | ${row.tokens} | ${number(row.base_perplexity)} | ${number(row.perplexity)} | ${number(row.change_percent, 1)} % | ` +
-      `${number(row.mixed_perplexity)} | ${row.improved_chunks} of ${chunks} | ${number(row.long_perplexity)} | ${number(row.seconds_per_chunk)} |`,
+      `${number(row.mixed_perplexity)} | ${row.improved_chunks} of ${chunks} | ${number(row.long_perplexity)} | ` +
+      `${number(row.tensor_bytes / 1e6, 1)} | ${number(1000 * row.seconds_per_chunk, 0)} |`,
   );
 }

@@ -198,6 +198,9 @@ pub async fn run(args: &Args) -> Result<()> {
             inspect::run(&engine, *plan, args.json);
             Ok(())
         }
+        Command::Bench { other: Some(bench::Other::Train(options)), .. } => {
+            bench::train::run(&mut engine, options, args.json).await
+        }
         Command::Bench { options, .. } => bench::run(&mut engine, options, args.json).await,
     }
 }

@@ -11,12 +11,13 @@ use crate::tokenizer::StreamDecoder;
 
 use super::Engine;
 use super::adapters::Choice;
+use super::mixed::Mixing;
 use super::plans::{Kind, run_rows};
 use super::seat::Seat;
 use super::stop::{Shown, StopStrings};
 
 /// Most tokens drawn between two reads; also the most that can be computed after an abort.
-const MAX_BLOCK: usize = 8;
+pub(super) const MAX_BLOCK: usize = 8;
 
 /// Leading tokens that a sliding window keeps (attention sinks, arXiv:2309.17453).
 const SINKS: usize = 4;
@@ -106,7 +107,7 @@ impl Request {
         Ok(())
     }
 
-    fn sampling(&self, eos: &[u32]) -> Sampling {
+    pub(super) fn sampling(&self, eos: &[u32]) -> Sampling {
         let mut stop = [0; 4];
         let n_stop = eos.len().min(stop.len());
         stop[..n_stop].copy_from_slice(&eos[..n_stop]);
@@ -174,6 +175,8 @@ pub struct Generation {
     id: u64,
     sequences: Vec<Sequence>,
     block: usize,
+    /// Of a text drawn from the mix of its two sequences.
+    pub(super) mixing: Option<Box<Mixing>>,
 }
 
 #[derive(Debug)]
@@ -204,6 +207,11 @@ impl Generation {
 
     fn active(&self) -> impl Iterator<Item = &Sequence> {
         self.sequences.iter().filter(|s| s.finish.is_none())
+    }
+
+    /// The rows that come to the next token of every unfinished sequence.
+    pub(super) fn next_rows(&self) -> Vec<Row> {
+        self.active().map(|s| s.row(s.tokens.len() - 1)).collect()
     }
 
     /// Prompt tokens still to be computed before the first token comes.
@@ -252,7 +260,8 @@ impl Engine {
             request.check(self.model.context(), lead)?;
             self.check_ids(&request.prompt)?;
         }
-        let mut generation = Generation { id: self.next_generation, sequences: Vec::new(), block: 1 };
+        let mut generation =
+            Generation { id: self.next_generation, sequences: Vec::new(), block: 1, mixing: None };
         self.next_generation += 1;
         for request in requests {
             match self.admit(request) {
@@ -313,7 +322,10 @@ impl Engine {
             self.prefill(generation).await?;
             return Ok(Vec::new());
         }
-        self.decode(generation).await
+        let Some(mut mixing) = generation.mixing.take() else { return self.decode(generation).await };
+        let deltas = self.draw_mixed(generation, &mut mixing).await;
+        generation.mixing = Some(mixing);
+        deltas
     }
 
     /// Computes the next run of pending prompt tokens, across sequences.
@@ -339,7 +351,7 @@ impl Engine {
     /// Draws a block of tokens for every unfinished sequence.
     async fn decode(&mut self, generation: &mut Generation) -> Result<Vec<Delta>> {
         let context = self.model.context();
-        let rows: Vec<Row> = generation.active().map(|s| s.row(s.tokens.len() - 1)).collect();
+        let rows = generation.next_rows();
         if self.rows_of != Some(generation.id) {
             self.upload_rows(&rows);
             self.rows_of = Some(generation.id);
@@ -363,6 +375,20 @@ impl Engine {
                 self.rows_of = None;
             }
             if full && sequence.finish.is_none() {
+                sequence.slide(context);
+            }
+            deltas.push(delta);
+        }
+        Ok(deltas)
+    }
+
+    /// Adds one token to every unfinished sequence; [`decode`](Self::decode) for what the host drew.
+    pub(super) fn accept_all(&self, generation: &mut Generation, drawn: &[u32]) -> Result<Vec<Delta>> {
+        let context = self.model.context();
+        let mut deltas = Vec::new();
+        for (index, sequence) in generation.sequences.iter_mut().enumerate() {
+            let delta = self.accept(sequence, index, drawn)?;
+            if sequence.tokens.len() > context && sequence.finish.is_none() {
                 sequence.slide(context);
             }
             deltas.push(delta);
