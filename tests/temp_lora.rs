@@ -375,7 +375,8 @@ async fn draw(
 #[pollster::test]
 async fn a_text_is_drawn_from_the_never_worse_mix() {
     for (backend, opened) in backends().await.into_iter().skip(1) {
-        let mut engine = open(opened, &EngineOptions { context_length: Some(128), batch: Some(4), dtype: None });
+        let mut engine =
+            open(opened, &EngineOptions { context_length: Some(128), batch: Some(4), dtype: None });
         let text = story(&engine);
         // A software GPU is slow.
         let n = if backend == "gpu" { 48 } else { 150 };
@@ -392,8 +393,10 @@ async fn a_text_is_drawn_from_the_never_worse_mix() {
                 draw(&mut engine, &[], &Request { max_tokens: Some(40), ..prompt }, true, false).await;
             assert_eq!(mixed.1, plain.1, "{backend}");
             let ChunkReport { base_loss, adapted_loss, mixed_loss, .. } = mixed.0[0];
-            assert!(base_loss.is_some() && base_loss == adapted_loss, "{backend}");
-            assert!((mixed_loss.expect("mixed") - base_loss.expect("mixed")).abs() < 1e-9, "{backend}");
+            // Not to the bit: a prompt of many rows is multiplied in another order than one of few.
+            let [base, adapted, mixed] =
+                [base_loss, adapted_loss, mixed_loss].map(|loss| loss.expect("mixed"));
+            assert!((base - adapted).abs() < 1e-5 && (base - mixed).abs() < 1e-5, "{backend}");
         }
         // The adapted model was better by many nats when the text was scored: it weighs all.
         let learned = &text[..48 * 3];
