@@ -1,5 +1,5 @@
 //! Text to token ids and back, for one `tokenizer.json`.
-//! Not a chat template: that is text to text, and comes before.
+//! A chat template is text to text, and comes before: [`ChatTemplate`].
 //!
 //! Encoding is the `tokenizers` crate's, handed the parts we read and vetted (its own reader of
 //! 1.0 files parses them twice). Decoding is our own ([`StreamDecoder`]), because a page shows
@@ -7,6 +7,7 @@
 //! the last whole character again at each step, and fails on ids that make no valid UTF-8. The
 //! stable release of the crate judges both.
 
+mod chat;
 mod components;
 mod file;
 mod model;
@@ -15,6 +16,7 @@ mod stream;
 mod vet;
 mod vocabulary;
 
+pub use chat::{ChatContext, ChatTemplate, Message};
 pub use stream::StreamDecoder;
 
 use crate::error::{Error, Result};
