@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["error", "config", "plan"]),
     ("backend", &["error", "config", "plan"]),
     ("engine", &["error", "config", "format", "tokenizer", "plan", "model", "backend"]),
-    ("js", &["error", "format", "backend", "engine"]),
+    ("js", &["error", "format", "tokenizer", "backend", "engine"]),
 ];
 
 fn sources(path: &Path) -> Vec<PathBuf> {

@@ -5,14 +5,17 @@ mod adapter;
 mod adapters;
 mod arithmetic;
 mod bank;
+mod chat;
 mod combination;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 mod generate;
 mod gguf;
+mod hidden;
 mod lead;
 mod loader;
+mod logprobs;
 mod merge;
 mod mixture;
 mod peft;
@@ -34,7 +37,9 @@ pub use arithmetic::MajoritySign;
 pub use combination::{Arithmetic, Combination, CombinationType};
 pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
+pub use hidden::Pooling;
 pub use loader::Loader;
+pub use logprobs::TokenLogprobs;
 pub use temp_lora::{ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions};
 pub use train::{Optimizer, Step, Window};
 pub use trainee::NewLora;
@@ -47,6 +52,7 @@ use crate::plan::Row;
 use crate::tokenizer::Tokenizer;
 
 use adapters::Adapters;
+use chat::Chat;
 use plans::Plans;
 use slots::Slots;
 
@@ -68,6 +74,7 @@ pub struct Engine {
     plans: Plans,
     adapters: Adapters,
     slots: Slots,
+    chat: Option<Chat>,
     /// The generation whose rows lie on the device, so that a block continues where the last
     /// one ended without a write.
     rows_of: Option<u64>,

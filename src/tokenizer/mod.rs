@@ -107,6 +107,12 @@ impl Tokenizer {
         Ok(text)
     }
 
+    /// The text that a token stands for after others; U+FFFD for bytes that are no character alone.
+    pub fn token_text(&self, id: u32) -> Result<String> {
+        let mut stream = StreamDecoder::after(self, &[id], false)?;
+        Ok(stream.push(self, id)? + &stream.finish(self)?)
+    }
+
     /// The id of a token as spelled in the vocabulary (`"<s>"`, `"Ġthe"`).
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
         self.vocabulary.id(token)
