@@ -268,6 +268,8 @@ async fn generate(engine: &mut Engine, options: &Generate, json: bool) -> Result
         repetition_penalty: options.repetition_penalty,
         seed: options.seed,
         stop: options.stop.clone(),
+        stop_tokens: Vec::new(),
+        logprobs: None,
         overflow: if options.slide { Overflow::Slide } else { Overflow::Error },
         adapter: None,
     };

@@ -16,6 +16,8 @@ pub enum Kind {
     Score,
     /// The next tokens.
     Decode,
+    /// Hidden states after so many layers.
+    Hidden(usize),
     /// Training: the first layer's input.
     TrainEmbed,
     /// Training: a layer forward.
@@ -44,6 +46,7 @@ impl Plans {
                     Kind::Prefill => model.prefill(n),
                     Kind::Score => model.score(n),
                     Kind::Decode => model.decode(n),
+                    Kind::Hidden(layers) => model.hidden(n, layers),
                     Kind::TrainEmbed => model.train_embed(n),
                     Kind::TrainLayer(l) => model.train_layer(n, l),
                     Kind::TrainHead => model.train_head(n),

@@ -6,6 +6,7 @@ use crate::plan::Row;
 
 use super::Engine;
 use super::adapters::Choice;
+use super::logprobs::log_sum_exp;
 use super::plans::{Kind, run_rows, slice_rows};
 use super::seat::Seat;
 
@@ -133,7 +134,7 @@ impl Engine {
     }
 
     /// A seat for `ids`, whose tokens are to be computed anew.
-    fn seat_anew(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, Vec<u32>)> {
+    pub(super) fn seat_anew(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, Vec<u32>)> {
         let context = self.model.context() - self.lead_tokens(choice)?.len();
         if ids.is_empty() || ids.len() > context {
             return Err(Error::argument(format!(
@@ -204,9 +205,7 @@ impl Scoring {
     }
 }
 
-/// −log softmax(logits)[token], summed in f64.
+/// −log softmax(logits)[token]
 pub(super) fn loss(logits: &[f32], token: usize) -> f64 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|l| f64::from(l - most).exp()).sum();
-    total.ln() - f64::from(logits[token] - most)
+    log_sum_exp(logits) - f64::from(logits[token])
 }

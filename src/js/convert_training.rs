@@ -230,7 +230,7 @@ pub fn event(event: TempEvent) -> JsEvent {
     match event {
         TempEvent::Idle => JsEvent::Idle,
         TempEvent::Progress(work, done, all) => JsEvent::Progress { work, done, all },
-        TempEvent::Text(Delta { text, tokens, finish, index: _ }) => {
+        TempEvent::Text(Delta { text, tokens, finish, .. }) => {
             JsEvent::Text { text, tokens, finish: finish.map(Finish::as_str) }
         }
         TempEvent::Chunk(report) => {

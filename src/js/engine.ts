@@ -5,13 +5,15 @@ import {
   adapterWeights, exportAdapter, getAdapter, loadAdapter,
   type AdapterChoice, type AdapterDetails, type AdapterInfo, type AdapterOptions,
 } from "./adapters.js";
+import { Chat } from "./chat.js";
 import { Completions } from "./completions.js";
+import { Embeddings } from "./embeddings.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
-import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
+import { modelFolder, type AdapterSource, type ModelFolder, type ModelSource } from "./source.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
 import { trainAdapter, type TrainOptions, type TrainingStep } from "./train.js";
@@ -95,13 +97,17 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   const loaded = await load(folder, { device, contextLength, batch, dtype, signal, onProgress });
   const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
-  return new Engine(new Turns(loaded.engine), info, loaded.fallbackReason);
+  return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason);
 }
 
 /** A loaded model. {@link createEngine} makes one. */
 export class Engine {
   /** Continues texts, in OpenAI's shapes. */
   readonly completions: Completions;
+  /** Answers in conversations, in OpenAI's shapes. */
+  readonly chat: Chat;
+  /** Turns texts into vectors, in OpenAI's shapes. */
+  readonly embeddings: Embeddings;
   /** What the engine is made of. */
   readonly info: Readonly<EngineInfo>;
   /** Why `device: "auto"` took the CPU; undefined if it did not. */
@@ -109,11 +115,13 @@ export class Engine {
   readonly #turns: Turns;
 
   /** @internal */
-  constructor(turns: Turns, info: EngineInfo, fallbackReason: string | undefined) {
+  constructor(turns: Turns, info: EngineInfo, folder: ModelFolder, fallbackReason: string | undefined) {
     this.#turns = turns;
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
     this.completions = new Completions(turns, info.model);
+    this.chat = new Chat(turns, info.model, folder);
+    this.embeddings = new Embeddings(turns, info.model);
   }
 
   /** Where the model runs. */

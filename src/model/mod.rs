@@ -199,6 +199,19 @@ impl Model {
         plan
     }
 
+    /// Runs `n` rows through the first `layers` layers and, where those are all, the last norm;
+    /// [`hidden_state`](Self::hidden_state) has what comes out.
+    pub fn hidden(&self, n: usize, layers: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        forward::hidden(self, &mut plan, layers);
+        plan
+    }
+
+    /// (MAX_ROWS, C): where a [`hidden`](Self::hidden) plan leaves its rows.
+    pub fn hidden_state(&self, layers: usize) -> TensorId {
+        if layers == self.config.num_hidden_layers { self.scratch.xn } else { self.scratch.x }
+    }
+
     /// Losses of `n` rows, and the gradient by the last layer's output.
     pub fn train_head(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
