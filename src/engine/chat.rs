@@ -33,6 +33,18 @@ impl Engine {
         Ok(())
     }
 
+    /// The template that came with the tokenizer, as it does in a GGUF file.
+    ///
+    /// Errors as [`ChatTemplate::new`].
+    pub fn own_chat_template(&self) -> Result<Option<ChatTemplate>> {
+        let Some(source) = self.tokenizer.chat_template() else { return Ok(None) };
+        let config = &self.model.config;
+        let ids = [("bos_token", config.bos_token_id), ("eos_token", config.eos_token_ids.first().copied())];
+        let special =
+            |(name, id): (&str, Option<u32>)| Some((name.to_owned(), self.tokenizer.id_to_token(id?)?));
+        ChatTemplate::new(source, ids.into_iter().filter_map(special).collect()).map(Some)
+    }
+
     /// Token ids of a conversation, in which the answer is to follow.
     ///
     /// Errors with `Argument` if no template was given, or it refuses the conversation, and as

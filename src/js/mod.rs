@@ -257,11 +257,17 @@ impl JsEngine {
         Ok(self.engine()?.logits_with(&ids, choice.as_ref()).await?)
     }
 
-    /// Reads the chat template from the bytes of `tokenizer_config.json` and `chat_template.jinja`.
+    /// Reads the chat template from the bytes of `tokenizer_config.json` and `chat_template.jinja`, or
+    /// takes the tokenizer's own where there are neither.
     #[wasm_bindgen(js_name = setChatTemplate)]
     pub fn set_chat_template(&self, config: Option<Vec<u8>>, jinja: Option<Vec<u8>>) -> JsResult<()> {
-        let template = ChatTemplate::from_files(config.as_deref(), jinja.as_deref())?;
-        Ok(self.engine()?.set_chat_template(template)?)
+        let mut engine = self.engine()?;
+        let own = if config.is_none() && jinja.is_none() { engine.own_chat_template()? } else { None };
+        let template = match own {
+            Some(template) => template,
+            None => ChatTemplate::from_files(config.as_deref(), jinja.as_deref())?,
+        };
+        Ok(engine.set_chat_template(template)?)
     }
 
     /// Ids of a conversation, in which the answer is to follow: JSON of {messages: [{role, content,
