@@ -24,6 +24,8 @@ const { values, positionals } = parseArgs({
   },
 });
 const options = end < 0 ? [] : process.argv.slice(end + 1);
+const most = options.indexOf("--max-tokens");
+const limit = most < 0 ? [] : options.slice(most, most + 2);
 
 /** Plain ASCII paragraphs on one line each, as the demo model was trained on. */
 function clean(text) {
@@ -59,7 +61,7 @@ async function measure(book) {
   const temp = await program("temp-lora", "eval", "--text", text, ...options);
   // The same chunks after three times the context, without an adapter: what a longer window would give.
   const context = 4 * temp.chunk;
-  const long = await program("perplexity", "--text", text, "--context-length", String(context), "--stride", String(temp.chunk));
+  const long = await program("perplexity", "--text", text, "--context-length", String(context), "--stride", String(temp.chunk), ...limit);
   const row = { book: basename(book, ".txt").replaceAll("_", " "), ...temp, long_perplexity: long.perplexity };
   rows.push(row);
   console.error(JSON.stringify(row));
