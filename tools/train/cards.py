@@ -31,6 +31,7 @@ follows no instructions. What it is for: adapters and Temp-LoRA, whose effect on
 
 Ten whole novels that neither the model, its tokenizer nor an adapter saw. Bits per byte, every token but those of the
 first {half} predicted from {half} to {context} tokens before it; computed by PyTorch in f32 from the weights as stored.
+A dash: not measured yet.
 
 | novel | f16 | q8 | q4 |
 | --- | --- | --- | --- |
@@ -50,7 +51,7 @@ library_name: peft
 # Voices of Lorakeet novels
 
 LoRA adapters of rank {rank}, alpha {alpha}, on every linear map of the layers, as PEFT folders in f16. Each was trained for at
-most {steps} steps of {batch:,} tokens on nine tenths of each text of its corpus; perplexities are those of the last
+most {steps} steps ({more}) of {batch:,} tokens on nine tenths of each text of its corpus; perplexities are those of the last
 tenths (at most 40,000 tokens), the base's beside the adapter's.
 
 | adapter | corpus | tokens | base | adapted | change | bytes |
@@ -78,6 +79,8 @@ def write(state: Path, model: Path, adapters: Path) -> None:
     config, report = base.CONFIG, json.loads((state / "base.json").read_text())
     bits, facts, steps = report["bits_per_byte"], report["facts"], base.FLAT + base.DECAY
     kinds = ["f16", "q8", "q4"]
+    row = lambda name: (f"| {name.replace('_', ', ')} | "
+                        f"{line(bits[name][kind] for kind in kinds) if name in bits else '- | - | -'} |")
     line = lambda values: " | ".join(f"{value:.4f}" for value in values)
     (model / "README.md").write_text(MODEL.format(
         parameters=base.LlamaForCausalLM(config).num_parameters(), layers=config.num_hidden_layers,
@@ -86,13 +89,14 @@ def write(state: Path, model: Path, adapters: Path) -> None:
         megabytes=(model / "novels-q8_0.gguf").stat().st_size / 1e6, books=facts["books"], text=facts["bytes"] / 1e6,
         tokens=facts["tokens"], steps=steps, flat=base.FLAT, decay=base.DECAY, batch=base.TOKENS,
         epochs=steps * base.TOKENS / facts["tokens"],
-        rows="\\n".join(f"| {name.replace('_', ', ')} | {line(bits[name][kind] for kind in kinds)} |" for name in bits),
+        rows="\n".join(row(name) for name in corpora.HELD_OUT),
         mean=line(sum(row[kind] for row in bits.values()) / len(bits) for kind in kinds),
     ))
     results = json.loads((state / "adapters.json").read_text())
-    row = lambda name, it: (f"| `{name}` | {CORPORA[name].format(latest=corpora.LATEST)} | {it['tokens']:,} | {it['base']:.1f} "
+    voice = lambda name, it: (f"| `{name}` | {CORPORA[name].format(latest=corpora.LATEST)} | {it['tokens']:,} | {it['base']:.1f} "
                             f"| {it['adapted']:.1f} | {100 * it['change']:.1f} % | {it['bytes']:,} |")
     (adapters / "README.md").write_text(ADAPTERS.format(
-        rank=training.RANK, alpha=training.ALPHA, steps=training.STEPS, batch=training.T * training.ROWS,
-        rows="\\n".join(row(name, results[name]) for name in corpora.STYLES if name in results),
+        rank=training.RANK, alpha=training.ALPHA, steps=training.STEPS,
+        more=", ".join(f"{name}: {steps}" for name, steps in training.MORE_STEPS.items()), batch=training.T * training.ROWS,
+        rows="\n".join(voice(name, results[name]) for name in corpora.STYLES if name in results),
     ))
