@@ -114,39 +114,60 @@ impl Dtype {
         words
     }
 
-    /// Widens one row of [`row_words`](Self::row_words) words to f32, (C), exactly.
-    pub fn unpack(self, words: &[u32], row: &mut [f32]) {
+    /// Widens whole rows of `cols` elements to f32, (rows, cols), exactly.
+    pub fn unpack(self, words: &[u32], cols: usize, values: &mut [f32]) {
+        if !self.is_packed() {
+            return values.copy_from_slice(bytemuck::cast_slice(words));
+        }
+        for (words, row) in words.chunks_exact(self.row_words(cols)).zip(values.chunks_exact_mut(cols)) {
+            self.unpack_row(words, row);
+        }
+    }
+
+    fn unpack_row(self, words: &[u32], row: &mut [f32]) {
+        let code_words = self.row_words(row.len()) - row.len() / ROW_UNIT;
+        let blocks = row.as_chunks_mut::<BLOCK>().0;
         match self {
-            Self::F32 | Self::U32 => row.copy_from_slice(bytemuck::cast_slice(words)),
-            Self::F16 => {
+            Self::Q8 => {
+                let (codes, scales) = words.split_at(code_words);
+                let codes: &[[u8; BLOCK]] = bytemuck::cast_slice(codes);
+                blocks
+                    .iter_mut()
+                    .zip(codes)
+                    .zip(halves(scales))
+                    .for_each(|((x, q), scale)| *x = q8(*q, scale));
+            }
+            Self::Q4 => {
+                let (codes, scales) = words.split_at(code_words);
+                let codes: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(codes);
+                blocks
+                    .iter_mut()
+                    .zip(codes)
+                    .zip(halves(scales))
+                    .for_each(|((x, q), scale)| *x = q4(*q, scale));
+            }
+            Self::F32 | Self::U32 | Self::F16 => {
                 let halves: &[u16] = bytemuck::cast_slice(words);
                 row.iter_mut().zip(halves).for_each(|(x, &half)| *x = f16_to_f32(half));
             }
-            Self::Q8 => {
-                let (codes, scales) = words.split_at(row.len() / 4);
-                let codes: &[[i8; BLOCK]] = bytemuck::cast_slice(codes);
-                for ((x, codes), scale) in
-                    row.as_chunks_mut::<BLOCK>().0.iter_mut().zip(codes).zip(halves(scales))
-                {
-                    for i in 0..BLOCK {
-                        x[i] = f32::from(codes[i]) * scale;
-                    }
-                }
-            }
-            Self::Q4 => {
-                let (codes, scales) = words.split_at(row.len() / 8);
-                let codes: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(codes);
-                for ((x, codes), scale) in
-                    row.as_chunks_mut::<BLOCK>().0.iter_mut().zip(codes).zip(halves(scales))
-                {
-                    for i in 0..BLOCK / 2 {
-                        x[i] = (f32::from(codes[i] & 15) - 8.0) * scale;
-                        x[i + BLOCK / 2] = (f32::from(codes[i] >> 4) - 8.0) * scale;
-                    }
-                }
-            }
         }
     }
+}
+
+/// A block of `q8_0`: code · scale, codes i8.
+#[inline(always)]
+pub fn q8(codes: [u8; BLOCK], scale: f32) -> [f32; BLOCK] {
+    codes.map(|code| f32::from(code.cast_signed()) * scale)
+}
+
+/// A block of `q4_0`: (code − 8) · scale. The low four bits are its first half, the high ones its second.
+#[inline(always)]
+pub fn q4(codes: [u8; BLOCK / 2], scale: f32) -> [f32; BLOCK] {
+    std::array::from_fn(|i| {
+        let byte = codes[i % (BLOCK / 2)];
+        let code = if i < BLOCK / 2 { byte & 15 } else { byte >> 4 };
+        (f32::from(code) - 8.0) * scale
+    })
 }
 
 fn little_endian(bytes: &[u8]) -> impl Iterator<Item = u32> {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::models::{LLAMA, MODELS, ModelFiles};
-use common::{Tolerance, assert_close, backends, gpu, gpu_with, misfit};
+use common::{Tolerance, assert_close, backends, gpu, gpu_with, misfit, noise};
 use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;
 use lorakeet::backend::gpu::GpuOptions;
@@ -19,18 +19,6 @@ const IDS: [u32; 12] = [5, 90, 17, 203, 41, 8, 8, 120, 299, 66, 1, 31];
 
 fn tolerance(backend: &str) -> Tolerance {
     Tolerance { abs: if backend == "gpu" { 1e-3 } else { 1e-4 }, rel: 0.0 }
-}
-
-/// Numbers that look random, the same for the same seed.
-fn noise(seed: u32, len: usize, size: f32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state as f32 / u32::MAX as f32 - 0.5) * 2.0 * size
-    };
-    (0..len).map(|_| next()).collect()
 }
 
 /// Linear maps of a checkpoint: name, shape (F, C).

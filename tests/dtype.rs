@@ -4,7 +4,7 @@
 mod common;
 
 use common::models::LLAMA;
-use common::{Fixture, OneOp, Tolerance, assert_close, backends_and_variants, gpu_with, misfit};
+use common::{Fixture, OneOp, Tolerance, assert_close, backends_and_variants, gpu_with, misfit, noise};
 use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
@@ -22,18 +22,6 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
 
-/// Numbers between ±size, from a xorshift (Marsaglia 2003).
-fn noise(len: usize, seed: u32, size: f32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        (state as f32 / u32::MAX as f32 - 0.5) * 2.0 * size
-    };
-    (0..len).map(|_| next()).collect()
-}
-
 fn packed(dtype: Dtype, c: usize, values: &[f32]) -> Vec<u32> {
     let mut words = Vec::new();
     values.chunks_exact(c).for_each(|row| dtype.pack(row, &mut words));
@@ -42,13 +30,9 @@ fn packed(dtype: Dtype, c: usize, values: &[f32]) -> Vec<u32> {
 
 /// What is left of values after packing.
 fn rounded(dtype: Dtype, c: usize, values: &[f32]) -> Vec<f32> {
-    let words = packed(dtype, c, values);
-    let mut row = vec![0.0; c];
-    let unpack = |words: &[u32]| {
-        dtype.unpack(words, &mut row);
-        row.clone()
-    };
-    words.chunks_exact(dtype.row_words(c)).flat_map(unpack).collect()
+    let mut rounded = vec![0.0; values.len()];
+    dtype.unpack(&packed(dtype, c, values), c, &mut rounded);
+    rounded
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -75,8 +59,8 @@ async fn ops_read_packed_weights() {
     for dtype in [Dtype::F32].into_iter().chain(Dtype::PACKED) {
         for (n, c, f, first) in [(1, 64, 257, 3), (5, 128, 33, 1), (8, 192, 9, 0), (35, 64, 65, 2)] {
             let stride = first + f + 1;
-            let (x, dy) = (noise(n * c, 1, 1.0), noise(n * stride, 2, 1.0));
-            let weight = noise(f * c, 3, 1.0);
+            let (x, dy) = (noise(1, n * c, 1.0), noise(2, n * stride, 1.0));
+            let weight = noise(3, f * c, 1.0);
             let w = rounded(dtype, c, &weight);
             let sum = |terms: &mut dyn Iterator<Item = (f32, f32)>| -> f32 {
                 terms.map(|(a, b)| f64::from(a) * f64::from(b)).sum::<f64>() as f32
@@ -107,7 +91,7 @@ async fn ops_read_packed_weights() {
                 one.check(&mut backend, &format!("linear {what}"), op, n, SUMS).await;
 
                 let mut one = OneOp::default();
-                let packed = packed(dtype, c, &noise(f * c, 3, 1.0));
+                let packed = packed(dtype, c, &noise(3, f * c, 1.0));
                 let weight = Slice { tensor: one.packed("weight", dtype, &[f, c], &packed), first };
                 let dy = one.f32("dy", &[n, stride], &dy);
                 let dx = one.output("dx", &[n, c], &dx);
@@ -229,9 +213,9 @@ impl RandomModel {
         let values = self.tensors.iter().zip(10..).map(|((name, shape), seed)| {
             let [rows, cols] = shape[..] else {
                 let shift = if name.ends_with("bias") { 0.0 } else { 1.0 };
-                return noise(shape[0], seed, 0.3).into_iter().map(|x| x + shift).collect();
+                return noise(seed, shape[0], 0.3).into_iter().map(|x| x + shift).collect();
             };
-            let values = noise(rows * cols, seed, 2.0 * (cols as f32).powf(-0.5));
+            let values = noise(seed, rows * cols, 2.0 * (cols as f32).powf(-0.5));
             let turned = self.turned && name.starts_with("h.");
             if name == "wpe.weight" {
                 values // stays f32
@@ -269,12 +253,12 @@ impl RandomModel {
         for ((module, [inputs, outputs]), seed) in self.modules.iter().zip((100..).step_by(3)) {
             let name = |what: &str| format!("base_model.model.{module}.{what}");
             tensors.push((name("lora_A.weight"), vec![3, *inputs]));
-            values.push(noise(3 * inputs, seed, 0.2));
+            values.push(noise(seed, 3 * inputs, 0.2));
             tensors.push((name("lora_B.weight"), vec![*outputs, 3]));
-            values.push(noise(outputs * 3, seed + 1, 0.2));
+            values.push(noise(seed + 1, outputs * 3, 0.2));
             if dora {
                 tensors.push((name("lora_magnitude_vector.weight"), vec![*outputs]));
-                values.push(noise(*outputs, seed + 2, 0.5).into_iter().map(|x| x + 1.0).collect());
+                values.push(noise(seed + 2, *outputs, 0.5).into_iter().map(|x| x + 1.0).collect());
             }
         }
         (config.to_string().into_bytes(), file(&tensors, &values))

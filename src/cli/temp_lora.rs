@@ -73,7 +73,7 @@ struct Options {
     rank: Option<usize>,
     #[arg(long)]
     alpha: Option<f64>,
-    /// A number, or `probe`: choose it on the first four chunks
+    /// A number, or `probe`: choose it on the first chunks
     #[arg(long)]
     learning_rate: Option<LearningRate>,
     /// Steps on each chunk

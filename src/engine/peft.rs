@@ -330,10 +330,7 @@ impl Engine {
             merged.unmerge_read(tensor, first, &mut words);
         }
         let mut values = vec![0.0; count];
-        words
-            .chunks_exact(width)
-            .zip(values.chunks_exact_mut(c))
-            .for_each(|(words, row)| dtype.unpack(words, row));
+        dtype.unpack(&words, c, &mut values);
         Ok(values)
     }
 }

@@ -193,19 +193,21 @@ impl Weights {
     /// Panics if the tensor is not expected, or gets more rows than it has.
     pub fn place(&mut self, name: &str, values: &[f32], write: impl FnMut(TensorId, usize, &[u32])) {
         let place = &self.places[bare(name)];
-        let target = &place.target;
-        let mut words = Vec::with_capacity(target.dtype.row_words(values.len()));
-        let mut pack = |values: &[f32]| {
-            values.chunks_exact(target.cols).for_each(|row| target.dtype.pack(row, &mut words));
-        };
-        if place.transposed && !self.turned {
+        let turned: Vec<f32>;
+        let values = if place.transposed && !self.turned {
             let [c, f] = place.shape[..] else { panic!("`{name}` is a matrix") };
             assert_eq!(values.len(), c * f, "`{name}` comes in one piece");
-            let turned: Vec<f32> = (0..f).flat_map(|f_| (0..c).map(move |c_| values[c_ * f + f_])).collect();
-            pack(&turned);
+            turned = (0..f).flat_map(|f_| (0..c).map(move |c_| values[c_ * f + f_])).collect();
+            &turned
         } else {
-            pack(values);
+            values
+        };
+        let Matrix { dtype, cols, .. } = place.target;
+        if !dtype.is_packed() {
+            return self.place_words(name, bytemuck::cast_slice(values), write);
         }
+        let mut words = Vec::with_capacity(values.len() / cols * dtype.row_words(cols));
+        values.chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));
         self.place_words(name, &words, write);
     }
 

@@ -58,6 +58,18 @@ pub async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
     list
 }
 
+/// Numbers between ±size that look random (Marsaglia's xorshift), the same for the same seed.
+pub fn noise(seed: u32, len: usize, size: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (state as f32 / u32::MAX as f32 - 0.5) * 2.0 * size
+    };
+    (0..len).map(|_| next()).collect()
+}
+
 /// How far a value may be off: `abs + |want| · rel`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {

@@ -20,12 +20,9 @@ export const shared = join(root, "../shared/data/adapters");
 /**
  * A browser and the site: `www/` at `/`, the models and adapters above below `/test/`.
  * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`;
- * `prepare` has it before it is anywhere.
+ * `prepare` has it before it is anywhere. `roots` are folders to serve instead.
  */
-export async function start() {
-  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters, "/test/gguf/": ggufs };
-  if (existsSync(shared)) roots["/test/shared/"] = shared;
-  if (existsSync(stories)) roots["/test/stories/"] = stories;
+export async function start(roots = sources()) {
   const site = await serve({ roots, port: 0 });
   const browser = await launch();
   const open = async (path = "", { prepare, ...options } = {}) => {
@@ -44,6 +41,13 @@ export async function start() {
   /** Every WebGPU device of the browser is lost. */
   const crashGpu = async () => (await browser.newBrowserCDPSession()).send("Browser.crashGpuProcess").catch(() => {});
   return { url: site.url, open, close, crashGpu };
+}
+
+function sources() {
+  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters, "/test/gguf/": ggufs };
+  if (existsSync(shared)) roots["/test/shared/"] = shared;
+  if (existsSync(stories)) roots["/test/stories/"] = stories;
+  return roots;
 }
 
 /**

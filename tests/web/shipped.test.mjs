@@ -6,34 +6,26 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { launch } from "../../tools/chromium.mjs";
-import { serve } from "../../tools/serve.mjs";
 import { writeSite } from "../../tools/site.mjs";
-import { root } from "./browser.mjs";
+import { root, start } from "./browser.mjs";
 import { ready, sample, says, write, written } from "./reader.mjs";
 
 const story = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8");
 const FIRST_TEXT_MS = 10_000; // on a software GPU, from the address to the first words
 
-let site, server, browser;
+let site, browser;
 before(async () => {
   site = mkdtempSync(join(tmpdir(), "shipped-"));
   await writeSite({ out: site });
-  server = await serve({ roots: { "/": site }, port: 0 });
-  browser = await launch();
+  browser = await start({ "/": site });
 });
 after(async () => {
   await browser?.close();
-  await server?.close();
   rmSync(site, { recursive: true, force: true });
 });
 
 async function open(path, view) {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
-  page.complaints = [];
-  page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
-  page.on("pageerror", (error) => page.complaints.push(String(error)));
-  await page.goto(new URL(`${path}#${view}`, server.url).href);
+  const page = await browser.open(`${path}#${view}`, { viewport: { width: 1280, height: 800 } });
   await ready(page);
   return page;
 }

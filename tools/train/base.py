@@ -3,18 +3,20 @@
 import json
 import math
 import shutil
+import sys
 import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 import corpora
 import export as gguf_export
 
-END_OF_TEXT = "<|endoftext|>"  # id 0, after every book
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tests/fixtures"))
+import tokenizer as bpe  # its end token, id 0, comes after every book
 
 V, CONTEXT, SEED = 4096, 1024, 1
 SHORT = 256  # the flat part of training sees windows of this many tokens, which is cheaper
@@ -31,27 +33,13 @@ CONFIG = LlamaConfig(
 )
 
 
-def train_tokenizer(texts: list[str]) -> Tokenizer:
-    """GPT-2's arrangement: split by its pattern, spell in bytes, merge; 256 bytes and id 0 included."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=V, special_tokens=[END_OF_TEXT], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    assert tokenizer.get_vocab_size() == V and tokenizer.token_to_id(END_OF_TEXT) == 0
-    return tokenizer
-
-
 def prepare(corpora_folder: Path, state: Path) -> tuple[Tokenizer, torch.Tensor, dict]:
     """The tokenizer, the stream of training ids (N), and what the card says of the data; cached in `state`."""
     state.mkdir(parents=True, exist_ok=True)
     cache = state / "stream.pt"
     if not cache.exists():
         texts = corpora.base_books(corpora_folder)
-        tokenizer = train_tokenizer(list(texts.values()))
+        tokenizer = bpe.train(list(texts.values()), V)
         tokenizer.save(str(state / "tokenizer.json"))
         rows = [encoding.ids + [0] for encoding in tokenizer.encode_batch(list(texts.values()))]
         stream = torch.tensor([token for row in rows for token in row], dtype=torch.int32)
@@ -138,17 +126,6 @@ def fit(model: LlamaForCausalLM, stream: torch.Tensor, judge: torch.Tensor, stat
             path.with_suffix(".new").replace(path)
 
 
-def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
-    """`tokenizer.json` and the `tokenizer_config.json` that makes transformers read it as it is."""
-    tokenizer.save(str(folder / "tokenizer.json"))
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT,
-        "unk_token": END_OF_TEXT, "add_prefix_space": False, "clean_up_tokenization_spaces": False,
-        "model_max_length": CONTEXT,
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=1) + "\n")
-
-
 def bits_per_byte(model: LlamaForCausalLM, tokenizer: Tokenizer, text: str) -> float:
     """Of an ASCII text."""
     return nats(model, torch.tensor(tokenizer.encode(text).ids)) / math.log(2) / len(text)
@@ -170,7 +147,7 @@ def write(corpora_folder: Path, state: Path, shipped: Path, device: torch.device
         bos_token_id=0, eos_token_id=0, do_sample=True, temperature=0.8, top_p=0.95, repetition_penalty=1.1
     )
     model.half().save_pretrained(folder)
-    save_tokenizer(tokenizer, folder)
+    bpe.save(tokenizer, folder, CONTEXT)
     shipped.mkdir(parents=True, exist_ok=True)
     for file in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
         shutil.copy(folder / file, shipped / file)

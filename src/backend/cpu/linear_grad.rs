@@ -8,13 +8,14 @@ use super::weight::WeightData;
 /// dy (N, stride), weight (F, C) -> dx (N, C). With `accumulate` what dx holds is added.
 pub fn linear_grad(dy: &[f32], weight: WeightData<'_>, columns: Columns, accumulate: bool, dx: &mut [f32]) {
     let Columns { first, stride } = columns;
-    let c = weight.c;
     let mut space = Vec::new();
-    let weight = weight.read(0, weight.rows(), &mut space);
-    for (dy, dx) in dy.chunks_exact(stride).zip(dx.chunks_exact_mut(c)) {
-        for (i, dx) in dx.iter_mut().enumerate() {
-            let products = weight.chunks_exact(c).zip(&dy[first..]);
-            let sum: f64 = products.map(|(w, &dy)| f64::from(dy) * f64::from(w[i])).sum();
+    for (dy, dx) in dy.chunks_exact(stride).zip(dx.chunks_exact_mut(weight.c)) {
+        let mut sums = vec![0.0; weight.c];
+        for f in 0..weight.rows() {
+            let w = weight.read(f, 1, &mut space);
+            sums.iter_mut().zip(w).for_each(|(sum, &w)| *sum += f64::from(dy[first + f]) * f64::from(w));
+        }
+        for (dx, sum) in dx.iter_mut().zip(sums) {
             let held = if accumulate { f64::from(*dx) } else { 0.0 };
             *dx = (sum + held) as f32;
         }

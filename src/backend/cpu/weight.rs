@@ -1,5 +1,5 @@
 //! A matrix of weights of any type, read row by row.
-//! Packed rows are widened one at a time, never the whole.
+//! Packed rows are widened as they are read; whoever reads keeps to a few at a time.
 
 use crate::plan::Dtype;
 
@@ -31,9 +31,7 @@ impl<'a> WeightData<'a> {
             return bytemuck::cast_slice(words);
         }
         space.resize(count * self.c, 0.0);
-        for (words, row) in words.chunks_exact(width).zip(space.chunks_exact_mut(self.c)) {
-            self.dtype.unpack(words, row);
-        }
+        self.dtype.unpack(words, self.c, space);
         space
     }
 }
