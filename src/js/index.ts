@@ -5,6 +5,7 @@ export { createEngine } from "./engine.js";
 export { LorakeetError } from "./error.js";
 
 export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./adapters.js";
+export type { CacheUsage, CachedFile, ModelCache } from "./cache.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionUsage, Completions } from "./completions.js";
 export type { TrainingDataset, TrainingExample } from "./dataset.js";
 export type { Dtype, Engine, EngineInfo, EngineOptions } from "./engine.js";
@@ -14,6 +15,7 @@ export type { HubOptions } from "./hub.js";
 export type { Progress } from "./load.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions } from "./request.js";
 export type { SliceBudget } from "./slices.js";
+export type { CacheKind } from "./store.js";
 export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";
 export type {
   ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempPart, TempProgress, TempTextOptions,
