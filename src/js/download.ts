@@ -11,6 +11,8 @@ export const SPAN = 4;
 const CONNECTIONS = 3;
 /** Failures in a row, with not one byte between them, until it is given up. */
 const MOST_FAILURES = 4;
+/** A connection that brings nothing for so long is lost. */
+const STALL_MS = 20_000;
 
 /** What takes the pieces, and gives them back. */
 export interface Sink {
@@ -308,15 +310,21 @@ class Body {
 
   async #read(): Promise<Uint8Array> {
     const { signal, what } = this.#target;
-    let read;
+    let isStalled = false;
+    const timer = setTimeout(() => {
+      isStalled = true;
+      this.cancel();
+    }, STALL_MS);
     try {
-      read = await this.#reader?.read();
+      const read = await this.#reader?.read();
+      if (read && !read.done) return read.value;
     } catch (error) {
       if (signal?.aborted) throw cancelled(signal, what);
       throw new Lost((error as Error).message, { cause: error });
+    } finally {
+      clearTimeout(timer);
     }
-    if (!read || read.done) throw new Lost("the connection ended");
-    return read.value;
+    throw new Lost(isStalled ? `nothing came for ${STALL_MS / 1000} s` : "the connection ended");
   }
 }
 

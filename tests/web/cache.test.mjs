@@ -114,6 +114,21 @@ test("a commit of the hub is not asked for again; a branch is, and does without 
   }
 }));
 
+test("adapters are kept as models are, and so is the absence of a file", () => fresh(async (page) => {
+  const ranks = () => page.evaluate(async () => {
+    const engine = await lorakeet.createEngine("/test/fixtures/llama", { device: "cpu" });
+    const { rank } = await engine.loadAdapter("/test/adapters/llama/qv");
+    await engine.dispose();
+    return rank;
+  });
+  const rank = await ranks();
+  await page.context().setOffline(true);
+  assert.equal(await ranks(), rank);
+  await page.evaluate(async () => (await lorakeet.createEngine("/test/fixtures/llama", { device: "cpu" })).cache.delete(new URL("/test/adapters/", location.href).href));
+  await assert.rejects(ranks(), /Failed to fetch/);
+  await page.context().setOffline(false);
+}));
+
 test("connections that break cost next to nothing", () => fresh(async (page) => {
   server.manners = { ...server.manners, cutAfter: 1.5 * MIB, pause: 1 };
   assert.equal(await load(page), expected);
@@ -121,6 +136,23 @@ test("connections that break cost next to nothing", () => fresh(async (page) => 
   const twice = server.sent() - server.size;
   console.log(`${asked("GET").length} requests, ${twice} bytes twice`);
   assert.ok(twice <= CHUNK, `${twice} bytes`);
+}));
+
+test("a connection on which nothing comes any more is given up for another", () => fresh(async (page) => {
+  let stalled = 0;
+  server.manners.answer = (_, response, { start, end }) => {
+    if (stalled > 0) return false;
+    stalled++;
+    response.writeHead(206, { "content-length": end - start }).write(model.weights.subarray(start, start + 1000));
+    return true;
+  };
+  await page.clock.install();
+  const loading = load(page);
+  while (stalled === 0) await new Promise((done) => setTimeout(done, 20));
+  const wait = new Promise((done) => setTimeout(done, 500, "waiting"));
+  assert.equal(await Promise.race([loading, wait]), "waiting");
+  await page.clock.fastForward(20_000);
+  assert.equal(await loading, expected);
 }));
 
 test("a server without ranges sends one stream, and again what a break has lost", () => fresh(async (page) => {

@@ -46,7 +46,7 @@ export async function startDownloads({ config, tokenizer, weights }) {
     const [start, end] = [Number(first), Number(last) + 1];
     const isPart = ranges && request.headers.range !== undefined;
     const count = api.seen.filter((each) => each.name === name && each.method === "GET").length;
-    if (isBig && answer?.(request, response, { start, end, count })) return;
+    if (isBig && request.method === "GET" && answer?.(request, response, { start, end, count })) return;
     if (isBig && spoil !== undefined) (bytes = Buffer.from(bytes))[spoil] ^= 1;
     // A file's own tag: the others' names do for theirs.
     if (etag !== null) response.setHeader("etag", isBig ? etag : `"${name}"`);
