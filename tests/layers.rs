@@ -15,7 +15,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &["error", "config", "plan"]),
     ("backend", &["error", "config", "plan"]),
     ("engine", &["error", "config", "dtype", "format", "tokenizer", "plan", "model", "backend"]),
-    ("js", &["error", "dtype", "format", "backend", "engine"]),
+    ("js", &["error", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
 fn sources(path: &Path) -> Vec<PathBuf> {

@@ -30,7 +30,7 @@ async fn run(engine: &mut Engine, requests: &[Request]) -> Vec<(Vec<u32>, String
     let mut generation = engine.start(requests).expect("valid requests");
     let mut results = vec![(Vec::new(), String::new(), None); requests.len()];
     while !generation.is_finished() {
-        for Delta { index, text, tokens, finish } in
+        for Delta { index, text, tokens, finish, logprobs: _ } in
             engine.next(&mut generation).await.expect("a working device")
         {
             let result = &mut results[index];

@@ -24,6 +24,8 @@ const { values, positionals } = parseArgs({
   },
 });
 const options = end < 0 ? [] : process.argv.slice(end + 1);
+const most = options.indexOf("--max-tokens");
+const limit = most < 0 ? [] : options.slice(most, most + 2);
 
 /** Plain ASCII paragraphs on one line each, as the demo model was trained on. */
 function clean(text) {
@@ -59,7 +61,7 @@ async function measure(book) {
   const temp = await program("temp-lora", "eval", "--text", text, ...options);
   // The same chunks after three times the context, without an adapter: what a longer window would give.
   const context = 4 * temp.chunk;
-  const long = await program("perplexity", "--text", text, "--context-length", String(context), "--stride", String(temp.chunk));
+  const long = await program("perplexity", "--text", text, "--context-length", String(context), "--stride", String(temp.chunk), ...limit);
   const row = { book: basename(book, ".txt").replaceAll("_", " "), ...temp, long_perplexity: long.perplexity };
   rows.push(row);
   console.error(JSON.stringify(row));
@@ -72,12 +74,13 @@ await Promise.all(Array.from({ length: Number(values.jobs) }, async () => {
 
 rows.sort((a, b) => a.book.localeCompare(b.book));
 const number = (value, digits = 2) => value.toFixed(digits);
-console.log("| book | tokens | base | Temp-LoRA | change | mixed | chunks better | base, longer window | s a chunk |");
-console.log("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+console.log("| book | tokens | base | Temp-LoRA | change | mixed | chunks better | base, longer window | tensors, MB | ms a chunk |");
+console.log(`|${" --- |".repeat(10)}`);
 for (const row of rows) {
   const chunks = Math.ceil(row.tokens / row.chunk);
   console.log(
     `| ${row.book} | ${row.tokens} | ${number(row.base_perplexity)} | ${number(row.perplexity)} | ${number(row.change_percent, 1)} % | ` +
-      `${number(row.mixed_perplexity)} | ${row.improved_chunks} of ${chunks} | ${number(row.long_perplexity)} | ${number(row.seconds_per_chunk)} |`,
+      `${number(row.mixed_perplexity)} | ${row.improved_chunks} of ${chunks} | ${number(row.long_perplexity)} | ` +
+      `${number(row.tensor_bytes / 1e6, 1)} | ${number(1000 * row.seconds_per_chunk, 0)} |`,
   );
 }

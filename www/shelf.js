@@ -1,8 +1,16 @@
 // What ships with the page: the model it opens with, and that model's voices.
 // Not code: one list, for the page and for the tools that publish it.
 
-/** A Hugging Face folder. */
-export const MODEL = "./models/demo/";
+/** A GGUF file, or a Hugging Face folder. */
+export const MODEL = "./models/novels/novels-q8_0.gguf";
 
 /** PEFT folders of adapters to `MODEL`, as {name, title, line, folder}; `title` and `line` are for the reader. */
-export const VOICES = [];
+export const VOICES = [
+  { name: "shakespeare", title: "Shakespeare", line: "Sixteen plays, with speakers and in verse", folder: "./adapters/shakespeare/" },
+  { name: "king-james", title: "King James", line: "The Bible of 1611, verse by verse", folder: "./adapters/king-james/" },
+  { name: "sherlock", title: "Sherlock Holmes", line: "The Adventures, as Watson tells them", folder: "./adapters/sherlock/" },
+  { name: "pirate", title: "Pirates", line: "Treasure Island and Captain Blood", folder: "./adapters/pirate/" },
+  { name: "horror", title: "Horror", line: "Poe, Lovecraft and the King in Yellow", folder: "./adapters/horror/" },
+  { name: "poems", title: "Poems", line: "From Milton to Whitman and Frost", folder: "./adapters/poems/" },
+  { name: "children", title: "Children's books", line: "Fairy tales and talking animals", folder: "./adapters/children/" },
+];

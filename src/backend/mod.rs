@@ -42,6 +42,14 @@ impl Backend {
         }
     }
 
+    /// The most bytes all tensors together may have, as far as that is known.
+    pub fn max_bytes(&self) -> u64 {
+        match self {
+            Self::Cpu(_) => usize::MAX as u64,
+            Self::Gpu(_) => u64::MAX,
+        }
+    }
+
     /// Makes room, zeroed, for every tensor declared or reshaped since the last call.
     ///
     /// Errors with `Memory` if there is none.

@@ -198,6 +198,9 @@ pub async fn run(args: &Args) -> Result<()> {
             inspect::run(&engine, *plan, args.json);
             Ok(())
         }
+        Command::Bench { other: Some(bench::Other::Train(options)), .. } => {
+            bench::train::run(&mut engine, options, args.json).await
+        }
         Command::Bench { options, .. } => bench::run(&mut engine, options, args.json).await,
     }
 }
@@ -265,6 +268,8 @@ async fn generate(engine: &mut Engine, options: &Generate, json: bool) -> Result
         repetition_penalty: options.repetition_penalty,
         seed: options.seed,
         stop: options.stop.clone(),
+        stop_tokens: Vec::new(),
+        logprobs: None,
         overflow: if options.slide { Overflow::Slide } else { Overflow::Error },
         adapter: None,
     };

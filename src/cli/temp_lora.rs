@@ -51,6 +51,9 @@ pub struct Generate {
     /// Above 1, tokens seen before become less likely
     #[arg(long, default_value_t = 1.0)]
     repetition_penalty: f32,
+    /// Draw from the never-worse mix of base and adapted model, at the cost of two rows a token
+    #[arg(long)]
+    mix: bool,
     #[arg(long, default_value_t = 0)]
     seed: u32,
 }
@@ -70,8 +73,9 @@ struct Options {
     rank: Option<usize>,
     #[arg(long)]
     alpha: Option<f64>,
+    /// A number, or `probe`: choose it on the first four chunks
     #[arg(long)]
-    learning_rate: Option<f32>,
+    learning_rate: Option<LearningRate>,
     /// Steps on each chunk
     #[arg(long)]
     epochs: Option<usize>,
@@ -86,6 +90,23 @@ struct Options {
     /// Undo a lesson after which the next chunk is scored worse than by the base
     #[arg(long)]
     roll_back: bool,
+}
+
+#[derive(Clone, Copy)]
+enum LearningRate {
+    Fixed(f32),
+    Probe,
+}
+
+impl std::str::FromStr for LearningRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "probe" => Ok(Self::Probe),
+            number => number.parse().map(Self::Fixed).map_err(|_| "expected a number or probe".to_owned()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -107,7 +128,11 @@ impl Options {
         TempLoraOptions {
             rank,
             alpha: self.alpha.unwrap_or(rank as f64 * preset.alpha / preset.rank as f64),
-            learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
+            learning_rate: match self.learning_rate {
+                Some(LearningRate::Fixed(rate)) => rate,
+                Some(LearningRate::Probe) | None => preset.learning_rate,
+            },
+            probe_rate: matches!(self.learning_rate, Some(LearningRate::Probe)),
             epochs: self.epochs.unwrap_or(preset.epochs),
             dropout: self.dropout.unwrap_or(preset.dropout),
             target_modules: self.target.clone(),
@@ -138,7 +163,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
         seed: generate.seed,
         ..Request::greedy(engine.encode(&generate.prompt)?, generate.max_tokens)
     };
-    engine.temp_generate(&mut temp, request)?;
+    engine.temp_generate(&mut temp, request, generate.mix)?;
     let (started, mut tokens) = (Instant::now(), 0);
     let mut tensor_bytes = Vec::new();
     let result = loop {
@@ -247,7 +272,7 @@ fn summary(
         json!({
             "tokens": c.tokens, "labels": c.labels, "base_loss": c.base_loss, "adapted_loss": c.adapted_loss,
             "mixed_loss": c.mixed_loss, "train_losses": c.train_losses, "learning_rate": c.learning_rate,
-            "rolled_back": c.rolled_back,
+            "rolled_back": c.rolled_back, "probed": c.probed,
         })
     });
     json!({

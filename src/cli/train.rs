@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use lorakeet::engine::{Engine, NewLora, Optimizer, Window};
+use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, TrainingRoom, Window};
 use lorakeet::{Error, Result};
 use serde_json::json;
 
@@ -27,6 +27,12 @@ pub struct Train {
     target: Vec<String>,
     #[arg(long, default_value_t = 1e-3)]
     learning_rate: f32,
+    /// How the learning rate falls once it is warm: constant, linear or cosine
+    #[arg(long, default_value = "linear")]
+    schedule: Schedule,
+    /// Steps over which it rises first, from 0 [default: a tenth of them]
+    #[arg(long)]
+    warmup_steps: Option<usize>,
     /// Times to go through the text
     #[arg(long, default_value_t = 1)]
     epochs: usize,
@@ -64,19 +70,19 @@ pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<
     let &Train { rank, ref target, learning_rate, epochs, batch, dropout, seed, .. } = options;
     let alpha = options.alpha.unwrap_or(2.0 * rank as f64);
     engine.new_lora(NAME, &NewLora { rank, alpha, target_modules: target.clone(), seed })?;
-    engine.begin_training(NAME, dropout > 0.0)?;
+    engine
+        .begin_training(NAME, TrainingRoom { window: length, dropout: dropout > 0.0, memory_limit: None })?;
     let mut choice = engine.active_adapters().clone();
     choice.push((NAME.to_owned(), 1.0));
     let all = (epochs * windows.len().div_ceil(batch)).min(options.max_steps.unwrap_or(usize::MAX));
     let bar = progress_bar(as_json, "train {bar:30} {pos}/{len} steps, loss {msg} {eta}");
     bar.set_length(all as u64);
+    let warmup = options.warmup_steps.unwrap_or(all / 10);
     let mut optimizer = Optimizer { dropout, seed, ..Optimizer::default() };
     let (started, mut losses) = (Instant::now(), Vec::new());
     let mut order = (0..epochs).flat_map(|_| windows.chunks(batch));
     while let Some(step) = order.next().filter(|_| losses.len() < all) {
-        // Warm-up over a tenth, then down to nothing: what small data sets like.
-        let done = losses.len() as f32 / all as f32;
-        let rate = learning_rate * (done / 0.1 + 1.0 / all as f32).min(1.0) * (1.0 - done);
+        let rate = learning_rate * options.schedule.share(losses.len(), warmup, all) as f32;
         losses.push(engine.train_step(step.to_vec(), &choice, &mut optimizer, rate).await?);
         bar.set_message(format!("{:.4}", losses[losses.len() - 1]));
         bar.inc(1);

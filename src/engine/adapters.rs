@@ -224,6 +224,11 @@ impl Adapters {
     }
 }
 
+/// Ranks that an adapter of this rank occupies.
+pub(super) fn padded(rank: usize) -> usize {
+    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
+}
+
 impl Engine {
     /// Puts an adapter into the bank under `name`; an adapter of that name is replaced, and
     /// what was cached under it is not used again.
@@ -260,8 +265,7 @@ impl Engine {
             warnings: adapter.warnings.clone(),
         };
         let adapters = &self.adapters;
-        let ranks =
-            free(adapters.loaded.iter().map(|l| &l.ranks), rank.next_multiple_of(RANK_STEP).max(RANK_STEP));
+        let ranks = free(adapters.loaded.iter().map(|l| &l.ranks), padded(rank));
         if ranks.end > MAX_RANKS {
             return Err(Error::memory(format!(
                 "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
@@ -298,7 +302,7 @@ impl Engine {
         self.adapters.check_idle(name, id)?;
         self.adapters.loaded.retain(|loaded| loaded.id != id);
         self.adapters.default.retain(|(chosen, _)| chosen != name);
-        Ok(())
+        self.give_room_back()
     }
 
     /// What is loaded, in the order of loading.

@@ -28,6 +28,15 @@ pub(super) fn unknown(module: &str) -> Error {
     Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
 }
 
+/// Room for so many ranks is kept when no adapter needs it, so that those that come and go do not
+/// move the others.
+const KEPT_RANKS: usize = 64;
+
+/// What of a room for ranks is kept if adapters need `ranks`.
+pub(super) fn kept_ranks(room: Room, ranks: usize) -> usize {
+    ranks.next_power_of_two().max(KEPT_RANKS).min(room.ranks)
+}
+
 impl Engine {
     /// Where an adapter acts, once its shapes are known to fit.
     ///
@@ -146,6 +155,14 @@ impl Engine {
             return Err(e);
         }
         Ok(())
+    }
+
+    /// Gives back room for many ranks that no adapter needs any more.
+    pub(super) fn give_room_back(&mut self) -> Result<()> {
+        let (room, ranks) =
+            (self.model.bank.room, self.adapters.loaded.iter().map(|loaded| loaded.ranks.end));
+        let ranks = kept_ranks(room, ranks.max().unwrap_or(0));
+        if ranks < room.ranks { self.reshape(Room { ranks, ..room }) } else { Ok(()) }
     }
 
     /// Gives the bank another size and writes every adapter into it.

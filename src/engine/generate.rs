@@ -11,12 +11,14 @@ use crate::tokenizer::StreamDecoder;
 
 use super::Engine;
 use super::adapters::Choice;
+use super::logprobs::TokenLogprobs;
+use super::mixed::Mixing;
 use super::plans::{Kind, run_rows};
 use super::seat::Seat;
 use super::stop::{Shown, StopStrings};
 
 /// Most tokens drawn between two reads; also the most that can be computed after an abort.
-const MAX_BLOCK: usize = 8;
+pub(super) const MAX_BLOCK: usize = 8;
 
 /// Leading tokens that a sliding window keeps (attention sinks, arXiv:2309.17453).
 const SINKS: usize = 4;
@@ -52,6 +54,10 @@ pub struct Request {
     pub seed: u32,
     /// The text ends before any of these.
     pub stop: Vec<String>,
+    /// The text ends before any of these tokens, as before the model's own end tokens.
+    pub stop_tokens: Vec<u32>,
+    /// Tell the log probability of each token, and of this many of the likeliest at its place.
+    pub logprobs: Option<usize>,
     /// What happens when the context is full.
     pub overflow: Overflow,
     /// Adapters and their weights; empty is the base, `None` what the engine is set to.
@@ -71,6 +77,8 @@ impl Request {
             repetition_penalty: 1.0,
             seed: 0,
             stop: Vec::new(),
+            stop_tokens: Vec::new(),
+            logprobs: None,
             overflow: Overflow::Error,
             adapter: None,
         }
@@ -106,10 +114,11 @@ impl Request {
         Ok(())
     }
 
-    fn sampling(&self, eos: &[u32]) -> Sampling {
+    /// `ends` are the tokens that end the text: the device knows the first few, where it saves work.
+    pub(super) fn sampling(&self, ends: &[u32]) -> Sampling {
         let mut stop = [0; 4];
-        let n_stop = eos.len().min(stop.len());
-        stop[..n_stop].copy_from_slice(&eos[..n_stop]);
+        let n_stop = ends.len().min(stop.len());
+        stop[..n_stop].copy_from_slice(&ends[..n_stop]);
         Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
@@ -163,6 +172,8 @@ pub struct Delta {
     pub text: String,
     /// New tokens.
     pub tokens: Vec<u32>,
+    /// One for each of the tokens, where they were asked for.
+    pub logprobs: Vec<TokenLogprobs>,
     /// Set on the last delta of a request.
     pub finish: Option<Finish>,
 }
@@ -174,6 +185,8 @@ pub struct Generation {
     id: u64,
     sequences: Vec<Sequence>,
     block: usize,
+    /// Of a text drawn from the mix of its two sequences.
+    pub(super) mixing: Option<Box<Mixing>>,
 }
 
 #[derive(Debug)]
@@ -188,6 +201,9 @@ struct Sequence {
     overflow: Overflow,
     decoder: StreamDecoder,
     stop: StopStrings,
+    /// Tokens that end the text.
+    ends: Vec<u32>,
+    logprobs: Option<usize>,
     finish: Option<Finish>,
 }
 
@@ -204,6 +220,11 @@ impl Generation {
 
     fn active(&self) -> impl Iterator<Item = &Sequence> {
         self.sequences.iter().filter(|s| s.finish.is_none())
+    }
+
+    /// The rows that come to the next token of every unfinished sequence.
+    pub(super) fn next_rows(&self) -> Vec<Row> {
+        self.active().map(|s| s.row(s.tokens.len() - 1)).collect()
     }
 
     /// Prompt tokens still to be computed before the first token comes.
@@ -252,7 +273,8 @@ impl Engine {
             request.check(self.model.context(), lead)?;
             self.check_ids(&request.prompt)?;
         }
-        let mut generation = Generation { id: self.next_generation, sequences: Vec::new(), block: 1 };
+        let mut generation =
+            Generation { id: self.next_generation, sequences: Vec::new(), block: 1, mixing: None };
         self.next_generation += 1;
         for request in requests {
             match self.admit(request) {
@@ -270,7 +292,8 @@ impl Engine {
         let decoder = StreamDecoder::after(&self.tokenizer, &request.prompt, true)?;
         let (seat, tokens, filled) = self.take_seat(&request.prompt, request.adapter.as_ref())?;
         let (state, config) = (&self.model.state, &self.model.config);
-        let sampling = request.sampling(&config.eos_token_ids);
+        let ends = [&request.stop_tokens[..], &config.eos_token_ids].concat();
+        let sampling = request.sampling(&ends);
         let line: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sampling));
         self.backend.upload(state.sampling, seat.slot * line.len(), line);
         let mut seen = vec![0u32; config.vocab_size.div_ceil(32)];
@@ -288,6 +311,8 @@ impl Engine {
             overflow: request.overflow,
             decoder,
             stop: StopStrings::new(&request.stop),
+            ends,
+            logprobs: request.logprobs,
             tokens,
             finish: None,
         })
@@ -313,7 +338,10 @@ impl Engine {
             self.prefill(generation).await?;
             return Ok(Vec::new());
         }
-        self.decode(generation).await
+        let Some(mut mixing) = generation.mixing.take() else { return self.decode(generation).await };
+        let deltas = self.draw_mixed(generation, &mut mixing).await;
+        generation.mixing = Some(mixing);
+        deltas
     }
 
     /// Computes the next run of pending prompt tokens, across sequences.
@@ -339,15 +367,24 @@ impl Engine {
     /// Draws a block of tokens for every unfinished sequence.
     async fn decode(&mut self, generation: &mut Generation) -> Result<Vec<Delta>> {
         let context = self.model.context();
-        let rows: Vec<Row> = generation.active().map(|s| s.row(s.tokens.len() - 1)).collect();
+        let rows = generation.next_rows();
         if self.rows_of != Some(generation.id) {
             self.upload_rows(&rows);
             self.rows_of = Some(generation.id);
         }
-        let block = self.block(generation, context);
+        // The logits at a place are there until the next is computed.
+        let told = generation.active().any(|s| s.logprobs.is_some());
+        let block = if told { 1 } else { self.block(generation, context) };
         let plan = self.plans.get(Kind::Decode, rows.len(), &self.model, &mut self.backend)?;
         self.backend.run(plan, block);
         let ring = self.backend.read(self.model.state.ring, 0, self.model.slots() * RING).await?;
+        let v = self.model.config.vocab_size;
+        let logits = if told {
+            self.backend.read(self.model.state.logits, 0, rows.len() * v).await?
+        } else {
+            Vec::new()
+        };
+        let logits: &[f32] = bytemuck::cast_slice(&logits);
         let mut deltas = Vec::with_capacity(rows.len());
         for (index, sequence) in generation.sequences.iter_mut().enumerate() {
             if sequence.finish.is_some() {
@@ -356,13 +393,30 @@ impl Engine {
             let first = sequence.tokens.len();
             let drawn: Vec<u32> =
                 (first..first + block).map(|pos| ring[sequence.seat.slot * RING + pos % RING]).collect();
-            let delta = self.accept(sequence, index, &drawn)?;
+            let mut delta = self.accept(sequence, index, &drawn)?;
+            if let (Some(top), &[token]) = (sequence.logprobs, &delta.tokens[..]) {
+                delta.logprobs = vec![TokenLogprobs::of(&logits[deltas.len() * v..][..v], token, top)];
+            }
             let full = sequence.tokens.len() > context;
             if delta.finish.is_some() || full {
                 // The rows on the device no longer match.
                 self.rows_of = None;
             }
             if full && sequence.finish.is_none() {
+                sequence.slide(context);
+            }
+            deltas.push(delta);
+        }
+        Ok(deltas)
+    }
+
+    /// Adds one token to every unfinished sequence; [`decode`](Self::decode) for what the host drew.
+    pub(super) fn accept_all(&self, generation: &mut Generation, drawn: &[u32]) -> Result<Vec<Delta>> {
+        let context = self.model.context();
+        let mut deltas = Vec::new();
+        for (index, sequence) in generation.sequences.iter_mut().enumerate() {
+            let delta = self.accept(sequence, index, drawn)?;
+            if sequence.tokens.len() > context && sequence.finish.is_none() {
                 sequence.slide(context);
             }
             deltas.push(delta);
@@ -385,13 +439,14 @@ impl Engine {
     /// Adds drawn tokens to a sequence until something ends it.
     fn accept(&self, sequence: &mut Sequence, index: usize, drawn: &[u32]) -> Result<Delta> {
         let config = &self.model.config;
-        let mut delta = Delta { index, text: String::new(), tokens: Vec::new(), finish: None };
+        let mut delta =
+            Delta { index, text: String::new(), tokens: Vec::new(), logprobs: Vec::new(), finish: None };
         for &token in drawn {
             if token as usize >= config.vocab_size {
                 return Err(Error::device("the model's logits are not numbers: no token could be drawn"));
             }
             sequence.filled = sequence.tokens.len();
-            if config.eos_token_ids.contains(&token) {
+            if sequence.ends.contains(&token) {
                 delta.finish = Some(Finish::Stop);
                 break;
             }

@@ -25,6 +25,28 @@ impl Mixture {
     }
 }
 
+impl Mixture {
+    /// Logits (V) of the mix of two, so that one of them alone, weighing all, gives its own.
+    pub fn logits(&self, base: &[f32], adapted: &[f32]) -> Vec<f32> {
+        let [log_w, log_rest] = [-softplus(-self.log_odds), -softplus(self.log_odds)];
+        let [of_base, of_adapted] = [base, adapted].map(log_total);
+        // Any number may be added to all logits. This one leaves those of the heavier model as they
+        // are, which a repetition penalty tells from others.
+        let shift = log_w.exp() * of_adapted + log_rest.exp() * of_base;
+        let mix = |(&b, &a): (&f32, &f32)| {
+            let log_p = log_sum(log_w + f64::from(a) - of_adapted, log_rest + f64::from(b) - of_base);
+            (log_p + shift) as f32
+        };
+        base.iter().zip(adapted).map(mix).collect()
+    }
+}
+
+/// ln Σ e^x
+fn log_total(logits: &[f32]) -> f64 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    logits.iter().map(|l| f64::from(l - most).exp()).sum::<f64>().ln() + f64::from(most)
+}
+
 /// ln(1 + e^x)
 fn softplus(x: f64) -> f64 {
     if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() }
@@ -55,6 +77,29 @@ mod tests {
                 sums.iter_mut().zip([base, adapted, mixed]).for_each(|(sum, loss)| *sum += loss);
                 let bound = sums[0].min(sums[1]) + std::f64::consts::LN_2;
                 assert!(sums[2] <= bound + 1e-6 * bound, "{sums:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_weight_of_all_gives_the_logits_of_one() {
+        let (base, adapted) = ([1.5, -2.0, 0.25, 7.0], [0.5, 3.0, -4.0, 1.0]);
+        assert_eq!(Mixture { log_odds: 1e9 }.logits(&base, &adapted), adapted);
+        assert_eq!(Mixture { log_odds: -1e9 }.logits(&base, &adapted), base);
+    }
+
+    #[test]
+    fn mixed_logits_are_those_of_the_mixed_probabilities() {
+        let (base, adapted) = ([1.5, -2.0, 0.25, 7.0], [0.5, 3.0, -4.0, 1.0]);
+        for log_odds in [-1.0, 0.0, 2.5] {
+            let mut mixture = Mixture { log_odds };
+            let mixed = mixture.logits(&base, &adapted);
+            let all = log_total(&mixed);
+            for token in 0..4 {
+                let loss = |logits: &[f32]| log_total(logits) - f64::from(logits[token]);
+                let want = mixture.loss(loss(&base), loss(&adapted));
+                assert!((all - f64::from(mixed[token]) - want).abs() < 1e-6, "{log_odds}, {token}");
+                mixture = Mixture { log_odds };
             }
         }
     }

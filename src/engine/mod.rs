@@ -5,6 +5,7 @@ mod adapter;
 mod adapters;
 mod arithmetic;
 mod bank;
+mod chat;
 mod combination;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
@@ -12,13 +13,17 @@ pub mod folder;
 mod generate;
 mod gguf;
 mod gguf_model;
+mod hidden;
 mod lead;
 mod loader;
+mod logprobs;
 mod merge;
+mod mixed;
 mod mixture;
 mod peft;
 mod peft_rows;
 mod plans;
+mod schedule;
 mod score;
 mod seat;
 mod slots;
@@ -27,6 +32,7 @@ mod svd;
 mod temp_lora;
 mod train;
 mod trainee;
+mod training_memory;
 mod weighted;
 
 pub use adapter::{Adapter, Lead, ModuleDelta, PointDelta, RowDeltas};
@@ -35,10 +41,14 @@ pub use arithmetic::MajoritySign;
 pub use combination::{Arithmetic, Combination, CombinationType};
 pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
+pub use hidden::Pooling;
 pub use loader::Loader;
+pub use logprobs::TokenLogprobs;
+pub use schedule::Schedule;
 pub use temp_lora::{ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions};
 pub use train::{Optimizer, Step, Window};
 pub use trainee::NewLora;
+pub use training_memory::TrainingRoom;
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;
@@ -48,6 +58,7 @@ use crate::plan::{Dtype, Row};
 use crate::tokenizer::Tokenizer;
 
 use adapters::Adapters;
+use chat::Chat;
 use plans::Plans;
 use slots::Slots;
 
@@ -73,6 +84,7 @@ pub struct Engine {
     plans: Plans,
     adapters: Adapters,
     slots: Slots,
+    chat: Option<Chat>,
     /// The generation whose rows lie on the device, so that a block continues where the last
     /// one ended without a write.
     rows_of: Option<u64>,

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 
 use crate::backend::{Backend, Prepared};
 use crate::error::Result;
-use crate::model::Model;
+use crate::model::{MAX_ROWS, Model};
 
 /// What a plan ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub enum Kind {
     Score,
     /// The next tokens.
     Decode,
+    /// Hidden states after so many layers.
+    Hidden(usize),
     /// Training: the first layer's input.
     TrainEmbed,
     /// Training: a layer forward.
@@ -44,6 +46,7 @@ impl Plans {
                     Kind::Prefill => model.prefill(n),
                     Kind::Score => model.score(n),
                     Kind::Decode => model.decode(n),
+                    Kind::Hidden(layers) => model.hidden(n, layers),
                     Kind::TrainEmbed => model.train_embed(n),
                     Kind::TrainLayer(l) => model.train_layer(n, l),
                     Kind::TrainHead => model.train_head(n),
@@ -63,9 +66,31 @@ pub fn run_rows(pending: usize, most: usize) -> usize {
     1 << n.ilog2()
 }
 
+/// Multiplications of a slice on a page's own thread, where some 20 ms are as long as it may wait.
+const SLICE_MULTIPLICATIONS: usize = 50_000_000;
+
+/// Rows of a slice if each takes so many multiplications: all there may be but on a page's own thread.
+pub fn slice_rows(backend: &Backend, per_row: usize) -> usize {
+    match backend {
+        Backend::Cpu(_) if cfg!(target_arch = "wasm32") => rows_within(SLICE_MULTIPLICATIONS, per_row),
+        Backend::Cpu(_) | Backend::Gpu(_) => MAX_ROWS,
+    }
+}
+
+/// A power of two, so that few plans serve every length; 1 where even that is too many.
+fn rows_within(multiplications: usize, per_row: usize) -> usize {
+    run_rows((multiplications / per_row.max(1)).max(1), MAX_ROWS)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::run_rows;
+    use super::{rows_within, run_rows};
+
+    #[test]
+    fn a_slice_keeps_within_its_multiplications() {
+        let rows = [1, 100, 390, 391, 25_000, 50_001, usize::MAX].map(|per_row| rows_within(50_000, per_row));
+        assert_eq!(rows, [128, 128, 128, 64, 2, 1, 1]);
+    }
 
     #[test]
     fn runs_are_powers_of_two_that_fit() {

@@ -6,7 +6,8 @@ use crate::plan::Row;
 
 use super::Engine;
 use super::adapters::Choice;
-use super::plans::{Kind, run_rows};
+use super::logprobs::log_sum_exp;
+use super::plans::{Kind, run_rows, slice_rows};
 use super::seat::Seat;
 
 impl Engine {
@@ -93,13 +94,15 @@ impl Engine {
     ///
     /// Errors with `Device`. The scoring must be ended all the same.
     pub(super) async fn next_scores(&mut self, scoring: &mut Scoring) -> Result<()> {
+        let layers = self.model.config.num_hidden_layers;
+        let rows = slice_rows(&self.backend, layers * self.model.layer_weights() + self.model.head_weights());
         let Scoring { seat, tokens, from, done, losses } = scoring;
         let see = |pos: usize, logits: &[f32]| {
             if let Some(&next) = tokens.get(pos + 1) {
                 losses.push(loss(logits, next as usize));
             }
         };
-        *done = self.score_run(seat, tokens, *from, *done, see).await?;
+        *done = self.score_run(seat, tokens, *from, *done, rows, see).await?;
         Ok(())
     }
 
@@ -121,8 +124,9 @@ impl Engine {
         let (seat, tokens) = self.seat_anew(ids, choice)?;
         let (mut done, mut result) = (seat.given, Ok(()));
         while result.is_ok() && done < tokens.len() {
-            let run =
-                self.score_run(&seat, &tokens, seat.lead, done, |pos, logits| see(pos - seat.lead, logits));
+            let run = self.score_run(&seat, &tokens, seat.lead, done, MAX_ROWS, |pos, logits| {
+                see(pos - seat.lead, logits)
+            });
             result = run.await.map(|now| done = now);
         }
         self.leave_seat(seat, &tokens[..done]);
@@ -130,7 +134,7 @@ impl Engine {
     }
 
     /// A seat for `ids`, whose tokens are to be computed anew.
-    fn seat_anew(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, Vec<u32>)> {
+    pub(super) fn seat_anew(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<(Seat, Vec<u32>)> {
         let context = self.model.context() - self.lead_tokens(choice)?.len();
         if ids.is_empty() || ids.len() > context {
             return Err(Error::argument(format!(
@@ -143,7 +147,7 @@ impl Engine {
         Ok((seat, tokens))
     }
 
-    /// One run of rows from `done` on: those before `from` only fill the cache, of the others
+    /// One run of at most `rows` rows from `done` on: those before `from` only fill the cache, of the others
     /// `see(position, logits (V))` is shown. Returns how many tokens are done then.
     async fn score_run(
         &mut self,
@@ -151,6 +155,7 @@ impl Engine {
         tokens: &[u32],
         from: usize,
         done: usize,
+        rows: usize,
         mut see: impl FnMut(usize, &[f32]),
     ) -> Result<usize> {
         let v = self.model.config.vocab_size;
@@ -159,7 +164,7 @@ impl Engine {
         } else {
             (Kind::Score, tokens.len(), self.model.score_rows())
         };
-        let n = run_rows(end - done, most);
+        let n = run_rows(end - done, most.min(rows));
         let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(tokens[pos], pos)).collect();
         self.rows_of = None;
         self.upload_rows(&rows);
@@ -200,9 +205,7 @@ impl Scoring {
     }
 }
 
-/// −log softmax(logits)[token], summed in f64.
-fn loss(logits: &[f32], token: usize) -> f64 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|l| f64::from(l - most).exp()).sum();
-    total.ln() - f64::from(logits[token] - most)
+/// −log softmax(logits)[token]
+pub(super) fn loss(logits: &[f32], token: usize) -> f64 {
+    log_sum_exp(logits) - f64::from(logits[token])
 }

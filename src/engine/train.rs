@@ -6,12 +6,11 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::MAX_ROWS;
 use crate::plan::{INACTIVE, Row, Training};
 
 use super::Engine;
 use super::adapters::Choice;
-use super::plans::{Kind, run_rows};
+use super::plans::{Kind, run_rows, slice_rows};
 use super::seat::Seat;
 
 /// AdamW (arXiv:1711.05101) and what surrounds it.
@@ -44,7 +43,7 @@ impl Default for Optimizer {
 /// A text to learn from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Context, then what is learned, at most as many as the engine's context.
+    /// Context, then what is learned, at most as many as there is [`TrainingRoom`](super::TrainingRoom) for.
     pub tokens: Vec<u32>,
     /// The first token that is learned; those before it are given. At least 1.
     pub first: usize,
@@ -87,7 +86,7 @@ impl Step {
         self.losses / self.labels as f64
     }
 
-    /// Slices done, and all there are.
+    /// Work done, and all there is, in layers forward.
     pub fn progress(&self) -> (usize, usize) {
         (self.done, self.all)
     }
@@ -116,11 +115,11 @@ impl Engine {
             return Err(Error::argument(format!("adapter `{name}` is being trained, the choice lacks it")));
         }
         self.check_trains_through(choice)?;
-        let context = self.model.context();
+        let most = self.model.training.trainee.as_ref().map_or(0, |trainee| trainee.window);
         for Window { tokens, first, .. } in &windows {
-            if *first == 0 || *first >= tokens.len() || tokens.len() > context {
+            if *first == 0 || *first >= tokens.len() || tokens.len() > most {
                 return Err(Error::argument(format!(
-                    "a window of {} tokens, learned from {first} on; expected from 1 on, and at most {context} tokens",
+                    "a window of {} tokens, learned from {first} on; expected from 1 on, and at most {most} tokens",
                     tokens.len()
                 )));
             }
@@ -151,7 +150,7 @@ impl Engine {
         for moments in &self.model.training.moments {
             moments.g.into_iter().for_each(|g| self.backend.clear(g));
         }
-        let all = windows.iter().map(|window| self.count_slices(window)).sum::<usize>() + 1;
+        let all = windows.iter().map(|window| self.layers_of_window(window)).sum::<usize>() + 1;
         Ok(Step {
             choice: choice.clone(),
             windows: windows.into(),
@@ -179,11 +178,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Does up to `slices` pieces of work and waits for them.
+    /// Does at least one piece of work, and others while all together take no longer than `slices` layers
+    /// forward; then waits for them.
     ///
     /// Errors with `Device`. The step must be [`end_step`](Self::end_step)ed all the same.
     pub async fn next_slices(&mut self, step: &mut Step, slices: usize) -> Result<()> {
-        for _ in 0..slices.max(1) {
+        let mut left = slices;
+        loop {
             if step.slices.is_empty() {
                 match step.windows.pop_front() {
                     Some(window) => step.slices.push_back(Slice::Open(window)),
@@ -191,12 +192,29 @@ impl Engine {
                 }
             }
             let slice = step.slices.pop_front().expect("there is one");
+            let layers = self.layers_of(&slice);
+            left = left.saturating_sub(layers);
             self.run_slice(step, slice).await?;
-            step.done += 1;
+            step.done += layers;
+            if step.slices.front().is_some_and(|next| self.layers_of(next) > left) || left == 0 {
+                break;
+            }
         }
         // Bounds the work that is queued, so that a caller can stop between slices.
         self.backend.read(self.model.state.ring, 0, 1).await?;
         Ok(())
+    }
+
+    /// About how many layers forward take as long as a slice; measured on the CPU.
+    fn layers_of(&self, slice: &Slice) -> usize {
+        match slice {
+            // Forward once more, the gradient by the input, and those of adapters and attention.
+            Slice::Backward(..) => 5,
+            // There and back, and exponentials.
+            Slice::Head(_) => (8 * self.model.head_weights()).div_ceil(self.model.layer_weights()),
+            Slice::Open(_) | Slice::Embed(_) | Slice::Layer(..) => 1,
+            Slice::ClearCache | Slice::Close(_) | Slice::Update => 1,
+        }
     }
 
     /// Gives back what a step occupies, finished or not.
@@ -284,7 +302,7 @@ impl Engine {
         self.rows_of = None;
         let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
         let slices = self.slices_of(&window, first);
-        step.done += self.count_slices(&window) - slices.len() - 1;
+        step.done += self.layers_of_window(&window) - self.layers_of_all(&slices) - 1;
         step.slices = slices;
         self.backend.clear(self.model.training.gradients);
         Ok(())
@@ -298,14 +316,17 @@ impl Engine {
         // predicts nothing.
         let labels = window.first - 1..n - 1;
         let trained = if window.constant_context { labels.start } else { 0 };
-        let context = tiles(cached..trained, MAX_ROWS);
-        let text = tiles(trained..n - 1, MAX_ROWS);
+        // Back, a row goes through each weight twice: forward once more, and its gradient.
+        let rows = slice_rows(&self.backend, 2 * self.model.layer_weights());
+        let context = tiles(cached..trained, rows);
+        let text = tiles(trained..n - 1, rows);
         let mut slices = VecDeque::new();
         for tile in context.iter().chain(&text) {
             slices.push_back(Slice::Embed(tile.clone()));
             slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
         }
-        let scored = tiles(labels.clone(), self.model.score_rows());
+        let head_rows = slice_rows(&self.backend, 2 * self.model.head_weights());
+        let scored = tiles(labels.clone(), self.model.score_rows().min(head_rows));
         slices.extend(scored.into_iter().map(Slice::Head));
         for l in (0..layers).rev() {
             slices.push_back(Slice::ClearCache);
@@ -315,9 +336,13 @@ impl Engine {
         slices
     }
 
-    /// Slices of a window of which nothing is cached, its opening included.
-    fn count_slices(&self, window: &Window) -> usize {
-        self.slices_of(window, 0).len() + 1
+    /// The work of a window of which nothing is cached, its opening included.
+    fn layers_of_window(&self, window: &Window) -> usize {
+        self.layers_of_all(&self.slices_of(window, 0)) + 1
+    }
+
+    fn layers_of_all(&self, slices: &VecDeque<Slice>) -> usize {
+        slices.iter().map(|slice| self.layers_of(slice)).sum()
     }
 
     fn upload_tile(&mut self, step: &Step, tile: &Range<usize>) {

@@ -4,10 +4,12 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::peft::{AdapterConfig, MersenneTwister};
 use crate::model::Trainee;
+use crate::plan::TensorId;
 
 use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
 use super::adapters::{AdapterInfo, Loaded};
+use super::training_memory::TrainingRoom;
 
 /// A new LoRA adapter to be trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +22,14 @@ pub struct NewLora {
     pub target_modules: Vec<String>,
     /// Of the numbers that A begins with.
     pub seed: u32,
+}
+
+/// What an adapter has learned, and how it was moving.
+#[derive(Clone, Debug)]
+pub(super) struct TraineeState {
+    deltas: Vec<ModuleDelta>,
+    /// AdamW's.
+    moments: Vec<(TensorId, Vec<u32>)>,
 }
 
 impl Engine {
@@ -76,15 +86,16 @@ impl Engine {
     /// it, as PEFT does.
     ///
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
-    /// `Unsupported` naming what of it is no plain LoRA; `Memory`.
-    pub fn begin_training(&mut self, name: &str, dropout: bool) -> Result<()> {
+    /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit.
+    pub fn begin_training(&mut self, name: &str, room: TrainingRoom) -> Result<()> {
         if let Some(other) = &self.adapters.trainee {
             return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
         }
         let id = self.adapters.find(name)?.id;
         self.adapters.check_idle(name, id)?;
         let scale = self.only_scale(name)?;
-        let trainee = self.trainee(name, dropout)?;
+        let trainee = self.trainee(name, room)?;
+        self.check_training_memory(name, &trainee, room.memory_limit)?;
         let before = self.model.tensors.total_bytes();
         let reshaped = self.model.reshape_training(Some(trainee));
         if let Err(e) = reshaped.and_then(|()| self.backend.allocate(&self.model.tensors)) {
@@ -118,15 +129,14 @@ impl Engine {
         self.adapters.trainee.as_deref()
     }
 
-    /// What a refusal of memory means here: how much is needed, and what needs less.
+    /// What a refusal by the device means here: how much is needed, and what needs less.
     fn no_room(&self, name: &str, before: u64, more: u64, e: Error) -> Error {
         if e.kind() != ErrorKind::Memory {
             return e;
         }
         let rank = self.adapters.find(name).map_or(0, |loaded| loaded.info.rank);
-        let context = self.model.context();
         Error::memory(format!(
-            "training adapter `{name}` takes {more} bytes beside the model's {before}: {e}; a context below {context} or a rank below {rank} takes less"
+            "training adapter `{name}` takes {more} bytes beside the model's {before}: {e}; shorter windows or a rank below {rank} take less"
         ))
     }
 
@@ -175,7 +185,7 @@ impl Engine {
     }
 
     /// What of the bank is trained.
-    fn trainee(&self, name: &str, dropout: bool) -> Result<Trainee> {
+    fn trainee(&self, name: &str, TrainingRoom { window, dropout, .. }: TrainingRoom) -> Result<Trainee> {
         let Loaded { ranks, places, .. } = self.adapters.find(name)?;
         let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
         for place in &places.deltas {
@@ -187,7 +197,13 @@ impl Engine {
             sites[at].1[place.part] = true;
         }
         sites.sort_unstable();
-        Ok(Trainee { first: ranks.start, count: ranks.len(), sites, dropout })
+        Ok(Trainee {
+            first: ranks.start,
+            count: ranks.len(),
+            sites,
+            dropout,
+            window: window.clamp(2, self.model.context()),
+        })
     }
 
     /// Gives the trainee other numbers, and its moments a fresh start.
@@ -200,6 +216,34 @@ impl Engine {
         self.clear_moments();
         self.rewrite(&name)?;
         self.renew(&name)
+    }
+
+    /// All that steps of training change.
+    ///
+    /// Errors with `Device`, or with `Argument` if none is trained.
+    pub(super) async fn trainee_state(&mut self) -> Result<TraineeState> {
+        let name = self.trained_adapter().ok_or_else(|| Error::argument("no adapter is being trained"))?;
+        let deltas = self.adapters.find(name)?.adapter.deltas.clone();
+        let mut moments = Vec::new();
+        for id in self.moments() {
+            moments.push((id, self.backend.read(id, 0, self.model.tensors.get(id).len()).await?));
+        }
+        Ok(TraineeState { deltas, moments })
+    }
+
+    /// Makes the trainee what it was.
+    ///
+    /// Errors with `Argument` if none is trained.
+    pub(super) fn set_trainee_state(&mut self, state: &TraineeState) -> Result<()> {
+        self.restore_trainee(state.deltas.clone())?;
+        for (id, words) in &state.moments {
+            self.backend.upload(*id, 0, words);
+        }
+        Ok(())
+    }
+
+    fn moments(&self) -> Vec<TensorId> {
+        self.model.training.moments.iter().flat_map(|moments| [moments.m, moments.v]).flatten().collect()
     }
 
     fn clear_moments(&mut self) {

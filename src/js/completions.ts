@@ -1,13 +1,14 @@
 // OpenAI's completions over an engine: `create`, whole or streamed.
-// Not chat: that is another prompt, and another shape.
+// Not chat (chat.ts): that is another prompt, and another shape.
 
-import { generate, type Counts, type FinishReason } from "./generation.js";
+import { generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import { checkRequest, type CheckedRequest, type CompletionRequest } from "./request.js";
+import { head, usage, type CompletionUsage, type Head } from "./response.js";
 import type { Turns } from "./turns.js";
 
 /** The continuation of one prompt, or, in a chunk, its next part. */
 export interface CompletionChoice {
-  /** Which prompt of the request. */
+  /** Which prompt of the request; with `n`, the choices of a prompt follow one another. */
   index: number;
   /** The text after the prompt. */
   text: string;
@@ -15,27 +16,25 @@ export interface CompletionChoice {
   token_ids: number[];
   /** `stop`: an end token or a stop string came; `length`: no room; null: more will come. */
   finish_reason: FinishReason | null;
-  /** Always null. */
-  logprobs: null;
+  /** Null where none were asked for. */
+  logprobs: CompletionLogprobs | null;
 }
 
-/** Token counts, summed over the prompts. */
-export interface CompletionUsage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
-  /** `cached_tokens`: prompt tokens that an earlier request had computed. */
-  prompt_tokens_details: { cached_tokens: number };
+/** OpenAI's shape: lists with an entry for each token. */
+export interface CompletionLogprobs {
+  /** The tokens as text; U+FFFD for bytes that are no character alone. */
+  tokens: string[];
+  /** Natural logarithms of the model's own probabilities: before temperature, penalties and filters. */
+  token_logprobs: number[];
+  /** The likeliest tokens there with theirs, the likeliest first. */
+  top_logprobs: Record<string, number>[];
+  /** Where the tokens begin in the text of this choice, were each shown. */
+  text_offset: number[];
 }
 
 /** OpenAI's `text_completion`. */
-export interface Completion {
-  id: string;
-  object: "text_completion";
-  /** Seconds since 1970. */
-  created: number;
-  model: string;
-  /** One for each prompt, in order. */
+export interface Completion extends Head<"text_completion"> {
+  /** `n` for each prompt, in order. */
   choices: CompletionChoice[];
   usage: CompletionUsage;
 }
@@ -83,51 +82,55 @@ export class Completions {
 
   async #whole(request: CompletionRequest): Promise<Completion> {
     const checked = checkRequest(request, this.#model);
-    const choices = checked.prompts.map((_, index) => choice(index));
-    let usage = sum([]);
+    const choices = checked.prompts.map((_, index) => choice(index, checked));
+    let counted = usage([], checked.n);
     for await (const { deltas, counts } of generate(this.#turns, checked)) {
-      for (const { index, text, tokens, finish } of deltas ?? []) {
-        const whole = choices[index]!;
-        whole.text += text;
-        whole.token_ids.push(...tokens);
-        whole.finish_reason = finish ?? null;
+      for (const delta of deltas ?? []) {
+        const whole = choices[delta.index]!;
+        if (whole.logprobs) append(whole.logprobs, delta.logprobs);
+        whole.text += delta.text;
+        whole.token_ids.push(...delta.tokens);
+        whole.finish_reason = delta.finish ?? null;
       }
-      if (counts) usage = sum(counts);
+      if (counts) counted = usage(counts, checked.n);
     }
-    return { ...this.#head(), choices, usage };
+    return { ...this.#head(), choices, usage: counted };
   }
 
   async *#stream(request: CompletionRequest): AsyncGenerator<CompletionChunk, void, undefined> {
-    const checked: CheckedRequest = checkRequest(request, this.#model);
+    const checked = checkRequest(request, this.#model);
     const head = this.#head();
     const unknown = checked.includeUsage ? { usage: null } : {};
+    const offsets = checked.prompts.map(() => 0);
     for await (const { deltas, counts } of generate(this.#turns, checked)) {
-      for (const { index, text, tokens, finish } of deltas ?? []) {
-        yield { ...head, choices: [{ ...choice(index), text, token_ids: tokens, finish_reason: finish ?? null }], ...unknown };
+      for (const { index, text, tokens, logprobs, finish } of deltas ?? []) {
+        const part = { ...choice(index, checked), text, token_ids: tokens, finish_reason: finish ?? null };
+        if (part.logprobs) offsets[index] = append(part.logprobs, logprobs, offsets[index]);
+        yield { ...head, choices: [part], ...unknown };
       }
-      if (counts && checked.includeUsage) yield { ...head, choices: [], usage: sum(counts) };
+      if (counts && checked.includeUsage) yield { ...head, choices: [], usage: usage(counts, checked.n) };
     }
   }
 
-  #head(): Omit<Completion, "choices" | "usage"> {
-    const created = Math.floor(Date.now() / 1000);
-    const number = crypto.getRandomValues(new Uint32Array(2)).reduce((hex, word) => hex + word.toString(16).padStart(8, "0"), "");
-    return { id: `cmpl-${number}`, object: "text_completion", created, model: this.#model };
+  #head(): Head<"text_completion"> {
+    return head("cmpl", "text_completion", this.#model);
   }
 }
 
-function choice(index: number): CompletionChoice {
-  return { index, text: "", token_ids: [], finish_reason: null, logprobs: null };
+function choice(index: number, { sampling }: CheckedRequest): CompletionChoice {
+  const logprobs = sampling.logprobs === undefined ? null : { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] };
+  return { index, text: "", token_ids: [], finish_reason: null, logprobs };
 }
 
-function sum(counts: readonly Counts[]): CompletionUsage {
-  const total = (of: (each: Counts) => number) => counts.reduce((tokens, each) => tokens + of(each), 0);
-  const prompt = total((each) => each.prompt_tokens);
-  const completion = total((each) => each.completion_tokens);
-  return {
-    prompt_tokens: prompt,
-    completion_tokens: completion,
-    total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: total((each) => each.cached_tokens) },
-  };
+/** Adds tokens that begin at `offset`, by default where the list ends; returns where they end. */
+function append(lists: CompletionLogprobs, added: readonly TokenLogprobs[], offset?: number): number {
+  let end = offset ?? (lists.text_offset.at(-1) ?? 0) + (lists.tokens.at(-1)?.length ?? 0);
+  for (const { token, logprob, top } of added) {
+    lists.tokens.push(token);
+    lists.token_logprobs.push(logprob);
+    lists.top_logprobs.push(Object.fromEntries(top.map((each) => [each.token, each.logprob])));
+    lists.text_offset.push(end);
+    end += token.length;
+  }
+  return end;
 }

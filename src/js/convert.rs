@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use crate::backend::Backend;
-use crate::engine::{AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Overflow, Request};
+use crate::engine::{
+    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Overflow, Request, TokenLogprobs,
+};
 use crate::error::{Error, Result};
+use crate::tokenizer::{ChatContext, Message, Tokenizer};
 
 impl From<Error> for JsValue {
     /// An `Error` with a `kind`.
@@ -39,6 +42,34 @@ pub struct LoadOptions {
     pub software: bool,
 }
 
+/// A conversation, from JSON, which keeps the variables' own types.
+#[derive(Deserialize)]
+pub struct Conversation {
+    pub messages: Vec<Message>,
+    /// Seconds since 1970 on the local clock.
+    now: i64,
+    variables: BTreeMap<String, serde_json::Value>,
+}
+
+impl Conversation {
+    pub fn from_json(json: &str) -> Result<Self> {
+        serde_json::from_str(json).map_err(|e| Error::argument(format!("messages: {e}")))
+    }
+
+    pub fn context(&self) -> ChatContext {
+        ChatContext { add_generation_prompt: true, now: self.now, variables: self.variables.clone() }
+    }
+}
+
+/// How a text becomes one vector.
+#[derive(Deserialize)]
+pub struct EmbedOptions {
+    /// {name: weight}; empty is the base, absent what the engine is set to.
+    pub adapter: Option<Weights>,
+    pub layer: Option<usize>,
+    pub pooling: String,
+}
+
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub enum Prompt {
@@ -58,6 +89,9 @@ pub struct RequestOptions {
     repetition_penalty: f32,
     seed: u32,
     stop: Vec<String>,
+    stop_token_ids: Vec<u32>,
+    /// How many of the likeliest tokens to tell at each place.
+    logprobs: Option<usize>,
     overflow: String,
     /// {name: weight}; empty is the base, absent what the engine is set to.
     adapter: Option<Weights>,
@@ -104,6 +138,8 @@ impl Default for RequestOptions {
             repetition_penalty: 1.0,
             seed: 0,
             stop: Vec::new(),
+            stop_token_ids: Vec::new(),
+            logprobs: None,
             overflow: "error".to_owned(),
             adapter: None,
             adapters: None,
@@ -139,6 +175,8 @@ impl RequestOptions {
             repetition_penalty: self.repetition_penalty,
             seed: self.seed.wrapping_add(index as u32),
             stop: self.stop.clone(),
+            stop_tokens: self.stop_token_ids.clone(),
+            logprobs: self.logprobs,
             overflow,
             adapter: self.choice(index)?,
         })
@@ -212,21 +250,48 @@ struct JsDelta {
     index: usize,
     text: String,
     tokens: Vec<u32>,
+    /// Empty where they were not asked for.
+    logprobs: Vec<Likelihood>,
     finish: Option<&'static str>,
 }
 
-pub fn step(deltas: Vec<Delta>, generation: &Generation) -> Step {
-    let delta = |Delta { index, text, tokens, finish }| JsDelta {
-        index,
-        text,
-        tokens,
-        finish: finish.map(Finish::as_str),
+/// How likely a token was, and what else was.
+#[derive(Serialize)]
+struct Likelihood {
+    token: String,
+    logprob: f32,
+    top: Vec<LikelyToken>,
+}
+
+#[derive(Serialize)]
+struct LikelyToken {
+    /// Its text, as in the middle of a text.
+    token: String,
+    logprob: f32,
+}
+
+impl Likelihood {
+    fn of(token: u32, logprobs: &TokenLogprobs, tokenizer: &Tokenizer) -> Result<Self> {
+        let likely =
+            |token: u32, logprob: f32| Ok(LikelyToken { token: tokenizer.token_text(token)?, logprob });
+        let top = logprobs.top.iter().map(|&(token, logprob)| likely(token, logprob));
+        let top = top.collect::<Result<_>>()?;
+        Ok(Self { token: tokenizer.token_text(token)?, logprob: logprobs.logprob, top })
+    }
+}
+
+pub fn step(deltas: Vec<Delta>, generation: &Generation, tokenizer: &Tokenizer) -> Result<Step> {
+    let delta = |Delta { index, text, tokens, logprobs, finish }| {
+        let each = tokens.iter().zip(&logprobs);
+        let logprobs = each.map(|(&token, each)| Likelihood::of(token, each, tokenizer));
+        let logprobs = logprobs.collect::<Result<_>>()?;
+        Ok(JsDelta { index, text, tokens, logprobs, finish: finish.map(Finish::as_str) })
     };
-    Step {
-        deltas: deltas.into_iter().map(delta).collect(),
+    Ok(Step {
+        deltas: deltas.into_iter().map(delta).collect::<Result<_>>()?,
         finished: generation.is_finished(),
         pending: generation.pending(),
-    }
+    })
 }
 
 #[derive(Serialize)]

@@ -49,6 +49,14 @@ impl OptimizerFields {
     }
 }
 
+/// What training needs room for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoomFields {
+    pub max_length: usize,
+    pub memory_limit: Option<f64>,
+}
+
 /// A text to learn from, from token `first` on.
 #[derive(Deserialize)]
 pub struct WindowFields {
@@ -90,6 +98,7 @@ pub struct TempLoraFields {
     seed: Option<u32>,
     dropout: Option<f32>,
     learning_rate: Option<f32>,
+    probe_rate: bool,
     warmup_chunks: Option<usize>,
     warmup_start: Option<usize>,
     epochs: Option<usize>,
@@ -100,6 +109,7 @@ pub struct TempLoraFields {
     roll_back: Option<bool>,
     max_repetition: Option<f32>,
     score_generated: Option<bool>,
+    memory_limit: Option<f64>,
     beside: Option<Weights>,
     warm_start: Option<String>,
 }
@@ -147,6 +157,7 @@ impl TempLoraFields {
             seed: self.seed.unwrap_or(preset.seed),
             dropout: self.dropout.unwrap_or(preset.dropout),
             learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
+            probe_rate: self.probe_rate,
             warmup_chunks: self.warmup_chunks.unwrap_or(preset.warmup_chunks),
             warmup_start: self.warmup_start.unwrap_or(preset.warmup_start),
             epochs: self.epochs.unwrap_or(preset.epochs),
@@ -157,6 +168,7 @@ impl TempLoraFields {
             roll_back: self.roll_back.unwrap_or(preset.roll_back),
             max_repetition: self.max_repetition.unwrap_or(preset.max_repetition),
             score_generated: self.score_generated.unwrap_or(preset.score_generated),
+            memory_limit: self.memory_limit.map(|bytes| bytes as u64),
             beside: self.beside.map_or(preset.beside, |weights| weights.into_iter().collect()),
             warm_start: self.warm_start.or(preset.warm_start),
         })
@@ -203,18 +215,29 @@ pub struct JsChunk {
     train_losses: Vec<f64>,
     learning_rate: f32,
     rolled_back: bool,
+    probed: Option<Vec<Probed>>,
+}
+
+/// A learning rate that was tried, and what came of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Probed {
+    learning_rate: f32,
+    loss: f64,
 }
 
 pub fn event(event: TempEvent) -> JsEvent {
     match event {
         TempEvent::Idle => JsEvent::Idle,
         TempEvent::Progress(work, done, all) => JsEvent::Progress { work, done, all },
-        TempEvent::Text(Delta { text, tokens, finish, index: _ }) => {
+        TempEvent::Text(Delta { text, tokens, finish, .. }) => {
             JsEvent::Text { text, tokens, finish: finish.map(Finish::as_str) }
         }
         TempEvent::Chunk(report) => {
             let ChunkReport { index, tokens, labels, base_loss, adapted_loss, .. } = report;
-            let ChunkReport { mixed_loss, train_losses, learning_rate, rolled_back, .. } = report;
+            let ChunkReport { mixed_loss, train_losses, learning_rate, rolled_back, probed, .. } = report;
+            let probed: Vec<_> =
+                probed.into_iter().map(|(learning_rate, loss)| Probed { learning_rate, loss }).collect();
             JsEvent::Chunk {
                 chunk: JsChunk {
                     index,
@@ -226,6 +249,7 @@ pub fn event(event: TempEvent) -> JsEvent {
                     train_losses,
                     learning_rate,
                     rolled_back,
+                    probed: (!probed.is_empty()).then_some(probed),
                 },
             }
         }

@@ -6,14 +6,16 @@ import {
   type AdapterChoice, type AdapterDetails, type AdapterInfo, type AdapterOptions,
 } from "./adapters.js";
 import { ModelCache } from "./cache.js";
+import { Chat } from "./chat.js";
 import { Completions } from "./completions.js";
+import { Embeddings } from "./embeddings.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { growing, load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
 import { Remote } from "./remote.js";
-import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
+import { modelFolder, type AdapterSource, type ModelFolder, type ModelSource } from "./source.js";
 import type { CacheKind } from "./store.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
@@ -107,13 +109,17 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   const loaded = await remote.load(() => load(folder, request));
   const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
-  return new Engine(new Turns(loaded.engine), info, loaded.fallbackReason, cache);
+  return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason, cache);
 }
 
 /** A loaded model. {@link createEngine} makes one. */
 export class Engine {
   /** Continues texts, in OpenAI's shapes. */
   readonly completions: Completions;
+  /** Answers in conversations, in OpenAI's shapes. */
+  readonly chat: Chat;
+  /** Turns texts into vectors, in OpenAI's shapes. */
+  readonly embeddings: Embeddings;
   /** What the engine is made of. */
   readonly info: Readonly<EngineInfo>;
   /** Why `device: "auto"` took the CPU; undefined if it did not. */
@@ -123,12 +129,16 @@ export class Engine {
   readonly #turns: Turns;
 
   /** @internal */
-  constructor(turns: Turns, info: EngineInfo, fallbackReason: string | undefined, cache: ModelCache) {
+  constructor(
+    turns: Turns, info: EngineInfo, folder: ModelFolder, fallbackReason: string | undefined, cache: ModelCache,
+  ) {
     this.#turns = turns;
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
     this.cache = cache;
     this.completions = new Completions(turns, info.model);
+    this.chat = new Chat(turns, info.model, folder);
+    this.embeddings = new Embeddings(turns, info.model);
   }
 
   /** Where the model runs. */

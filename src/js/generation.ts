@@ -8,11 +8,24 @@ import { pause, type Turns } from "./turns.js";
 /** Why a text ended: an end token or a stop string, or its room or `max_tokens`. */
 export type FinishReason = "stop" | "length";
 
+/** A token as text, and the logarithm of its probability. */
+interface LikelyToken {
+  token: string;
+  logprob: number;
+}
+
+/** The same of a token that was drawn, and of the likeliest at its place. */
+export interface TokenLogprobs extends LikelyToken {
+  top: LikelyToken[];
+}
+
 /** What one prompt gained in a step. */
 export interface Delta {
   index: number;
   text: string;
   tokens: number[];
+  /** One for each token, or none. */
+  logprobs: TokenLogprobs[];
   finish: FinishReason | undefined;
 }
 

@@ -28,10 +28,11 @@ use crate::format::ShardIndex;
 use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{Header, TensorInfo};
+use crate::tokenizer::ChatTemplate;
 
 use convert::{
-    CombinationOptions, EngineInfo, JsAdapterInfo, LoadOptions, Prompt, RequestOptions, Weights, from_js,
-    to_js,
+    CombinationOptions, Conversation, EmbedOptions, EngineInfo, JsAdapterInfo, LoadOptions, Prompt,
+    RequestOptions, Weights, from_js, to_js,
 };
 use numbered::Numbered;
 use training::Temp;
@@ -257,6 +258,40 @@ impl JsEngine {
         Ok(self.engine()?.logits_with(&ids, choice.as_ref()).await?)
     }
 
+    /// Reads the chat template from the bytes of `tokenizer_config.json` and `chat_template.jinja`, or
+    /// takes the tokenizer's own where there are neither.
+    #[wasm_bindgen(js_name = setChatTemplate)]
+    pub fn set_chat_template(&self, config: Option<Vec<u8>>, jinja: Option<Vec<u8>>) -> JsResult<()> {
+        let mut engine = self.engine()?;
+        let own = if config.is_none() && jinja.is_none() { engine.own_chat_template()? } else { None };
+        let template = match own {
+            Some(template) => template,
+            None => ChatTemplate::from_files(config.as_deref(), jinja.as_deref())?,
+        };
+        Ok(engine.set_chat_template(template)?)
+    }
+
+    /// Ids of a conversation, in which the answer is to follow: JSON of {messages: [{role, content,
+    /// name?}], now, variables}.
+    #[wasm_bindgen(js_name = encodeChat)]
+    pub fn encode_chat(&self, conversation: &str) -> JsResult<Vec<u32>> {
+        let conversation = Conversation::from_json(conversation)?;
+        Ok(self.engine()?.encode_chat(&conversation.messages, &conversation.context())?)
+    }
+
+    /// Ids that end an answer, those of the model apart.
+    #[wasm_bindgen(js_name = chatEnds)]
+    pub fn chat_ends(&self) -> JsResult<Vec<u32>> {
+        Ok(self.engine()?.chat_ends()?.to_vec())
+    }
+
+    /// One vector (C) for a text; `options` is {adapter?, layer?, pooling}.
+    pub async fn embed(&self, ids: Vec<u32>, options: JsValue) -> JsResult<Vec<f32>> {
+        let EmbedOptions { adapter, layer, pooling } = from_js(options)?;
+        let choice = adapter.map(|weights| weights.into_iter().collect());
+        Ok(self.engine()?.embed(&ids, choice.as_ref(), layer, pooling.parse()?).await?)
+    }
+
     /// Takes an adapter out.
     #[wasm_bindgen(js_name = deleteAdapter)]
     pub fn delete_adapter(&self, name: &str) -> JsResult<()> {
@@ -309,13 +344,13 @@ impl JsEngine {
         Ok(self.generations.add(engine.start(&requests)?))
     }
 
-    /// Moves batch `id` on by one step: {deltas: [{index, text, tokens, finish}], finished,
+    /// Moves batch `id` on by one step: {deltas: [{index, text, tokens, logprobs, finish}], finished,
     /// pending}; `pending` prompt tokens are still to be computed.
     pub async fn next(&self, id: u32) -> JsResult<JsValue> {
         let mut generation = self.generations.take(id)?;
         let step = async { self.engine()?.next(&mut generation).await };
-        let result = step.await;
-        let reply = result.map(|deltas| convert::step(deltas, &generation));
+        let reply =
+            step.await.and_then(|deltas| convert::step(deltas, &generation, self.engine()?.tokenizer()));
         self.generations.put(id, generation);
         to_js(&reply?)
     }

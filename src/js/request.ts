@@ -1,14 +1,12 @@
-// A completion request: its type, its defaults, and the check of what a caller passed.
+// Requests for text: their types, their defaults, and the check of what a caller passed.
 // Ranges are the engine's to check; here are names, types and what OpenAI has and we have not.
 
 import { adapterNames, adapterWeights, type AdapterChoice } from "./adapters.js";
 import { LorakeetError } from "./error.js";
-import { checkFunction, checkNames, checkNumber, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
+import { checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
 
-/** OpenAI's completion request, with the sampling options of transformers. */
-export interface CompletionRequest {
-  /** A text or its token ids, or several of either, which run as one batch. */
-  prompt: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+/** What requests for text have in common: OpenAI's options, with the sampling of transformers. */
+export interface TextRequest {
   /** Most tokens to add to each prompt. Default: until an end token or a full context; not OpenAI's 16. */
   max_tokens?: number;
   /** 0 always takes the most probable token. Default 1. */
@@ -25,6 +23,8 @@ export interface CompletionRequest {
   seed?: number;
   /** The text ends before any of these. */
   stop?: string | readonly string[];
+  /** Choices for each prompt, which run as one batch; each draws for itself. Default 1. */
+  n?: number;
   /** `true` gives the text as it is written. Default `false`. */
   stream?: boolean;
   /** `include_usage`: one more chunk at the end, without choices, with the token counts. */
@@ -36,19 +36,33 @@ export interface CompletionRequest {
   overflow?: "error" | "slide";
   /** What to use instead of the engine's choice, which stays as it is; null is the base. */
   adapter?: AdapterChoice;
+  /** Ends the request within one step, with an error of kind `cancelled`. */
+  signal?: AbortSignal;
+  /** Hears how many tokens of the prompts have been computed, before the first text comes. */
+  onPrompt?: (progress: PromptProgress) => void;
+  /**
+   * The engine's own model name (`engine.info.model`), or that, a colon and a loaded adapter's name, in
+   * place of `adapter`; any other is an error.
+   */
+  model?: string;
+  /** Ignored, as it changes nothing. */
+  user?: string;
+}
+
+/** OpenAI's completion request. */
+export interface CompletionRequest extends TextRequest {
+  /** A text or its token ids, or several of either, which run as one batch. */
+  prompt: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
+  /**
+   * Tell the log probability of each token and of this many of the likeliest, 0 to 20. A read of the
+   * device for every token is its cost.
+   */
+  logprobs?: number;
   /**
    * One for each prompt, in place of `adapter`: a name, `{name: weight}`, or PEFT's `"__base__"`. The
    * prompts still run as one batch.
    */
   adapter_names?: readonly NonNullable<AdapterChoice>[];
-  /** Ends the request within one step, with an error of kind `cancelled`. */
-  signal?: AbortSignal;
-  /** Hears how many tokens of the prompts have been computed, before the first text comes. */
-  onPrompt?: (progress: PromptProgress) => void;
-  /** The engine's own model name (`engine.info.model`); any other is an error. */
-  model?: string;
-  /** Ignored, as it changes nothing. */
-  user?: string;
 }
 
 /** Prompt tokens, those taken from the cache apart. */
@@ -60,55 +74,82 @@ export interface PromptProgress {
 }
 
 /** A checked request, split into what Rust takes and what stays here. */
-export interface CheckedRequest {
+export interface CheckedRequest extends CheckedOptions {
+  /** Each `n` times. */
   prompts: (string | number[])[];
+}
+
+/** The same without its prompts. */
+export interface CheckedOptions {
+  n: number;
   sampling: Record<string, unknown>;
   includeUsage: boolean;
   signal: AbortSignal | undefined;
   onPrompt: ((progress: PromptProgress) => void) | undefined;
 }
 
-const NAMES = [
-  "prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop",
-  "stream", "stream_options", "overflow", "adapter", "adapter_names", "signal", "onPrompt", "model", "user",
+/** The names of a {@link TextRequest}. */
+export const TEXT_NAMES = [
+  "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "n",
+  "stream", "stream_options", "overflow", "adapter", "signal", "onPrompt", "model", "user",
 ] as const;
 
+const NAMES = ["prompt", ...TEXT_NAMES, "adapter_names", "logprobs"];
+
 /** OpenAI's options that are not implemented, with the values that ask for nothing. */
-const NEUTRAL: Record<string, readonly unknown[]> = {
-  best_of: [1],
-  echo: [false],
+export const NEUTRAL: Record<string, readonly unknown[]> = {
   frequency_penalty: [0],
   logit_bias: [],
-  logprobs: [false],
-  n: [1],
   presence_penalty: [0],
-  suffix: [""],
 };
+
+const NEUTRAL_HERE = { ...NEUTRAL, best_of: [1], echo: [false], suffix: [""] };
+
+/** Most tokens whose log probabilities are told at one place: OpenAI's limit for chats. */
+const MOST_LOGPROBS = 20;
 
 /** Checks a request for the engine of `model`. Errors with `argument`, `unsupported` for what only OpenAI has. */
 export function checkRequest(request: CompletionRequest, model: string): CheckedRequest {
+  const given = givenOptions(request, NAMES, NEUTRAL_HERE);
+  const list = prompts(given.prompt);
+  const checked = checkText(given, list.length, model, given.adapter_names);
+  return {
+    ...checked,
+    prompts: list.flatMap((prompt) => Array<string | number[]>(checked.n).fill(prompt)),
+    sampling: { ...checked.sampling, logprobs: checkLogprobs("logprobs", given.logprobs) },
+  };
+}
+
+/**
+ * The options that are set: OpenAI's clients write null for what is not, but of `adapter`, where it is
+ * the base. Errors with `unsupported` for what is `neutral` at other values, `argument` for unknown names.
+ */
+export function givenOptions<T extends object>(request: T, names: readonly string[], neutral: typeof NEUTRAL): T {
   if (typeof request !== "object" || request === null) throw wrong("request", request, "an object");
-  for (const [name, neutral] of Object.entries(NEUTRAL)) {
-    const value = (request as unknown as Record<string, unknown>)[name];
-    if (value === undefined || value === null || neutral.includes(value)) continue;
+  for (const [name, values] of Object.entries(neutral)) {
+    const value = (request as Record<string, unknown>)[name];
+    if (value === undefined || value === null || values.includes(value)) continue;
     if (typeof value === "object" && Object.keys(value).length === 0) continue;
     throw new LorakeetError("unsupported", `option \`${name}\` is not supported`);
   }
-  checkNames(request, [...NAMES, ...Object.keys(NEUTRAL)]);
-  // OpenAI's clients write null for what is not set.
-  const given = Object.fromEntries(Object.entries(request).filter(([, value]) => value !== null)) as unknown as CompletionRequest;
+  checkNames(request, [...names, ...Object.keys(neutral)]);
+  return Object.fromEntries(Object.entries(request).filter(([name, value]) => value !== null || name === "adapter")) as T;
+}
+
+/** Checks what requests for text have in common, for `count` prompts. Errors with `argument`. */
+export function checkText(given: TextRequest, count: number, model: string, names?: unknown): CheckedOptions {
   const sampling = checkSampling(given);
   checkOneOf("overflow", given.overflow, ["error", "slide"]);
   checkSignal(given.signal);
   checkFunction("onPrompt", given.onPrompt);
-  if (given.model !== undefined && given.model !== model) throw wrong("model", given.model, JSON.stringify(model));
-  const list = prompts(given.prompt);
+  checkPositive("n", given.n);
+  const n = given.n ?? 1;
   return {
-    prompts: list,
+    n,
     sampling: {
       ...sampling,
       overflow: given.overflow ?? "error",
-      ...adapters(request.adapter, given.adapter_names, list.length),
+      ...adapters(checkModel(given, model), names, count, n),
     },
     includeUsage: includeUsage(given.stream_options),
     signal: given.signal,
@@ -116,9 +157,29 @@ export function checkRequest(request: CompletionRequest, model: string): Checked
   };
 }
 
+/** The adapter that a request asks for, be it in its model's name. Errors with `argument`. */
+export function checkModel(given: Pick<TextRequest, "model" | "adapter">, model: string): unknown {
+  const named = given.model;
+  if (named === undefined || named === model) return given.adapter;
+  if (typeof named !== "string" || !named.startsWith(`${model}:`)) {
+    throw wrong("model", named, `${JSON.stringify(model)}, or that with a colon and an adapter's name`);
+  }
+  if (given.adapter !== undefined) {
+    throw new LorakeetError("argument", `model ${JSON.stringify(named)} and \`adapter\` both name adapters, expected one of them`);
+  }
+  return named.slice(model.length + 1);
+}
+
+/** How many likeliest tokens to tell. */
+export function checkLogprobs(name: string, value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  if (!isWhole(value) || value > MOST_LOGPROBS) throw wrong(name, value, `a whole number from 0 to ${MOST_LOGPROBS}`);
+  return value;
+}
+
 /** How tokens are drawn and when that ends. */
 export type SamplingOptions = Pick<
-  CompletionRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "seed" | "stop"
+  TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "seed" | "stop"
 >;
 
 /** What Rust takes for the options of sampling. Errors with `argument`. */
@@ -145,10 +206,10 @@ function prompts(prompt: unknown): (string | number[])[] {
   throw wrong("prompt", prompt, "a text, token ids, or several of either");
 }
 
-/** Here null does not stand for what is not set: it is the base. */
-function adapters(adapter: unknown, names: unknown, count: number): Record<string, unknown> {
+/** For each of `count` prompts, which stand `n` times. */
+export function adapters(adapter: unknown, names: unknown, count: number, n = 1): Record<string, unknown> {
   if (names === undefined) return adapter === undefined ? {} : { adapter: adapterWeights("adapter", adapter) };
-  if (adapter === undefined) return { adapters: adapterNames(names, count) };
+  if (adapter === undefined) return { adapters: adapterNames(names, count).flatMap((each) => Array(n).fill(each)) };
   throw new LorakeetError("argument", "`adapter` and `adapter_names` are both given, expected one of them");
 }
 
@@ -159,7 +220,7 @@ function stops(stop: unknown): string[] {
   throw wrong("stop", stop, "a text or several");
 }
 
-function includeUsage(options: CompletionRequest["stream_options"]): boolean {
+function includeUsage(options: TextRequest["stream_options"]): boolean {
   if (options === undefined) return false;
   checkNames(options, ["include_usage"]);
   return options.include_usage ?? false;

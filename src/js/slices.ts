@@ -16,6 +16,8 @@ export interface SliceBudget {
 export class Slices {
   readonly #budget: Required<SliceBudget>;
   #count = 1;
+  /** Slices done of the step under way. */
+  #at = 0;
   /** Milliseconds of a slice: of the slow ones, which are forgotten slowly. */
   #slow = 0;
 
@@ -29,20 +31,25 @@ export class Slices {
     }
   }
 
-  /** Lets the page live, then calls `work` with a number of slices that fits the budget. */
-  async run<T>(turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>): Promise<T> {
+  /**
+   * Lets the page live, then calls `work` with a number of slices that fits the budget. `done` tells from what
+   * it gave how many have been done of a step so far, if it did any: that is how long they take.
+   */
+  async run<T>(turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>, done: (result: T) => number | undefined): Promise<T> {
     await pause();
     return turns.take(async (engine) => {
       const began = performance.now();
       const result = await work(engine, this.#count);
-      this.#adapt(performance.now() - began);
+      const at = done(result) ?? 0;
+      if (at > this.#at) this.#adapt((performance.now() - began) / (at - this.#at));
+      this.#at = at;
       return result;
     });
   }
 
   /** At most twice as many as before: slices are not alike. */
   #adapt(ms: number): void {
-    this.#slow = Math.max(ms / this.#count, 0.95 * this.#slow, 0.01);
+    this.#slow = Math.max(ms, 0.95 * this.#slow, 0.01);
     const hidden = globalThis.document?.visibilityState === "hidden";
     const fitting = Math.floor(this.#budget[hidden ? "hidden" : "visible"] / this.#slow);
     this.#count = Math.min(Math.max(fitting, 1), 2 * this.#count);

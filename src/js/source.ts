@@ -21,6 +21,10 @@ export interface ModelParts {
   weights: FileSource | readonly FileSource[];
   /** `generation_config.json`, which names the tokens that end a text. */
   generationConfig?: FileSource;
+  /** `tokenizer_config.json`, which names special tokens and may hold the chat template. */
+  tokenizerConfig?: FileSource;
+  /** `chat_template.jinja` */
+  chatTemplate?: FileSource;
 }
 
 /** An adapter's files by their role instead of their names. */
@@ -275,12 +279,16 @@ class PartsFolder implements ModelFolder {
   }
 }
 
-function modelParts({ config, tokenizer, generationConfig, weights }: ModelParts, remote: Remote): PartsFolder {
+function modelParts(
+  { config, tokenizer, weights, generationConfig, tokenizerConfig, chatTemplate }: ModelParts, remote: Remote,
+): PartsFolder {
   const list = Array.isArray(weights) ? (weights as readonly FileSource[]) : [weights as FileSource];
   const parts = new Map(list.map((part, i) => [`weights[${i}]`, part]));
   const weightNames = [...parts.keys()];
   parts.set("config.json", config).set("tokenizer.json", tokenizer);
   if (generationConfig !== undefined) parts.set("generation_config.json", generationConfig);
+  if (tokenizerConfig !== undefined) parts.set("tokenizer_config.json", tokenizerConfig);
+  if (chatTemplate !== undefined) parts.set("chat_template.jinja", chatTemplate);
   return new PartsFolder("model", remote, parts, weightNames);
 }
 

@@ -4,7 +4,7 @@
 import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import type { FinishReason } from "./generation.js";
-import { checkFunction, checkNames, checkSignal, isWhole, wrong } from "./options.js";
+import { checkBoolean, checkFunction, checkNames, checkSignal, isWhole, wrong } from "./options.js";
 import { checkSampling, type SamplingOptions } from "./request.js";
 import { Slices } from "./slices.js";
 import { checkTempLora, type TempLoraOptions } from "./temp-lora-options.js";
@@ -18,7 +18,7 @@ export interface ChunkReport {
   tokens: number;
   /** Tokens that have a loss: all but the text's first. */
   labels: number;
-  /** Without the temporary adapter; where text is scored. */
+  /** Without the temporary adapter; where text is scored, or drawn from the mix. */
   baseLoss?: number;
   /** With what the chunks before had taught it; where text is scored. */
   adaptedLoss?: number;
@@ -30,11 +30,13 @@ export interface ChunkReport {
   learningRate: number;
   /** Whether what the chunk before had taught was undone. */
   rolledBack: boolean;
+  /** Of the chunk that decides a probe: the rates tried before it, and the mean loss of what followed each lesson. */
+  probed?: { learningRate: number; loss: number }[];
 }
 
 /** How far the work on a chunk is. */
 export interface TempProgress {
-  work: "score" | "generate" | "train";
+  work: "score" | "generate" | "probe" | "train";
   done: number;
   all: number;
 }
@@ -53,6 +55,12 @@ export interface TempTextOptions {
 export interface TempGenerateRequest extends SamplingOptions, TempTextOptions {
   /** Put after what is there, and not learned: `train` does that. May be left out once there is a text. */
   prompt?: string | readonly number[];
+  /**
+   * Draw from the never-worse mix of base and adapted model: both predict each token, and weigh by how well
+   * each has predicted so far. It takes the room of two prompts and the time of two rows, and the losses of
+   * what is drawn come with its chunk. Default `false`.
+   */
+  mix?: boolean;
 }
 
 /** A part of generated text, or, without text, a chunk that was learned. */
@@ -142,12 +150,13 @@ export class TempLora {
    * `dispose`; `cancelled` when `signal` fires; `device`.
    */
   async *generate(request: TempGenerateRequest = {}): AsyncGenerator<TempPart, void, undefined> {
-    checkNames(request, [...SAMPLING_NAMES, ...TEXT_NAMES]);
-    const { prompt = "" } = request;
+    checkNames(request, [...SAMPLING_NAMES, ...TEXT_NAMES, "mix"]);
+    const { prompt = "", mix = false } = request;
+    checkBoolean("mix", mix);
     const isIds = Array.isArray(prompt) && prompt.every(isWhole);
     if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a text or token ids");
     const sampling = checkSampling(request);
-    for await (const event of this.#work(request, (engine) => engine.tempGenerate(this.#id, prompt, sampling))) {
+    for await (const event of this.#work(request, (engine) => engine.tempGenerate(this.#id, prompt, sampling, mix))) {
       if (event.kind === "text") {
         yield { text: event.text, token_ids: event.tokens, finish_reason: event.finish ?? null, chunk: null };
       } else if (event.kind === "chunk") {
@@ -245,7 +254,7 @@ export class TempLora {
         const event = await this.#slices.run(this.#turns, (engine, count) => {
           this.#check();
           return engine.tempNext(this.#id, count) as Promise<Event>;
-        });
+        }, (event) => (event.kind === "progress" && event.work === "train" ? event.done : undefined));
         if (event.kind === "idle") return;
         if (event.kind === "progress") onProgress?.({ work: event.work, done: event.done, all: event.all });
         if (event.kind === "chunk") onTrain?.(event.chunk);

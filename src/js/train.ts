@@ -10,6 +10,7 @@ import {
 } from "./options.js";
 import { Slices, type SliceBudget } from "./slices.js";
 import type { Turns } from "./turns.js";
+import { WasmEngine } from "./wasm.js";
 
 /** What to teach, to which adapter, and how. */
 export interface TrainOptions {
@@ -27,14 +28,19 @@ export interface TrainOptions {
   epochs?: number;
   /** Of AdamW, at its highest. Default 1e-3, for small models. */
   learningRate?: number;
-  /** How it falls, to nearly nothing at the end. Default `linear`. */
+  /** How it falls, to nearly nothing at the end, as transformers' schedules do. Default `linear`. */
   schedule?: "constant" | "linear" | "cosine";
-  /** Steps over which it rises first. Default 0. */
+  /** Steps over which it rises first, from 0: the first of them teaches nothing. Default 0. */
   warmupSteps?: number;
   /** Windows per step. Default 1. */
   batch?: number;
   /** Tokens of a window. Default 256, or the context if that is less. */
   maxLength?: number;
+  /**
+   * Bytes that all the engine's tensors may take while it trains; beyond them it is refused, with the
+   * rank and the window that would fit. Default: what the device can address.
+   */
+  memoryLimit?: number;
   /** Whether examples teach their completions alone. Default `true`. */
   completionOnly?: boolean;
   /** Probability of an element of a LoRA's input to be dropped. Default 0. */
@@ -81,7 +87,7 @@ export interface TrainingStep {
 }
 
 const NAMES = [
-  "name", "dataset", "rank", "alpha", "targetModules", "epochs", "learningRate", "schedule", "warmupSteps", "batch", "maxLength",
+  "name", "dataset", "rank", "alpha", "targetModules", "epochs", "learningRate", "schedule", "warmupSteps", "batch", "maxLength", "memoryLimit",
   "completionOnly", "dropout", "weightDecay", "seed", "resume", "checkpoint", "checkpointEvery", "budget", "signal", "onStep",
 ] as const;
 
@@ -92,7 +98,7 @@ export async function* trainAdapter(
   turns: Turns, contextLength: number, options: TrainOptions,
 ): AsyncGenerator<TrainingStep, void, undefined> {
   const plan = check(options, contextLength);
-  const { name, batch, epochs, learningRate, seed, checkpoint, signal } = plan;
+  const { name, batch, epochs, seed, checkpoint, signal } = plan;
   throwIfCancelled(signal, WHAT);
   const all = await windows(turns, options.dataset, plan.maxLength, options.completionOnly);
   const perEpoch = Math.ceil(all.length / batch);
@@ -109,9 +115,8 @@ export async function* trainAdapter(
       const at = (step % perEpoch) * batch;
       if (at === 0 || step === first) order = shuffled(all, seed + epoch);
       const chosen = order.slice(at, at + batch);
-      const lr = learningRate * plan.rate(step, steps);
       const started = performance.now();
-      const loss = await oneStep(turns, plan, chosen, lr);
+      const { loss, lr } = await oneStep(turns, plan, chosen, step, steps);
       const now = performance.now();
       const tokens = chosen.reduce((sum, window) => sum + window.tokens.length, 0);
       const done: TrainingStep = {
@@ -131,14 +136,18 @@ export async function* trainAdapter(
   }
 }
 
-/** A step's loss. If it is left before its end, the adapter is as before. */
-async function oneStep(turns: Turns, { name, slices, signal }: Plan, chosen: Window[], lr: number): Promise<number> {
-  const id = await turns.take((engine) => engine.beginStep(chosen, { [name]: 1 }, lr));
+/** A step's loss and learning rate. If it is left before its end, the adapter is as before. */
+async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number, steps: number): Promise<{ loss: number; lr: number }> {
+  const { name, slices, signal } = plan;
+  const [id, lr] = await turns.take((engine) => {
+    const lr = plan.learningRate * WasmEngine.scheduleShare(plan.schedule, step, plan.warmupSteps, steps);
+    return [engine.beginStep(chosen, { [name]: 1 }, lr), lr] as const;
+  });
   try {
     for (;;) {
       throwIfCancelled(signal, WHAT);
-      const { finished, loss } = await slices.run(turns, (engine, count) => engine.nextSlices(id, count) as Promise<{ finished: boolean; loss: number }>);
-      if (finished) return loss;
+      const { finished, loss } = await slices.run(turns, (engine, count) => engine.nextSlices(id, count) as Promise<{ finished: boolean; loss: number; done: number }>, ({ finished, done }) => (finished ? undefined : done));
+      if (finished) return { loss, lr };
     }
   } finally {
     if (!turns.closed) await turns.take((engine) => engine.endStep(id)).catch(() => {}); // the error that led here is the one to tell
@@ -146,7 +155,7 @@ async function oneStep(turns: Turns, { name, slices, signal }: Plan, chosen: Win
 }
 
 /** In one turn, so that what fails leaves nothing behind. */
-function begin(turns: Turns, { name, lora, optimizer, resume }: Plan, saved: Checkpoint | undefined): Promise<void> {
+function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, saved: Checkpoint | undefined): Promise<void> {
   return turns.take(async (engine) => {
     const there = (engine.adapters() as AdapterInfo[]).some((adapter) => adapter.name === name);
     if (there && !resume && !saved) {
@@ -155,7 +164,7 @@ function begin(turns: Turns, { name, lora, optimizer, resume }: Plan, saved: Che
     if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
     else if (!there) engine.newLora(name, lora);
     try {
-      engine.beginTraining(name, optimizer);
+      engine.beginTraining(name, optimizer, room);
     } catch (error) {
       if (!there) engine.deleteAdapter(name);
       throw error;
@@ -183,10 +192,10 @@ function check(options: TrainOptions, contextLength: number) {
   checkNames(options, NAMES);
   const { rank = 8, alpha = 2 * rank, targetModules = [], epochs = 3, learningRate = 1e-3, schedule = "linear", warmupSteps = 0 } = options;
   const { batch = 1, maxLength = Math.min(256, contextLength), dropout = 0, weightDecay = 0, seed = 0, resume = false } = options;
-  const { checkpoint, checkpointEvery = 20, signal } = options;
+  const { memoryLimit, checkpoint, checkpointEvery = 20, signal } = options;
   for (const [name, value] of Object.entries({ rank, epochs, batch, maxLength, checkpointEvery })) checkPositive(name, value);
   for (const [name, value] of Object.entries({ warmupSteps, seed })) checkWhole(name, value);
-  for (const [name, value] of Object.entries({ alpha, learningRate, dropout, weightDecay })) checkNumber(name, value);
+  for (const [name, value] of Object.entries({ alpha, learningRate, dropout, weightDecay, memoryLimit })) checkNumber(name, value);
   if (!(learningRate >= 0 && learningRate < Infinity)) throw wrong("learningRate", learningRate, "0 or more");
   if (maxLength < 2 || maxLength > contextLength) throw wrong("maxLength", maxLength, `2 to ${contextLength}, the context`);
   checkTexts("targetModules", targetModules);
@@ -199,17 +208,10 @@ function check(options: TrainOptions, contextLength: number) {
     name: givenName(options.name),
     lora: { rank, alpha, targetModules, seed },
     optimizer: { dropout, weightDecay, seed },
-    rate: (step: number, steps: number) => shareOfRate(schedule, warmupSteps, step, steps),
+    room: { maxLength, memoryLimit },
     slices: new Slices(options.budget),
-    epochs, batch, maxLength, learningRate, seed, resume, checkpoint, checkpointEvery, signal,
+    epochs, batch, maxLength, learningRate, schedule, warmupSteps, seed, resume, checkpoint, checkpointEvery, signal,
   };
-}
-
-/** Of the learning rate at `step`, from 0: it rises in a line, stays or falls. The first step counts. */
-function shareOfRate(schedule: string, warmup: number, step: number, steps: number): number {
-  if (step < warmup) return (step + 1) / warmup;
-  const gone = (step - warmup) / Math.max(steps - warmup, 1);
-  return { constant: 1, linear: 1 - gone, cosine: (1 + Math.cos(Math.PI * gone)) / 2 }[schedule]!;
 }
 
 /** Fisher and Yates, with mulberry32 for its dice: the same seed, the same order. */

@@ -3,12 +3,12 @@
 
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, TempLora, TempLoraOptions};
+use crate::engine::{Engine, Schedule, TempLora, TempLoraOptions, TrainingRoom};
 use crate::error::Result;
 
 use super::convert::{Prompt, RequestOptions, Weights, from_js, to_js};
 use super::convert_training::{
-    LoraFields, OptimizerFields, Slices, TempInfo, TempLoraFields, WindowFields, event,
+    LoraFields, OptimizerFields, RoomFields, Slices, TempInfo, TempLoraFields, WindowFields, event,
 };
 use super::{JsEngine, JsResult};
 
@@ -51,12 +51,26 @@ impl JsEngine {
         to_js(&(ids, first))
     }
 
-    /// Makes room to train a loaded adapter; `optimizer` is {dropout, weightDecay, seed}.
+    /// Share of the highest learning rate at `step`, from 0, of `steps`; `schedule` is `constant`,
+    /// `linear` or `cosine`.
+    #[wasm_bindgen(js_name = scheduleShare)]
+    pub fn schedule_share(schedule: &str, step: usize, warmup: usize, steps: usize) -> JsResult<f64> {
+        Ok(schedule.parse::<Schedule>()?.share(step, warmup, steps))
+    }
+
+    /// Makes room to train a loaded adapter; `optimizer` is {dropout, weightDecay, seed}, `room`
+    /// {maxLength, memoryLimit?}.
     #[wasm_bindgen(js_name = beginTraining)]
-    pub fn begin_training(&self, name: &str, optimizer: JsValue) -> JsResult<()> {
+    pub fn begin_training(&self, name: &str, optimizer: JsValue, room: JsValue) -> JsResult<()> {
         let optimizer: OptimizerFields = from_js(optimizer)?;
         let optimizer = optimizer.check()?;
-        self.engine()?.begin_training(name, optimizer.dropout > 0.0)?;
+        let RoomFields { max_length, memory_limit } = from_js(room)?;
+        let room = TrainingRoom {
+            window: max_length,
+            dropout: optimizer.dropout > 0.0,
+            memory_limit: memory_limit.map(|bytes| bytes as u64),
+        };
+        self.engine()?.begin_training(name, room)?;
         *self.optimizer.borrow_mut() = optimizer;
         Ok(())
     }
@@ -123,15 +137,16 @@ impl JsEngine {
         })??)
     }
 
-    /// Goes on with the text, `prompt` first; `options` are those of a completion.
+    /// Goes on with the text, `prompt` first; `options` are those of a completion. With `mix` from the
+    /// never-worse mix of base and adapted model.
     #[wasm_bindgen(js_name = tempGenerate)]
-    pub fn temp_generate(&self, id: u32, prompt: JsValue, options: JsValue) -> JsResult<()> {
+    pub fn temp_generate(&self, id: u32, prompt: JsValue, options: JsValue, mix: bool) -> JsResult<()> {
         let prompt: Prompt = from_js(prompt)?;
         let options: RequestOptions = from_js(options)?;
         let mut engine = self.engine()?;
         Ok(self.temps.see(id, |temp| {
             let ids = temp.ids(&engine, prompt)?;
-            let result = engine.temp_generate(&mut temp.lora, options.request(ids, 0)?);
+            let result = engine.temp_generate(&mut temp.lora, options.request(ids, 0)?, mix);
             temp.begun |= result.is_ok();
             result
         })??)

@@ -9,11 +9,25 @@ use super::weights::{Layer, Linear, NormWeights};
 
 /// x = embed(tokens); per layer x += attention(norm(x)), x += mlp(norm(x))
 pub fn layers(model: &Model, plan: &mut Plan) {
-    let mut steps = Steps { model, plan };
+    first_layers(&mut Steps { model, plan }, model.weights.layers.len());
+}
+
+/// The first of them.
+fn first_layers(steps: &mut Steps<'_>, count: usize) {
     steps.embed();
-    for (l, layer) in model.weights.layers.iter().enumerate() {
+    for (l, layer) in steps.model.weights.layers.iter().enumerate().take(count) {
         steps.attention(l, layer);
         steps.mlp(layer);
+    }
+}
+
+/// x after `count` layers; after all of them, norm(x).
+pub fn hidden(model: &Model, plan: &mut Plan, count: usize) {
+    let mut steps = Steps { model, plan };
+    first_layers(&mut steps, count);
+    if count == model.weights.layers.len() {
+        let Model { scratch, weights, .. } = model;
+        steps.norm(scratch.x, &weights.norm, scratch.xn, &weights.head);
     }
 }
 

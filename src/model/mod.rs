@@ -174,6 +174,17 @@ impl Model {
         training.reshape(tensors, config, *sizes, bank, trainee)
     }
 
+    /// The tensors there would be with a bank of this room and this trainee.
+    ///
+    /// Errors with `Memory` if one of them is past what can be addressed.
+    pub fn training_tensors(&self, trainee: Trainee, room: Room) -> Result<Tensors> {
+        let Self { training, tensors, config, sizes, bank, .. } = self;
+        let (mut training, mut tensors, mut bank) = (training.clone(), tensors.clone(), bank.clone());
+        bank.reshape(&mut tensors, room)?;
+        training.reshape(&mut tensors, config, *sizes, &bank, Some(trainee))?;
+        Ok(tensors)
+    }
+
     /// The first step of training on `n` rows: embeds them.
     pub fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
@@ -186,6 +197,19 @@ impl Model {
         let mut plan = Plan::new(n);
         backward::layer(self, &mut plan, l);
         plan
+    }
+
+    /// Runs `n` rows through the first `layers` layers and, where those are all, the last norm;
+    /// [`hidden_state`](Self::hidden_state) has what comes out.
+    pub fn hidden(&self, n: usize, layers: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        forward::hidden(self, &mut plan, layers);
+        plan
+    }
+
+    /// (MAX_ROWS, C): where a [`hidden`](Self::hidden) plan leaves its rows.
+    pub fn hidden_state(&self, layers: usize) -> TensorId {
+        if layers == self.config.num_hidden_layers { self.scratch.xn } else { self.scratch.x }
     }
 
     /// Losses of `n` rows, and the gradient by the last layer's output.
@@ -207,6 +231,20 @@ impl Model {
         let mut plan = Plan::new(1);
         backward::update(self, &mut plan);
         plan
+    }
+
+    /// Weights of a layer's linear maps: multiplications of a row's way through it.
+    pub fn layer_weights(&self) -> usize {
+        let ModelConfig { hidden_size: c, intermediate_size: f, head_dim, .. } = self.config;
+        let [q, kv] =
+            [self.config.num_attention_heads, self.config.num_key_value_heads].map(|n| n * head_dim);
+        let up = if self.config.gated { 2 * f } else { f };
+        c * (2 * q + 2 * kv + up + f)
+    }
+
+    /// Weights of the head.
+    pub fn head_weights(&self) -> usize {
+        self.config.vocab_size * self.config.hidden_size
     }
 
     /// Bytes of keys and values of one slot.

@@ -19,6 +19,8 @@ pub struct Trainee {
     pub sites: Vec<(usize, Vec<bool>)>,
     /// Whether the inputs of its A lose elements at random.
     pub dropout: bool,
+    /// `W`: most tokens of a window it learns from.
+    pub window: usize,
 }
 
 /// Gradients and moments of one site.
@@ -33,7 +35,7 @@ pub struct Moments {
 }
 
 /// What an adapter's training reads and writes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Training {
     /// Whose it is, while there is one.
     pub trainee: Option<Trainee>,
@@ -41,11 +43,11 @@ pub struct Training {
     pub numbers: TensorId,
     /// (MAX_ROWS) u32: the token that each row is to predict, or `INACTIVE`
     pub targets: TensorId,
-    /// (S, 1): nats, by position
+    /// (W, 1): nats, by position
     pub losses: TensorId,
-    /// Each layer's input by position, and the last one's output: (S, C)
+    /// Each layer's input by position, and the last one's output: (W, C)
     pub(super) checkpoints: Vec<TensorId>,
-    /// (S, C): the gradient by the current layer's output, by position
+    /// (W, C): the gradient by the current layer's output, by position
     pub gradients: TensorId,
     /// (slots, S, K·D): the gradients by the current layer's keys and values
     pub cache: [TensorId; 2],
@@ -59,7 +61,7 @@ pub struct Training {
 }
 
 /// Activations of one run, and gradients by them, named with a d in front.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Scratch {
     /// (MAX_ROWS, 1)
     pub loss: TensorId,
@@ -172,10 +174,12 @@ impl Training {
         for (tensor, cols) in s.dropped.into_iter().chain(s.spread).zip([c, q, c, f, c, q, f]) {
             tensors.reshape(tensor, &if dropout { [MAX_ROWS, cols] } else { [1, 1] })?;
         }
+        let [window, c] = sized(trainee.as_ref().map_or(1, |trainee| trainee.window), c);
         let whole = [(self.losses, 1), (self.gradients, c)];
         for (tensor, cols) in whole.into_iter().chain(self.checkpoints.iter().map(|&tensor| (tensor, c))) {
-            tensors.reshape(tensor, &sized(sizes.context, cols))?;
+            tensors.reshape(tensor, &[window, cols])?;
         }
+        // Like the keys and values that they are the gradients by.
         let cache = if on { [sizes.slots, sizes.context, kv] } else { [1, 1, 1] };
         for tensor in self.cache {
             tensors.reshape(tensor, &cache)?;

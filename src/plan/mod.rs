@@ -169,6 +169,11 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// Number of bytes.
+    pub fn bytes(&self) -> u64 {
+        4 * self.words() as u64
+    }
+
     /// Elements behind one index of the first axis.
     pub fn row_len(&self) -> usize {
         self.shape[1..].iter().product()
@@ -226,7 +231,7 @@ impl Tensors {
 
     /// Bytes of all tensors together.
     pub fn total_bytes(&self) -> u64 {
-        self.list.iter().map(|t| 4 * t.words() as u64).sum()
+        self.list.iter().map(Tensor::bytes).sum()
     }
 }
 

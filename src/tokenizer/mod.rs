@@ -1,5 +1,5 @@
 //! Text to token ids and back, for one `tokenizer.json` or the tables of a GGUF file.
-//! Not a chat template: that is text to text, and comes before.
+//! A chat template is text to text, and comes before: [`ChatTemplate`].
 //!
 //! Encoding is the `tokenizers` crate's, handed the parts we read and vetted (its own reader of
 //! 1.0 files parses them twice). Decoding is our own ([`StreamDecoder`]), because a page shows
@@ -7,6 +7,7 @@
 //! the last whole character again at each step, and fails on ids that make no valid UTF-8. The
 //! stable release of the crate judges both.
 
+mod chat;
 mod components;
 mod file;
 mod gguf;
@@ -16,6 +17,7 @@ mod stream;
 mod vet;
 mod vocabulary;
 
+pub use chat::{ChatContext, ChatTemplate, Message};
 pub use gguf::GgufTokenizer;
 pub use stream::StreamDecoder;
 
@@ -116,6 +118,12 @@ impl Tokenizer {
         }
         text.push_str(&stream.finish(self)?);
         Ok(text)
+    }
+
+    /// The text that a token stands for after others; U+FFFD for bytes that are no character alone.
+    pub fn token_text(&self, id: u32) -> Result<String> {
+        let mut stream = StreamDecoder::after(self, &[id], false)?;
+        Ok(stream.push(self, id)? + &stream.finish(self)?)
     }
 
     /// The id of a token as spelled in the vocabulary (`"<s>"`, `"Ġthe"`).

@@ -14,7 +14,7 @@ import { root } from "../../tools/setup.mjs";
 import { MODEL, VOICES } from "../../www/shelf.js";
 import { ready, sample, write } from "./reader.mjs";
 
-const WEIGHTS = `${MODEL.replace("./", "")}model.safetensors`;
+const WEIGHTS = MODEL.replace("./", "");
 
 let browser, folder;
 before(async () => {

@@ -57,6 +57,13 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual(heard, steps.map(({ step }) => step));
     });
 
+    test("the learning rate rises from 0 and falls as the schedule says", async () => {
+      const rates = await page.evaluate(async () =>
+        (await steps({ name: "warmed", epochs: 2, schedule: "cosine", warmupSteps: 2 })).map(({ lr }) => lr / 3e-3));
+      const want = [0, 0.5, 1, (1 + Math.SQRT1_2) / 2, 0.5, (1 - Math.SQRT1_2) / 2];
+      assert.deepEqual(rates.map((rate) => rate.toFixed(6)), want.map((rate) => rate.toFixed(6)));
+    });
+
     test("what was learned acts, and comes back from its files", async () => {
       const [base, own, again, off] = await page.evaluate(async () => {
         const [base, own] = [await greedy(null), await greedy("falls")];
@@ -273,6 +280,39 @@ for (const device of ["cpu", "webgpu"]) {
       assert.notEqual(own, base);
     });
 
+    test("a probe tries learning rates and says which one goes on", async () => {
+      const chunks = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 16, contextTokens: 16, epochs: 1, learningRate: "probe" });
+        const { chunks } = await temp.train(story.slice(0, 300));
+        await temp.dispose();
+        return chunks;
+      });
+      assert.ok(chunks.length > 4);
+      const { probed } = chunks[3];
+      assert.deepEqual(probed.map(({ learningRate }) => learningRate.toPrecision(3)), ["0.0000625", "0.000250", "0.00100", "0.00400"]);
+      assert.ok(chunks.every((chunk, i) => i === 3 || chunk.probed === undefined));
+      const best = probed.reduce((best, tried) => (tried.loss < best.loss ? tried : best));
+      assert.ok(chunks.slice(3).every(({ learningRate }) => learningRate === best.learningRate));
+    });
+
+    test("a text drawn from the mix tells what it, and each model alone, made of it", async () => {
+      const [chunks, error] = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 16, contextTokens: 16, learningRate: 1e-2, maxRepetition: 1, epochs: 1 });
+        await temp.train(story.slice(0, 100));
+        const chunks = [];
+        for await (const { chunk } of temp.generate({ mix: true, max_tokens: 48, temperature: 1, seed: 5 })) if (chunk) chunks.push(chunk);
+        const error = await failure(() => temp.generate({ mix: 1 }).next());
+        await temp.dispose();
+        return [chunks, error];
+      });
+      assert.ok(chunks.length > 0);
+      const total = (name) => chunks.reduce((sum, chunk) => sum + chunk.tokens * chunk[name], 0);
+      const [base, adapted, mixed] = [total("baseLoss"), total("adaptedLoss"), total("mixedLoss")];
+      assert.notEqual(base, adapted);
+      assert.ok(mixed <= Math.min(base, adapted) + Math.LN2 + 1e-6, `${mixed} of ${base} and ${adapted} nats`);
+      assert.deepEqual(error, { kind: "argument", message: "mix 1, expected true or false" });
+    });
+
     test("a temporary adapter can be cancelled, and goes on", async () => {
       const [error, busy, learned, left, after] = await page.evaluate(async () => {
         const temp = await engine.createTempLora({ rank: 4, chunkTokens: 32, contextTokens: 32, budget: { visible: 1 } });
@@ -383,18 +423,29 @@ for (const device of ["cpu", "webgpu"]) {
   });
 }
 
-/** Of the 4 GiB that WebAssembly has. */
-test("training for which there is no memory says what it takes, and leaves nothing", async () => {
+test("training for which there is no memory names what fits, and leaves nothing", async () => {
   const page = await openApi(browser);
-  const [error, list, before, after] = await page.evaluate(async () => {
+  const [error, limited, step, temp, list, before, after] = await page.evaluate(async () => {
     const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", contextLength: 64, batch: 1 });
     const write = async () => (await engine.completions.create({ prompt: "The old man", temperature: 0, max_tokens: 8 })).choices[0].text;
     const before = await write();
-    const error = await failure(() => engine.trainAdapter({ name: "x", dataset: "Once upon a time", rank: 20_000 }).next());
-    return [error, await engine.listAdapters(), before, await write()];
+    const train = async (options) => {
+      for await (const step of engine.trainAdapter({ name: "x", dataset: "Once upon a time", maxLength: 16, ...options })) return step;
+    };
+    const error = await failure(() => train({ rank: 20_000 })); // of the 4 GiB that WebAssembly has
+    const memoryLimit = engine.info.memoryBytes + 12_000_000;
+    const limited = await failure(() => train({ rank: 500, memoryLimit }));
+    const rank = Number(/a rank of (\d+) would fit/.exec(limited.message)[1]);
+    const step = await train({ rank, memoryLimit });
+    await engine.deleteAdapter("x");
+    const temp = await failure(() => engine.createTempLora({ rank: 500, memoryLimit }));
+    return [error, limited, step, temp, await engine.listAdapters(), before, await write()];
   });
   assert.equal(error.kind, "memory");
-  assert.match(error.message, /^training adapter `x` takes \d{10} bytes beside the model's \d{10}: tensor `.*`: \d+ bytes are not to be had; a context below 64 or a rank below 20000 takes less$/);
+  assert.match(error.message, /^training adapter `x`: \d{10} bytes with the model's, expected at most 4294967295; a rank of \d+ would fit$/);
+  assert.equal(limited.kind, "memory");
+  assert.ok(step.loss > 0);
+  assert.match(temp.message, /^training adapter `temp`: \d+ bytes with the model's, expected at most \d+; a rank of \d+ would fit$/);
   assert.deepEqual(list, []);
   assert.equal(after, before);
   await page.close();

@@ -3,6 +3,8 @@
     pip install -r tools/train/requirements.txt
     python tools/train base --corpora FOLDER
     python tools/train adapters --corpora FOLDER [NAME ...]
+    python tools/train styles --corpora FOLDER      # what tests tell the adapters' texts apart with
+    python tools/train cards                        # what README.md says of the first two
 
 Each goes on where it was stopped (`target/train`), on CUDA where there is any.
 """
@@ -17,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["base", "adapters"])
+    parser.add_argument("part", choices=["base", "adapters", "styles", "cards"])
     parser.add_argument("names", nargs="*", help="of adapters; all by default")
     parser.add_argument("--corpora", type=Path, default=REPOSITORY / "../shared/data/corpora", help="folder of texts")
     parser.add_argument("--state", type=Path, default=REPOSITORY / "target/train", help="where training is kept")
@@ -29,10 +31,18 @@ def main() -> None:
         import base
 
         base.write(arguments.corpora, arguments.state, REPOSITORY / "www/models/novels", device)
-    else:
+    elif arguments.part == "adapters":
         import adapters
 
         adapters.write(arguments.corpora, arguments.state, REPOSITORY / "www/adapters", arguments.names, device)
+    elif arguments.part == "styles":
+        import styles
+
+        styles.write(arguments.corpora, REPOSITORY / "tests/fixtures/styles.json")
+    else:
+        import cards
+
+        cards.write(arguments.state, REPOSITORY / "www/models/novels", REPOSITORY / "www/adapters")
 
 
 if __name__ == "__main__":

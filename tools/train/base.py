@@ -176,17 +176,18 @@ def write(corpora_folder: Path, state: Path, shipped: Path, device: torch.device
         shutil.copy(folder / file, shipped / file)
     for kind in ("q8_0", "q4_0"):
         home = shipped if kind == "q8_0" else state
-        gguf_export.export(folder, home / f"model-{kind}.gguf", kind)
+        gguf_export.export(folder, home / f"novels-{kind}.gguf", kind)
 
-    rows = {}
+    report = state / "base.json"
+    rows = json.loads(report.read_text())["bits_per_byte"] if report.exists() else {}
+    models = variants(folder, shipped, state)
+    (state / "texts").mkdir(exist_ok=True)
     for name, text in test.items():
-        (state / "texts").mkdir(exist_ok=True)
         (state / "texts" / f"{name}.txt").write_text(text)
-        rows[name] = {}
-        for kind, read in variants(folder, shipped, state).items():
-            rows[name][kind] = bits_per_byte(read, tokenizer, text)
+        if name not in rows:
+            rows[name] = {kind: bits_per_byte(read, tokenizer, text) for kind, read in models.items()}
         print(f"base: {name} {rows[name]}", flush=True)
-    (state / "base.json").write_text(json.dumps({"facts": facts, "bits_per_byte": rows}, indent=1))
+        report.write_text(json.dumps({"facts": facts, "bits_per_byte": rows}, indent=1))
 
 
 def variants(folder: Path, shipped: Path, state: Path) -> dict[str, LlamaForCausalLM]:
@@ -194,6 +195,6 @@ def variants(folder: Path, shipped: Path, state: Path) -> dict[str, LlamaForCaus
     load = lambda *place, **options: LlamaForCausalLM.from_pretrained(*place, dtype=torch.float32, **options).eval()
     return {
         "f16": load(folder),
-        "q8": load(shipped, gguf_file="model-q8_0.gguf"),
-        "q4": load(state, gguf_file="model-q4_0.gguf"),
+        "q8": load(shipped, gguf_file="novels-q8_0.gguf"),
+        "q4": load(state, gguf_file="novels-q4_0.gguf"),
     }

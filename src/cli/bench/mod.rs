@@ -4,6 +4,7 @@
 pub mod adapters;
 mod random;
 mod report;
+pub mod train;
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -31,6 +32,8 @@ pub struct Options {
 pub enum Other {
     /// Measure what adapters cost over the base, on a random model
     Adapters(adapters::Options),
+    /// Measure a step of training a LoRA
+    Train(train::Options),
 }
 
 /// Measures `runs` generations and prints medians.

@@ -18,9 +18,12 @@ use super::train::{Optimizer, Step};
 use super::trainee::NewLora;
 
 mod options;
+mod probe;
 mod work;
 
 pub use options::{Kv, TempLoraOptions};
+
+use probe::Probe;
 
 /// What became of one chunk. Losses are means, nats.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +34,7 @@ pub struct ChunkReport {
     pub tokens: usize,
     /// Those that have a loss: all, but the text's first.
     pub labels: usize,
-    /// Without the temporary adapter; of text that is scored.
+    /// Without the temporary adapter; of text that is scored, or drawn from the mix.
     pub base_loss: Option<f64>,
     /// With what the chunks before had taught it.
     pub adapted_loss: Option<f64>,
@@ -43,6 +46,9 @@ pub struct ChunkReport {
     pub learning_rate: f32,
     /// Whether what the chunk before had taught was undone.
     pub rolled_back: bool,
+    /// Learning rates that were tried on the chunks before, and the mean loss of what followed each; the
+    /// best one is that of this chunk and all to come. Empty but for the chunk that decided.
+    pub probed: Vec<(f32, f64)>,
 }
 
 /// What a call of [`Engine::temp_next`] came to.
@@ -50,7 +56,7 @@ pub struct ChunkReport {
 pub enum TempEvent {
     /// Nothing is left to do.
     Idle,
-    /// A slice of a chunk's work: `score`, `generate` or `train`, slices done of all.
+    /// A slice of a chunk's work: `score`, `generate`, `probe` or `train`, slices done of all.
     Progress(&'static str, usize, usize),
     /// Text was generated.
     Text(Delta),
@@ -70,6 +76,8 @@ pub struct TempLora {
     evaluates: bool,
     /// What is generated, if anything is.
     request: Option<Request>,
+    /// Whether it is drawn from the mix of base and adapted model.
+    mixes: bool,
     left: usize,
     chunk: Vec<u32>,
     /// Whether the chunk was generated, not given.
@@ -80,6 +88,7 @@ pub struct TempLora {
     /// A and B before the last chunk was learned.
     snapshot: Option<Vec<ModuleDelta>>,
     chunks_since_reset: usize,
+    probe: Probe,
 }
 
 #[derive(Debug)]
@@ -87,6 +96,8 @@ enum Work {
     None,
     ScoreBase(Scoring, After),
     ScoreAdapted(Scoring, Vec<f64>, After),
+    /// As another learning rate would have it.
+    Judge(Scoring, After),
     Generate(Box<Generation>),
     Train(Box<Step>, After),
     /// All there was to learn, if anything.
@@ -117,7 +128,7 @@ impl TempLora {
     fn learning_rate(&self) -> f32 {
         let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, .. } = self.options;
         let warm = (self.report.index + warmup_start) as f32 / warmup_chunks.max(1) as f32;
-        learning_rate * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
+        learning_rate * self.probe.multiple() * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
     }
 
     /// Context and chunk, and where the chunk's labels begin.
@@ -148,11 +159,12 @@ impl Engine {
                 self.new_lora(&options.name, &NewLora { rank, alpha, target_modules, seed })?;
             }
         }
-        if let Err(e) = self.begin_training(&options.name, options.dropout > 0.0) {
+        if let Err(e) = self.begin_training(&options.name, options.room()) {
             self.delete_adapter(&options.name)?;
             return Err(e);
         }
         let optimizer = Optimizer { dropout: options.dropout, seed: options.seed, ..Optimizer::default() };
+        let probe = if options.probe_rate { Probe::Waiting } else { Probe::Over };
         Ok(TempLora {
             options,
             optimizer,
@@ -160,6 +172,7 @@ impl Engine {
             pending: VecDeque::new(),
             evaluates: false,
             request: None,
+            mixes: false,
             left: 0,
             chunk: Vec::new(),
             drawn: false,
@@ -168,6 +181,7 @@ impl Engine {
             work: Work::None,
             snapshot: None,
             chunks_since_reset: 0,
+            probe,
         })
     }
 
@@ -186,12 +200,13 @@ impl Engine {
     }
 
     /// Goes on with the text, drawing tokens as `request` says: its prompt is put after what is
-    /// there, and each chunk is learned once it is drawn. `max_tokens` counts them all.
-    /// [`temp_next`](Self::temp_next) does it.
+    /// there, and each chunk is learned once it is drawn. `max_tokens` counts them all. With `mix` they
+    /// are drawn from the never-worse mix of base and adapted model, which takes two slots and two rows
+    /// a token. [`temp_next`](Self::temp_next) does it.
     ///
     /// Errors with `Argument` for options out of range, no token to begin with, or while other work
     /// is left.
-    pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request) -> Result<()> {
+    pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request, mix: bool) -> Result<()> {
         if !temp.is_idle() {
             return Err(Error::argument("the temporary adapter has work left"));
         }
@@ -199,6 +214,7 @@ impl Engine {
         if temp.context.is_empty() && request.prompt.is_empty() {
             return Err(Error::argument("prompt: no tokens"));
         }
+        temp.mixes = mix;
         temp.left = request.max_tokens.unwrap_or(usize::MAX);
         temp.context.extend(&request.prompt);
         keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
@@ -215,7 +231,7 @@ impl Engine {
     pub async fn temp_next(&mut self, temp: &mut TempLora, slices: usize) -> Result<TempEvent> {
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None if temp.request.is_some() => self.temp_draw(temp),
-            Work::None => self.temp_take(temp),
+            Work::None => self.temp_take(temp).await,
             Work::ScoreBase(mut scoring, after) => {
                 let result = self.next_scores(&mut scoring).await;
                 if result.is_ok() && !scoring.is_finished() {
@@ -240,12 +256,25 @@ impl Engine {
                     let adapted = self.end_scoring(scoring);
                     let scored = result.and_then(|()| self.temp_scored(temp, &base, &adapted));
                     let ((), after) = self.or_end(scored, after)?;
-                    self.temp_train(temp, after)?;
+                    self.temp_lesson(temp, after).await?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
+            Work::Judge(mut scoring, after) => {
+                let result = self.next_scores(&mut scoring).await;
+                let (done, all) = scoring.progress();
+                if result.is_ok() && !scoring.is_finished() {
+                    temp.work = Work::Judge(scoring, after);
+                } else if let Err(e) = result {
+                    self.end_scoring(scoring);
+                    return self.or_end(Err(e), after).map(|((), _)| TempEvent::Idle);
+                } else {
+                    self.temp_judged(temp, scoring, after)?;
+                }
+                Ok(TempEvent::Progress("probe", done, all))
+            }
             Work::Generate(mut generation) => match self.next(&mut generation).await {
-                Ok(deltas) => self.temp_drawn(temp, generation, deltas),
+                Ok(deltas) => self.temp_drawn(temp, generation, deltas).await,
                 Err(e) => {
                     self.end(*generation);
                     Err(e)
@@ -267,6 +296,12 @@ impl Engine {
                     self.temp_train(temp, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
                 }
+                let another = self.temp_next_rate(temp).await;
+                let (another, after) = self.or_end(another, after)?;
+                if another {
+                    self.temp_train(temp, after)?;
+                    return Ok(TempEvent::Progress("train", done, all));
+                }
                 Ok(self.temp_learned(temp, after))
             }
         }
@@ -276,10 +311,15 @@ impl Engine {
     /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
     /// read, and what is generated next goes on from its end.
     pub fn temp_cancel(&mut self, temp: &mut TempLora) {
+        if let Work::Judge(..) | Work::Train(..) = temp.work {
+            self.temp_drop_trial(temp);
+        }
         match std::mem::replace(&mut temp.work, Work::None) {
             Work::None => {}
             Work::Learned(after) => after.into_iter().for_each(|generation| self.end(*generation)),
-            Work::ScoreBase(scoring, after) | Work::ScoreAdapted(scoring, _, after) => {
+            Work::ScoreBase(scoring, after)
+            | Work::ScoreAdapted(scoring, _, after)
+            | Work::Judge(scoring, after) => {
                 drop(self.end_scoring(scoring));
                 after.into_iter().for_each(|generation| self.end(*generation));
             }

@@ -3,6 +3,8 @@
 use crate::error::{Error, Result};
 
 use super::super::adapters::Choice;
+use super::super::generate::MAX_BLOCK;
+use super::super::training_memory::TrainingRoom;
 
 /// What happens to the keys and values of the text when the adapter has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,9 @@ pub struct TempLoraOptions {
     pub dropout: f32,
     /// AdamW's, once warm.
     pub learning_rate: f32,
+    /// Learn the first three chunks at four rates around that one, and go on with the one that has predicted
+    /// best what followed each.
+    pub probe_rate: bool,
     /// Chunks until it is warm; chunk t learns at min(1, (t + `warmup_start`) / warmup) of it.
     pub warmup_chunks: usize,
     /// 0 as published, where the first chunk teaches nothing; 1 lets it teach.
@@ -51,8 +56,11 @@ pub struct TempLoraOptions {
     /// Learn nothing from a generated chunk of whose runs of four tokens more than this share
     /// occurred before in it or its context; 1 learns from all.
     pub max_repetition: f32,
-    /// Score generated chunks as given ones are: two more passes over each.
+    /// Score generated chunks as given ones are: two more passes over each, but for text drawn from the
+    /// mix, whose losses are known as it is drawn.
     pub score_generated: bool,
+    /// Most bytes of all the engine's tensors while it lives; `None` is what the device can address.
+    pub memory_limit: Option<u64>,
     /// Other adapters at work beside it.
     pub beside: Choice,
     /// An adapter to begin as a copy of, instead of doing nothing at first.
@@ -72,6 +80,7 @@ impl TempLoraOptions {
             seed: 42,
             dropout: 0.05,
             learning_rate: 5e-5,
+            probe_rate: false,
             warmup_chunks: 2,
             warmup_start: 0,
             epochs: 2,
@@ -82,6 +91,7 @@ impl TempLoraOptions {
             roll_back: false,
             max_repetition: 1.0,
             score_generated: false,
+            memory_limit: None,
             beside: Choice::new(),
             warm_start: None,
         }
@@ -102,6 +112,15 @@ impl TempLoraOptions {
             constant_context: true,
             max_repetition: 0.5,
             ..Self::paper(context)
+        }
+    }
+
+    /// What learning takes: a chunk that is drawn may be longer by what one block draws.
+    pub(super) fn room(&self) -> TrainingRoom {
+        TrainingRoom {
+            window: self.context_tokens.max(1) + self.chunk_tokens + MAX_BLOCK,
+            dropout: self.dropout > 0.0,
+            memory_limit: self.memory_limit,
         }
     }
 

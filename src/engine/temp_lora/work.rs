@@ -4,12 +4,13 @@ use crate::error::Result;
 
 use super::super::Engine;
 use super::super::generate::{Delta, Finish, Generation, Request};
+use super::super::mixed::MixedLosses;
 use super::super::train::Window;
 use super::{After, ChunkReport, Kv, TempEvent, TempLora, Work, keep_newest};
 
 impl Engine {
     /// Takes the next chunk of what is pending.
-    pub(super) fn temp_take(&mut self, temp: &mut TempLora) -> Result<TempEvent> {
+    pub(super) async fn temp_take(&mut self, temp: &mut TempLora) -> Result<TempEvent> {
         if temp.pending.is_empty() {
             return Ok(TempEvent::Idle);
         }
@@ -26,7 +27,7 @@ impl Engine {
         if temp.evaluates {
             self.temp_score(temp, None)?;
         } else {
-            self.temp_train(temp, None)?;
+            self.temp_lesson(temp, None).await?;
         }
         Ok(TempEvent::Progress("score", 0, 1))
     }
@@ -55,11 +56,16 @@ impl Engine {
     pub(super) fn temp_scored(&mut self, temp: &mut TempLora, base: &[f64], adapted: &[f64]) -> Result<()> {
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         let mixed: Vec<f64> = base.iter().zip(adapted).map(|(&b, &a)| temp.mixture.loss(b, a)).collect();
+        self.temp_note(temp, [mean(base), mean(adapted), mean(&mixed)])
+    }
+
+    /// The same of their means: base, adapted, mixed.
+    fn temp_note(&mut self, temp: &mut TempLora, means: [f64; 3]) -> Result<()> {
         let report = &mut temp.report;
-        (report.base_loss, report.adapted_loss) = (Some(mean(base)), Some(mean(adapted)));
-        report.mixed_loss = Some(mean(&mixed));
+        [report.base_loss, report.adapted_loss, report.mixed_loss] = means.map(Some);
+        let [base, adapted, _] = means;
         if temp.options.roll_back
-            && mean(adapted) > mean(base)
+            && adapted > base
             && let Some(deltas) = temp.snapshot.take()
         {
             self.restore_trainee(deltas)?;
@@ -111,15 +117,20 @@ impl Engine {
         let seed = request.seed.wrapping_add(temp.report.index as u32);
         let prompt = temp.context.clone();
         let request = Request { prompt, max_tokens: Some(max_tokens), seed, ..request.clone() };
-        temp.work = Work::Generate(Box::new(self.start(&[request])?));
+        let generation = if temp.mixes {
+            self.start_mixed(&request, &temp.options.beside, temp.mixture)?
+        } else {
+            self.start(&[request])?
+        };
+        temp.work = Work::Generate(Box::new(generation));
         Ok(TempEvent::Progress("generate", 0, temp.options.chunk_tokens))
     }
 
     /// Notes what was drawn, and learns it once it makes a chunk or the text has ended.
-    pub(super) fn temp_drawn(
+    pub(super) async fn temp_drawn(
         &mut self,
         temp: &mut TempLora,
-        generation: Box<Generation>,
+        mut generation: Box<Generation>,
         deltas: Vec<Delta>,
     ) -> Result<TempEvent> {
         let Some(mut delta) = deltas.into_iter().next() else {
@@ -149,7 +160,8 @@ impl Engine {
             Kv::ResetEvery(n) => temp.chunks_since_reset >= n,
             Kv::Recompute | Kv::Stale => false,
         };
-        let generation = if ended || reset {
+        let mixed = generation.take_mixed();
+        let mut generation = if ended || reset {
             self.end(*generation);
             temp.chunks_since_reset = 0;
             None
@@ -160,12 +172,19 @@ impl Engine {
         let most = self.model.context().min(temp.options.context_tokens + temp.options.chunk_tokens);
         let excess = tokens.len().saturating_sub(most).min(temp.context.len());
         temp.context.drain(..excess);
+        if let Some((mixture, losses)) = mixed {
+            temp.mixture = mixture;
+            let MixedLosses { tokens, base, adapted, mixed } = losses;
+            let means = [base, adapted, mixed].map(|sum| sum / tokens as f64);
+            let noted = self.temp_note(temp, means);
+            ((), generation) = self.or_end(noted, generation)?;
+        }
         if temp.report.labels == 0 || repetition(&tokens, first) > temp.options.max_repetition {
             temp.work = Work::Learned(generation);
-        } else if temp.options.score_generated {
+        } else if temp.options.score_generated && !temp.mixes {
             self.temp_score(temp, generation)?;
         } else {
-            self.temp_train(temp, generation)?;
+            self.temp_lesson(temp, generation).await?;
         }
         Ok(TempEvent::Text(delta))
     }

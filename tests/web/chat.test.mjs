@@ -1,0 +1,121 @@
+// Chats, log probabilities, several choices and embeddings through the package.
+// What a template renders is tests/chat.rs's, what a model computes tests/hidden.rs's.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { openApi, start } from "./browser.mjs";
+
+const TEMPLATE = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+const MESSAGES = [
+  { role: "system", content: "Be brief." },
+  { role: "user", content: [{ type: "text", text: "Who" }, { type: "text", text: "are you?" }] },
+];
+const PROMPT = "<system> Be brief.\n<user> Who\nare you?\n<assistant>";
+
+let browser, page;
+before(async () => {
+  browser = await start();
+  page = await openApi(browser);
+  await page.evaluate(async (template) => {
+    const files = { config: "config.json", tokenizer: "tokenizer.json", weights: "model.safetensors" };
+    const parts = Object.fromEntries(Object.entries(files).map(([role, name]) => [role, new URL(`/test/fixtures/llama/${name}`, location.href)]));
+    globalThis.engine = await lorakeet.createEngine({ ...parts, chatTemplate: new TextEncoder().encode(template) }, { device: "cpu", contextLength: 128 });
+    globalThis.plain = await lorakeet.createEngine(parts, { device: "cpu", contextLength: 128 });
+  }, TEMPLATE);
+});
+after(() => browser?.close());
+
+test("a conversation is the template's prompt, and an answer OpenAI's", async () => {
+  const [answer, text] = await page.evaluate(async ([messages, prompt]) => [
+    await engine.chat.completions.create({ messages, max_completion_tokens: 12, temperature: 0 }),
+    await engine.completions.create({ prompt: [...(await engine.tokenize(prompt))], max_tokens: 12, temperature: 0 }),
+  ], [MESSAGES, PROMPT]);
+  assert.equal(answer.object, "chat.completion");
+  assert.match(answer.id, /^chatcmpl-[0-9a-f]{16}$/);
+  assert.equal(answer.choices.length, 1);
+  const { message, finish_reason, logprobs } = answer.choices[0];
+  assert.deepEqual({ ...message, content: undefined }, { role: "assistant", content: undefined, refusal: null });
+  assert.equal(message.content, text.choices[0].text);
+  assert.ok(message.content.length > 0);
+  assert.deepEqual([finish_reason, logprobs], [text.choices[0].finish_reason, null]);
+  assert.equal(answer.usage.prompt_tokens, text.usage.prompt_tokens);
+});
+
+test("a stream adds up to the answer, and the next turn takes this one from the cache", async () => {
+  const [chunks, answer, next] = await page.evaluate(async (messages) => {
+    const request = { messages, max_tokens: 10, temperature: 0, seed: 1 };
+    const chunks = [];
+    for await (const chunk of engine.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } })) chunks.push(chunk);
+    const answer = await engine.chat.completions.create(request);
+    const more = [...messages, answer.choices[0].message, { role: "user", content: "Go on." }];
+    return [chunks, answer, await engine.chat.completions.create({ ...request, messages: more })];
+  }, MESSAGES);
+  assert.deepEqual(chunks[0].choices[0].delta, { role: "assistant", content: "" });
+  const text = chunks.flatMap(({ choices }) => choices).map(({ delta }) => delta.content ?? "").join("");
+  assert.equal(text, answer.choices[0].message.content);
+  assert.equal(chunks.flatMap(({ choices }) => choices).at(-1).finish_reason, answer.choices[0].finish_reason);
+  assert.equal(chunks.at(-1).usage.completion_tokens, answer.usage.completion_tokens);
+  assert.ok(next.usage.prompt_tokens_details.cached_tokens >= answer.usage.prompt_tokens, JSON.stringify(next.usage));
+});
+
+test("log probabilities add up to at most one, and several choices draw for themselves", async () => {
+  const [chat, text, many] = await page.evaluate(async (messages) => [
+    await engine.chat.completions.create({ messages, max_tokens: 5, temperature: 0, logprobs: true, top_logprobs: 3 }),
+    await engine.completions.create({ prompt: "The fox", max_tokens: 5, temperature: 0, logprobs: 2 }),
+    await engine.completions.create({ prompt: ["The fox", "A cow"], n: 2, max_tokens: 8, temperature: 1.5, seed: 4 }),
+  ], MESSAGES);
+  const { content } = chat.choices[0].logprobs;
+  assert.equal(content.length, chat.usage.completion_tokens);
+  for (const { token, logprob, top_logprobs } of content) {
+    assert.equal(top_logprobs.length, 3);
+    assert.deepEqual([top_logprobs[0].token, top_logprobs[0].logprob], [token, logprob]); // greedy
+    assert.ok(top_logprobs.reduce((sum, each) => sum + Math.exp(each.logprob), 0) <= 1 + 1e-6);
+  }
+  const lists = text.choices[0].logprobs;
+  for (const list of Object.values(lists)) assert.equal(list.length, text.choices[0].token_ids.length);
+  assert.equal(lists.text_offset[0], 0);
+  assert.deepEqual(many.choices.map(({ index }) => index), [0, 1, 2, 3]);
+  assert.equal(new Set(many.choices.map(({ text }) => text)).size, 4);
+  assert.ok(many.usage.completion_tokens > 16);
+});
+
+test("embeddings have length one, whole or cut, and tell texts apart", async () => {
+  const [all, cut, ids] = await page.evaluate(async () => [
+    await engine.embeddings.create({ input: ["a fox", "a fox", "the sea at night"] }),
+    await engine.embeddings.create({ input: "a fox", dimensions: 8, pooling: "last" }),
+    await engine.embeddings.create({ input: [5, 90, 17], layer: 1, pooling: "cls" }),
+  ]);
+  const dot = (a, b) => a.reduce((sum, x, i) => sum + x * b[i], 0);
+  const [a, b, c] = all.data.map(({ embedding }) => embedding);
+  assert.ok(Math.abs(dot(a, b) - 1) < 1e-5 && dot(a, c) < 0.999);
+  assert.equal(cut.data[0].embedding.length, 8);
+  assert.ok(Math.abs(dot(cut.data[0].embedding, cut.data[0].embedding) - 1) < 1e-5);
+  assert.equal(ids.usage.prompt_tokens, 3);
+});
+
+test("what is not to be had is refused by name", async () => {
+  const errors = await page.evaluate(async (messages) => {
+    const chat = (request) => failure(() => engine.chat.completions.create({ messages, ...request }));
+    return [
+      await chat({ tools: [{ type: "function" }] }),
+      await chat({ response_format: { type: "json_object" } }),
+      await chat({ messages: [] }),
+      await chat({ messages: [{ role: "tool", content: "x" }] }),
+      await chat({ messages: [{ role: "user", content: [{ type: "image_url" }] }] }),
+      await chat({ top_logprobs: 2 }),
+      await chat({ model: "another" }),
+      await failure(() => engine.embeddings.create({ input: "x", dimensions: 5000 })),
+      await failure(() => plain.chat.completions.create({ messages })),
+      await failure(async () => {
+        const abort = new AbortController();
+        for await (const _ of engine.chat.completions.create({ messages, stream: true, signal: abort.signal })) abort.abort();
+      }),
+    ];
+  }, MESSAGES);
+  assert.deepEqual(errors.map(({ kind }) => kind), [
+    "unsupported", "unsupported", "argument", "unsupported", "unsupported", "argument", "argument", "argument", "unsupported", "cancelled",
+  ]);
+  for (const [i, words] of [[0, "tools"], [1, "response_format"], [2, "messages"], [3, "tool"], [4, "image_url"], [5, "top_logprobs"], [6, "another"], [7, "dimensions"], [8, "template"]]) {
+    assert.ok(errors[i].message.includes(words), errors[i].message);
+  }
+});
