@@ -1,9 +1,11 @@
 // LoRA and its kin, from the caller's side: reading an adapter's files, and what a choice of adapters means.
 // Not what is in the files, nor how adapters act: that is Rust's.
 
+import type { ModelCache } from "./cache.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { checkNames, checkSignal, wrong } from "./options.js";
+import { Remote } from "./remote.js";
 import { adapterFolder, small, type AdapterSource, type Folder } from "./source.js";
 import type { Turns } from "./turns.js";
 import { WasmEngine, enter } from "./wasm.js";
@@ -57,12 +59,17 @@ const WEIGHTS = "adapter_model.safetensors";
 const PICKLE = "adapter_model.bin";
 
 /** Reads a PEFT folder or a GGUF LoRA and loads it when the engine comes to it. */
-export async function loadAdapter(turns: Turns, source: AdapterSource, options: AdapterOptions): Promise<AdapterInfo> {
+export async function loadAdapter(turns: Turns, cache: ModelCache, source: AdapterSource, options: AdapterOptions): Promise<AdapterInfo> {
   checkNames(options, ["name", "signal", ...HUB_NAMES]);
   const { signal } = options;
   checkSignal(signal);
-  const folder = adapterFolder(source, new Hub(options));
+  const remote = new Remote(cache);
+  const folder = adapterFolder(source, new Hub(options), remote);
   const name = adapterName(options.name ?? folder.name);
+  return remote.load(() => readAdapter(turns, name, folder, signal));
+}
+
+async function readAdapter(turns: Turns, name: string, folder: Folder, signal: AbortSignal | undefined): Promise<AdapterInfo> {
   if (folder.gguf !== undefined) {
     const file = await small(folder, folder.gguf, signal);
     return turns.take((engine) => {

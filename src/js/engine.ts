@@ -5,15 +5,18 @@ import {
   adapterWeights, exportAdapter, getAdapter, loadAdapter,
   type AdapterChoice, type AdapterDetails, type AdapterInfo, type AdapterOptions,
 } from "./adapters.js";
+import { ModelCache } from "./cache.js";
 import { Chat } from "./chat.js";
 import { Completions } from "./completions.js";
 import { Embeddings } from "./embeddings.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
-import { load, type Progress } from "./load.js";
+import { growing, load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
+import { Remote } from "./remote.js";
 import { modelFolder, type AdapterSource, type ModelFolder, type ModelSource } from "./source.js";
+import type { CacheKind } from "./store.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
 import { trainAdapter, type TrainOptions, type TrainingStep } from "./train.js";
@@ -38,9 +41,15 @@ export interface EngineOptions extends HubOptions {
    * Default `f32`, or the type that most of a GGUF file has.
    */
   dtype?: Dtype;
+  /**
+   * Where files of URLs and of the hub are kept, so that the next load needs no download, nor a network:
+   * the origin's private file system, the Cache API, or this page's memory; false keeps none. Default:
+   * the first of these that the browser has, memory apart, and none where there is no room.
+   */
+  cache?: CacheKind | false;
   /** Interrupts the loading, with an error of kind `cancelled`. */
   signal?: AbortSignal;
-  /** Hears of the weights as they arrive. */
+  /** Hears how far the loading is. */
   onProgress?: (progress: Progress) => void;
   /** Where `lorakeet_bg.wasm` is, if not beside this package. The first engine of a page decides. */
   wasmUrl?: string | URL;
@@ -64,7 +73,7 @@ export interface EngineInfo {
   memoryBytes: number;
 }
 
-const NAMES = ["device", "contextLength", "batch", "dtype", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
+const NAMES = ["device", "contextLength", "batch", "dtype", "cache", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
 
 /**
  * Loads a model: a GGUF file, or a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
@@ -91,13 +100,16 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   if (dtype !== undefined) checkOneOf("dtype", dtype, ["f32", "f16", "q8", "q4"]);
   checkSignal(signal);
   checkFunction("onProgress", onProgress);
-  const folder = modelFolder(source, new Hub(options));
+  const cache = new ModelCache(options.cache);
+  const remote = new Remote(cache);
+  const folder = modelFolder(source, new Hub(options), remote);
   throwIfCancelled(signal, "loading the model");
   await orCancelled(loadWasm(wasmUrl), signal);
-  const loaded = await load(folder, { device, contextLength, batch, dtype, signal, onProgress });
+  const request = { device, contextLength, batch, dtype, signal, onProgress: onProgress && growing(onProgress) };
+  const loaded = await remote.load(() => load(folder, request));
   const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
-  return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason);
+  return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason, cache);
 }
 
 /** A loaded model. {@link createEngine} makes one. */
@@ -112,13 +124,18 @@ export class Engine {
   readonly info: Readonly<EngineInfo>;
   /** Why `device: "auto"` took the CPU; undefined if it did not. */
   readonly fallbackReason: string | undefined;
+  /** The files kept for later loads. */
+  readonly cache: ModelCache;
   readonly #turns: Turns;
 
   /** @internal */
-  constructor(turns: Turns, info: EngineInfo, folder: ModelFolder, fallbackReason: string | undefined) {
+  constructor(
+    turns: Turns, info: EngineInfo, folder: ModelFolder, fallbackReason: string | undefined, cache: ModelCache,
+  ) {
     this.#turns = turns;
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
+    this.cache = cache;
     this.completions = new Completions(turns, info.model);
     this.chat = new Chat(turns, info.model, folder);
     this.embeddings = new Embeddings(turns, info.model);
@@ -178,7 +195,7 @@ export class Engine {
    * `cancelled`. What was loaded stays loaded, the adapter that had the name included.
    */
   loadAdapter(source: AdapterSource, options: AdapterOptions = {}): Promise<AdapterInfo> {
-    return loadAdapter(this.#turns, source, options);
+    return loadAdapter(this.#turns, this.cache, source, options);
   }
 
   /**

@@ -1,28 +1,37 @@
-// One file of a model or an adapter, read front to back: a URL's body as it streams in, or a Blob in slices.
-// Nothing is kept that was handed out, and no Range request is needed.
+// One file of a model or an adapter, read front to back: of a URL in pieces, or a Blob in slices.
+// Not how the pieces come: that is download.ts's.
 
-import { LorakeetError, cancelled } from "./error.js";
+import { LorakeetError } from "./error.js";
+import { PIECE_BYTES, pieceBytes, pieceCount } from "./download.js";
+import { Changed } from "./http.js";
+import { WasmSha256, enter } from "./wasm.js";
 
 /** An open file. Each `read` begins at or after the end of the one before. */
 export interface ByteFile {
   readonly name: string;
   /** Bytes. */
-  size(): Promise<number>;
-  /** The first `end` bytes, which stay to be read. Before any `read`, after `size`. */
+  readonly size: number;
+  /** Whether it is on its way from a server. */
+  readonly isArriving: boolean;
+  /** The first `end` bytes, which stay to be read. Before any `read`. */
   peek(end: number): Promise<Uint8Array>;
   /** The bytes from `start` up to `end`. */
   read(start: number, end: number): Promise<Uint8Array>;
-  /** All bytes; instead of `read`. */
+  /** All bytes; instead of `read`, and with `settle` and `close`. */
   whole(): Promise<Uint8Array>;
+  /** Waits for what was not read, and keeps the file if it is what it should be. */
+  settle(): Promise<void>;
   /** Stops a download that is not at its end. */
   close(): void;
 }
 
 /** A Blob, of the user's disk or of memory. */
 export class BlobFile implements ByteFile {
+  readonly isArriving = false;
+
   constructor(readonly name: string, readonly blob: Blob) {}
 
-  async size(): Promise<number> {
+  get size(): number {
     return this.blob.size;
   }
 
@@ -40,111 +49,107 @@ export class BlobFile implements ByteFile {
   }
 
   whole(): Promise<Uint8Array> {
-    return this.read(0, this.blob.size);
+    return this.read(0, this.size);
   }
+
+  async settle(): Promise<void> {}
 
   close(): void {}
 }
 
-/** The body of a response, taken from the network only as fast as it is read. */
-export class UrlFile implements ByteFile {
-  readonly name: string;
-  readonly #url: URL;
-  readonly #signal: AbortSignal | undefined;
-  readonly #what: string;
-  readonly #response: Response;
-  #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  #chunk = new Uint8Array();
-  #pos = 0;
-  #copy: BlobFile | undefined;
+/** Where the pieces of a file come from. */
+export interface Pieces {
+  /** A piece of which the first `bytes` bytes are here. */
+  piece(index: number, bytes: number): Promise<Uint8Array>;
+  /** Those before `index` are not asked for again. */
+  forget(index: number): void;
+  /** Waits for all, and keeps them: those that were read are right. */
+  complete(): Promise<void>;
+  /** None is asked for again. */
+  close(): void;
+}
 
-  /** `what` the signal interrupts: "loading the model". */
-  constructor(name: string, url: URL, response: Response, signal: AbortSignal | undefined, what: string) {
-    this.name = name;
-    this.#url = url;
-    this.#response = response;
-    this.#signal = signal;
-    this.#what = what;
+/** A file in pieces. */
+export class PiecedFile implements ByteFile {
+  readonly #pieces: Pieces;
+  /** Its SHA-256 should be this. */
+  readonly #digest: string | undefined;
+  #hash: WasmSha256 | undefined;
+  #hashed = 0;
+  #last: { index: number; bytes: number; piece: Uint8Array } | undefined;
+
+  constructor(
+    readonly name: string, readonly size: number, readonly isArriving: boolean, pieces: Pieces, digest: string | undefined,
+  ) {
+    this.#pieces = pieces;
+    this.#digest = digest;
   }
 
-  /** Where the length is not told, or is that of a compressed body, the body is set aside first. */
-  async size(): Promise<number> {
-    const told = trustedLength(this.#response);
-    if (told !== undefined) return told;
-    this.#copy ??= new BlobFile(this.name, await this.#settle(this.#response.blob()));
-    return this.#copy.size();
-  }
-
-  async peek(end: number): Promise<Uint8Array> {
-    if (this.#copy) return this.#copy.peek(end);
-    if (this.#chunk.length < end) {
-      const bytes = await this.read(0, end);
-      const rest = this.#chunk;
-      this.#chunk = new Uint8Array(end + rest.length);
-      this.#chunk.set(bytes);
-      this.#chunk.set(rest, end);
-      this.#pos = 0;
-    }
-    return this.#chunk.subarray(0, end);
+  peek(end: number): Promise<Uint8Array> {
+    return this.#copy(0, end);
   }
 
   async read(start: number, end: number): Promise<Uint8Array> {
-    if (this.#copy) return this.#copy.read(start, end);
-    while (this.#pos + this.#chunk.length < start) await this.#advance();
-    this.#take(start - this.#pos);
-    const bytes = new Uint8Array(end - start);
-    for (let filled = 0; filled < bytes.length; ) {
-      if (this.#chunk.length === 0) await this.#advance();
-      const part = this.#take(Math.min(this.#chunk.length, bytes.length - filled));
-      bytes.set(part, filled);
-      filled += part.length;
-    }
+    const bytes = await this.#copy(start, end);
+    this.#pieces.forget(Math.floor(end / PIECE_BYTES));
     return bytes;
   }
 
   async whole(): Promise<Uint8Array> {
-    return new Uint8Array(await this.#settle(this.#response.arrayBuffer()));
-  }
-
-  close(): void {
-    const ending = this.#reader ? this.#reader.cancel() : this.#response.body?.cancel();
-    ending?.catch(() => {}); // it has failed already, and was reported
-  }
-
-  /** Drops what is left of the chunk and waits for the next. */
-  async #advance(): Promise<void> {
-    this.#take(this.#chunk.length);
-    this.#reader ??= this.#response.body!.getReader();
-    const { done, value } = await this.#settle(this.#reader.read());
-    if (done) throw this.#lost("the connection ended", undefined);
-    this.#chunk = value as Uint8Array<ArrayBuffer>;
-  }
-
-  #take(n: number): Uint8Array {
-    const part = this.#chunk.subarray(0, n);
-    this.#chunk = this.#chunk.subarray(n);
-    this.#pos += n;
-    return part;
-  }
-
-  async #settle<T>(arriving: Promise<T>): Promise<T> {
     try {
-      return await arriving;
-    } catch (error) {
-      if (this.#signal?.aborted) throw cancelled(this.#signal, this.#what);
-      throw this.#lost((error as Error).message, error);
+      const bytes = await this.read(0, this.size);
+      await this.settle();
+      return bytes;
+    } finally {
+      this.close();
     }
   }
 
-  /** How far it came is known of what was read in parts. */
-  #lost(why: string, cause: unknown): LorakeetError {
-    const read = this.#reader ? ` after ${this.#pos} of ${trustedLength(this.#response)} bytes` : "";
-    return new LorakeetError("network", `${this.name}: ${why}${read}, ${this.#url}`, { cause });
+  async settle(): Promise<void> {
+    if (!this.isArriving) return;
+    if (this.#digest !== undefined) {
+      await this.#hashUpTo(pieceCount(this.size));
+      const digest = await enter(() => (this.#hash ??= new WasmSha256()).finish());
+      if (digest !== this.#digest) throw new Changed(`${this.name}: SHA-256 ${digest}, expected ${this.#digest}`);
+    }
+    await this.#pieces.complete();
   }
-}
 
-/** Content-Length, unless it counts compressed bytes. */
-export function trustedLength({ headers }: Response): number | undefined {
-  const length = headers.get("content-length");
-  return length === null || headers.has("content-encoding") ? undefined : Number(length);
+  close(): void {
+    this.#pieces.close();
+    this.#last = undefined;
+    this.#hash?.free();
+    this.#hash = undefined;
+  }
+
+  async #copy(start: number, end: number): Promise<Uint8Array> {
+    const bytes = new Uint8Array(end - start);
+    for (let at = start; at < end; ) {
+      const index = Math.floor(at / PIECE_BYTES);
+      const offset = at - index * PIECE_BYTES;
+      const stop = Math.min(offset + end - at, PIECE_BYTES);
+      await this.#hashUpTo(index);
+      const part = (await this.#piece(index, stop)).subarray(offset, stop);
+      bytes.set(part, at - start);
+      at += part.length;
+    }
+    return bytes;
+  }
+
+  /** Takes the pieces before `end` into the digest, if there is one to compare. */
+  async #hashUpTo(end: number): Promise<void> {
+    if (this.#digest === undefined || !this.isArriving) return;
+    for (; this.#hashed < end; this.#hashed++) {
+      const bytes = await this.#piece(this.#hashed, pieceBytes(this.size, this.#hashed));
+      await enter(() => (this.#hash ??= new WasmSha256()).update(bytes));
+    }
+  }
+
+  /** Neighbouring tensors are in one piece, which is not fetched again. */
+  async #piece(index: number, bytes: number): Promise<Uint8Array> {
+    if (this.#last?.index === index && this.#last.bytes >= bytes) return this.#last.piece;
+    const piece = await this.#pieces.piece(index, bytes);
+    this.#last = { index, bytes, piece };
+    return piece;
+  }
 }

@@ -19,6 +19,9 @@ export const HUB_NAMES = ["revision", "token", "hubUrl"] as const;
 const HUB = "https://huggingface.co";
 const ID = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:\/([^\s@?#]+\.gguf))?(?:@([^\s@]+))?$/;
 
+/** A revision that is always the same. */
+export const COMMIT = /^[0-9a-f]{40}$/;
+
 /** One repository at one revision. */
 export interface HubRepository {
   readonly id: string;

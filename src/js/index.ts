@@ -5,6 +5,7 @@ export { createEngine } from "./engine.js";
 export { LorakeetError } from "./error.js";
 
 export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./adapters.js";
+export type { CacheUsage, CachedFile, ModelCache } from "./cache.js";
 export type {
   Chat, ChatCompletion, ChatCompletionChoice, ChatCompletionChunk, ChatCompletions, ChatDelta, ChatLogprobs, ChatTokenLogprob,
 } from "./chat.js";
@@ -21,6 +22,7 @@ export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } 
 export type { CompletionUsage, Head } from "./response.js";
 export type { SliceBudget } from "./slices.js";
 export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";
+export type { CacheKind } from "./store.js";
 export type {
   ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempPart, TempProgress, TempTextOptions,
 } from "./temp-lora.js";

@@ -10,12 +10,26 @@ import { WasmLoader, enter, type WasmEngine } from "./wasm.js";
 
 /** What a loading engine reports. */
 export interface Progress {
-  /** Bytes of weight files read so far; never decreases. */
+  /** Bytes of weight files that are on the device; never decreases. */
   loaded: number;
   /** Bytes of all weight files. */
   total: number;
-  /** `ready` comes once, last, with `loaded` equal to `total`. */
-  phase: "download" | "ready";
+  /**
+   * What the loading is at: `download` while a weight file comes from a server, `upload` where it is on
+   * this machine already, `verify` while a download is compared with its digest and made fit for later
+   * loads, `compile` while the model's programs are made. `ready` comes once, last, with `loaded` equal
+   * to `total`.
+   */
+  phase: "download" | "upload" | "verify" | "compile" | "ready";
+}
+
+/** The same hearer, spared that a file which is read anew is counted from its beginning. */
+export function growing(onProgress: (progress: Progress) => void): (progress: Progress) => void {
+  let most = 0;
+  return ({ loaded, total, phase }) => {
+    most = Math.max(most, loaded);
+    onProgress({ loaded: most, total: Math.max(most, total), phase });
+  };
 }
 
 /** The part of `createEngine`'s options that loading needs, checked. */
@@ -62,13 +76,12 @@ async function loadGguf(folder: ModelFolder, name: string, request: LoadRequest)
   const file = await folder.find(name, signal);
   if (!file) throw folder.missing(name);
   try {
-    const size = await file.size();
+    const { size } = file;
     const { header, hasTokenizer } = await named(file, () => ggufHeader(file, size, signal));
     const tokenizer = hasTokenizer ? undefined : await optional(folder, "tokenizer.json", signal);
     const opened = await open((options) => WasmLoader.openGguf(header, size, tokenizer, options), request);
-    const at = (pos: number) => onProgress?.({ loaded: pos, total: size, phase: "download" });
     return await finish(opened, request, async () => {
-      await loadFile(opened.loader, file, size, signal, at);
+      await loadFile(opened.loader, file, signal, (loaded, phase) => onProgress?.({ loaded, total: size, phase }));
       return size;
     });
   } finally {
@@ -91,6 +104,7 @@ async function finish({ loader, fallbackReason }: Opened, request: LoadRequest, 
   let finished = false;
   try {
     const total = await loadAll();
+    request.onProgress?.({ loaded: total, total, phase: "compile" });
     throwIfCancelled(request.signal, WHAT);
     finished = true; // `finish` takes the loader, whether it succeeds or not
     const engine = await enter(() => loader.finish());
@@ -158,11 +172,11 @@ async function loadWeights(loader: WasmLoader, folder: ModelFolder, { signal, on
     const file = single ?? (await folder.find(name, signal));
     if (!file) throw folder.missing(name);
     try {
-      sizes[i] = await file.size();
+      sizes[i] = file.size;
       const total = sizes.reduce<number>((sum, size) => sum + (size ?? 0), 0);
-      await plan(loader, file, sizes[i]);
-      await loadFile(loader, file, sizes[i], signal, (pos) => onProgress?.({ loaded: done + pos, total, phase: "download" }));
-      done += sizes[i];
+      await plan(loader, file);
+      await loadFile(loader, file, signal, (pos, phase) => onProgress?.({ loaded: done + pos, total, phase }));
+      done += file.size;
     } finally {
       file.close();
     }
@@ -177,8 +191,9 @@ async function shardNames(folder: Folder, signal: AbortSignal | undefined): Prom
 }
 
 /** Reads the header of a safetensors file. */
-function plan(loader: WasmLoader, file: ByteFile, size: number): Promise<void> {
+function plan(loader: WasmLoader, file: ByteFile): Promise<void> {
   return named(file, async () => {
+    const { size } = file;
     if (size < PREFIX_BYTES) throw tooShort(size);
     const prefix = await file.read(0, PREFIX_BYTES);
     const end = PREFIX_BYTES + (await enter(() => WasmLoader.headerBytes(prefix)));
@@ -188,15 +203,15 @@ function plan(loader: WasmLoader, file: ByteFile, size: number): Promise<void> {
   });
 }
 
-/** Reads the pieces of one weight file; `at` hears of the bytes passed. */
+/** Reads the pieces of one weight file; `at` hears of the bytes passed. What is right is kept. */
 async function loadFile(
   loader: WasmLoader,
   file: ByteFile,
-  size: number,
   signal: AbortSignal | undefined,
-  at: (pos: number) => void,
+  at: (pos: number, phase: Progress["phase"]) => void,
 ): Promise<void> {
-  at(0);
+  const phase = file.isArriving ? "download" : "upload";
+  at(0, phase);
   const pieces = await enter(() => loader.pieces());
   for (let i = 0; 2 * i < pieces.length; i++) {
     const [start, end] = [pieces[2 * i]!, pieces[2 * i + 1]!];
@@ -204,9 +219,10 @@ async function loadFile(
     await pause();
     throwIfCancelled(signal, WHAT);
     await named(file, () => enter(() => loader.load(i, bytes)));
-    at(end);
+    at(end, phase);
   }
-  at(size);
+  at(file.size, file.isArriving ? "verify" : phase);
+  await file.settle();
 }
 
 /** Puts the file's name in front of an error that does not begin with it. */

@@ -11,6 +11,7 @@
 mod convert;
 mod convert_training;
 mod numbered;
+mod sha256;
 mod training;
 
 use std::cell::{RefCell, RefMut};

@@ -1,10 +1,12 @@
 // Where the files of a model or an adapter are: a folder at a URL or on the hub, files the user chose, or
 // parts named one by one. Not what is in them: that is judged in Rust.
 
-import { LorakeetError, cancelled, throwIfCancelled } from "./error.js";
-import { BlobFile, UrlFile, trustedLength, type ByteFile } from "./file.js";
-import type { Hub, HubRepository } from "./hub.js";
+import { LorakeetError, throwIfCancelled } from "./error.js";
+import { BlobFile, type ByteFile } from "./file.js";
+import type { Target } from "./http.js";
+import { COMMIT, type Hub, type HubRepository } from "./hub.js";
 import { wrong } from "./options.js";
+import type { Remote } from "./remote.js";
 
 /** One file: bytes, or where they are. A string is a URL, relative to the page. */
 export type FileSource = Blob | URL | string | Uint8Array;
@@ -76,21 +78,22 @@ export interface ModelFolder extends Folder {
 const GGUF = ".gguf";
 
 /** Reads what the caller passed. Errors with `argument`. */
-export function modelFolder(source: ModelSource, hub: Hub): ModelFolder {
-  const folder = plainFolder("model", source instanceof File ? [source] : source, hub);
+export function modelFolder(source: ModelSource, hub: Hub, remote: Remote): ModelFolder {
+  const folder = plainFolder("model", source instanceof File ? [source] : source, hub, remote);
   if (folder) return folder;
-  if (isObject(source) && "config" in source && "tokenizer" in source && "weights" in source) return modelParts(source);
+  if (isObject(source) && "config" in source && "tokenizer" in source && "weights" in source) return modelParts(source, remote);
   throw wrong("model", source, "a hub id, a URL, files, or {config, tokenizer, weights}");
 }
 
 /** Reads what the caller passed. Errors with `argument`. */
-export function adapterFolder(source: AdapterSource, hub: Hub): Folder {
-  const folder = plainFolder("adapter", source instanceof File ? [source] : source, hub);
+export function adapterFolder(source: AdapterSource, hub: Hub, remote: Remote): Folder {
+  const folder = plainFolder("adapter", source instanceof File ? [source] : source, hub, remote);
   if (folder instanceof FileFolder) return folder.gguf === undefined ? folder.beside("adapter_config.json") : folder;
   if (folder) return folder;
   if (isObject(source) && "config" in source && "weights" in source) {
     const { config, weights } = source;
-    return new PartsFolder("adapter", new Map([["adapter_config.json", config], ["adapter_model.safetensors", weights]]));
+    const parts = new Map([["adapter_config.json", config], ["adapter_model.safetensors", weights]]);
+    return new PartsFolder("adapter", remote, parts);
   }
   throw wrong("adapter", source, "a hub id, a URL, files, or {config, weights}");
 }
@@ -109,13 +112,13 @@ export async function optional(folder: Folder, name: string, signal: AbortSignal
 }
 
 /** A folder on the hub, at a URL or of files; undefined for anything else. */
-function plainFolder(of: string, source: ModelSource | AdapterSource, hub: Hub): UrlFolder | FileFolder | undefined {
+function plainFolder(of: string, source: ModelSource | AdapterSource, hub: Hub, remote: Remote): UrlFolder | FileFolder | undefined {
   if (typeof source === "string" && !/^(\.{0,2}\/|[a-z][a-z0-9+.-]*:)/i.test(source)) {
     const repository = hub.repository(of, source);
-    return new UrlFolder(of, hub.url(repository), hub, repository);
+    return new UrlFolder(of, hub.url(repository), hub, remote, repository);
   }
   hub.refuseRevision(of);
-  if (typeof source === "string" || source instanceof URL) return new UrlFolder(of, pageUrl(source), hub);
+  if (typeof source === "string" || source instanceof URL) return new UrlFolder(of, pageUrl(source), hub, remote);
   if (isObject(source) && Symbol.iterator in source) return new FileFolder(of, [...(source as Iterable<File>)]);
   return undefined;
 }
@@ -131,7 +134,7 @@ class UrlFolder implements Folder {
   readonly url: URL;
 
   /** `url` is that of the folder or of a GGUF file in it. */
-  constructor(of: string, url: URL, readonly hub: Hub, readonly repository?: HubRepository) {
+  constructor(of: string, url: URL, readonly hub: Hub, readonly remote: Remote, readonly repository?: HubRepository) {
     this.what = `loading the ${of}`;
     this.url = new URL(url);
     const path = url.pathname.split("/").filter((part) => part !== "").map(decodeURIComponent);
@@ -147,24 +150,31 @@ class UrlFolder implements Folder {
     this.name = path.at(-1) ?? url.host;
   }
 
-  async find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined> {
-    const url = this.#at(name);
-    const response = await request("GET", name, url, signal, this.what, this.hub.headers(url));
-    const refusal = response.ok || !this.repository ? undefined : this.hub.refusal(this.repository, name, response);
-    if (!refusal) return opened(name, url, response, signal, this.what);
-    response.body?.cancel().catch(() => {});
-    throw refusal;
+  find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined> {
+    return this.remote.open(this.#target(name, signal));
   }
 
-  async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
-    const url = this.#at(name);
-    const response = await request("HEAD", name, url, signal, this.what, this.hub.headers(url));
-    return response.ok ? trustedLength(response) : undefined;
+  size(name: string, signal?: AbortSignal): Promise<number | undefined> {
+    return this.remote.size(this.#target(name, signal));
   }
 
   missing(name: string): LorakeetError {
     if (this.repository) return this.hub.missing(this.repository, name);
     return new LorakeetError("network", `${name}: not found, ${this.#at(name)}`);
+  }
+
+  #target(name: string, signal: AbortSignal | undefined): Target {
+    const { hub, repository } = this;
+    const url = this.#at(name);
+    const plain = plainTarget(name, url, signal, this.what);
+    if (!repository) return { ...plain, headers: hub.headers(url) };
+    return {
+      ...plain,
+      headers: hub.headers(url),
+      isImmutable: COMMIT.test(repository.revision),
+      hasDigest: true,
+      refusal: (response) => hub.refusal(repository, name, response),
+    };
   }
 
   /** A query, such as a signature, stays. */
@@ -213,7 +223,7 @@ class FileFolder implements Folder {
   }
 
   async size(name: string): Promise<number | undefined> {
-    return (await this.find(name))?.size();
+    return (await this.find(name))?.size;
   }
 
   missing(name: string): LorakeetError {
@@ -243,7 +253,7 @@ class PartsFolder implements ModelFolder {
   readonly name = "";
   readonly what: string;
 
-  constructor(of: string, readonly parts: ReadonlyMap<string, FileSource>, readonly weightNames: readonly string[] = []) {
+  constructor(of: string, readonly remote: Remote, readonly parts: ReadonlyMap<string, FileSource>, readonly weightNames: readonly string[] = []) {
     this.what = `loading the ${of}`;
   }
 
@@ -252,7 +262,7 @@ class PartsFolder implements ModelFolder {
     if (part === undefined) return undefined;
     if (part instanceof Blob) return new BlobFile(name, part);
     if (part instanceof Uint8Array) return new BlobFile(name, new Blob([part as Uint8Array<ArrayBuffer>]));
-    if (typeof part === "string" || part instanceof URL) return openUrl(name, pageUrl(part), signal, this.what);
+    if (typeof part === "string" || part instanceof URL) return this.remote.open(plainTarget(name, pageUrl(part), signal, this.what));
     throw wrong(name, part, "a Blob, a URL or a Uint8Array");
   }
 
@@ -260,7 +270,7 @@ class PartsFolder implements ModelFolder {
     const part = this.parts.get(name);
     if (part instanceof Blob) return part.size;
     if (part instanceof Uint8Array) return part.byteLength;
-    return sizeAt(name, pageUrl(part as URL | string), signal, this.what);
+    return this.remote.size(plainTarget(name, pageUrl(part as URL | string), signal, this.what));
   }
 
   missing(name: string): LorakeetError {
@@ -269,7 +279,9 @@ class PartsFolder implements ModelFolder {
   }
 }
 
-function modelParts({ config, tokenizer, weights, generationConfig, tokenizerConfig, chatTemplate }: ModelParts): PartsFolder {
+function modelParts(
+  { config, tokenizer, weights, generationConfig, tokenizerConfig, chatTemplate }: ModelParts, remote: Remote,
+): PartsFolder {
   const list = Array.isArray(weights) ? (weights as readonly FileSource[]) : [weights as FileSource];
   const parts = new Map(list.map((part, i) => [`weights[${i}]`, part]));
   const weightNames = [...parts.keys()];
@@ -277,7 +289,7 @@ function modelParts({ config, tokenizer, weights, generationConfig, tokenizerCon
   if (generationConfig !== undefined) parts.set("generation_config.json", generationConfig);
   if (tokenizerConfig !== undefined) parts.set("tokenizer_config.json", tokenizerConfig);
   if (chatTemplate !== undefined) parts.set("chat_template.jinja", chatTemplate);
-  return new PartsFolder("model", parts, weightNames);
+  return new PartsFolder("model", remote, parts, weightNames);
 }
 
 function pageUrl(source: string | URL): URL {
@@ -289,37 +301,7 @@ function pageUrl(source: string | URL): URL {
   }
 }
 
-async function openUrl(name: string, url: URL, signal: AbortSignal | undefined, what: string): Promise<ByteFile | undefined> {
-  return opened(name, url, await request("GET", name, url, signal, what), signal, what);
-}
-
-/** The file a response holds; undefined if that says there is none. */
-function opened(name: string, url: URL, response: Response, signal: AbortSignal | undefined, what: string): ByteFile | undefined {
-  // Servers of single-page applications answer every unknown path with their page.
-  const page = response.headers.get("content-type")?.startsWith("text/html") ?? false;
-  if (response.ok && !page) return new UrlFile(name, url, response, signal, what);
-  response.body?.cancel().catch(() => {});
-  if (response.ok || response.status === 404) return undefined;
-  throw new LorakeetError("network", `${name}: HTTP ${response.status}, ${url}`);
-}
-
-async function sizeAt(name: string, url: URL, signal: AbortSignal | undefined, what: string): Promise<number | undefined> {
-  const response = await request("HEAD", name, url, signal, what);
-  return response.ok ? trustedLength(response) : undefined;
-}
-
-async function request(
-  method: string,
-  name: string,
-  url: URL,
-  signal: AbortSignal | undefined,
-  what: string,
-  headers: Record<string, string> = {},
-): Promise<Response> {
-  try {
-    return await fetch(url, { method, headers, signal: signal ?? null });
-  } catch (error) {
-    if (signal?.aborted) throw cancelled(signal, what);
-    throw new LorakeetError("network", `${name}: ${(error as Error).message}, ${url}`, { cause: error });
-  }
+/** A file of a server that nothing more is known of. */
+function plainTarget(name: string, url: URL, signal: AbortSignal | undefined, what: string): Target {
+  return { name, url, signal, what, headers: {}, isImmutable: false, hasDigest: false, refusal: () => undefined };
 }

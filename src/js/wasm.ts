@@ -1,10 +1,10 @@
 // The WebAssembly module: fetched once, shared by every engine of the page.
 // Not a wrapper of its classes: callers use those, inside `enter`.
 
-import init, { Engine, Loader } from "./wasm/lorakeet.js";
+import init, { Engine, Loader, Sha256 } from "./wasm/lorakeet.js";
 import { LorakeetError, fromWasm } from "./error.js";
 
-export { Engine as WasmEngine, Loader as WasmLoader };
+export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256 };
 
 let loading: Promise<void> | undefined;
 

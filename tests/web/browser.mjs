@@ -20,13 +20,14 @@ export const shared = join(root, "../shared/data/adapters");
 /**
  * A browser and the site: `www/` at `/`, the models and adapters above below `/test/`.
  * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`;
- * `prepare` has it before it is anywhere. `roots` are folders to serve instead.
+ * `prepare` has it before it is anywhere. Pages share storage if they are opened in one `newContext()`.
+ * `roots` are folders to serve instead.
  */
 export async function start(roots = sources()) {
   const site = await serve({ roots, port: 0 });
   const browser = await launch();
-  const open = async (path = "", { prepare, ...options } = {}) => {
-    const page = await browser.newPage(options);
+  const open = async (path = "", { prepare, context, ...options } = {}) => {
+    const page = await (context ? context.newPage() : browser.newPage(options));
     page.complaints = [];
     page.on("console", (message) => message.type() === "error" && page.complaints.push(message.text()));
     page.on("pageerror", (error) => page.complaints.push(String(error)));
@@ -40,7 +41,7 @@ export async function start(roots = sources()) {
   };
   /** Every WebGPU device of the browser is lost. */
   const crashGpu = async () => (await browser.newBrowserCDPSession()).send("Browser.crashGpuProcess").catch(() => {});
-  return { url: site.url, open, close, crashGpu };
+  return { url: site.url, open, newContext: () => browser.newContext(), close, crashGpu };
 }
 
 function sources() {
@@ -54,8 +55,8 @@ function sources() {
  * A page with nothing on it but the package, as `lorakeet`; `failure(work)` gives the kind and words of
  * the error that `work` ends in, and throws if it ends well.
  */
-export async function openApi(browser) {
-  const page = await browser.open("test/fixtures/llama/config.json");
+export async function openApi(browser, context) {
+  const page = await browser.open("test/fixtures/llama/config.json", { context });
   await page.evaluate(async () => {
     globalThis.lorakeet = await import("/dist/index.js");
     globalThis.failure = async (work) => {

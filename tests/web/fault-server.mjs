@@ -49,6 +49,7 @@ export async function startFaults(folder) {
     const [, fault, name] = request.url.split("/");
     response.setHeader("access-control-allow-origin", "*");
     response.setHeader("cache-control", "no-store");
+    if (request.method === "HEAD") return response.writeHead(405).end(); // not a fault: few need to know it
     const bytes = await readFile(join(folder, basename(name))).catch(() => null);
     if (!bytes) return response.writeHead(404).end();
     const special = SMALL[fault]?.[name] ?? (name === "model.safetensors" ? WEIGHTS[fault] : undefined);

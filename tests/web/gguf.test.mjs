@@ -71,10 +71,10 @@ test("a file on the hub", async () => {
   try {
     const { text, golden } = await draw(`"org/quants/${NAME}.gguf@main"`, { hubUrl: hub.url });
     assert.equal(text, golden);
-    assert.deepEqual(hub.seen.map(({ server, path }) => [server, path]), [
-      ["hub", `/mirror/org/quants/resolve/main/${NAME}.gguf`],
-      ["cdn", `/org%2Fquants/${NAME}.gguf`],
-    ]);
+    assert.deepEqual(hub.seen.map(({ server, method, path }) => [server, method, path]), ["HEAD", "GET"].flatMap((method) => [
+      ["hub", method, `/mirror/org/quants/resolve/main/${NAME}.gguf`],
+      ["cdn", method, `/org%2Fquants/${NAME}.gguf`],
+    ]));
   } finally {
     await hub.close();
   }

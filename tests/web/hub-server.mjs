@@ -33,7 +33,7 @@ export async function startHub(repositories) {
       .end("refused");
     const [, id, revision, name] = /^\/mirror\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/([^/]+)$/.exec(request.url) ?? [];
     const { authorization } = request.headers;
-    if (id === "busy/model") return refuse(429, undefined, { "retry-after": "7" });
+    if (id === "busy/model") return refuse(429, undefined, { "retry-after": "60" });
     const repository = repositories[id];
     if (authorization && authorization !== `Bearer ${TOKEN}`) return refuse(401);
     // Nobody is told what is private.

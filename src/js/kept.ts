@@ -1,0 +1,133 @@
+// One file as it is kept: its pieces, and a record of which file they are and whether all are there.
+// Not asked of the network: a record says what was true when it was written.
+
+import { LorakeetError } from "./error.js";
+import { pieceBytes, pieceCount, type Sink } from "./download.js";
+import type { Version } from "./http.js";
+import type { Store } from "./store.js";
+
+/** What stands beside the pieces. */
+export interface FileRecord extends Version {
+  /** Where the file is from, which is also its key. */
+  readonly url: string;
+  /** `partial` until all pieces are there and are what they should be; `absent` where the server has no such file. */
+  readonly state: "partial" | "complete" | "absent";
+}
+
+/** The piece that is the record. */
+export const RECORD = "record";
+
+/** A kept file, whole or not. */
+export class KeptFile implements Sink {
+  readonly ahead = Infinity;
+  readonly isKept = true;
+  readonly #store: Store;
+  readonly #name: string;
+  readonly #held: Set<number>;
+  #record: FileRecord;
+
+  private constructor(store: Store, name: string, record: FileRecord, held: Set<number>) {
+    this.#store = store;
+    this.#name = name;
+    this.#record = record;
+    this.#held = held;
+  }
+
+  /** What is kept of a URL; undefined if nothing is. */
+  static async find(store: Store, url: string): Promise<KeptFile | undefined> {
+    const name = await nameOf(url);
+    const record = await readRecord(store, name);
+    if (record?.url !== url) return undefined;
+    const sizes = await store.sizes(name);
+    const held = new Set<number>();
+    for (let piece = 0; piece < pieceCount(record.size); piece++) {
+      if (sizes.get(String(piece)) === pieceBytes(record.size, piece)) held.add(piece);
+    }
+    return new KeptFile(store, name, record, held);
+  }
+
+  /** Begins to keep a file, in place of what was kept of its URL. Errors with `memory`. */
+  static async begin(store: Store, record: FileRecord): Promise<KeptFile> {
+    const name = await nameOf(record.url);
+    await store.delete(name);
+    const kept = new KeptFile(store, name, record, new Set());
+    await kept.#write(record);
+    return kept;
+  }
+
+  get record(): FileRecord {
+    return this.#record;
+  }
+
+  get held(): ReadonlySet<number> {
+    return this.#held;
+  }
+
+  /** Whether it can be read without the network. */
+  get isWhole(): boolean {
+    return this.#record.state === "complete" && this.#held.size === pieceCount(this.#record.size);
+  }
+
+  async put(piece: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    await this.#keep(String(piece), bytes);
+    this.#held.add(piece);
+  }
+
+  /** Errors with `network` if it was taken out meanwhile. */
+  async get(piece: number): Promise<Uint8Array> {
+    const bytes = await this.#store.get(this.#name, String(piece)).then((blob) => blob?.arrayBuffer());
+    if (bytes?.byteLength === pieceBytes(this.#record.size, piece)) return new Uint8Array(bytes);
+    throw new LorakeetError("network", `${this.#record.url.split("/").at(-1)}: was taken out of the cache while it was read`);
+  }
+
+  /** From now on it is served. Only for one whose pieces are all there and right. */
+  complete(): Promise<void> {
+    return this.#write({ ...this.#record, state: "complete" });
+  }
+
+  drop(): Promise<void> {
+    return this.#store.delete(this.#name);
+  }
+
+  async #write(record: FileRecord): Promise<void> {
+    await this.#keep(RECORD, new TextEncoder().encode(JSON.stringify(record)));
+    this.#record = record;
+  }
+
+  async #keep(piece: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    try {
+      await this.#store.put(this.#name, piece, bytes);
+    } catch (error) {
+      const { name, message } = error as Error;
+      const file = this.#record.url.split("/").at(-1);
+      if (name !== "QuotaExceededError") throw new LorakeetError("network", `${file}: cannot be kept: ${message}`, { cause: error });
+      let rest = 0;
+      for (let i = 0; i < pieceCount(this.#record.size); i++) if (!this.#held.has(i)) rest += pieceBytes(this.#record.size, i);
+      throw noRoom(file ?? "", rest - (await this.#store.room(rest)), error);
+    }
+  }
+}
+
+/** The error for want of `missing` bytes. */
+export function noRoom(file: string, missing: number, cause?: unknown): LorakeetError {
+  const words = `${file}: cannot be kept: ${missing} bytes more than this site may store: delete files of \`engine.cache\`, or pass the option \`cache: false\``;
+  return new LorakeetError("memory", words, { cause });
+}
+
+/** What a store says of one of its files; undefined if that is no record. */
+export async function readRecord(store: Store, name: string): Promise<FileRecord | undefined> {
+  const text = await (await store.get(name, RECORD))?.text();
+  try {
+    return text === undefined ? undefined : (JSON.parse(text) as FileRecord);
+  } catch {
+    return undefined; // the page closed before it was written
+  }
+}
+
+/** A name that every file system takes. Pages without digests have no store but memory. */
+async function nameOf(url: string): Promise<string> {
+  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
+  if (!subtle) return url;
+  const digest = new Uint8Array(await subtle.digest("SHA-256", new TextEncoder().encode(url)));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
