@@ -2,6 +2,7 @@
 // Not a wrapper of its classes: callers use those, inside `enter`.
 
 import init, { Engine, Loader } from "./wasm/lorakeet.js";
+import { baseUrl } from "./base-url.js";
 import { LorakeetError, fromWasm } from "./error.js";
 
 export { Engine as WasmEngine, Loader as WasmLoader };
@@ -23,7 +24,7 @@ export function loadWasm(url: string | URL | undefined): Promise<void> {
 async function instantiate(url: string | URL): Promise<void> {
   let response;
   try {
-    response = await fetch(url);
+    response = await fetch(new URL(url, baseUrl()));
   } catch (error) {
     throw new LorakeetError("network", `the WebAssembly module: ${reason(error)}, ${url}`, { cause: error });
   }

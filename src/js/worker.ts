@@ -1,0 +1,7 @@
+// The script of an engine's worker. `createEngine` starts it.
+// Where a bundler does not, pass `worker: new Worker(…)` of this module.
+
+import { openEngine } from "./engine.js";
+import { host } from "./worker-host.js";
+
+host({ openEngine }, globalThis as unknown as Parameters<typeof host>[1]);
