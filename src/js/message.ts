@@ -49,7 +49,8 @@ const STREAMS: Record<StreamsOf<Engine> | StreamsOf<TempLora>, true> = {
 
 /** Whether a call gives a stream, and no promise. */
 export function isStream(method: string, args: readonly unknown[]): boolean {
-  return Object.hasOwn(STREAMS, method) || Boolean((args[0] as { stream?: unknown } | null | undefined)?.stream);
+  const stream = (args[0] as { stream?: unknown } | null | undefined)?.stream;
+  return Object.hasOwn(STREAMS, method) || (Boolean(stream) && typeof stream !== "function"); // a Blob's is one
 }
 
 /** What cannot be sent is written as an object with this property. */

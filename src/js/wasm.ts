@@ -24,7 +24,7 @@ export function loadWasm(url: string | URL | undefined): Promise<void> {
 async function instantiate(url: string | URL): Promise<void> {
   let response;
   try {
-    response = await fetch(new URL(url, baseUrl()));
+    response = await opened(new URL(url, baseUrl()));
   } catch (error) {
     throw new LorakeetError("network", `the WebAssembly module: ${reason(error)}, ${url}`, { cause: error });
   }
@@ -36,6 +36,14 @@ async function instantiate(url: string | URL): Promise<void> {
     const kind = error instanceof TypeError ? "network" : "unsupported";
     throw new LorakeetError(kind, `the WebAssembly module: ${reason(error)}, ${url}`, { cause: error });
   }
+}
+
+/** Node's `fetch` reads no files; and no `import` of Node's, which bundlers for browsers would refuse. */
+async function opened(url: URL): Promise<Response> {
+  const { process } = globalThis as { process?: { getBuiltinModule?(name: "fs/promises"): { readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> } } };
+  const files = url.protocol === "file:" ? process?.getBuiltinModule?.("fs/promises") : undefined;
+  if (!files) return fetch(url);
+  return new Response(await files.readFile(url), { headers: { "content-type": "application/wasm" } });
 }
 
 /**
