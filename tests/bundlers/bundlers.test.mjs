@@ -40,7 +40,7 @@ test("a page without a bundler, under a strict policy", async () => {
 
 test("Vite, in development and built", async () => {
   const folder = project("vite", { "index.html": html("/main.js"), "main.js": script() });
-  const config = { root: folder, configFile: false, logLevel: "error", cacheDir: join(folder, ".vite"), optimizeDeps: { exclude: ["lorakeet"] } };
+  const config = { root: folder, configFile: false, logLevel: "error", cacheDir: join(folder, ".vite") };
   const server = await createServer({ ...config, server: { port: 0, host: "localhost" } });
   await server.listen();
   try {

