@@ -1,13 +1,13 @@
-// What a page and its worker say to each other, and how arguments are written in it.
-// Not who says it when: that is worker-client.ts's and worker-host.ts's.
+// What an engine's caller and its host say to each other, and how arguments are written in it.
+// Not who says it when: that is connection.ts's and host.ts's.
 
 import type { Engine } from "./engine.js";
 import type { ErrorKind } from "./error.js";
 import { isSignal } from "./options.js";
 import type { TempLora } from "./temp-lora.js";
 
-/** From the page. A call and what it returns have one number. */
-export type ToWorker =
+/** From the caller. A call and what it returns have one number. */
+export type ToHost =
   | { type: "call"; id: number; object: number; path: string[]; args: unknown[]; base: string | undefined }
   /** A signal of a call has fired. */
   | { type: "abort"; id: number; signal: number }
@@ -16,12 +16,12 @@ export type ToWorker =
   /** What a call returned is not needed any more. */
   | { type: "end"; id: number };
 
-/** From the worker. */
-export type FromWorker =
+/** From the host. */
+export type FromHost =
   /** Once, first. */
   | { type: "ready" }
   | { type: "value"; id: number; value: unknown }
-  /** The call returned an object with methods, which stays in the worker. */
+  /** The call returned an object with methods, which stays with the host. */
   | { type: "object"; id: number; description: Description }
   | { type: "error"; id: number; kind: ErrorKind | undefined; name: string; message: string; cause: unknown }
   /** A function of a call is called. */

@@ -23,7 +23,7 @@ test("it holds the code, its types, the licences, and nothing else", () => {
   const { files } = pack();
   const others = files.filter((path) => !/^dist\/([\w-]+|wasm\/lorakeet(_bg)?)\.(js|d\.ts)$/.test(path)).sort();
   assert.deepEqual(others, ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/wasm/lorakeet_bg.wasm", "dist/wasm/lorakeet_bg.wasm.d.ts", "package.json"]);
-  for (const name of ["index", "worker", "ai-sdk"]) assert.ok(files.includes(`dist/${name}.js`), name);
+  for (const name of ["index", "worker", "ai-sdk", "tabs"]) assert.ok(files.includes(`dist/${name}.js`), name);
 });
 
 test("publint and attw find nothing wrong", () => {
@@ -36,11 +36,12 @@ test("publint and attw find nothing wrong", () => {
 const TYPES = `
 import { createEngine, LorakeetError, type Engine, type EngineOptions } from "lorakeet";
 import { lorakeet } from "lorakeet/ai-sdk";
+import { shareEngine } from "lorakeet/tabs";
 import { generateText, streamText } from "ai";
 
 export async function use(files: FileList): Promise<string> {
   const options: EngineOptions = { worker: true, device: "cpu", onProgress: ({ loaded, total }) => loaded / total };
-  const engine: Engine = await createEngine(files, options);
+  const engine: Engine = await shareEngine("demo", () => createEngine(files, options));
   const { choices } = await engine.completions.create({ prompt: "a" });
   for await (const chunk of engine.completions.create({ prompt: "a", stream: true })) chunk.choices[0]?.text;
   for await (const { loss } of engine.trainAdapter({ name: "me", dataset: "a" })) loss.toFixed();

@@ -134,7 +134,7 @@ test("what cannot be sent is an error of the call", async () => {
     ]);
   });
   assert.deepEqual(errors.map(({ kind }) => kind), Array(4).fill("argument"));
-  for (const { message } of errors.slice(0, 2)) assert.match(message, /^an argument cannot be sent to the engine's worker: /);
+  for (const { message } of errors.slice(0, 2)) assert.match(message, /^an argument cannot be sent to the engine: /);
   assert.match(errors[2].message, /^option `nonsense`: unknown/);
   assert.equal(errors[3].message, 'worker "yes", expected true, false or a Worker');
 });

@@ -1,14 +1,13 @@
-// The worker's side of an engine in a worker: carries out what the page calls.
+// The engine's side of calls by messages: carries them out, in a worker or for another tab.
 // It knows no method of any object.
 
-import { setBaseUrl } from "./base-url.js";
 import { LorakeetError } from "./error.js";
-import { ROOT, isPlain, unpack, type Description, type FromWorker, type ToWorker } from "./message.js";
+import { ROOT, isPlain, unpack, type Description, type FromHost, type ToHost } from "./message.js";
 
 /** A worker's own scope, or one end of a channel. */
 interface Port {
-  postMessage(message: FromWorker, transfer: Transferable[]): void;
-  addEventListener(type: "message", listener: (event: MessageEvent<ToWorker>) => void): void;
+  postMessage(message: FromHost, transfer: Transferable[]): void;
+  addEventListener(type: "message", listener: (event: MessageEvent<ToHost>) => void, options?: { signal: AbortSignal }): void;
 }
 
 /** A call while it or what it returned lives. */
@@ -18,14 +17,19 @@ interface Life {
   object?: object;
 }
 
-/** Answers calls of the methods of `root`, and of the objects that they return. */
-export function host(root: object, port: Port): void {
+/**
+ * Answers calls of the methods of `root`, and of the objects that they return; `setBase` hears of the
+ * caller's address before each. The function it gives ends that: streams and objects that it has given
+ * out are ended, but for `spared`.
+ */
+export function host(root: object, port: Port, setBase: (url: string | undefined) => void = () => {}): (spared?: object) => void {
+  const listening = new AbortController();
   const lives = new Map<number, Life>([[ROOT, { controllers: [], failed: false, object: root }]]);
 
-  async function answer({ id, object, path, args, base }: ToWorker & { type: "call" }): Promise<void> {
+  async function answer({ id, object, path, args, base }: ToHost & { type: "call" }): Promise<void> {
     const life: Life = { controllers: [], failed: false };
     lives.set(id, life);
-    setBaseUrl(base);
+    setBase(base);
     try {
       const value = await call(lives.get(object)?.object, path, unpackFor(id, life, args));
       if (isOwn(value)) {
@@ -43,7 +47,7 @@ export function host(root: object, port: Port): void {
 
   function unpackFor(id: number, life: Life, args: unknown[]): unknown[] {
     const callback = (index: number, given: unknown[]) => {
-      if (life.failed) throw new Error("a function of the page has thrown");
+      if (life.failed) throw new Error("the caller's function has thrown");
       port.postMessage({ type: "callback", id, index, args: given }, []);
     };
     return unpack(args, callback, (index, aborted) => {
@@ -69,8 +73,23 @@ export function host(root: object, port: Port): void {
     if (data.type === "abort") life?.controllers[data.signal]?.abort();
     else if (data.type === "fail" && life) life.failed = true;
     else if (data.type === "end") lives.delete(data.id);
-  });
+  }, { signal: listening.signal });
   port.postMessage({ type: "ready" }, []);
+
+  return (spared) => {
+    listening.abort();
+    lives.delete(ROOT);
+    for (const { controllers, object } of lives.values()) {
+      for (const controller of controllers) controller?.abort();
+      if (object !== undefined && object !== spared) end(object);
+    }
+    lives.clear();
+  };
+}
+
+/** Nobody is there to hear how it goes. */
+function end(object: Partial<AsyncGenerator & { dispose(): Promise<void> }>): void {
+  (object.return?.(undefined) ?? object.dispose?.())?.catch(() => {});
 }
 
 function call(object: object | undefined, path: readonly string[], args: unknown[]): unknown {
@@ -82,7 +101,7 @@ function call(object: object | undefined, path: readonly string[], args: unknown
 const CLONED = [Array, ArrayBuffer, Blob, Date, Error, Map, Set];
 
 /** Whether a value is an object with methods of its own, and no data. */
-function isOwn(value: unknown): value is object {
+export function isOwn(value: unknown): value is object {
   if (typeof value !== "object" || value === null) return false;
   return !isPlain(value) && !ArrayBuffer.isView(value) && !CLONED.some((type) => value instanceof type);
 }
