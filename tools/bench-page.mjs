@@ -13,7 +13,7 @@ const SWITCHES = 50; // timed together, as a page's clock is coarse
  */
 export async function measure({ device, folder, tokens, runs }) {
   const { createEngine } = await import("/dist/index.js");
-  const open = () => createEngine(`${folder}/model/`, { device, batch: ADAPTERS, contextLength: 2048 });
+  const open = () => createEngine(`${folder}/model/`, { device, worker: false, batch: ADAPTERS, contextLength: 2048 });
   const plain = await open();
   const bank = await open();
   for (let i = 0; i < ADAPTERS; i++) await bank.loadAdapter(`${folder}/${name(i)}/`);

@@ -181,15 +181,15 @@ function wasmBindgen(env) {
 
 // ---- npm --------------------------------------------------------------------------------
 
-/** Compares versions, not dates: a checkout changes the dates of files it did not change. */
-function npmPackages(env) {
-  const lock = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8"));
+/** What `folder` is developed with. Compares versions, not dates: a checkout changes the dates of files it did not change. */
+export function npmPackages(env, folder = root) {
+  const lock = JSON.parse(readFileSync(join(folder, "package-lock.json"), "utf8"));
   const stale = Object.keys(lock.packages[""].devDependencies).filter((name) => {
-    const installed = join(root, "node_modules", name, "package.json");
+    const installed = join(folder, "node_modules", name, "package.json");
     return !existsSync(installed) || JSON.parse(readFileSync(installed, "utf8")).version !== lock.packages[`node_modules/${name}`].version;
   });
   if (stale.length === 0) return;
-  run("npm", ["ci", "--no-audit", "--no-fund"], { env, why: `npm packages are missing or old (${stale.join(", ")})` });
+  run("npm", ["ci", "--no-audit", "--no-fund"], { env, cwd: folder, why: `npm packages are missing or old (${stale.join(", ")})` });
 }
 
 // ---- The system -------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { inCi, root, setup } from "./setup.mjs";
+import { inCi, npmPackages, root, setup } from "./setup.mjs";
 
 // Generous: a hung browser must not hang the run for ever.
 const COMMAND_LIMIT_MINUTES = 40;
@@ -77,6 +77,16 @@ const STAGES = {
       // can leave a promise that never settles: the limit is per test, in milliseconds.
       const flags = ["--test", "--test-concurrency=1", "--test-timeout=900000", "--test-reporter=spec"];
       return command(process.execPath, [...flags, ...tests], { ...env, ...strict, CHROMIUM: chromium });
+    },
+  },
+  bundlers: {
+    needs: ["npm", "chromium"],
+    async run({ env, chromium }) {
+      if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
+      npmPackages(env, join(root, "tests/bundlers"));
+      const tests = readdirSync(join(root, "tests/bundlers")).filter((name) => name.endsWith(".test.mjs")).map((name) => `tests/bundlers/${name}`);
+      const flags = ["--test", "--test-concurrency=1", "--test-timeout=300000", "--test-reporter=spec"];
+      return command(process.execPath, [...flags, ...tests], { ...env, CHROMIUM: chromium });
     },
   },
 };

@@ -60,7 +60,9 @@ async function load(source, shipped = []) {
   showLoading({ loaded: 0, total: 0 });
   await previous?.dispose();
   try {
-    use(await createEngine(source, { device, signal, onProgress: showLoading }));
+    // The shipped model is among the files that the service worker keeps.
+    const cache = source === MODEL ? false : undefined;
+    use(await createEngine(source, { device, cache, signal, onProgress: showLoading }));
   } catch (error) {
     if (error.kind === "cancelled") return; // the next one is on its way
     showNoModel();

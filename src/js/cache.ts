@@ -28,8 +28,6 @@ export interface CacheUsage {
 
 const KINDS = ["opfs", "cache-api", "memory"] as const;
 
-let asked = false;
-
 /** The files of URLs and of the hub that loading has kept. Files the user chose are not among them. */
 export class ModelCache {
   readonly #choice: CacheKind | false | undefined;
@@ -88,7 +86,6 @@ export class ModelCache {
   async begin(file: string, record: FileRecord): Promise<KeptFile | undefined> {
     const store = await this.store();
     if (!store) return undefined;
-    if (store.kind !== "memory") await persist();
     const kept = await KeptFile.begin(store, record);
     const missing = record.size - (await store.room(record.size));
     if (missing === 0) return kept;
@@ -120,10 +117,11 @@ export class ModelCache {
   }
 }
 
-/** Asks once that the browser does not clear what is kept when the disk is full. */
-async function persist(): Promise<void> {
-  if (asked) return;
+let asked = false;
+
+/** Asks once that the browser does not clear what is kept here when the disk is full. A worker cannot ask. */
+export async function persist(cache: ModelCache): Promise<void> {
+  if (asked || (await cache.kind()) === "memory" || (await cache.list()).length === 0) return;
   asked = true;
-  // Some browsers ask the user: the download does not wait for that.
-  void globalThis.navigator?.storage?.persist?.().catch(() => {});
+  await globalThis.navigator?.storage?.persist?.();
 }

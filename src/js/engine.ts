@@ -1,4 +1,4 @@
-// createEngine and Engine: a loaded model, from the caller's side.
+// Engine: a loaded model, from the caller's side.
 // Not the work itself: files are load.ts's, requests are completions.ts's.
 
 import {
@@ -13,7 +13,7 @@ import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { growing, load, type Progress } from "./load.js";
-import { checkFunction, checkNames, checkOneOf, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
+import { checkFunction, checkNames, checkOneOf, checkWhole, isWhole, wrong } from "./options.js";
 import { Remote } from "./remote.js";
 import { modelFolder, type AdapterSource, type ModelFolder, type ModelSource } from "./source.js";
 import type { CacheKind } from "./store.js";
@@ -53,6 +53,12 @@ export interface EngineOptions extends HubOptions {
   onProgress?: (progress: Progress) => void;
   /** Where `lorakeet_bg.wasm` is, if not beside this package. The first engine of a page decides. */
   wasmUrl?: string | URL;
+  /**
+   * `true` does all work in a worker of the engine's own, and the page stays free; `false` on the thread
+   * that calls. A `Worker` of the module `lorakeet/worker`, where a bundler does not find it. It ends
+   * with the engine. Default: `true` in a page, `false` in a worker and outside of browsers.
+   */
+  worker?: boolean | Worker;
 }
 
 /** What an engine is made of. */
@@ -73,32 +79,17 @@ export interface EngineInfo {
   memoryBytes: number;
 }
 
-const NAMES = ["device", "contextLength", "batch", "dtype", "cache", "signal", "onProgress", "wasmUrl", ...HUB_NAMES] as const;
+/** Of {@link EngineOptions}. */
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "cache", "signal", "onProgress", "wasmUrl", "worker", ...HUB_NAMES] as const;
 
-/**
- * Loads a model: a GGUF file, or a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
- * in one file or several with their index. Nothing else is fetched.
- *
- * ```ts
- * await createEngine("org/name@revision", { token }); // on the Hugging Face Hub
- *
- * const engine = await createEngine("./models/demo/", {
- *   onProgress: ({ loaded, total }) => (bar.value = loaded / total),
- * });
- * ```
- *
- * Errors: `argument` for an option or a missing file, `network` where a file cannot be read,
- * `format`, `mismatch` or `unsupported` for what is in the files, `unsupported` without WebGPU where
- * that was asked for, `device`, `memory`, and `cancelled` when `signal` fires.
- */
-export async function createEngine(source: ModelSource, options: EngineOptions = {}): Promise<Engine> {
-  checkNames(options, NAMES);
+/** `createEngine` on the thread that calls. */
+export async function openEngine(source: ModelSource, options: EngineOptions): Promise<Engine> {
+  checkNames(options, ENGINE_NAMES);
   const { device = "auto", contextLength, batch, dtype, signal, onProgress, wasmUrl } = options;
   checkOneOf("device", device, ["auto", "webgpu", "cpu"]);
   checkWhole("contextLength", contextLength);
   checkWhole("batch", batch);
   if (dtype !== undefined) checkOneOf("dtype", dtype, ["f32", "f16", "q8", "q4"]);
-  checkSignal(signal);
   checkFunction("onProgress", onProgress);
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
@@ -112,7 +103,7 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason, cache);
 }
 
-/** A loaded model. {@link createEngine} makes one. */
+/** A loaded model. `createEngine` makes one. */
 export class Engine {
   /** Continues texts, in OpenAI's shapes. */
   readonly completions: Completions;

@@ -1,7 +1,7 @@
 // Lorakeet: compact language models in the browser.
 // The public surface and nothing else; importing it does nothing.
 
-export { createEngine } from "./engine.js";
+export { createEngine } from "./create.js";
 export { LorakeetError } from "./error.js";
 
 export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./adapters.js";

@@ -46,10 +46,13 @@ export function checkFunction(name: string, value: unknown): void {
 }
 
 export function checkSignal(value: unknown): void {
-  // Not `instanceof`: a frame's signals are of another class.
+  if (value !== undefined && !isSignal(value)) throw wrong("signal", value, "an AbortSignal");
+}
+
+/** Not by `instanceof`: a frame's signals are of another class. */
+export function isSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>;
-  const isSignal = typeof aborted === "boolean" && typeof addEventListener === "function";
-  if (value !== undefined && !isSignal) throw wrong("signal", value, "an AbortSignal");
+  return typeof aborted === "boolean" && typeof addEventListener === "function";
 }
 
 export function isWhole(value: unknown): value is number {

@@ -1,6 +1,7 @@
 // Where the files of a model or an adapter are: a folder at a URL or on the hub, files the user chose, or
 // parts named one by one. Not what is in them: that is judged in Rust.
 
+import { baseUrl } from "./base-url.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import { BlobFile, type ByteFile } from "./file.js";
 import type { Target } from "./http.js";
@@ -293,7 +294,7 @@ function modelParts(
 }
 
 function pageUrl(source: string | URL): URL {
-  const page = globalThis.document?.baseURI ?? globalThis.location?.href;
+  const page = baseUrl();
   try {
     return new URL(source, page);
   } catch {

@@ -2,6 +2,7 @@
 // Not a wrapper of its classes: callers use those, inside `enter`.
 
 import init, { Engine, Loader, Sha256 } from "./wasm/lorakeet.js";
+import { baseUrl } from "./base-url.js";
 import { LorakeetError, fromWasm } from "./error.js";
 
 export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256 };
@@ -23,7 +24,7 @@ export function loadWasm(url: string | URL | undefined): Promise<void> {
 async function instantiate(url: string | URL): Promise<void> {
   let response;
   try {
-    response = await fetch(url);
+    response = await opened(new URL(url, baseUrl()));
   } catch (error) {
     throw new LorakeetError("network", `the WebAssembly module: ${reason(error)}, ${url}`, { cause: error });
   }
@@ -35,6 +36,14 @@ async function instantiate(url: string | URL): Promise<void> {
     const kind = error instanceof TypeError ? "network" : "unsupported";
     throw new LorakeetError(kind, `the WebAssembly module: ${reason(error)}, ${url}`, { cause: error });
   }
+}
+
+/** Node's `fetch` reads no files; and no `import` of Node's, which bundlers for browsers would refuse. */
+async function opened(url: URL): Promise<Response> {
+  const { process } = globalThis as { process?: { getBuiltinModule?(name: "fs/promises"): { readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> } } };
+  const files = url.protocol === "file:" ? process?.getBuiltinModule?.("fs/promises") : undefined;
+  if (!files) return fetch(url);
+  return new Response(await files.readFile(url), { headers: { "content-type": "application/wasm" } });
 }
 
 /**

@@ -247,10 +247,10 @@ test("a module that stops fails what is under way and what comes after, and hang
   const errors = await page.evaluate(async () => {
     const { Engine } = await import("/dist/wasm/lorakeet.js");
     const create = (engine) => engine.completions.create({ prompt: "The old man", max_tokens: 5 });
-    const [one, other] = [await lorakeet.createEngine("/models/demo/", { device: "cpu" }), await lorakeet.createEngine("/models/demo/", { device: "cpu" })];
+    const [one, other] = [await lorakeet.createEngine("/models/demo/", { device: "cpu", worker: false }), await lorakeet.createEngine("/models/demo/", { device: "cpu", worker: false })];
     // As a trap in the middle of an asynchronous call shows itself: the promise never settles.
     Engine.prototype.next = () => new Promise(() => queueMicrotask(() => { throw new WebAssembly.RuntimeError("unreachable"); }));
-    const errors = [await failure(() => create(one)), await failure(() => create(other)), await failure(() => lorakeet.createEngine("/models/demo/"))];
+    const errors = [await failure(() => create(one)), await failure(() => create(other)), await failure(() => lorakeet.createEngine("/models/demo/", { worker: false }))];
     await one.dispose();
     return errors;
   });

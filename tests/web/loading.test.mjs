@@ -157,7 +157,7 @@ test("wrong sources and options say what is wrong", async () => {
     notFiles: { kind: "argument", message: 'model "a", expected a File' },
     noFiles: { kind: "argument", message: "config.json: not among the 0 files given" },
     absent: { kind: "network", message: `config.json: not found, ${browser.url}test/nothing/config.json` },
-    option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, dtype, cache, signal, onProgress, wasmUrl, revision, token, hubUrl" },
+    option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, dtype, cache, signal, onProgress, wasmUrl, worker, revision, token, hubUrl" },
     device: { kind: "argument", message: 'device "gpu", expected auto or webgpu or cpu' },
     context: { kind: "argument", message: "contextLength 0.5, expected a whole number from 0 to 4294967295" },
     options: { kind: "argument", message: "options null, expected an object" },
@@ -179,8 +179,8 @@ test("without WebGPU, auto goes on with the CPU and says why", async () => {
   const reason = "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https";
   const [auto, error] = await fresh.evaluate(async () => {
     Object.defineProperty(navigator, "gpu", { value: undefined });
-    const engine = await lorakeet.createEngine("/models/demo/");
-    return [[engine.device, engine.fallbackReason], await failure(() => lorakeet.createEngine("/models/demo/", { device: "webgpu" }))];
+    const engine = await lorakeet.createEngine("/models/demo/", { worker: false });
+    return [[engine.device, engine.fallbackReason], await failure(() => lorakeet.createEngine("/models/demo/", { device: "webgpu", worker: false }))];
   });
   assert.deepEqual(auto, ["cpu", reason]);
   assert.deepEqual(error, { kind: "unsupported", message: reason });
@@ -191,7 +191,7 @@ test("where there is no adapter, auto goes on with the CPU and says why", async 
   const fresh = await openApi(browser);
   const [device, reason] = await fresh.evaluate(async () => {
     navigator.gpu.requestAdapter = async () => null;
-    const engine = await lorakeet.createEngine("/models/demo/");
+    const engine = await lorakeet.createEngine("/models/demo/", { worker: false });
     return [engine.device, engine.fallbackReason];
   });
   assert.equal(device, "cpu");
@@ -277,7 +277,7 @@ test("a model loaded and disposed ten times takes the memory of one", async () =
     const { default: init } = await import("/dist/wasm/lorakeet.js");
     const sizes = [];
     for (let i = 0; i < 10; i++) {
-      const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu" });
+      const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", worker: false });
       for await (const _ of engine.completions.create({ prompt: "Now", stream: true })) break;
       await engine.dispose();
       sizes.push((await init()).memory.buffer.byteLength);
@@ -311,10 +311,10 @@ test("loading to WebGPU takes little memory of its own", async () => {
     const fresh = await openApi(browser);
     const grown = await fresh.evaluate(async ({ url, device }) => {
       const { default: init } = await import("/dist/wasm/lorakeet.js");
-      await (await lorakeet.createEngine("/test/fixtures/llama", { device })).dispose();
+      await (await lorakeet.createEngine("/test/fixtures/llama", { device, worker: false })).dispose();
       const { memory } = await init(); // the module in use
       const before = memory.buffer.byteLength;
-      const engine = await lorakeet.createEngine(url, { device, contextLength: 16, batch: 1 });
+      const engine = await lorakeet.createEngine(url, { device, worker: false, contextLength: 16, batch: 1 });
       const grown = memory.buffer.byteLength - before;
       await engine.dispose();
       return grown;
