@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
-use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions};
+use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions, folder};
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
@@ -84,6 +84,9 @@ struct Options {
     /// Ends of module names [default: every linear map but the head]
     #[arg(long)]
     target: Vec<String>,
+    /// PEFT adapter folder to begin from, which decides rank, alpha and targets [default: a fresh adapter]
+    #[arg(long, conflicts_with_all = ["rank", "alpha", "target"])]
+    warm_start: Option<PathBuf>,
     /// Pass no gradient through the context (true or false)
     #[arg(long)]
     constant_context: Option<bool>,
@@ -117,15 +120,21 @@ enum Preset {
     Small,
 }
 
+/// The name of the adapter to begin from.
+const WARM_START: &str = "warm-start";
+
 impl Options {
-    fn options(&self, engine: &Engine) -> TempLoraOptions {
+    async fn options(&self, engine: &mut Engine) -> Result<TempLoraOptions> {
+        if let Some(path) = &self.warm_start {
+            folder::load_adapter(engine, WARM_START, path).await?;
+        }
         let context = engine.model().context();
         let preset = match self.preset {
             Preset::Paper => TempLoraOptions::paper(context),
             Preset::Small => TempLoraOptions::small(context),
         };
         let rank = self.rank.unwrap_or(preset.rank);
-        TempLoraOptions {
+        Ok(TempLoraOptions {
             rank,
             alpha: self.alpha.unwrap_or(rank as f64 * preset.alpha / preset.rank as f64),
             learning_rate: match self.learning_rate {
@@ -140,9 +149,10 @@ impl Options {
             context_tokens: self.context.unwrap_or(preset.context_tokens),
             constant_context: self.constant_context.unwrap_or(preset.constant_context),
             roll_back: self.roll_back,
+            warm_start: self.warm_start.as_ref().map(|_| WARM_START.to_owned()),
             beside: engine.active_adapters().clone(),
             ..preset
-        }
+        })
     }
 }
 
@@ -156,7 +166,8 @@ pub async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) -> Resu
 
 /// Writes on, and tells at the end whether memory stayed as it was.
 async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Result<()> {
-    let mut temp = engine.begin_temp_lora(generate.options.options(engine))?;
+    let options = generate.options.options(engine).await?;
+    let mut temp = engine.begin_temp_lora(options)?;
     let request = Request {
         temperature: generate.temperature,
         repetition_penalty: generate.repetition_penalty,
@@ -209,7 +220,8 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
     if ids.len() < 2 {
         return Err(Error::argument(format!("{path}: {} tokens, expected at least 2", ids.len())));
     }
-    let mut temp = engine.begin_temp_lora(eval.options.options(engine))?;
+    let options = eval.options.options(engine).await?;
+    let mut temp = engine.begin_temp_lora(options)?;
     let bytes = engine.model().tensors.total_bytes();
     engine.temp_learn(&mut temp, &ids, true)?;
     let bar = progress_bar(as_json, "learn {bar:30} {pos}/{len} tokens {eta}");

@@ -43,8 +43,9 @@ export interface EngineOptions extends HubOptions {
   dtype?: Dtype;
   /**
    * Where files of URLs and of the hub are kept, so that the next load needs no download, nor a network:
-   * the origin's private file system, the Cache API, or this page's memory; false keeps none. Default:
-   * the first of these that the browser has, memory apart, and none where there is no room.
+   * the origin's private file system, the Cache API, or the memory of the thread that loads, which for an
+   * engine in a worker ends with it; false keeps none. Default: the first of these that the browser has,
+   * memory apart, and none where there is no room.
    */
   cache?: CacheKind | false;
   /** Interrupts the loading, with an error of kind `cancelled`. */

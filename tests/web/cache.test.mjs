@@ -27,12 +27,12 @@ after(async () => {
 });
 beforeEach(() => server.reset());
 
-/** A page whose `mark` loads a model and gives numbers that depend on all its weights. */
+/** A page whose `mark` loads a model and gives numbers that depend on all its weights; `cache` outlives the engine. */
 async function openPage(context) {
   const page = await openApi(browser, context);
   await page.evaluate(() => {
     globalThis.mark = async (source, options) => {
-      const engine = await lorakeet.createEngine(source, { device: "cpu", contextLength: 16, batch: 1, ...options });
+      const engine = await lorakeet.createEngine(source, { device: "cpu", worker: false, contextLength: 16, batch: 1, ...options });
       const logits = (await engine.logits([5, 250, 17])).at(-1);
       globalThis.cache = engine.cache;
       await engine.dispose();
@@ -81,6 +81,20 @@ for (const cache of ["opfs", "cache-api", "memory"]) {
   }));
 }
 
+test("an engine in a worker keeps files for the next one, and tells of them", () => fresh(async (page) => {
+  assert.equal(await load(page, { worker: true }), expected);
+  server.seen = [];
+  const files = await page.evaluate(async (url) => {
+    const engine = await lorakeet.createEngine(url, { device: "cpu" });
+    const files = await engine.cache.list();
+    const error = await failure(() => engine.cache.delete(5));
+    return { kind: await engine.cache.kind(), complete: files.every(({ isComplete }) => isComplete), count: files.length, deleted: await engine.cache.delete(url), error };
+  }, server.url);
+  assert.deepEqual(files, { kind: "opfs", complete: true, count: files.count, deleted: files.count, error: { kind: "argument", message: "key 5, expected a text" } });
+  assert.ok(files.count >= 3);
+  assert.equal(asked("GET").length, 0);
+}));
+
 test("the default keeps files in the private file system, and false keeps none", () => fresh(async (page) => {
   assert.equal(await load(page), expected);
   assert.equal(await page.evaluate(() => cache.kind()), "opfs");
@@ -116,7 +130,7 @@ test("a commit of the hub is not asked for again; a branch is, and does without 
 
 test("adapters are kept as models are, and so is the absence of a file", () => fresh(async (page) => {
   const ranks = () => page.evaluate(async () => {
-    const engine = await lorakeet.createEngine("/test/fixtures/llama", { device: "cpu" });
+    const engine = await lorakeet.createEngine("/test/fixtures/llama", { device: "cpu", worker: false });
     const { rank } = await engine.loadAdapter("/test/adapters/llama/qv");
     await engine.dispose();
     return rank;
@@ -124,7 +138,7 @@ test("adapters are kept as models are, and so is the absence of a file", () => f
   const rank = await ranks();
   await page.context().setOffline(true);
   assert.equal(await ranks(), rank);
-  await page.evaluate(async () => (await lorakeet.createEngine("/test/fixtures/llama", { device: "cpu" })).cache.delete(new URL("/test/adapters/", location.href).href));
+  await page.evaluate(async () => (await lorakeet.createEngine("/test/fixtures/llama", { device: "cpu", worker: false })).cache.delete(new URL("/test/adapters/", location.href).href));
   await assert.rejects(ranks(), /Failed to fetch/);
   await page.context().setOffline(false);
 }));
