@@ -1,0 +1,61 @@
+// A text without end in bounded memory: what the GPU and the module hold after ten chunks is what they hold at the end.
+// A plan that is first needed later brings its parameters, once. LORAKEET_TOKENS sets how many tokens; 100,000 take a while.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { openApi, start } from "./browser.mjs";
+
+const TOKENS = Number(process.env.LORAKEET_TOKENS ?? 900);
+const CHUNK = 32;
+
+let browser;
+before(async () => (browser = await start()));
+after(() => browser?.close());
+
+for (const device of ["cpu", "webgpu"]) {
+  test(`${device}: ${TOKENS} tokens are written and learned in the memory of the first ten chunks`, async () => {
+    const page = await openApi(browser);
+    const { tokens, sizes, seconds } = await page.evaluate(async ([device, most, chunkTokens]) => {
+      const gpu = { bytes: 0, buffers: 0 };
+      const { createBuffer } = globalThis.GPUDevice?.prototype ?? {};
+      if (createBuffer) {
+        const { destroy } = GPUBuffer.prototype;
+        GPUDevice.prototype.createBuffer = function (descriptor) {
+          gpu.bytes += descriptor.size;
+          gpu.buffers++;
+          return createBuffer.call(this, descriptor);
+        };
+        const gone = new WeakSet();
+        GPUBuffer.prototype.destroy = function () {
+          if (!gone.has(this)) gpu.bytes -= this.size;
+          gone.add(this);
+          destroy.call(this);
+        };
+      }
+      const { default: init } = await import("/dist/wasm/lorakeet.js");
+      const engine = await lorakeet.createEngine("/test/fixtures/llama", { device, worker: false, batch: 1, contextLength: 4 * chunkTokens });
+      const { memory } = await init();
+      const temp = await engine.createTempLora({ rank: 4, chunkTokens, contextTokens: chunkTokens, epochs: 1, maxRepetition: 1 });
+      const [sizes, began] = [[], performance.now()];
+      let tokens = 0;
+      for (let seed = 0; tokens < most; seed++) {
+        // It ends where the model ends the text, and is then taken up again.
+        for await (const part of temp.generate({ max_tokens: most - tokens, temperature: 1, seed })) {
+          tokens += part.token_ids.length;
+          if (part.chunk) sizes.push({ gpu: gpu.bytes, buffers: gpu.buffers, wasm: memory.buffer.byteLength });
+        }
+      }
+      const seconds = (performance.now() - began) / 1000;
+      await engine.dispose();
+      return { tokens, sizes, seconds };
+    }, [device, TOKENS, CHUNK]);
+    const [tenth, last] = [sizes[9], sizes.at(-1)];
+    console.log(`${device}: ${tokens} tokens in ${seconds.toFixed(0)} s, ${sizes.length} chunks; after ten of them`, tenth, "after all", last);
+    assert.equal(tokens, TOKENS);
+    assert.ok(sizes.length > 20);
+    if (device === "webgpu") assert.ok(tenth.gpu > 100_000 && tenth.buffers > 10, "nothing was counted");
+    assert.equal(last.wasm, tenth.wasm);
+    assert.ok(last.gpu <= 1.05 * tenth.gpu, "the GPU's memory grows");
+    await page.close();
+  });
+}
