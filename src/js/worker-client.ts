@@ -20,6 +20,7 @@ export async function openInWorker(source: ModelSource, options: EngineOptions, 
   };
   try {
     signal?.addEventListener("abort", stopWaiting);
+    if (signal?.aborted) stopWaiting();
     const engine = (await connection.call(ROOT, ["openEngine"], [source, options])) as Engine;
     const dispose = engine.dispose.bind(engine);
     return Object.defineProperty(engine, "dispose", { value: () => connection.close(dispose) });
