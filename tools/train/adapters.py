@@ -19,7 +19,6 @@ import corpora
 RANK, ALPHA, RATE, SEED = 12, 24, 3e-3, 1
 T, ROWS = 512, 8  # a step: windows, tokens of each
 STEPS, WARM_UP, EPOCHS = 240, 10, 4  # no more epochs than these of a small corpus
-MORE_STEPS = {"horror": 430}  # of authors who have little in common
 
 
 def stream(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
@@ -28,7 +27,7 @@ def stream(tokenizer: Tokenizer, texts: list[str]) -> torch.Tensor:
 
 def fit(model: PeftModel, ids: torch.Tensor, name: str) -> None:
     """AdamW, linear warm-up and decay; every window once an epoch, in a shuffled order."""
-    steps = min(MORE_STEPS.get(name, STEPS), EPOCHS * len(ids) // (T * ROWS))
+    steps = min(STEPS, EPOCHS * len(ids) // (T * ROWS))
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0)
     generator = torch.Generator().manual_seed(SEED)
@@ -64,6 +63,7 @@ def save(model: PeftModel, folder: Path) -> None:
     save_file({name: tensor.half().contiguous() for name, tensor in load_file(path).items()}, path)
     config = json.loads((folder / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = "lorakeet-novels"
+    config["target_modules"].sort()
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
 
 

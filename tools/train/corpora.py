@@ -71,18 +71,22 @@ STYLES = {
     "poems": ("styles/poems.txt", True),
     "children": ("novels/childrens_books.txt", False),
 }
-# Verse and adventure among tales of horror, prose among poems.
-OTHER_STYLE = [
-    "Poems", "The Narrative of Arthur Gordon Pym of Nantucket", "The King in Yellow",
-    "The Celtic Twilight", "The Marriage of Heaven and Hell",
-]
-# Of the children's books those that are tales; the others are novels, and one of them is a test book.
-TALES = [
-    "Aesop's Fables", "The Adventures of Pinocchio", "The Book of Dragons", "Andersen's Fairy Tales",
-    "The Little Mermaid", "The Story of Doctor Dolittle", "A Kidnapped Santa Claus", "Dorothy and the Wizard in Oz",
-    "Ozma of Oz", "The Life and Adventures of Santa Claus", "The Marvelous Land of Oz", "The Wonderful Wizard of Oz",
-    "The Happy Prince & Other Tales", "Grimms' Fairy Tales", "Aladdin and the Magic Lamp",
-]
+# Prose among poems.
+OTHER_STYLE = ["The Celtic Twilight", "The Marriage of Heaven and Hell"]
+# Of corpora of many voices the books with one: Lovecraft's stories; tales, not novels, one of which is a test book.
+ONLY = {
+    "horror": [
+        "Pickman's Model", "The Call of Cthulhu", "The Colour Out of Space", "The Dunwich Horror", "The Lurking Fear",
+        "The Rats in the Walls",
+    ],
+    "children": [
+        "Aesop's Fables", "The Adventures of Pinocchio", "The Book of Dragons", "Andersen's Fairy Tales",
+        "The Little Mermaid", "The Story of Doctor Dolittle", "A Kidnapped Santa Claus",
+        "Dorothy and the Wizard in Oz", "Ozma of Oz", "The Life and Adventures of Santa Claus",
+        "The Marvelous Land of Oz", "The Wonderful Wizard of Oz", "The Happy Prince & Other Tales",
+        "Grimms' Fairy Tales", "Aladdin and the Magic Lamp",
+    ],
+}
 
 
 def style(corpora: Path, name: str) -> tuple[list[str], list[str]]:
@@ -90,6 +94,6 @@ def style(corpora: Path, name: str) -> tuple[list[str], list[str]]:
     file, verse = STYLES[name]
     path = corpora / file
     books = titled(path, verse) or {"": clean(path.read_text(encoding="utf-8"), verse)}
-    kept = [text for title, text in books.items() if title not in OTHER_STYLE and (name != "children" or title in TALES)]
+    kept = [text for title, text in books.items() if title in ONLY.get(name, books) and title not in OTHER_STYLE]
     cuts = [(text, len(text) * 9 // 10) for text in kept]
     return [text[:cut] for text, cut in cuts], [text[cut:] for text, cut in cuts]
