@@ -3,13 +3,14 @@
 //
 //   node tools/build.mjs [--install]
 
-import { readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { root, run, setup } from "./setup.mjs";
 
 const dist = join(root, "dist");
+const CHAT_MODULE = "wasm/lorakeet_chat_bg.wasm";
 
 // What rustc lets this target's code use, SIMD from .cargo/config.toml included.
 const FEATURES = [
@@ -17,24 +18,35 @@ const FEATURES = [
   "nontrapping-float-to-int", "reference-types", "sign-ext", "simd",
 ].map((feature) => `--enable-${feature}`);
 
+/** The WebAssembly modules: the engine's, and the one that the first chat fetches, with nothing in it that must be fast. */
+const MODULES = [
+  { name: "lorakeet", cargo: [], variables: {}, passes: "-O3" },
+  { name: "lorakeet_chat", cargo: ["--features", "chat-module"], variables: { CARGO_PROFILE_WASM_OPT_LEVEL: "z" }, passes: "-Oz" },
+];
+
 /** Builds everything; throws at the first step that fails. Returns what dist/size.json holds. */
 export function build() {
   const { env, wasmEnv } = setup("build");
-  run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown"], { env: wasmEnv });
-
-  // Only now: a compile error leaves the last good build in place.
-  rmSync(dist, { recursive: true, force: true });
-  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/wasm/lorakeet.wasm");
-  run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-dir", join(dist, "wasm"), compiled], { env });
-
-  const types = join(dist, "wasm/lorakeet.d.ts");
-  // Nobody calls it, and in a caller's older library of types there is no such symbol.
-  writeFileSync(types, readFileSync(types, "utf8").replaceAll("    [Symbol.dispose](): void;\n", ""));
-
-  const wasm = join(dist, "wasm/lorakeet_bg.wasm");
   const node = (script, args) => run(process.execPath, [join(root, "node_modules", script), ...args], { env });
-  node("binaryen/bin/wasm-opt", ["-O3", ...FEATURES, wasm, "-o", `${wasm}.opt`]);
-  renameSync(`${wasm}.opt`, wasm);
+  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/wasm/lorakeet.wasm");
+  // A compile error leaves the last good build in place.
+  const fresh = join(root, "target/package");
+  rmSync(fresh, { recursive: true, force: true });
+  for (const { name, cargo, variables, passes } of MODULES) {
+    run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", ...cargo], { env: { ...wasmEnv, ...variables } });
+    run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-name", name, "--out-dir", fresh, compiled], { env });
+
+    const types = join(fresh, `${name}.d.ts`);
+    // Nobody calls it, and in a caller's older library of types there is no such symbol.
+    writeFileSync(types, readFileSync(types, "utf8").replaceAll("    [Symbol.dispose](): void;\n", ""));
+
+    const wasm = join(fresh, `${name}_bg.wasm`);
+    node("binaryen/bin/wasm-opt", [passes, ...FEATURES, wasm, "-o", `${wasm}.opt`]);
+    renameSync(`${wasm}.opt`, wasm);
+  }
+  rmSync(dist, { recursive: true, force: true });
+  mkdirSync(dist);
+  renameSync(fresh, join(dist, "wasm"));
   node("typescript/bin/tsc", ["--project", root]);
 
   const sizes = measure();
@@ -43,7 +55,7 @@ export function build() {
   return sizes;
 }
 
-/** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together. */
+/** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together but the module that only chats fetch. */
 function measure() {
   const files = readdirSync(dist, { recursive: true })
     .filter((name) => name.endsWith(".wasm") || name.endsWith(".js"))
@@ -52,14 +64,15 @@ function measure() {
       const bytes = readFileSync(join(dist, name));
       return { name: name.replaceAll("\\", "/"), bytes: bytes.length, gzip_bytes: gzipSync(bytes, { level: 9 }).length };
     });
-  const sum = (key) => files.reduce((total, file) => total + file[key], 0);
-  return { files, total: { bytes: sum("bytes"), gzip_bytes: sum("gzip_bytes") } };
+  const first = files.filter(({ name }) => name !== CHAT_MODULE);
+  const sum = (key) => first.reduce((total, file) => total + file[key], 0);
+  return { files, chat: files.find(({ name }) => name === CHAT_MODULE), total: { bytes: sum("bytes"), gzip_bytes: sum("gzip_bytes") } };
 }
 
 function print({ files, total }) {
   const kb = (bytes) => (bytes / 1000).toFixed(1).padStart(10);
   console.log(`\n${"dist/".padEnd(28)}${"KB".padStart(10)}${"gzip KB".padStart(10)}`);
-  for (const file of [...files, { name: "total", ...total }]) {
+  for (const file of [...files, { ...total, name: "without chats" }]) {
     console.log(`${file.name.padEnd(28)}${kb(file.bytes)}${kb(file.gzip_bytes)}`);
   }
 }

@@ -162,7 +162,6 @@ impl Loader {
         let (mut plans, adapters) = (Plans::default(), Adapters::default());
         plans.get(Kind::Decode, 1, &model, &mut backend)?;
         plans.get(Kind::Prefill, MAX_ROWS, &model, &mut backend)?;
-        let (chat, rows_of) = (None, None);
-        Ok(Engine { model, tokenizer, backend, plans, adapters, slots, chat, rows_of, next_generation: 0 })
+        Ok(Engine { model, tokenizer, backend, plans, adapters, slots, rows_of: None, next_generation: 0 })
     }
 }

@@ -58,7 +58,6 @@ use crate::plan::{Dtype, Row};
 use crate::tokenizer::Tokenizer;
 
 use adapters::Adapters;
-use chat::Chat;
 use plans::Plans;
 use slots::Slots;
 
@@ -84,7 +83,6 @@ pub struct Engine {
     plans: Plans,
     adapters: Adapters,
     slots: Slots,
-    chat: Option<Chat>,
     /// The generation whose rows lie on the device, so that a block continues where the last
     /// one ended without a write.
     rows_of: Option<u64>,

@@ -1,5 +1,5 @@
 // OpenAI's chat completions over an engine: `create`, whole or streamed.
-// Not the template's language: Rust renders a conversation, here its files are found.
+// Not the template's language: a WebAssembly module of its own renders a conversation, here its files are found.
 
 import { checkChatRequest, type ChatCompletionRequest } from "./chat-request.js";
 import { generate, type FinishReason, type TokenLogprobs } from "./generation.js";
@@ -7,6 +7,7 @@ import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
 import { optional, type ModelFolder } from "./source.js";
 import type { Turns } from "./turns.js";
+import { WasmChatTemplate, enterChat, loadChatWasm } from "./wasm.js";
 
 /** A token of an answer. */
 export interface ChatTokenLogprob {
@@ -60,9 +61,15 @@ export class Chat {
   readonly completions: ChatCompletions;
 
   /** @internal */
-  constructor(turns: Turns, model: string, folder: ModelFolder) {
-    this.completions = new ChatCompletions(turns, model, folder);
+  constructor(turns: Turns, model: string, folder: ModelFolder, wasmUrl: URL | undefined) {
+    this.completions = new ChatCompletions(turns, model, folder, wasmUrl);
   }
+}
+
+/** A model's template, and the tokens that end its answers. */
+interface Template {
+  template: WasmChatTemplate;
+  ends: number[];
 }
 
 /** `engine.chat.completions` */
@@ -70,19 +77,21 @@ export class ChatCompletions {
   readonly #turns: Turns;
   readonly #model: string;
   readonly #folder: ModelFolder;
-  #template: Promise<void> | undefined;
+  readonly #wasmUrl: URL | undefined;
+  #template: Promise<Template> | undefined;
 
   /** @internal */
-  constructor(turns: Turns, model: string, folder: ModelFolder) {
+  constructor(turns: Turns, model: string, folder: ModelFolder, wasmUrl: URL | undefined) {
     this.#turns = turns;
     this.#model = model;
     this.#folder = folder;
+    this.#wasmUrl = wasmUrl;
   }
 
   /**
    * Answers a conversation, which the model's own template turns into a prompt. The template is read
    * from the model's folder at the first call: `chat_template.jinja`, or `chat_template` in
-   * `tokenizer_config.json`.
+   * `tokenizer_config.json`. The first call of a page also fetches the WebAssembly module that renders it.
    *
    * ```ts
    * const messages: ChatMessage[] = [{ role: "user", content: "Why is the sky blue?" }];
@@ -152,18 +161,24 @@ export class ChatCompletions {
       this.#template = undefined; // the next call may find it
       throw error;
     });
-    await this.#template;
-    return this.#turns.take((engine) => {
-      const prompt = Array.from(engine.encodeChat(conversation));
-      const sampling = { ...checked.sampling, stop_token_ids: Array.from(engine.chatEnds()) };
-      return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
-    });
+    const { template, ends } = await this.#template;
+    const text = await enterChat(() => template.render(conversation));
+    const prompt = await this.#turns.take((engine) => Array.from(engine.encodeChat(text)));
+    const sampling = { ...checked.sampling, stop_token_ids: ends };
+    return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
   }
 
-  async #readTemplate(): Promise<void> {
+  async #readTemplate(): Promise<Template> {
     const read = (name: string) => optional(this.#folder, name, undefined);
-    const [config, jinja] = await Promise.all([read("tokenizer_config.json"), read("chat_template.jinja")]);
-    await this.#turns.take((engine) => engine.setChatTemplate(config, jinja));
+    const [config, jinja] = await Promise.all([
+      read("tokenizer_config.json"), read("chat_template.jinja"), loadChatWasm(this.#wasmUrl),
+    ]);
+    const own = config || jinja ? undefined : await this.#turns.take((engine) => engine.tokenizerConfig());
+    const { template, end, after } = await enterChat(() => {
+      const template = WasmChatTemplate.fromFiles(config ?? own, jinja);
+      return { template, end: template.special("eos_token"), after: template.endOfTurn() };
+    });
+    return { template, ends: await this.#turns.take((engine) => Array.from(engine.chatEnds(end, after))) };
   }
 }
 

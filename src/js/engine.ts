@@ -13,7 +13,7 @@ import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { growing, load, type Progress } from "./load.js";
-import { checkFunction, checkNames, checkOneOf, checkWhole, isWhole, wrong } from "./options.js";
+import { checkFunction, checkNames, checkOneOf, checkUrl, checkWhole, isWhole, wrong } from "./options.js";
 import { Remote } from "./remote.js";
 import { modelFolder, type AdapterSource, type ModelFolder, type ModelSource } from "./source.js";
 import type { CacheKind } from "./store.js";
@@ -54,6 +54,8 @@ export interface EngineOptions extends HubOptions {
   onProgress?: (progress: Progress) => void;
   /** Where `lorakeet_bg.wasm` is, if not beside this package. The first engine of a page decides. */
   wasmUrl?: string | URL;
+  /** Where `lorakeet_chat_bg.wasm` is, which the first chat fetches, if not beside this package. */
+  chatWasmUrl?: string | URL;
   /**
    * `true` does all work in a worker of the engine's own, and the page stays free; `false` on the thread
    * that calls. A `Worker` of the module `lorakeet/worker`, where a bundler does not find it. It ends
@@ -81,17 +83,19 @@ export interface EngineInfo {
 }
 
 /** Of {@link EngineOptions}. */
-export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "cache", "signal", "onProgress", "wasmUrl", "worker", ...HUB_NAMES] as const;
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
 
 /** `createEngine` on the thread that calls. */
 export async function openEngine(source: ModelSource, options: EngineOptions): Promise<Engine> {
   checkNames(options, ENGINE_NAMES);
-  const { device = "auto", contextLength, batch, dtype, signal, onProgress, wasmUrl } = options;
+  const { device = "auto", contextLength, batch, dtype, signal, onProgress, wasmUrl, chatWasmUrl } = options;
   checkOneOf("device", device, ["auto", "webgpu", "cpu"]);
   checkWhole("contextLength", contextLength);
   checkWhole("batch", batch);
   if (dtype !== undefined) checkOneOf("dtype", dtype, ["f32", "f16", "q8", "q4"]);
   checkFunction("onProgress", onProgress);
+  // Now: whoever chats first may be on another page.
+  const chatWasm = checkUrl("chatWasmUrl", chatWasmUrl);
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
   const folder = modelFolder(source, new Hub(options), remote);
@@ -101,7 +105,7 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   const loaded = await remote.load(() => load(folder, request));
   const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
-  return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason, cache);
+  return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason, cache, chatWasm);
 }
 
 /** A loaded model. `createEngine` makes one. */
@@ -123,13 +127,14 @@ export class Engine {
   /** @internal */
   constructor(
     turns: Turns, info: EngineInfo, folder: ModelFolder, fallbackReason: string | undefined, cache: ModelCache,
+    chatWasm: URL | undefined,
   ) {
     this.#turns = turns;
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
     this.cache = cache;
     this.completions = new Completions(turns, info.model);
-    this.chat = new Chat(turns, info.model, folder);
+    this.chat = new Chat(turns, info.model, folder, chatWasm);
     this.embeddings = new Embeddings(turns, info.model);
   }
 

@@ -1,6 +1,7 @@
 // Checks of what a caller passed, each error naming the option, then expected and got.
 // Not of ranges: the engine knows those.
 
+import { baseUrl } from "./base-url.js";
 import { LorakeetError } from "./error.js";
 
 /** Refuses names that are not `known`: a misspelt option must not be ignored. */
@@ -43,6 +44,16 @@ export function checkOneOf(name: string, value: unknown, choices: readonly strin
 
 export function checkFunction(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== "function") throw wrong(name, value, "a function");
+}
+
+/** The URL that the value is on this page. */
+export function checkUrl(name: string, value: string | URL | undefined): URL | undefined {
+  if (value === undefined) return undefined;
+  try {
+    return new URL(value, baseUrl());
+  } catch {
+    throw wrong(name, value, "a URL");
+  }
 }
 
 export function checkSignal(value: unknown): void {

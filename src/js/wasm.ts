@@ -1,99 +1,31 @@
-// The WebAssembly module: fetched once, shared by every engine of the page.
-// Not a wrapper of its classes: callers use those, inside `enter`.
+// The package's two WebAssembly modules: the engine's, and the one that renders chat templates, which
+// is fetched for the first chat.
 
-import init, { Engine, Loader, Sha256 } from "./wasm/lorakeet.js";
-import { baseUrl } from "./base-url.js";
-import { LorakeetError, fromWasm } from "./error.js";
+import initEngine, { Engine, Loader, Sha256 } from "./wasm/lorakeet.js";
+import initChat, { ChatTemplate } from "./wasm/lorakeet_chat.js";
+import { Module } from "./module.js";
 
-export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256 };
+export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256, ChatTemplate as WasmChatTemplate };
 
-let loading: Promise<void> | undefined;
+const engine = new Module("the WebAssembly module", initEngine);
+const chat = new Module("the WebAssembly module of chats", initChat);
 
-/** Set once the module has trapped: its memory can no longer be trusted. */
-let stopped: LorakeetError | undefined;
-
-/** Fetches and starts the module; later calls, whatever their URL, wait for the first one. */
+/** Fetches the engine's module, if no engine of the page did. */
 export function loadWasm(url: string | URL | undefined): Promise<void> {
-  loading ??= instantiate(url ?? new URL("./wasm/lorakeet_bg.wasm", import.meta.url)).catch((error: unknown) => {
-    loading = undefined;
-    throw error;
-  });
-  return loading;
+  return engine.load(url ?? new URL("./wasm/lorakeet_bg.wasm", import.meta.url));
 }
 
-async function instantiate(url: string | URL): Promise<void> {
-  let response;
-  try {
-    response = await opened(new URL(url, baseUrl()));
-  } catch (error) {
-    throw new LorakeetError("network", `the WebAssembly module: ${reason(error)}, ${url}`, { cause: error });
-  }
-  if (!response.ok) throw new LorakeetError("network", `the WebAssembly module: HTTP ${response.status}, ${url}`);
-  try {
-    await init({ module_or_path: response });
-  } catch (error) {
-    // TypeError: the connection was cut. Otherwise no SIMD, or a policy without 'wasm-unsafe-eval'.
-    const kind = error instanceof TypeError ? "network" : "unsupported";
-    throw new LorakeetError(kind, `the WebAssembly module: ${reason(error)}, ${url}`, { cause: error });
-  }
+/** Calls into the engine's module; see `Module`. */
+export function enter<T>(call: () => T | Promise<T>): Promise<T> {
+  return engine.enter(call);
 }
 
-/** Node's `fetch` reads no files; and no `import` of Node's, which bundlers for browsers would refuse. */
-async function opened(url: URL): Promise<Response> {
-  const { process } = globalThis as { process?: { getBuiltinModule?(name: "fs/promises"): { readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> } } };
-  const files = url.protocol === "file:" ? process?.getBuiltinModule?.("fs/promises") : undefined;
-  if (!files) return fetch(url);
-  return new Response(await files.readFile(url), { headers: { "content-type": "application/wasm" } });
+/** Fetches the module of chats, if no engine of the page did. */
+export function loadChatWasm(url: string | URL | undefined): Promise<void> {
+  return chat.load(url ?? new URL("./wasm/lorakeet_chat_bg.wasm", import.meta.url));
 }
 
-/**
- * Calls into the module; its errors become `LorakeetError`s. A trap stops the module for good,
- * and everything after it fails with kind `device`.
- */
-export async function enter<T>(call: () => T | Promise<T>): Promise<T> {
-  if (stopped) throw stopped;
-  const trap = new Trap();
-  try {
-    return await Promise.race([call(), trap.sprung]);
-  } catch (error) {
-    throw error instanceof WebAssembly.RuntimeError ? stop(error) : fromWasm(error);
-  } finally {
-    trap.remove();
-  }
-}
-
-function stop(error: Error): LorakeetError {
-  stopped ??= new LorakeetError("device", `the WebAssembly module stopped: ${error.message}; reload the page`, {
-    cause: error,
-  });
-  return stopped;
-}
-
-/** A trap in the middle of a promise never settles it: the page hears of it, so we listen there. */
-class Trap {
-  readonly sprung: Promise<never>;
-  #spring!: (error: unknown) => void;
-
-  constructor() {
-    this.sprung = new Promise((_, reject) => (this.#spring = reject));
-    this.sprung.catch(() => {}); // the race may be over
-    globalThis.addEventListener?.("error", this.#onError);
-    globalThis.addEventListener?.("unhandledrejection", this.#onRejection);
-  }
-
-  remove(): void {
-    globalThis.removeEventListener?.("error", this.#onError);
-    globalThis.removeEventListener?.("unhandledrejection", this.#onRejection);
-  }
-
-  #onError = (event: ErrorEvent): void => this.#see(event.error);
-  #onRejection = (event: PromiseRejectionEvent): void => this.#see(event.reason);
-
-  #see(error: unknown): void {
-    if (error instanceof WebAssembly.RuntimeError) this.#spring(error);
-  }
-}
-
-function reason(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Calls into the module of chats; see `Module`. */
+export function enterChat<T>(call: () => T | Promise<T>): Promise<T> {
+  return chat.enter(call);
 }

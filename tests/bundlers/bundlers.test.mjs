@@ -63,11 +63,12 @@ test("webpack", async () => {
   await site.close();
 });
 
-test("esbuild, which has to be told of the worker and the module", async () => {
-  const options = 'worker: new Worker(new URL("./worker.js", location.href), { type: "module" }), wasmUrl: "./lorakeet.wasm"';
+test("esbuild, which has to be told of the worker and the modules", async () => {
+  const options = 'worker: new Worker(new URL("./worker.js", location.href), { type: "module" }), wasmUrl: "./lorakeet.wasm", chatWasmUrl: "./lorakeet_chat.wasm"';
   const folder = project("esbuild", { "main.js": script({ options }), "engine-worker.js": 'import "lorakeet/worker";\n', "out/index.html": html("./main.js") });
   await esbuild.build({ absWorkingDir: folder, entryPoints: { main: "main.js", worker: "engine-worker.js" }, bundle: true, minify: true, format: "esm", outdir: "out", logLevel: "error" });
   copy(folder, "dist/wasm/lorakeet_bg.wasm", "out/lorakeet.wasm");
+  copy(folder, "dist/wasm/lorakeet_chat_bg.wasm", "out/lorakeet_chat.wasm");
   await checkFolder(join(folder, "out"));
 });
 

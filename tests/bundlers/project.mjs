@@ -51,6 +51,9 @@ import { createEngine } from ${JSON.stringify(from)};
 export async function generate(model, prompt, max_tokens) {
   const engine = await createEngine(model, { device: "cpu", ${options} });
   const { choices } = await engine.completions.create({ prompt, max_tokens, temperature: 0 });
+  // The demo has no chat template: it takes the module of chats to say so.
+  const refused = await engine.chat.completions.create({ messages: [{ role: "user", content: "a" }] }).catch(({ message }) => message);
+  if (!/^chat: the model has no template/.test(refused)) throw new Error(`chat: ${JSON.stringify(refused)}`);
   await engine.dispose();
   return choices[0].token_ids;
 }
@@ -65,7 +68,7 @@ export const html = (src) => `<!doctype html>\n<meta charset="utf-8">\n<title>pa
 export async function check(context, url, model) {
   const page = await context.newPage();
   const complaints = [];
-  page.on("console", (message) => message.type() === "error" && !/favicon/.test(message.location().url) && complaints.push(message.text()));
+  page.on("console", (message) => message.type() === "error" && !/favicon|chat_template/.test(message.location().url) && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(String(error)));
   let workers = 0;
   page.on("worker", () => workers++);

@@ -119,3 +119,28 @@ test("what is not to be had is refused by name", async () => {
     assert.ok(errors[i].message.includes(words), errors[i].message);
   }
 });
+
+test("the module of chats is fetched for the first of them, can be elsewhere, and its absence is no end", async () => {
+  const fresh = await openApi(browser);
+  const { before, error, kind, after, usage } = await fresh.evaluate(async ([template, messages]) => {
+    const files = { config: "config.json", tokenizer: "tokenizer.json", weights: "model.safetensors" };
+    const parts = Object.fromEntries(Object.entries(files).map(([role, name]) => [role, new URL(`/test/fixtures/llama/${name}`, location.href)]));
+    const source = { ...parts, chatTemplate: new TextEncoder().encode(template) };
+    const open = (options) => lorakeet.createEngine(source, { device: "cpu", contextLength: 128, worker: false, ...options });
+    const fetched = () => performance.getEntriesByType("resource").filter(({ name }) => name.endsWith("lorakeet_chat_bg.wasm")).length;
+    const lost = await open({ chatWasmUrl: "/nowhere.wasm" });
+    const engine = await open({ chatWasmUrl: "../../../dist/wasm/lorakeet_chat_bg.wasm" });
+    await engine.completions.create({ prompt: "a", max_tokens: 1 });
+    const before = fetched();
+    const error = await failure(() => lost.chat.completions.create({ messages }));
+    const { usage } = await engine.chat.completions.create({ messages, max_tokens: 1 });
+    await lost.chat.completions.create({ messages, max_tokens: 1 }); // the page has it now
+    const { kind } = await failure(() => open({ chatWasmUrl: "http://" }));
+    return { before, error, kind, after: fetched(), usage };
+  }, [TEMPLATE, MESSAGES]);
+  assert.deepEqual([before, after], [0, 1]);
+  assert.deepEqual(error, { kind: "network", message: `the WebAssembly module of chats: HTTP 404, ${browser.url}nowhere.wasm` });
+  assert.equal(kind, "argument");
+  assert.ok(usage.prompt_tokens > 0);
+  await fresh.close();
+});

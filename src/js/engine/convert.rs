@@ -11,17 +11,7 @@ use crate::engine::{
     AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Overflow, Request, TokenLogprobs,
 };
 use crate::error::{Error, Result};
-use crate::tokenizer::{ChatContext, Message, Tokenizer};
-
-impl From<Error> for JsValue {
-    /// An `Error` with a `kind`.
-    fn from(error: Error) -> Self {
-        let object = js_sys::Error::new(&error.to_string());
-        // Setting a property of a fresh object cannot fail.
-        let _ = js_sys::Reflect::set(&object, &"kind".into(), &error.kind().as_str().into());
-        object.into()
-    }
-}
+use crate::tokenizer::Tokenizer;
 
 pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T> {
     serde_wasm_bindgen::from_value(value).map_err(|e| Error::argument(e.to_string()))
@@ -40,25 +30,6 @@ pub struct LoadOptions {
     pub dtype: Option<String>,
     #[serde(default)]
     pub software: bool,
-}
-
-/// A conversation, from JSON, which keeps the variables' own types.
-#[derive(Deserialize)]
-pub struct Conversation {
-    pub messages: Vec<Message>,
-    /// Seconds since 1970 on the local clock.
-    now: i64,
-    variables: BTreeMap<String, serde_json::Value>,
-}
-
-impl Conversation {
-    pub fn from_json(json: &str) -> Result<Self> {
-        serde_json::from_str(json).map_err(|e| Error::argument(format!("messages: {e}")))
-    }
-
-    pub fn context(&self) -> ChatContext {
-        ChatContext { add_generation_prompt: true, now: self.now, variables: self.variables.clone() }
-    }
 }
 
 /// How a text becomes one vector.

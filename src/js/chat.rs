@@ -1,0 +1,53 @@
+//! Chat templates for JavaScript: files and conversations in, text out.
+//! Not tokens: the engine has them, in a module of its own.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use wasm_bindgen::prelude::*;
+
+use super::JsResult;
+use crate::error::Error;
+use crate::tokenizer::{ChatContext, ChatTemplate, Message};
+
+/// A compiled chat template.
+#[wasm_bindgen(js_name = ChatTemplate)]
+pub struct JsChatTemplate(ChatTemplate);
+
+#[wasm_bindgen(js_class = ChatTemplate)]
+impl JsChatTemplate {
+    /// From the bytes of `tokenizer_config.json` and `chat_template.jinja`.
+    #[wasm_bindgen(js_name = fromFiles)]
+    pub fn from_files(config: Option<Vec<u8>>, jinja: Option<Vec<u8>>) -> JsResult<Self> {
+        Ok(Self(ChatTemplate::from_files(config.as_deref(), jinja.as_deref())?))
+    }
+
+    /// The text of a conversation, in which the answer is to follow: JSON of {messages: [{role,
+    /// content, name?}], now, variables}.
+    pub fn render(&self, conversation: &str) -> JsResult<String> {
+        let Conversation { messages, now, variables } =
+            serde_json::from_str(conversation).map_err(|e| Error::argument(format!("messages: {e}")))?;
+        let context = ChatContext { add_generation_prompt: true, now, variables };
+        Ok(self.0.render(&messages, &context)?)
+    }
+
+    /// A special token by its name, such as `eos_token`.
+    pub fn special(&self, name: &str) -> Option<String> {
+        self.0.special(name).map(str::to_owned)
+    }
+
+    /// What the template writes after an answer.
+    #[wasm_bindgen(js_name = endOfTurn)]
+    pub fn end_of_turn(&self) -> Option<String> {
+        self.0.end_of_turn()
+    }
+}
+
+/// A conversation, from JSON, which keeps the variables' own types.
+#[derive(Deserialize)]
+struct Conversation {
+    messages: Vec<Message>,
+    /// Seconds since 1970 on the local clock.
+    now: i64,
+    variables: BTreeMap<String, serde_json::Value>,
+}
