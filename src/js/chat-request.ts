@@ -65,15 +65,25 @@ export function checkChatRequest(request: ChatCompletionRequest, model: string):
   const top = checkLogprobs("top_logprobs", given.top_logprobs);
   if (top !== undefined && !logprobs) throw new LorakeetError("argument", "`top_logprobs` is given, expected `logprobs: true` with it");
   if (typeof variables !== "object" || Array.isArray(variables)) throw wrong("chat_template_kwargs", variables, "an object");
-  if (!Array.isArray(messages) || messages.length === 0) throw wrong("messages", messages, "an array of messages");
   const checked = checkText({ ...given, max_tokens: max_completion_tokens ?? given.max_tokens } as TextRequest, 1, model);
-  // By its own clock a page is in its user's time zone.
-  const now = Math.floor(Date.now() / 1000) - new Date().getTimezoneOffset() * 60;
   return {
     ...checked,
     sampling: { ...checked.sampling, logprobs: logprobs ? (top ?? 0) : undefined },
-    conversation: JSON.stringify({ messages: messages.map(message), now, variables }),
+    conversation: conversation(checkMessages("messages", messages), true, variables),
   };
+}
+
+/** Messages as a template is given them; `name` is what the caller knows them by. Errors with `argument` or `unsupported`. */
+export function checkMessages(name: string, messages: unknown): Message[] {
+  if (!Array.isArray(messages) || messages.length === 0) throw wrong(name, messages, "an array of messages");
+  return messages.map((each, i) => message(`${name}[${i}]`, each));
+}
+
+/** A conversation as Rust takes it; with `isAsked` the answer is to follow. */
+export function conversation(messages: readonly Message[], isAsked: boolean, variables: object = {}): string {
+  // By its own clock a page is in its user's time zone.
+  const now = Math.floor(Date.now() / 1000) - new Date().getTimezoneOffset() * 60;
+  return JSON.stringify({ messages, add_generation_prompt: isAsked, now, variables });
 }
 
 /** `response_format: {type: "text"}` asks for nothing. */
@@ -82,8 +92,14 @@ function withoutPlainFormat(request: ChatCompletionRequest): ChatCompletionReque
   return format?.type === "text" ? rest : request;
 }
 
-function message(given: unknown, index: number): { role: string; content: string; name?: string } {
-  const at = `messages[${index}]`;
+/** A checked message, its parts joined. */
+export interface Message {
+  role: string;
+  content: string;
+  name?: string;
+}
+
+function message(at: string, given: unknown): Message {
   if (typeof given !== "object" || given === null) throw wrong(at, given, "{role, content}");
   const { role, content, name, ...rest } = given as Record<string, unknown>;
   for (const [key, value] of Object.entries(rest)) {

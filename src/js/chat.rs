@@ -22,12 +22,12 @@ impl JsChatTemplate {
         Ok(Self(ChatTemplate::from_files(config.as_deref(), jinja.as_deref())?))
     }
 
-    /// The text of a conversation, in which the answer is to follow: JSON of {messages: [{role,
-    /// content, name?}], now, variables}.
+    /// The text of a conversation, as JSON: {messages: [{role, content, name?}],
+    /// add_generation_prompt, now, variables}.
     pub fn render(&self, conversation: &str) -> JsResult<String> {
-        let Conversation { messages, now, variables } =
+        let Conversation { messages, add_generation_prompt, now, variables } =
             serde_json::from_str(conversation).map_err(|e| Error::argument(format!("messages: {e}")))?;
-        let context = ChatContext { add_generation_prompt: true, now, variables };
+        let context = ChatContext { add_generation_prompt, now, variables };
         Ok(self.0.render(&messages, &context)?)
     }
 
@@ -47,6 +47,8 @@ impl JsChatTemplate {
 #[derive(Deserialize)]
 struct Conversation {
     messages: Vec<Message>,
+    /// Whether the answer is to follow.
+    add_generation_prompt: bool,
     /// Seconds since 1970 on the local clock.
     now: i64,
     variables: BTreeMap<String, serde_json::Value>,

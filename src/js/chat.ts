@@ -1,13 +1,12 @@
 // OpenAI's chat completions over an engine: `create`, whole or streamed.
-// Not the template's language: a WebAssembly module of its own renders a conversation, here its files are found.
+// Not how a conversation becomes tokens: that is conversations.ts's.
 
 import { checkChatRequest, type ChatCompletionRequest } from "./chat-request.js";
+import type { Conversations } from "./conversations.js";
 import { generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
-import { optional, type ModelFolder } from "./source.js";
 import type { Turns } from "./turns.js";
-import { WasmChatTemplate, enterChat, loadChatWasm } from "./wasm.js";
 
 /** A token of an answer. */
 export interface ChatTokenLogprob {
@@ -61,31 +60,22 @@ export class Chat {
   readonly completions: ChatCompletions;
 
   /** @internal */
-  constructor(turns: Turns, model: string, folder: ModelFolder, wasmUrl: URL | undefined) {
-    this.completions = new ChatCompletions(turns, model, folder, wasmUrl);
+  constructor(turns: Turns, model: string, conversations: Conversations) {
+    this.completions = new ChatCompletions(turns, model, conversations);
   }
-}
-
-/** A model's template, and the tokens that end its answers. */
-interface Template {
-  template: WasmChatTemplate;
-  ends: number[];
 }
 
 /** `engine.chat.completions` */
 export class ChatCompletions {
   readonly #turns: Turns;
   readonly #model: string;
-  readonly #folder: ModelFolder;
-  readonly #wasmUrl: URL | undefined;
-  #template: Promise<Template> | undefined;
+  readonly #conversations: Conversations;
 
   /** @internal */
-  constructor(turns: Turns, model: string, folder: ModelFolder, wasmUrl: URL | undefined) {
+  constructor(turns: Turns, model: string, conversations: Conversations) {
     this.#turns = turns;
     this.#model = model;
-    this.#folder = folder;
-    this.#wasmUrl = wasmUrl;
+    this.#conversations = conversations;
   }
 
   /**
@@ -157,28 +147,9 @@ export class ChatCompletions {
   /** The request with its conversation as token ids. */
   async #check(request: ChatCompletionRequest): Promise<CheckedRequest> {
     const { conversation, ...checked } = checkChatRequest(request, this.#model);
-    this.#template ??= this.#readTemplate().catch((error: unknown) => {
-      this.#template = undefined; // the next call may find it
-      throw error;
-    });
-    const { template, ends } = await this.#template;
-    const text = await enterChat(() => template.render(conversation));
-    const prompt = await this.#turns.take((engine) => Array.from(engine.encodeChat(text)));
-    const sampling = { ...checked.sampling, stop_token_ids: ends };
+    const prompt = await this.#conversations.tokens(conversation);
+    const sampling = { ...checked.sampling, stop_token_ids: await this.#conversations.ends() };
     return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
-  }
-
-  async #readTemplate(): Promise<Template> {
-    const read = (name: string) => optional(this.#folder, name, undefined);
-    const [config, jinja] = await Promise.all([
-      read("tokenizer_config.json"), read("chat_template.jinja"), loadChatWasm(this.#wasmUrl),
-    ]);
-    const own = config || jinja ? undefined : await this.#turns.take((engine) => engine.tokenizerConfig());
-    const { template, end, after } = await enterChat(() => {
-      const template = WasmChatTemplate.fromFiles(config ?? own, jinja);
-      return { template, end: template.special("eos_token"), after: template.endOfTurn() };
-    });
-    return { template, ends: await this.#turns.take((engine) => Array.from(engine.chatEnds(end, after))) };
   }
 }
 

@@ -8,6 +8,7 @@ import {
 import { ModelCache } from "./cache.js";
 import { Chat } from "./chat.js";
 import { Completions } from "./completions.js";
+import { Conversations } from "./conversations.js";
 import { Embeddings } from "./embeddings.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
@@ -15,7 +16,7 @@ import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { growing, load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkUrl, checkWhole, isWhole, wrong } from "./options.js";
 import { Remote } from "./remote.js";
-import { modelFolder, type AdapterSource, type ModelFolder, type ModelSource } from "./source.js";
+import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
 import type { CacheKind } from "./store.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
@@ -105,7 +106,8 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   const loaded = await remote.load(() => load(folder, request));
   const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
-  return new Engine(new Turns(loaded.engine), info, folder, loaded.fallbackReason, cache, chatWasm);
+  const turns = new Turns(loaded.engine);
+  return new Engine(turns, info, loaded.fallbackReason, cache, new Conversations(turns, folder, chatWasm));
 }
 
 /** A loaded model. `createEngine` makes one. */
@@ -123,18 +125,19 @@ export class Engine {
   /** The files kept for later loads. */
   readonly cache: ModelCache;
   readonly #turns: Turns;
+  readonly #conversations: Conversations;
 
   /** @internal */
   constructor(
-    turns: Turns, info: EngineInfo, folder: ModelFolder, fallbackReason: string | undefined, cache: ModelCache,
-    chatWasm: URL | undefined,
+    turns: Turns, info: EngineInfo, fallbackReason: string | undefined, cache: ModelCache, conversations: Conversations,
   ) {
     this.#turns = turns;
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
     this.cache = cache;
     this.completions = new Completions(turns, info.model);
-    this.chat = new Chat(turns, info.model, folder, chatWasm);
+    this.chat = new Chat(turns, info.model, conversations);
+    this.#conversations = conversations;
     this.embeddings = new Embeddings(turns, info.model);
   }
 
@@ -294,11 +297,11 @@ export class Engine {
    * last finished step left it.
    *
    * Errors: `argument` for an option, a name that is taken, or while another adapter is trained or a
-   * temporary one is there; `unsupported` for an adapter that is no plain LoRA, or chat messages;
-   * `memory`, saying what would fit; `device` if the loss is no number any more; `cancelled`.
+   * temporary one is there; `unsupported` for an adapter that is no plain LoRA, or conversations without a template
+   * that fits; `memory`, saying what would fit; `device` if the loss is no number any more; `cancelled`.
    */
   trainAdapter(options: TrainOptions): AsyncGenerator<TrainingStep, void, undefined> {
-    return trainAdapter(this.#turns, this.info.contextLength, options);
+    return trainAdapter(this.#turns, this.#conversations, this.info.contextLength, options);
   }
 
   /**

@@ -3,6 +3,7 @@
 
 import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
 import { readCheckpoint, removeCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.js";
+import type { Conversations } from "./conversations.js";
 import { windows, type TrainingDataset, type Window } from "./dataset.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import {
@@ -41,7 +42,7 @@ export interface TrainOptions {
    * rank and the window that would fit. Default: what the device can address.
    */
   memoryLimit?: number;
-  /** Whether examples teach their completions alone. Default `true`. */
+  /** Whether examples teach their completions, and conversations their answers, alone. Default `true`. */
   completionOnly?: boolean;
   /** Probability of an element of a LoRA's input to be dropped. Default 0. */
   dropout?: number;
@@ -95,12 +96,12 @@ const WHAT = "the training";
 
 /** Trains an adapter; nothing begins before the first `next`. */
 export async function* trainAdapter(
-  turns: Turns, contextLength: number, options: TrainOptions,
+  turns: Turns, conversations: Conversations, contextLength: number, options: TrainOptions,
 ): AsyncGenerator<TrainingStep, void, undefined> {
   const plan = check(options, contextLength);
   const { name, batch, epochs, seed, checkpoint, signal } = plan;
   throwIfCancelled(signal, WHAT);
-  const all = await windows(turns, options.dataset, plan.maxLength, options.completionOnly);
+  const all = await windows(turns, conversations, options.dataset, plan.maxLength, options.completionOnly);
   const perEpoch = Math.ceil(all.length / batch);
   const steps = epochs * perEpoch;
   const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps);

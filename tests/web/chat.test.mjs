@@ -41,6 +41,46 @@ test("a conversation is the template's prompt, and an answer OpenAI's", async ()
   assert.equal(answer.usage.prompt_tokens, text.usage.prompt_tokens);
 });
 
+test("conversations teach their answers, each after what came before it", async () => {
+  const [steps, expected, all, errors] = await page.evaluate(async (messages) => {
+    const losses = async (options) => {
+      const losses = [];
+      for await (const { loss } of engine.trainAdapter({ name: "taught", rank: 2, epochs: 1, batch: 2, maxLength: 128, ...options })) losses.push(loss);
+      await engine.deleteAdapter("taught");
+      return losses;
+    };
+    const nats = async (text, given) => {
+      const ids = await engine.tokenize(text);
+      const first = given === undefined ? 1 : (await engine.tokenize(given)).length;
+      const logits = await engine.logits(ids);
+      return ids.slice(first).map((id, i) => {
+        const row = logits[first + i - 1];
+        const most = Math.max(...row);
+        return most + Math.log(row.reduce((sum, x) => sum + Math.exp(x - most), 0)) - row[id];
+      });
+    };
+    const mean = (list) => list.reduce((sum, x) => sum + x, 0) / list.length;
+    const asked = "<user> Who are you?\n<assistant>";
+    const [one, two] = [asked + " A fox.\n", `${asked} A fox.\n<user> Why?\n<assistant> Foxes are born.\n`];
+    const dataset = [{ messages }];
+    const errors = [
+      await failure(() => losses({ dataset: [{ messages: messages.slice(0, 1) }] })),
+      await failure(() => losses({ dataset: [{ messages: [{ role: "fox", content: "yip" }] }] })),
+      await failure(() => losses({ dataset, maxLength: 8 })),
+    ];
+    const answers = [...(await nats(one, asked)), ...(await nats(two, two.slice(0, two.lastIndexOf(" Foxes"))))];
+    return [await losses({ dataset }), mean(answers), [await losses({ dataset, completionOnly: false }), mean(await nats(two))], errors];
+  }, [{ role: "user", content: "Who are you?" }, { role: "assistant", content: "A fox." }, { role: "user", content: "Why?" }, { role: "assistant", content: "Foxes are born." }]);
+  assert.equal(steps.length, 1);
+  assert.ok(Math.abs(steps[0] - expected) < 1e-4, `${steps[0]}, expected ${expected}`);
+  assert.equal(all[0].length, 1);
+  assert.ok(Math.abs(all[0][0] - all[1]) < 1e-4, `${all[0][0]}, expected ${all[1]}`);
+  assert.ok(Math.abs(all[1] - expected) > 1e-3, "the two are alike");
+  assert.deepEqual(errors.map(({ kind }) => kind), ["argument", "unsupported", "argument"]);
+  assert.equal(errors[0].message, "dataset[0].messages: no answer, expected a message of role assistant");
+  assert.match(errors[2].message, /^dataset\[0\]\.messages\[1\]: a prompt of \d+ tokens, expected fewer than maxLength 8$/);
+});
+
 test("a stream adds up to the answer, and the next turn takes this one from the cache", async () => {
   const [chunks, answer, next] = await page.evaluate(async (messages) => {
     const request = { messages, max_tokens: 10, temperature: 0, seed: 1 };

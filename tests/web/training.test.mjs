@@ -200,7 +200,7 @@ for (const device of ["cpu", "webgpu"]) {
       const expected = [
         ["argument", /^option `rnak`: unknown/],
         ["argument", /^dataset \[\], expected/],
-        ["unsupported", /^dataset\[0\]: `messages` need a chat template/],
+        ["argument", /^dataset\[0\].messages \[\], expected an array of messages/],
         ["argument", /^dataset\[0\].completion "", expected a text/],
         ["argument", /^dataset\[0\]: a prompt of \d+ tokens, expected fewer than maxLength 24/],
         ["argument", /^completionOnly true, expected examples/],
