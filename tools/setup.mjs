@@ -2,7 +2,7 @@
 // Leaves the system's packages alone unless asked: `--install`, or CI, and root either way.
 //
 //   node tools/setup.mjs build    the wasm32 target, wasm-bindgen, npm's packages
-//   node tools/setup.mjs test     the same, and Chromium, chromedriver, a Vulkan driver
+//   node tools/setup.mjs test     the same, and Chromium, chromedriver, Firefox, a Vulkan driver
 //
 // Uses nothing but Node itself: it runs before `npm ci` did.
 
@@ -25,7 +25,7 @@ const DEBIAN_RUSTLIB = "/usr/lib/rustlib";
  *
  * `env` is for native commands, `wasmEnv` for cargo with `--target wasm32-unknown-unknown`
  * (the two differ only where the target had to come from Debian). `problems` maps what is
- * missing (`wasm`, `bindgen`, `npm`, `chromium`, `chromedriver`, `vulkan`) to what to do about it;
+ * missing (`wasm`, `bindgen`, `npm`, `chromium`, `chromedriver`, `firefox`, `vulkan`) to what to do about it;
  * where `kind` is "build" there are none, for then the first one is thrown.
  */
 export function setup(kind, { install = process.argv.includes("--install") || inCi } = {}) {
@@ -46,6 +46,7 @@ export function setup(kind, { install = process.argv.includes("--install") || in
     step("vulkan", () => requireVulkan());
     step("chromium", () => { found.chromium = requireChromium(env); });
     step("chromedriver", () => { found.chromedriver = requireChromedriver(env); });
+    step("firefox", () => requireFirefox(env));
   }
   step("wasm", () => Object.assign(found, wasmTarget(env, mayInstall)));
   step("bindgen", () => wasmBindgen(env));
@@ -205,6 +206,12 @@ function findChromedriver(env) {
   return env.CHROMEDRIVER || which("chromedriver", env);
 }
 
+/** The path of a Firefox, or null. */
+export function findFirefox(env) {
+  const folders = ["/Applications/Firefox.app/Contents/MacOS/firefox", "C:\\Program Files\\Mozilla Firefox\\firefox.exe"];
+  return env.FIREFOX || (["firefox-esr", "firefox"].map((name) => which(name, env)).find(Boolean) ?? folders.find(existsSync) ?? null);
+}
+
 /** On Linux a loader and at least one driver; elsewhere WebGPU's native side needs no Vulkan. */
 function hasVulkan() {
   if (process.platform !== "linux") return true;
@@ -223,6 +230,10 @@ function requireChromedriver(env) {
   return findChromedriver(env) ?? missing("chromedriver", "it drives Chromium for the kernel tests", "chromium-driver", "or set CHROMEDRIVER to its path");
 }
 
+function requireFirefox(env) {
+  return findFirefox(env) ?? missing("Firefox", "one of the browser tests runs in it", "firefox-esr", "or set FIREFOX to its path");
+}
+
 function requireVulkan() {
   if (!hasVulkan()) missing("A Vulkan driver", "the native GPU tests need one, in software if need be", "libvulkan1 mesa-vulkan-drivers", "or your GPU's own driver");
 }
@@ -236,6 +247,7 @@ function installSystemPackages(env) {
     ...(hasVulkan() ? [] : ["libvulkan1", "mesa-vulkan-drivers"]),
     ...(findChromium(env) ? [] : ["chromium"]),
     ...(findChromedriver(env) ? [] : ["chromium-driver"]),
+    ...(findFirefox(env) ? [] : ["firefox-esr"]),
   ];
   if (packages.length === 0) return;
   try {

@@ -10,7 +10,7 @@ import { pathToFileURL } from "node:url";
 import { root } from "./setup.mjs";
 
 /** For people who read the repository. */
-const UNUSED = /\/(screenshots|golden\.json)$/;
+const UNUSED = /\/(screenshots|examples|golden\.json)$/;
 /** What a browser asks for; types and maps stay behind. */
 const CODE = /\.(js|wasm)$/;
 /** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */

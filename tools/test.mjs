@@ -63,7 +63,7 @@ const STAGES = {
     },
   },
   web: {
-    needs: ["npm", "chromium"],
+    needs: ["npm", "chromium", ...(inCi ? ["firefox"] : [])],
     run({ env, chromium }) {
       const folder = join(root, "tests/web");
       if (!existsSync(folder)) {

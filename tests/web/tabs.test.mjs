@@ -65,6 +65,29 @@ for (const worker of [true, false]) {
   });
 }
 
+test("chats, their streams, embeddings and the cache are shared too", async () => {
+  const answers = (page) => page.evaluate(async () => {
+    const { createEngine } = await import("/dist/index.js");
+    const { shareEngine } = await import("/dist/tabs.js");
+    const part = (name) => new URL(`/models/demo/${name}`, location.href);
+    const chatTemplate = new TextEncoder().encode("{% for m in messages %}{{ m.content }}\n{% endfor %}");
+    const source = { config: part("config.json"), tokenizer: part("tokenizer.json"), weights: part("model.safetensors"), chatTemplate };
+    const shared = await shareEngine("chats", () => createEngine(source, { device: "cpu" }));
+    const request = { messages: [{ role: "user", content: "The old man" }], temperature: 0, max_tokens: 8 };
+    const { choices } = await shared.chat.completions.create(request);
+    let streamed = "";
+    for await (const { choices } of shared.chat.completions.create({ ...request, stream: true })) streamed += choices[0].delta.content ?? "";
+    const { data } = await shared.embeddings.create({ input: "a fox" });
+    const kept = (await shared.cache.list()).map(({ key }) => key).sort();
+    return { text: choices[0].message.content, streamed, vector: Array.from(data[0].embedding), kept };
+  });
+  const [one, two] = [await tab(), await tab()];
+  const [first, second] = [await answers(one), await answers(two)];
+  assert.ok(first.text.length > 0 && first.vector.length > 0 && first.kept.length > 0);
+  assert.equal(first.streamed, first.text);
+  assert.deepEqual(second, first);
+});
+
 test("when the tab that has it is closed, another opens it, and what was under way fails", async () => {
   const one = await tab();
   const others = await Promise.all([tab(), tab()]);

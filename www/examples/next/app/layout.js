@@ -1,0 +1,5 @@
+// The frame that Next asks for.
+
+export default function Layout({ children }) {
+  return <html lang="en"><body>{children}</body></html>;
+}
