@@ -53,7 +53,7 @@ export async function generate(model, prompt, max_tokens) {
   const { choices } = await engine.completions.create({ prompt, max_tokens, temperature: 0 });
   // The demo has no chat template: it takes the module of chats to say so.
   const refused = await engine.chat.completions.create({ messages: [{ role: "user", content: "a" }] }).catch(({ message }) => message);
-  if (!/^chat: the model has no template/.test(refused)) throw new Error(`chat: ${JSON.stringify(refused)}`);
+  if (!/^chat: the model has no template/.test(refused)) throw new Error("chat: " + refused);
   await engine.dispose();
   return choices[0].token_ids;
 }
