@@ -30,7 +30,7 @@ export function build() {
   const node = (script, args) => run(process.execPath, [join(root, "node_modules", script), ...args], { env });
   const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/wasm/lorakeet.wasm");
   // A compile error leaves the last good build in place.
-  const fresh = join(root, "target/package");
+  const fresh = join(root, "target/modules");
   rmSync(fresh, { recursive: true, force: true });
   for (const { name, cargo, variables, passes } of MODULES) {
     run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", ...cargo], { env: { ...wasmEnv, ...variables } });
