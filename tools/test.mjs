@@ -26,7 +26,7 @@ const STAGES = {
       if (wasmFromDebian || problems.has("wasm")) {
         console.log("skipped: clippy for wasm32, whose target here is not rustup's");
       } else {
-        failures += await command("cargo", clippy("--lib", ...WASM), wasmEnv);
+        for (const module of [[], ["--features", "chat-module"]]) failures += await command("cargo", clippy("--lib", ...module, ...WASM), wasmEnv);
       }
       return failures;
     },
