@@ -21,8 +21,11 @@ export async function openInWorker(source: ModelSource, options: EngineOptions, 
   try {
     signal?.addEventListener("abort", stopWaiting);
     const engine = (await connection.call(ROOT, ["openEngine"], [source, options])) as Engine;
-    const dispose = engine.dispose.bind(engine);
-    return Object.defineProperty(engine, "dispose", { value: () => connection.close(dispose) });
+    const [dispose, lost] = [engine.dispose.bind(engine), engine.lost.bind(engine)];
+    return Object.defineProperties(engine, {
+      dispose: { value: () => connection.close(dispose) },
+      lost: { value: () => connection.unlessClosed(lost()) },
+    });
   } catch (error) {
     connection.end(new LorakeetError("argument", "the engine was not opened"));
     throw error;
