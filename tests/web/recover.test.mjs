@@ -51,7 +51,7 @@ async function openPage() {
       chat: (engine) => engine.chat.completions.create({ messages: [{ role: "user", content: "Who?" }], ...sampling, stream: true }),
       temporary: async function* (engine) {
         const temp = await engine.createTempLora({ rank: 4, chunkTokens: 10, contextTokens: 12, learningRate: 1e-2, beside: { qv: 1 } });
-        for await (const { text, chunk } of temp.generate({ prompt: [5, 90, 17], ...sampling, max_tokens: 44 })) yield chunk ? { loss: chunk.trainLosses[0] } : text;
+        for await (const { text, chunk } of temp.generate({ prompt: [5, 90, 17], ...sampling, max_tokens: 26 })) yield chunk ? { loss: chunk.trainLosses[0] } : text;
         await temp.dispose();
       },
       training: async function* (engine) {
@@ -264,11 +264,11 @@ test("when the GPU's process crashes, all engines go on", async () => {
   try {
     const page = await openApi(own);
     await page.evaluate(async () => {
-      globalThis.open = () => lorakeet.createEngine("/models/demo/", { device: "webgpu", contextLength: 256 });
+      globalThis.open = () => lorakeet.createEngine("/models/demo/", { device: "webgpu", contextLength: 128 });
       globalThis.engines = [await open(), await open()];
       globalThis.losses = 0;
       for (const engine of engines) engine.lost().then(() => (losses++, engine.recover()));
-      globalThis.write = (engine) => engine.completions.create({ prompt: "The old man", temperature: 1, seed: 1, max_tokens: 120 });
+      globalThis.write = (engine) => engine.completions.create({ prompt: "The old man", temperature: 1, seed: 1, max_tokens: 40 });
       globalThis.said = (await write(engines[0])).choices[0].text;
       globalThis.texts = Promise.all(engines.map(write));
     });
