@@ -14,7 +14,7 @@ import { element } from "./parts.js";
 import { Pen } from "./pen.js";
 import { showSliders } from "./sampling.js";
 import { MODEL, VOICES } from "./shelf.js";
-import { showError } from "./speech.js";
+import { say, showError } from "./speech.js";
 import { Teach } from "./teach.js";
 import { showViews } from "./views.js";
 import { Voices } from "./voices.js";
@@ -69,7 +69,22 @@ async function load(source, shipped = []) {
     return showError(error);
   }
   showModel(engine);
+  recovering(engine);
   await voices.load(shipped);
+}
+
+/** Opens the GPU again whenever it is lost, as by a crash of its driver: texts under way go on. */
+async function recovering(engine) {
+  try {
+    for (;;) {
+      await engine.lost();
+      say("The GPU was lost. Opening it again…");
+      await engine.recover();
+      say("The GPU is back.");
+    }
+  } catch (error) {
+    showError(error);
+  }
 }
 
 function use(loaded) {

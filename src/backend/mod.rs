@@ -4,7 +4,9 @@
 pub mod cpu;
 pub mod gpu;
 
-use crate::error::Result;
+use futures_channel::oneshot;
+
+use crate::error::{Error, Result};
 use crate::plan::{Plan, TensorId, Tensors};
 
 /// A place where plans run. Data goes in and out as 32-bit words.
@@ -95,11 +97,42 @@ impl Backend {
 
     /// The words `offset..offset + len` of a tensor, after everything submitted so far.
     ///
-    /// Errors with `Device` if the device was lost or an earlier submission failed.
+    /// Errors with `Device` if the device is lost or an earlier submission failed.
     pub async fn read(&mut self, id: TensorId, offset: usize, len: usize) -> Result<Vec<u32>> {
+        Ok(self.read_all(&[(id, offset, len)]).await?.swap_remove(0))
+    }
+
+    /// The same of several tensors, waited for together.
+    ///
+    /// Errors as [`read`](Self::read) does.
+    pub async fn read_all(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<Vec<u32>>> {
         match self {
-            Self::Cpu(cpu) => Ok(cpu.read(id, offset, len)),
-            Self::Gpu(gpu) => gpu.read(id, offset, len).await,
+            Self::Cpu(cpu) => Ok(parts.iter().map(|&(id, offset, len)| cpu.read(id, offset, len)).collect()),
+            Self::Gpu(gpu) => gpu.read(parts).await,
+        }
+    }
+
+    /// Errors with `Device`, or `Memory`, if the device is lost or has failed. A lost device takes
+    /// everything and computes nothing; only this and reading tell.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Gpu(gpu) => gpu.check(),
+        }
+    }
+
+    /// Brings what [`check`](Self::check) would error with when it comes; cancelled if it never does.
+    pub fn lost(&self) -> oneshot::Receiver<Error> {
+        match self {
+            Self::Cpu(_) => oneshot::channel().1,
+            Self::Gpu(gpu) => gpu.lost(),
+        }
+    }
+
+    /// Frees a device's memory now; it then counts as lost. Main memory stays.
+    pub fn release(&mut self) {
+        if let Self::Gpu(gpu) = self {
+            gpu.release();
         }
     }
 }

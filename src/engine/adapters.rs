@@ -10,7 +10,7 @@ use bytemuck::Zeroable;
 
 use crate::error::{Error, Result};
 use crate::model::MIXES;
-use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix};
+use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix, TensorId};
 
 use super::Engine;
 use super::adapter::{Adapter, Lead, ModuleDelta};
@@ -90,6 +90,8 @@ impl Loaded {
 #[derive(Clone, Debug, Default)]
 struct Line {
     key: MixKey,
+    /// What is written there; none before the first use.
+    mix: Option<Mix>,
     users: usize,
     released: u64,
 }
@@ -105,6 +107,8 @@ pub struct Adapters {
     pub(super) merged: Option<Merged>,
     /// Name of the one that is being trained.
     pub(super) trainee: Option<String>,
+    /// The trainee's moments as its last finished step left them; none before the first.
+    pub(super) moments: Vec<(TensorId, Vec<u32>)>,
     /// Merges so far.
     pub(super) merges: u32,
     next_id: u64,
@@ -120,6 +124,7 @@ impl Default for Adapters {
             default: Choice::new(),
             merged: None,
             trainee: None,
+            moments: Vec::new(),
             merges: 0,
             next_id: 1,
             clock: 0,
@@ -134,6 +139,12 @@ impl Adapters {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Error::argument(format!("adapter `{name}` is not loaded; loaded are {known}"))
         })
+    }
+
+    /// The adapters of a line of the mixes.
+    pub(super) fn of_line(&self, line: usize) -> impl Iterator<Item = &Loaded> {
+        let key = &self.lines[line].key;
+        self.loaded.iter().filter(|loaded| key.iter().any(|(id, _)| *id == loaded.id))
     }
 
     pub(super) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
@@ -360,15 +371,27 @@ impl Engine {
                 let (at, _) = free.min_by_key(|(_, line)| line.released).ok_or_else(|| {
                     Error::argument(format!("{} mixes of adapters are in use at once", MIXES - 1))
                 })?;
-                let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&mix));
-                let used = 1 + 3 * mix.n_blocks as usize;
-                self.backend.upload(self.model.bank.mixes, at * words.len(), &words[..used]);
-                adapters.lines[at].key = key;
+                (adapters.lines[at].key, adapters.lines[at].mix) = (key, Some(mix));
+                self.write_mix(at);
                 at
             }
         };
-        adapters.lines[line].users += 1;
+        self.adapters.lines[line].users += 1;
         Ok((line, cache_key))
+    }
+
+    /// Writes a line of the `mixes` tensor.
+    fn write_mix(&mut self, line: usize) {
+        if let Some(mix) = &self.adapters.lines[line].mix {
+            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
+            let used = 1 + 3 * mix.n_blocks as usize;
+            self.backend.upload(self.model.bank.mixes, line * words.len(), &words[..used]);
+        }
+    }
+
+    /// Writes every line that may still be used.
+    pub(super) fn write_mixes(&mut self) {
+        (0..MIXES).for_each(|line| self.write_mix(line));
     }
 
     /// Makes an adapter's numbers a new version: what was cached under the old one is not used.

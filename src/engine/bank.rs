@@ -172,8 +172,13 @@ impl Engine {
         model.training.reshape_ranks(&mut model.tensors, room)?;
         self.backend.allocate(&model.tensors)?;
         self.plans = Default::default();
-        (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
+        self.write_adapters();
         Ok(())
+    }
+
+    /// Writes every adapter's numbers.
+    pub(super) fn write_adapters(&mut self) {
+        (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
     }
 
     /// Writes an adapter's numbers once more.

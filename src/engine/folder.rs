@@ -25,10 +25,20 @@ pub fn open(
     folder: &Path,
     backend: Backend,
     options: &EngineOptions,
-    mut progress: impl FnMut(u64, u64),
+    progress: impl FnMut(u64, u64),
 ) -> Result<Engine> {
+    load(folder, backend, options, progress)?.finish()
+}
+
+/// The same, for [`Engine::recover`].
+pub fn load(
+    folder: &Path,
+    backend: Backend,
+    options: &EngineOptions,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Loader> {
     if folder.is_file() {
-        return open_gguf(folder, backend, options, progress).map_err(|e| e.context(folder.display()));
+        return load_gguf(folder, backend, options, progress).map_err(|e| e.context(folder.display()));
     }
     let config = read(&folder.join("config.json"))?;
     let generation = folder.join("generation_config.json");
@@ -65,15 +75,15 @@ pub fn open(
         }
         done += bytes;
     }
-    loader.finish()
+    Ok(loader)
 }
 
-fn open_gguf(
+fn load_gguf(
     path: &Path,
     backend: Backend,
     options: &EngineOptions,
     mut progress: impl FnMut(u64, u64),
-) -> Result<Engine> {
+) -> Result<Loader> {
     let unread = |e: std::io::Error| Error::network(format!("cannot be read: {e}"));
     let mut file = File::open(path).map_err(unread)?;
     let total = file.metadata().map_err(unread)?.len();
@@ -86,7 +96,7 @@ fn open_gguf(
         loader.load(&piece, &bytes)?;
         progress(piece.end, total);
     }
-    loader.finish()
+    Ok(loader)
 }
 
 fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {

@@ -205,6 +205,9 @@ struct Sequence {
     ends: Vec<u32>,
     logprobs: Option<usize>,
     finish: Option<Finish>,
+    sampling: Sampling,
+    /// Bits: tokens of prompt and text.
+    seen: Vec<u32>,
 }
 
 impl Generation {
@@ -291,15 +294,13 @@ impl Engine {
     fn admit(&mut self, request: &Request) -> Result<Sequence> {
         let decoder = StreamDecoder::after(&self.tokenizer, &request.prompt, true)?;
         let (seat, tokens, filled) = self.take_seat(&request.prompt, request.adapter.as_ref())?;
-        let (state, config) = (&self.model.state, &self.model.config);
+        let config = &self.model.config;
         let ends = [&request.stop_tokens[..], &config.eos_token_ids].concat();
-        let sampling = request.sampling(&ends);
-        let line: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&sampling));
-        self.backend.upload(state.sampling, seat.slot * line.len(), line);
         let mut seen = vec![0u32; config.vocab_size.div_ceil(32)];
-        request.prompt.iter().for_each(|id| seen[*id as usize / 32] |= 1 << (id % 32));
-        self.backend.upload(state.seen, seat.slot * seen.len(), &seen);
-        Ok(Sequence {
+        request.prompt.iter().for_each(|id| see(&mut seen, *id));
+        let sequence = Sequence {
+            sampling: request.sampling(&ends),
+            seen,
             filled,
             usage: Usage {
                 prompt_tokens: request.prompt.len(),
@@ -315,7 +316,16 @@ impl Engine {
             logprobs: request.logprobs,
             tokens,
             finish: None,
-        })
+        };
+        self.write_sampling(&sequence);
+        Ok(sequence)
+    }
+
+    /// Tells the device how to draw the tokens of a sequence.
+    fn write_sampling(&mut self, Sequence { seat, sampling, seen, .. }: &Sequence) {
+        let line: &[u32] = bytemuck::cast_slice(std::slice::from_ref(sampling));
+        self.backend.upload(self.model.state.sampling, seat.slot * line.len(), line);
+        self.backend.upload(self.model.state.seen, seat.slot * seen.len(), seen);
     }
 
     /// Gives the slots of a generation back; what they hold can be reused.
@@ -329,10 +339,16 @@ impl Engine {
     /// request gained; nothing while prompts are being computed, or when all is finished.
     ///
     /// Errors with `Device` if the device fails. The generation must be [`end`](Self::end)ed
-    /// all the same.
+    /// all the same, or goes on where it was once the engine has [recovered](Self::recover).
     pub async fn next(&mut self, generation: &mut Generation) -> Result<Vec<Delta>> {
         if generation.is_finished() {
             return Ok(Vec::new());
+        }
+        for sequence in generation.sequences.iter_mut().filter(|s| s.finish.is_none()) {
+            if self.renew_seat(&mut sequence.seat) {
+                sequence.filled = sequence.seat.given;
+                self.write_sampling(sequence);
+            }
         }
         if generation.pending() > 0 {
             self.prefill(generation).await?;
@@ -451,6 +467,7 @@ impl Engine {
                 break;
             }
             sequence.tokens.push(token);
+            see(&mut sequence.seen, token);
             sequence.usage.completion_tokens += 1;
             delta.tokens.push(token);
             let text = sequence.decoder.push(&self.tokenizer, token)?;
@@ -480,4 +497,8 @@ impl Engine {
         }
         Ok(delta)
     }
+}
+
+fn see(seen: &mut [u32], token: u32) {
+    seen[token as usize / 32] |= 1 << (token % 32);
 }

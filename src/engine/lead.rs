@@ -53,23 +53,18 @@ impl Engine {
             .unwrap_or_default())
     }
 
-    /// Writes the keys and values that a choice's prefix gives into a cache slot, unless its
-    /// first `cached` positions have them already, and returns how many positions they fill.
-    pub(super) fn write_prefix(
-        &mut self,
-        slot: usize,
-        choice: Option<&Choice>,
-        cached: usize,
-    ) -> Result<usize> {
+    /// Writes the keys and values that the prefix of a line of the mixes gives into a cache slot,
+    /// unless its first `cached` positions have them already, and returns how many positions they
+    /// fill.
+    pub(super) fn write_prefix(&mut self, slot: usize, mix: usize, cached: usize) -> usize {
         let Self { model, backend, adapters, .. } = self;
-        let active = adapters.active(choice.unwrap_or(&adapters.default))?;
-        let prefix = active.iter().find_map(|(loaded, _)| match &loaded.adapter.lead {
+        let prefix = adapters.of_line(mix).find_map(|loaded| match &loaded.adapter.lead {
             Some(Lead::Prefix(values)) => Some((values, loaded.n_virtual)),
             _ => None,
         });
-        let Some((values, n)) = prefix else { return Ok(0) };
+        let Some((values, n)) = prefix else { return 0 };
         if cached >= n {
-            return Ok(n);
+            return n;
         }
         let layers = model.state.cache.len();
         for (l, (k, v)) in model.state.cache.iter().enumerate() {
@@ -81,6 +76,6 @@ impl Engine {
                 backend.upload(tensor, slot * s * kv, bytemuck::cast_slice(&lines));
             }
         }
-        Ok(n)
+        n
     }
 }

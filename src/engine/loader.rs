@@ -28,7 +28,7 @@ const DEFAULT_CACHE_BYTES: u64 = 128 << 20;
 pub struct Loader {
     pub(super) model: Model,
     tokenizer: Tokenizer,
-    backend: Backend,
+    pub(super) backend: Backend,
     /// Whether tensors have llama.cpp's names and row orders.
     pub(super) gguf: bool,
 }
@@ -162,6 +162,8 @@ impl Loader {
         let (mut plans, adapters) = (Plans::default(), Adapters::default());
         plans.get(Kind::Decode, 1, &model, &mut backend)?;
         plans.get(Kind::Prefill, MAX_ROWS, &model, &mut backend)?;
-        Ok(Engine { model, tokenizer, backend, plans, adapters, slots, rows_of: None, next_generation: 0 })
+        backend.check()?;
+        let (rows_of, next_generation, device) = (None, 0, 0);
+        Ok(Engine { model, tokenizer, backend, plans, adapters, slots, rows_of, next_generation, device })
     }
 }

@@ -81,19 +81,34 @@ impl Engine {
         if choice.is_empty() {
             return Err(Error::argument("no adapter to merge"));
         }
-        let mut originals = Vec::new();
-        let folds = folds(&self.model, self.adapters.active(&choice)?)?;
-        for fold in &folds {
-            if let Err(e) = fold.apply(&self.model, &mut self.backend, &mut originals).await {
-                restore(&mut self.backend, &originals);
-                return Err(e);
-            }
-        }
+        let originals = self.fold(&choice).await?;
         let adapters = &mut self.adapters;
         adapters.merges += 1;
         adapters.default.retain(|(name, _)| choice.iter().all(|(merged, _)| merged != name));
         adapters.merged = Some(Merged { choice, version: adapters.merges, originals });
         Ok(())
+    }
+
+    /// Folds adapters into the base's weights, and returns what was there. On an error it is there again.
+    async fn fold(&mut self, choice: &Choice) -> Result<Vec<Original>> {
+        let mut originals = Vec::new();
+        for fold in &folds(&self.model, self.adapters.active(choice)?)? {
+            if let Err(e) = fold.apply(&self.model, &mut self.backend, &mut originals).await {
+                restore(&mut self.backend, &originals);
+                return Err(e);
+            }
+        }
+        Ok(originals)
+    }
+
+    /// Folds what is merged into weights that are the base's own.
+    ///
+    /// Errors with `Device`.
+    pub(super) async fn merge_again(&mut self) -> Result<()> {
+        let Some(mut merged) = self.adapters.merged.take() else { return Ok(()) };
+        let folded = self.fold(&merged.choice).await.map(|originals| merged.originals = originals);
+        self.adapters.merged = Some(merged);
+        folded
     }
 
     /// Gives the weights the base's bits again; what was cached before the merge is valid again.

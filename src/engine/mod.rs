@@ -23,6 +23,7 @@ mod mixture;
 mod peft;
 mod peft_rows;
 mod plans;
+mod recover;
 mod schedule;
 mod score;
 mod seat;
@@ -87,6 +88,8 @@ pub struct Engine {
     /// one ended without a write.
     rows_of: Option<u64>,
     next_generation: u64,
+    /// Which device it is on, counted: what was computed on another is gone.
+    device: u64,
 }
 
 impl Engine {

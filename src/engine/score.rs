@@ -92,11 +92,16 @@ impl Engine {
 
     /// Computes the next run of rows.
     ///
-    /// Errors with `Device`. The scoring must be ended all the same.
+    /// Errors with `Device`. The scoring must be ended all the same, or begins anew once the engine
+    /// has recovered.
     pub(super) async fn next_scores(&mut self, scoring: &mut Scoring) -> Result<()> {
         let layers = self.model.config.num_hidden_layers;
         let rows = slice_rows(&self.backend, layers * self.model.layer_weights() + self.model.head_weights());
         let Scoring { seat, tokens, from, done, losses } = scoring;
+        if self.renew_seat(seat) {
+            *done = seat.given;
+            losses.clear();
+        }
         let see = |pos: usize, logits: &[f32]| {
             if let Some(&next) = tokens.get(pos + 1) {
                 losses.push(loss(logits, next as usize));

@@ -19,6 +19,8 @@ pub struct Seat {
     /// Line of the `mixes` tensor.
     mix: usize,
     mix_key: MixKey,
+    /// The device on which what was computed here lies, by number.
+    device: u64,
 }
 
 impl Seat {
@@ -51,12 +53,24 @@ impl Engine {
                 return Err(e);
             }
         };
-        let given = self.write_prefix(slot, choice, reused)?;
-        Ok((Seat { slot, lead, given, mix, mix_key }, tokens, reused.max(given)))
+        let (given, device) = (self.write_prefix(slot, mix, reused), self.device);
+        Ok((Seat { slot, lead, given, mix, mix_key, device }, tokens, reused.max(given)))
+    }
+
+    /// Makes a seat usable on a device that took the place of its own. Returns whether it has: what
+    /// was computed is gone then, but for what is given.
+    pub(super) fn renew_seat(&mut self, seat: &mut Seat) -> bool {
+        let is_new = seat.device != self.device;
+        if is_new {
+            self.write_prefix(seat.slot, seat.mix, 0);
+            seat.device = self.device;
+        }
+        is_new
     }
 
     /// Gives a seat back, its slot holding the keys and values of `tokens`.
     pub(super) fn leave_seat(&mut self, seat: Seat, tokens: &[u32]) {
+        let tokens = if seat.device == self.device { tokens } else { &[] };
         self.slots.release(seat.slot, tokens, seat.mix_key);
         self.release_mix(seat.mix);
     }

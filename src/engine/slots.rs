@@ -57,6 +57,11 @@ impl Slots {
         self.slots.iter().any(|slot| slot.busy)
     }
 
+    /// Holds nothing any more; who has a slot keeps it.
+    pub fn forget(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.tokens.clear());
+    }
+
     /// Gives a slot back, holding the keys and values of `tokens` under `mix`.
     pub fn release(&mut self, index: usize, tokens: &[u32], mix: MixKey) {
         self.clock += 1;

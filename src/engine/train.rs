@@ -56,8 +56,12 @@ pub struct Window {
 #[derive(Debug)]
 pub struct Step {
     choice: Choice,
-    windows: VecDeque<Window>,
-    learning_rate: f32,
+    windows: Vec<Window>,
+    /// How many of them have been opened.
+    opened: usize,
+    numbers: Training,
+    /// The device it is done on, by number.
+    device: u64,
     /// Labels of all windows.
     labels: usize,
     seat: Option<(Seat, Vec<u32>)>,
@@ -93,7 +97,7 @@ impl Step {
 
     /// Whether the adapter has been changed.
     pub fn is_finished(&self) -> bool {
-        self.slices.is_empty() && self.windows.is_empty()
+        self.slices.is_empty() && self.opened == self.windows.len()
     }
 }
 
@@ -144,24 +148,34 @@ impl Engine {
             padding: 0,
         };
         numbers.set_step(betas, steps);
-        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&numbers));
-        self.backend.upload(self.model.training.numbers, 0, words);
-        // A step that was dropped may have left gradients.
-        for moments in &self.model.training.moments {
-            moments.g.into_iter().for_each(|g| self.backend.clear(g));
-        }
         let all = windows.iter().map(|window| self.layers_of_window(window)).sum::<usize>() + 1;
-        Ok(Step {
+        let mut step = Step {
             choice: choice.clone(),
-            windows: windows.into(),
-            learning_rate,
+            windows,
+            opened: 0,
+            numbers,
+            device: self.device,
             labels,
             seat: None,
             slices: VecDeque::new(),
             losses: 0.0,
             done: 0,
             all,
-        })
+        };
+        self.restart_step(&mut step);
+        Ok(step)
+    }
+
+    fn restart_step(&mut self, step: &mut Step) {
+        self.close_window(step);
+        step.slices.clear();
+        (step.device, step.opened, step.losses, step.done) = (self.device, 0, 0.0, 0);
+        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&step.numbers));
+        self.backend.upload(self.model.training.numbers, 0, words);
+        // A step that was dropped may have left gradients.
+        for moments in &self.model.training.moments {
+            moments.g.into_iter().for_each(|g| self.backend.clear(g));
+        }
     }
 
     /// Errors with `Argument` for a choice that cannot be made, `Unsupported` if gradients do not pass
@@ -181,17 +195,22 @@ impl Engine {
     /// Does at least one piece of work, and others while all together take no longer than `slices` layers
     /// forward; then waits for them.
     ///
-    /// Errors with `Device`. The step must be [`end_step`](Self::end_step)ed all the same.
+    /// Errors with `Device`. The step must be [`end_step`](Self::end_step)ed all the same, or begins
+    /// anew once the engine has [recovered](Self::recover).
     pub async fn next_slices(&mut self, step: &mut Step, slices: usize) -> Result<()> {
+        if step.device != self.device {
+            self.restart_step(step);
+        }
         let mut left = slices;
         loop {
-            if step.slices.is_empty() {
-                match step.windows.pop_front() {
-                    Some(window) => step.slices.push_back(Slice::Open(window)),
-                    None => break,
+            let slice = match step.slices.pop_front() {
+                Some(slice) => slice,
+                None if step.is_finished() => return Ok(()),
+                None => {
+                    step.opened += 1;
+                    Slice::Open(step.windows[step.opened - 1].clone())
                 }
-            }
-            let slice = step.slices.pop_front().expect("there is one");
+            };
             let layers = self.layers_of(&slice);
             left = left.saturating_sub(layers);
             self.run_slice(step, slice).await?;
@@ -200,8 +219,11 @@ impl Engine {
                 break;
             }
         }
-        // Bounds the work that is queued, so that a caller can stop between slices.
-        self.backend.read(self.model.state.ring, 0, 1).await?;
+        // Bounds the work that is queued, so that a caller can stop between slices. A step that is done
+        // has waited.
+        if !step.is_finished() {
+            self.backend.read(self.model.state.ring, 0, 1).await?;
+        }
         Ok(())
     }
 
@@ -218,8 +240,12 @@ impl Engine {
     }
 
     /// Gives back what a step occupies, finished or not.
-    pub fn end_step(&mut self, step: Step) {
-        if let Some((seat, _)) = step.seat {
+    pub fn end_step(&mut self, mut step: Step) {
+        self.close_window(&mut step);
+    }
+
+    fn close_window(&mut self, step: &mut Step) {
+        if let Some((seat, _)) = step.seat.take() {
             self.leave_seat(seat, &[]);
         }
     }
@@ -274,10 +300,8 @@ impl Engine {
                 let words = self.backend.read(self.model.training.losses, labels.start, labels.len()).await?;
                 let losses: &[f32] = bytemuck::cast_slice(&words);
                 step.losses += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-                if let Some((seat, _)) = step.seat.take() {
-                    self.leave_seat(seat, &[]);
-                }
-                if step.windows.is_empty() {
+                self.close_window(step);
+                if step.opened == step.windows.len() {
                     step.slices.push_back(Slice::Update);
                 }
             }
@@ -285,7 +309,7 @@ impl Engine {
                 if !step.losses.is_finite() {
                     return Err(Error::device(format!(
                         "the loss is {}; a smaller learning rate than {} may help",
-                        step.losses, step.learning_rate
+                        step.losses, step.numbers.learning_rate
                     )));
                 }
                 self.run_kind(Kind::TrainUpdate, 1)?;

@@ -9,6 +9,7 @@ use crate::plan::TensorId;
 use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
 use super::adapters::{AdapterInfo, Loaded};
+use super::bank::Place;
 use super::training_memory::TrainingRoom;
 
 /// A new LoRA adapter to be trained.
@@ -111,6 +112,7 @@ impl Engine {
             (loaded.scale, loaded.files) = (scale, None);
         }
         self.adapters.trainee = Some(name.to_owned());
+        self.adapters.moments.clear();
         self.plans = Default::default();
         self.clear_moments();
         self.rewrite(name)?;
@@ -121,6 +123,7 @@ impl Engine {
     /// trained.
     pub fn end_training(&mut self) -> Result<()> {
         self.adapters.trainee = None;
+        self.adapters.moments = Vec::new();
         self.free_training()
     }
 
@@ -213,22 +216,19 @@ impl Engine {
         let name =
             self.adapters.trainee.clone().ok_or_else(|| Error::argument("no adapter is being trained"))?;
         self.adapters.find_mut(&name)?.adapter.deltas = deltas;
+        self.adapters.moments.clear();
         self.clear_moments();
         self.rewrite(&name)?;
         self.renew(&name)
     }
 
-    /// All that steps of training change.
+    /// All that steps of training change, as the last one that ended left it.
     ///
-    /// Errors with `Device`, or with `Argument` if none is trained.
-    pub(super) async fn trainee_state(&mut self) -> Result<TraineeState> {
+    /// Errors with `Argument` if none is trained.
+    pub(super) fn trainee_state(&self) -> Result<TraineeState> {
         let name = self.trained_adapter().ok_or_else(|| Error::argument("no adapter is being trained"))?;
         let deltas = self.adapters.find(name)?.adapter.deltas.clone();
-        let mut moments = Vec::new();
-        for id in self.moments() {
-            moments.push((id, self.backend.read(id, 0, self.model.tensors.get(id).len()).await?));
-        }
-        Ok(TraineeState { deltas, moments })
+        Ok(TraineeState { deltas, moments: self.adapters.moments.clone() })
     }
 
     /// Makes the trainee what it was.
@@ -236,14 +236,16 @@ impl Engine {
     /// Errors with `Argument` if none is trained.
     pub(super) fn set_trainee_state(&mut self, state: &TraineeState) -> Result<()> {
         self.restore_trainee(state.deltas.clone())?;
-        for (id, words) in &state.moments {
-            self.backend.upload(*id, 0, words);
-        }
+        self.adapters.moments.clone_from(&state.moments);
+        self.write_moments();
         Ok(())
     }
 
-    fn moments(&self) -> Vec<TensorId> {
-        self.model.training.moments.iter().flat_map(|moments| [moments.m, moments.v]).flatten().collect()
+    /// Writes the trainee's moments, which are zeros otherwise.
+    pub(super) fn write_moments(&mut self) {
+        for (id, words) in &self.adapters.moments {
+            self.backend.upload(*id, 0, words);
+        }
     }
 
     fn clear_moments(&mut self) {
@@ -263,36 +265,47 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads the trainee's A and B back, so that exports, and a bank that grows, have what the
-    /// device has learned; and makes it a new version, so that nothing cached under the old one
-    /// is used.
+    /// Reads the trainee's A, B and moments back, so that exports, a bank that grows, and another
+    /// device have what this one has learned; and makes it a new version, so that nothing cached
+    /// under the old one is used.
     ///
-    /// Errors with `Device`, and if a number is none.
+    /// Errors with `Device`, and if a number is none; nothing here is changed then.
     pub(super) async fn sync_trainee(&mut self) -> Result<()> {
         let name = self.adapters.trainee.clone().expect("a step is under way");
-        let places = self.adapters.find(&name)?.places.deltas.clone();
-        for (i, place) in places.into_iter().enumerate() {
-            let Loaded { ranks, adapter, .. } = self.adapters.find(&name)?;
-            let (rank, first) = (adapter.deltas[i].rank, ranks.start);
-            let site = &self.model.bank.sites[place.site];
-            let (c, stride) = (site.inputs, site.outputs());
+        let Self { model, backend, adapters, .. } = self;
+        let Loaded { ranks, adapter, places, .. } = adapters.find(&name)?;
+        let of_place = |(delta, place): (&ModuleDelta, &Place)| {
+            let site = &model.bank.sites[place.site];
+            let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
+            let row = place.part * model.bank.room.ranks + ranks.start;
+            [(site.a, row * c, rank * c), (site.b, ranks.start * stride, rank * stride)]
+        };
+        let mut parts: Vec<_> = adapter.deltas.iter().zip(&places.deltas).flat_map(of_place).collect();
+        let moments: Vec<_> =
+            model.training.moments.iter().flat_map(|moments| [moments.m, moments.v]).flatten().collect();
+        parts.extend(moments.iter().map(|&id| (id, 0, model.tensors.get(id).len())));
+        let mut read = backend.read_all(&parts).await?.into_iter();
+        let mut learned = Vec::new();
+        for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
+            let site = &model.bank.sites[place.site];
+            let (rank, stride) = (delta.rank, site.outputs());
             let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
-            let (a, b) = (site.a, site.b);
-            let row = place.part * self.model.bank.room.ranks + first;
-            let a = self.backend.read(a, row * c, rank * c).await?;
-            let b = self.backend.read(b, first * stride, rank * stride).await?;
-            let b: Vec<f32> = bytemuck::cast_vec(b);
-            let delta = &mut self.adapters.find_mut(&name)?.adapter.deltas[i];
-            delta.a = bytemuck::cast_vec(a);
-            delta.b =
+            let mut next = || bytemuck::cast_vec::<u32, f32>(read.next().expect("as many as were asked for"));
+            let (a, b) = (next(), next());
+            let b: Vec<f32> =
                 (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f)).map(|at| b[at]).collect();
-            if let Some(bad) = delta.a.iter().chain(&delta.b).find(|x| !x.is_finite()) {
+            if let Some(bad) = a.iter().chain(&b).find(|x| !x.is_finite()) {
                 return Err(Error::device(format!(
                     "adapter `{name}`: training made a {bad} in module `{}`; a smaller learning rate may help",
                     delta.module
                 )));
             }
+            learned.push((a, b));
         }
+        for (delta, learned) in self.adapters.find_mut(&name)?.adapter.deltas.iter_mut().zip(learned) {
+            (delta.a, delta.b) = learned;
+        }
+        self.adapters.moments = moments.into_iter().zip(read).collect();
         self.renew(&name)
     }
 }

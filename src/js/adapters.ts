@@ -75,14 +75,14 @@ async function readAdapter(turns: Turns, name: string, folder: Folder, signal: A
     return turns.take((engine) => {
       throwIfCancelled(signal, folder.what);
       return engine.loadGgufAdapter(name, file) as AdapterInfo;
-    });
+    }, signal);
   }
   const config = await small(folder, CONFIG, signal);
   const weights = await readWeights(folder, signal);
   return turns.take((engine) => {
     throwIfCancelled(signal, folder.what);
     return engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>;
-  });
+  }, signal);
 }
 
 /** One adapter, with what its folder says. */

@@ -89,6 +89,16 @@ export class Connection {
     return this.#closing;
   }
 
+  /** An answer of which it is no error if all ends before it comes: then it never does. */
+  async unlessClosed<T>(answer: Promise<T>): Promise<T> {
+    try {
+      return await answer;
+    } catch (error) {
+      if (this.#closing) return new Promise(() => {});
+      throw error;
+    }
+  }
+
   /** Ends now: what is under way fails with `error`, and everything later. */
   end(error: LorakeetError): void {
     if (this.#ended) return;

@@ -5,7 +5,8 @@ import { checkMessages, conversation, type ChatMessage } from "./chat-request.js
 import type { Conversations } from "./conversations.js";
 import { LorakeetError } from "./error.js";
 import { checkBoolean, checkNames, wrong } from "./options.js";
-import { pause, type Turns } from "./turns.js";
+import { pause } from "./pause.js";
+import type { Turns } from "./turns.js";
 
 /** A text to go on from, and what is to come after it. */
 export interface TrainingExample {

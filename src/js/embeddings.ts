@@ -5,7 +5,8 @@ import type { AdapterChoice } from "./adapters.js";
 import { throwIfCancelled } from "./error.js";
 import { checkOneOf, checkPositive, checkSignal, checkWhole, isWhole, wrong } from "./options.js";
 import { adapters, checkModel, givenOptions } from "./request.js";
-import { pause, type Turns } from "./turns.js";
+import { pause } from "./pause.js";
+import type { Turns } from "./turns.js";
 
 /** OpenAI's embeddings request, with a choice of how vectors are made. */
 export interface EmbeddingRequest {
@@ -85,7 +86,7 @@ export class Embeddings {
       const [vector, tokens] = await this.#turns.take(async (engine) => {
         const ids = typeof input === "string" ? engine.encode(input) : Uint32Array.from(input);
         return [await engine.embed(ids, { adapter: each?.[index] ?? chosen.adapter, layer, pooling }), ids.length] as const;
-      });
+      }, signal);
       if (dimensions !== undefined && dimensions > vector.length) throw wrong("dimensions", dimensions, `at most ${vector.length}`);
       response.data.push({ object: "embedding", index, embedding: ofLengthOne(vector.subarray(0, dimensions)) });
       response.usage.prompt_tokens += tokens;

@@ -10,11 +10,13 @@ import { Chat } from "./chat.js";
 import { Completions } from "./completions.js";
 import { Conversations } from "./conversations.js";
 import { Embeddings } from "./embeddings.js";
+import type { DeviceLost } from "./device-loss.js";
 import { cancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { growing, load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkUrl, checkWhole, isWhole, wrong } from "./options.js";
+import { recover, type Origin, type RecoverOptions } from "./recover.js";
 import { Remote } from "./remote.js";
 import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
 import type { CacheKind } from "./store.js";
@@ -103,11 +105,12 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   throwIfCancelled(signal, "loading the model");
   await orCancelled(loadWasm(wasmUrl), signal);
   const request = { device, contextLength, batch, dtype, signal, onProgress: onProgress && growing(onProgress) };
-  const loaded = await remote.load(() => load(folder, request));
-  const info = { model: folder.name || "model", ...(loaded.engine.info() as Omit<EngineInfo, "model">) };
+  const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
+  const info = { model: folder.name || "model", ...(made.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
-  const turns = new Turns(loaded.engine);
-  return new Engine(turns, info, loaded.fallbackReason, cache, new Conversations(turns, folder, chatWasm));
+  const turns = new Turns(made);
+  const origin = { folder, remote, request: { contextLength, batch, dtype } };
+  return new Engine(turns, info, origin, fallbackReason, cache, new Conversations(turns, folder, chatWasm));
 }
 
 /** A loaded model. `createEngine` makes one. */
@@ -125,13 +128,15 @@ export class Engine {
   /** The files kept for later loads. */
   readonly cache: ModelCache;
   readonly #turns: Turns;
+  readonly #origin: Origin;
   readonly #conversations: Conversations;
 
   /** @internal */
   constructor(
-    turns: Turns, info: EngineInfo, fallbackReason: string | undefined, cache: ModelCache, conversations: Conversations,
+    turns: Turns, info: EngineInfo, origin: Origin, fallbackReason: string | undefined, cache: ModelCache, conversations: Conversations,
   ) {
     this.#turns = turns;
+    this.#origin = origin;
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
     this.cache = cache;
@@ -323,6 +328,43 @@ export class Engine {
    */
   createTempLora(options: TempLoraOptions = {}): Promise<TempLora> {
     return createTempLora(this.#turns, options);
+  }
+
+  /**
+   * Settles when the GPU is lost: it crashed, was reset by the system, or ran out of memory. A call that
+   * meets the loss fails with kind `device`, or `memory`; but where this has been called it waits for
+   * {@link recover} and goes on after it.
+   *
+   * ```ts
+   * async function watch() {
+   *   for (;;) {
+   *     const { message } = await engine.lost();
+   *     show(message);
+   *     await engine.recover();
+   *   }
+   * }
+   * ```
+   *
+   * Ask anew after every recovery. It never settles on the CPU, nor once the engine is disposed.
+   */
+  lost(): Promise<DeviceLost> {
+    return this.#turns.lost();
+  }
+
+  /**
+   * Opens a GPU again after a loss and goes on where the engine was: the model comes from where it came from,
+   * the cache if it is kept there; adapters, merged ones included, the choice of them, a temporary
+   * adapter and one in training are still in hand. Requests that wait, see {@link lost}, compute their
+   * text so far anew and continue it. Later calls wait meanwhile. If nothing was lost, nothing is done.
+   *
+   * Training goes on from the last finished step. Keys and values that a temporary adapter was to keep
+   * (`kv` other than `recompute`) are computed with what it has learned since.
+   *
+   * Errors: as `createEngine` with `device: "webgpu"`, `mismatch` if the model is another one by now.
+   * Waiting requests then fail with the loss, and it can be asked for again; or `dispose` the engine.
+   */
+  recover(options: RecoverOptions = {}): Promise<void> {
+    return recover(this.#turns, this.#origin, options);
   }
 
   /**

@@ -11,7 +11,7 @@
  * | `mismatch` | valid files that do not fit each other | choose another file |
  * | `argument` | an option out of range, a prompt too long, an unknown name | fix the call |
  * | `network` | a fetch or a file read failed | retry |
- * | `device` | the device was lost, or the module stopped | open the engine again |
+ * | `device` | the device was lost, or the module stopped | `recover` the engine, or open it again |
  * | `memory` | the memory asked for is not to be had | use something smaller |
  * | `cancelled` | the `AbortSignal` fired | nothing |
  */

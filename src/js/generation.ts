@@ -3,7 +3,8 @@
 
 import { throwIfCancelled } from "./error.js";
 import type { CheckedRequest } from "./request.js";
-import { pause, type Turns } from "./turns.js";
+import { pause } from "./pause.js";
+import type { Turns } from "./turns.js";
 
 /** Why a text ended: an end token or a stop string, or its room or `max_tokens`. */
 export type FinishReason = "stop" | "length";
@@ -57,13 +58,14 @@ export async function* generate(turns: Turns, request: CheckedRequest): AsyncGen
   try {
     // The last token of each prompt is computed with the first one drawn.
     const total = onPrompt ? (await counts()).reduce((sum, each) => sum + each.prompt_tokens - 1 - each.cached_tokens, 0) : 0;
-    for (let finished = false, waiting = true; !finished; ) {
+    for (let finished = false, waiting = true, loaded = 0; !finished; ) {
       await pause();
       throwIfCancelled(signal, WHAT);
-      const step: Step = await turns.take((engine) => engine.next(id));
+      const step: Step = await turns.take((engine) => engine.next(id), signal);
       throwIfCancelled(signal, WHAT);
-      if (waiting) onPrompt?.({ loaded: total - step.pending, total });
-      waiting = step.pending > 0;
+      loaded = Math.max(loaded, total - step.pending); // after the loss of a device all is computed anew
+      if (waiting) onPrompt?.({ loaded, total });
+      waiting &&= step.pending > 0;
       if (step.deltas.length > 0) yield { deltas: step.deltas };
       finished = step.finished;
     }

@@ -13,11 +13,13 @@ export type { ChatCompletionRequest, ChatMessage, TextPart } from "./chat-reques
 export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Completions } from "./completions.js";
 export type { TrainingConversation, TrainingDataset, TrainingExample } from "./dataset.js";
 export type { Dtype, Engine, EngineInfo, EngineOptions } from "./engine.js";
+export type { DeviceLost } from "./device-loss.js";
 export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./embeddings.js";
 export type { ErrorKind } from "./error.js";
 export type { FinishReason } from "./generation.js";
 export type { HubOptions } from "./hub.js";
 export type { Progress } from "./load.js";
+export type { RecoverOptions } from "./recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./request.js";
 export type { CompletionUsage, Head } from "./response.js";
 export type { SliceBudget } from "./slices.js";

@@ -4,8 +4,8 @@
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import type { ByteFile } from "./file.js";
 import { gpuName, isSoftware } from "./gpu.js";
+import { pause } from "./pause.js";
 import { optional, small, type Folder, type ModelFolder } from "./source.js";
-import { pause } from "./turns.js";
 import { WasmLoader, enter, type WasmEngine } from "./wasm.js";
 
 /** What a loading engine reports. */
@@ -42,11 +42,14 @@ export interface LoadRequest {
   onProgress: ((progress: Progress) => void) | undefined;
 }
 
-/** A loaded engine, and why it is not on WebGPU if it was to choose. */
-export interface Loaded {
-  engine: WasmEngine;
+/** What has become of the loader, and why that is not on WebGPU if it was to choose. */
+export interface Loaded<T> {
+  made: T;
   fallbackReason: string | undefined;
 }
+
+/** Makes an engine of a loader that has all weights, or gives it to one. */
+type Use<T> = (loader: WasmLoader) => T | Promise<T>;
 
 /** Safetensors begin with eight bytes that tell the length of the header after them. */
 const PREFIX_BYTES = 8;
@@ -56,11 +59,11 @@ const WHAT = "loading the model";
 const GGUF_HEADER_BYTES = 1 << 16;
 
 /** Loads a model. Whatever goes wrong, nothing of it stays in memory. */
-export async function load(folder: ModelFolder, request: LoadRequest): Promise<Loaded> {
-  return folder.gguf === undefined ? loadFolder(folder, request) : loadGguf(folder, folder.gguf, request);
+export async function load<T extends WasmEngine | void>(folder: ModelFolder, request: LoadRequest, use: Use<T>): Promise<Loaded<T>> {
+  return folder.gguf === undefined ? loadFolder(folder, request, use) : loadGguf(folder, folder.gguf, request, use);
 }
 
-async function loadFolder(folder: ModelFolder, request: LoadRequest): Promise<Loaded> {
+async function loadFolder<T extends WasmEngine | void>(folder: ModelFolder, request: LoadRequest, use: Use<T>): Promise<Loaded<T>> {
   const { signal } = request;
   const [config, tokenizer, generationConfig] = await Promise.all([
     small(folder, "config.json", signal),
@@ -68,10 +71,10 @@ async function loadFolder(folder: ModelFolder, request: LoadRequest): Promise<Lo
     optional(folder, "generation_config.json", signal),
   ]);
   const opened = await open((options) => WasmLoader.open(config, generationConfig, tokenizer, options), request);
-  return finish(opened, request, () => loadWeights(opened.loader, folder, request));
+  return finish(opened, request, use, () => loadWeights(opened.loader, folder, request));
 }
 
-async function loadGguf(folder: ModelFolder, name: string, request: LoadRequest): Promise<Loaded> {
+async function loadGguf<T extends WasmEngine | void>(folder: ModelFolder, name: string, request: LoadRequest, use: Use<T>): Promise<Loaded<T>> {
   const { signal, onProgress } = request;
   const file = await folder.find(name, signal);
   if (!file) throw folder.missing(name);
@@ -80,7 +83,7 @@ async function loadGguf(folder: ModelFolder, name: string, request: LoadRequest)
     const { header, hasTokenizer } = await named(file, () => ggufHeader(file, size, signal));
     const tokenizer = hasTokenizer ? undefined : await optional(folder, "tokenizer.json", signal);
     const opened = await open((options) => WasmLoader.openGguf(header, size, tokenizer, options), request);
-    return await finish(opened, request, async () => {
+    return await finish(opened, request, use, async () => {
       await loadFile(opened.loader, file, signal, (loaded, phase) => onProgress?.({ loaded, total: size, phase }));
       return size;
     });
@@ -99,22 +102,24 @@ async function ggufHeader(file: ByteFile, size: number, signal: AbortSignal | un
   }
 }
 
-/** The engine, once `loadAll` has loaded all weights and told their bytes. */
-async function finish({ loader, fallbackReason }: Opened, request: LoadRequest, loadAll: () => Promise<number>): Promise<Loaded> {
+/** What `use` makes of the loader, once `loadAll` has loaded all weights and told their bytes. */
+async function finish<T extends WasmEngine | void>(
+  { loader, fallbackReason }: Opened, request: LoadRequest, use: Use<T>, loadAll: () => Promise<number>,
+): Promise<Loaded<T>> {
   let finished = false;
   try {
     const total = await loadAll();
     request.onProgress?.({ loaded: total, total, phase: "compile" });
     throwIfCancelled(request.signal, WHAT);
-    finished = true; // `finish` takes the loader, whether it succeeds or not
-    const engine = await enter(() => loader.finish());
+    finished = true; // `use` takes the loader, whether it succeeds or not
+    const made = await enter(() => use(loader));
     try {
       request.onProgress?.({ loaded: total, total, phase: "ready" });
     } catch (error) {
-      await release(engine);
+      if (made) await release(made);
       throw error;
     }
-    return { engine, fallbackReason };
+    return { made, fallbackReason };
   } finally {
     if (!finished) await release(loader);
   }

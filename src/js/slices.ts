@@ -2,7 +2,8 @@
 // Not a scheduler: calls come in the order of turns.ts.
 
 import { checkNames, checkNumber, wrong } from "./options.js";
-import { pause, type Turns } from "./turns.js";
+import { pause } from "./pause.js";
+import type { Turns } from "./turns.js";
 import type { WasmEngine } from "./wasm.js";
 
 /** Milliseconds that training may hold the page at a time. One slice is the least it does. */
@@ -35,7 +36,9 @@ export class Slices {
    * Lets the page live, then calls `work` with a number of slices that fits the budget. `done` tells from what
    * it gave how many have been done of a step so far, if it did any: that is how long they take.
    */
-  async run<T>(turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>, done: (result: T) => number | undefined): Promise<T> {
+  async run<T>(
+    turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>, done: (result: T) => number | undefined, signal: AbortSignal | undefined,
+  ): Promise<T> {
     await pause();
     return turns.take(async (engine) => {
       const began = performance.now();
@@ -44,7 +47,7 @@ export class Slices {
       if (at > this.#at) this.#adapt((performance.now() - began) / (at - this.#at));
       this.#at = at;
       return result;
-    });
+    }, signal);
   }
 
   /** At most twice as many as before: slices are not alike. */

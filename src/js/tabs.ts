@@ -14,7 +14,7 @@ type Announcement = { type: "leader" } | { type: "hello"; id: string };
 /**
  * An engine that all tabs of the origin share which give the same name: the first opens it, with `open`;
  * when that tab is closed, or disposes, another opens it anew, and what was under way elsewhere fails
- * with kind `device`. What every engine needs, adapters for example, belongs into `open`.
+ * with kind `device`. What every engine needs, adapters and the care for a lost GPU for example, belongs into `open`.
  *
  * ```ts
  * const engine = await shareEngine("demo", async () => {

@@ -254,7 +254,7 @@ export class TempLora {
         const event = await this.#slices.run(this.#turns, (engine, count) => {
           this.#check();
           return engine.tempNext(this.#id, count) as Promise<Event>;
-        }, (event) => (event.kind === "progress" && event.work === "train" ? event.done : undefined));
+        }, (event) => (event.kind === "progress" && event.work === "train" ? event.done : undefined), signal);
         if (event.kind === "idle") return;
         if (event.kind === "progress") onProgress?.({ work: event.work, done: event.done, all: event.all });
         if (event.kind === "chunk") onTrain?.(event.chunk);

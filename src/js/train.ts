@@ -147,7 +147,7 @@ async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number,
   try {
     for (;;) {
       throwIfCancelled(signal, WHAT);
-      const { finished, loss } = await slices.run(turns, (engine, count) => engine.nextSlices(id, count) as Promise<{ finished: boolean; loss: number; done: number }>, ({ finished, done }) => (finished ? undefined : done));
+      const { finished, loss } = await slices.run(turns, (engine, count) => engine.nextSlices(id, count) as Promise<{ finished: boolean; loss: number; done: number }>, ({ finished, done }) => (finished ? undefined : done), signal);
       if (finished) return { loss, lr };
     }
   } finally {

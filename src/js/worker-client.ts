@@ -22,8 +22,11 @@ export async function openInWorker(source: ModelSource, options: EngineOptions, 
     signal?.addEventListener("abort", stopWaiting);
     if (signal?.aborted) stopWaiting();
     const engine = (await connection.call(ROOT, ["openEngine"], [source, options])) as Engine;
-    const dispose = engine.dispose.bind(engine);
-    return Object.defineProperty(engine, "dispose", { value: () => connection.close(dispose) });
+    const [dispose, lost] = [engine.dispose.bind(engine), engine.lost.bind(engine)];
+    return Object.defineProperties(engine, {
+      dispose: { value: () => connection.close(dispose) },
+      lost: { value: () => connection.unlessClosed(lost()) },
+    });
   } catch (error) {
     connection.end(new LorakeetError("argument", "the engine was not opened"));
     throw error;

@@ -45,11 +45,15 @@ impl ModelFiles {
     }
 
     pub fn open_as(&self, config: &[u8], backend: Backend, options: &EngineOptions) -> Result<Engine> {
+        self.load(config, backend, options)?.finish()
+    }
+
+    pub fn load(&self, config: &[u8], backend: Backend, options: &EngineOptions) -> Result<Loader> {
         let mut loader = Loader::new(config, None, self.tokenizer, backend, options)?;
         for file in self.weights {
             load(&mut loader, file)?;
         }
-        loader.finish()
+        Ok(loader)
     }
 }
 

@@ -3,10 +3,11 @@
 
 pub mod dispatch;
 pub mod dispatch_grad;
+mod fault;
 pub mod kernels;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_channel::oneshot;
 
@@ -14,10 +15,14 @@ use crate::error::{Error, Result};
 use crate::plan::{Dtype, Mix, Plan, TensorId, Tensors};
 
 use dispatch::{Dispatch, dispatch};
+use fault::Fault;
 use kernels::Kernel;
 
 /// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
 const UPLOAD_PORTION_BYTES: usize = 16 << 20;
+
+/// Results are read in portions of about so many bytes, so that what they are mapped in stays small.
+const READ_PORTION_BYTES: usize = 16 << 20;
 
 /// What was made and sent since the device was opened. Replaying a plan may only add submits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +54,9 @@ pub struct GpuOptions {
 }
 
 /// A WebGPU device (in a browser) or its native equivalent.
+///
+/// One that is lost takes everything and computes nothing; only [`read`](Self::read) and
+/// [`check`](Self::check) tell. So what the host knows is whole whenever the loss comes.
 #[derive(Debug)]
 pub struct Gpu {
     device: wgpu::Device,
@@ -64,8 +72,7 @@ pub struct Gpu {
     /// Where results are mapped; grown when a larger read is asked for.
     staging: wgpu::Buffer,
     pipelines: HashMap<(&'static str, Dtype), wgpu::ComputePipeline>,
-    /// The first error reported outside a call, such as the loss of the device.
-    fault: Arc<Mutex<Option<Error>>>,
+    fault: Arc<Fault>,
     counts: Counts,
 }
 
@@ -98,7 +105,7 @@ impl Gpu {
             })
             .await
             .map_err(|e| Error::device(format!("WebGPU device: {e}")))?;
-        let fault = Arc::new(Mutex::new(None));
+        let fault = Arc::new(Fault::default());
         watch(&device, &fault);
         let offered = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
         let buffer = |label, size, usage| {
@@ -147,6 +154,9 @@ impl Gpu {
     ///
     /// Errors with `Memory` if a tensor is larger than a binding may be.
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
+        if self.is_lost() {
+            return Ok(());
+        }
         for (id, tensor) in tensors.iter() {
             // Shaders may view any tensor as vec4.
             let size = (4 * tensor.words() as u64).next_multiple_of(16).max(16);
@@ -173,6 +183,9 @@ impl Gpu {
 
     /// Writes words from word `offset` of a tensor on.
     pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
+        if self.is_lost() {
+            return;
+        }
         let bytes: &[u8] = bytemuck::cast_slice(words);
         let buffer = &self.buffers[id.index()];
         for (i, portion) in bytes.chunks(UPLOAD_PORTION_BYTES).enumerate() {
@@ -187,6 +200,9 @@ impl Gpu {
 
     /// Fills a tensor with zeros.
     pub fn clear(&mut self, id: TensorId) {
+        if self.is_lost() {
+            return;
+        }
         let mut encoder = self.device.create_command_encoder(&Default::default());
         encoder.clear_buffer(&self.buffers[id.index()], 0, None);
         self.queue.submit([encoder.finish()]);
@@ -194,6 +210,9 @@ impl Gpu {
 
     /// Makes every pipeline, bind group and parameter that running `plan` needs.
     pub fn record(&mut self, plan: &Plan) -> Result<Recording> {
+        if self.is_lost() {
+            return Ok(Recording { launches: Vec::new() });
+        }
         let launches: Vec<Dispatch> =
             plan.steps().iter().map(|op| dispatch(op, &self.tensors, plan.n(), self.lanes)).collect();
         let alignment = u64::from(self.device.limits().min_uniform_buffer_offset_alignment);
@@ -218,6 +237,9 @@ impl Gpu {
 
     /// Submits the recording `times` times over, as one command buffer.
     pub fn run(&mut self, recording: &Recording, times: usize) {
+        if self.is_lost() {
+            return;
+        }
         let mut encoder = self.device.create_command_encoder(&Default::default());
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -233,15 +255,47 @@ impl Gpu {
         self.counts.submits += 1;
     }
 
-    /// The words `offset..offset + len` of a tensor, after everything submitted so far.
-    pub async fn read(&mut self, id: TensorId, offset: usize, len: usize) -> Result<Vec<u32>> {
-        let bytes = 4 * len as u64;
+    /// The words `offset..offset + len` of each of some tensors, after everything submitted so far.
+    ///
+    /// Errors with `Device` if the device is lost or an earlier submission failed.
+    pub async fn read(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<Vec<u32>>> {
+        let mut results = Vec::with_capacity(parts.len());
+        while let rest @ [first, ..] = &parts[results.len()..] {
+            let mut bytes = 4 * first.2;
+            let more = rest[1..].iter().take_while(|(_, _, len)| {
+                bytes += 4 * len;
+                bytes <= READ_PORTION_BYTES
+            });
+            let portion = &rest[..1 + more.count()];
+            let words = self.read_portion(portion).await?;
+            if portion.len() == 1 {
+                results.push(words);
+                continue;
+            }
+            let mut words = words.as_slice();
+            for (_, _, len) in portion {
+                let (part, after) = words.split_at(*len);
+                results.push(part.to_vec());
+                words = after;
+            }
+        }
+        Ok(results)
+    }
+
+    async fn read_portion(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<u32>> {
+        self.check()?;
+        let bytes = parts.iter().map(|(_, _, len)| 4 * *len as u64).sum();
         if self.staging.size() < bytes {
             self.staging.destroy();
             self.staging = self.create("staging", bytes.next_power_of_two(), STAGING);
         }
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(&self.buffers[id.index()], 4 * offset as u64, &self.staging, 0, bytes);
+        let mut at = 0;
+        for (id, offset, len) in parts {
+            let (from, size) = (4 * *offset as u64, 4 * *len as u64);
+            encoder.copy_buffer_to_buffer(&self.buffers[id.index()], from, &self.staging, at, size);
+            at += size;
+        }
         self.queue.submit([encoder.finish()]);
         self.counts.reads += 1;
         let (sender, receiver) = oneshot::channel();
@@ -253,12 +307,11 @@ impl Gpu {
         self.device
             .poll(wgpu::PollType::wait_indefinitely())
             .map_err(|e| Error::device(format!("WebGPU device: {e}")))?;
-        let mapped = receiver.await;
-        self.check()?;
-        match mapped {
-            Ok(Ok(())) => {}
-            _ => return Err(Error::device("WebGPU device: a result could not be read back")),
+        if !matches!(receiver.await, Ok(Ok(()))) {
+            // What is wrong may be told later; that something is, is known.
+            self.fault.set(Error::device("WebGPU device: a result could not be read back"));
         }
+        self.check()?;
         let view = self
             .staging
             .get_mapped_range(..bytes)
@@ -269,12 +322,28 @@ impl Gpu {
         Ok(words)
     }
 
-    /// The first error reported since the device was opened, if any.
-    fn check(&self) -> Result<()> {
-        match &*self.fault.lock().expect("the handler does not panic") {
-            Some(error) => Err(error.clone()),
-            None => Ok(()),
-        }
+    /// Errors with the first error reported since the device was opened, if any.
+    pub fn check(&self) -> Result<()> {
+        self.fault.check()
+    }
+
+    /// Whether the device is of no more use.
+    pub fn is_lost(&self) -> bool {
+        self.check().is_err()
+    }
+
+    /// Brings the reason when the device is lost; cancelled if it is closed instead.
+    pub fn lost(&self) -> oneshot::Receiver<Error> {
+        self.fault.wait()
+    }
+
+    /// Gives the device up, and frees every buffer now instead of whenever JavaScript collects its
+    /// garbage. It then counts as lost.
+    pub fn release(&mut self) {
+        self.fault.set(Error::device("WebGPU device: given up"));
+        self.buffers.drain(..).for_each(|buffer| buffer.destroy());
+        self.staging.destroy();
+        self.device.destroy();
     }
 
     fn create(&mut self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
@@ -344,30 +413,25 @@ impl Gpu {
 }
 
 impl Drop for Gpu {
-    /// Frees every buffer now instead of whenever JavaScript collects its garbage.
     fn drop(&mut self) {
-        self.buffers.iter().for_each(wgpu::Buffer::destroy);
-        self.device.destroy();
+        self.fault.release();
+        self.release();
     }
 }
 
 const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
 
-/// Keeps the first error that no call returns: validation, memory, loss of the device.
-fn watch(device: &wgpu::Device, fault: &Arc<Mutex<Option<Error>>>) {
-    let keep = |fault: &Mutex<Option<Error>>, error: Error| {
-        fault.lock().expect("the handler does not panic").get_or_insert(error);
-    };
-    let slot = Arc::clone(fault);
+/// Notes errors that no call returns: validation, memory, loss of the device.
+fn watch(device: &wgpu::Device, fault: &Arc<Fault>) {
+    let noted = Arc::clone(fault);
     device.on_uncaptured_error(Arc::new(move |error| {
-        let error = match error {
+        noted.set(match error {
             wgpu::Error::OutOfMemory { .. } => Error::memory("WebGPU device: out of memory"),
             other => Error::device(format!("WebGPU device: {other}")),
-        };
-        keep(&slot, error);
+        });
     }));
-    let slot = Arc::clone(fault);
+    let noted = Arc::clone(fault);
     device.set_device_lost_callback(move |_, message| {
-        keep(&slot, Error::device(format!("WebGPU device lost: {message}")));
+        noted.set(Error::device(format!("WebGPU device lost: {message}")));
     });
 }

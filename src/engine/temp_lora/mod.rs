@@ -227,76 +227,73 @@ impl Engine {
     /// Moves the work on by one run or up to `slices` slices of training.
     ///
     /// Errors with `Device`, and as generation does. The adapter is then as the last step that
-    /// ended left it, and [`temp_cancel`](Self::temp_cancel) makes it usable again.
+    /// ended left it, and [`temp_cancel`](Self::temp_cancel) makes it usable again. Where the device
+    /// was lost, the work goes on once the engine has [recovered](Self::recover).
     pub async fn temp_next(&mut self, temp: &mut TempLora, slices: usize) -> Result<TempEvent> {
-        match std::mem::replace(&mut temp.work, Work::None) {
+        let mut work = std::mem::replace(&mut temp.work, Work::None);
+        let deltas = match self.temp_compute(&mut work, slices).await {
+            Ok(deltas) => deltas,
+            Err(e) => {
+                if self.backend.check().is_err() {
+                    temp.work = work;
+                } else {
+                    self.temp_end_work(work);
+                }
+                return Err(e);
+            }
+        };
+        match work {
             Work::None if temp.request.is_some() => self.temp_draw(temp),
-            Work::None => self.temp_take(temp).await,
-            Work::ScoreBase(mut scoring, after) => {
-                let result = self.next_scores(&mut scoring).await;
-                if result.is_ok() && !scoring.is_finished() {
-                    let (done, all) = scoring.progress();
+            Work::None => self.temp_take(temp),
+            Work::ScoreBase(scoring, after) => {
+                let (done, all) = scoring.progress();
+                if !scoring.is_finished() {
                     temp.work = Work::ScoreBase(scoring, after);
                     return Ok(TempEvent::Progress("score", done, 2 * all));
                 }
                 let base = self.end_scoring(scoring);
                 let (tokens, first) = temp.window();
-                let next = result.and_then(|()| self.begin_scoring(&tokens, first, Some(&temp.choice())));
+                let next = self.begin_scoring(&tokens, first, Some(&temp.choice()));
                 let (scoring, after) = self.or_end(next, after)?;
-                let (_, all) = scoring.progress();
                 temp.work = Work::ScoreAdapted(scoring, base, after);
                 Ok(TempEvent::Progress("score", all, 2 * all))
             }
-            Work::ScoreAdapted(mut scoring, base, after) => {
-                let result = self.next_scores(&mut scoring).await;
+            Work::ScoreAdapted(scoring, base, after) => {
                 let (done, all) = scoring.progress();
-                if result.is_ok() && !scoring.is_finished() {
+                if !scoring.is_finished() {
                     temp.work = Work::ScoreAdapted(scoring, base, after);
                 } else {
                     let adapted = self.end_scoring(scoring);
-                    let scored = result.and_then(|()| self.temp_scored(temp, &base, &adapted));
+                    let scored = self.temp_scored(temp, &base, &adapted);
                     let ((), after) = self.or_end(scored, after)?;
-                    self.temp_lesson(temp, after).await?;
+                    self.temp_lesson(temp, after)?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
-            Work::Judge(mut scoring, after) => {
-                let result = self.next_scores(&mut scoring).await;
+            Work::Judge(scoring, after) => {
                 let (done, all) = scoring.progress();
-                if result.is_ok() && !scoring.is_finished() {
+                if !scoring.is_finished() {
                     temp.work = Work::Judge(scoring, after);
-                } else if let Err(e) = result {
-                    self.end_scoring(scoring);
-                    return self.or_end(Err(e), after).map(|((), _)| TempEvent::Idle);
                 } else {
                     self.temp_judged(temp, scoring, after)?;
                 }
                 Ok(TempEvent::Progress("probe", done, all))
             }
-            Work::Generate(mut generation) => match self.next(&mut generation).await {
-                Ok(deltas) => self.temp_drawn(temp, generation, deltas).await,
-                Err(e) => {
-                    self.end(*generation);
-                    Err(e)
-                }
-            },
+            Work::Generate(generation) => self.temp_drawn(temp, generation, deltas),
             Work::Learned(after) => Ok(self.temp_learned(temp, after)),
-            Work::Train(mut step, after) => {
-                let result = self.next_slices(&mut step, slices).await;
+            Work::Train(step, after) => {
                 let (done, all) = step.progress();
-                if result.is_ok() && !step.is_finished() {
+                if !step.is_finished() {
                     temp.work = Work::Train(step, after);
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                let loss = step.loss();
+                temp.report.train_losses.push(step.loss());
                 self.end_step(*step);
-                let ((), after) = self.or_end(result, after)?;
-                temp.report.train_losses.push(loss);
                 if temp.report.train_losses.len() < temp.options.epochs {
                     self.temp_train(temp, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                let another = self.temp_next_rate(temp).await;
+                let another = self.temp_next_rate(temp);
                 let (another, after) = self.or_end(another, after)?;
                 if another {
                     self.temp_train(temp, after)?;
@@ -307,6 +304,39 @@ impl Engine {
         }
     }
 
+    /// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
+    /// was drawn.
+    async fn temp_compute(&mut self, work: &mut Work, slices: usize) -> Result<Vec<Delta>> {
+        match work {
+            Work::None | Work::Learned(_) => {}
+            Work::ScoreBase(scoring, _) | Work::ScoreAdapted(scoring, ..) | Work::Judge(scoring, _) => {
+                self.next_scores(scoring).await?;
+            }
+            Work::Generate(generation) => return self.next(generation).await,
+            Work::Train(step, _) => self.next_slices(step, slices).await?,
+        }
+        Ok(Vec::new())
+    }
+
+    fn temp_end_work(&mut self, work: Work) {
+        let after = match work {
+            Work::None => None,
+            Work::Learned(after) => after,
+            Work::ScoreBase(scoring, after)
+            | Work::ScoreAdapted(scoring, _, after)
+            | Work::Judge(scoring, after) => {
+                drop(self.end_scoring(scoring));
+                after
+            }
+            Work::Generate(generation) => Some(generation),
+            Work::Train(step, after) => {
+                self.end_step(*step);
+                after
+            }
+        };
+        after.into_iter().for_each(|generation| self.end(*generation));
+    }
+
     /// Drops what is under way and what is left to do; the adapter stays as the last step that
     /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
     /// read, and what is generated next goes on from its end.
@@ -314,21 +344,8 @@ impl Engine {
         if let Work::Judge(..) | Work::Train(..) = temp.work {
             self.temp_drop_trial(temp);
         }
-        match std::mem::replace(&mut temp.work, Work::None) {
-            Work::None => {}
-            Work::Learned(after) => after.into_iter().for_each(|generation| self.end(*generation)),
-            Work::ScoreBase(scoring, after)
-            | Work::ScoreAdapted(scoring, _, after)
-            | Work::Judge(scoring, after) => {
-                drop(self.end_scoring(scoring));
-                after.into_iter().for_each(|generation| self.end(*generation));
-            }
-            Work::Generate(generation) => self.end(*generation),
-            Work::Train(step, after) => {
-                self.end_step(*step);
-                after.into_iter().for_each(|generation| self.end(*generation));
-            }
-        }
+        let work = std::mem::replace(&mut temp.work, Work::None);
+        self.temp_end_work(work);
         temp.pending.clear();
         if temp.drawn {
             temp.context.append(&mut temp.chunk);

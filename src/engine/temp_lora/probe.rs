@@ -65,13 +65,13 @@ impl Probe {
 
 impl Engine {
     /// Begins to learn the chunk, by way of the probe if there is one.
-    pub(super) async fn temp_lesson(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
+    pub(super) fn temp_lesson(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
         match &temp.probe {
             Probe::Over => self.temp_train(temp, after),
             // A chunk that warm-up gives no rate teaches nothing about rates.
             Probe::Waiting if temp.learning_rate() == 0.0 => self.temp_train(temp, after),
             Probe::Waiting => {
-                let state = self.trainee_state().await;
+                let state = self.trainee_state();
                 let (state, after) = self.or_end(state, after)?;
                 let lane = Lane { state, steps: temp.optimizer.steps, train_losses: Vec::new(), loss: 0.0 };
                 let lanes = vec![lane; MULTIPLES.len()];
@@ -123,10 +123,10 @@ impl Engine {
     }
 
     /// Notes what the lane in use has learned from the chunk. Returns whether another lane is to learn it.
-    pub(super) async fn temp_next_rate(&mut self, temp: &mut TempLora) -> Result<bool> {
+    pub(super) fn temp_next_rate(&mut self, temp: &mut TempLora) -> Result<bool> {
         let Probe::Trying(trial) = &mut temp.probe else { return Ok(false) };
         let lane = &mut trial.lanes[trial.at];
-        lane.state = self.trainee_state().await?;
+        lane.state = self.trainee_state()?;
         lane.steps = temp.optimizer.steps;
         lane.train_losses = std::mem::take(&mut temp.report.train_losses);
         let next = trial.at + 1;

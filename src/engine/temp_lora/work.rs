@@ -10,7 +10,7 @@ use super::{After, ChunkReport, Kv, TempEvent, TempLora, Work, keep_newest};
 
 impl Engine {
     /// Takes the next chunk of what is pending.
-    pub(super) async fn temp_take(&mut self, temp: &mut TempLora) -> Result<TempEvent> {
+    pub(super) fn temp_take(&mut self, temp: &mut TempLora) -> Result<TempEvent> {
         if temp.pending.is_empty() {
             return Ok(TempEvent::Idle);
         }
@@ -27,7 +27,7 @@ impl Engine {
         if temp.evaluates {
             self.temp_score(temp, None)?;
         } else {
-            self.temp_lesson(temp, None).await?;
+            self.temp_lesson(temp, None)?;
         }
         Ok(TempEvent::Progress("score", 0, 1))
     }
@@ -127,7 +127,7 @@ impl Engine {
     }
 
     /// Notes what was drawn, and learns it once it makes a chunk or the text has ended.
-    pub(super) async fn temp_drawn(
+    pub(super) fn temp_drawn(
         &mut self,
         temp: &mut TempLora,
         mut generation: Box<Generation>,
@@ -184,7 +184,7 @@ impl Engine {
         } else if temp.options.score_generated && !temp.mixes {
             self.temp_score(temp, generation)?;
         } else {
-            self.temp_lesson(temp, generation).await?;
+            self.temp_lesson(temp, generation)?;
         }
         Ok(TempEvent::Text(delta))
     }

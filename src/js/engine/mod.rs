@@ -14,6 +14,7 @@ mod training;
 use std::cell::{RefCell, RefMut};
 
 use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::future_to_promise;
 
 use crate::backend::Backend;
 use crate::backend::cpu::{Cpu, Kernels};
@@ -158,6 +159,24 @@ pub struct JsEngine {
 
 #[wasm_bindgen(js_class = Engine)]
 impl JsEngine {
+    /// Settles when the device is lost, with the error; with undefined if the engine is freed first.
+    pub fn lost(&self) -> JsResult<js_sys::Promise> {
+        let lost = self.engine()?.lost();
+        Ok(future_to_promise(async { Ok(lost.await.map_or(JsValue::UNDEFINED, JsValue::from)) }))
+    }
+
+    /// Frees all memory of the device, which then counts as lost.
+    #[wasm_bindgen(js_name = releaseDevice)]
+    pub fn release_device(&self) -> JsResult<()> {
+        self.engine()?.release_device();
+        Ok(())
+    }
+
+    /// Goes on where it was, on the device of a loader that has loaded the same model.
+    pub async fn recover(&self, loader: JsLoader) -> JsResult<()> {
+        Ok(self.engine()?.recover(loader.inner).await?)
+    }
+
     /// {device, adapter, contextLength, batch, vocabSize, memoryBytes}
     pub fn info(&self) -> JsResult<JsValue> {
         to_js(&EngineInfo::of(&*self.engine()?))

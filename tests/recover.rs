@@ -1,0 +1,360 @@
+//! An engine whose device is lost in the middle of whatever it does goes on, on another, as if nothing had
+//! been. On the CPU, where none is lost, it moves to other memory.
+
+mod common;
+
+use common::backends;
+use common::models::{LLAMA, MODELS};
+use lorakeet::Error;
+use lorakeet::backend::Backend;
+use lorakeet::engine::{
+    AdapterFiles, ChunkReport, Delta, Engine, EngineOptions, Finish, Kv, NewLora, Optimizer, Overflow,
+    Request, TempEvent, TempLora, TempLoraOptions, TrainingRoom, Window,
+};
+use lorakeet::error::ErrorKind;
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+const IDS: [u32; 9] = [5, 90, 17, 203, 41, 8, 120, 299, 66];
+
+/// A context short enough for texts to slide.
+const OPTIONS: EngineOptions = EngineOptions { context_length: Some(32), batch: Some(8), dtype: None };
+
+macro_rules! adapters {
+    ($($name:literal),+) => {[$((
+        $name,
+        include_bytes!(concat!("fixtures/adapters/llama/", $name, "/adapter_config.json")),
+        include_bytes!(concat!("fixtures/adapters/llama/", $name, "/adapter_model.safetensors")),
+    )),+]};
+}
+
+/// One of each kind that the bank keeps in a place of its own.
+const KINDS: [(&str, &[u8], &[u8]); 7] =
+    adapters!("qv", "dora-embed", "ia3", "lora-bias", "tokens-head", "prompt", "prefix");
+
+/// The fast CPU and the GPU, if there is one: the twin has the memory of the first.
+async fn opened() -> Vec<(&'static str, Engine)> {
+    let all = backends().await.into_iter().skip(1);
+    all.map(|(name, backend)| (name, LLAMA.open(backend, &OPTIONS).expect("valid"))).collect()
+}
+
+async fn with_adapters(engine: &mut Engine) {
+    for (name, config, weights) in KINDS {
+        engine.load_adapter(name, config, weights).await.expect("fits");
+    }
+}
+
+/// Another backend of the kind.
+async fn another(name: &str) -> Backend {
+    let found = backends().await.into_iter().find(|(other, _)| *other == name);
+    found.expect("as before").1
+}
+
+/// Loses the device and recovers on another.
+async fn move_on(engine: &mut Engine, name: &str) {
+    engine.release_device();
+    assert_eq!(engine.backend().check().is_err(), name == "gpu");
+    let loader = LLAMA.load(LLAMA.config, another(name).await, &OPTIONS).expect("valid");
+    engine.recover(loader).await.expect("another device");
+}
+
+/// Loses the device, sees that what `work` asks of it fails, and recovers.
+macro_rules! lose {
+    ($engine:ident, $name:ident, $work:expr) => {
+        if $name == "gpu" {
+            $engine.release_device();
+            let error: Error = $work.await.expect_err("a lost device");
+            assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+        }
+        move_on($engine, $name).await;
+    };
+}
+
+fn requests() -> [Request; 6] {
+    let greedy = Request::greedy(IDS.to_vec(), 20);
+    let with = |parts: &[(&str, f32)]| Some(parts.iter().map(|(n, w)| ((*n).to_owned(), *w)).collect());
+    [
+        greedy.clone(),
+        Request { temperature: 1.5, seed: 7, repetition_penalty: 1.3, top_p: 0.9, ..greedy.clone() },
+        Request { adapter: with(&[("qv", 0.7), ("ia3", 1.0)]), ..greedy.clone() },
+        Request { adapter: with(&[("prefix", 1.0), ("dora-embed", -0.5)]), ..greedy.clone() },
+        Request { adapter: with(&[("prompt", 1.0)]), max_tokens: Some(7), ..greedy.clone() },
+        Request { max_tokens: Some(60), temperature: 1.0, seed: 1, overflow: Overflow::Slide, ..greedy },
+    ]
+}
+
+type Text = (Vec<u32>, String, Option<Finish>);
+
+/// The texts of [`requests`], if the device is lost before each of these steps.
+async fn texts(engine: &mut Engine, name: &str, lost_before: &[usize]) -> Vec<Text> {
+    let mut generation = engine.start(&requests()).expect("valid");
+    let mut texts = vec![Text::default(); requests().len()];
+    for step in 0.. {
+        if generation.is_finished() {
+            assert!(lost_before.iter().all(|lost| *lost < step), "done after {step} steps");
+            break;
+        }
+        if lost_before.contains(&step) {
+            lose!(engine, name, engine.next(&mut generation));
+        }
+        for Delta { index, text, tokens, finish, .. } in engine.next(&mut generation).await.expect("works") {
+            texts[index].0.extend(tokens);
+            texts[index].1 += &text;
+            texts[index].2 = finish;
+        }
+    }
+    for (index, (tokens, ..)) in texts.iter().enumerate() {
+        assert_eq!(generation.usage(index).completion_tokens, tokens.len());
+    }
+    engine.end(generation);
+    texts
+}
+
+/// Greedy and drawn texts, under adapters of every kind, in one batch, past the context.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn texts_go_on_where_they_were() {
+    for (name, mut engine) in opened().await {
+        with_adapters(&mut engine).await;
+        let undisturbed = texts(&mut engine, name, &[]).await;
+        for (i, (one, ..)) in undisturbed.iter().enumerate() {
+            assert!(undisturbed[..i].iter().all(|(other, ..)| other != one), "{i} on {name} is like another");
+        }
+        for lost in [&[0][..], &[1], &[2, 3], &[4, 5, 8]] {
+            assert_eq!(texts(&mut engine, name, lost).await, undisturbed, "{lost:?} on {name}");
+        }
+        // Nothing is left behind.
+        assert_eq!(texts(&mut engine, name, &[]).await, undisturbed, "afterwards on {name}");
+    }
+}
+
+/// Logits are bit for bit what they were: under each kind of adapter, chosen or merged.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn adapters_are_put_back() {
+    for (name, mut engine) in opened().await {
+        let engine = &mut engine;
+        with_adapters(engine).await;
+        engine.delete_adapter("ia3").expect("idle");
+        engine.set_adapter(vec![("tokens-head".to_owned(), 1.0)]).expect("loaded");
+        let infos: Vec<_> = engine.list_adapters().cloned().collect();
+        let mut before = vec![engine.logits(&IDS).await.expect("fits")];
+        for info in &infos {
+            let choice = vec![(info.name.clone(), 1.0)];
+            before.push(engine.logits_with(&IDS, Some(&choice)).await.expect("fits"));
+        }
+        let base = engine.logits_with(&IDS, Some(&Vec::new())).await.expect("fits");
+        lose!(engine, name, engine.logits(&IDS));
+        assert_eq!(infos, engine.list_adapters().cloned().collect::<Vec<_>>());
+        assert_eq!(engine.logits(&IDS).await.expect("fits"), before[0], "chosen on {name}");
+        for (info, before) in infos.iter().zip(&before[1..]) {
+            assert_ne!(before, &base, "{} on {name}", info.name);
+            let choice = vec![(info.name.clone(), 1.0)];
+            let logits = engine.logits_with(&IDS, Some(&choice)).await.expect("fits");
+            assert_eq!(&logits, before, "{} on {name}", info.name);
+        }
+        engine.merge_adapter(&vec![("qv".to_owned(), 0.5)]).await.expect("a plain LoRA");
+        let merged = engine.logits(&IDS).await.expect("fits");
+        move_on(engine, name).await;
+        assert_eq!(engine.logits(&IDS).await.expect("fits"), merged, "merged on {name}");
+        engine.unmerge_adapter().expect("merged");
+        assert_eq!(engine.logits_with(&IDS, Some(&Vec::new())).await.expect("fits"), base, "{name}");
+    }
+}
+
+/// What three steps make of an adapter, if the device is lost before each of these pieces of work.
+async fn trained(engine: &mut Engine, name: &str, lost_before: &[usize]) -> AdapterFiles {
+    let lora = NewLora { rank: 4, alpha: 6.0, target_modules: Vec::new(), seed: 3 };
+    engine.new_lora("x", &lora).expect("fits");
+    engine
+        .begin_training("x", TrainingRoom { window: 32, dropout: true, memory_limit: None })
+        .expect("a plain LoRA");
+    let mut optimizer = Optimizer { dropout: 0.1, weight_decay: 0.01, ..Optimizer::default() };
+    let window = |first| Window { tokens: IDS.repeat(2), first, constant_context: false };
+    let mut piece = 0;
+    for _ in 0..3 {
+        let windows = vec![window(4), window(1)];
+        let choice = vec![("x".to_owned(), 1.0)];
+        let mut step = engine.begin_step(windows, &choice, &mut optimizer, 1e-2).expect("valid");
+        while !step.is_finished() {
+            if lost_before.contains(&piece) {
+                lose!(engine, name, engine.next_slices(&mut step, 8));
+            }
+            engine.next_slices(&mut step, 8).await.expect("works");
+            piece += 1;
+        }
+        engine.end_step(step);
+    }
+    assert!(lost_before.iter().all(|lost| *lost < piece), "done after {piece} pieces");
+    let files = engine.export_adapter("x").expect("a LoRA");
+    engine.end_training().expect("it ends");
+    engine.delete_adapter("x").expect("idle");
+    files
+}
+
+/// Weights and moments are those of the last step that ended; a step that had begun is done anew.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn training_goes_on() {
+    for (name, mut engine) in opened().await {
+        let undisturbed = trained(&mut engine, name, &[]).await;
+        for lost in [&[0][..], &[7], &[9, 10, 21]] {
+            let files = trained(&mut engine, name, lost).await;
+            assert_eq!(files.weights, undisturbed.weights, "{lost:?} on {name}");
+        }
+    }
+}
+
+fn temp_options() -> TempLoraOptions {
+    TempLoraOptions {
+        rank: 4,
+        alpha: 4.0,
+        learning_rate: 1e-2,
+        chunk_tokens: 10,
+        context_tokens: 12,
+        ..TempLoraOptions::small(32)
+    }
+}
+
+/// What a temporary adapter reports and writes, if the device is lost before each of these pieces of
+/// the work on either.
+async fn temporary(
+    engine: &mut Engine,
+    name: &str,
+    options: TempLoraOptions,
+    mix: bool,
+    lost_before: &[usize],
+) -> (Vec<ChunkReport>, Vec<u32>) {
+    let mut temp = engine.begin_temp_lora(options).expect("valid");
+    engine.temp_learn(&mut temp, &IDS.repeat(6), true).expect("known ids");
+    let (mut chunks, mut tokens) = work(engine, name, &mut temp, lost_before).await;
+    let request =
+        Request { temperature: 1.0, seed: 5, prompt: Vec::new(), ..Request::greedy(Vec::new(), 45) };
+    engine.temp_generate(&mut temp, request, mix).expect("idle");
+    let (more, text) = work(engine, name, &mut temp, lost_before).await;
+    chunks.extend(more);
+    tokens.extend(text);
+    engine.end_temp_lora(&mut temp, None).expect("idle");
+    (chunks, tokens)
+}
+
+async fn work(
+    engine: &mut Engine,
+    name: &str,
+    temp: &mut TempLora,
+    lost_before: &[usize],
+) -> (Vec<ChunkReport>, Vec<u32>) {
+    let (mut chunks, mut tokens) = (Vec::new(), Vec::new());
+    for piece in 0.. {
+        if lost_before.contains(&piece) {
+            engine.release_device();
+            if name == "gpu" {
+                // Work that is the host's alone is done all the same.
+                match engine.temp_next(temp, 20).await {
+                    Err(e) => assert_eq!(e.kind(), ErrorKind::Device, "{e}"),
+                    Ok(TempEvent::Idle) => break,
+                    Ok(TempEvent::Progress(..)) => {}
+                    Ok(TempEvent::Text(delta)) => tokens.extend(delta.tokens),
+                    Ok(TempEvent::Chunk(report)) => chunks.push(report),
+                }
+            }
+            move_on(engine, name).await;
+        }
+        match engine.temp_next(temp, 20).await.expect("works") {
+            TempEvent::Idle => break,
+            TempEvent::Progress(..) => {}
+            TempEvent::Text(delta) => tokens.extend(delta.tokens),
+            TempEvent::Chunk(report) => chunks.push(report),
+        }
+    }
+    (chunks, tokens)
+}
+
+/// Chunk by chunk the same losses, and the same text: plain, with the rate being probed, mixed with the base.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_temporary_adapter_goes_on() {
+    for (name, mut engine) in opened().await {
+        let probing = TempLoraOptions { probe_rate: true, ..temp_options() };
+        let cases: [(_, _, &[usize]); 3] = [
+            (temp_options(), false, &[1, 6, 11]),
+            (probing, false, &[9, 24]),
+            (temp_options(), true, &[2, 13]),
+        ];
+        for (options, mix, lost) in cases {
+            let undisturbed = temporary(&mut engine, name, options.clone(), mix, &[]).await;
+            let disturbed = temporary(&mut engine, name, options, mix, lost).await;
+            assert_eq!(undisturbed.1.len(), 45);
+            assert_eq!(disturbed.1, undisturbed.1, "{lost:?} on {name}");
+            let losses = |chunks: &[ChunkReport]| -> Vec<f64> {
+                let scores =
+                    |c: &ChunkReport| [c.base_loss, c.adapted_loss, c.mixed_loss].into_iter().flatten();
+                chunks.iter().flat_map(|c| scores(c).chain(c.train_losses.clone())).collect()
+            };
+            let (got, want) = (losses(&disturbed.0), losses(&undisturbed.0));
+            assert_eq!(got.len(), want.len());
+            let worst = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(worst < 1e-3, "{lost:?} on {name}: a loss is off by {worst}");
+        }
+    }
+}
+
+/// Keys and values of older versions cannot be had again: the text goes on under the newest.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn kept_keys_and_values_are_computed_anew() {
+    for (name, mut engine) in opened().await {
+        let options = TempLoraOptions { kv: Kv::Stale, ..temp_options() };
+        let (chunks, tokens) = temporary(&mut engine, name, options, false, &[5, 17]).await;
+        let learned: usize = chunks.iter().map(|chunk| chunk.tokens).sum();
+        assert_eq!((tokens.len(), learned), (45, 6 * IDS.len() + 45), "{name}");
+        engine.delete_adapter("temp").expect_err("it is gone");
+    }
+}
+
+/// The loss is told where a result is waited for, and nowhere else; what the host does meanwhile stays.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_lost_device_takes_everything_and_gives_nothing() {
+    let Some(("gpu", mut engine)) = opened().await.pop() else { return };
+    let name = "gpu";
+    let (mut lost, still) = (engine.lost(), engine.lost());
+    with_adapters(&mut engine).await;
+    let qv = engine.logits_with(&IDS, Some(&vec![("qv".to_owned(), 1.0)])).await.expect("fits");
+    engine.delete_adapter("qv").expect("idle");
+    let running = engine.start(&requests()[..1]).expect("valid");
+    assert_eq!(lost.try_recv(), Ok(None));
+    engine.release_device();
+    let error = still.await.expect("it is lost");
+    assert_eq!(error, engine.logits(&IDS).await.expect_err("lost"));
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Device, "WebGPU device: given up"));
+    let [(qv_name, config, weights), (dora, dora_config, dora_weights), ..] = KINDS;
+    engine.delete_adapter(dora).expect("idle");
+    engine.load_adapter(dora, dora_config, dora_weights).await.expect_err("its norms are the device's");
+    engine.load_adapter(qv_name, config, weights).await.expect("it is the host's");
+    engine.set_adapter(vec![(qv_name.to_owned(), 1.0)]).expect("loaded");
+    engine.merge_adapter(&vec![(qv_name.to_owned(), 1.0)]).await.expect_err("a text is running");
+    engine.end(running);
+    engine.merge_adapter(&vec![(qv_name.to_owned(), 1.0)]).await.expect_err("lost");
+    let other = NewLora { rank: 70, alpha: 1.0, target_modules: Vec::new(), seed: 0 };
+    engine.new_lora("other", &other).expect("the bank grows");
+    move_on(&mut engine, name).await;
+    assert_eq!(engine.logits(&IDS).await.expect("fits"), qv);
+    let mut unheard = engine.lost();
+    drop(engine);
+    assert!(unheard.try_recv().is_err(), "an engine that ends is not lost");
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn another_model_is_refused() {
+    for (name, mut engine) in opened().await {
+        let before = engine.logits(&IDS).await.expect("fits");
+        engine.release_device();
+        let qwen = MODELS.iter().find(|files| files.name == "qwen2").expect("a fixture");
+        let loader = qwen.load(qwen.config, another(name).await, &OPTIONS).expect("valid");
+        let error = engine.recover(loader).await.expect_err("another model");
+        assert_eq!(error.to_string(), "the model loaded again is not the one that was lost");
+        let files = common::models::ModelFiles { weights: &[], ..LLAMA };
+        let loader = files.load(LLAMA.config, another(name).await, &OPTIONS).expect("no weights yet");
+        let error = engine.recover(loader).await.expect_err("nothing has come");
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
+        move_on(&mut engine, name).await;
+        assert_eq!(engine.logits(&IDS).await.expect("fits"), before, "{name}");
+    }
+}
