@@ -51,8 +51,8 @@ library_name: peft
 # Voices of Lorakeet novels
 
 LoRA adapters of rank {rank}, alpha {alpha}, on every linear map of the layers, as PEFT folders in f16. Each was trained for at
-most {steps} steps ({more}) of {batch:,} tokens on nine tenths of each text of its corpus; perplexities are those of the last
-tenths (at most 40,000 tokens), the base's beside the adapter's.
+most {steps} steps of {batch:,} tokens and {epochs} epochs on nine tenths of each text of its corpus; perplexities are those of
+the last tenths (at most 40,000 tokens), the base's beside the adapter's.
 
 | adapter | corpus | tokens | base | adapted | change | bytes |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -67,9 +67,9 @@ CORPORA = {
     "king-james": "the King James Bible",
     "sherlock": "*The Adventures of Sherlock Holmes* by Arthur Conan Doyle",
     "pirate": "*Treasure Island* by R. L. Stevenson, *Captain Blood* by Rafael Sabatini",
-    "horror": "tales by E. A. Poe and, up to {latest}, H. P. Lovecraft; *The King in Yellow* by R. W. Chambers",
+    "horror": "six stories by H. P. Lovecraft, up to {latest}",
     "poems": "John Milton, William Blake, Walt Whitman, Emily Dickinson, Rabindranath Tagore, Robert Frost",
-    "children": "43 children's books and collections of tales",
+    "children": "tales: Aesop, Grimm, Andersen, Wilde, Collodi, E. Nesbit's dragons, L. F. Baum, *Doctor Dolittle*, *Aladdin*",
 }
 
 
@@ -97,6 +97,6 @@ def write(state: Path, model: Path, adapters: Path) -> None:
                             f"| {it['adapted']:.1f} | {100 * it['change']:.1f} % | {it['bytes']:,} |")
     (adapters / "README.md").write_text(ADAPTERS.format(
         rank=training.RANK, alpha=training.ALPHA, steps=training.STEPS,
-        more=", ".join(f"{name}: {steps}" for name, steps in training.MORE_STEPS.items()), batch=training.T * training.ROWS,
+        batch=training.T * training.ROWS, epochs=training.EPOCHS,
         rows="\n".join(voice(name, results[name]) for name in corpora.STYLES if name in results),
     ))
