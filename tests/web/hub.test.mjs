@@ -107,6 +107,8 @@ test("a file that is not there is named with its repository", async () => {
 });
 
 test("wrong ids and options are arguments, and no message shows a token", async () => {
+  await new Promise((done) => setTimeout(done, 500)); // what an interrupted load before this had asked for
+  hub.seen.length = 0;
   const errors = await page.evaluate(async () => {
     const calls = [
       () => load("org/name/extra"),
