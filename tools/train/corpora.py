@@ -71,9 +71,8 @@ STYLES = {
     "poems": ("styles/poems.txt", True),
     "children": ("novels/childrens_books.txt", False),
 }
-# Prose among poems.
-OTHER_STYLE = ["The Celtic Twilight", "The Marriage of Heaven and Hell"]
-# Of corpora of many voices the books with one: Lovecraft's stories; tales, not novels, one of which is a test book.
+# Of corpora of many voices the books with one: Lovecraft's stories; tales, not novels, one of which is a test book;
+# verse, not prose.
 ONLY = {
     "horror": [
         "Pickman's Model", "The Call of Cthulhu", "The Colour Out of Space", "The Dunwich Horror", "The Lurking Fear",
@@ -86,6 +85,10 @@ ONLY = {
         "The Marvelous Land of Oz", "The Wonderful Wizard of Oz", "The Happy Prince & Other Tales",
         "Grimms' Fairy Tales", "Aladdin and the Magic Lamp",
     ],
+    "poems": [
+        "Leaves of Grass", "Songs of Innocence and of Experience", "Poems: Three Series", "New Hampshire",
+        "Paradise Lost", "Gitanjali",
+    ],
 }
 
 
@@ -94,6 +97,6 @@ def style(corpora: Path, name: str) -> tuple[list[str], list[str]]:
     file, verse = STYLES[name]
     path = corpora / file
     books = titled(path, verse) or {"": clean(path.read_text(encoding="utf-8"), verse)}
-    kept = [text for title, text in books.items() if title in ONLY.get(name, books) and title not in OTHER_STYLE]
+    kept = [text for title, text in books.items() if title in ONLY.get(name, books)]
     cuts = [(text, len(text) * 9 // 10) for text in kept]
     return [text[:cut] for text, cut in cuts], [text[cut:] for text, cut in cuts]
