@@ -1,5 +1,6 @@
 //! An engine whose device is lost in the middle of whatever it does goes on, on another, as if nothing had
-//! been. On the CPU, where none is lost, it moves to other memory.
+//! been. On the CPU, where none is lost, it moves to other memory. In a browser: tests/web/recover.test.mjs.
+#![cfg(not(target_arch = "wasm32"))]
 
 mod common;
 
@@ -12,10 +13,6 @@ use lorakeet::engine::{
     Request, TempEvent, TempLora, TempLoraOptions, TrainingRoom, Window,
 };
 use lorakeet::error::ErrorKind;
-use wasm_bindgen_test::wasm_bindgen_test;
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 const IDS: [u32; 9] = [5, 90, 17, 203, 41, 8, 120, 299, 66];
 
@@ -113,7 +110,7 @@ async fn texts(engine: &mut Engine, name: &str, lost_before: &[usize]) -> Vec<Te
 }
 
 /// Greedy and drawn texts, under adapters of every kind, in one batch, past the context.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn texts_go_on_where_they_were() {
     for (name, mut engine) in opened().await {
         with_adapters(&mut engine).await;
@@ -130,7 +127,7 @@ async fn texts_go_on_where_they_were() {
 }
 
 /// Logits are bit for bit what they were: under each kind of adapter, chosen or merged.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn adapters_are_put_back() {
     for (name, mut engine) in opened().await {
         let engine = &mut engine;
@@ -193,7 +190,7 @@ async fn trained(engine: &mut Engine, name: &str, lost_before: &[usize]) -> Adap
 }
 
 /// Weights and moments are those of the last step that ended; a step that had begun is done anew.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn training_goes_on() {
     for (name, mut engine) in opened().await {
         let undisturbed = trained(&mut engine, name, &[]).await;
@@ -270,7 +267,7 @@ async fn work(
 }
 
 /// Chunk by chunk the same losses, and the same text: plain, with the rate being probed, mixed with the base.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn a_temporary_adapter_goes_on() {
     for (name, mut engine) in opened().await {
         let probing = TempLoraOptions { probe_rate: true, ..temp_options() };
@@ -298,7 +295,7 @@ async fn a_temporary_adapter_goes_on() {
 }
 
 /// Keys and values of older versions cannot be had again: the text goes on under the newest.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn kept_keys_and_values_are_computed_anew() {
     for (name, mut engine) in opened().await {
         let options = TempLoraOptions { kv: Kv::Stale, ..temp_options() };
@@ -310,7 +307,7 @@ async fn kept_keys_and_values_are_computed_anew() {
 }
 
 /// The loss is told where a result is waited for, and nowhere else; what the host does meanwhile stays.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn a_lost_device_takes_everything_and_gives_nothing() {
     let Some(("gpu", mut engine)) = opened().await.pop() else { return };
     let name = "gpu";
@@ -341,7 +338,7 @@ async fn a_lost_device_takes_everything_and_gives_nothing() {
     assert!(unheard.try_recv().is_err(), "an engine that ends is not lost");
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn another_model_is_refused() {
     for (name, mut engine) in opened().await {
         let before = engine.logits(&IDS).await.expect("fits");

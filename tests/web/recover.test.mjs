@@ -257,7 +257,8 @@ test("of two engines the other is not harmed", async () => {
     await other.dispose();
     return { said, texts, after, counts };
   });
-  assert.deepEqual([...result.texts, result.after], Array(3).fill(result.said));
+  // What comes in how many parts depends on when the device was lost.
+  assert.deepEqual([...result.texts, result.after].map(({ said }) => said), Array(3).fill(result.said.said));
   assert.deepEqual(result.counts, [1, 0, 3]);
   await page.close();
 });
