@@ -104,7 +104,7 @@ async function main() {
   if (unknown.length > 0) throw new Error(`unknown backend: ${unknown.join(", ")}; there are ${BACKENDS.join(", ")}`);
   if (chosen.some((each) => each.startsWith("chromium-"))) {
     setup("build");
-    build();
+    await build();
   }
   const results = await bench({ only: chosen, shape: flags, hardware });
   if (json) writeFileSync(json, `${JSON.stringify(results, null, 2)}\n`);

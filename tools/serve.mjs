@@ -125,7 +125,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
     const at = process.argv.indexOf("--port");
     const port = at < 0 ? 8080 : Number(process.argv[at + 1]);
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Error("--port wants a number from 0 to 65535");
-    if (process.argv.includes("--build")) (await import("./build.mjs")).build();
+    if (process.argv.includes("--build")) await (await import("./build.mjs")).build();
     await (await import("./site.mjs")).writeSite();
     const { url } = await serve({ roots: { "/": join(root, "site") }, port });
     console.log(`\nLorakeet is at ${url}  (Ctrl-C ends it)`);

@@ -65,7 +65,7 @@ function hash(bytes) {
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   try {
-    if (process.argv.includes("--build")) (await import("./build.mjs")).build();
+    if (process.argv.includes("--build")) await (await import("./build.mjs")).build();
     const { version, files } = await writeSite();
     console.log(`[site] site/: version ${version}, ${Object.keys(files).length} files`);
   } catch (error) {

@@ -76,6 +76,12 @@ struct Options {
     /// A number, or `probe`: choose it on the first chunks
     #[arg(long)]
     learning_rate: Option<LearningRate>,
+    /// Chunks until that rate is reached
+    #[arg(long)]
+    warmup_chunks: Option<usize>,
+    /// Where the warm-up begins: with 0 the first chunk teaches nothing, as published
+    #[arg(long)]
+    warmup_start: Option<usize>,
     /// Steps on each chunk
     #[arg(long)]
     epochs: Option<usize>,
@@ -142,6 +148,8 @@ impl Options {
                 Some(LearningRate::Probe) | None => preset.learning_rate,
             },
             probe_rate: matches!(self.learning_rate, Some(LearningRate::Probe)),
+            warmup_chunks: self.warmup_chunks.unwrap_or(preset.warmup_chunks),
+            warmup_start: self.warmup_start.unwrap_or(preset.warmup_start),
             epochs: self.epochs.unwrap_or(preset.epochs),
             dropout: self.dropout.unwrap_or(preset.dropout),
             target_modules: self.target.clone(),

@@ -3,7 +3,7 @@
 
 import { checkChatRequest, type ChatCompletionRequest } from "./chat-request.js";
 import type { Conversations } from "./conversations.js";
-import { generate, type FinishReason, type TokenLogprobs } from "./generation.js";
+import { gather, generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
 import type { Turns } from "./turns.js";
@@ -106,24 +106,14 @@ export class ChatCompletions {
 
   async #whole(request: ChatCompletionRequest): Promise<ChatCompletion> {
     const checked = await this.#check(request);
-    const answers = checked.prompts.map(() => ({ content: "", finish: "length" as FinishReason, logprobs: [] as TokenLogprobs[] }));
-    let counted = usage([], checked.n);
-    for await (const { deltas, counts } of generate(this.#turns, checked)) {
-      for (const { index, text, logprobs, finish } of deltas ?? []) {
-        const answer = answers[index]!;
-        answer.content += text;
-        answer.logprobs.push(...logprobs);
-        answer.finish = finish ?? answer.finish;
-      }
-      if (counts) counted = usage(counts, checked.n);
-    }
-    const choices = answers.map(({ content, finish, logprobs }, index): ChatCompletionChoice => ({
+    const { texts, counts } = await gather(this.#turns, checked);
+    const choices = texts.map(({ index, text, logprobs, finish }): ChatCompletionChoice => ({
       index,
-      message: { role: "assistant", content, refusal: null },
-      finish_reason: finish,
+      message: { role: "assistant", content: text, refusal: null },
+      finish_reason: finish ?? "length",
       logprobs: shown(checked, logprobs),
     }));
-    return { ...head("chatcmpl", "chat.completion", this.#model), choices, usage: counted };
+    return { ...head("chatcmpl", "chat.completion", this.#model), choices, usage: usage(counts, checked.n) };
   }
 
   async *#stream(request: ChatCompletionRequest): AsyncGenerator<ChatCompletionChunk, void, undefined> {

@@ -1,7 +1,7 @@
 // OpenAI's completions over an engine: `create`, whole or streamed.
 // Not chat (chat.ts): that is another prompt, and another shape.
 
-import { generate, type FinishReason, type TokenLogprobs } from "./generation.js";
+import { gather, generate, type Delta, type FinishReason, type TokenLogprobs } from "./generation.js";
 import { checkRequest, type CheckedRequest, type CompletionRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
 import type { Turns } from "./turns.js";
@@ -82,19 +82,8 @@ export class Completions {
 
   async #whole(request: CompletionRequest): Promise<Completion> {
     const checked = checkRequest(request, this.#model);
-    const choices = checked.prompts.map((_, index) => choice(index, checked));
-    let counted = usage([], checked.n);
-    for await (const { deltas, counts } of generate(this.#turns, checked)) {
-      for (const delta of deltas ?? []) {
-        const whole = choices[delta.index]!;
-        if (whole.logprobs) append(whole.logprobs, delta.logprobs);
-        whole.text += delta.text;
-        whole.token_ids.push(...delta.tokens);
-        whole.finish_reason = delta.finish ?? null;
-      }
-      if (counts) counted = usage(counts, checked.n);
-    }
-    return { ...this.#head(), choices, usage: counted };
+    const { texts, counts } = await gather(this.#turns, checked);
+    return { ...this.#head(), choices: texts.map((text) => choice(text, checked)), usage: usage(counts, checked.n) };
   }
 
   async *#stream(request: CompletionRequest): AsyncGenerator<CompletionChunk, void, undefined> {
@@ -103,10 +92,10 @@ export class Completions {
     const unknown = checked.includeUsage ? { usage: null } : {};
     const offsets = checked.prompts.map(() => 0);
     for await (const { deltas, counts } of generate(this.#turns, checked)) {
-      for (const { index, text, tokens, logprobs, finish } of deltas ?? []) {
-        const part = { ...choice(index, checked), text, token_ids: tokens, finish_reason: finish ?? null };
-        if (part.logprobs) offsets[index] = append(part.logprobs, logprobs, offsets[index]);
-        yield { ...head, choices: [part], ...unknown };
+      for (const delta of deltas ?? []) {
+        const offset = offsets[delta.index]!;
+        offsets[delta.index] = offset + length(delta.logprobs);
+        yield { ...head, choices: [choice(delta, checked, offset)], ...unknown };
       }
       if (counts && checked.includeUsage) yield { ...head, choices: [], usage: usage(counts, checked.n) };
     }
@@ -117,20 +106,17 @@ export class Completions {
   }
 }
 
-function choice(index: number, { sampling }: CheckedRequest): CompletionChoice {
-  const logprobs = sampling.logprobs === undefined ? null : { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] };
-  return { index, text: "", token_ids: [], finish_reason: null, logprobs };
+/** A choice of these tokens, the first of which begins at `offset` of its text. */
+function choice({ index, text, tokens, logprobs, finish }: Delta, { sampling }: CheckedRequest, offset = 0): CompletionChoice {
+  let end = offset;
+  const shown = sampling.logprobs === undefined ? null : {
+    tokens: logprobs.map(({ token }) => token),
+    token_logprobs: logprobs.map(({ logprob }) => logprob),
+    top_logprobs: logprobs.map(({ top }) => Object.fromEntries(top.map(({ token, logprob }) => [token, logprob]))),
+    text_offset: logprobs.map(({ token }) => (end += token.length) - token.length),
+  };
+  return { index, text, token_ids: tokens, finish_reason: finish ?? null, logprobs: shown };
 }
 
-/** Adds tokens that begin at `offset`, by default where the list ends; returns where they end. */
-function append(lists: CompletionLogprobs, added: readonly TokenLogprobs[], offset?: number): number {
-  let end = offset ?? (lists.text_offset.at(-1) ?? 0) + (lists.tokens.at(-1)?.length ?? 0);
-  for (const { token, logprob, top } of added) {
-    lists.tokens.push(token);
-    lists.token_logprobs.push(logprob);
-    lists.top_logprobs.push(Object.fromEntries(top.map((each) => [each.token, each.logprob])));
-    lists.text_offset.push(end);
-    end += token.length;
-  }
-  return end;
-}
+/** Of the tokens' text, each shown. */
+const length = (tokens: readonly TokenLogprobs[]) => tokens.reduce((sum, { token }) => sum + token.length, 0);

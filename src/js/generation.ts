@@ -74,3 +74,20 @@ export async function* generate(turns: Turns, request: CheckedRequest): AsyncGen
     if (!turns.closed) await turns.take((engine) => engine.end(id)).catch(() => {}); // the error that led here is the one to tell
   }
 }
+
+/** Runs a request to its end: what each prompt gained in all, and the counts of every prompt. */
+export async function gather(turns: Turns, request: CheckedRequest): Promise<{ texts: Delta[]; counts: Counts[] }> {
+  const texts = request.prompts.map((_, index): Delta => ({ index, text: "", tokens: [], logprobs: [], finish: undefined }));
+  let ended: Counts[] = [];
+  for await (const { deltas, counts } of generate(turns, request)) {
+    for (const { index, text, tokens, logprobs, finish } of deltas ?? []) {
+      const whole = texts[index]!;
+      whole.text += text;
+      whole.tokens.push(...tokens);
+      whole.logprobs.push(...logprobs);
+      whole.finish = finish;
+    }
+    ended = counts ?? ended;
+  }
+  return { texts, counts: ended };
+}
