@@ -1,6 +1,7 @@
 //! `temp-lora`: how much better a text is predicted by an adapter that learns it as it goes, and
 //! text written with one.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -51,6 +52,9 @@ pub struct Generate {
     /// Above 1, tokens seen before become less likely
     #[arg(long, default_value_t = 1.0)]
     repetition_penalty: f32,
+    /// Learn nothing from a chunk of whose runs of four tokens more than this share occurred before
+    #[arg(long)]
+    max_repetition: Option<f32>,
     /// Draw from the never-worse mix of base and adapted model, at the cost of two rows a token
     #[arg(long)]
     mix: bool,
@@ -174,7 +178,8 @@ pub async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) -> Resu
 
 /// Writes on, and tells at the end whether memory stayed as it was.
 async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Result<()> {
-    let options = generate.options.options(engine).await?;
+    let mut options = generate.options.options(engine).await?;
+    options.max_repetition = generate.max_repetition.unwrap_or(options.max_repetition);
     let mut temp = engine.begin_temp_lora(options)?;
     let request = Request {
         temperature: generate.temperature,
@@ -183,20 +188,23 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
         ..Request::greedy(engine.encode(&generate.prompt)?, generate.max_tokens)
     };
     engine.temp_generate(&mut temp, request, generate.mix)?;
-    let (started, mut tokens) = (Instant::now(), 0);
-    let mut tensor_bytes = Vec::new();
+    let started = Instant::now();
+    let (mut tokens, mut lessons, mut tensor_bytes) = (Vec::<u32>::new(), 0, Vec::new());
     let result = loop {
         match engine.temp_next(&mut temp, usize::MAX).await {
             Ok(TempEvent::Idle) => break Ok(()),
             Ok(TempEvent::Text(delta)) => {
-                tokens += delta.tokens.len();
+                tokens.extend(&delta.tokens);
                 if !as_json {
                     print!("{}", delta.text);
                     // A closed pipe is the reader's choice, not a failure of ours.
                     let _ = std::io::stdout().flush();
                 }
             }
-            Ok(TempEvent::Chunk(_)) => tensor_bytes.push(engine.model().tensors.total_bytes()),
+            Ok(TempEvent::Chunk(report)) => {
+                lessons += usize::from(!report.train_losses.is_empty());
+                tensor_bytes.push(engine.model().tensors.total_bytes());
+            }
             Ok(TempEvent::Progress(..)) => {}
             Err(e) => break Err(e),
         }
@@ -204,9 +212,15 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
     engine.end_temp_lora(&mut temp, None)?;
     result?;
     if as_json {
+        let runs: Vec<&[u32]> = tokens.windows(4).collect();
+        let different = runs.iter().collect::<HashSet<_>>().len();
         let report = json!({
-            "tokens": tokens,
+            "tokens": tokens.len(),
             "chunks": tensor_bytes.len(),
+            // Of which something was learned.
+            "lessons": lessons,
+            // The share of runs of four tokens that came before.
+            "repetition": (runs.len() - different) as f64 / runs.len().max(1) as f64,
             "tensor_bytes_after_first_chunk": tensor_bytes.first(),
             "tensor_bytes_after_last_chunk": tensor_bytes.last(),
             "seconds": started.elapsed().as_secs_f64(),

@@ -5,6 +5,7 @@
     python tools/train adapters --corpora FOLDER [NAME ...]
     python tools/train styles --corpora FOLDER      # what tests tell the adapters' texts apart with
     python tools/train cards                        # what README.md says of the first two
+    python tools/train check [f16] [q8] [q4]        # whether the release program finds the same bits per byte
 
 Each goes on where it was stopped (`target/train`), on CUDA where there is any.
 """
@@ -19,10 +20,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["base", "adapters", "styles", "cards"])
-    parser.add_argument("names", nargs="*", help="of adapters; all by default")
+    parser.add_argument("part", choices=["base", "adapters", "styles", "cards", "check"])
+    parser.add_argument("names", nargs="*", help="of adapters or types of weights; all by default")
     parser.add_argument("--corpora", type=Path, default=REPOSITORY / "../shared/data/corpora", help="folder of texts")
     parser.add_argument("--state", type=Path, default=REPOSITORY / "target/train", help="where training is kept")
+    parser.add_argument("--program", type=Path, default=REPOSITORY / "target/release/lorakeet", help="what is checked")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -39,6 +41,10 @@ def main() -> None:
         import styles
 
         styles.write(arguments.corpora, REPOSITORY / "tests/fixtures/styles.json")
+    elif arguments.part == "check":
+        import check
+
+        check.check(arguments.state, REPOSITORY / "www/models/novels", arguments.program, arguments.names)
     else:
         import cards
 
