@@ -53,7 +53,7 @@ export class Module {
     try {
       return await Promise.race([call(), trap.sprung]);
     } catch (error) {
-      throw error instanceof WebAssembly.RuntimeError ? this.#stop(error) : fromWasm(error);
+      throw isTrap(error) ? this.#stop(error) : fromWasm(error);
     } finally {
       trap.remove();
     }
@@ -94,8 +94,13 @@ class Trap {
   #onRejection = (event: PromiseRejectionEvent): void => this.#see(event.reason);
 
   #see(error: unknown): void {
-    if (error instanceof WebAssembly.RuntimeError) this.#spring(error);
+    if (isTrap(error)) this.#spring(error);
   }
+}
+
+/** Nor is anything unwound where the stack is too small: V8 and JavaScriptCore, then SpiderMonkey. */
+function isTrap(error: unknown): error is Error {
+  return error instanceof WebAssembly.RuntimeError || (error instanceof Error && /^(Maximum call stack|too much recursion)/.test(error.message));
 }
 
 function reason(error: unknown): string {

@@ -184,3 +184,20 @@ test("the module of chats is fetched for the first of them, can be elsewhere, an
   assert.ok(usage.prompt_tokens > 0);
   await fresh.close();
 });
+
+test("a template that exhausts the module of chats stops that module alone", async () => {
+  const own = await openApi(browser);
+  const [error, again, text] = await own.evaluate(async (messages) => {
+    const files = { config: "config.json", tokenizer: "tokenizer.json", weights: "model.safetensors" };
+    const source = Object.fromEntries(Object.entries(files).map(([role, name]) => [role, new URL(`/test/fixtures/llama/${name}`, location.href)]));
+    source.chatTemplate = new TextEncoder().encode("{% set ns = namespace(x=[1]) %}{% for i in range(100000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}");
+    const engine = await lorakeet.createEngine(source, { device: "cpu", contextLength: 128 });
+    const answer = () => failure(() => engine.chat.completions.create({ messages, max_tokens: 4 }));
+    return [await answer(), await answer(), (await engine.completions.create({ prompt: [5, 90], max_tokens: 4, temperature: 0 })).choices[0].text];
+  }, MESSAGES);
+  assert.equal(error.kind, "device");
+  assert.match(error.message, /stopped: Maximum call stack size exceeded; reload the page$/);
+  assert.deepEqual(again, error);
+  assert.ok(text.length > 0);
+  await own.close();
+});

@@ -88,6 +88,31 @@ test("chats, their streams, embeddings and the cache are shared too", async () =
   assert.deepEqual(second, first);
 });
 
+test("an adapter is trained from another tab, stopped there, and serves all", async () => {
+  const [one, two] = [await tab(), await tab()];
+  const [steps, heard, reason, sizes] = await two.evaluate(async () => {
+    const dataset = "The ferry had one rope, one lantern and one dog. ".repeat(4);
+    const [steps, heard] = [[], []];
+    for await (const { step, loss } of engine.trainAdapter({ name: "ferry", dataset, rank: 2, maxLength: 24, epochs: 2, learningRate: 1e-2, onStep: ({ step }) => heard.push(step) })) steps.push([step, loss]);
+    const stop = new AbortController();
+    const reason = await outcome(async () => {
+      for await (const _ of engine.trainAdapter({ name: "ferry", resume: true, dataset, maxLength: 24, epochs: 50, signal: stop.signal })) stop.abort();
+    });
+    const files = await engine.exportAdapter("ferry");
+    return [steps, heard, reason.kind, files.map(({ name, size }) => [name, size > 0])];
+  });
+  assert.deepEqual(heard, steps.map(([step]) => step));
+  assert.ok(steps.length > 4 && steps.at(-1)[1] < steps[0][1], JSON.stringify(steps));
+  assert.equal(reason, "cancelled");
+  assert.deepEqual(sizes, [["adapter_config.json", true], ["adapter_model.safetensors", true]]);
+  const texts = await one.evaluate(async () => {
+    const said = async (adapter) => (await engine.completions.create({ prompt: "The ferry had", adapter, temperature: 0, max_tokens: 8 })).choices[0].text;
+    return [(await engine.listAdapters()).map(({ name }) => name), await said("ferry"), await said({})];
+  });
+  assert.deepEqual(texts[0], ["ferry"]);
+  assert.notEqual(texts[1], texts[2]);
+});
+
 test("when the tab that has it is closed, another opens it, and what was under way fails", async () => {
   const one = await tab();
   const others = await Promise.all([tab(), tab()]);
