@@ -52,6 +52,9 @@ pub struct Generate {
     /// Above 1, tokens seen before become less likely
     #[arg(long, default_value_t = 1.0)]
     repetition_penalty: f32,
+    /// Take the text up again where the model ends it
+    #[arg(long)]
+    go_on: bool,
     /// Learn nothing from a chunk of whose runs of four tokens more than this share occurred before
     #[arg(long)]
     max_repetition: Option<f32>,
@@ -181,18 +184,31 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
     let mut options = generate.options.options(engine).await?;
     options.max_repetition = generate.max_repetition.unwrap_or(options.max_repetition);
     let mut temp = engine.begin_temp_lora(options)?;
-    let request = Request {
+    let request = |prompt: Vec<u32>, left: usize, begun: u32| Request {
         temperature: generate.temperature,
         repetition_penalty: generate.repetition_penalty,
-        seed: generate.seed,
-        ..Request::greedy(engine.encode(&generate.prompt)?, generate.max_tokens)
+        seed: generate.seed.wrapping_add(begun),
+        ..Request::greedy(prompt, left)
     };
-    engine.temp_generate(&mut temp, request, generate.mix)?;
+    let prompt = engine.encode(&generate.prompt)?;
+    engine.temp_generate(&mut temp, request(prompt, generate.max_tokens, 0), generate.mix)?;
     let started = Instant::now();
     let (mut tokens, mut lessons, mut tensor_bytes) = (Vec::<u32>::new(), 0, Vec::new());
+    let mut ends = Vec::new();
     let result = loop {
         match engine.temp_next(&mut temp, usize::MAX).await {
-            Ok(TempEvent::Idle) => break Ok(()),
+            Ok(TempEvent::Idle) => {
+                let left = generate.max_tokens.saturating_sub(tokens.len());
+                // A model that does nothing but end its text is not asked again.
+                if left == 0 || !generate.go_on || ends.last() == Some(&tokens.len()) {
+                    break Ok(());
+                }
+                ends.push(tokens.len());
+                let next = request(Vec::new(), left, ends.len() as u32);
+                if let Err(e) = engine.temp_generate(&mut temp, next, generate.mix) {
+                    break Err(e);
+                }
+            }
             Ok(TempEvent::Text(delta)) => {
                 tokens.extend(&delta.tokens);
                 if !as_json {
