@@ -65,7 +65,7 @@ async fn linear_grad() {
         let before = case.maybe_f32("before");
         let dx = output(one, "dx", &[n, c], &before, &case.f32("dx"));
         let weight = Slice { tensor: weight, first: 0 };
-        (GradOp::Linear { dy, weight, dx, accumulate: before.is_some() }, n)
+        (GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate: before.is_some() }, n)
     })
     .await;
 }
@@ -84,7 +84,7 @@ async fn linear_grad_of_a_slice() {
         let dy = one.f32("dy", &[n, f], &dy);
         let tensor = one.f32("weight", &[f - first, c], &weight[first * c..]);
         let dx = one.output_over("dx", &[n, c], &before, &case.f32("dx"));
-        (GradOp::Linear { dy, weight: Slice { tensor, first }, dx, accumulate: true }, n)
+        (GradOp::Linear { dy, weight: Slice { tensor, first }, dx, dx_first: 0, accumulate: true }, n)
     })
     .await;
 }

@@ -19,19 +19,41 @@ pub struct Trainee {
     pub sites: Vec<(usize, Vec<bool>)>,
     /// Whether the inputs of its A lose elements at random.
     pub dropout: bool,
+    /// Whether its cores alone are trained, see [`Core`].
+    pub cores: bool,
     /// `W`: most tokens of a window it learns from.
     pub window: usize,
+}
+
+impl Trainee {
+    /// Rows of the plan that takes a step of the optimiser: those of a core, whose A it makes.
+    pub fn update_rows(&self) -> usize {
+        if self.cores { self.count } else { 1 }
+    }
 }
 
 /// Gradients and moments of one site.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
-    /// Gradients: of A (parts·count, C), of B (count, F)
+    /// Gradients: of A (parts·count, C), of B (count, F); where cores are trained, of those
+    /// (count, parts·count), and of nothing
     pub g: [TensorId; 2],
     /// First moments, likewise.
     pub m: [TensorId; 2],
     /// Second moments, likewise.
     pub v: [TensorId; 2],
+    /// What is trained in the place of A and B, if it is.
+    pub core: Core,
+}
+
+/// The cores of one site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone is
+/// trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Core {
+    /// R of each part, side by side: (count, parts·count)
+    pub r: TensorId,
+    /// A₀ of each part that is trained: (count, C)
+    pub a: [TensorId; 3],
 }
 
 /// What an adapter's training reads and writes.
@@ -93,6 +115,8 @@ pub(super) struct Scratch {
     pub z: [TensorId; 4],
     /// (MAX_ROWS, most parts·R)
     pub dz: TensorId,
+    /// A₀·x at a map of one, two and three parts that has cores: (MAX_ROWS, parts·count)
+    pub frozen_z: [TensorId; 3],
 }
 
 impl Training {
@@ -114,6 +138,7 @@ impl Training {
             spread: [many("spread.c")?, many("spread.q")?, many("spread.f")?],
             z: [many("z.qkv")?, many("z.o")?, many("z.up")?, many("z.down")?],
             dz: many("dz")?,
+            frozen_z: [many("frozen_z.1")?, many("frozen_z.2")?, many("frozen_z.3")?],
         };
         let checkpoints = (0..=config.num_hidden_layers)
             .map(|l| many(&format!("checkpoint.{l}")))
@@ -184,9 +209,22 @@ impl Training {
         for tensor in self.cache {
             tensors.reshape(tensor, &cache)?;
         }
+        let count = trainee.as_ref().filter(|trainee| trainee.cores).map(|trainee| trainee.count);
+        for (tensor, parts) in s.frozen_z.into_iter().zip(1..) {
+            tensors.reshape(tensor, &count.map_or([1, 1], |count| [MAX_ROWS, parts * count]))?;
+        }
         self.reshape_moments(tensors, bank, trainee.as_ref())?;
         self.trainee = trainee;
         self.reshape_ranks(tensors, bank.room)
+    }
+
+    /// Where the core at a part of one of the trainee's sites lies: its tensors, the length of R's
+    /// rows, and the first of its columns. `None` if that is not trained by cores.
+    pub fn core(&self, site: usize, part: usize) -> Option<(Core, usize, usize)> {
+        let trainee = self.trainee.as_ref().filter(|trainee| trainee.cores)?;
+        let i = trainee.sites.iter().position(|(trained, _)| *trained == site)?;
+        let (_, parts) = &trainee.sites[i];
+        Some((self.moments[i].core, parts.len() * trainee.count, part * trainee.count))
     }
 
     /// Fits what depends on how many ranks the bank has room for.
@@ -207,31 +245,49 @@ impl Training {
         trainee: Option<&Trainee>,
     ) -> Result<()> {
         self.spare.append(&mut self.moments);
-        let sites = trainee.map_or(&[][..], |trainee| &trainee.sites);
-        for (i, (site, _)) in sites.iter().enumerate() {
+        for (i, (site, parts)) in trainee.iter().flat_map(|trainee| &trainee.sites).enumerate() {
             let moments = match self.spare.pop() {
                 Some(moments) => moments,
-                None => {
-                    let mut pair = |what: &str| -> Result<[TensorId; 2]> {
-                        let mut one =
-                            |of: &str| tensors.declare(format!("train.{what}.{of}.{i}"), Dtype::F32, &[1, 1]);
-                        Ok([one("a")?, one("b")?])
-                    };
-                    Moments { g: pair("g")?, m: pair("m")?, v: pair("v")? }
-                }
+                None => Moments::declare(tensors, i)?,
             };
-            let (site, count) = (&bank.sites[*site], trainee.map_or(0, |trainee| trainee.count));
-            for [a, b] in [moments.g, moments.m, moments.v] {
-                tensors.reshape(a, &[site.parts() * count, site.inputs])?;
-                tensors.reshape(b, &[count, site.outputs()])?;
+            let Trainee { count, cores, .. } = *trainee.expect("it has a site");
+            let site = &bank.sites[*site];
+            let r = [count, site.parts() * count];
+            let [a, b] = if cores { [r, [1, 1]] } else { [[r[1], site.inputs], [count, site.outputs()]] };
+            for pair in [moments.g, moments.m, moments.v] {
+                tensors.reshape(pair[0], &a)?;
+                tensors.reshape(pair[1], &b)?;
+            }
+            tensors.reshape(moments.core.r, &if cores { r } else { [1, 1] })?;
+            for (part, tensor) in moments.core.a.into_iter().enumerate() {
+                let here = cores && parts.get(part) == Some(&true);
+                tensors.reshape(tensor, &if here { [count, site.inputs] } else { [1, 1] })?;
             }
             self.moments.push(moments);
         }
         for moments in &self.spare {
-            for tensor in [moments.g, moments.m, moments.v].into_iter().flatten() {
+            for tensor in moments.tensors() {
                 tensors.reshape(tensor, &[1, 1])?;
             }
         }
         tensors.reshape(self.sums, &[(2 * self.moments.len()).max(1), 1])
+    }
+}
+
+impl Moments {
+    /// Those of the `i`-th trained site, without room yet.
+    fn declare(tensors: &mut Tensors, i: usize) -> Result<Self> {
+        let mut one = |what: &str| tensors.declare(format!("train.{what}.{i}"), Dtype::F32, &[1, 1]);
+        Ok(Self {
+            g: [one("g.a")?, one("g.b")?],
+            m: [one("m.a")?, one("m.b")?],
+            v: [one("v.a")?, one("v.b")?],
+            core: Core { r: one("core")?, a: [one("core.a.0")?, one("core.a.1")?, one("core.a.2")?] },
+        })
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = TensorId> {
+        let Self { g, m, v, core: Core { r, a } } = *self;
+        [g, m, v].into_iter().flatten().chain([r]).chain(a)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lorakeet::engine::{Engine, NewLora, Optimizer, TrainingRoom, Window};
+use lorakeet::engine::{Engine, NewLora, Optimizer, TrainingRoom, Variant, Window};
 use lorakeet::{Error, Result};
 use serde_json::json;
 
@@ -29,7 +29,18 @@ pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Resul
     if runs == 0 {
         return Err(Error::argument("runs 0, expected at least 1"));
     }
-    engine.new_lora(NAME, &NewLora { rank, alpha: rank as f64, target_modules: Vec::new(), seed: 0 })?;
+    engine
+        .new_lora(
+            NAME,
+            &NewLora {
+                variant: Variant::Lora,
+                rank,
+                alpha: rank as f64,
+                target_modules: Vec::new(),
+                seed: 0,
+            },
+        )
+        .await?;
     engine.begin_training(NAME, TrainingRoom { window: tokens, dropout: false, memory_limit: None })?;
     let v = engine.config().vocab_size as u32;
     let window =
