@@ -12,6 +12,7 @@ use lorakeet::engine::{
     Adapter, Choice, Core, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, TempEvent,
     TempLoraOptions, TrainingRoom, Variant, Window, folder,
 };
+use lorakeet::model::MAX_ROWS;
 
 const RANK: usize = 5;
 
@@ -91,23 +92,29 @@ fn factors(engine: &Engine) -> Vec<[Vec<f32>; 2]> {
     info.modules.iter().map(|module| ["lora_A", "lora_B"].map(|name| read(name, module))).collect()
 }
 
+const ROOM: TrainingRoom = TrainingRoom { window: 64, dropout: false, memory_limit: None };
+
 /// One step under a weight that is not 1; returns A and B before and after it.
 async fn step(
     mut engine: Engine,
     adapter: Adapter,
-    mut optimizer: Optimizer,
+    optimizer: Optimizer,
     rate: f32,
 ) -> [Vec<[Vec<f32>; 2]>; 2] {
     engine.add_adapter(TRAINED, adapter).expect("fits");
-    engine
-        .begin_training(TRAINED, TrainingRoom { window: 64, dropout: false, memory_limit: None })
-        .expect("a plain LoRA");
-    let before = factors(&engine);
+    step_of_loaded(&mut engine, optimizer, rate).await
+}
+
+async fn step_of_loaded(engine: &mut Engine, mut optimizer: Optimizer, rate: f32) -> [Vec<[Vec<f32>; 2]>; 2] {
+    engine.begin_training(TRAINED, ROOM).expect("a plain LoRA");
+    let before = factors(engine);
     let choice: Choice = vec![(TRAINED.to_owned(), 0.7)];
     let tokens: Vec<u32> = (0..40).map(|i| (i * i * 7 + 3) % 97).collect();
     let window = Window { tokens, first: 9, constant_context: false };
     engine.train_step(vec![window], &choice, &mut optimizer, rate).await.expect("works");
-    [before, factors(&engine)]
+    let after = factors(engine);
+    engine.end_training().expect("frees");
+    [before, after]
 }
 
 /// AdamW that moves a parameter by its gradient.
@@ -196,6 +203,96 @@ async fn a_step_of_adam_w_moves_the_core() {
     }
 }
 
+fn new_lora(variant: Variant, rank: usize, module: &str) -> NewLora {
+    NewLora { variant, rank, alpha: rank as f64, target_modules: vec![module.to_owned()], seed: 0 }
+}
+
+/// At full rank W = B·A₀ with the columns of B orthonormal, so that A₀ᵀ·A₀ = WᵀW: a step by the gradient
+/// moves A from zero by dA·WᵀW, whatever the singular vectors are.
+#[pollster::test]
+async fn what_is_frozen_is_the_base_decomposed() {
+    for (name, module) in [("llama", "model.layers.0.mlp.up_proj"), ("gpt2", "transformer.h.0.mlp.c_fc")] {
+        let files = MODELS.iter().find(|files| files.name == name).expect("a fixture");
+        let header = lorakeet::format::safetensors::Header::from_file_bytes(files.weights[0]).expect("valid");
+        let wanted = format!("{module}.weight");
+        let tensor = header.tensors.iter().find(|tensor| wanted.ends_with(&tensor.name)).expect("there");
+        let stored = tensor.read_f32(tensor.bytes_in(files.weights[0]).expect("inside")).expect("f32");
+        // W (F, C); GPT-2 stores it transposed.
+        let w = if name == "gpt2" { transposed(&stored, tensor.shape[1]) } else { stored };
+        let c = *if name == "gpt2" { &tensor.shape[0] } else { &tensor.shape[1] };
+        let square = product(&transposed(&w, c), &w, w.len() / c);
+        let pairs = backends().await.into_iter().zip(backends().await);
+        for ((backend, first), (_, second)) in pairs {
+            let what = format!("{name} on {backend}");
+            let (mut cored, plainly) = (model(name, first), model(name, second));
+            cored.new_lora(TRAINED, &new_lora(Variant::LoraXs, c, module)).await.expect("full rank");
+            let [before, after] = step_of_loaded(&mut cored, plain(), PLAIN).await;
+            let [a, b] = before[0].clone();
+            assert!(a.iter().all(|&a| a == 0.0), "{what}: it begins as nothing");
+            let unit: Vec<f32> = (0..c * c).map(|at| f32::from(u8::from(at % (c + 1) == 0))).collect();
+            assert_close(&what, &product(&transposed(&b, c), &b, w.len() / c), &unit, within(&unit, 1e-3));
+            let delta = ModuleDelta { module: module.to_owned(), rank: c, a, b, ..ModuleDelta::default() };
+            let adapter = Adapter { deltas: vec![delta], ..Adapter::default() };
+            let [plain_before, plain_after] = step(plainly, adapter, plain(), PLAIN).await;
+            let da = difference([&plain_before[0][0], &plain_after[0][0]]);
+            let want = product(&da, &square, c);
+            let got = difference([&before[0][0], &after[0][0]]);
+            assert_close(&what, &got, &want, within(&want, 1e-2));
+            assert!(misfit(&got, &da, within(&da, 0.1)).is_some(), "{what}: W is not orthonormal");
+        }
+    }
+}
+
+/// More ranks than a run has rows: the step that makes A is as long as R. Later training goes on with the
+/// core, and B stays what it was.
+#[pollster::test]
+async fn a_core_may_be_larger_than_a_run() {
+    let home = repository("www/models/novels/novels-q8_0.gguf");
+    for (name, backend) in backends().await.into_iter().skip(1) {
+        let mut engine =
+            folder::open(&home, backend, &EngineOptions::default(), |_, _| {}).expect("a valid model");
+        let rank = MAX_ROWS + 6;
+        let lora = new_lora(Variant::LoraXs, rank, "model.layers.0.mlp.down_proj");
+        engine.new_lora(TRAINED, &lora).await.expect("fits");
+        let optimizer = Optimizer::default();
+        let [before, after] = step_of_loaded(&mut engine, optimizer, 1e-2).await;
+        for (row, a) in after[0][0].chunks_exact(before[0][0].len() / rank).enumerate() {
+            assert!(a.iter().any(|&a| a != 0.0), "{name}: row {row} of A has not moved");
+        }
+        let [again, later] = step_of_loaded(&mut engine, optimizer, 1e-2).await;
+        assert_eq!(again, after, "{name}: as it was left");
+        assert!(later[0][0] != after[0][0] && later[0][1] == before[0][1], "{name}: A alone is trained");
+    }
+}
+
+/// A refusal of memory goes by what cores take, less than both matrices do, and what it says would fit
+/// fits, and no more than that.
+#[pollster::test]
+async fn a_refusal_of_memory_counts_the_saving() {
+    let (home, backend) = (repository("www/models/demo"), backends().await.remove(1).1);
+    let mut engine =
+        folder::open(&home, backend, &EngineOptions::default(), |_, _| {}).expect("a valid model");
+    let mut begin = async |variant: Variant, rank: usize, memory_limit: Option<u64>| {
+        engine.new_lora(TRAINED, &new_lora(variant, rank, "mlp.down_proj")).await.expect("fits");
+        let result = engine.begin_training(TRAINED, TrainingRoom { memory_limit, ..ROOM });
+        let bytes = engine.model().tensors.total_bytes();
+        engine.end_training().expect("frees");
+        engine.delete_adapter(TRAINED).expect("idle");
+        result.map(|()| bytes).map_err(|e| e.to_string())
+    };
+    let (plain, cores) = (begin(Variant::Lora, 60, None).await, begin(Variant::LoraXs, 60, None).await);
+    let (plain, cores) = (plain.expect("no limit"), cores.expect("no limit"));
+    assert!(cores < plain, "{cores} bytes, both matrices take {plain}");
+    begin(Variant::Lora, 60, Some(cores)).await.expect_err("too much");
+    assert_eq!(begin(Variant::LoraXs, 60, Some(cores)).await, Ok(cores), "the limit itself is allowed");
+    let limit = Some(cores - 20_000);
+    let words = begin(Variant::LoraXs, 60, limit).await.expect_err("too much");
+    let rank = words.split("a rank of ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a rank");
+    let rank: usize = rank.parse().expect("a number");
+    begin(Variant::LoraXs, rank, limit).await.expect("what the message says fits");
+    begin(Variant::LoraXs, rank + 1, limit).await.expect_err("no more fits");
+}
+
 fn options(variant: Variant) -> TempLoraOptions {
     TempLoraOptions {
         variant,
@@ -272,16 +369,15 @@ async fn what_cannot_be_is_refused_by_name() {
     let module = "model.layers.0.self_attn.k_proj";
     let (site, part) = engine.model().bank.find(module).expect("a module");
     let [c, f] = engine.model().bank.sites[site].shape(part);
-    let (most, target_modules) = (c.min(f), vec![module.to_owned()]);
-    let lora = NewLora { variant: Variant::LoraXs, rank: most + 1, alpha: 1.0, target_modules, seed: 0 };
-    let error = engine.new_lora("y", &lora).await.expect_err("too many").to_string();
+    let most = c.min(f);
+    let lora = |rank: usize| new_lora(Variant::LoraXs, rank, module);
+    let error = engine.new_lora("y", &lora(most + 1)).await.expect_err("too many").to_string();
     let start = format!("rank {}: module `{module}` has {c} inputs and {f} outputs, ", most + 1);
     assert_eq!(error, format!("{start}lora-xs takes at most {most}"));
-    engine.new_lora("y", &NewLora { rank: most, ..lora }).await.expect("as many as there are");
+    engine.new_lora("y", &lora(most)).await.expect("as many as there are");
     let mut mixed = with_cores(&engine, &LLAMA);
     mixed.deltas[1].core = None;
     engine.add_adapter(TRAINED, mixed).expect("fits");
-    let room = TrainingRoom { window: 64, dropout: false, memory_limit: None };
-    let error = engine.begin_training(TRAINED, room).expect_err("both kinds").to_string();
+    let error = engine.begin_training(TRAINED, ROOM).expect_err("both kinds").to_string();
     assert_eq!(error, format!("adapter `x`: `{}` is no plain LoRA, which alone is trained", LLAMA[1]));
 }

@@ -176,17 +176,16 @@ impl Engine {
     pub(super) fn write_cores(&mut self) {
         let Self { model, backend, adapters, .. } = self;
         let loaded = adapters.trainee.as_ref().and_then(|name| adapters.find(name).ok());
-        let Some(Loaded { adapter, places, .. }) = loaded else { return };
+        let Some(Loaded { ranks, adapter, places, .. }) = loaded else { return };
         for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
-            let (Some(core), Some((tensors, cols, first))) =
-                (&delta.core, model.training.core(place.site, place.part))
+            let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part))
             else {
                 continue;
             };
             for (i, row) in core.r.chunks_exact(delta.rank).enumerate() {
-                backend.upload(tensors.r, i * cols + first, bytemuck::cast_slice(row));
+                backend.upload(tensors.r, i * ranks.len(), bytemuck::cast_slice(row));
             }
-            backend.upload(tensors.a[place.part], 0, bytemuck::cast_slice(&core.a));
+            backend.upload(tensors.a, 0, bytemuck::cast_slice(&core.a));
         }
     }
 
@@ -247,7 +246,7 @@ impl Engine {
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
             let row = place.part * model.bank.room.ranks + ranks.start;
             let other = match model.training.core(place.site, place.part) {
-                Some((core, cols, _)) => (core.r, 0, rank * cols),
+                Some(core) => (core.r, 0, rank * ranks.len()),
                 None => (site.b, ranks.start * stride, rank * stride),
             };
             [(site.a, row * c, rank * c), other]
@@ -269,17 +268,13 @@ impl Engine {
                 )));
             }
             delta.a = a;
-            match (&mut delta.core, model.training.core(place.site, place.part)) {
-                (Some(core), Some((_, cols, first))) => {
-                    core.r =
-                        other.chunks_exact(cols).flat_map(|row| &row[first..][..rank]).copied().collect();
-                }
-                _ => {
-                    let (stride, [from, to]) =
-                        (site.outputs(), [site.edges[place.part], site.edges[place.part + 1]]);
-                    let at = (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f));
-                    delta.b = at.map(|at| other[at]).collect();
-                }
+            if let Some(core) = &mut delta.core {
+                core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
+            } else {
+                let stride = site.outputs();
+                let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
+                let at = (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f));
+                delta.b = at.map(|at| other[at]).collect();
             }
         }
         self.adapters.moments = moments.into_iter().zip(read).collect();

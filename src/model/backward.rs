@@ -123,7 +123,7 @@ pub fn update(model: &Model, plan: &mut Plan) {
     }
     for ((site, parts), moments) in trainee.sites.iter().zip(&training.moments) {
         let site = &bank.sites[*site];
-        let parts = (0..parts.len()).filter(|&part| parts[part]);
+        let parts: Vec<usize> = (0..parts.len()).filter(|&part| parts[part]).collect();
         let mut adam = |half: usize, g_first: usize, param: TensorId, param_first: usize, len: usize| {
             steps.push(Op::Grad(GradOp::AdamW {
                 training: training.numbers,
@@ -140,11 +140,13 @@ pub fn update(model: &Model, plan: &mut Plan) {
         let (c, f, count) = (site.inputs, site.outputs(), trainee.count);
         let row_of_a = |part: usize| part * bank.room.ranks + trainee.first;
         if trainee.cores {
-            let Core { r, a } = moments.core;
-            adam(0, 0, r, 0, count * site.parts() * count);
+            for &part in &parts {
+                adam(0, part * count * count, moments.cores[part].r, 0, count * count);
+            }
             // A = R·A₀
             for part in parts {
-                let weight = Slice { tensor: a[part], first: part * count };
+                let Core { r, a } = moments.cores[part];
+                let weight = Slice { tensor: a, first: 0 };
                 let (dx, dx_first) = (site.a, row_of_a(part));
                 steps.push(Op::Grad(GradOp::Linear { dy: r, weight, dx, dx_first, accumulate: false }));
             }
@@ -354,12 +356,11 @@ impl Backward<'_> {
                 Op::Grad(GradOp::Outer { rows, u, u_first, v, g, g_first, count, cols })
             };
             if trainee.cores {
-                let y = training.scratch.frozen_z[trainee.sites[i].1.len() - 1];
-                let cols = [part * count, (part + 1) * count];
-                let weight = Slice { tensor: training.moments[i].core.a[part], first: cols[0] };
+                let y = training.scratch.frozen_z;
+                let weight = Slice { tensor: training.moments[i].cores[part].a, first: 0 };
                 let (x, bias, delta) = (input, None, None);
                 self.steps.push(Op::Linear { x, weight, bias, y, accumulate: false, delta });
-                self.steps.push(outer(training.scratch.dz, y, ga, 0, cols));
+                self.steps.push(outer(training.scratch.dz, y, ga, part * count, [0, count]));
                 continue;
             }
             self.steps.push(outer(training.scratch.dz, input, ga, part * count, [0, c]));

@@ -36,24 +36,24 @@ impl Trainee {
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
     /// Gradients: of A (parts·count, C), of B (count, F); where cores are trained, of those
-    /// (count, parts·count), and of nothing
+    /// (parts·count, count), and of nothing
     pub g: [TensorId; 2],
     /// First moments, likewise.
     pub m: [TensorId; 2],
     /// Second moments, likewise.
     pub v: [TensorId; 2],
-    /// What is trained in the place of A and B, if it is.
-    pub core: Core,
+    /// What is trained of each part in the place of A and B, if it is.
+    pub cores: [Core; 3],
 }
 
-/// The cores of one site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone is
-/// trained.
+/// The core of one part of a site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone
+/// is trained.
 #[derive(Clone, Copy, Debug)]
 pub struct Core {
-    /// R of each part, side by side: (count, parts·count)
+    /// R (count, count)
     pub r: TensorId,
-    /// A₀ of each part that is trained: (count, C)
-    pub a: [TensorId; 3],
+    /// A₀ (count, C)
+    pub a: TensorId,
 }
 
 /// What an adapter's training reads and writes.
@@ -115,8 +115,8 @@ pub(super) struct Scratch {
     pub z: [TensorId; 4],
     /// (MAX_ROWS, most parts·R)
     pub dz: TensorId,
-    /// A₀·x at a map of one, two and three parts that has cores: (MAX_ROWS, parts·count)
-    pub frozen_z: [TensorId; 3],
+    /// A₀·x of one core: (MAX_ROWS, count)
+    pub frozen_z: TensorId,
 }
 
 impl Training {
@@ -138,7 +138,7 @@ impl Training {
             spread: [many("spread.c")?, many("spread.q")?, many("spread.f")?],
             z: [many("z.qkv")?, many("z.o")?, many("z.up")?, many("z.down")?],
             dz: many("dz")?,
-            frozen_z: [many("frozen_z.1")?, many("frozen_z.2")?, many("frozen_z.3")?],
+            frozen_z: many("frozen_z")?,
         };
         let checkpoints = (0..=config.num_hidden_layers)
             .map(|l| many(&format!("checkpoint.{l}")))
@@ -209,22 +209,18 @@ impl Training {
         for tensor in self.cache {
             tensors.reshape(tensor, &cache)?;
         }
-        let count = trainee.as_ref().filter(|trainee| trainee.cores).map(|trainee| trainee.count);
-        for (tensor, parts) in s.frozen_z.into_iter().zip(1..) {
-            tensors.reshape(tensor, &count.map_or([1, 1], |count| [MAX_ROWS, parts * count]))?;
-        }
+        let cores = trainee.as_ref().filter(|trainee| trainee.cores);
+        tensors.reshape(s.frozen_z, &cores.map_or([1, 1], |trainee| [MAX_ROWS, trainee.count]))?;
         self.reshape_moments(tensors, bank, trainee.as_ref())?;
         self.trainee = trainee;
         self.reshape_ranks(tensors, bank.room)
     }
 
-    /// Where the core at a part of one of the trainee's sites lies: its tensors, the length of R's
-    /// rows, and the first of its columns. `None` if that is not trained by cores.
-    pub fn core(&self, site: usize, part: usize) -> Option<(Core, usize, usize)> {
+    /// The core at a part of one of the trainee's sites; `None` if that is not trained by cores.
+    pub fn core(&self, site: usize, part: usize) -> Option<Core> {
         let trainee = self.trainee.as_ref().filter(|trainee| trainee.cores)?;
         let i = trainee.sites.iter().position(|(trained, _)| *trained == site)?;
-        let (_, parts) = &trainee.sites[i];
-        Some((self.moments[i].core, parts.len() * trainee.count, part * trainee.count))
+        Some(self.moments[i].cores[part])
     }
 
     /// Fits what depends on how many ranks the bank has room for.
@@ -252,16 +248,18 @@ impl Training {
             };
             let Trainee { count, cores, .. } = *trainee.expect("it has a site");
             let site = &bank.sites[*site];
-            let r = [count, site.parts() * count];
-            let [a, b] = if cores { [r, [1, 1]] } else { [[r[1], site.inputs], [count, site.outputs()]] };
+            let rows = site.parts() * count;
+            let shapes =
+                if cores { [[rows, count], [1, 1]] } else { [[rows, site.inputs], [count, site.outputs()]] };
             for pair in [moments.g, moments.m, moments.v] {
-                tensors.reshape(pair[0], &a)?;
-                tensors.reshape(pair[1], &b)?;
+                for (tensor, shape) in pair.into_iter().zip(&shapes) {
+                    tensors.reshape(tensor, shape)?;
+                }
             }
-            tensors.reshape(moments.core.r, &if cores { r } else { [1, 1] })?;
-            for (part, tensor) in moments.core.a.into_iter().enumerate() {
+            for (part, Core { r, a }) in moments.cores.into_iter().enumerate() {
                 let here = cores && parts.get(part) == Some(&true);
-                tensors.reshape(tensor, &if here { [count, site.inputs] } else { [1, 1] })?;
+                tensors.reshape(r, &if here { [count, count] } else { [1, 1] })?;
+                tensors.reshape(a, &if here { [count, site.inputs] } else { [1, 1] })?;
             }
             self.moments.push(moments);
         }
@@ -277,17 +275,17 @@ impl Training {
 impl Moments {
     /// Those of the `i`-th trained site, without room yet.
     fn declare(tensors: &mut Tensors, i: usize) -> Result<Self> {
-        let mut one = |what: &str| tensors.declare(format!("train.{what}.{i}"), Dtype::F32, &[1, 1]);
-        Ok(Self {
-            g: [one("g.a")?, one("g.b")?],
-            m: [one("m.a")?, one("m.b")?],
-            v: [one("v.a")?, one("v.b")?],
-            core: Core { r: one("core")?, a: [one("core.a.0")?, one("core.a.1")?, one("core.a.2")?] },
-        })
+        let mut pair = |what: &str, of: [&str; 2]| -> Result<[TensorId; 2]> {
+            let mut one = |of: &str| tensors.declare(format!("train.{what}.{of}.{i}"), Dtype::F32, &[1, 1]);
+            Ok([one(of[0])?, one(of[1])?])
+        };
+        let [g, m, v] = [pair("g", ["a", "b"])?, pair("m", ["a", "b"])?, pair("v", ["a", "b"])?];
+        let mut core = |part: &str| pair(part, ["core", "frozen"]).map(|[r, a]| Core { r, a });
+        Ok(Self { g, m, v, cores: [core("0")?, core("1")?, core("2")?] })
     }
 
     fn tensors(&self) -> impl Iterator<Item = TensorId> {
-        let Self { g, m, v, core: Core { r, a } } = *self;
-        [g, m, v].into_iter().flatten().chain([r]).chain(a)
+        let Self { g, m, v, cores } = *self;
+        [g, m, v].into_iter().flatten().chain(cores.into_iter().flat_map(|Core { r, a }| [r, a]))
     }
 }
