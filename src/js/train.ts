@@ -211,7 +211,7 @@ function check(options: TrainOptions, contextLength: number) {
   checkBoolean("resume", resume);
   if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a text");
   // What is kept is an ordinary LoRA, and would be trained as one.
-  if (checkpoint !== undefined && variant !== "lora") throw wrong("variant", variant, "lora with a checkpoint");
+  if (checkpoint !== undefined && variant !== "lora") throw wrong("variant", variant, "lora with a checkpoint, which keeps no core");
   checkSignal(signal);
   checkFunction("onStep", options.onStep);
   return {
