@@ -1,6 +1,6 @@
-// linear_grad: dx = dy[:, first..first + F] · W (+ dx)
+// linear_grad: dx[dx_first + n] = dy[n, first..first + F] · W (+ dx)
 //
-// shapes     dy (N, stride)   weight (F, C)   dx (N, C)                               f32
+// shapes     dy (N, stride)   weight (F, C)   dx (>= dx_first + N, C)                 f32
 // dispatch   (ceil(C / 32), ceil(N / 32), 1): a workgroup makes a tile of 32 x 32 outputs,
 //            walking F in steps of 16
 // accepts    any N, C, F >= 1; no alignment assumed
@@ -10,12 +10,12 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { n: u32, c: u32, f: u32, first: u32, stride: u32, accumulate: u32 }
+struct Params { n: u32, c: u32, f: u32, first: u32, stride: u32, dx_first: u32, accumulate: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (N, stride)
 @group(0) @binding(2) var<storage, read> weight: array<Weight>;      // (F, C)
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (N, C)
+@group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (>= dx_first + N, C)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn linear_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
@@ -49,7 +49,7 @@ fn linear_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
             let n = n0 + 4u * (i / 8u) + a;
             let c = c0 + 4u * (i % 8u) + b;
             if n < params.n && c < params.c {
-                let at = n * params.c + c;
+                let at = (params.dx_first + n) * params.c + c;
                 dx[at] = sums[a][b] + select(0.0, dx[at], params.accumulate != 0u);
             }
         }

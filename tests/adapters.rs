@@ -41,7 +41,7 @@ fn adapter(files: &ModelFiles, seed: u32, rank: usize, wanted: impl Fn(&str) -> 
     let delta = |(i, (module, [f, c])): (usize, (String, [usize; 2]))| {
         let seed = seed * 1000 + i as u32;
         let b = noise(seed + 500, f * rank, 0.3);
-        ModuleDelta { module, rank, a: noise(seed, rank * c, 0.3), b, gain: Vec::new(), shift: Vec::new() }
+        ModuleDelta { module, rank, a: noise(seed, rank * c, 0.3), b, ..ModuleDelta::default() }
     };
     let modules = linears(files).into_iter().filter(|(module, _)| wanted(module));
     Adapter { deltas: modules.enumerate().map(delta).collect(), ..Adapter::default() }

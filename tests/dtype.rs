@@ -95,7 +95,7 @@ async fn ops_read_packed_weights() {
                 let weight = Slice { tensor: one.packed("weight", dtype, &[f, c], &packed), first };
                 let dy = one.f32("dy", &[n, stride], &dy);
                 let dx = one.output("dx", &[n, c], &dx);
-                let op = Op::Grad(GradOp::Linear { dy, weight, dx, accumulate: false });
+                let op = Op::Grad(GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate: false });
                 one.check(&mut backend, &format!("linear_grad {what}"), op, n, SUMS).await;
 
                 let mut one = OneOp::default();

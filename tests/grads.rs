@@ -65,7 +65,7 @@ async fn linear_grad() {
         let before = case.maybe_f32("before");
         let dx = output(one, "dx", &[n, c], &before, &case.f32("dx"));
         let weight = Slice { tensor: weight, first: 0 };
-        (GradOp::Linear { dy, weight, dx, accumulate: before.is_some() }, n)
+        (GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate: before.is_some() }, n)
     })
     .await;
 }
@@ -84,7 +84,24 @@ async fn linear_grad_of_a_slice() {
         let dy = one.f32("dy", &[n, f], &dy);
         let tensor = one.f32("weight", &[f - first, c], &weight[first * c..]);
         let dx = one.output_over("dx", &[n, c], &before, &case.f32("dx"));
-        (GradOp::Linear { dy, weight: Slice { tensor, first }, dx, accumulate: true }, n)
+        (GradOp::Linear { dy, weight: Slice { tensor, first }, dx, dx_first: 0, accumulate: true }, n)
+    })
+    .await;
+}
+
+/// Into rows in the middle of a larger matrix; those around them keep what they held.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear_grad_into_later_rows() {
+    on_all("linear_grad into later rows", &fixture!("linear_grad"), SUMS, |case, one| {
+        let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
+        let dy = one.f32("dy", &[n, f], &case.f32("dy"));
+        let weight = Slice { tensor: one.f32("weight", &[f, c], &case.f32("weight")), first: 0 };
+        let held = case.maybe_f32("before");
+        let accumulate = held.is_some();
+        let held = held.unwrap_or_else(|| vec![f32::NAN; n * c]);
+        let around = |rows: &[f32]| [&vec![7.0; 3 * c], rows, &vec![7.0; 2 * c]].concat();
+        let dx = one.output_over("dx", &[3 + n + 2, c], &around(&held), &around(&case.f32("dx")));
+        (GradOp::Linear { dy, weight, dx, dx_first: 3, accumulate }, n)
     })
     .await;
 }

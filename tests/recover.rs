@@ -10,7 +10,7 @@ use lorakeet::Error;
 use lorakeet::backend::Backend;
 use lorakeet::engine::{
     AdapterFiles, ChunkReport, Delta, Engine, EngineOptions, Finish, Kv, NewLora, Optimizer, Overflow,
-    Request, TempEvent, TempLora, TempLoraOptions, TrainingRoom, Window,
+    Request, TempEvent, TempLora, TempLoraOptions, TrainingRoom, Variant, Window,
 };
 use lorakeet::error::ErrorKind;
 
@@ -160,9 +160,9 @@ async fn adapters_are_put_back() {
 }
 
 /// What three steps make of an adapter, if the device is lost before each of these pieces of work.
-async fn trained(engine: &mut Engine, name: &str, lost_before: &[usize]) -> AdapterFiles {
-    let lora = NewLora { rank: 4, alpha: 6.0, target_modules: Vec::new(), seed: 3 };
-    engine.new_lora("x", &lora).expect("fits");
+async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before: &[usize]) -> AdapterFiles {
+    let lora = NewLora { variant, rank: 4, alpha: 6.0, target_modules: Vec::new(), seed: 3 };
+    engine.new_lora("x", &lora).await.expect("fits");
     engine
         .begin_training("x", TrainingRoom { window: 32, dropout: true, memory_limit: None })
         .expect("a plain LoRA");
@@ -193,10 +193,12 @@ async fn trained(engine: &mut Engine, name: &str, lost_before: &[usize]) -> Adap
 #[pollster::test]
 async fn training_goes_on() {
     for (name, mut engine) in opened().await {
-        let undisturbed = trained(&mut engine, name, &[]).await;
-        for lost in [&[0][..], &[7], &[9, 10, 21]] {
-            let files = trained(&mut engine, name, lost).await;
-            assert_eq!(files.weights, undisturbed.weights, "{lost:?} on {name}");
+        for variant in [Variant::Lora, Variant::LoraXs] {
+            let undisturbed = trained(&mut engine, name, variant, &[]).await;
+            for lost in [&[0][..], &[7], &[9, 10, 21]] {
+                let files = trained(&mut engine, name, variant, lost).await;
+                assert_eq!(files.weights, undisturbed.weights, "{variant:?}, {lost:?} on {name}");
+            }
         }
     }
 }
@@ -221,7 +223,7 @@ async fn temporary(
     mix: bool,
     lost_before: &[usize],
 ) -> (Vec<ChunkReport>, Vec<u32>) {
-    let mut temp = engine.begin_temp_lora(options).expect("valid");
+    let mut temp = engine.begin_temp_lora(options).await.expect("valid");
     engine.temp_learn(&mut temp, &IDS.repeat(6), true).expect("known ids");
     let (mut chunks, mut tokens) = work(engine, name, &mut temp, lost_before).await;
     let request =
@@ -329,8 +331,9 @@ async fn a_lost_device_takes_everything_and_gives_nothing() {
     engine.merge_adapter(&vec![(qv_name.to_owned(), 1.0)]).await.expect_err("a text is running");
     engine.end(running);
     engine.merge_adapter(&vec![(qv_name.to_owned(), 1.0)]).await.expect_err("lost");
-    let other = NewLora { rank: 70, alpha: 1.0, target_modules: Vec::new(), seed: 0 };
-    engine.new_lora("other", &other).expect("the bank grows");
+    let lora = |variant, rank| NewLora { variant, rank, alpha: 1.0, target_modules: Vec::new(), seed: 0 };
+    engine.new_lora("cores", &lora(Variant::LoraXs, 4)).await.expect_err("its weights are the device's");
+    engine.new_lora("other", &lora(Variant::Lora, 70)).await.expect("the bank grows");
     move_on(&mut engine, name).await;
     assert_eq!(engine.logits(&IDS).await.expect("fits"), qv);
     let mut unheard = engine.lost();

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Tolerance, assert_close, backends};
 use lorakeet::engine::{
-    Choice, ChunkReport, Engine, EngineOptions, Kv, Request, TempEvent, TempLora, TempLoraOptions, folder,
+    Choice, ChunkReport, Engine, EngineOptions, Kv, Request, TempEvent, TempLora, TempLoraOptions, Variant,
+    folder,
 };
 use serde_json::Value;
 
@@ -49,7 +50,7 @@ async fn finish(engine: &mut Engine, temp: &mut TempLora) -> (Vec<ChunkReport>, 
 }
 
 async fn evaluate(engine: &mut Engine, options: TempLoraOptions, text: &[u32]) -> Vec<ChunkReport> {
-    let mut temp = engine.begin_temp_lora(options).expect("valid");
+    let mut temp = engine.begin_temp_lora(options).await.expect("valid");
     engine.temp_learn(&mut temp, text, true).expect("valid");
     let (chunks, _) = finish(engine, &mut temp).await;
     engine.end_temp_lora(&mut temp, None).expect("it is gone");
@@ -186,8 +187,10 @@ async fn it_learns_beside_another_adapter_and_can_be_kept() {
     folder::load_adapter(&mut engine, "style", &init).await.expect("fits");
     let style: Choice = vec![("style".to_owned(), 1.0)];
     let before = engine.export_adapter("style").expect("a folder");
-    let mut temp =
-        engine.begin_temp_lora(TempLoraOptions { beside: style, ..options() }).expect("both are plain LoRAs");
+    let mut temp = engine
+        .begin_temp_lora(TempLoraOptions { beside: style, ..options() })
+        .await
+        .expect("both are plain LoRAs");
     engine.temp_learn(&mut temp, &text[..200], false).expect("valid");
     let (chunks, _) = finish(&mut engine, &mut temp).await;
     assert!(chunks.iter().all(|chunk| chunk.base_loss.is_none() && chunk.train_losses.len() == 2));
@@ -222,6 +225,7 @@ async fn generation_goes_on_past_the_context_in_bounded_memory() {
             let prompt = engine.encode("Once upon a time there was a fox").expect("text");
             let mut temp = engine
                 .begin_temp_lora(TempLoraOptions { kv, max_repetition: 1.0, ..options() })
+                .await
                 .expect("valid");
             let request = Request { temperature: 1.0, ..Request::greedy(prompt, 220) };
             engine.temp_generate(&mut temp, request, false).expect("valid");
@@ -254,7 +258,7 @@ async fn work_can_be_cancelled_at_any_slice() {
     let mut engine = open(backend, &EngineOptions::default());
     let text = story(&engine);
     for slices in [0, 1, 4, 30, 90, 150] {
-        let mut temp = engine.begin_temp_lora(options()).expect("valid");
+        let mut temp = engine.begin_temp_lora(options()).await.expect("valid");
         engine.temp_learn(&mut temp, &text[..96], true).expect("valid");
         for _ in 0..slices {
             engine.temp_next(&mut temp, 1).await.expect("works");
@@ -337,6 +341,7 @@ async fn a_probe_that_is_cancelled_begins_anew() {
     for events in [1, 8, 60, 130, 220, 300] {
         let mut temp = engine
             .begin_temp_lora(TempLoraOptions { probe_rate: true, chunk_tokens: 16, ..options() })
+            .await
             .expect("valid");
         engine.temp_learn(&mut temp, &text[..32], false).expect("valid");
         for _ in 0..events {
@@ -361,7 +366,7 @@ async fn draw(
     evaluate: bool,
 ) -> (Vec<ChunkReport>, Vec<u32>) {
     let options = TempLoraOptions { learning_rate: 4e-3, max_repetition: 1.0, ..options() };
-    let mut temp = engine.begin_temp_lora(options).expect("valid");
+    let mut temp = engine.begin_temp_lora(options).await.expect("valid");
     engine.temp_learn(&mut temp, text, evaluate).expect("valid");
     finish(engine, &mut temp).await;
     engine.temp_generate(&mut temp, request.clone(), mix).expect("valid");
@@ -427,7 +432,7 @@ async fn a_mix_without_room_is_refused() {
     let (_, backend) = backends().await.remove(1);
     let mut engine = open(backend, &EngineOptions { context_length: Some(128), batch: Some(1), dtype: None });
     let prompt = story(&engine)[..8].to_vec();
-    let mut temp = engine.begin_temp_lora(options()).expect("valid");
+    let mut temp = engine.begin_temp_lora(options()).await.expect("valid");
     engine.temp_generate(&mut temp, Request::greedy(prompt, 4), true).expect("valid");
     let error = engine.temp_next(&mut temp, 1).await.expect_err("one slot");
     assert_eq!(error.to_string(), "2 prompts, expected at most 1: the engine's `batch`");
@@ -438,28 +443,42 @@ async fn what_cannot_be_is_refused_by_name() {
     let (_, backend) = backends().await.remove(1);
     let mut engine = open(backend, &EngineOptions { context_length: Some(128), batch: Some(1), dtype: None });
     let good = options();
-    let mut refused =
-        |options: TempLoraOptions| engine.begin_temp_lora(options).expect_err("refused").to_string();
+    let mut refused = async |options: TempLoraOptions| {
+        engine.begin_temp_lora(options).await.expect_err("refused").to_string()
+    };
     assert_eq!(
-        refused(TempLoraOptions { chunk_tokens: 100, context_tokens: 40, ..good.clone() }),
+        refused(TempLoraOptions { chunk_tokens: 100, context_tokens: 40, ..good.clone() }).await,
         "chunkTokens 100 and contextTokens 40 exceed the context of 128"
     );
     assert_eq!(
-        refused(TempLoraOptions { chunk_tokens: 1, ..good.clone() }),
+        refused(TempLoraOptions { chunk_tokens: 1, ..good.clone() }).await,
         "chunkTokens 1, expected at least 2"
     );
-    assert_eq!(refused(TempLoraOptions { dropout: 1.0, ..good.clone() }), "dropout 1, expected 0 to below 1");
     assert_eq!(
-        refused(TempLoraOptions { kv: Kv::ResetEvery(0), ..good.clone() }),
+        refused(TempLoraOptions { dropout: 1.0, ..good.clone() }).await,
+        "dropout 1, expected 0 to below 1"
+    );
+    assert_eq!(
+        refused(TempLoraOptions { kv: Kv::ResetEvery(0), ..good.clone() }).await,
         "kv.resetEvery 0, expected at least 1"
     );
     assert_eq!(
-        refused(TempLoraOptions { warm_start: Some("none".to_owned()), ..good.clone() }),
+        refused(TempLoraOptions { warm_start: Some("none".to_owned()), ..good.clone() }).await,
         "adapter `none` is not loaded; loaded are none"
     );
-    let mut temp = engine.begin_temp_lora(good.clone()).expect("valid");
+    assert_eq!(
+        refused(TempLoraOptions {
+            variant: Variant::LoraXs,
+            warm_start: Some("x".to_owned()),
+            ..good.clone()
+        })
+        .await,
+        "variant lora-xs and warmStart `x`: an adapter to begin from is trained as it is, leave out one of them"
+    );
+    let mut temp = engine.begin_temp_lora(good.clone()).await.expect("valid");
     let again = engine
         .begin_temp_lora(TempLoraOptions { name: "other".to_owned(), ..good })
+        .await
         .expect_err("one at a time");
     assert_eq!(again.to_string(), "adapter `temp` is being trained, end that first");
     let error = engine
@@ -480,7 +499,7 @@ async fn a_chunk_that_repeats_is_not_learned() {
     let prompt = engine.encode("The king").expect("text");
     // Nothing at all may repeat: a greedy small model repeats itself soon.
     let gated = TempLoraOptions { max_repetition: 0.0, ..options() };
-    let mut temp = engine.begin_temp_lora(gated).expect("valid");
+    let mut temp = engine.begin_temp_lora(gated).await.expect("valid");
     engine.temp_generate(&mut temp, Request::greedy(prompt, 300), false).expect("valid");
     let (chunks, tokens) = finish(&mut engine, &mut temp).await;
     assert_eq!(

@@ -6,7 +6,7 @@ mod common;
 use common::models::{MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close};
 use lorakeet::engine::{
-    Adapter, Choice, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, TrainingRoom, Window,
+    Adapter, Choice, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, TrainingRoom, Variant, Window,
 };
 use lorakeet::format::safetensors::Header;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -324,8 +324,9 @@ async fn a_new_adapter_is_trained_beside_another_and_exported() {
         engine.add_adapter("style", adapter_of_rank(&engine, 5)).expect("fits");
         engine.set_adapter(vec![("style".to_owned(), 0.2)]).expect("loaded");
         let style = engine.logits(&ids).await.expect("fits");
-        let lora = NewLora { rank: 6, alpha: 9.0, target_modules: Vec::new(), seed: 7 };
-        let info = engine.new_lora("me", &lora).expect("fits");
+        let lora =
+            NewLora { variant: Variant::Lora, rank: 6, alpha: 9.0, target_modules: Vec::new(), seed: 7 };
+        let info = engine.new_lora("me", &lora).await.expect("fits");
         assert_eq!((info.rank, info.modules.len()), (6, 21), "{name}");
         let both = vec![("style".to_owned(), 0.2), ("me".to_owned(), 1.0)];
         engine.set_adapter(both.clone()).expect("loaded");
@@ -375,17 +376,22 @@ async fn what_cannot_be_trained_is_refused_by_name() {
         words(engine.delete_adapter("x").expect_err("busy")),
         "adapter `x` is being trained, end that first"
     );
-    let lora =
-        |target: &str| NewLora { rank: 2, alpha: 2.0, target_modules: vec![target.to_owned()], seed: 0 };
+    let lora = |target: &str| NewLora {
+        variant: Variant::Lora,
+        rank: 2,
+        alpha: 2.0,
+        target_modules: vec![target.to_owned()],
+        seed: 0,
+    };
     assert_eq!(
-        words(engine.new_lora("y", &lora("lm_head")).expect_err("refused")),
+        words(engine.new_lora("y", &lora("lm_head")).await.expect_err("refused")),
         "target module `lm_head`: the embedding and the head are not trained"
     );
     assert_eq!(
-        words(engine.new_lora("y", &lora("qkv")).expect_err("refused")),
+        words(engine.new_lora("y", &lora("qkv")).await.expect_err("refused")),
         "target modules [\"qkv\"]: the base has none of them"
     );
-    engine.new_lora("y", &lora("q_proj")).expect("fits");
+    engine.new_lora("y", &lora("q_proj")).await.expect("fits");
     assert_eq!(
         words(engine.begin_training("y", ROOM).expect_err("refused")),
         "adapter `x` is being trained, end that first"
@@ -411,9 +417,13 @@ async fn a_refusal_of_memory_names_what_fits() {
     let (_, backend) = common::backends().await.remove(1);
     let mut engine = files.open(backend, &EngineOptions::default()).expect("valid");
     let resting = engine.model().tensors.total_bytes();
-    let mut begin = |rank: usize, window: usize, limit: Option<u64>| {
+    let mut begin = async |rank: usize, window: usize, limit: Option<u64>| {
         engine
-            .new_lora("x", &NewLora { rank, alpha: 4.0, target_modules: Vec::new(), seed: 0 })
+            .new_lora(
+                "x",
+                &NewLora { variant: Variant::Lora, rank, alpha: 4.0, target_modules: Vec::new(), seed: 0 },
+            )
+            .await
             .expect("fits");
         let result = engine.begin_training("x", TrainingRoom { window, memory_limit: limit, ..ROOM });
         let bytes = engine.model().tensors.total_bytes();
@@ -421,26 +431,26 @@ async fn a_refusal_of_memory_names_what_fits() {
         engine.delete_adapter("x").expect("idle");
         result.map(|()| bytes).map_err(|e| (e.kind(), e.to_string()))
     };
-    let all = begin(600, 100, None).expect("no limit");
-    let less = begin(40, 100, None).expect("no limit");
-    assert_eq!(begin(600, 100, Some(all)), Ok(all), "the limit itself is allowed");
+    let all = begin(600, 100, None).await.expect("no limit");
+    let less = begin(40, 100, None).await.expect("no limit");
+    assert_eq!(begin(600, 100, Some(all)).await, Ok(all), "the limit itself is allowed");
     let limit = (all + less) / 2;
-    let (kind, words) = begin(600, 100, Some(limit)).expect_err("refused");
+    let (kind, words) = begin(600, 100, Some(limit)).await.expect_err("refused");
     assert_eq!(kind, lorakeet::ErrorKind::Memory);
     let start = format!("training adapter `x`: {all} bytes with the model's, expected at most {}; ", limit);
     let advice = words.strip_prefix(&start).unwrap_or_else(|| panic!("{words}"));
     let rank = advice.strip_prefix("a rank of ").and_then(|rest| rest.split(' ').next()).expect("a rank");
     let rank: usize = rank.parse().expect("a number");
-    begin(rank, 100, Some(limit)).expect("what the message says fits");
-    begin(rank + 1, 100, Some(limit)).expect_err("no more fits");
+    begin(rank, 100, Some(limit)).await.expect("what the message says fits");
+    begin(rank + 1, 100, Some(limit)).await.expect_err("no more fits");
     // A few bytes too few: a shorter window is enough.
     let limit = Some(all - 4000);
-    let (_, words) = begin(600, 100, limit).expect_err("refused");
+    let (_, words) = begin(600, 100, limit).await.expect_err("refused");
     let window = words.strip_suffix(" tokens").and_then(|rest| rest.rsplit(' ').next()).expect("a window");
     let window: usize = window.parse().expect("a number");
-    begin(600, window, limit).expect("what the message says fits");
-    begin(600, window + 1, limit).expect_err("no more fits");
-    let (_, words) = begin(600, 100, Some(1000)).expect_err("refused");
+    begin(600, window, limit).await.expect("what the message says fits");
+    begin(600, window + 1, limit).await.expect_err("no more fits");
+    let (_, words) = begin(600, 100, Some(1000)).await.expect_err("refused");
     assert!(words.ends_with("; no rank and no window would fit"), "{words}");
     // Room for many ranks is given back with the adapter.
     assert!(engine.model().tensors.total_bytes() < (resting + all) / 2);

@@ -41,6 +41,8 @@ const VARIATIONS = {
   "rank 8": { rank: 8 },
   "feed-forward maps alone": { target: ["gate_proj", "up_proj", "down_proj"] },
   "attention's maps alone": { target: ["q_proj", "k_proj", "v_proj", "o_proj"] },
+  "a core alone, variant lora-xs": { variant: "lora-xs" },
+  "the same, rank 64, learning rate 5e-4": { variant: "lora-xs", rank: 64, "learning-rate": 5e-4 },
   "a quarter of the context": { context: 32 },
   "rollBack": { "roll-back": [] },
 };

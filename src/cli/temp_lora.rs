@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
-use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions, folder};
+use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions, Variant, folder};
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
@@ -76,6 +76,9 @@ struct Options {
     /// Tokens before it
     #[arg(long)]
     context: Option<usize>,
+    /// What is trained: lora, or lora-xs, a core between singular vectors of the base's weights
+    #[arg(long, default_value = "lora")]
+    variant: Variant,
     #[arg(long)]
     rank: Option<usize>,
     #[arg(long)]
@@ -148,6 +151,7 @@ impl Options {
         };
         let rank = self.rank.unwrap_or(preset.rank);
         Ok(TempLoraOptions {
+            variant: self.variant,
             rank,
             alpha: self.alpha.unwrap_or(rank as f64 * preset.alpha / preset.rank as f64),
             learning_rate: match self.learning_rate {
@@ -183,7 +187,7 @@ pub async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) -> Resu
 async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Result<()> {
     let mut options = generate.options.options(engine).await?;
     options.max_repetition = generate.max_repetition.unwrap_or(options.max_repetition);
-    let mut temp = engine.begin_temp_lora(options)?;
+    let mut temp = engine.begin_temp_lora(options).await?;
     let request = |prompt: Vec<u32>, left: usize, begun: u32| Request {
         temperature: generate.temperature,
         repetition_penalty: generate.repetition_penalty,
@@ -259,7 +263,7 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
         return Err(Error::argument(format!("{path}: {} tokens, expected at least 2", ids.len())));
     }
     let options = eval.options.options(engine).await?;
-    let mut temp = engine.begin_temp_lora(options)?;
+    let mut temp = engine.begin_temp_lora(options).await?;
     let bytes = engine.model().tensors.total_bytes();
     engine.temp_learn(&mut temp, &ids, true)?;
     let bar = progress_bar(as_json, "learn {bar:30} {pos}/{len} tokens {eta}");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, TrainingRoom, Window};
+use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, TrainingRoom, Variant, Window};
 use lorakeet::{Error, Result};
 use serde_json::json;
 
@@ -17,6 +17,9 @@ pub struct Train {
     /// The folder to write
     #[arg(long)]
     out: PathBuf,
+    /// What is trained: lora, or lora-xs, a core between singular vectors of the base's weights
+    #[arg(long, default_value = "lora")]
+    variant: Variant,
     #[arg(long, default_value_t = 8)]
     rank: usize,
     /// Numerator of the scale [default: twice the rank]
@@ -67,9 +70,9 @@ pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<
     if windows.is_empty() || options.batch == 0 {
         return Err(Error::argument(format!("{path}: nothing to learn from, or a batch of 0")));
     }
-    let &Train { rank, ref target, learning_rate, epochs, batch, dropout, seed, .. } = options;
+    let &Train { variant, rank, ref target, learning_rate, epochs, batch, dropout, seed, .. } = options;
     let alpha = options.alpha.unwrap_or(2.0 * rank as f64);
-    engine.new_lora(NAME, &NewLora { rank, alpha, target_modules: target.clone(), seed })?;
+    engine.new_lora(NAME, &NewLora { variant, rank, alpha, target_modules: target.clone(), seed }).await?;
     engine
         .begin_training(NAME, TrainingRoom { window: length, dropout: dropout > 0.0, memory_limit: None })?;
     let mut choice = engine.active_adapters().clone();

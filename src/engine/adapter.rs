@@ -1,6 +1,15 @@
 //! What an adapter does, in the form the bank takes. Not where it lies, nor the files it is read
 //! from.
 
+/// A module's A as R · A₀, of which training changes R alone (LoRA-XS, arXiv:2405.17604).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Core {
+    /// R (R, R)
+    pub r: Vec<f32>,
+    /// A₀ (R, C)
+    pub a: Vec<f32>,
+}
+
 /// What an adapter does to one module of the base.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ModuleDelta {
@@ -12,6 +21,8 @@ pub struct ModuleDelta {
     pub a: Vec<f32>,
     /// B (F, R) with the scale folded in
     pub b: Vec<f32>,
+    /// Where A comes from, if only that is trained.
+    pub core: Option<Core>,
     /// y ← y·(1 + gain), (F) or empty
     pub gain: Vec<f32>,
     /// y ← y + shift, (F) or empty
@@ -67,7 +78,11 @@ pub struct Adapter {
 impl Adapter {
     /// Bytes of its own numbers.
     pub(super) fn bytes(&self) -> usize {
-        let deltas = self.deltas.iter().map(|d| d.a.len() + d.b.len() + d.gain.len() + d.shift.len());
+        let core = |core: &Core| core.r.len() + core.a.len();
+        let deltas = self
+            .deltas
+            .iter()
+            .map(|d| d.a.len() + d.b.len() + d.core.as_ref().map_or(0, core) + d.gain.len() + d.shift.len());
         let points = self.points.iter().map(|d| d.gain.len() + d.shift.len());
         let rows = self.rows.iter().map(|rows| rows.tokens.len() + rows.deltas.len());
         let lead = match &self.lead {

@@ -6,7 +6,7 @@ use crate::model::{Room, Table};
 use crate::plan::ABSENT;
 
 use super::Engine;
-use super::adapter::{Adapter, Lead, ModuleDelta, PointDelta};
+use super::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta};
 use super::adapters::Loaded;
 
 /// A part of a site.
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     fn place(&self, delta: &ModuleDelta) -> Result<Place> {
-        let ModuleDelta { module, rank, a, b, gain, shift } = delta;
+        let ModuleDelta { module, rank, a, b, core, gain, shift } = delta;
         let bank = &self.model.bank;
         let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
         let [inputs, outputs] = bank.sites[site].shape(part);
@@ -72,6 +72,10 @@ impl Engine {
         };
         fits("A", a.len(), [*rank, inputs])?;
         fits("B", b.len(), [outputs, *rank])?;
+        if let Some(Core { r, a }) = core {
+            fits("the core", r.len(), [*rank, *rank])?;
+            fits("the core's A", a.len(), [*rank, inputs])?;
+        }
         for (what, values) in [("gain", gain), ("shift", shift)] {
             if !values.is_empty() {
                 fits(what, values.len(), [outputs, 1])?;

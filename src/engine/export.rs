@@ -90,7 +90,7 @@ impl Engine {
             return refused("the start of a text");
         }
         let mut modules = Vec::new();
-        for ModuleDelta { module, rank, a, b, gain, shift } in deltas {
+        for ModuleDelta { module, rank, a, b, gain, shift, core: _ } in deltas {
             if !gain.is_empty() || !shift.is_empty() || *rank == 0 {
                 return refused(module);
             }

@@ -20,6 +20,7 @@ mod logprobs;
 mod merge;
 mod mixed;
 mod mixture;
+mod new_lora;
 mod peft;
 mod peft_rows;
 mod plans;
@@ -36,7 +37,7 @@ mod trainee;
 mod training_memory;
 mod weighted;
 
-pub use adapter::{Adapter, Lead, ModuleDelta, PointDelta, RowDeltas};
+pub use adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta, RowDeltas};
 pub use adapters::{AdapterInfo, Choice};
 pub use arithmetic::MajoritySign;
 pub use combination::{Arithmetic, Combination, CombinationType};
@@ -45,10 +46,10 @@ pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use hidden::Pooling;
 pub use loader::Loader;
 pub use logprobs::TokenLogprobs;
+pub use new_lora::{NewLora, Variant};
 pub use schedule::Schedule;
 pub use temp_lora::{ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions};
 pub use train::{Optimizer, Step, Window};
-pub use trainee::NewLora;
 pub use training_memory::TrainingRoom;
 
 use crate::backend::Backend;

@@ -26,7 +26,7 @@ pub enum Kind {
     TrainHead,
     /// Training: a layer backward.
     TrainBackward(usize),
-    /// Training: a step of the optimiser, for one row.
+    /// Training: a step of the optimiser.
     TrainUpdate,
 }
 
@@ -51,7 +51,7 @@ impl Plans {
                     Kind::TrainLayer(l) => model.train_layer(n, l),
                     Kind::TrainHead => model.train_head(n),
                     Kind::TrainBackward(l) => model.train_backward(n, l),
-                    Kind::TrainUpdate => model.train_update(),
+                    Kind::TrainUpdate => model.train_update(n),
                 };
                 place.insert(backend.prepare(&plan)?)
             }

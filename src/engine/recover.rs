@@ -47,6 +47,7 @@ impl Engine {
         self.rows_of = None;
         self.slots.forget();
         self.write_adapters();
+        self.write_cores();
         self.write_mixes();
         self.write_moments();
         self.merge_again().await?;

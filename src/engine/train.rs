@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::model::Trainee;
 use crate::plan::{INACTIVE, Row, Training};
 
 use super::Engine;
@@ -312,7 +313,8 @@ impl Engine {
                         step.losses, step.numbers.learning_rate
                     )));
                 }
-                self.run_kind(Kind::TrainUpdate, 1)?;
+                let rows = self.model.training.trainee.as_ref().map_or(1, Trainee::update_rows);
+                self.run_kind(Kind::TrainUpdate, rows)?;
                 self.sync_trainee().await?;
             }
         }

@@ -2,28 +2,15 @@
 //! the device learns. Steps of training are `train`'s.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::peft::{AdapterConfig, MersenneTwister};
+use crate::format::peft::AdapterConfig;
 use crate::model::Trainee;
 use crate::plan::TensorId;
 
 use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
-use super::adapters::{AdapterInfo, Loaded};
+use super::adapters::Loaded;
 use super::bank::Place;
 use super::training_memory::TrainingRoom;
-
-/// A new LoRA adapter to be trained.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NewLora {
-    /// R
-    pub rank: usize,
-    /// Numerator of the scale alpha / R.
-    pub alpha: f64,
-    /// Ends of the names of the modules to adapt; empty is every linear map but the head.
-    pub target_modules: Vec<String>,
-    /// Of the numbers that A begins with.
-    pub seed: u32,
-}
 
 /// What an adapter has learned, and how it was moving.
 #[derive(Clone, Debug)]
@@ -34,57 +21,9 @@ pub(super) struct TraineeState {
 }
 
 impl Engine {
-    /// Adds a LoRA that does nothing yet: A Kaiming-uniform with a = √5, that is ±1/√C, and B zero,
-    /// as PEFT begins one (arXiv:2106.09685).
-    ///
-    /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
-    /// does not have, `Memory`.
-    pub fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
-        let &NewLora { rank, alpha, ref target_modules, seed } = lora;
-        let mut targets: Vec<&str> = target_modules.iter().map(String::as_str).collect();
-        if targets.is_empty() {
-            targets.push("all-linear");
-        }
-        let config = AdapterConfig::lora(rank, alpha, &targets)?;
-        let mut random = MersenneTwister::new(seed);
-        let mut deltas = Vec::new();
-        let weights = &self.model.weights;
-        for bare in self.model.bank.modules() {
-            let module = weights.full_name(bare);
-            let (is_head, is_embedding) = (bare == "lm_head", module == weights.embedding());
-            let wanted = if target_modules.is_empty() {
-                !is_head && !is_embedding
-            } else {
-                self.targets(&config, bare)
-            };
-            if !wanted {
-                continue;
-            }
-            if is_head || is_embedding {
-                return Err(Error::unsupported(format!(
-                    "target module `{module}`: the embedding and the head are not trained"
-                )));
-            }
-            let [inputs, outputs] = self.shape(&module)?;
-            let bound = 1.0 / (inputs as f32).sqrt();
-            let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
-            a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
-            deltas.push(ModuleDelta { module, rank, a, b, ..ModuleDelta::default() });
-        }
-        if deltas.is_empty() {
-            return Err(Error::argument(format!(
-                "target modules {target_modules:?}: the base has none of them"
-            )));
-        }
-        let info = self.add_adapter(name, Adapter { deltas, ..Adapter::default() })?;
-        let loaded = self.adapters.find_mut(name)?;
-        loaded.scale = (alpha / rank as f64) as f32;
-        Ok(info)
-    }
-
     /// Makes room to train a loaded adapter further, with fresh moments; only one is trained at a
     /// time. Where it came from a PEFT folder with one scale for all modules, B is trained without
-    /// it, as PEFT does.
+    /// it, as PEFT does. One that began as LoRA-XS is trained by its cores.
     ///
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
     /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit.
@@ -115,8 +54,7 @@ impl Engine {
         self.adapters.moments.clear();
         self.plans = Default::default();
         self.clear_moments();
-        self.rewrite(name)?;
-        self.renew(name)
+        self.rewrite_trainee(name)
     }
 
     /// Frees what training needed; the adapter stays as it has become. No error if none is
@@ -174,6 +112,11 @@ impl Engine {
                 return refused(module);
             }
         }
+        // Made together, they all have a core or none.
+        let cored = |delta: &&ModuleDelta| delta.core.is_some();
+        if let Some(odd) = deltas.iter().find(|delta| cored(delta) != cored(&&deltas[0])) {
+            return refused(&odd.module);
+        }
         let Some(files) = files else { return Ok(None) };
         let config = AdapterConfig::from_json(&files.config)?;
         let scales: Vec<f32> =
@@ -189,7 +132,7 @@ impl Engine {
 
     /// What of the bank is trained.
     fn trainee(&self, name: &str, TrainingRoom { window, dropout, .. }: TrainingRoom) -> Result<Trainee> {
-        let Loaded { ranks, places, .. } = self.adapters.find(name)?;
+        let Loaded { ranks, places, adapter, .. } = self.adapters.find(name)?;
         let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
         for place in &places.deltas {
             let parts = self.model.bank.sites[place.site].parts();
@@ -205,6 +148,7 @@ impl Engine {
             count: ranks.len(),
             sites,
             dropout,
+            cores: adapter.deltas.iter().all(|delta| delta.core.is_some()),
             window: window.clamp(2, self.model.context()),
         })
     }
@@ -218,8 +162,31 @@ impl Engine {
         self.adapters.find_mut(&name)?.adapter.deltas = deltas;
         self.adapters.moments.clear();
         self.clear_moments();
-        self.rewrite(&name)?;
-        self.renew(&name)
+        self.rewrite_trainee(&name)
+    }
+
+    /// Writes the trainee's numbers once more, and its cores, as a new version.
+    fn rewrite_trainee(&mut self, name: &str) -> Result<()> {
+        self.rewrite(name)?;
+        self.write_cores();
+        self.renew(name)
+    }
+
+    /// Writes the cores of what is trained, if it has any.
+    pub(super) fn write_cores(&mut self) {
+        let Self { model, backend, adapters, .. } = self;
+        let loaded = adapters.trainee.as_ref().and_then(|name| adapters.find(name).ok());
+        let Some(Loaded { ranks, adapter, places, .. }) = loaded else { return };
+        for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
+            let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part))
+            else {
+                continue;
+            };
+            for (i, row) in core.r.chunks_exact(delta.rank).enumerate() {
+                backend.upload(tensors.r, i * ranks.len(), bytemuck::cast_slice(row));
+            }
+            backend.upload(tensors.a, 0, bytemuck::cast_slice(&core.a));
+        }
     }
 
     /// All that steps of training change, as the last one that ended left it.
@@ -265,9 +232,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Reads the trainee's A, B and moments back, so that exports, a bank that grows, and another
-    /// device have what this one has learned; and makes it a new version, so that nothing cached
-    /// under the old one is used.
+    /// Reads back what a step has changed, A, B or the cores, and moments, so that exports, a bank that
+    /// grows, and another device have what this one has learned; and makes it a new version, so that
+    /// nothing cached under the old one is used.
     ///
     /// Errors with `Device`, and if a number is none; nothing here is changed then.
     pub(super) async fn sync_trainee(&mut self) -> Result<()> {
@@ -278,45 +245,40 @@ impl Engine {
             let site = &model.bank.sites[place.site];
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
             let row = place.part * model.bank.room.ranks + ranks.start;
-            [(site.a, row * c, rank * c), (site.b, ranks.start * stride, rank * stride)]
+            let other = match model.training.core(place.site, place.part) {
+                Some(core) => (core.r, 0, rank * ranks.len()),
+                None => (site.b, ranks.start * stride, rank * stride),
+            };
+            [(site.a, row * c, rank * c), other]
         };
         let mut parts: Vec<_> = adapter.deltas.iter().zip(&places.deltas).flat_map(of_place).collect();
         let moments: Vec<_> =
             model.training.moments.iter().flat_map(|moments| [moments.m, moments.v]).flatten().collect();
         parts.extend(moments.iter().map(|&id| (id, 0, model.tensors.get(id).len())));
         let mut read = backend.read_all(&parts).await?.into_iter();
-        let mut learned = Vec::new();
-        for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
-            let site = &model.bank.sites[place.site];
-            let (rank, stride) = (delta.rank, site.outputs());
-            let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
+        let mut learned = adapter.deltas.clone();
+        for (delta, place) in learned.iter_mut().zip(&places.deltas) {
+            let (rank, site) = (delta.rank, &model.bank.sites[place.site]);
             let mut next = || bytemuck::cast_vec::<u32, f32>(read.next().expect("as many as were asked for"));
-            let (a, b) = (next(), next());
-            let b: Vec<f32> =
-                (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f)).map(|at| b[at]).collect();
-            if let Some(bad) = a.iter().chain(&b).find(|x| !x.is_finite()) {
+            let (a, other) = (next(), next());
+            if let Some(bad) = a.iter().chain(&other).find(|x| !x.is_finite()) {
                 return Err(Error::device(format!(
                     "adapter `{name}`: training made a {bad} in module `{}`; a smaller learning rate may help",
                     delta.module
                 )));
             }
-            learned.push((a, b));
-        }
-        for (delta, learned) in self.adapters.find_mut(&name)?.adapter.deltas.iter_mut().zip(learned) {
-            (delta.a, delta.b) = learned;
+            delta.a = a;
+            if let Some(core) = &mut delta.core {
+                core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
+            } else {
+                let stride = site.outputs();
+                let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
+                let at = (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f));
+                delta.b = at.map(|at| other[at]).collect();
+            }
         }
         self.adapters.moments = moments.into_iter().zip(read).collect();
+        self.adapters.find_mut(&name)?.adapter.deltas = learned;
         self.renew(&name)
     }
-}
-
-/// `n` zeros. Errors with `Memory`.
-fn zeros(n: usize) -> Result<Vec<f32>> {
-    let mut zeros = Vec::new();
-    let bytes = n.saturating_mul(4);
-    zeros
-        .try_reserve_exact(n)
-        .map_err(|_| Error::memory(format!("an adapter's matrix of {bytes} bytes is not to be had")))?;
-    zeros.resize(n, 0.0);
-    Ok(zeros)
 }

@@ -11,6 +11,11 @@ export interface TempLoraOptions {
   preset?: "paper" | "small";
   /** What to call it among the adapters while it lives. Default `temp`. */
   name?: string;
+  /**
+   * What is trained: `lora`, both matrices, or `lora-xs`, a core of rank by rank numbers between the largest
+   * singular vectors of the base's own weights, which takes less memory. Default `lora`.
+   */
+  variant?: "lora" | "lora-xs";
   /** Numbers per input and output of a module. 64 in `paper`, 16 in `small`. */
   rank?: number;
   /** Its effect is scaled by alpha / rank. As the rank. */
@@ -66,7 +71,7 @@ export interface TempLoraOptions {
 }
 
 const NAMES = [
-  "preset", "name", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
+  "preset", "name", "variant", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
   "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "memoryLimit", "beside", "warmStart", "budget",
 ] as const;
 
@@ -75,6 +80,7 @@ export function checkTempLora(options: TempLoraOptions) {
   checkNames(options, NAMES);
   const { preset = "small", name, targetModules, learningRate, kv, beside, warmStart, ...numbers } = options;
   checkOneOf("preset", preset, ["paper", "small"]);
+  checkOneOf("variant", options.variant, ["lora", "lora-xs"]);
   for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
   for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
   if (learningRate !== "probe") checkNumber("learningRate", learningRate);

@@ -116,7 +116,7 @@ interface Begun {
 export async function createTempLora(turns: Turns, options: TempLoraOptions): Promise<TempLora> {
   const { budget, ...fields } = checkTempLora(options);
   const slices = new Slices(budget);
-  return new TempLora(turns, slices, await turns.take((engine) => engine.beginTempLora(fields) as Begun));
+  return new TempLora(turns, slices, await turns.take((engine) => engine.beginTempLora(fields) as Promise<Begun>));
 }
 
 /** A temporary adapter. {@link Engine.createTempLora} makes one. */

@@ -19,6 +19,12 @@ export interface TrainOptions {
   name: string;
   /** What it is to learn. */
   dataset: TrainingDataset;
+  /**
+   * What of the new adapter is trained: `lora`, both matrices, or `lora-xs`, a core of rank by rank numbers
+   * between the largest singular vectors of the base's own weights, which takes less memory but cannot be
+   * kept under a `checkpoint`. Default `lora`.
+   */
+  variant?: "lora" | "lora-xs";
   /** Numbers of the new adapter per input and output. Default 8. */
   rank?: number;
   /** Its effect is scaled by alpha / rank. Default twice the rank. */
@@ -88,7 +94,7 @@ export interface TrainingStep {
 }
 
 const NAMES = [
-  "name", "dataset", "rank", "alpha", "targetModules", "epochs", "learningRate", "schedule", "warmupSteps", "batch", "maxLength", "memoryLimit",
+  "name", "dataset", "variant", "rank", "alpha", "targetModules", "epochs", "learningRate", "schedule", "warmupSteps", "batch", "maxLength", "memoryLimit",
   "completionOnly", "dropout", "weightDecay", "seed", "resume", "checkpoint", "checkpointEvery", "budget", "signal", "onStep",
 ] as const;
 
@@ -163,7 +169,7 @@ function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, save
       throw new LorakeetError("argument", `adapter \`${name}\` is loaded already, expected \`resume: true\` or another name`);
     }
     if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
-    else if (!there) engine.newLora(name, lora);
+    else if (!there) await engine.newLora(name, lora);
     try {
       engine.beginTraining(name, optimizer, room);
     } catch (error) {
@@ -191,7 +197,7 @@ type Plan = ReturnType<typeof check>;
 
 function check(options: TrainOptions, contextLength: number) {
   checkNames(options, NAMES);
-  const { rank = 8, alpha = 2 * rank, targetModules = [], epochs = 3, learningRate = 1e-3, schedule = "linear", warmupSteps = 0 } = options;
+  const { variant = "lora", rank = 8, alpha = 2 * rank, targetModules = [], epochs = 3, learningRate = 1e-3, schedule = "linear", warmupSteps = 0 } = options;
   const { batch = 1, maxLength = Math.min(256, contextLength), dropout = 0, weightDecay = 0, seed = 0, resume = false } = options;
   const { memoryLimit, checkpoint, checkpointEvery = 20, signal } = options;
   for (const [name, value] of Object.entries({ rank, epochs, batch, maxLength, checkpointEvery })) checkPositive(name, value);
@@ -200,14 +206,17 @@ function check(options: TrainOptions, contextLength: number) {
   if (!(learningRate >= 0 && learningRate < Infinity)) throw wrong("learningRate", learningRate, "0 or more");
   if (maxLength < 2 || maxLength > contextLength) throw wrong("maxLength", maxLength, `2 to ${contextLength}, the context`);
   checkTexts("targetModules", targetModules);
+  checkOneOf("variant", variant, ["lora", "lora-xs"]);
   checkOneOf("schedule", schedule, ["constant", "linear", "cosine"]);
   checkBoolean("resume", resume);
   if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a text");
+  // What is kept is an ordinary LoRA, and would be trained as one.
+  if (checkpoint !== undefined && variant !== "lora") throw wrong("variant", variant, "lora with a checkpoint, which keeps no core");
   checkSignal(signal);
   checkFunction("onStep", options.onStep);
   return {
     name: givenName(options.name),
-    lora: { rank, alpha, targetModules, seed },
+    lora: { variant, rank, alpha, targetModules, seed },
     optimizer: { dropout, weightDecay, seed },
     room: { maxLength, memoryLimit },
     slices: new Slices(options.budget),

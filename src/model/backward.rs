@@ -5,11 +5,11 @@
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
 use crate::config::Norm;
-use crate::plan::{AttentionInputs, Delta, GradOp, Op, Plan, Shrink, TensorId, part_columns};
+use crate::plan::{AttentionInputs, Delta, GradOp, Op, Plan, Shrink, Slice, TensorId, part_columns};
 
 use super::Model;
 use super::forward::Steps;
-use super::training::{Trainee, Training};
+use super::training::{Core, Trainee, Training};
 use super::weights::{Layer, Linear, NormWeights};
 
 /// The four adapted maps of a layer, as [`Training`]'s scratch counts them.
@@ -110,7 +110,8 @@ pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
     keep(&mut back.steps, t.dx, training.gradients);
 }
 
-/// A step of AdamW on all that the trainee has, by gradients clipped together.
+/// A step of AdamW on all that the trainee has, by gradients clipped together; for
+/// [`Trainee::update_rows`] rows.
 pub fn update(model: &Model, plan: &mut Plan) {
     let Model { training, bank, .. } = model;
     let trainee = trainee(training);
@@ -122,6 +123,7 @@ pub fn update(model: &Model, plan: &mut Plan) {
     }
     for ((site, parts), moments) in trainee.sites.iter().zip(&training.moments) {
         let site = &bank.sites[*site];
+        let parts: Vec<usize> = (0..parts.len()).filter(|&part| parts[part]).collect();
         let mut adam = |half: usize, g_first: usize, param: TensorId, param_first: usize, len: usize| {
             steps.push(Op::Grad(GradOp::AdamW {
                 training: training.numbers,
@@ -136,9 +138,22 @@ pub fn update(model: &Model, plan: &mut Plan) {
             }));
         };
         let (c, f, count) = (site.inputs, site.outputs(), trainee.count);
-        for part in (0..parts.len()).filter(|&part| parts[part]) {
-            let first = (part * bank.room.ranks + trainee.first) * c;
-            adam(0, part * count * c, site.a, first, count * c);
+        let row_of_a = |part: usize| part * bank.room.ranks + trainee.first;
+        if trainee.cores {
+            for &part in &parts {
+                adam(0, part * count * count, moments.cores[part].r, 0, count * count);
+            }
+            // A = R·A₀
+            for part in parts {
+                let Core { r, a } = moments.cores[part];
+                let weight = Slice { tensor: a, first: 0 };
+                let (dx, dx_first) = (site.a, row_of_a(part));
+                steps.push(Op::Grad(GradOp::Linear { dy: r, weight, dx, dx_first, accumulate: false }));
+            }
+            continue;
+        }
+        for part in parts {
+            adam(0, part * count * c, site.a, row_of_a(part) * c, count * c);
         }
         adam(1, 0, site.b, trainee.first * f, count * f);
     }
@@ -284,7 +299,7 @@ impl Backward<'_> {
     fn linear_grad(&mut self, dy: TensorId, linear: &Linear, dx: TensorId, accumulate: bool) {
         for (i, &weight) in linear.weight.slices.iter().enumerate() {
             let accumulate = accumulate || i > 0;
-            self.steps.push(Op::Grad(GradOp::Linear { dy, weight, dx, accumulate }));
+            self.steps.push(Op::Grad(GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate }));
         }
     }
 
@@ -326,7 +341,8 @@ impl Backward<'_> {
         self.outer(linear.site, delta, input, dy);
     }
 
-    /// The gradients of A, dz ⊗ input, and of B, z ⊗ dy, where the trainee acts.
+    /// The gradients of A, dz ⊗ input, and of B, z ⊗ dy, where the trainee acts; or that of its
+    /// cores, dz ⊗ A₀·input.
     fn outer(&mut self, site: usize, delta: Delta, input: TensorId, dy: TensorId) {
         let Model { bank, training, tensors, .. } = self.steps.model;
         let trainee = trainee(training);
@@ -339,6 +355,14 @@ impl Backward<'_> {
             let outer = |u, v, g, g_first, cols| {
                 Op::Grad(GradOp::Outer { rows, u, u_first, v, g, g_first, count, cols })
             };
+            if trainee.cores {
+                let y = training.scratch.frozen_z;
+                let weight = Slice { tensor: training.moments[i].cores[part].a, first: 0 };
+                let (x, bias, delta) = (input, None, None);
+                self.steps.push(Op::Linear { x, weight, bias, y, accumulate: false, delta });
+                self.steps.push(outer(training.scratch.dz, y, ga, part * count, [0, count]));
+                continue;
+            }
             self.steps.push(outer(training.scratch.dz, input, ga, part * count, [0, c]));
             self.steps.push(outer(delta.z, dy, gb, 0, cols));
         }

@@ -226,9 +226,9 @@ impl Model {
         plan
     }
 
-    /// One step of the optimiser.
-    pub fn train_update(&self) -> Plan {
-        let mut plan = Plan::new(1);
+    /// One step of the optimiser, for [`Trainee::update_rows`] rows.
+    pub fn train_update(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
         backward::update(self, &mut plan);
         plan
     }

@@ -19,19 +19,41 @@ pub struct Trainee {
     pub sites: Vec<(usize, Vec<bool>)>,
     /// Whether the inputs of its A lose elements at random.
     pub dropout: bool,
+    /// Whether its cores alone are trained, see [`Core`].
+    pub cores: bool,
     /// `W`: most tokens of a window it learns from.
     pub window: usize,
+}
+
+impl Trainee {
+    /// Rows of the plan that takes a step of the optimiser: those of a core, whose A it makes.
+    pub fn update_rows(&self) -> usize {
+        if self.cores { self.count } else { 1 }
+    }
 }
 
 /// Gradients and moments of one site.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
-    /// Gradients: of A (parts·count, C), of B (count, F)
+    /// Gradients: of A (parts·count, C), of B (count, F); where cores are trained, of those
+    /// (parts·count, count), and of nothing
     pub g: [TensorId; 2],
     /// First moments, likewise.
     pub m: [TensorId; 2],
     /// Second moments, likewise.
     pub v: [TensorId; 2],
+    /// What is trained of each part in the place of A and B, if it is.
+    pub cores: [Core; 3],
+}
+
+/// The core of one part of a site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone
+/// is trained.
+#[derive(Clone, Copy, Debug)]
+pub struct Core {
+    /// R (count, count)
+    pub r: TensorId,
+    /// A₀ (count, C)
+    pub a: TensorId,
 }
 
 /// What an adapter's training reads and writes.
@@ -93,6 +115,8 @@ pub(super) struct Scratch {
     pub z: [TensorId; 4],
     /// (MAX_ROWS, most parts·R)
     pub dz: TensorId,
+    /// A₀·x of one core: (MAX_ROWS, count)
+    pub frozen_z: TensorId,
 }
 
 impl Training {
@@ -114,6 +138,7 @@ impl Training {
             spread: [many("spread.c")?, many("spread.q")?, many("spread.f")?],
             z: [many("z.qkv")?, many("z.o")?, many("z.up")?, many("z.down")?],
             dz: many("dz")?,
+            frozen_z: many("frozen_z")?,
         };
         let checkpoints = (0..=config.num_hidden_layers)
             .map(|l| many(&format!("checkpoint.{l}")))
@@ -184,9 +209,18 @@ impl Training {
         for tensor in self.cache {
             tensors.reshape(tensor, &cache)?;
         }
+        let cores = trainee.as_ref().filter(|trainee| trainee.cores);
+        tensors.reshape(s.frozen_z, &cores.map_or([1, 1], |trainee| [MAX_ROWS, trainee.count]))?;
         self.reshape_moments(tensors, bank, trainee.as_ref())?;
         self.trainee = trainee;
         self.reshape_ranks(tensors, bank.room)
+    }
+
+    /// The core at a part of one of the trainee's sites; `None` if that is not trained by cores.
+    pub fn core(&self, site: usize, part: usize) -> Option<Core> {
+        let trainee = self.trainee.as_ref().filter(|trainee| trainee.cores)?;
+        let i = trainee.sites.iter().position(|(trained, _)| *trained == site)?;
+        Some(self.moments[i].cores[part])
     }
 
     /// Fits what depends on how many ranks the bank has room for.
@@ -207,31 +241,51 @@ impl Training {
         trainee: Option<&Trainee>,
     ) -> Result<()> {
         self.spare.append(&mut self.moments);
-        let sites = trainee.map_or(&[][..], |trainee| &trainee.sites);
-        for (i, (site, _)) in sites.iter().enumerate() {
+        for (i, (site, parts)) in trainee.iter().flat_map(|trainee| &trainee.sites).enumerate() {
             let moments = match self.spare.pop() {
                 Some(moments) => moments,
-                None => {
-                    let mut pair = |what: &str| -> Result<[TensorId; 2]> {
-                        let mut one =
-                            |of: &str| tensors.declare(format!("train.{what}.{of}.{i}"), Dtype::F32, &[1, 1]);
-                        Ok([one("a")?, one("b")?])
-                    };
-                    Moments { g: pair("g")?, m: pair("m")?, v: pair("v")? }
-                }
+                None => Moments::declare(tensors, i)?,
             };
-            let (site, count) = (&bank.sites[*site], trainee.map_or(0, |trainee| trainee.count));
-            for [a, b] in [moments.g, moments.m, moments.v] {
-                tensors.reshape(a, &[site.parts() * count, site.inputs])?;
-                tensors.reshape(b, &[count, site.outputs()])?;
+            let Trainee { count, cores, .. } = *trainee.expect("it has a site");
+            let site = &bank.sites[*site];
+            let rows = site.parts() * count;
+            let shapes =
+                if cores { [[rows, count], [1, 1]] } else { [[rows, site.inputs], [count, site.outputs()]] };
+            for pair in [moments.g, moments.m, moments.v] {
+                for (tensor, shape) in pair.into_iter().zip(&shapes) {
+                    tensors.reshape(tensor, shape)?;
+                }
+            }
+            for (part, Core { r, a }) in moments.cores.into_iter().enumerate() {
+                let here = cores && parts.get(part) == Some(&true);
+                tensors.reshape(r, &if here { [count, count] } else { [1, 1] })?;
+                tensors.reshape(a, &if here { [count, site.inputs] } else { [1, 1] })?;
             }
             self.moments.push(moments);
         }
         for moments in &self.spare {
-            for tensor in [moments.g, moments.m, moments.v].into_iter().flatten() {
+            for tensor in moments.tensors() {
                 tensors.reshape(tensor, &[1, 1])?;
             }
         }
         tensors.reshape(self.sums, &[(2 * self.moments.len()).max(1), 1])
+    }
+}
+
+impl Moments {
+    /// Those of the `i`-th trained site, without room yet.
+    fn declare(tensors: &mut Tensors, i: usize) -> Result<Self> {
+        let mut pair = |what: &str, of: [&str; 2]| -> Result<[TensorId; 2]> {
+            let mut one = |of: &str| tensors.declare(format!("train.{what}.{of}.{i}"), Dtype::F32, &[1, 1]);
+            Ok([one(of[0])?, one(of[1])?])
+        };
+        let [g, m, v] = [pair("g", ["a", "b"])?, pair("m", ["a", "b"])?, pair("v", ["a", "b"])?];
+        let mut core = |part: &str| pair(part, ["core", "frozen"]).map(|[r, a]| Core { r, a });
+        Ok(Self { g, m, v, cores: [core("0")?, core("1")?, core("2")?] })
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = TensorId> {
+        let Self { g, m, v, cores } = *self;
+        [g, m, v].into_iter().flatten().chain(cores.into_iter().flat_map(|Core { r, a }| [r, a]))
     }
 }

@@ -75,6 +75,18 @@ for (const device of ["cpu", "webgpu"]) {
       assert.equal(off, base);
     });
 
+    test("an adapter of cores learns, and its files are a LoRA's", async () => {
+      const [losses, base, own, again] = await page.evaluate(async () => {
+        const losses = (await steps({ name: "cores", variant: "lora-xs", rank: 8, epochs: 4 })).map(({ loss }) => loss);
+        await engine.loadAdapter(await engine.exportAdapter("cores"), { name: "cores again" });
+        return [losses, await greedy(null), await greedy("cores"), await greedy("cores again")];
+      });
+      const mean = (losses) => losses.reduce((sum, loss) => sum + loss, 0) / losses.length;
+      assert.ok(mean(losses.slice(-3)) < 0.95 * mean(losses.slice(0, 3)), losses.join());
+      assert.notEqual(own, base);
+      assert.equal(again, own);
+    });
+
     test("requests between slices change nothing, and see what has been learned so far", async () => {
       const [alone, beside, base, own] = await page.evaluate(async () => {
         const options = { epochs: 1, budget: { visible: 1 } };
@@ -185,6 +197,11 @@ for (const device of ["cpu", "webgpu"]) {
           await fail({ rank: 0 }),
           await fail({ targetModules: ["no_such_proj"] }),
           await fail({ learningRate: NaN }),
+          await fail({ variant: "lora-xl" }),
+          await fail({ variant: "lora-xs", checkpoint: "a" }),
+          await fail({ variant: "lora-xs", rank: 200 }),
+          await failure(() => engine.createTempLora({ variant: "dora" })),
+          await failure(() => engine.createTempLora({ variant: "lora-xs", warmStart: "falls" })),
           await fail({ name: "falls" }),
           await fail({ budget: { visible: 0 } }),
           await fail({ signal: AbortSignal.abort() }),
@@ -209,6 +226,11 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^rank 0, expected/],
         ["argument", /^target modules \["no_such_proj"\]: the base has none/],
         ["argument", /^learningRate NaN, expected 0 or more/],
+        ["argument", /^variant "lora-xl", expected/],
+        ["argument", /^variant "lora-xs", expected lora with a checkpoint/],
+        ["argument", /^rank 200: module `[^`]+` has \d+ inputs and \d+ outputs, lora-xs takes at most \d+/],
+        ["argument", /^variant "dora", expected/],
+        ["argument", /^variant lora-xs and warmStart `falls`/],
         ["argument", /^adapter `falls` is loaded already, expected `resume: true` or another name/],
         ["argument", /^budget.visible 0, expected above 0/],
         ["cancelled", /^the training was cancelled/],
@@ -248,6 +270,21 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual([during, after], [before, before]);
       assert.match(list[0], / temp$/);
       assert.equal(`${list[1]} temp`, list[0]);
+    });
+
+    test("a temporary core learns too, leaves no trace, and can be kept", async () => {
+      const [base, after, { basePerplexity, perplexity }, own, kept] = await page.evaluate(async (text) => {
+        const base = await fingerprint(null);
+        const temp = await engine.createTempLora({ variant: "lora-xs", rank: 8, chunkTokens: 32, contextTokens: 32, learningRate: 3e-3 });
+        const evaluation = await temp.evaluate(text);
+        const own = await fingerprint(temp.name);
+        await temp.keepAs("core");
+        return [base, await fingerprint(null), evaluation, own, await fingerprint("core")];
+      }, device === "cpu" ? story : story.slice(0, 700));
+      assert.ok(perplexity < 0.98 * basePerplexity, `${basePerplexity} to ${perplexity}`);
+      assert.equal(after, base);
+      assert.notEqual(own, base);
+      assert.equal(kept, own);
     });
 
     test("generated text goes past the context, is learned, and can be kept", async () => {

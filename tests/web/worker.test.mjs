@@ -172,7 +172,7 @@ test("an object of the engine's stays in the worker, and works as one", async ()
       if (step === 2) break;
     }
     const heard = [];
-    const temp = await engine.createTempLora({ rank: 2, chunkTokens: 8, contextTokens: 8 });
+    const temp = await engine.createTempLora({ variant: "lora-xs", rank: 2, chunkTokens: 8, contextTokens: 8 });
     const { chunks } = await temp.train("The fox said that it was late, and the hen said that it was not.", { onTrain: (chunk) => heard.push(chunk.index) });
     for await (const { text } of temp.generate({ max_tokens: 3 })) if (text) break;
     const files = await temp.exportAdapter();

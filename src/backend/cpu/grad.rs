@@ -23,10 +23,11 @@ impl Cpu {
         let cols = |id: TensorId| self.tensors.get(id).row_len();
         let (out, others) = outputs.split_first_mut().expect("every op writes");
         match *op {
-            GradOp::Linear { dy, weight, accumulate, .. } => {
+            GradOp::Linear { dy, weight, dx, dx_first, accumulate } => {
                 let run = if fast { fast::linear_grad } else { linear_grad::linear_grad };
                 let columns = Columns { first: weight.first, stride: cols(dy) };
-                run(self.head(dy, n), self.weight(weight.tensor), columns, accumulate, cast(out));
+                let dx = &mut cast(out)[dx_first * cols(dx)..];
+                run(self.head(dy, n), self.weight(weight.tensor), columns, accumulate, dx);
             }
             GradOp::Shrink { rows: r, mixes: m, dy, b, dz, ranks, parts } => {
                 let run = if fast { fast::shrink_grad } else { shrink_grad::shrink_grad };

@@ -9,7 +9,7 @@ use super::kernels::{self, Kernel};
 
 params! {
     /// `shaders/linear_grad.wgsl`
-    LinearGrad { n: u32, c: u32, f: u32, first: u32, stride: u32, accumulate: u32 }
+    LinearGrad { n: u32, c: u32, f: u32, first: u32, stride: u32, dx_first: u32, accumulate: u32 }
     /// `shaders/shrink_grad.wgsl`
     ShrinkGrad { n: u32, f: u32, ranks: u32, z_cols: u32, part_1: u32, part_2: u32 }
     /// `shaders/expand_grad.wgsl`
@@ -62,10 +62,11 @@ pub fn dispatch_grad(op: &GradOp, tensors: &Tensors, n: usize) -> Dispatch {
     let threads = |kernel: Kernel, per_row: u32| [per_row.div_ceil(kernel.workgroup_size), n, 1];
     let tiles = |rows: u32, cols: u32| [cols.div_ceil(TILE), rows.div_ceil(TILE), 1];
     match *op {
-        GradOp::Linear { dy, weight, dx, accumulate } => {
+        GradOp::Linear { dy, weight, dx, dx_first, accumulate } => {
             let (c, f) = (cols(dx), rows_of(weight.tensor));
             let (first, stride) = (weight.first as u32, cols(dy));
-            let params = LinearGrad { n, c, f, first, stride, accumulate: accumulate.into() };
+            let dx_first = dx_first as u32;
+            let params = LinearGrad { n, c, f, first, stride, dx_first, accumulate: accumulate.into() };
             launch(kernels::LINEAR_GRAD.over(tensors.get(weight.tensor).dtype), bytes(&params), tiles(n, c))
         }
         GradOp::Shrink { dy, dz, ranks, parts, .. } => {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use lorakeet::engine::{Engine, NewLora, Optimizer, TrainingRoom, Window};
+use lorakeet::engine::{Engine, NewLora, Optimizer, TrainingRoom, Variant, Window};
 use lorakeet::{Error, Result};
 use serde_json::json;
 
@@ -14,6 +14,9 @@ pub struct Options {
     /// Tokens of the window
     #[arg(long, default_value_t = 256)]
     tokens: usize,
+    /// What is trained: lora or lora-xs
+    #[arg(long, default_value = "lora")]
+    variant: Variant,
     /// Of the LoRA on every linear map but the head
     #[arg(long, default_value_t = 16)]
     rank: usize,
@@ -25,11 +28,12 @@ pub struct Options {
 /// Measures `runs` steps slice by slice and prints medians.
 pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Result<()> {
     const NAME: &str = "bench";
-    let &Options { tokens, rank, runs } = options;
+    let &Options { variant, tokens, rank, runs } = options;
     if runs == 0 {
         return Err(Error::argument("runs 0, expected at least 1"));
     }
-    engine.new_lora(NAME, &NewLora { rank, alpha: rank as f64, target_modules: Vec::new(), seed: 0 })?;
+    let lora = NewLora { variant, rank, alpha: rank as f64, target_modules: Vec::new(), seed: 0 };
+    engine.new_lora(NAME, &lora).await?;
     engine.begin_training(NAME, TrainingRoom { window: tokens, dropout: false, memory_limit: None })?;
     let v = engine.config().vocab_size as u32;
     let window =

@@ -13,9 +13,9 @@ use super::adapter::ModuleDelta;
 use super::adapters::Choice;
 use super::generate::{Delta, Generation, Overflow, Request};
 use super::mixture::Mixture;
+use super::new_lora::NewLora;
 use super::score::Scoring;
 use super::train::{Optimizer, Step};
-use super::trainee::NewLora;
 
 mod options;
 mod probe;
@@ -143,7 +143,7 @@ impl Engine {
     ///
     /// Errors with `Argument` for an option out of range or while another adapter is trained,
     /// `Unsupported` for adapters beside it that cannot be trained through, `Memory`.
-    pub fn begin_temp_lora(&mut self, options: TempLoraOptions) -> Result<TempLora> {
+    pub async fn begin_temp_lora(&mut self, options: TempLoraOptions) -> Result<TempLora> {
         options.check(self.model.context())?;
         if self.adapters.find(&options.name).is_ok() {
             return Err(Error::argument(format!("adapter `{}` is there already", options.name)));
@@ -155,8 +155,8 @@ impl Engine {
         match &options.warm_start {
             Some(from) => self.copy_adapter(from, &options.name)?,
             None => {
-                let TempLoraOptions { rank, alpha, target_modules, seed, .. } = options.clone();
-                self.new_lora(&options.name, &NewLora { rank, alpha, target_modules, seed })?;
+                let TempLoraOptions { variant, rank, alpha, target_modules, seed, .. } = options.clone();
+                self.new_lora(&options.name, &NewLora { variant, rank, alpha, target_modules, seed }).await?;
             }
         }
         if let Err(e) = self.begin_training(&options.name, options.room()) {

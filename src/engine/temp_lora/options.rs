@@ -4,6 +4,7 @@ use crate::error::{Error, Result};
 
 use super::super::adapters::Choice;
 use super::super::generate::MAX_BLOCK;
+use super::super::new_lora::Variant;
 use super::super::training_memory::TrainingRoom;
 
 /// What happens to the keys and values of the text when the adapter has changed.
@@ -22,6 +23,8 @@ pub enum Kv {
 pub struct TempLoraOptions {
     /// Its name in the bank while it lives.
     pub name: String,
+    /// What of it is trained.
+    pub variant: Variant,
     /// R
     pub rank: usize,
     /// Numerator of the scale alpha / R.
@@ -74,6 +77,7 @@ impl TempLoraOptions {
         let chunk = (context / 2).min(1024);
         Self {
             name: "temp".to_owned(),
+            variant: Variant::Lora,
             rank: 64,
             alpha: 64.0,
             target_modules: Vec::new(),
@@ -134,6 +138,11 @@ impl TempLoraOptions {
         range("chunkTokens", self.chunk_tokens as f64, self.chunk_tokens > 1, "at least 2")?;
         let repetition = self.max_repetition;
         range("maxRepetition", f64::from(repetition), (0.0..=1.0).contains(&repetition), "0 to 1")?;
+        if let (Variant::LoraXs, Some(from)) = (self.variant, &self.warm_start) {
+            return Err(Error::argument(format!(
+                "variant lora-xs and warmStart `{from}`: an adapter to begin from is trained as it is, leave out one of them"
+            )));
+        }
         if let Kv::ResetEvery(0) = self.kv {
             return Err(Error::argument("kv.resetEvery 0, expected at least 1"));
         }

@@ -14,15 +14,18 @@ use super::convert::Weights;
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoraFields {
+    variant: String,
     rank: usize,
     alpha: f64,
     target_modules: Vec<String>,
     seed: u32,
 }
 
-impl From<LoraFields> for NewLora {
-    fn from(LoraFields { rank, alpha, target_modules, seed }: LoraFields) -> Self {
-        Self { rank, alpha, target_modules, seed }
+impl LoraFields {
+    /// Errors with `Argument` for an unknown variant.
+    pub fn check(self) -> Result<NewLora> {
+        let Self { variant, rank, alpha, target_modules, seed } = self;
+        Ok(NewLora { variant: variant.parse()?, rank, alpha, target_modules, seed })
     }
 }
 
@@ -92,6 +95,7 @@ impl Slices {
 pub struct TempLoraFields {
     preset: String,
     name: Option<String>,
+    variant: Option<String>,
     rank: Option<usize>,
     alpha: Option<f64>,
     target_modules: Option<Vec<String>>,
@@ -141,7 +145,7 @@ impl KvField {
 impl TempLoraFields {
     /// The preset's options for an engine of this context, but for what is given.
     ///
-    /// Errors with `Argument` for an unknown preset or kv.
+    /// Errors with `Argument` for an unknown preset, variant or kv.
     pub fn over_preset(self, context: usize) -> Result<TempLoraOptions> {
         let preset = match self.preset.as_str() {
             "paper" => TempLoraOptions::paper(context),
@@ -150,6 +154,7 @@ impl TempLoraFields {
         };
         Ok(TempLoraOptions {
             name: self.name.unwrap_or(preset.name),
+            variant: self.variant.map_or(Ok(preset.variant), |variant| variant.parse())?,
             rank: self.rank.unwrap_or(preset.rank),
             // Both presets have alpha = rank.
             alpha: self.alpha.or(self.rank.map(|rank| rank as f64)).unwrap_or(preset.alpha),

@@ -31,11 +31,11 @@ impl Temp {
 
 #[wasm_bindgen(js_class = Engine)]
 impl JsEngine {
-    /// Adds a LoRA that does nothing yet; `lora` is {rank, alpha, targetModules, seed}.
+    /// Adds a LoRA that does nothing yet; `lora` is {variant, rank, alpha, targetModules, seed}.
     #[wasm_bindgen(js_name = newLora)]
-    pub fn new_lora(&self, name: &str, lora: JsValue) -> JsResult<()> {
+    pub async fn new_lora(&self, name: &str, lora: JsValue) -> JsResult<()> {
         let lora: LoraFields = from_js(lora)?;
-        self.engine()?.new_lora(name, &lora.into())?;
+        self.engine()?.new_lora(name, &lora.check()?).await?;
         Ok(())
     }
 
@@ -116,11 +116,11 @@ impl JsEngine {
     /// Begins a temporary adapter: {id, name, chunkTokens, contextTokens}. `options` are those of
     /// `TempLoraOptions` and `preset`; what is absent is the preset's.
     #[wasm_bindgen(js_name = beginTempLora)]
-    pub fn begin_temp_lora(&self, options: JsValue) -> JsResult<JsValue> {
+    pub async fn begin_temp_lora(&self, options: JsValue) -> JsResult<JsValue> {
         let fields: TempLoraFields = from_js(options)?;
         let mut engine = self.engine()?;
         let options: TempLoraOptions = fields.over_preset(engine.model().context())?;
-        let lora = engine.begin_temp_lora(options.clone())?;
+        let lora = engine.begin_temp_lora(options.clone()).await?;
         to_js(&TempInfo::of(self.temps.add(Temp { lora, begun: false }), options))
     }
 

@@ -7,7 +7,7 @@ impl GradOp {
     /// Tensors with a row for every token row.
     fn activations(&self) -> Vec<TensorId> {
         match *self {
-            Self::Linear { dy, dx, .. } => vec![dy, dx],
+            Self::Linear { dy, .. } => vec![dy],
             Self::Shrink { rows, dy, dz, .. } => vec![rows, dy, dz],
             Self::Expand { rows, dz, dx, .. } => vec![rows, dz, dx],
             Self::Outer { rows, u, v, .. } => vec![rows, u, v],
@@ -58,7 +58,8 @@ impl GradOp {
             demand(fits, "training is not (12) u32")?;
         }
         match *self {
-            Self::Linear { dy, weight, dx, .. } => {
+            Self::Linear { dy, weight, dx, dx_first, .. } => {
+                demand(dx_first + n <= rows_of(dx), "dx has too few rows")?;
                 demand(cols(dx) == cols(weight.tensor), "dx and weight differ in C")?;
                 let end = weight.first + rows_of(weight.tensor);
                 demand(end <= cols(dy), "weight has more rows than dy columns")

@@ -15,14 +15,16 @@ use super::{Slice, TensorId};
 /// are used.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GradOp {
-    /// dx = dy[:, first..first + F] · W (+ dx, when `accumulate`)
+    /// dx[dx_first + n] = dy[n, first..first + F] · W (+ dx, when `accumulate`)
     Linear {
         /// (N, whole F)
         dy: TensorId,
         /// (F, C), a run of rows of the whole matrix
         weight: Slice,
-        /// (N, C)
+        /// (≥ dx_first + N, C)
         dx: TensorId,
+        /// First row of dx.
+        dx_first: usize,
         /// Add to what `dx` holds instead of overwriting it.
         accumulate: bool,
     },
