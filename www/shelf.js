@@ -10,7 +10,7 @@ export const VOICES = [
   { name: "king-james", title: "King James", line: "The Bible of 1611, verse by verse", folder: "./adapters/king-james/" },
   { name: "sherlock", title: "Sherlock Holmes", line: "The Adventures, as Watson tells them", folder: "./adapters/sherlock/" },
   { name: "pirate", title: "Pirates", line: "Treasure Island and Captain Blood", folder: "./adapters/pirate/" },
-  { name: "horror", title: "Horror", line: "Poe, Lovecraft and the King in Yellow", folder: "./adapters/horror/" },
+  { name: "horror", title: "Horror", line: "Six stories by H. P. Lovecraft", folder: "./adapters/horror/" },
   { name: "poems", title: "Poems", line: "From Milton to Whitman and Frost", folder: "./adapters/poems/" },
-  { name: "children", title: "Children's books", line: "Fairy tales and talking animals", folder: "./adapters/children/" },
+  { name: "children", title: "Children's books", line: "Tales from Aesop to Oz", folder: "./adapters/children/" },
 ];
