@@ -31,14 +31,14 @@ follows no instructions. What it is for: adapters and Temp-LoRA, whose effect on
 
 Ten whole novels that neither the model, its tokenizer nor an adapter saw. Bits per byte, every token but those of the
 first {half} predicted from {half} to {context} tokens before it; computed by PyTorch in f32 from the weights as stored.
-A dash: not measured yet.
 
 | novel | f16 | q8 | q4 |
 | --- | --- | --- | --- |
 {rows}
 | mean | {mean} |
 
-`cargo run --release --features cli -- perplexity --text FILE --model www/models/novels/novels-q8_0.gguf` measures the same.
+`cargo run --release --features cli -- perplexity --text FILE --model www/models/novels/novels-q8_0.gguf` measures the same,
+and `python tools/train check` does so for all of them and compares.
 """
 
 ADAPTERS = """---
@@ -79,8 +79,7 @@ def write(state: Path, model: Path, adapters: Path) -> None:
     config, report = base.CONFIG, json.loads((state / "base.json").read_text())
     bits, facts, steps = report["bits_per_byte"], report["facts"], base.FLAT + base.DECAY
     kinds = ["f16", "q8", "q4"]
-    row = lambda name: (f"| {name.replace('_', ', ')} | "
-                        f"{line(bits[name][kind] for kind in kinds) if name in bits else '- | - | -'} |")
+    row = lambda name: f"| {name.replace('_', ', ')} | {line(bits[name][kind] for kind in kinds)} |"
     line = lambda values: " | ".join(f"{value:.4f}" for value in values)
     (model / "README.md").write_text(MODEL.format(
         parameters=base.LlamaForCausalLM(config).num_parameters(), layers=config.num_hidden_layers,
