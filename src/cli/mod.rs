@@ -353,6 +353,7 @@ async fn perplexity(
     let stride = stride.unwrap_or(context / 2);
     let bar = progress_bar(json, "score {bar:30} {pos}/{len} tokens {eta}");
     bar.set_length(ids.len() as u64);
+    let started = Instant::now();
     let losses = engine.text_losses(&ids, context, stride, |done, _| bar.set_position(done as u64)).await?;
     bar.finish_and_clear();
     let total: f64 = losses.iter().sum();
@@ -362,6 +363,7 @@ async fn perplexity(
         let report = json!({
             "tokens": losses.len(), "bytes": bytes, "context": context, "stride": stride,
             "loss": loss, "perplexity": loss.exp(), "bits_per_byte": bits_per_byte,
+            "seconds": started.elapsed().as_secs_f64(), "tensor_bytes": engine.model().tensors.total_bytes(),
         });
         println!("{report}");
     } else {
