@@ -26,7 +26,7 @@ const { values, positionals } = parseArgs({
 });
 const options = end < 0 ? [] : process.argv.slice(end + 1);
 
-// What a book is learned with, unless the command line says otherwise: a later option counts.
+// What a book is learned with, unless the command line says otherwise.
 const SETTING = { chunk: 128, context: 128, rank: 32, "learning-rate": 1e-3, epochs: 2, "constant-context": true };
 
 /** The options that `--vary` changes, each alone. */
@@ -127,28 +127,31 @@ async function each(books, work) {
   return results;
 }
 
-if (values.vary) {
-  const books = await each(positionals, vary);
-  console.log(`| | change of perplexity, ${books.length} books | time | tensors |`);
-  console.log(`|${" --- |".repeat(4)}`);
+function tableOfOptions(books) {
+  console.log(`| | change of perplexity, ${books.length} books | each | time | tensors |`);
+  console.log(`|${" --- |".repeat(5)}`);
   const mean = (list) => list.reduce((sum, x) => sum + x) / list.length;
   Object.keys(VARIATIONS).forEach((name, i) => {
     // Of the mean loss: perplexities of books differ too much to be averaged.
     const change = 100 * Math.expm1(mean(books.map((rows) => Math.log(rows[i].perplexity / rows[i].base_perplexity))));
+    const all = books.map((rows) => number(rows[i].change_percent, 1)).join(", ");
     const [time, bytes] = ["seconds_per_chunk", "tensor_bytes"].map((key) => mean(books.map((rows) => rows[i][key] / rows[0][key])));
-    console.log(`| ${name} | ${number(change, 1)} % | ${number(time)} | ${number(bytes)} |`);
+    console.log(`| ${name} | ${number(change, 1)} % | ${all} | ${number(time)} | ${number(bytes)} |`);
   });
-  process.exit();
 }
 
-const rows = (await each(positionals, measure)).sort((a, b) => a.book.localeCompare(b.book));
-console.log("| book | tokens | base | Temp-LoRA | change | mixed | chunks better | base, longer window | tensors, MB | ms a chunk |");
-console.log(`|${" --- |".repeat(10)}`);
-for (const row of rows) {
-  const chunks = Math.ceil(row.tokens / row.chunk);
-  console.log(
-    `| ${row.book} | ${row.tokens} | ${number(row.base_perplexity)} | ${number(row.perplexity)} | ${number(row.change_percent, 1)} % | ` +
-      `${number(row.mixed_perplexity)} | ${row.improved_chunks} of ${chunks} | ${number(row.long_perplexity)} | ` +
-      `${number(row.tensor_bytes / 1e6, 1)} | ${number(1000 * row.seconds_per_chunk, 0)} |`,
-  );
+function tableOfBooks(books) {
+  console.log("| book | tokens | base | Temp-LoRA | change | mixed | chunks better | base, longer window | tensors, MB | ms a chunk |");
+  console.log(`|${" --- |".repeat(10)}`);
+  for (const row of books.sort((a, b) => a.book.localeCompare(b.book))) {
+    const chunks = Math.ceil(row.tokens / row.chunk);
+    console.log(
+      `| ${row.book} | ${row.tokens} | ${number(row.base_perplexity)} | ${number(row.perplexity)} | ${number(row.change_percent, 1)} % | ` +
+        `${number(row.mixed_perplexity)} | ${row.improved_chunks} of ${chunks} | ${number(row.long_perplexity)} | ` +
+        `${number(row.tensor_bytes / 1e6, 1)} | ${number(1000 * row.seconds_per_chunk, 0)} |`,
+    );
+  }
 }
+
+if (values.vary) tableOfOptions(await each(positionals, vary));
+else tableOfBooks(await each(positionals, measure));

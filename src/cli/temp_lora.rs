@@ -188,27 +188,27 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
     let mut options = generate.options.options(engine).await?;
     options.max_repetition = generate.max_repetition.unwrap_or(options.max_repetition);
     let mut temp = engine.begin_temp_lora(options).await?;
-    let request = |prompt: Vec<u32>, left: usize, begun: u32| Request {
+    let request = |prompt: Vec<u32>, left: usize, resumed: u32| Request {
         temperature: generate.temperature,
         repetition_penalty: generate.repetition_penalty,
-        seed: generate.seed.wrapping_add(begun),
+        seed: generate.seed.wrapping_add(resumed),
         ..Request::greedy(prompt, left)
     };
     let prompt = engine.encode(&generate.prompt)?;
     engine.temp_generate(&mut temp, request(prompt, generate.max_tokens, 0), generate.mix)?;
     let started = Instant::now();
     let (mut tokens, mut lessons, mut tensor_bytes) = (Vec::<u32>::new(), 0, Vec::new());
-    let mut ends = Vec::new();
+    let (mut resumed, mut ended) = (0, None);
     let result = loop {
         match engine.temp_next(&mut temp, usize::MAX).await {
             Ok(TempEvent::Idle) => {
                 let left = generate.max_tokens.saturating_sub(tokens.len());
                 // A model that does nothing but end its text is not asked again.
-                if left == 0 || !generate.go_on || ends.last() == Some(&tokens.len()) {
+                if left == 0 || !generate.go_on || ended == Some(tokens.len()) {
                     break Ok(());
                 }
-                ends.push(tokens.len());
-                let next = request(Vec::new(), left, ends.len() as u32);
+                (resumed, ended) = (resumed + 1, Some(tokens.len()));
+                let next = request(Vec::new(), left, resumed);
                 if let Err(e) = engine.temp_generate(&mut temp, next, generate.mix) {
                     break Err(e);
                 }

@@ -16,7 +16,7 @@ export interface TempLoraOptions {
    * singular vectors of the base's own weights, which takes less memory. Default `lora`.
    */
   variant?: "lora" | "lora-xs";
-  /** Numbers per input and output of a module. 64 in `paper`, 16 in `small`. */
+  /** Numbers per input and output of a module. 64 in `paper`, 32 in `small`. */
   rank?: number;
   /** Its effect is scaled by alpha / rank. As the rank. */
   alpha?: number;
@@ -34,15 +34,15 @@ export interface TempLoraOptions {
    * quarter, one and four times that, and goes on with the rate that has predicted best what followed each.
    */
   learningRate?: number | "probe";
-  /** Chunks until it is warm. */
+  /** Chunks until it is warm. 2 in `paper`, 0 in `small`. */
   warmupChunks?: number;
-  /** 0, in `paper`: the first chunk teaches nothing. 1, in `small`: it does. */
+  /** Where the warm-up begins: with 0, the first chunk teaches nothing; with 1, it does. Default 0. */
   warmupStart?: number;
   /** Steps on each chunk. Default 2. */
   epochs?: number;
-  /** Tokens of a chunk. Default: half the context, at most 1024. */
+  /** Tokens of a chunk. Half the context, at most 1024, in `paper`; a quarter, at most 128, in `small`. */
   chunkTokens?: number;
-  /** Tokens before it that it is read under. As many. */
+  /** Tokens before it that it is read under. As many in `paper`; what the context leaves, at most 896, in `small`. */
   contextTokens?: number;
   /** Whether what is before a chunk counts as constant in training: about half the work. In `small` it does. */
   constantContext?: boolean;
@@ -53,7 +53,7 @@ export interface TempLoraOptions {
   kv?: "recompute" | "stale" | { resetEvery: number };
   /** Undo what a chunk taught where the next is predicted worse than by the base. Default `false`. */
   rollBack?: boolean;
-  /** Learn nothing from generated text that repeats itself by more than this share. 1 in `paper`: never mind. */
+  /** Learn nothing from generated text that repeats itself by more than this share. 1 in `paper`: never mind; 0.5 in `small`. */
   maxRepetition?: number;
   /** Score generated chunks too, with and without the adapter: two more passes over each. Default `false`. */
   scoreGenerated?: boolean;
