@@ -4,13 +4,14 @@
 //! # The map
 //!
 //! ```text
-//! error <- config <- format, tokenizer          dtype <- format, plan
-//!                    plan <- model
+//! error <- config <- format, tokenizer          dtype <- format, plan, widen <- format
+//!                    plan <- model              activation <- config, plan
 //!                    plan <- backend          shaders/ <- backend/gpu
 //!      tokenizer, model, backend <- engine <- js, the terminal program
 //! ```
 //!
-//! An arrow points at what is used; `tests/layers.rs` lets no other exist.
+//! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
+//! browser (`plan`, `backend::cpu` and what they use) is a package of its own, `src/kernels.rs`.
 //!
 //! - [`format`] turns bytes into validated views and trusts none of them.
 //! - [`tokenizer`] turns text into ids and back.
@@ -32,14 +33,13 @@
 
 pub mod backend;
 pub mod config;
-pub mod dtype;
 pub mod engine;
-pub mod error;
 pub mod format;
 #[cfg(target_arch = "wasm32")]
 pub mod js;
 pub mod model;
-pub mod plan;
 pub mod tokenizer;
+
+pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, plan, svd, widen};
 
 pub use error::{Error, ErrorKind, Result};

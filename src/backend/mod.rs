@@ -1,8 +1,9 @@
 //! How to compute: one interface over the CPU and WebGPU.
 //! It knows tensors and plans, no architecture.
 
-pub mod cpu;
 pub mod gpu;
+
+pub use lorakeet_kernels::backend::cpu;
 
 use futures_channel::oneshot;
 

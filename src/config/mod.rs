@@ -8,6 +8,8 @@
 
 mod json;
 
+pub use crate::activation::Activation;
+
 use crate::error::{Error, Result};
 
 /// Which checkpoint names and fused layouts to expect.
@@ -28,20 +30,6 @@ pub enum Norm {
     Rms(f32),
     /// (x − mean) / std · weight + bias (arXiv:1607.06450)
     Layer(f32),
-}
-
-/// The non-linearity of the feed-forward block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Activation {
-    /// x · sigmoid(x)
-    Silu = 0,
-    /// x · Φ(x), exact
-    Gelu = 1,
-    /// x · Φ(x), tanh approximation (`gelu_new`, `gelu_pytorch_tanh`)
-    GeluTanh = 2,
-    /// max(x, 0)
-    Relu = 3,
 }
 
 /// How a token learns where it stands.

@@ -4,7 +4,7 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::format::peft::MersenneTwister;
+use crate::mersenne_twister::MersenneTwister;
 
 /// Which sign wins where task tensors disagree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -30,7 +30,6 @@ mod score;
 mod seat;
 mod slots;
 mod stop;
-mod svd;
 mod temp_lora;
 mod train;
 mod trainee;

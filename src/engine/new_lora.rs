@@ -3,13 +3,14 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::format::peft::{AdapterConfig, MersenneTwister};
+use crate::format::peft::AdapterConfig;
+use crate::mersenne_twister::MersenneTwister;
+use crate::svd::Svd;
 
 use super::Engine;
 use super::adapter::{Adapter, Core, ModuleDelta};
 use super::adapters::AdapterInfo;
 use super::bank::unknown;
-use super::svd::Svd;
 
 /// What of a new adapter is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::format::peft::{AdapterConfig, MersenneTwister, Role};
+use crate::format::peft::{AdapterConfig, Role};
+use crate::mersenne_twister::MersenneTwister;
+use crate::svd::Svd;
 
 use super::Engine;
 use super::adapters::{AdapterInfo, Choice};
@@ -12,7 +14,6 @@ use super::arithmetic::combine;
 use super::combination::{Arithmetic, Combination, CombinationType};
 use super::export::{AdapterFiles, Factors};
 use super::peft::{Roles, read};
-use super::svd::Svd;
 
 /// An adapter to combine.
 struct Input {

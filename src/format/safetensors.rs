@@ -8,10 +8,10 @@
 //! element type it does not know even if nobody asks for that tensor. Tests hold this reader
 //! to the crate's verdict on everything else.
 
-use super::gguf::{q4_0, q8_0};
 use super::unique_map::UniqueMap;
-use crate::dtype::{Dtype, f16_to_f32};
+use crate::dtype::Dtype;
 use crate::error::{Error, Result};
+use crate::widen;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -273,15 +273,11 @@ impl TensorInfo {
     pub fn read_f32(&self, bytes: &[u8]) -> Result<Vec<f32>> {
         self.check_length(bytes)?;
         match self.dtype {
-            SourceDtype::F32 => Ok(bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
-            SourceDtype::F16 => {
-                Ok(bytes.as_chunks().0.iter().map(|&b| f16_to_f32(u16::from_le_bytes(b))).collect())
-            }
-            SourceDtype::BF16 => {
-                Ok(bytes.as_chunks().0.iter().map(|&b| bf16_to_f32(u16::from_le_bytes(b))).collect())
-            }
-            SourceDtype::Q8_0 => Ok(q8_0(bytes)),
-            SourceDtype::Q4_0 => Ok(q4_0(bytes)),
+            SourceDtype::F32 => Ok(widen::f32(bytes)),
+            SourceDtype::F16 => Ok(widen::f16(bytes)),
+            SourceDtype::BF16 => Ok(widen::bf16(bytes)),
+            SourceDtype::Q8_0 => Ok(widen::q8_0(bytes)),
+            SourceDtype::Q4_0 => Ok(widen::q4_0(bytes)),
             _ => Err(self.wrong_dtype("F32, F16 or BF16")),
         }
     }
@@ -321,11 +317,6 @@ impl TensorInfo {
     fn wrong_dtype(&self, expected: &str) -> Error {
         Error::mismatch(format!("tensor `{}`: dtype {}, expected {expected}", self.name, self.dtype))
     }
-}
-
-/// Exact: a bf16 is the upper half of an f32.
-fn bf16_to_f32(half: u16) -> f32 {
-    f32::from_bits(u32::from(half) << 16)
 }
 
 /// One tensor's entry in the JSON. Offsets count from the start of the data.

@@ -4,13 +4,28 @@ use wasm_bindgen::prelude::*;
 
 use crate::error::Error;
 
-impl From<Error> for JsValue {
+/// A value to throw.
+pub struct Thrown(JsValue);
+
+impl From<Error> for Thrown {
     /// An `Error` with a `kind`.
     fn from(error: Error) -> Self {
         let object = js_sys::Error::new(&error.to_string());
         // Setting a property of a fresh object cannot fail.
         let _ = js_sys::Reflect::set(&object, &"kind".into(), &error.kind().as_str().into());
-        object.into()
+        Self(object.into())
+    }
+}
+
+impl From<JsValue> for Thrown {
+    fn from(value: JsValue) -> Self {
+        Self(value)
+    }
+}
+
+impl From<Thrown> for JsValue {
+    fn from(thrown: Thrown) -> Self {
+        thrown.0
     }
 }
 

@@ -8,4 +8,4 @@ mod chat;
 mod engine;
 mod error;
 
-type JsResult<T> = std::result::Result<T, wasm_bindgen::JsValue>;
+type JsResult<T> = std::result::Result<T, error::Thrown>;

@@ -1,7 +1,7 @@
 //! The steps a plan is made of: what each reads, writes and demands of shapes.
 //! How they are computed is the backends' business.
 
-use crate::config::Activation;
+use crate::activation::Activation;
 
 use super::{Dtype, FEW_ROWS, GradOp, Mix, RING, Row, Sampling, TensorId, Tensors};
 

@@ -1,6 +1,6 @@
 //! Twin of `shaders/activation.wgsl`.
 
-use crate::config::Activation;
+use crate::activation::Activation;
 
 /// y = act(x), or act(gate) ∘ up where `gated` and x = [gate | up]
 ///

@@ -2,7 +2,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-use crate::config::Activation;
+use crate::activation::Activation;
 
 use super::activation::{apply, erf};
 

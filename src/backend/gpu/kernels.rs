@@ -21,25 +21,32 @@ pub struct Kernel {
     pub workgroup_size: u32,
 }
 
-const REDUCE: &str = include_str!("../../../shaders/shared/reduce.wgsl");
-const ROW: &str = include_str!("../../../shaders/shared/row.wgsl");
-const MIX: &str = include_str!("../../../shaders/shared/mix.wgsl");
-const LANES: &str = include_str!("../../../shaders/shared/lanes.wgsl");
-const RANKS: &str = include_str!("../../../shaders/shared/ranks.wgsl");
-const REPLACED: &str = include_str!("../../../shaders/shared/replaced.wgsl");
-const FEW_ROWS: &str = include_str!("../../../shaders/shared/few_rows.wgsl");
-const LINEAR: &str = include_str!("../../../shaders/shared/linear.wgsl");
-const NOISE: &str = include_str!("../../../shaders/shared/noise.wgsl");
-const TRAINING: &str = include_str!("../../../shaders/shared/training.wgsl");
-const ACT: &str = include_str!("../../../shaders/shared/act.wgsl");
-const TILE: &str = include_str!("../../../shaders/shared/tile.wgsl");
-const RANK: &str = include_str!("../../../shaders/shared/rank.wgsl");
+/// A file of `shaders/`, as `shaders/build.rs` leaves it.
+macro_rules! wgsl {
+    ($name:literal) => {
+        include_str!(concat!(env!("OUT_DIR"), "/", $name, ".wgsl"))
+    };
+}
 
-const WEIGHT_F32: &str = include_str!("../../../shaders/shared/weight_f32.wgsl");
-const WEIGHT_F32X4: &str = include_str!("../../../shaders/shared/weight_f32x4.wgsl");
-const WEIGHT_F16: &str = include_str!("../../../shaders/shared/weight_f16.wgsl");
-const WEIGHT_Q8: &str = include_str!("../../../shaders/shared/weight_q8.wgsl");
-const WEIGHT_Q4: &str = include_str!("../../../shaders/shared/weight_q4.wgsl");
+const REDUCE: &str = wgsl!("shared/reduce");
+const ROW: &str = wgsl!("shared/row");
+const MIX: &str = wgsl!("shared/mix");
+const LANES: &str = wgsl!("shared/lanes");
+const RANKS: &str = wgsl!("shared/ranks");
+const REPLACED: &str = wgsl!("shared/replaced");
+const FEW_ROWS: &str = wgsl!("shared/few_rows");
+const LINEAR: &str = wgsl!("shared/linear");
+const NOISE: &str = wgsl!("shared/noise");
+const TRAINING: &str = wgsl!("shared/training");
+const ACT: &str = wgsl!("shared/act");
+const TILE: &str = wgsl!("shared/tile");
+const RANK: &str = wgsl!("shared/rank");
+
+const WEIGHT_F32: &str = wgsl!("shared/weight_f32");
+const WEIGHT_F32X4: &str = wgsl!("shared/weight_f32x4");
+const WEIGHT_F16: &str = wgsl!("shared/weight_f16");
+const WEIGHT_Q8: &str = wgsl!("shared/weight_q8");
+const WEIGHT_Q4: &str = wgsl!("shared/weight_q4");
 
 macro_rules! kernel {
     ($name:literal of $twin:literal, $size:literal $(, $shared:ident)*) => {
@@ -49,7 +56,7 @@ macro_rules! kernel {
         Kernel {
             name: $name,
             twin: $twin,
-            parts: &[include_str!(concat!("../../../shaders/", $name, ".wgsl")) $(, $shared)*],
+            parts: &[wgsl!($name) $(, $shared)*],
             weight: $weight,
             dtype: Dtype::F32,
             workgroup_size: $size,

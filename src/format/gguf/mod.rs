@@ -16,14 +16,12 @@
 //! # Ok::<(), lorakeet::Error>(())
 //! ```
 
-mod blocks;
 mod cursor;
 mod ggml_type;
 mod lora;
 mod model;
 mod value;
 
-pub(super) use blocks::{q4_0, q8_0};
 pub use lora::{LoraFile, LoraPair};
 pub use model::ROPE_FACTORS;
 pub use value::{Array, Value};

@@ -24,7 +24,6 @@ mod combined;
 mod config;
 mod fields;
 mod json;
-mod mersenne_twister;
 mod part;
 mod pattern;
 mod pickle;
@@ -32,7 +31,6 @@ mod projections;
 mod selection;
 mod write;
 
-pub use mersenne_twister::MersenneTwister;
 pub use part::{Part, Role, part_of};
 pub use pickle::refuse_pickle;
 

@@ -1,9 +1,9 @@
 //! VeRA's shared A and B where the file leaves them to PyTorch's random numbers.
 //! Not a source of randomness: the same seed gives the same matrices, PyTorch's bit for bit.
 
-use super::mersenne_twister::MersenneTwister;
 use super::{AdapterConfig, Method};
 use crate::error::{Error, Result};
+use crate::mersenne_twister::MersenneTwister;
 
 /// Most elements made of one matrix.
 const MAX_ELEMENTS: usize = 1 << 28;
@@ -24,20 +24,18 @@ impl AdapterConfig {
             return Err(Error::memory(format!("VeRA's matrices, ({r}, {c_in}) and ({c_out}, {r})")));
         }
         let mut random = MersenneTwister::new(seed);
-        let a = random.kaiming_uniform(*r, c_in);
-        let b = random.kaiming_uniform(c_out, *r);
+        let a = kaiming_uniform(&mut random, *r, c_in);
+        let b = kaiming_uniform(&mut random, c_out, *r);
         Ok(Some((a, b)))
     }
 }
 
-impl MersenneTwister {
-    /// (rows, cols) of numbers in ±√3 · √2 / √cols, of 24 random bits each.
-    fn kaiming_uniform(&mut self, rows: usize, cols: usize) -> Vec<f32> {
-        let bound = 3.0_f64.sqrt() * (2.0_f64.sqrt() / (cols as f64).sqrt());
-        // PyTorch's loop is compiled to multiply and add with one rounding.
-        let (from, to) = (-bound as f32, bound as f32);
-        let (from, span) = (f64::from(from), f64::from(to - from));
-        let one = |_| (f64::from(self.uniform()) * span + from) as f32;
-        (0..rows * cols).map(one).collect()
-    }
+/// (rows, cols) of numbers in ±√3 · √2 / √cols, of 24 random bits each.
+fn kaiming_uniform(random: &mut MersenneTwister, rows: usize, cols: usize) -> Vec<f32> {
+    let bound = 3.0_f64.sqrt() * (2.0_f64.sqrt() / (cols as f64).sqrt());
+    // PyTorch's loop is compiled to multiply and add with one rounding.
+    let (from, to) = (-bound as f32, bound as f32);
+    let (from, span) = (f64::from(from), f64::from(to - from));
+    let one = |_| (f64::from(random.uniform()) * span + from) as f32;
+    (0..rows * cols).map(one).collect()
 }

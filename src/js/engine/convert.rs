@@ -13,12 +13,14 @@ use crate::engine::{
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
+use super::JsResult;
+
 pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T> {
     serde_wasm_bindgen::from_value(value).map_err(|e| Error::argument(e.to_string()))
 }
 
-pub fn to_js(value: &impl Serialize) -> std::result::Result<JsValue, JsValue> {
-    serde_wasm_bindgen::to_value(value).map_err(JsValue::from)
+pub fn to_js(value: &impl Serialize) -> JsResult<JsValue> {
+    Ok(serde_wasm_bindgen::to_value(value).map_err(JsValue::from)?)
 }
 
 #[derive(Deserialize)]

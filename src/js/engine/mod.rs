@@ -27,7 +27,7 @@ use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{Header, TensorInfo};
 
-use super::JsResult;
+use super::{JsResult, error::Thrown};
 use convert::{
     CombinationOptions, EmbedOptions, EngineInfo, JsAdapterInfo, LoadOptions, Prompt, RequestOptions,
     Weights, from_js, to_js,
@@ -162,7 +162,9 @@ impl JsEngine {
     /// Settles when the device is lost, with the error; with undefined if the engine is freed first.
     pub fn lost(&self) -> JsResult<js_sys::Promise> {
         let lost = self.engine()?.lost();
-        Ok(future_to_promise(async { Ok(lost.await.map_or(JsValue::UNDEFINED, JsValue::from)) }))
+        Ok(future_to_promise(async {
+            Ok(lost.await.map_or(JsValue::UNDEFINED, |error| Thrown::from(error).into()))
+        }))
     }
 
     /// Frees all memory of the device, which then counts as lost.

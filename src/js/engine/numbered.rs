@@ -2,16 +2,15 @@
 //! A number is never used twice, so that a stale one finds nothing instead of another's.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 
-/// Things of one kind, by number.
+/// Things of one kind, by number: few at a time.
 #[derive(Debug)]
 pub struct Numbered<T> {
     what: &'static str,
     next: Cell<u32>,
-    things: RefCell<BTreeMap<u32, T>>,
+    things: RefCell<Vec<(u32, T)>>,
 }
 
 impl<T> Numbered<T> {
@@ -31,12 +30,14 @@ impl<T> Numbered<T> {
     ///
     /// Errors with `Argument` if there is none.
     pub fn take(&self, number: u32) -> Result<T> {
-        self.things.borrow_mut().remove(&number).ok_or_else(|| self.missing(number))
+        let mut things = self.things.borrow_mut();
+        let index = things.iter().position(|(n, _)| *n == number).ok_or_else(|| self.missing(number))?;
+        Ok(things.swap_remove(index).1)
     }
 
     /// Puts back what `take` took.
     pub fn put(&self, number: u32, thing: T) {
-        self.things.borrow_mut().insert(number, thing);
+        self.things.borrow_mut().push((number, thing));
     }
 
     /// What `see` makes of a thing.
@@ -44,7 +45,8 @@ impl<T> Numbered<T> {
     /// Errors with `Argument` if there is none.
     pub fn see<U>(&self, number: u32, see: impl FnOnce(&mut T) -> U) -> Result<U> {
         let mut things = self.things.borrow_mut();
-        things.get_mut(&number).map(see).ok_or_else(|| self.missing(number))
+        let held = things.iter_mut().find(|(n, _)| *n == number);
+        held.map(|(_, thing)| see(thing)).ok_or_else(|| self.missing(number))
     }
 
     fn missing(&self, number: u32) -> Error {

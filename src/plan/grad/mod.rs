@@ -7,7 +7,7 @@
 
 mod check;
 
-use crate::config::Activation;
+use crate::activation::Activation;
 
 use super::{Slice, TensorId};
 

@@ -1,7 +1,7 @@
 //! Fast [`activation`](crate::backend::cpu::activation), in f32; exact GELU, which needs an
 //! error function, stays with the twin.
 
-use crate::config::Activation;
+use crate::activation::Activation;
 
 use super::super::activation::activation as twin;
 

@@ -1,7 +1,7 @@
 //! Fast [`activation_grad`](crate::backend::cpu::activation_grad), in f32; exact GELU, which
 //! needs an error function, stays with the twin.
 
-use crate::config::Activation;
+use crate::activation::Activation;
 
 use super::super::activation_grad::activation_grad as twin;
 

@@ -2,7 +2,7 @@
 //! Not for large matrices, n² · m operations a sweep, some ten sweeps; of those the largest singular
 //! values are found by subspace iteration (Halko et al., arXiv:0909.4061).
 
-use crate::format::peft::MersenneTwister;
+use crate::mersenne_twister::MersenneTwister;
 
 /// Most sweeps over all pairs of columns; convergence is quadratic, so that ten are many.
 const MAX_SWEEPS: usize = 60;

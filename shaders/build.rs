@@ -1,0 +1,28 @@
+//! Copies the shaders to `OUT_DIR` without their comments: people read these files, devices what
+//! is left, and visitors need not download the difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn main() {
+    println!("cargo::rerun-if-changed=shaders");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
+    fs::create_dir_all(out.join("shared")).expect("a writable OUT_DIR");
+    for folder in ["", "shared"] {
+        for entry in fs::read_dir(Path::new("shaders").join(folder)).expect("shaders/ and shaders/shared/") {
+            let path = entry.expect("an entry").path();
+            if path.extension().is_some_and(|extension| extension == "wgsl") {
+                let code = without_comments(&fs::read_to_string(&path).expect("UTF-8"));
+                let name = path.file_name().expect("a file");
+                fs::write(out.join(folder).join(name), code).expect("a writable OUT_DIR");
+            }
+        }
+    }
+}
+
+/// WGSL has no strings: `//` always begins a comment.
+fn without_comments(wgsl: &str) -> String {
+    assert!(!wgsl.contains("/*"), "comments here begin with //");
+    let code = wgsl.lines().map(|line| line.split("//").next().unwrap_or_default().trim());
+    code.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
