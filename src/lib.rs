@@ -4,9 +4,9 @@
 //! # The map
 //!
 //! ```text
-//! error <- config <- format, tokenizer          dtype <- format, plan, widen <- format
-//!                    plan <- model              activation <- config, plan
-//!                    plan <- backend          shaders/ <- backend/gpu
+//! error <- config <- format, tokenizer          dtype <- plan, widen <- format
+//!                    plan <- model         activation <- config, plan
+//!                    plan <- backend         shaders/ <- backend/gpu
 //!      tokenizer, model, backend <- engine <- js, the terminal program
 //! ```
 //!
