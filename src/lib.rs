@@ -7,6 +7,7 @@
 //! error <- config <- format, tokenizer          dtype <- plan, widen <- format
 //!                    plan <- model         activation <- config, plan
 //!                    plan <- backend         shaders/ <- backend/gpu
+//!                             mersenne_twister <- format, svd <- engine
 //!      tokenizer, model, backend <- engine <- js, the terminal program
 //! ```
 //!

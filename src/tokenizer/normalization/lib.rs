@@ -27,7 +27,7 @@ enum Form {
 }
 
 impl Form {
-    /// Below it are only characters that this form leaves as they are, whatever follows.
+    /// A text of nothing but characters below this one has the form.
     fn first_changed(self) -> u32 {
         match self {
             Self::Nfc => 0x300,
@@ -55,8 +55,6 @@ impl Form {
 pub enum IsNormalized {
     /// It has the form.
     Yes,
-    /// It has not; a glance never tells here.
-    No,
     /// Who knows.
     Maybe,
 }
