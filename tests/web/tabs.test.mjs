@@ -118,7 +118,7 @@ test("when the tab that has it is closed, another opens it, and what was under w
   const others = await Promise.all([tab(), tab()]);
   const text = await write(one);
   await Promise.all(others.map((page) => page.evaluate(async () => {
-    const stream = engine.completions.create({ prompt: "The old man", overflow: "slide", max_tokens: 1e6, stream: true });
+    const stream = engine.completions.create({ prompt: "The old man", overflow: "slide", max_tokens: 1e6, temperature: 0, stream: true });
     globalThis.running = outcome(async () => { for await (const _ of stream) globalThis.began = true; });
   })));
   for (const page of others) await page.waitForFunction(() => globalThis.began);

@@ -100,7 +100,7 @@ test("a signal crosses, and its reason is the page's own", async () => {
       setTimeout(() => controller.abort({ why() {} }), 50); // a reason that cannot be cloned
       return controller.signal;
     };
-    const endless = { prompt: "The old man", overflow: "slide", max_tokens: 1e6, temperature: 1 };
+    const endless = { prompt: "The old man", overflow: "slide", max_tokens: 1e6, temperature: 0 };
     results.push(await outcome(stopped(), (signal) => engine.completions.create({ ...endless, signal })));
     results.push(await outcome(stopped(), async (signal) => { for await (const _ of engine.completions.create({ ...endless, signal, stream: true })); }));
     results.push(await outcome(AbortSignal.abort("early"), (signal) => engine.completions.create({ ...endless, signal })));
@@ -192,7 +192,7 @@ test("an object of the engine's stays in the worker, and works as one", async ()
 test("dispose ends what is under way, and the worker", async () => {
   const [running, streaming, later, texts] = await page.evaluate(async () => {
     const [other, third] = [await open(), await open()];
-    const endless = { prompt: "The old man", overflow: "slide", max_tokens: 1e6 };
+    const endless = { prompt: "The old man", overflow: "slide", max_tokens: 1e6, temperature: 0 };
     const running = failure(() => other.completions.create(endless));
     const stream = other.completions.create({ ...endless, stream: true });
     await stream.next();
