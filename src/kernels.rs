@@ -7,6 +7,7 @@ pub mod activation;
 pub mod dtype;
 pub mod error;
 pub mod mersenne_twister;
+pub mod order;
 pub mod plan;
 pub mod svd;
 pub mod widen;

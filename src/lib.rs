@@ -8,6 +8,7 @@
 //!                    plan <- model         activation <- config, plan
 //!                    plan <- backend         shaders/ <- backend/gpu
 //!                             mersenne_twister <- format, svd <- engine
+//!                                order <- svd, tokenizer, engine
 //!      tokenizer, model, backend <- engine <- js, the terminal program
 //! ```
 //!
@@ -41,6 +42,6 @@ pub mod js;
 pub mod model;
 pub mod tokenizer;
 
-pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, plan, svd, widen};
+pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, order, plan, svd, widen};
 
 pub use error::{Error, ErrorKind, Result};

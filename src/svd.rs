@@ -3,6 +3,7 @@
 //! values are found by subspace iteration (Halko et al., arXiv:0909.4061).
 
 use crate::mersenne_twister::MersenneTwister;
+use crate::order::largest_first;
 
 /// Most sweeps over all pairs of columns; convergence is quadratic, so that ten are many.
 const MAX_SWEEPS: usize = 60;
@@ -120,8 +121,7 @@ impl Svd {
             }
         }
         let norms: Vec<f64> = columns.iter().map(|column| dot(column, column).sqrt()).collect();
-        let mut order: Vec<usize> = (0..n).collect();
-        order.sort_by(|&i, &j| norms[j].total_cmp(&norms[i]));
+        let order = largest_first(&norms);
         let unit = |i: usize| {
             let scale = if norms[i] > 0.0 { 1.0 / norms[i] } else { 0.0 };
             columns[i].iter().map(|x| x * scale).collect()

@@ -84,7 +84,7 @@ pub async fn run(paths: &[&Path], mut engine: Option<Engine>, as_json: bool) -> 
 fn of_gguf(path: &Path) -> Result<Report> {
     let file = read(path)?;
     let lora = LoraFile::from_file_bytes(&file).map_err(|e| e.context(path.display()))?;
-    let tensors = lora.pairs.values().flat_map(|pair| [&pair.a, &pair.b]);
+    let tensors = lora.pairs.iter().flat_map(|(_, pair)| [&pair.a, &pair.b]);
     // All are of one type, as a rule: the first that cannot be read stands for them.
     let unread = tensors.map(|tensor| tensor.read_f32(tensor.bytes_in(&file)?)).find_map(Result::err);
     let modules = lora.pairs.iter().map(|(name, pair)| Module {

@@ -223,10 +223,10 @@ impl Adapters {
                     )));
                 }
             }
-            active.push((loaded, *weight));
+            // Sums run in the order of the blocks; the same mix must give the same bits.
+            let at = active.partition_point(|(before, _)| before.id < loaded.id);
+            active.insert(at, (loaded, *weight));
         }
-        // Sums run in the order of the blocks; the same mix must give the same bits.
-        active.sort_by_key(|(loaded, _)| loaded.id);
         Ok(active)
     }
 
@@ -414,12 +414,12 @@ impl Engine {
 }
 
 /// The lowest range of `len` numbers that is free of the ranges taken.
-fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>>, len: usize) -> Range<usize> {
-    let mut taken: Vec<_> = taken.filter(|range| !range.is_empty()).collect();
-    taken.sort_by_key(|range| range.start);
-    let after = |start: usize, next: &&Range<usize>| {
-        if next.start >= start + len { start } else { start.max(next.end) }
+fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>> + Clone, len: usize) -> Range<usize> {
+    let is_free = |start: &usize| {
+        taken.clone().all(|range| range.is_empty() || range.end <= *start || *start + len <= range.start)
     };
-    let start = taken.iter().fold(0, after);
+    // It begins where all do, or where one ends.
+    let starts = std::iter::once(0).chain(taken.clone().map(|range| range.end));
+    let start = starts.filter(is_free).min().expect("behind the last one is room");
     start..start + len
 }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::mersenne_twister::MersenneTwister;
+use crate::order::largest_first;
 
 /// Which sign wins where task tensors disagree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,9 +84,8 @@ pub(super) fn combine(
 /// Zeroes all but a share of the elements, those of largest magnitude; of equals the first stay.
 fn keep_largest(tensor: &mut [f32], density: f64) {
     let k = (density * tensor.len() as f64) as usize;
-    let mut order: Vec<usize> = (0..tensor.len()).collect();
-    order.sort_by(|&i, &j| tensor[j].abs().total_cmp(&tensor[i].abs()));
-    order[k..].iter().for_each(|&i| tensor[i] = 0.0);
+    let magnitudes: Vec<f64> = tensor.iter().map(|x| f64::from(x.abs())).collect();
+    largest_first(&magnitudes)[k..].iter().for_each(|&i| tensor[i] = 0.0);
 }
 
 fn keep_some(tensor: &mut [f32], density: f32, random: &mut MersenneTwister) {

@@ -19,8 +19,11 @@ impl Engine {
             ("bos_token", token(config.bos_token_id)),
             ("eos_token", token(config.eos_token_ids.first().copied())),
         ];
-        let said = said.into_iter().filter_map(|(name, text)| Some((name.to_owned(), Value::from(text?))));
-        Some(Value::Object(Map::from_iter(said)).to_string())
+        let mut fields = Map::new();
+        for (name, text) in said {
+            fields.extend(text.map(|text| (name.to_owned(), Value::from(text))));
+        }
+        Some(Value::Object(fields).to_string())
     }
 
     /// Token ids of a conversation, as a chat template wrote it.

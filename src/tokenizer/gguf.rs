@@ -9,6 +9,7 @@ use super::components::Template;
 use super::file::{AddedToken, File, Merges, Model, Vocab};
 use super::{Tokenizer, broken, unsupported};
 use crate::error::Result;
+use crate::order::largest_first;
 use serde_json::Value;
 use std::collections::HashSet;
 use tokenizers::models::bpe;
@@ -225,7 +226,7 @@ impl GgufTokenizer<'_> {
     /// by score, and of one piece the longer first half first. Pieces of equal scores, which some
     /// converters write, come by id: SentencePiece numbers them in the order of its merges.
     fn merges_by_score(&self) -> Result<bpe::Merges> {
-        let mut pieces: Vec<(f64, &str)> = Vec::new();
+        let (mut pieces, mut scores): (Vec<&str>, Vec<f64>) = Default::default();
         for (id, token) in self.tokens.iter().enumerate() {
             if self.kind(id) != Kind::Normal {
                 continue;
@@ -234,12 +235,12 @@ impl GgufTokenizer<'_> {
                 let bytes = token.len();
                 return Err(unsupported(format!("token {id} of {bytes} bytes, more than {MAX_PIECE_BYTES}")));
             }
-            pieces.push((self.scores.get(id).copied().unwrap_or(0.0), token));
+            pieces.push(token);
+            scores.push(self.scores.get(id).copied().unwrap_or(0.0));
         }
-        let known: HashSet<&str> = pieces.iter().map(|&(_, token)| token).collect();
-        pieces.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        let known: HashSet<&str> = pieces.iter().copied().collect();
         let mut merges = bpe::Merges::new();
-        for (_, token) in pieces {
+        for token in largest_first(&scores).into_iter().map(|at| pieces[at]) {
             let cuts = token.char_indices().rev().filter(|&(at, _)| at > 0).map(|(at, _)| token.split_at(at));
             let both_known = cuts.filter(|(a, b)| known.contains(a) && known.contains(b));
             merges.extend(both_known.map(|(a, b)| (a.to_owned(), b.to_owned())));

@@ -25,8 +25,8 @@ pub struct LoraFile {
     pub base_model: Option<String>,
     /// Numerator of the scale, whose denominator is the rank.
     pub alpha: f32,
-    /// By the name of the base's tensor: `blk.0.attn_q.weight`.
-    pub pairs: BTreeMap<String, LoraPair>,
+    /// Each with the name of the base's tensor, by it: `blk.0.attn_q.weight`.
+    pub pairs: Vec<(String, LoraPair)>,
     /// A text of the metadata that speaks of rsLoRA.
     rslora: Option<String>,
 }
@@ -96,7 +96,7 @@ impl LoraFile {
     /// The converter drops `use_rslora` and `alpha_pattern`. At rank 1 rsLoRA is plain LoRA;
     /// with one rank for all modules a pattern of alphas is unlikely.
     pub fn warnings(&self) -> Vec<String> {
-        let mut ranks: Vec<usize> = self.pairs.values().filter_map(|pair| pair.rank().ok()).collect();
+        let mut ranks: Vec<usize> = self.pairs.iter().filter_map(|(_, pair)| pair.rank().ok()).collect();
         ranks.sort_unstable();
         ranks.dedup();
         let mut warnings = Vec::new();
@@ -139,7 +139,7 @@ impl LoraPair {
     }
 }
 
-fn pairs(tensors: Vec<TensorInfo>) -> Result<BTreeMap<String, LoraPair>> {
+fn pairs(tensors: Vec<TensorInfo>) -> Result<Vec<(String, LoraPair)>> {
     let (mut a, mut b) = (BTreeMap::new(), BTreeMap::new());
     for tensor in tensors {
         if let Some(base) = tensor.name.strip_suffix(".lora_a") {
@@ -160,7 +160,7 @@ fn pairs(tensors: Vec<TensorInfo>) -> Result<BTreeMap<String, LoraPair>> {
         let b = b.remove(&base).ok_or_else(|| alone(&base, "lora_a", "lora_b"))?;
         Ok((base, LoraPair { a, b }))
     };
-    let pairs = a.into_iter().map(pair).collect::<Result<BTreeMap<_, _>>>()?;
+    let pairs = a.into_iter().map(pair).collect::<Result<Vec<_>>>()?;
     match b.keys().next() {
         Some(base) => Err(alone(base, "lora_b", "lora_a")),
         None if pairs.is_empty() => Err(Error::format("GGUF adapter: it has no tensors")),

@@ -28,7 +28,7 @@ impl AdapterConfig {
         let Json::Object(entries) = json else {
             return Err(Error::format("adapter_config.json: it is not an object"));
         };
-        let mut fields = Fields(entries.into_iter().collect());
+        let mut fields = Fields(entries);
         let config = fields.config()?;
         fields.refuse_rest(&config.method)?;
         Ok(config)
@@ -100,7 +100,7 @@ impl Fields {
         self.refuse_changed_base()?;
         let patterned = !matches!(selection.target, Names::List(_));
         for field in ["layers_to_transform", "layers_pattern"] {
-            if patterned && self.0.get(field).is_some_and(|value| *value != Json::Null) {
+            if patterned && self.get(field).is_some() {
                 return Err(Error::format(format!(
                     "adapter_config.json: field `{field}` needs target_modules to be a list"
                 )));
@@ -212,9 +212,9 @@ impl Fields {
                 .ok_or_else(|| wrong("layers_pattern", &list, "a pattern or a list of them"))?,
             None => Vec::new(),
         };
-        let indices: Option<Vec<i64>> = match self.0.get("layers_to_transform") {
-            None | Some(Json::Null) if texts.is_empty() => return Ok(None),
-            None | Some(Json::Null) => {
+        let indices: Option<Vec<i64>> = match self.get("layers_to_transform") {
+            None if texts.is_empty() => return Ok(None),
+            None => {
                 return Err(Error::format(
                     "adapter_config.json: field `layers_pattern` needs layers_to_transform",
                 ));

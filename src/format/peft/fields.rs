@@ -9,7 +9,6 @@ use super::json::Json;
 use super::pattern::{ModulePattern, Pattern};
 use super::selection::Names;
 use crate::error::{Error, Result};
-use std::collections::BTreeMap;
 
 /// Fields of every kind that say nothing about the arithmetic.
 const COMMON: &[&str] =
@@ -63,7 +62,7 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// What has not been read yet.
-pub(super) struct Fields(pub(super) BTreeMap<String, Json>);
+pub(super) struct Fields(pub(super) Vec<(String, Json)>);
 
 impl Fields {
     /// Patterns in the order of the file.
@@ -84,7 +83,14 @@ impl Fields {
 
     /// The value of a field, unless it is null.
     pub(super) fn take(&mut self, field: &str) -> Option<Json> {
-        self.0.remove(field).filter(|value| *value != Json::Null)
+        let at = self.0.iter().position(|(name, _)| name == field)?;
+        Some(self.0.remove(at).1).filter(|value| *value != Json::Null)
+    }
+
+    /// The same, and leaves it.
+    pub(super) fn get(&self, field: &str) -> Option<&Json> {
+        let (_, value) = self.0.iter().find(|(name, _)| name == field)?;
+        Some(value).filter(|value| **value != Json::Null)
     }
 
     pub(super) fn switch(&mut self, field: &str) -> Result<bool> {

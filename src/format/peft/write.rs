@@ -10,16 +10,13 @@ impl AdapterConfig {
     /// The file that PEFT reads, ending in a line break. Fields that would hold PEFT's default
     /// are left out, for older PEFTs refuse fields they do not know.
     pub fn to_json(&self) -> String {
-        let mut fields = Fields(vec![
-            (
-                "base_model_name_or_path",
-                self.base_model_name_or_path.clone().map_or(Json::Null, Json::String),
-            ),
-            ("fan_in_fan_out", Json::Bool(self.fan_in_fan_out)),
-            ("inference_mode", Json::Bool(true)),
-            ("peft_type", text(self.method.peft_type())),
-            ("task_type", text("CAUSAL_LM")),
-        ]);
+        let mut fields = Fields(Vec::new());
+        let base = self.base_model_name_or_path.clone().map_or(Json::Null, Json::String);
+        fields.always("base_model_name_or_path", base);
+        fields.always("fan_in_fan_out", Json::Bool(self.fan_in_fan_out));
+        fields.always("inference_mode", Json::Bool(true));
+        fields.always("peft_type", text(self.method.peft_type()));
+        fields.always("task_type", text("CAUSAL_LM"));
         fields.add("modules_to_save", Json::from(self.modules_to_save.as_slice()));
         match &self.method {
             Method::Lora(lora) => {
@@ -43,7 +40,7 @@ impl AdapterConfig {
                 fields.always("num_virtual_tokens", size(*num_virtual_tokens));
                 fields.always("token_dim", size(*token_dim));
                 fields.always("num_transformer_submodules", size(1));
-                fields.0.retain(|(name, _)| *name != "fan_in_fan_out");
+                fields.0.retain(|(name, _)| name != "fan_in_fan_out");
             }
             Method::PrefixTuning { num_virtual_tokens, token_dim, num_layers, num_attention_heads } => {
                 fields.always("num_virtual_tokens", size(*num_virtual_tokens));
@@ -51,25 +48,25 @@ impl AdapterConfig {
                 fields.always("num_transformer_submodules", size(1));
                 fields.always("num_layers", size(*num_layers));
                 fields.always("num_attention_heads", size(*num_attention_heads));
-                fields.0.retain(|(name, _)| *name != "fan_in_fan_out");
+                fields.0.retain(|(name, _)| name != "fan_in_fan_out");
             }
         }
-        fields.0.sort_by_key(|(name, _)| *name);
-        let entries = fields.0.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         // Nothing in it can fail to be written: keys are strings and numbers finite.
-        serde_json::to_string_pretty(&Json::Object(entries)).unwrap_or_default() + "\n"
+        serde_json::to_string_pretty(&Json::Object(fields.0)).unwrap_or_default() + "\n"
     }
 }
 
-struct Fields(Vec<(&'static str, Json)>);
+/// By name, as PEFT writes them.
+struct Fields(Vec<(String, Json)>);
 
 impl Fields {
-    fn always(&mut self, name: &'static str, value: Json) {
-        self.0.push((name, value));
+    fn always(&mut self, name: &str, value: Json) {
+        let at = self.0.partition_point(|(before, _)| before.as_str() < name);
+        self.0.insert(at, (name.to_owned(), value));
     }
 
     /// Unless it is null, false or empty.
-    fn add(&mut self, name: &'static str, value: Json) {
+    fn add(&mut self, name: &str, value: Json) {
         if !value.is_unset() {
             self.always(name, value);
         }
