@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, readdirSync } from "node:fs";
+import { cpSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createServer } from "vite";
@@ -87,10 +87,23 @@ test("an extension, manifest version 3", async () => {
   }
 });
 
-test("Node, on the CPU", async () => {
+/** What the example for Node prints, with the Vulkan drivers that the files `drivers` tell of, or the system's. */
+async function inNode(drivers) {
+  const env = drivers === undefined ? process.env : { ...process.env, VK_ICD_FILENAMES: drivers };
   // Not synchronously: this process serves the model.
-  const child = spawn(process.execPath, ["main.js", model.url, golden.prompt], { cwd: example("node"), stdio: ["ignore", "pipe", "inherit"] });
-  let out = "";
-  for await (const part of child.stdout) out += part;
-  assert.equal(out, `${golden.text}\n`);
+  const child = spawn(process.execPath, ["main.js", model.url, golden.prompt], { cwd: example("node"), env });
+  const [out, messages] = await Promise.all([child.stdout.setEncoding("utf8").toArray(), child.stderr.setEncoding("utf8").toArray()]);
+  assert.equal(out.join(""), `${golden.text}\n`, messages.join(""));
+  return messages.join("");
+}
+
+test("Node, on the CPU", async () => {
+  assert.match(await inNode("none"), /^on cpu$/m);
+});
+
+test("Node, on the GPU", async (t) => {
+  const chromium = "/usr/lib/chromium/vk_swiftshader_icd.json"; // Dawn takes this software for a GPU, and not Mesa's
+  const messages = await inNode(existsSync(chromium) ? chromium : undefined);
+  if (/^on cpu$/m.test(messages) && !process.env.LORAKEET_REQUIRE_GPU) return t.skip("Dawn finds no GPU here");
+  assert.match(messages, /^on webgpu$/m);
 });

@@ -43,11 +43,11 @@ export function example(name, folderName = name) {
   const folder = join(projects, folderName);
   rmSync(folder, { recursive: true, force: true });
   cpSync(join(examples, name), folder, { recursive: true, filter: (path) => basename(path) !== "node_modules" });
-  const { dependencies: { lorakeet, ...others }, devDependencies, ...manifest } = read(join(folder, "package.json"));
+  const { dependencies: { lorakeet, ...others }, devDependencies, optionalDependencies, ...manifest } = read(join(folder, "package.json"));
   assert.equal(lorakeet, `^${read(join(root, "package.json")).version}`);
   // The others are those above this folder.
   const installed = read(join(root, "tests/bundlers/package.json")).devDependencies;
-  for (const [other, version] of Object.entries({ ...others, ...devDependencies })) assert.equal(version, installed[other], other);
+  for (const [other, version] of Object.entries({ ...others, ...devDependencies, ...optionalDependencies })) assert.equal(version, installed[other], other);
   return install(folder, manifest);
 }
 

@@ -4,6 +4,7 @@
 pub mod dispatch;
 pub mod dispatch_grad;
 mod fault;
+mod instance;
 pub mod kernels;
 mod read;
 
@@ -17,6 +18,7 @@ use crate::plan::{Dtype, Mix, Plan, TensorId, Tensors};
 
 use dispatch::{Dispatch, dispatch};
 use fault::Fault;
+use instance::instance;
 use kernels::Kernel;
 
 /// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
@@ -85,8 +87,7 @@ impl Gpu {
     ///
     /// Errors with `Unsupported` where there is none, `Device` if it refuses.
     pub async fn open(options: &GpuOptions) -> Result<Self> {
-        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-        let adapter = instance
+        let adapter = instance()
             .request_adapter(&wgpu::RequestAdapterOptions {
                 power_preference: wgpu::PowerPreference::HighPerformance,
                 ..Default::default()
