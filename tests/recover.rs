@@ -172,7 +172,7 @@ async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before:
     for _ in 0..3 {
         let windows = vec![window(4), window(1)];
         let choice = vec![("x".to_owned(), 1.0)];
-        let mut step = engine.begin_step(windows, &choice, &mut optimizer, 1e-2).expect("valid");
+        let mut step = engine.begin_step(windows, &choice, &optimizer, 1e-2).expect("valid");
         while !step.is_finished() {
             if lost_before.contains(&piece) {
                 lose!(engine, name, engine.next_slices(&mut step, 8));
@@ -180,7 +180,7 @@ async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before:
             engine.next_slices(&mut step, 8).await.expect("works");
             piece += 1;
         }
-        engine.end_step(step);
+        engine.end_step(step, &mut optimizer);
     }
     assert!(lost_before.iter().all(|lost| *lost < piece), "done after {piece} pieces");
     let files = engine.export_adapter("x").expect("a LoRA");

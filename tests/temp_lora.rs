@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Tolerance, assert_close, backends};
 use lorakeet::engine::{
-    Choice, ChunkReport, Engine, EngineOptions, Kv, Request, TempEvent, TempLora, TempLoraOptions, Variant,
-    folder,
+    Choice, ChunkReport, Engine, EngineOptions, Kv, NewLora, Optimizer, Request, TempEvent, TempLora,
+    TempLoraOptions, TrainingRoom, Variant, Window, folder,
 };
 use serde_json::Value;
 
@@ -279,13 +279,42 @@ async fn harm_is_rolled_back() {
     let (_, backend) = backends().await.remove(1);
     let mut engine = open(backend, &EngineOptions::default());
     let text = story(&engine);
-    let wild = |roll_back| TempLoraOptions { roll_back, learning_rate: 0.2, ..options() };
+    let wild = |roll_back| TempLoraOptions { roll_back, learning_rate: 0.05, ..options() };
     let [with, without] = [wild(true), wild(false)];
     let with = evaluate(&mut engine, with, &text[..48 * 8]).await;
     let without = evaluate(&mut engine, without, &text[..48 * 8]).await;
     assert!(with.iter().any(|chunk| chunk.rolled_back), "{with:?}");
     assert!(without.iter().all(|chunk| !chunk.rolled_back));
     assert!(mean(&with, |c| c.adapted_loss) < mean(&without, |c| c.adapted_loss));
+
+    // What follows is learned as by an adapter that had never had the lesson, moments and steps included.
+    let first = (1..).find(|&at| with[at].rolled_back).expect("one was");
+    assert_eq!(first, 1, "{with:?}");
+    let TempLoraOptions { variant, rank, alpha, target_modules, seed, .. } = options();
+    engine
+        .new_lora("fresh", &NewLora { variant, rank, alpha, target_modules, seed })
+        .await
+        .expect("a good name");
+    engine
+        .begin_training("fresh", TrainingRoom { window: 128, dropout: false, memory_limit: None })
+        .expect("room");
+    let mut optimizer = Optimizer::default();
+    let choice = vec![("fresh".to_owned(), 1.0)];
+    for &loss in &with[1].train_losses {
+        let window = Window { tokens: text[16..96].to_vec(), first: 32, constant_context: true };
+        let alone = engine.train_step(vec![window], &choice, &mut optimizer, 0.05).await.expect("works");
+        assert!((loss - alone).abs() < 1e-4 * alone, "{loss} and {alone}");
+    }
+    engine.end_training().expect("it was trained");
+
+    // Text that is only learned is scored for it too; a probe judges what it tries itself.
+    let mut temp = engine.begin_temp_lora(wild(true)).await.expect("valid");
+    engine.temp_learn(&mut temp, &text[..96], false).expect("valid");
+    assert!(finish(&mut engine, &mut temp).await.0[1].rolled_back);
+    engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    let both =
+        evaluate(&mut engine, TempLoraOptions { probe_rate: true, ..wild(true) }, &text[..48 * 6]).await;
+    assert!(!both[3].probed.is_empty() && both[..4].iter().all(|chunk| !chunk.rolled_back), "{both:?}");
 }
 
 /// A probe goes on at the rate that has predicted best what followed its lessons, as a run at that rate
@@ -433,9 +462,15 @@ async fn a_mix_without_room_is_refused() {
     let mut engine = open(backend, &EngineOptions { context_length: Some(128), batch: Some(1), dtype: None });
     let prompt = story(&engine)[..8].to_vec();
     let mut temp = engine.begin_temp_lora(options()).await.expect("valid");
-    engine.temp_generate(&mut temp, Request::greedy(prompt, 4), true).expect("valid");
-    let error = engine.temp_next(&mut temp, 1).await.expect_err("one slot");
-    assert_eq!(error.to_string(), "2 prompts, expected at most 1: the engine's `batch`");
+    let request = Request::greedy(prompt, 4);
+    let error = engine.temp_generate(&mut temp, request.clone(), true).expect_err("one slot");
+    let words = "keys and values that are kept, and a mix, take 2 slots in all, expected an engine of `batch` 2 or more";
+    assert_eq!(error.to_string(), words);
+    engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    let mut stale =
+        engine.begin_temp_lora(TempLoraOptions { kv: Kv::Stale, ..options() }).await.expect("valid");
+    let error = engine.temp_generate(&mut stale, request, false).expect_err("one slot");
+    assert_eq!(error.to_string(), words);
 }
 
 #[pollster::test]
@@ -453,6 +488,10 @@ async fn what_cannot_be_is_refused_by_name() {
     assert_eq!(
         refused(TempLoraOptions { chunk_tokens: 1, ..good.clone() }).await,
         "chunkTokens 1, expected at least 2"
+    );
+    assert_eq!(
+        refused(TempLoraOptions { context_tokens: 0, ..good.clone() }).await,
+        "contextTokens 0, expected at least 1"
     );
     assert_eq!(
         refused(TempLoraOptions { dropout: 1.0, ..good.clone() }).await,
@@ -490,7 +529,45 @@ async fn what_cannot_be_is_refused_by_name() {
     engine.end_temp_lora(&mut temp, None).expect("it is gone");
 }
 
-/// A chunk that only repeats is reported, and not learned.
+/// What a chunk's end cuts in two, a stop string here, is whole in the text.
+#[pollster::test]
+async fn a_stop_string_ends_the_text_across_chunks() {
+    let (_, backend) = backends().await.remove(1);
+    let sizes = EngineOptions { context_length: Some(128), batch: Some(2), dtype: None };
+    let mut engine = open(backend, &sizes);
+    let prompt = engine.encode("Once upon a time").expect("text");
+    for kv in [Kv::Recompute, Kv::Stale, Kv::ResetEvery(1)] {
+        let options = TempLoraOptions { kv, chunk_tokens: 12, max_repetition: 1.0, ..options() };
+        let mut temp = engine.begin_temp_lora(options.clone()).await.expect("valid");
+        let request = Request::greedy(prompt.clone(), 40);
+        engine.temp_generate(&mut temp, request.clone(), false).expect("valid");
+        let (_, tokens) = finish(&mut engine, &mut temp).await;
+        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+        assert_eq!(tokens.len(), 40, "{kv:?}");
+        // The last letters of the second chunk and the first of the third.
+        let text = |range: std::ops::Range<usize>| {
+            engine.tokenizer().decode(&[&prompt[..], &tokens[range]].concat(), true).expect("text")
+        };
+        let (cut, all) = (text(0..24), text(0..40));
+        let stop = all[cut.len() - 6..cut.len() + 4].to_owned();
+        assert!(!all[..cut.len()].contains(&stop), "{kv:?}: {stop:?} is in the text before");
+        let mut temp = engine.begin_temp_lora(options).await.expect("valid");
+        engine.temp_generate(&mut temp, Request { stop: vec![stop], ..request }, false).expect("valid");
+        let mut shown = String::new();
+        loop {
+            match engine.temp_next(&mut temp, usize::MAX).await.expect("works") {
+                TempEvent::Idle => break,
+                TempEvent::Text(delta) => shown += &delta.text,
+                _ => {}
+            }
+        }
+        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+        let begin = engine.tokenizer().decode(&prompt, true).expect("text");
+        assert_eq!(begin + &shown, all[..cut.len() - 6], "{kv:?}");
+    }
+}
+
+/// A chunk that only repeats is reported, scored where that is asked for, and not learned.
 #[pollster::test]
 async fn a_chunk_that_repeats_is_not_learned() {
     let (_, backend) = backends().await.remove(1);
@@ -498,7 +575,7 @@ async fn a_chunk_that_repeats_is_not_learned() {
     let mut engine = open(backend, &sizes);
     let prompt = engine.encode("The king").expect("text");
     // Nothing at all may repeat: a greedy small model repeats itself soon.
-    let gated = TempLoraOptions { max_repetition: 0.0, ..options() };
+    let gated = TempLoraOptions { max_repetition: 0.0, score_generated: true, ..options() };
     let mut temp = engine.begin_temp_lora(gated).await.expect("valid");
     engine.temp_generate(&mut temp, Request::greedy(prompt, 300), false).expect("valid");
     let (chunks, tokens) = finish(&mut engine, &mut temp).await;
@@ -508,5 +585,6 @@ async fn a_chunk_that_repeats_is_not_learned() {
         "every token has its chunk"
     );
     assert!(chunks.iter().any(|chunk| chunk.train_losses.is_empty()), "{chunks:?}");
+    assert!(chunks.iter().all(|chunk| chunk.adapted_loss.is_some()), "{chunks:?}");
     assert!(chunks.windows(2).all(|pair| pair[1].index == pair[0].index + 1));
 }

@@ -6,7 +6,8 @@ mod common;
 use common::models::{MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close};
 use lorakeet::engine::{
-    Adapter, Choice, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, TrainingRoom, Variant, Window,
+    Adapter, Choice, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, Request, TrainingRoom, Variant,
+    Window,
 };
 use lorakeet::format::safetensors::Header;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -270,18 +271,18 @@ async fn a_dropped_step_changes_nothing() {
         let mut engine = fixture.open(backend).await;
         let before = exported(&engine);
         let mut wasted = Optimizer::default();
-        let mut step = engine.begin_step(vec![window.clone()], &on(), &mut wasted, 1.0).expect("valid");
+        let mut step = engine.begin_step(vec![window.clone()], &on(), &wasted, 1.0).expect("valid");
         for _ in 0..9 {
             engine.next_slices(&mut step, 1).await.expect("works");
         }
         let (done, all) = step.progress();
         assert!(done >= 9 && done < all, "{name}: {done} of {all}");
-        engine.end_step(step);
-        assert_eq!(exported(&engine), before, "{name}");
+        engine.end_step(step, &mut wasted);
+        assert_eq!((exported(&engine), wasted.steps), (before, 0), "{name}");
         // Another adapter makes the bank grow between two slices.
         let mut optimizer = Optimizer::default();
         let mut step =
-            engine.begin_step(vec![window.clone()], &on(), &mut optimizer, LEARNING_RATE).expect("valid");
+            engine.begin_step(vec![window.clone()], &on(), &optimizer, LEARNING_RATE).expect("valid");
         let mut slices = 0;
         while !step.is_finished() {
             engine.next_slices(&mut step, 1).await.expect("works");
@@ -292,7 +293,8 @@ async fn a_dropped_step_changes_nothing() {
         }
         let (done, all) = step.progress();
         assert!(slices > 12 && done == all, "{name}: {slices} slices, {done} of {all}");
-        engine.end_step(step);
+        engine.end_step(step, &mut optimizer);
+        assert_eq!(optimizer.steps, 1, "{name}");
         let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
         assert_tensors(name, &exported(&engine), &reference, "step_1", 0.0, abs);
     }
@@ -361,10 +363,10 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     let (_, backend) = common::backends().await.remove(1);
     let mut engine = fixture.open(backend).await;
     let words = |error: lorakeet::Error| error.to_string();
-    let mut optimizer = Optimizer::default();
+    let optimizer = Optimizer::default();
     let window = |n: u32, first| vec![Window { tokens: (0..n).collect(), first, constant_context: false }];
     let mut step = |windows: Vec<Window>, choice: &Choice| {
-        words(engine.begin_step(windows, choice, &mut optimizer, 1e-3).expect_err("refused"))
+        words(engine.begin_step(windows, choice, &optimizer, 1e-3).expect_err("refused"))
     };
     assert_eq!(
         step(window(4, 4), &on()),
@@ -454,4 +456,24 @@ async fn a_refusal_of_memory_names_what_fits() {
     assert!(words.ends_with("; no rank and no window would fit"), "{words}");
     // Room for many ranks is given back with the adapter.
     assert!(engine.model().tensors.total_bytes() < (resting + all) / 2);
+}
+
+/// A text that is being drawn with an adapter keeps it from being deleted, also once a step has made the
+/// adapter a new version.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn an_adapter_in_use_is_not_deleted_after_a_step() {
+    let [fixture, ..] = &FIXTURES;
+    let reference = Fixture::new(fixture.reference);
+    let window = fixture.window(&reference, "input_ids", "first_label");
+    let backend = common::backends().await.remove(1).1;
+    let mut engine = fixture.open(backend).await;
+    let request = Request { adapter: Some(on()), ..Request::greedy(window.tokens[..4].to_vec(), 8) };
+    let generation = engine.start(&[request]).expect("a slot is free");
+    let mut optimizer = Optimizer::default();
+    engine.train_step(vec![window], &on(), &mut optimizer, LEARNING_RATE).await.expect("works");
+    engine.end_training().expect("it was trained");
+    let error = engine.delete_adapter("x").expect_err("in use");
+    assert_eq!(error.to_string(), "adapter `x` is in use by a running generation");
+    engine.end(generation);
+    engine.delete_adapter("x").expect("it is idle");
 }

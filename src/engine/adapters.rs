@@ -180,6 +180,11 @@ impl Adapters {
         if self.trainee.as_deref() == Some(name) {
             return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
         }
+        self.check_unused(name, id)
+    }
+
+    /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
+    pub(super) fn check_unused(&self, name: &str, id: u64) -> Result<()> {
         let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
         if self.lines.iter().any(uses) {
             return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
@@ -394,11 +399,15 @@ impl Engine {
         (0..MIXES).for_each(|line| self.write_mix(line));
     }
 
-    /// Makes an adapter's numbers a new version: what was cached under the old one is not used.
+    /// Makes an adapter's numbers a new version: what was cached under the old one is not used. Running
+    /// generations go on with the new one.
     pub(super) fn renew(&mut self, name: &str) -> Result<()> {
-        let id = self.adapters.next_id;
-        self.adapters.next_id += 1;
-        self.adapters.find_mut(name)?.id = id;
+        let adapters = &mut self.adapters;
+        let id = adapters.next_id;
+        adapters.next_id += 1;
+        let old = std::mem::replace(&mut adapters.find_mut(name)?.id, id);
+        let used = adapters.lines.iter_mut().filter(|line| line.users > 0).flat_map(|line| &mut line.key);
+        used.filter(|(used, _)| *used == old).for_each(|(used, _)| *used = id);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
 use crate::plan::{RING, Row, Sampling};
-use crate::tokenizer::StreamDecoder;
+use crate::tokenizer::{StreamDecoder, Tokenizer};
 
 use super::Engine;
 use super::adapters::Choice;
@@ -199,8 +199,9 @@ struct Sequence {
     usage: Usage,
     max_tokens: usize,
     overflow: Overflow,
-    decoder: StreamDecoder,
-    stop: StopStrings,
+    tail: Tail,
+    /// Whether the text goes on in another generation where `max_tokens` end this one.
+    goes_on: bool,
     /// Tokens that end the text.
     ends: Vec<u32>,
     logprobs: Option<usize>,
@@ -210,7 +211,46 @@ struct Sequence {
     seen: Vec<u32>,
 }
 
+/// What of a text is not shown yet: bytes of a character, what may become a stop string.
+#[derive(Clone, Debug)]
+pub(super) struct Tail {
+    decoder: StreamDecoder,
+    stop: StopStrings,
+}
+
+impl Tail {
+    fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Shown> {
+        let text = self.decoder.push(tokenizer, token)?;
+        Ok(self.stop.push(&text))
+    }
+
+    /// The rest, as no more comes.
+    fn finish(&mut self, tokenizer: &Tokenizer) -> Result<Shown> {
+        let rest = self.decoder.finish(tokenizer)?;
+        let Shown { mut text, stopped } = self.stop.push(&rest);
+        if !stopped {
+            text += &self.stop.finish();
+        }
+        Ok(Shown { text, stopped })
+    }
+}
+
 impl Generation {
+    /// Makes the text of the first request go on from what another generation has not shown. With `goes_on`
+    /// this one's end by length shows no rest either.
+    pub(super) fn continue_text(&mut self, tail: Option<Tail>, goes_on: bool) {
+        let sequence = &mut self.sequences[0];
+        sequence.goes_on = goes_on;
+        if let Some(tail) = tail {
+            sequence.tail = tail;
+        }
+    }
+
+    /// What of the first request's text is not shown yet.
+    pub(super) fn tail(&self) -> &Tail {
+        &self.sequences[0].tail
+    }
+
     /// Whether every request has finished.
     pub fn is_finished(&self) -> bool {
         self.sequences.iter().all(|s| s.finish.is_some())
@@ -310,8 +350,8 @@ impl Engine {
             seat,
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             overflow: request.overflow,
-            decoder,
-            stop: StopStrings::new(&request.stop),
+            tail: Tail { decoder, stop: StopStrings::new(&request.stop) },
+            goes_on: false,
             ends,
             logprobs: request.logprobs,
             tokens,
@@ -470,8 +510,7 @@ impl Engine {
             see(&mut sequence.seen, token);
             sequence.usage.completion_tokens += 1;
             delta.tokens.push(token);
-            let text = sequence.decoder.push(&self.tokenizer, token)?;
-            let Shown { text, stopped } = sequence.stop.push(&text);
+            let Shown { text, stopped } = sequence.tail.push(&self.tokenizer, token)?;
             delta.text += &text;
             if stopped {
                 sequence.finish = Some(Finish::Stop);
@@ -484,17 +523,14 @@ impl Engine {
                 break;
             }
         }
-        if delta.finish.is_some() {
-            let rest = sequence.decoder.finish(&self.tokenizer)?;
-            let Shown { text, stopped } = sequence.stop.push(&rest);
+        if delta.finish == Some(Finish::Stop) || delta.finish.is_some() && !sequence.goes_on {
+            let Shown { text, stopped } = sequence.tail.finish(&self.tokenizer)?;
             delta.text += &text;
             if stopped {
                 delta.finish = Some(Finish::Stop);
-            } else {
-                delta.text += &sequence.stop.finish();
             }
-            sequence.finish = delta.finish;
         }
+        sequence.finish = delta.finish;
         Ok(delta)
     }
 }

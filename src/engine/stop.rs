@@ -10,7 +10,7 @@ pub struct Shown {
 }
 
 /// Watches a stream for any of several strings.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct StopStrings {
     stops: Vec<String>,
     held: String,

@@ -29,7 +29,7 @@ pub struct Optimizer {
     pub dropout: f32,
     /// Of that noise.
     pub seed: u32,
-    /// Steps taken.
+    /// Steps finished.
     pub steps: u32,
 }
 
@@ -112,7 +112,7 @@ impl Engine {
         &mut self,
         windows: Vec<Window>,
         choice: &Choice,
-        optimizer: &mut Optimizer,
+        optimizer: &Optimizer,
         learning_rate: f32,
     ) -> Result<Step> {
         let name = self.trained_adapter().ok_or_else(|| Error::argument("no adapter is being trained"))?;
@@ -134,8 +134,8 @@ impl Engine {
         if labels == 0 {
             return Err(Error::argument("no window to learn from"));
         }
-        optimizer.steps += 1;
-        let &mut Optimizer { betas, eps, weight_decay, max_norm, dropout, seed, steps } = optimizer;
+        let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed, steps } = optimizer;
+        let steps = steps + 1;
         let mut numbers = Training {
             seed: seed.wrapping_add(steps),
             dropout,
@@ -240,8 +240,9 @@ impl Engine {
         }
     }
 
-    /// Gives back what a step occupies, finished or not.
-    pub fn end_step(&mut self, mut step: Step) {
+    /// Gives back what a step occupies, finished or not; one that is finished counts.
+    pub fn end_step(&mut self, mut step: Step, optimizer: &mut Optimizer) {
+        optimizer.steps += u32::from(step.is_finished());
         self.close_window(&mut step);
     }
 
@@ -267,7 +268,7 @@ impl Engine {
             result = self.next_slices(&mut step, usize::MAX).await;
         }
         let loss = step.loss();
-        self.end_step(step);
+        self.end_step(step, optimizer);
         result.map(|()| loss)
     }
 

@@ -7,6 +7,8 @@ const FOLDER = "lorakeet-checkpoints";
 
 /** Where a training is, and the adapter's two files. */
 export interface Checkpoint {
+  /** A digest of what is learned. */
+  of: string;
   /** Steps done. */
   step: number;
   /** Steps in all. */
@@ -27,15 +29,15 @@ export async function readCheckpoint(key: string): Promise<Checkpoint | undefine
   const bytes = new Uint8Array(await file.arrayBuffer());
   const end = bytes.indexOf("\n".charCodeAt(0));
   try {
-    const { step, steps, config } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
-    return { step, steps, config: new TextEncoder().encode(config), weights: bytes.slice(end + 1) };
+    const { of, step, steps, config } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
+    return { of, step, steps, config: new TextEncoder().encode(config), weights: bytes.slice(end + 1) };
   } catch (error) {
     throw new LorakeetError("format", `checkpoint \`${key}\`: ${(error as Error).message}`, { cause: error });
   }
 }
 
-export async function writeCheckpoint(key: string, { step, steps, config, weights }: Checkpoint): Promise<void> {
-  const head = JSON.stringify({ step, steps, config: new TextDecoder().decode(config) });
+export async function writeCheckpoint(key: string, { of, step, steps, config, weights }: Checkpoint): Promise<void> {
+  const head = JSON.stringify({ of, step, steps, config: new TextDecoder().decode(config) });
   const file = await (await folder()).getFileHandle(fileName(key), { create: true });
   const writable = await file.createWritable();
   await writable.write(new Blob([head, "\n", weights]));

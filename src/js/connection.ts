@@ -1,9 +1,9 @@
 // The caller's side of objects that are elsewhere: their methods are called by messages.
 // It knows no method of any of them but `dispose`, which is no error where all has ended.
 
-import { baseUrl } from "./base-url.js";
 import { LorakeetError } from "./error.js";
 import { ROOT, isStream, pack, type Description, type FromHost, type Packed, type ToHost } from "./message.js";
+import { page } from "./page.js";
 
 /** A worker, or one end of a channel. */
 interface Port {
@@ -133,7 +133,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       try {
-        this.#post({ type: "call", id, object, path, args, base: baseUrl() });
+        this.#post({ type: "call", id, object, path, args, page: page() });
       } catch (error) {
         return reject(notSent(error)); // a symbol, an object of a class
       }

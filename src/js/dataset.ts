@@ -96,5 +96,5 @@ function cut(name: string, ids: number[], given: number, maxLength: number, comp
   if (given >= maxLength) {
     throw new LorakeetError("argument", `${name}: a prompt of ${given} tokens, expected fewer than maxLength ${maxLength}`);
   }
-  return { tokens: ids.slice(0, maxLength), first: completionOnly ? given : 1 };
+  return { tokens: ids.slice(0, maxLength), first: completionOnly ? Math.max(given, 1) : 1 };
 }

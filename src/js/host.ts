@@ -3,6 +3,7 @@
 
 import { LorakeetError } from "./error.js";
 import { ROOT, isPlain, unpack, type Description, type FromHost, type ToHost } from "./message.js";
+import type { Page } from "./page.js";
 
 /** A worker's own scope, or one end of a channel. */
 interface Port {
@@ -18,18 +19,18 @@ interface Life {
 }
 
 /**
- * Answers calls of the methods of `root`, and of the objects that they return; `setBase` hears of the
- * caller's address before each. The function it gives ends that: streams and objects that it has given
+ * Answers calls of the methods of `root`, and of the objects that they return; `setPage` hears of the
+ * caller's page before each. The function it gives ends that: streams and objects that it has given
  * out are ended, but for `spared`.
  */
-export function host(root: object, port: Port, setBase: (url: string | undefined) => void = () => {}): (spared?: object) => void {
+export function host(root: object, port: Port, setPage: (page: Page) => void = () => {}): (spared?: object) => void {
   const listening = new AbortController();
   const lives = new Map<number, Life>([[ROOT, { controllers: [], failed: false, object: root }]]);
 
-  async function answer({ id, object, path, args, base }: ToHost & { type: "call" }): Promise<void> {
+  async function answer({ id, object, path, args, page }: ToHost & { type: "call" }): Promise<void> {
     const life: Life = { controllers: [], failed: false };
     lives.set(id, life);
-    setBase(base);
+    setPage(page);
     try {
       const value = await call(lives.get(object)?.object, path, unpackFor(id, life, args));
       if (isOwn(value)) {

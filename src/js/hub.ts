@@ -1,9 +1,9 @@
 // Hub ids, org/name or org/name@revision, or org/name/file.gguf: where their files are, who hears the token, what a refusal means.
 // Not a client of the hub's API: files are read as from any folder's URL.
 
-import { baseUrl } from "./base-url.js";
 import { LorakeetError } from "./error.js";
 import { wrong } from "./options.js";
+import { page } from "./page.js";
 
 /** How to read from the Hugging Face Hub. */
 export interface HubOptions {
@@ -44,7 +44,7 @@ export class Hub {
     }
     if (revision !== undefined && (typeof revision !== "string" || revision === "")) throw wrong("revision", revision, "a branch, tag or commit");
     try {
-      this.#url = new URL(hubUrl, baseUrl());
+      this.#url = new URL(hubUrl, page().base);
     } catch {
       throw wrong("hubUrl", String(hubUrl), "a URL");
     }

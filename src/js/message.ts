@@ -4,11 +4,12 @@
 import type { Engine } from "./engine.js";
 import type { ErrorKind } from "./error.js";
 import { isSignal } from "./options.js";
+import type { Page } from "./page.js";
 import type { TempLora } from "./temp-lora.js";
 
 /** From the caller. A call and what it returns have one number. */
 export type ToHost =
-  | { type: "call"; id: number; object: number; path: string[]; args: unknown[]; base: string | undefined }
+  | { type: "call"; id: number; object: number; path: string[]; args: unknown[]; page: Page }
   /** A signal of a call has fired. */
   | { type: "abort"; id: number; signal: number }
   /** A function of a call has thrown: none of its functions is to be called again. */

@@ -1,8 +1,8 @@
 // A WebAssembly module: fetched once, shared by every engine of the page, and stopped for good by a trap.
 // Not a wrapper of its classes: callers use those, inside `enter`.
 
-import { baseUrl } from "./base-url.js";
 import { LorakeetError, fromWasm } from "./error.js";
+import { page } from "./page.js";
 
 export class Module {
   readonly #name: string;
@@ -29,7 +29,7 @@ export class Module {
   async #instantiate(url: string | URL): Promise<void> {
     let response;
     try {
-      response = await opened(new URL(url, baseUrl()));
+      response = await opened(new URL(url, page().base));
     } catch (error) {
       throw new LorakeetError("network", `${this.#name}: ${reason(error)}, ${url}`, { cause: error });
     }

@@ -1,8 +1,8 @@
 // Checks of what a caller passed, each error naming the option, then expected and got.
 // Not of ranges: the engine knows those.
 
-import { baseUrl } from "./base-url.js";
 import { LorakeetError } from "./error.js";
+import { page } from "./page.js";
 
 /** Refuses names that are not `known`: a misspelt option must not be ignored. */
 export function checkNames(options: object, known: readonly string[]): void {
@@ -50,7 +50,7 @@ export function checkFunction(name: string, value: unknown): void {
 export function checkUrl(name: string, value: string | URL | undefined): URL | undefined {
   if (value === undefined) return undefined;
   try {
-    return new URL(value, baseUrl());
+    return new URL(value, page().base);
   } catch {
     throw wrong(name, value, "a URL");
   }

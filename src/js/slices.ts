@@ -2,6 +2,7 @@
 // Not a scheduler: calls come in the order of turns.ts.
 
 import { checkNames, checkNumber, wrong } from "./options.js";
+import { page } from "./page.js";
 import { pause } from "./pause.js";
 import type { Turns } from "./turns.js";
 import type { WasmEngine } from "./wasm.js";
@@ -53,8 +54,7 @@ export class Slices {
   /** At most twice as many as before: slices are not alike. */
   #adapt(ms: number): void {
     this.#slow = Math.max(ms, 0.95 * this.#slow, 0.01);
-    const hidden = globalThis.document?.visibilityState === "hidden";
-    const fitting = Math.floor(this.#budget[hidden ? "hidden" : "visible"] / this.#slow);
+    const fitting = Math.floor(this.#budget[page().isHidden ? "hidden" : "visible"] / this.#slow);
     this.#count = Math.min(Math.max(fitting, 1), 2 * this.#count);
   }
 }

@@ -1,12 +1,12 @@
 // Where the files of a model or an adapter are: a folder at a URL or on the hub, files the user chose, or
 // parts named one by one. Not what is in them: that is judged in Rust.
 
-import { baseUrl } from "./base-url.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import { BlobFile, type ByteFile } from "./file.js";
 import type { Target } from "./http.js";
 import { COMMIT, type Hub, type HubRepository } from "./hub.js";
 import { wrong } from "./options.js";
+import { page } from "./page.js";
 import type { Remote } from "./remote.js";
 
 /** One file: bytes, or where they are. A string is a URL, relative to the page. */
@@ -294,11 +294,11 @@ function modelParts(
 }
 
 function pageUrl(source: string | URL): URL {
-  const page = baseUrl();
+  const { base } = page();
   try {
-    return new URL(source, page);
+    return new URL(source, base);
   } catch {
-    throw wrong("URL", String(source), page === undefined ? "an absolute one: there is no page here" : "a valid one");
+    throw wrong("URL", String(source), base === undefined ? "an absolute one: there is no page here" : "a valid one");
   }
 }
 

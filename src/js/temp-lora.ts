@@ -175,6 +175,7 @@ export class TempLora {
     const learned = await this.#learn(text, options, true);
     const scored = learned.chunks.filter((chunk) => chunk.labels > 0);
     const labels = scored.reduce((sum, chunk) => sum + chunk.labels, 0);
+    if (labels === 0) throw new LorakeetError("argument", "text: no token to score, expected two at the beginning, one later");
     const whole = (loss: (chunk: ChunkReport) => number) =>
       Math.exp(scored.reduce((sum, chunk) => sum + chunk.labels * loss(chunk), 0) / labels);
     const mean = (loss: (chunk: ChunkReport) => number) =>
@@ -262,7 +263,7 @@ export class TempLora {
       }
     } finally {
       // The error that led here is the one to tell.
-      if (!this.#ended && !this.#turns.closed) await this.#turns.take((engine) => engine.tempCancel(this.#id)).catch(() => {});
+      if (!this.#turns.closed) await this.#turns.take((engine) => engine.tempCancel(this.#id)).catch(() => {});
       this.#busy = false;
     }
   }

@@ -110,11 +110,13 @@ export async function* trainAdapter(
   const all = await windows(turns, conversations, options.dataset, plan.maxLength, options.completionOnly);
   const perEpoch = Math.ceil(all.length / batch);
   const steps = epochs * perEpoch;
-  const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps);
+  const of = checkpoint === undefined ? "" : await fingerprint(all, plan);
+  const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps, of);
   throwIfCancelled(signal, WHAT);
-  await begin(turns, plan, saved);
+  const isNew = await begin(turns, plan, saved);
+  const [first, began] = [saved?.step ?? 0, performance.now()];
+  let learned = false;
   try {
-    const [first, began] = [saved?.step ?? 0, performance.now()];
     let order: Window[] = [];
     for (let step = first; step < steps; step++) {
       throwIfCancelled(signal, WHAT);
@@ -124,6 +126,7 @@ export async function* trainAdapter(
       const chosen = order.slice(at, at + batch);
       const started = performance.now();
       const { loss, lr } = await oneStep(turns, plan, chosen, step, steps);
+      learned = true;
       const now = performance.now();
       const tokens = chosen.reduce((sum, window) => sum + window.tokens.length, 0);
       const done: TrainingStep = {
@@ -132,14 +135,19 @@ export async function* trainAdapter(
         eta: ((steps - step - 1) * (now - began)) / (step + 1 - first) / 1000,
       };
       if (checkpoint !== undefined && done.step < steps && done.step % plan.checkpointEvery === 0) {
-        await save(turns, checkpoint, name, done);
+        await save(turns, checkpoint, name, done, of);
       }
       options.onStep?.(done);
       yield done;
     }
     if (checkpoint !== undefined) await removeCheckpoint(checkpoint);
   } finally {
-    if (!turns.closed) await turns.take((engine) => engine.endTraining());
+    if (!turns.closed) {
+      await turns.take((engine) => {
+        engine.endTraining();
+        if (isNew && !learned) engine.deleteAdapter(name);
+      });
+    }
   }
 }
 
@@ -161,8 +169,8 @@ async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number,
   }
 }
 
-/** In one turn, so that what fails leaves nothing behind. */
-function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, saved: Checkpoint | undefined): Promise<void> {
+/** In one turn, so that what fails leaves nothing behind. Returns whether the adapter is new, and empty. */
+function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, saved: Checkpoint | undefined): Promise<boolean> {
   return turns.take(async (engine) => {
     const there = (engine.adapters() as AdapterInfo[]).some((adapter) => adapter.name === name);
     if (there && !resume && !saved) {
@@ -176,21 +184,28 @@ function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, save
       if (!there) engine.deleteAdapter(name);
       throw error;
     }
+    return !there && !saved;
   });
 }
 
-async function savedTraining(key: string, steps: number): Promise<Checkpoint | undefined> {
+async function savedTraining(key: string, steps: number, of: string): Promise<Checkpoint | undefined> {
   const saved = await readCheckpoint(key);
-  if (saved && saved.steps !== steps) {
-    throw new LorakeetError("argument", `checkpoint \`${key}\` is of a training of ${saved.steps} steps, expected ${steps}: another dataset or other options; use another key`);
+  if (saved && (saved.steps !== steps || saved.of !== of)) {
+    throw new LorakeetError("argument", `checkpoint \`${key}\` is of another training, of ${saved.steps} steps, this one has ${steps}: another dataset or other options; use another key`);
   }
   return saved;
 }
 
-async function save(turns: Turns, key: string, name: string, { step, steps }: TrainingStep): Promise<void> {
+/** Tells trainings apart: what is learned, and in which order. */
+async function fingerprint(windows: Window[], { batch, epochs, seed }: Plan): Promise<string> {
+  const text = new TextEncoder().encode(JSON.stringify([windows, batch, epochs, seed]));
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", text)).reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "");
+}
+
+async function save(turns: Turns, key: string, name: string, { step, steps }: TrainingStep, of: string): Promise<void> {
   const files = await exportAdapter(turns, name);
   const [config, weights] = await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
-  await writeCheckpoint(key, { step, steps, config: config!, weights: weights! });
+  await writeCheckpoint(key, { of, step, steps, config: config!, weights: weights! });
 }
 
 type Plan = ReturnType<typeof check>;

@@ -42,14 +42,14 @@ pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Resul
     let (mut optimizer, mut steps, mut slices) = (Optimizer::default(), Vec::new(), Vec::new());
     for run in 0..=runs {
         let started = Instant::now();
-        let mut step = engine.begin_step(vec![window.clone()], &choice, &mut optimizer, 1e-3)?;
+        let mut step = engine.begin_step(vec![window.clone()], &choice, &optimizer, 1e-3)?;
         let (mut longest, mut result) = (0.0f64, Ok(()));
         while result.is_ok() && !step.is_finished() {
             let began = Instant::now();
             result = engine.next_slices(&mut step, 1).await;
             longest = longest.max(1000.0 * began.elapsed().as_secs_f64());
         }
-        engine.end_step(step);
+        engine.end_step(step, &mut optimizer);
         result?;
         if run > 0 {
             steps.push(1000.0 * started.elapsed().as_secs_f64());

@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use crate::error::{Error, Result};
 
 use super::Engine;
-use super::adapter::ModuleDelta;
 use super::adapters::Choice;
-use super::generate::{Delta, Generation, Overflow, Request};
+use super::generate::{Delta, Generation, Overflow, Request, Tail};
 use super::mixture::Mixture;
 use super::new_lora::NewLora;
 use super::score::Scoring;
 use super::train::{Optimizer, Step};
+use super::trainee::TraineeState;
 
 mod options;
 mod probe;
@@ -85,8 +85,10 @@ pub struct TempLora {
     report: ChunkReport,
     mixture: Mixture,
     work: Work,
-    /// A and B before the last chunk was learned.
-    snapshot: Option<Vec<ModuleDelta>>,
+    /// The adapter before the last chunk was learned, and the steps it had taken.
+    snapshot: Option<(TraineeState, u32)>,
+    /// What of the text is not shown yet, where a chunk has ended in it.
+    tail: Option<Tail>,
     chunks_since_reset: usize,
     probe: Probe,
 }
@@ -118,6 +120,11 @@ impl TempLora {
         let mut choice = self.options.beside.clone();
         choice.push((self.options.name.clone(), 1.0));
         choice
+    }
+
+    /// Whether there is a text to go on with.
+    pub fn has_text(&self) -> bool {
+        !(self.context.is_empty() && self.chunk.is_empty() && self.pending.is_empty())
     }
 
     /// Whether all that was asked for is done.
@@ -180,6 +187,7 @@ impl Engine {
             mixture: Mixture::default(),
             work: Work::None,
             snapshot: None,
+            tail: None,
             chunks_since_reset: 0,
             probe,
         })
@@ -204,8 +212,8 @@ impl Engine {
     /// are drawn from the never-worse mix of base and adapted model, which takes two slots and two rows
     /// a token. [`temp_next`](Self::temp_next) does it.
     ///
-    /// Errors with `Argument` for options out of range, no token to begin with, or while other work
-    /// is left.
+    /// Errors with `Argument` for options out of range, no token to begin with, an engine of too few slots,
+    /// or while other work is left.
     pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request, mix: bool) -> Result<()> {
         if !temp.is_idle() {
             return Err(Error::argument("the temporary adapter has work left"));
@@ -214,13 +222,20 @@ impl Engine {
         if temp.context.is_empty() && request.prompt.is_empty() {
             return Err(Error::argument("prompt: no tokens"));
         }
+        let slots = 1 + usize::from(mix) + usize::from(temp.options.kv != Kv::Recompute);
+        if slots > self.model.slots() {
+            return Err(Error::argument(format!(
+                "keys and values that are kept, and a mix, take {slots} slots in all, expected an engine of `batch` {slots} or more"
+            )));
+        }
         temp.mixes = mix;
         temp.left = request.max_tokens.unwrap_or(usize::MAX);
         temp.context.extend(&request.prompt);
-        keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
+        keep_newest(&mut temp.context, temp.options.context_tokens);
         let adapter = Some(temp.choice());
         temp.request = Some(Request { adapter, overflow: Overflow::Slide, ..request });
         temp.chunks_since_reset = 0;
+        temp.tail = None;
         Ok(())
     }
 
@@ -237,7 +252,7 @@ impl Engine {
                 if self.backend.check().is_err() {
                     temp.work = work;
                 } else {
-                    self.temp_end_work(work);
+                    self.temp_end_work(temp, work);
                 }
                 return Err(e);
             }
@@ -288,7 +303,7 @@ impl Engine {
                     return Ok(TempEvent::Progress("train", done, all));
                 }
                 temp.report.train_losses.push(step.loss());
-                self.end_step(*step);
+                self.end_step(*step, &mut temp.optimizer);
                 if temp.report.train_losses.len() < temp.options.epochs {
                     self.temp_train(temp, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
@@ -318,7 +333,7 @@ impl Engine {
         Ok(Vec::new())
     }
 
-    fn temp_end_work(&mut self, work: Work) {
+    fn temp_end_work(&mut self, temp: &mut TempLora, work: Work) {
         let after = match work {
             Work::None => None,
             Work::Learned(after) => after,
@@ -330,7 +345,7 @@ impl Engine {
             }
             Work::Generate(generation) => Some(generation),
             Work::Train(step, after) => {
-                self.end_step(*step);
+                self.end_step(*step, &mut temp.optimizer);
                 after
             }
         };
@@ -345,11 +360,11 @@ impl Engine {
             self.temp_drop_trial(temp);
         }
         let work = std::mem::replace(&mut temp.work, Work::None);
-        self.temp_end_work(work);
+        self.temp_end_work(temp, work);
         temp.pending.clear();
         if temp.drawn {
             temp.context.append(&mut temp.chunk);
-            keep_newest(&mut temp.context, temp.options.context_tokens.max(1));
+            keep_newest(&mut temp.context, temp.options.context_tokens);
         }
         temp.chunk.clear();
         temp.request = None;
@@ -359,7 +374,8 @@ impl Engine {
     /// Ends a temporary adapter: it becomes an ordinary one called `keep`, or is gone and the base
     /// as if it had never been.
     ///
-    /// Errors with `Argument` if the name is taken or empty: it is then still there.
+    /// Errors with `Argument` if the name is taken or empty, or for one that is to go if a running generation
+    /// uses it: it is then still there.
     pub fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
         if let Some(name) = keep
             && (name.is_empty() || name != temp.options.name && self.adapters.find(name).is_ok())
@@ -367,6 +383,10 @@ impl Engine {
             return Err(Error::argument(format!("adapter `{name}`: the name is empty or taken")));
         }
         self.temp_cancel(temp);
+        let name = &temp.options.name;
+        if keep.is_none() {
+            self.adapters.check_unused(name, self.adapters.find(name)?.id)?;
+        }
         self.end_training()?;
         match keep {
             Some(name) => self.adapters.rename(&temp.options.name, name)?,

@@ -54,7 +54,8 @@ pub struct TempLoraOptions {
     pub constant_context: bool,
     /// In generation.
     pub kv: Kv,
-    /// Undo what the last chunk taught where the next one is scored worse than by the base.
+    /// Undo what the last chunk taught where the next one is scored worse than by the base; each chunk is
+    /// scored for it.
     pub roll_back: bool,
     /// Learn nothing from a generated chunk of whose runs of four tokens more than this share
     /// occurred before in it or its context; 1 learns from all.
@@ -122,7 +123,7 @@ impl TempLoraOptions {
     /// What learning takes: a chunk that is drawn may be longer by what one block draws.
     pub(super) fn room(&self) -> TrainingRoom {
         TrainingRoom {
-            window: self.context_tokens.max(1) + self.chunk_tokens + MAX_BLOCK,
+            window: self.context_tokens + self.chunk_tokens + MAX_BLOCK,
             dropout: self.dropout > 0.0,
             memory_limit: self.memory_limit,
         }
@@ -136,6 +137,7 @@ impl TempLoraOptions {
         range("learningRate", rate, rate.is_finite() && rate >= 0.0, "0 or more")?;
         range("dropout", f64::from(self.dropout), (0.0..1.0).contains(&self.dropout), "0 to below 1")?;
         range("chunkTokens", self.chunk_tokens as f64, self.chunk_tokens > 1, "at least 2")?;
+        range("contextTokens", self.context_tokens as f64, self.context_tokens > 0, "at least 1")?;
         let repetition = self.max_repetition;
         range("maxRepetition", f64::from(repetition), (0.0..=1.0).contains(&repetition), "0 to 1")?;
         if let (Variant::LoraXs, Some(from)) = (self.variant, &self.warm_start) {

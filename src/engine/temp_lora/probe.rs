@@ -7,6 +7,7 @@ use crate::error::Result;
 use super::super::Engine;
 use super::super::score::Scoring;
 use super::super::trainee::TraineeState;
+use super::work::is_stale;
 use super::{After, TempLora, Work};
 
 /// The rates tried, as multiples of the option's.
@@ -54,6 +55,11 @@ struct Lane {
 }
 
 impl Probe {
+    /// Whether one rate is all there is.
+    pub fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
     /// The factor on the learning rate of the step to come.
     pub fn multiple(&self) -> f32 {
         match self {
@@ -64,8 +70,12 @@ impl Probe {
 }
 
 impl Engine {
-    /// Begins to learn the chunk, by way of the probe if there is one.
+    /// Begins to learn the chunk, if it is worth it, by way of the probe if there is one.
     pub(super) fn temp_lesson(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
+        if is_stale(temp) {
+            temp.work = Work::Learned(after);
+            return Ok(());
+        }
         match &temp.probe {
             Probe::Over => self.temp_train(temp, after),
             // A chunk that warm-up gives no rate teaches nothing about rates.

@@ -6,7 +6,7 @@ use super::super::Engine;
 use super::super::generate::{Delta, Finish, Generation, Request};
 use super::super::mixed::MixedLosses;
 use super::super::train::Window;
-use super::{After, ChunkReport, Kv, TempEvent, TempLora, Work, keep_newest};
+use super::{After, ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions, Work, keep_newest};
 
 impl Engine {
     /// Takes the next chunk of what is pending.
@@ -24,7 +24,7 @@ impl Engine {
             // A text of one token: nothing to score, nothing to learn.
             return Ok(self.temp_learned(temp, None));
         }
-        if temp.evaluates {
+        if temp.evaluates || temp.options.roll_back {
             self.temp_score(temp, None)?;
         } else {
             self.temp_lesson(temp, None)?;
@@ -66,25 +66,29 @@ impl Engine {
         let [base, adapted, _] = means;
         if temp.options.roll_back
             && adapted > base
-            && let Some(deltas) = temp.snapshot.take()
+            && let Some((state, steps)) = temp.snapshot.take()
         {
-            self.restore_trainee(deltas)?;
+            self.set_trainee_state(&state)?;
+            temp.optimizer.steps = steps;
             report.rolled_back = true;
         }
         Ok(())
     }
 
     /// Begins the next step on the chunk.
-    pub(super) fn temp_train(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
+    pub(super) fn temp_train(&mut self, temp: &mut TempLora, mut after: After) -> Result<()> {
         let learning_rate = temp.learning_rate();
         temp.report.learning_rate = learning_rate;
-        if temp.options.roll_back && temp.report.train_losses.is_empty() {
-            temp.snapshot = Some(self.adapters.find(&temp.options.name)?.adapter.deltas.clone());
+        // What a probe tries it judges itself.
+        if temp.options.roll_back && temp.probe.is_over() && temp.report.train_losses.is_empty() {
+            let state;
+            (state, after) = self.or_end(self.trainee_state(), after)?;
+            temp.snapshot = Some((state, temp.optimizer.steps));
         }
         let (tokens, first) = temp.window();
         let window = Window { tokens, first, constant_context: temp.options.constant_context };
         let choice = temp.choice();
-        let step = self.begin_step(vec![window], &choice, &mut temp.optimizer, learning_rate);
+        let step = self.begin_step(vec![window], &choice, &temp.optimizer, learning_rate);
         let (step, after) = self.or_end(step, after)?;
         temp.work = Work::Train(Box::new(step), after);
         Ok(())
@@ -116,12 +120,14 @@ impl Engine {
         // Another seed for each chunk that starts anew: the same would draw the same noise.
         let seed = request.seed.wrapping_add(temp.report.index as u32);
         let prompt = temp.context.clone();
+        let goes_on = max_tokens < temp.left;
         let request = Request { prompt, max_tokens: Some(max_tokens), seed, ..request.clone() };
-        let generation = if temp.mixes {
+        let mut generation = if temp.mixes {
             self.start_mixed(&request, &temp.options.beside, temp.mixture)?
         } else {
             self.start(&[request])?
         };
+        generation.continue_text(temp.tail.take(), goes_on);
         temp.work = Work::Generate(Box::new(generation));
         Ok(TempEvent::Progress("generate", 0, temp.options.chunk_tokens))
     }
@@ -162,6 +168,7 @@ impl Engine {
         };
         let mixed = generation.take_mixed();
         let mut generation = if ended || reset {
+            temp.tail = temp.request.is_some().then(|| generation.tail().clone());
             self.end(*generation);
             temp.chunks_since_reset = 0;
             None
@@ -179,15 +186,22 @@ impl Engine {
             let noted = self.temp_note(temp, means);
             ((), generation) = self.or_end(noted, generation)?;
         }
-        if temp.report.labels == 0 || repetition(&tokens, first) > temp.options.max_repetition {
+        let TempLoraOptions { score_generated, roll_back, .. } = temp.options;
+        if temp.report.labels == 0 {
             temp.work = Work::Learned(generation);
-        } else if temp.options.score_generated && !temp.mixes {
+        } else if (score_generated || roll_back) && !temp.mixes {
             self.temp_score(temp, generation)?;
         } else {
             self.temp_lesson(temp, generation)?;
         }
         Ok(TempEvent::Text(delta))
     }
+}
+
+/// Whether too much of a chunk that was drawn is said again.
+pub(super) fn is_stale(temp: &TempLora) -> bool {
+    let (tokens, first) = temp.window();
+    temp.drawn && repetition(&tokens, first) > temp.options.max_repetition
 }
 
 /// Share of the runs of four tokens that end in `tokens[first..]` and occurred before.

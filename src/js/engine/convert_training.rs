@@ -145,8 +145,16 @@ impl KvField {
 impl TempLoraFields {
     /// The preset's options for an engine of this context, but for what is given.
     ///
-    /// Errors with `Argument` for an unknown preset, variant or kv.
+    /// Errors with `Argument` for an unknown preset, variant or kv, and for what an adapter to begin from
+    /// has of its own.
     pub fn over_preset(self, context: usize) -> Result<TempLoraOptions> {
+        if let Some(from) = &self.warm_start
+            && (self.rank.is_some() || self.alpha.is_some() || self.target_modules.is_some())
+        {
+            return Err(Error::argument(format!(
+                "rank, alpha and targetModules are those of `{from}` where warmStart names it, leave them out"
+            )));
+        }
         let preset = match self.preset.as_str() {
             "paper" => TempLoraOptions::paper(context),
             "small" => TempLoraOptions::small(context),

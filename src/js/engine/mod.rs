@@ -20,7 +20,9 @@ use crate::backend::Backend;
 use crate::backend::cpu::{Cpu, Kernels};
 use crate::backend::gpu::{Gpu, GpuOptions};
 use crate::dtype::Dtype;
-use crate::engine::{AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Step};
+use crate::engine::{
+    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Step, TempLora,
+};
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
 use crate::format::gguf;
@@ -33,7 +35,6 @@ use convert::{
     Weights, from_js, to_js,
 };
 use numbered::Numbered;
-use training::Temp;
 
 /// A model whose weights are still arriving.
 #[wasm_bindgen(js_name = Loader)]
@@ -154,7 +155,7 @@ pub struct JsEngine {
     /// Of the adapter that is trained.
     optimizer: RefCell<Optimizer>,
     steps: Numbered<Step>,
-    temps: Numbered<Temp>,
+    temps: Numbered<TempLora>,
 }
 
 #[wasm_bindgen(js_class = Engine)]

@@ -12,20 +12,12 @@ use super::convert_training::{
 };
 use super::{JsEngine, JsResult};
 
-/// A temporary adapter, and whether its text has begun: special tokens stand at the beginning only.
-#[derive(Debug)]
-pub struct Temp {
-    lora: TempLora,
-    begun: bool,
-}
-
-impl Temp {
-    fn ids(&self, engine: &Engine, text: Prompt) -> Result<Vec<u32>> {
-        match text {
-            Prompt::Ids(ids) => Ok(ids),
-            Prompt::Text(text) if self.begun => engine.tokenizer().encode(&text, false),
-            Prompt::Text(text) => engine.encode(&text),
-        }
+/// Ids of what comes next in a temporary adapter's text: special tokens stand at its beginning only.
+fn ids(temp: &TempLora, engine: &Engine, text: Prompt) -> Result<Vec<u32>> {
+    match text {
+        Prompt::Ids(ids) => Ok(ids),
+        Prompt::Text(text) if temp.has_text() => engine.tokenizer().encode(&text, false),
+        Prompt::Text(text) => engine.encode(&text),
     }
 }
 
@@ -83,8 +75,8 @@ impl JsEngine {
         let weights: Weights = from_js(weights)?;
         let windows = windows.into_iter().map(Into::into).collect();
         let choice = weights.into_iter().collect();
-        let mut optimizer = self.optimizer.borrow_mut();
-        Ok(self.steps.add(self.engine()?.begin_step(windows, &choice, &mut optimizer, learning_rate)?))
+        let optimizer = self.optimizer.borrow();
+        Ok(self.steps.add(self.engine()?.begin_step(windows, &choice, &optimizer, learning_rate)?))
     }
 
     /// Does up to `slices` pieces of step `id`'s work: {done, all, loss, finished}.
@@ -103,7 +95,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = endStep)]
     pub fn end_step(&self, id: u32) -> JsResult<()> {
         let mut engine = self.engine()?;
-        engine.end_step(self.steps.take(id)?);
+        engine.end_step(self.steps.take(id)?, &mut self.optimizer.borrow_mut());
         Ok(())
     }
 
@@ -121,7 +113,7 @@ impl JsEngine {
         let mut engine = self.engine()?;
         let options: TempLoraOptions = fields.over_preset(engine.model().context())?;
         let lora = engine.begin_temp_lora(options.clone()).await?;
-        to_js(&TempInfo::of(self.temps.add(Temp { lora, begun: false }), options))
+        to_js(&TempInfo::of(self.temps.add(lora), options))
     }
 
     /// Appends a text, or ids, to be scored, if asked, and learned.
@@ -130,10 +122,8 @@ impl JsEngine {
         let text: Prompt = from_js(text)?;
         let mut engine = self.engine()?;
         Ok(self.temps.see(id, |temp| {
-            let ids = temp.ids(&engine, text)?;
-            let result = engine.temp_learn(&mut temp.lora, &ids, evaluate);
-            temp.begun |= result.is_ok();
-            result
+            let ids = ids(temp, &engine, text)?;
+            engine.temp_learn(temp, &ids, evaluate)
         })??)
     }
 
@@ -145,10 +135,8 @@ impl JsEngine {
         let options: RequestOptions = from_js(options)?;
         let mut engine = self.engine()?;
         Ok(self.temps.see(id, |temp| {
-            let ids = temp.ids(&engine, prompt)?;
-            let result = engine.temp_generate(&mut temp.lora, options.request(ids, 0)?, mix);
-            temp.begun |= result.is_ok();
-            result
+            let ids = ids(temp, &engine, prompt)?;
+            engine.temp_generate(temp, options.request(ids, 0)?, mix)
         })??)
     }
 
@@ -157,7 +145,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = tempNext)]
     pub async fn temp_next(&self, id: u32, slices: usize) -> JsResult<JsValue> {
         let mut temp = self.temps.take(id)?;
-        let work = async { self.engine()?.temp_next(&mut temp.lora, slices).await };
+        let work = async { self.engine()?.temp_next(&mut temp, slices).await };
         let result = work.await;
         self.temps.put(id, temp);
         to_js(&event(result?))
@@ -167,7 +155,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = tempCancel)]
     pub fn temp_cancel(&self, id: u32) -> JsResult<()> {
         let mut engine = self.engine()?;
-        Ok(self.temps.see(id, |temp| engine.temp_cancel(&mut temp.lora))?)
+        Ok(self.temps.see(id, |temp| engine.temp_cancel(temp))?)
     }
 
     /// Ends temporary adapter `id`, which becomes an ordinary one called `keep`, or is gone. On an
@@ -175,7 +163,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = endTempLora)]
     pub fn end_temp_lora(&self, id: u32, keep: Option<String>) -> JsResult<()> {
         let mut engine = self.engine()?;
-        self.temps.see(id, |temp| engine.end_temp_lora(&mut temp.lora, keep.as_deref()))??;
+        self.temps.see(id, |temp| engine.end_temp_lora(temp, keep.as_deref()))??;
         self.temps.take(id)?;
         Ok(())
     }
