@@ -37,7 +37,7 @@ async function inPage(page, device) {
   const text = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8");
   return page.evaluate(async ({ device, text, tokens, rank, runs }) => {
     const { createEngine } = await import("/dist/index.js");
-    const engine = await createEngine("/model/", { device, batch: 1, contextLength: Math.max(tokens, 64) });
+    const engine = await createEngine("/model/", { device, worker: false, batch: 1, contextLength: Math.max(tokens, 64) });
     let [steps, longest, training, last] = [[], 0, true, 0];
     const { port1, port2 } = new MessageChannel();
     port1.onmessage = () => {
@@ -77,8 +77,8 @@ try {
   await site.close();
 }
 
-const unit = results["native-cpu"].step_ms;
-console.log("| backend | step, ms | of native CPU | longest slice, ms |\n| --- | --- | --- | --- |");
+const [unit, ofWhat] = results.pytorch?.step_ms ? [results.pytorch.step_ms, "PyTorch's"] : [results["native-cpu"].step_ms, "native CPU's"];
+console.log(`| backend | step, ms | of ${ofWhat} | longest slice, ms |\n| --- | --- | --- | --- |`);
 for (const [backend, { step_ms, longest_slice_ms, skipped }] of Object.entries(results)) {
   const cells = skipped ? [`skipped: ${skipped}`, "", ""] : [step_ms.toFixed(1), (step_ms / unit).toFixed(2), longest_slice_ms?.toFixed(1) ?? ""];
   console.log(`| ${[backend, ...cells].join(" | ")} |`);

@@ -150,10 +150,22 @@ for (const device of ["cpu", "webgpu"]) {
       assert.ok(more > 2);
     });
 
+    test("a training that is stopped in its first step leaves nothing", async () => {
+      const [error, list] = await page.evaluate(async () => {
+        const abort = new AbortController();
+        const work = failure(() => steps({ name: "unborn", epochs: 1, batch: 3, budget: { visible: 1 }, signal: abort.signal }));
+        while (!(await names()).includes("unborn"));
+        abort.abort();
+        return [await work, await names()];
+      });
+      assert.equal(error.kind, "cancelled");
+      assert.doesNotMatch(list, /unborn/);
+    });
+
     test("examples teach their completions alone, unless asked", async () => {
       const [only, all] = await page.evaluate(async () => {
-        const dataset = [{ prompt: "Who hung the lantern?", completion: " Marta Quill did." }, { prompt: "And the dog?", completion: " It sighed." }];
-        const losses = async (options) => (await steps({ dataset, epochs: 1, batch: 2, ...options })).map(({ loss }) => loss);
+        const dataset = [{ prompt: "Who hung the lantern?", completion: " Marta Quill did." }, { prompt: "And the dog?", completion: " It sighed." }, { prompt: "", completion: "The ferry." }];
+        const losses = async (options) => (await steps({ dataset, epochs: 1, batch: 3, ...options })).map(({ loss }) => loss);
         return [await losses({ name: "only" }), await losses({ name: "all", completionOnly: false })];
       });
       assert.equal(only.length, 1);
@@ -169,15 +181,17 @@ for (const device of ["cpu", "webgpu"]) {
           if (step === 3) break; // the checkpoint is that of step 2
         }
         await engine.deleteAdapter("kept");
-        const changed = await failure(() => steps({ ...options, epochs: 3 }));
+        const changed = [await failure(() => steps({ ...options, epochs: 3 })), await failure(() => steps({ ...options, dataset: story.slice(160, 320) }))];
         const rest = (await steps(options)).map(({ step }) => step);
         const again = (await steps({ ...options, name: "fresh" }))[0].step;
         return [first, rest, await fingerprint("kept"), await fingerprint(null), changed, again];
       });
       assert.deepEqual(first, [1, 2, 3]);
       assert.equal(rest[0], 3);
-      assert.equal(changed.kind, "argument");
-      assert.match(changed.message, /^checkpoint `a\/b` is of a training of \d+ steps, expected \d+/);
+      for (const { kind, message } of changed) {
+        assert.equal(kind, "argument");
+        assert.match(message, /^checkpoint `a\/b` is of another training, of 6 steps, this one has (9|6): another dataset/);
+      }
       assert.notEqual(kept, base);
       assert.equal(again, 1);
     });
@@ -420,9 +434,11 @@ for (const device of ["cpu", "webgpu"]) {
       const errors = await page.evaluate(async () => [
         await failure(() => engine.createTempLora({ preset: "large" })),
         await failure(() => engine.createTempLora({ chunkTokens: 200, contextTokens: 200 })),
+        await failure(() => engine.createTempLora({ contextTokens: 0 })),
         await failure(() => engine.createTempLora({ kv: "fresh" })),
         await failure(() => engine.createTempLora({ kv: { resetEvery: 0 } })),
         await failure(() => engine.createTempLora({ warmStart: "nobody" })),
+        await failure(() => engine.createTempLora({ warmStart: "falls", rank: 8 })),
         await failure(() => engine.createTempLora({ beside: "nobody" })),
         await failure(() => engine.createTempLora({ name: "falls" })),
         await failure(() => engine.createTempLora({ chunk: 3 })),
@@ -433,9 +449,11 @@ for (const device of ["cpu", "webgpu"]) {
       const expected = [
         /^preset "large", expected paper or small/,
         /^chunkTokens 200 and contextTokens 200 exceed the context of 128/,
+        /^contextTokens 0, expected at least 1/,
         /^kv "fresh", expected recompute or stale/,
         /^kv.resetEvery 0, expected/,
         /`nobody`/,
+        /^rank, alpha and targetModules are those of `falls`/,
         /`nobody`/,
         /^adapter `falls` is there already/,
         /^option `chunk`: unknown/,

@@ -112,6 +112,24 @@ test("a signal crosses, and its reason is the page's own", async () => {
   assert.deepEqual(results, Array(5).fill([true, "cancelled", true]));
 });
 
+test("the worker knows whether the page is seen", async () => {
+  const [seen, hidden] = await page.evaluate(async () => {
+    const turns = async () => {
+      let turns = 0;
+      const temp = await engine.createTempLora({ rank: 4, chunkTokens: 64, contextTokens: 64, budget: { visible: 0.001, hidden: 1e6 } });
+      await temp.train("The old man and the sea. ".repeat(40), { onProgress: ({ work }) => (turns += work === "train" ? 1 : 0) });
+      await temp.dispose();
+      return turns;
+    };
+    const seen = await turns();
+    Object.defineProperty(document, "visibilityState", { value: "hidden", configurable: true });
+    const hidden = await turns();
+    delete document.visibilityState;
+    return [seen, hidden];
+  });
+  assert.ok(3 * hidden < seen, `${hidden} turns where it is hidden, ${seen} where it is seen`);
+});
+
 test("what a function of the page throws comes out of the call", async () => {
   const results = await page.evaluate(async () => {
     const own = new RangeError("own");
