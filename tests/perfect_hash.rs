@@ -34,12 +34,19 @@ fn every_key_has_a_slot_of_its_own() {
     }
 }
 
-/// All in one bucket, or neighbours: more slots then, not a wrong one.
+/// Neighbours, and all in one bucket.
 #[wasm_bindgen_test(unsupported = test)]
 fn keys_chosen_to_be_unlucky_have_theirs_too() {
     assert_each_its_own(&(0..200).collect::<Vec<u64>>());
     assert_each_its_own(&(0..200).map(|k| k << 32).collect::<Vec<u64>>());
     assert_each_its_own(&(0..64).map(|k| 1 << k).collect::<Vec<u64>>());
+    // The inverse of the odd constant, by Newton's iteration, makes hashes of equal upper halves.
+    let odd = 0x9e37_79b9_7f4a_7c15u64;
+    let inverse = (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))));
+    assert_eq!(odd.wrapping_mul(inverse), 1);
+    let one_bucket: Vec<u64> = (0..30_000).map(|low: u64| low.wrapping_mul(inverse)).collect();
+    assert_each_its_own(&one_bucket);
+    assert_eq!(build(&[7, 7, 9]).max_index(), 2);
 }
 
 /// Who compares upper halves takes another hash for a key only where the slot is the same too.

@@ -25,6 +25,8 @@ impl PtrHashParams {
 }
 
 const KEYS_PER_BUCKET: usize = 3;
+/// Far more than chance puts into one of a hundred million buckets.
+const MOST_IN_BUCKET: u64 = 64;
 /// Odd, its bits as random as the golden ratio's.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -34,23 +36,26 @@ pub struct FastPtrHash<H, K> {
     /// Per bucket of keys, what sends each of them to a slot of its own.
     pilots: Box<[u16]>,
     slots: usize,
+    /// Where keys are as unlucky as somebody chose them, buckets are dealt out anew.
+    seed: u64,
     of: PhantomData<(H, K)>,
 }
 
 impl FastPtrHash<hash::NoHash, u64> {
-    /// The function of `keys`, in expected time linear in their number.
-    ///
-    /// # Panics
-    ///
-    /// Where a key comes twice.
+    /// The function of `keys`; equal ones have one slot.
     pub fn new(keys: &[u64], _: PtrHashParams) -> Self {
-        let mut slots = keys.len() + keys.len() / 4;
+        let mut keys = keys.to_vec();
+        keys.sort_unstable();
+        keys.dedup();
+        let slots = keys.len() + keys.len() / 4;
+        let mut seed = 0;
         loop {
-            if let Some(pilots) = find_pilots(keys, slots) {
-                return Self { pilots, slots, of: PhantomData };
+            let mixed: Vec<u64> = keys.iter().map(|&key| mix(key, seed)).collect();
+            if let Some(pilots) = find_pilots(&mixed, slots) {
+                return Self { pilots, slots, seed, of: PhantomData };
             }
-            slots *= 2; // keys may be as unlucky as somebody chose them
-            assert!(slots / 1024 <= keys.len(), "the keys differ");
+            // Of all keys, so that none can be chosen with it in mind.
+            seed = keys.iter().fold(seed + 1, |seed, &key| mix(key, seed));
         }
     }
 
@@ -62,8 +67,16 @@ impl FastPtrHash<hash::NoHash, u64> {
     /// The slot of a key; of another hash, some slot.
     #[inline]
     pub fn index(&self, hash: &u64) -> usize {
-        slot(*hash, self.pilots[bucket(*hash, self.pilots.len())], self.slots)
+        let mixed = mix(*hash, self.seed);
+        slot(mixed, self.pilots[bucket(mixed, self.pilots.len())], self.slots)
     }
+}
+
+/// One of all numbers for each of them.
+#[inline]
+fn mix(hash: u64, seed: u64) -> u64 {
+    let product = (hash ^ seed).wrapping_mul(MIX);
+    product ^ product >> 32
 }
 
 /// Scales a number of 32 bits to below `len`.
@@ -93,6 +106,9 @@ fn find_pilots(keys: &[u64], slots: usize) -> Option<Box<[u16]>> {
     }
     let mut largest_first: Vec<u64> = (0..buckets).map(|b| (starts[b + 1] as u64) << 32 | b as u64).collect();
     largest_first.sort_unstable();
+    if largest_first.last().is_some_and(|packed| packed >> 32 > MOST_IN_BUCKET) {
+        return None;
+    }
     for b in 0..buckets {
         starts[b + 1] += starts[b];
     }
