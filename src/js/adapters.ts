@@ -2,11 +2,11 @@
 // Not what is in the files, nor how adapters act: that is Rust's.
 
 import type { ModelCache } from "./cache.js";
-import { LorakeetError, throwIfCancelled } from "./error.js";
+import { LorakeetError, orCancelled, throwIfCancelled } from "./error.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { checkNames, checkSignal, wrong } from "./options.js";
 import { Remote } from "./remote.js";
-import { adapterFolder, small, type AdapterSource, type Folder } from "./source.js";
+import { adapterFolder, settled, small, type AdapterSource, type Folder } from "./source.js";
 import type { Turns } from "./turns.js";
 import { WasmEngine, enter } from "./wasm.js";
 
@@ -64,7 +64,7 @@ export async function loadAdapter(turns: Turns, cache: ModelCache, source: Adapt
   const { signal } = options;
   checkSignal(signal);
   const remote = new Remote(cache);
-  const folder = adapterFolder(source, new Hub(options), remote);
+  const folder = adapterFolder(await orCancelled(settled("adapter", source), signal, "loading the adapter"), new Hub(options), remote);
   const name = adapterName(options.name ?? folder.name);
   return remote.load(() => readAdapter(turns, name, folder, signal));
 }

@@ -86,12 +86,16 @@ export class ModelCache {
   async begin(file: string, record: FileRecord): Promise<KeptFile | undefined> {
     const store = await this.store();
     if (!store) return undefined;
-    const kept = await KeptFile.begin(store, record);
-    const missing = record.size - (await store.room(record.size));
-    if (missing === 0) return kept;
-    await kept.drop();
-    if (this.#choice === undefined) return undefined;
-    throw noRoom(file, missing);
+    try {
+      const kept = await KeptFile.begin(store, record);
+      const missing = record.size - (await store.room(record.size));
+      if (missing === 0) return kept;
+      await kept.drop();
+      throw noRoom(file, missing);
+    } catch (error) {
+      if (this.#choice === undefined && error instanceof LorakeetError && error.kind === "memory") return undefined;
+      throw error;
+    }
   }
 
   async #open(): Promise<Store | undefined> {

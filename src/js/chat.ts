@@ -3,6 +3,7 @@
 
 import { checkChatRequest, type ChatCompletionRequest } from "./chat-request.js";
 import type { Conversations } from "./conversations.js";
+import { orCancelled } from "./error.js";
 import { gather, generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
@@ -137,8 +138,10 @@ export class ChatCompletions {
   /** The request with its conversation as token ids. */
   async #check(request: ChatCompletionRequest): Promise<CheckedRequest> {
     const { conversation, ...checked } = checkChatRequest(request, this.#model);
-    const prompt = await this.#conversations.tokens(conversation);
-    const sampling = { ...checked.sampling, stop_token_ids: await this.#conversations.ends() };
+    // The first chat fetches the template, and what renders it.
+    const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
+    const prompt = await read(this.#conversations.tokens(conversation));
+    const sampling = { ...checked.sampling, stop_token_ids: await read(this.#conversations.ends()) };
     return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
   }
 }

@@ -26,7 +26,7 @@ export interface CompletionLogprobs {
   tokens: string[];
   /** Natural logarithms of the model's own probabilities: before temperature, penalties and filters. */
   token_logprobs: number[];
-  /** The likeliest tokens there with theirs, the likeliest first. */
+  /** The likeliest tokens there with theirs. An object has digits first, and one entry for tokens of one text; chats have lists. */
   top_logprobs: Record<string, number>[];
   /** Where the tokens begin in the text of this choice, were each shown. */
   text_offset: number[];

@@ -7,7 +7,7 @@ import { page } from "./page.js";
 
 /** A worker, or one end of a channel. */
 interface Port {
-  postMessage(message: ToHost): void;
+  postMessage(message: ToHost, transfer?: Transferable[]): void;
   addEventListener(type: "message" | "messageerror", listener: (event: MessageEvent<FromHost>) => void): void;
 }
 
@@ -133,7 +133,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       if (this.#ended) return reject(this.#ended);
       try {
-        this.#post({ type: "call", id, object, path, args, page: page() });
+        this.#post({ type: "call", id, object, path, args, page: page() }, args === life.args ? life.streams : []);
       } catch (error) {
         return reject(notSent(error)); // a symbol, an object of a class
       }
@@ -144,8 +144,8 @@ export class Connection {
     });
   }
 
-  #post(message: ToHost): void {
-    if (!this.#ended) this.#port.postMessage(message);
+  #post(message: ToHost, transfer: Transferable[] = []): void {
+    if (!this.#ended) this.#port.postMessage(message, transfer);
   }
 
   #hear(message: FromHost): void {

@@ -11,14 +11,14 @@ import { Completions } from "./completions.js";
 import { Conversations } from "./conversations.js";
 import { Embeddings } from "./embeddings.js";
 import type { DeviceLost } from "./device-loss.js";
-import { cancelled, throwIfCancelled } from "./error.js";
+import { orCancelled, throwIfCancelled } from "./error.js";
 import { gpuName } from "./gpu.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { growing, load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkUrl, checkWhole, isWhole, wrong } from "./options.js";
 import { recover, type Origin, type RecoverOptions } from "./recover.js";
 import { Remote } from "./remote.js";
-import { modelFolder, type AdapterSource, type ModelSource } from "./source.js";
+import { modelFolder, settled, type AdapterSource, type ModelSource } from "./source.js";
 import type { CacheKind } from "./store.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
@@ -88,6 +88,8 @@ export interface EngineInfo {
 /** Of {@link EngineOptions}. */
 export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
 
+const WHAT = "loading the model";
+
 /** `createEngine` on the thread that calls. */
 export async function openEngine(source: ModelSource, options: EngineOptions): Promise<Engine> {
   checkNames(options, ENGINE_NAMES);
@@ -101,9 +103,9 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   const chatWasm = checkUrl("chatWasmUrl", chatWasmUrl);
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
-  const folder = modelFolder(source, new Hub(options), remote);
-  throwIfCancelled(signal, "loading the model");
-  await orCancelled(loadWasm(wasmUrl), signal);
+  const folder = modelFolder(await orCancelled(settled("model", source), signal, WHAT), new Hub(options), remote);
+  throwIfCancelled(signal, WHAT);
+  await orCancelled(loadWasm(wasmUrl), signal, WHAT);
   const request = { device, contextLength, batch, dtype, signal, onProgress: onProgress && growing(onProgress) };
   const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
   const info = { model: folder.name || "model", ...(made.info() as Omit<EngineInfo, "model">) };
@@ -374,14 +376,4 @@ export class Engine {
   dispose(): Promise<void> {
     return this.#turns.close();
   }
-}
-
-/** The module is shared: one caller's signal ends that caller's waiting, not the download. */
-function orCancelled<T>(shared: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return shared;
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(cancelled(signal, "loading the model"));
-    signal.addEventListener("abort", onAbort, { once: true });
-    shared.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
-  });
 }

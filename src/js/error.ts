@@ -62,3 +62,14 @@ export function throwIfCancelled(signal: AbortSignal | undefined, what: string):
 export function cancelled(signal: AbortSignal, what: string): LorakeetError {
   return new LorakeetError("cancelled", `${what} was cancelled`, { cause: signal.reason });
 }
+
+/** Waits for what others may wait for too: one caller's signal ends that caller's waiting, and nothing else. */
+export function orCancelled<T>(shared: Promise<T>, signal: AbortSignal | undefined, what: string): Promise<T> {
+  if (!signal) return shared;
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(cancelled(signal, what));
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    shared.then(resolve, reject).finally(() => signal.removeEventListener("abort", onAbort));
+  });
+}

@@ -25,6 +25,10 @@ interface Life {
  */
 export function host(root: object, port: Port, setPage: (page: Page) => void = () => {}): (spared?: object) => void {
   const listening = new AbortController();
+  /** Answers that come after the end have nobody to hear them. */
+  const post = (message: FromHost, transfer: Transferable[]) => {
+    if (!listening.signal.aborted) port.postMessage(message, transfer);
+  };
   const lives = new Map<number, Life>([[ROOT, { controllers: [], failed: false, object: root }]]);
 
   async function answer({ id, object, path, args, page }: ToHost & { type: "call" }): Promise<void> {
@@ -35,10 +39,10 @@ export function host(root: object, port: Port, setPage: (page: Page) => void = (
       const value = await call(lives.get(object)?.object, path, unpackFor(id, life, args));
       if (isOwn(value)) {
         life.object = value;
-        port.postMessage({ type: "object", id, description: describe(value) }, []);
+        post({ type: "object", id, description: describe(value) }, []);
       } else {
         lives.delete(id);
-        port.postMessage({ type: "value", id, value }, buffers(value));
+        post({ type: "value", id, value }, buffers(value));
       }
     } catch (error) {
       lives.delete(id);
@@ -49,7 +53,7 @@ export function host(root: object, port: Port, setPage: (page: Page) => void = (
   function unpackFor(id: number, life: Life, args: unknown[]): unknown[] {
     const callback = (index: number, given: unknown[]) => {
       if (life.failed) throw new Error("the caller's function has thrown");
-      port.postMessage({ type: "callback", id, index, args: given }, []);
+      post({ type: "callback", id, index, args: given }, []);
     };
     return unpack(args, callback, (index, aborted) => {
       const controller = (life.controllers[index] = new AbortController());
@@ -62,9 +66,9 @@ export function host(root: object, port: Port, setPage: (page: Page) => void = (
     const { name, message, cause } = thrown instanceof Error ? thrown : new Error(String(thrown));
     const error = { type: "error", id, kind: thrown instanceof LorakeetError ? thrown.kind : undefined, name, message } as const;
     try {
-      port.postMessage({ ...error, cause }, []);
+      post({ ...error, cause }, []);
     } catch {
-      port.postMessage({ ...error, cause: String(cause) }, []); // it cannot be cloned
+      post({ ...error, cause: String(cause) }, []); // it cannot be cloned
     }
   }
 
@@ -75,7 +79,7 @@ export function host(root: object, port: Port, setPage: (page: Page) => void = (
     else if (data.type === "fail" && life) life.failed = true;
     else if (data.type === "end") lives.delete(data.id);
   }, { signal: listening.signal });
-  port.postMessage({ type: "ready" }, []);
+  post({ type: "ready" }, []);
 
   return (spared) => {
     listening.abort();

@@ -115,6 +115,7 @@ async function finish<T extends WasmEngine | void>(
     const made = await enter(() => use(loader));
     try {
       request.onProgress?.({ loaded: total, total, phase: "ready" });
+      throwIfCancelled(request.signal, WHAT);
     } catch (error) {
       if (made) await release(made);
       throw error;

@@ -68,14 +68,17 @@ export interface Packed {
   args: unknown[];
   functions: ((...args: unknown[]) => unknown)[];
   signals: AbortSignal[];
+  /** Streams are handed over: they cannot be copied. */
+  streams: ReadableStream[];
 }
 
 /** Writes arguments for the other side. */
 export function pack(args: readonly unknown[]): Packed {
-  const packed: Packed = { args: [], functions: [], signals: [] };
+  const packed: Packed = { args: [], functions: [], signals: [], streams: [] };
   const write = (value: unknown): unknown => {
     if (typeof value === "function") return written({ [KIND]: "function", index: packed.functions.push(value as () => unknown) - 1 });
     if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
+    if (value instanceof ReadableStream) packed.streams.push(value);
     if (isSignal(value)) return written({ [KIND]: "signal", index: packed.signals.push(value) - 1, aborted: value.aborted });
     if (value instanceof URL) return written({ [KIND]: "url", href: value.href });
     // The folder a file was chosen in is not part of what is cloned.

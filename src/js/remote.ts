@@ -123,7 +123,8 @@ export class Remote {
       return undefined;
     }
     if (!response.ok) throw refused(target, response);
-    const size = trustedLength(response);
+    // To a page of another origin, a length is told, and not that it counts compressed bytes.
+    const size = TEXT.test(target.name) ? undefined : trustedLength(response);
     if (size !== undefined) return this.#arriving(target, response, size, unlock, response);
     // A body whose length is not told, or is that of compressed bytes, is set aside first.
     const body = await bytesOf(target, response);

@@ -9,8 +9,11 @@ import { wrong } from "./options.js";
 import { page } from "./page.js";
 import type { Remote } from "./remote.js";
 
+/** A file's bytes, or what gives them. */
+type Bytes = Blob | Uint8Array | ArrayBuffer | ReadableStream<Uint8Array> | FileSystemFileHandle;
+
 /** One file: bytes, or where they are. A string is a URL, relative to the page. */
-export type FileSource = Blob | URL | string | Uint8Array;
+export type FileSource = Bytes | URL | string;
 
 /** A model's files by their role instead of their names. */
 export interface ModelParts {
@@ -42,17 +45,53 @@ type FolderSource = string | URL | FileList | Iterable<File>;
 /**
  * Where a model comes from: a hub id (`org/name`, `org/name@revision`), the URL of a Hugging Face model
  * folder (a string that begins with `./`, `../`, `/` or a scheme, with or without `/` at its end), the
- * files of one, as a file input or a drop gives them, or its {@link ModelParts | parts}; or a GGUF model:
- * the URL of a `.gguf` file, `org/name/file.gguf` on the hub, a `File`, or files with one such and no
- * safetensors. A GGUF file without a tokenizer takes the `tokenizer.json` beside it.
+ * files of one, as a file input or a drop gives them, a directory's handle, or its {@link ModelParts | parts};
+ * or a GGUF model: the URL of a `.gguf` file, `org/name/file.gguf` on the hub, a `File`, its bytes, a stream or a
+ * handle of them, or files with one such and no safetensors. A GGUF file without a tokenizer takes the
+ * `tokenizer.json` beside it.
  */
-export type ModelSource = FolderSource | ModelParts | File;
+export type ModelSource = FolderSource | ModelParts | Bytes | FileSystemDirectoryHandle;
 
 /**
  * Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given, or a GGUF
- * LoRA: the URL of a `.gguf` file, a `File`, or files with one such and no `adapter_config.json`.
+ * LoRA: the URL of a `.gguf` file, a `File`, its bytes, or files with one such and no `adapter_config.json`.
  */
-export type AdapterSource = FolderSource | AdapterParts | File;
+export type AdapterSource = FolderSource | AdapterParts | Bytes | FileSystemDirectoryHandle;
+
+/** A source of which nothing need be waited for, or can be read but once. */
+type Settled<S> = Exclude<S, Bytes | FileSystemDirectoryHandle>;
+
+/** A source with files in the places of handles, streams and bytes. */
+export async function settled<S extends ModelSource | AdapterSource>(of: string, source: S): Promise<Settled<S>> {
+  return (await settle(of, source)) as Settled<S>;
+}
+
+async function settle(of: string, source: unknown): Promise<unknown> {
+  if (isObject(source) && "kind" in source && "values" in source) return files(source as FileSystemDirectoryHandle);
+  const whole = await blob(source);
+  if (whole instanceof Blob) return [whole instanceof File ? whole : new File([whole], `${of}${GGUF}`)];
+  if (!isObject(source) || !("config" in source)) return source;
+  const parts = Object.entries(source).map(async ([name, part]) => [name, await (Array.isArray(part) ? Promise.all(part.map(blob)) : blob(part))] as const);
+  return Object.fromEntries(await Promise.all(parts));
+}
+
+/** A file's bytes as a Blob; anything else as it is. */
+async function blob(value: unknown): Promise<unknown> {
+  if (value instanceof ReadableStream) return new Response(value).blob();
+  if (value instanceof ArrayBuffer || value instanceof Uint8Array) return new Blob([value as Uint8Array<ArrayBuffer>]);
+  return isObject(value) && "getFile" in value ? (value as FileSystemFileHandle).getFile() : value;
+}
+
+/** The files of a directory, without those of directories in it. */
+async function files(directory: FileSystemDirectoryHandle): Promise<File[]> {
+  const files = [];
+  for await (const handle of directory.values()) {
+    if (handle.kind !== "file") continue;
+    const file = await (handle as FileSystemFileHandle).getFile();
+    files.push(Object.defineProperty(file, "webkitRelativePath", { value: `${directory.name}/${file.name}` }));
+  }
+  return files;
+}
 
 /** A source as a folder of files. */
 export interface Folder {
@@ -79,16 +118,16 @@ export interface ModelFolder extends Folder {
 const GGUF = ".gguf";
 
 /** Reads what the caller passed. Errors with `argument`. */
-export function modelFolder(source: ModelSource, hub: Hub, remote: Remote): ModelFolder {
-  const folder = plainFolder("model", source instanceof File ? [source] : source, hub, remote);
+export function modelFolder(source: Settled<ModelSource>, hub: Hub, remote: Remote): ModelFolder {
+  const folder = plainFolder("model", source, hub, remote);
   if (folder) return folder;
   if (isObject(source) && "config" in source && "tokenizer" in source && "weights" in source) return modelParts(source, remote);
   throw wrong("model", source, "a hub id, a URL, files, or {config, tokenizer, weights}");
 }
 
 /** Reads what the caller passed. Errors with `argument`. */
-export function adapterFolder(source: AdapterSource, hub: Hub, remote: Remote): Folder {
-  const folder = plainFolder("adapter", source instanceof File ? [source] : source, hub, remote);
+export function adapterFolder(source: Settled<AdapterSource>, hub: Hub, remote: Remote): Folder {
+  const folder = plainFolder("adapter", source, hub, remote);
   if (folder instanceof FileFolder) return folder.gguf === undefined ? folder.beside("adapter_config.json") : folder;
   if (folder) return folder;
   if (isObject(source) && "config" in source && "weights" in source) {
@@ -262,15 +301,13 @@ class PartsFolder implements ModelFolder {
     const part = this.parts.get(name);
     if (part === undefined) return undefined;
     if (part instanceof Blob) return new BlobFile(name, part);
-    if (part instanceof Uint8Array) return new BlobFile(name, new Blob([part as Uint8Array<ArrayBuffer>]));
     if (typeof part === "string" || part instanceof URL) return this.remote.open(plainTarget(name, pageUrl(part), signal, this.what));
-    throw wrong(name, part, "a Blob, a URL or a Uint8Array");
+    throw wrong(name, part, "a Blob, bytes, a stream, a file handle or a URL");
   }
 
   async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
     const part = this.parts.get(name);
     if (part instanceof Blob) return part.size;
-    if (part instanceof Uint8Array) return part.byteLength;
     return this.remote.size(plainTarget(name, pageUrl(part as URL | string), signal, this.what));
   }
 

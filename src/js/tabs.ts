@@ -51,6 +51,8 @@ class Tab {
   #engine: Engine | undefined;
   #connection: Connection | undefined;
   #target = new Target();
+  /** Whether this tab was to have the engine, and could not open it. */
+  #hasFailed = false;
 
   constructor(name: string, open: () => Promise<Engine>) {
     this.#name = name;
@@ -65,15 +67,26 @@ class Tab {
       if (data.type === "leader") this.#connect();
       else if (this.#engine) this.#serve(data.id);
     });
-    this.#hold(this.#name, () => this.#lead());
-    this.#connect();
+    this.#seek();
     try {
       const first = await this.#target.engine;
-      return standIn(first, () => this.#target.engine, { dispose: () => this.#leave() });
+      return standIn(first, () => this.#current(), { dispose: () => this.#leave() });
     } catch (error) {
       await this.#leave();
       throw error;
     }
+  }
+
+  /** Has the engine once nobody else has it, and until then uses that of who has. */
+  #seek(): void {
+    this.#hasFailed = false;
+    this.#hold(this.#name, () => this.#lead());
+    this.#connect();
+  }
+
+  #current(): Promise<Engine> {
+    if (this.#hasFailed && !this.#left.signal.aborted) this.#seek();
+    return this.#target.engine;
   }
 
   /** Does `work` with a lock, which is then held until the tab leaves, or is closed, or `work` fails. */
@@ -96,6 +109,7 @@ class Tab {
       this.#announce({ type: "leader" });
     } catch (error) {
       this.#target.fails(error);
+      this.#hasFailed = true;
       throw error;
     }
   }

@@ -34,8 +34,12 @@ const WEIGHTS = {
   },
 };
 
+/** Compressed, with a length; that it is, a page of another origin is not told. */
+const silentGzip = (response, bytes) => send(response, gzipSync(bytes), { "content-encoding": "gzip" });
+
 /** How each fault answers for a small file; none: with the file. */
 const SMALL = {
+  "gzip-json": { "config.json": silentGzip, "tokenizer.json": silentGzip },
   "broken-config": { "config.json": (response) => response.writeHead(503).end() },
   "no-tokenizer": { "tokenizer.json": (response) => response.writeHead(404).end() },
   "cut-tokenizer": { "tokenizer.json": (response, bytes) => sendPart(response, { "content-length": bytes.length }, bytes.subarray(0, 500)) },

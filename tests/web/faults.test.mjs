@@ -81,6 +81,6 @@ test("a stalled download can be cancelled, and the next load succeeds", async ()
   await loads("good");
 });
 
-for (const fault of ["chunked", "gzip", "page-for-missing"]) {
+for (const fault of ["chunked", "gzip", "gzip-json", "page-for-missing"]) {
   test(`${fault} is no fault`, () => loads(fault));
 }

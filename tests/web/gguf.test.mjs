@@ -56,6 +56,14 @@ for (const device of ["cpu", "webgpu"]) {
   });
 }
 
+test("bytes, a Blob and a stream of it", async () => {
+  const response = `fetch("/test/gguf/models/${NAME}.gguf")`;
+  for (const read of ["blob()", "arrayBuffer()", "arrayBuffer().then((buffer) => new Uint8Array(buffer))", "body"]) {
+    const { text, golden } = await draw(`${response}.then((r) => r.${read})`);
+    assert.equal(text, golden, read);
+  }
+});
+
 test("a File, alone and among others", async () => {
   const file = `fetch("/test/gguf/models/${NAME}.gguf").then(async (r) => new File([await r.blob()], "m.gguf"))`;
   for (const source of [file, `${file}.then((f) => [new File(["x"], "README.md"), f])`]) {

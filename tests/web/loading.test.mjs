@@ -35,6 +35,14 @@ test("every source gives the same model", async () => {
     const bytes = async (file) => new Uint8Array(await file.arrayBuffer());
     const transfer = new DataTransfer();
     for (const file of files) transfer.items.add(file);
+    const root = await navigator.storage.getDirectory();
+    const directory = await root.getDirectoryHandle("chosen", { create: true });
+    await directory.getDirectoryHandle("onnx", { create: true });
+    for (const file of files) {
+      const writable = await (await directory.getFileHandle(file.name, { create: true })).createWritable();
+      await writable.write(file);
+      await writable.close();
+    }
     return [
       await attempt(folder),
       await attempt(`${folder}/`),
@@ -46,9 +54,12 @@ test("every source gives the same model", async () => {
       await attempt(new Set(files)),
       await attempt({ config, tokenizer, weights, generationConfig }),
       await attempt({ config: await bytes(config), tokenizer: `${folder}/tokenizer.json`, weights: [new URL(`${folder}/model.safetensors`, location.href)] }),
+      await attempt(directory),
+      await attempt({ config: await config.arrayBuffer(), tokenizer: await directory.getFileHandle("tokenizer.json"), weights: [weights.stream()] }),
+      await attempt({ config: config.stream(), tokenizer, weights: weights.stream() }, { worker: false }),
     ];
   });
-  const models = ["llama", "llama", "llama", "llama", "llama", "model", "model", "model", "model", "model"];
+  const models = ["llama", "llama", "llama", "llama", "llama", "model", "model", "model", "model", "model", "chosen", "model", "model"];
   assert.deepEqual(results.map(([model]) => model), models);
   assert.equal(new Set(results.map(([, ids]) => ids)).size, 1);
   assert.equal(results[0][1].split(",").length, 5);
@@ -92,6 +103,8 @@ test("cancelling at any point is `cancelled`, and the next load succeeds", async
   const { errors, last } = await page.evaluate(async () => {
     const errors = [];
     errors.push(await failure(() => attempt("/models/demo/", { signal: AbortSignal.abort() })));
+    const late = new AbortController();
+    errors.push(await failure(() => attempt("/models/demo/", { signal: late.signal, worker: false, onProgress: ({ phase }) => phase === "ready" && late.abort() })));
     // Between two pieces of the weights, early and late; and while the small files are fetched.
     for (const at of [0, 0.5, 0.99]) {
       const abort = new AbortController();
@@ -153,7 +166,7 @@ test("wrong sources and options say what is wrong", async () => {
     bare: { kind: "argument", message: `model "model", ${id}` },
     nothing: { kind: "argument", message: "model undefined, expected a hub id, a URL, files, or {config, tokenizer, weights}" },
     object: { kind: "argument", message: 'model {"config":{}}, expected a hub id, a URL, files, or {config, tokenizer, weights}' },
-    part: { kind: "argument", message: "config.json 5, expected a Blob, a URL or a Uint8Array" },
+    part: { kind: "argument", message: "config.json 5, expected a Blob, bytes, a stream, a file handle or a URL" },
     notFiles: { kind: "argument", message: 'model "a", expected a File' },
     noFiles: { kind: "argument", message: "config.json: not among the 0 files given" },
     absent: { kind: "network", message: `config.json: not found, ${browser.url}test/nothing/config.json` },

@@ -33,7 +33,11 @@ async function tab(options = {}) {
     const { createEngine } = await import("/dist/index.js");
     const { shareEngine } = await import("/dist/tabs.js");
     globalThis.opened = 0;
-    globalThis.share = () => shareEngine("demo", () => (opened++, createEngine("/models/demo/", { device: "cpu", batch: 3, ...options })));
+    globalThis.share = () => shareEngine("demo", async () => {
+      opened++;
+      if (globalThis.fault) throw globalThis.fault;
+      return createEngine("/models/demo/", { device: "cpu", batch: 3, ...options });
+    });
     globalThis.outcome = (work) => work().then(() => "no error", ({ kind, message }) => ({ kind, message }));
     globalThis.engine = await share();
     globalThis.write = async () => (await engine.completions.create({ prompt: "The old man", temperature: 0, max_tokens: 8 })).choices[0].text;
@@ -151,6 +155,16 @@ test("dispose leaves the others theirs, and hands it over", async () => {
   assert.equal(await write(two), text);
   assert.equal(await one.evaluate(async () => (await (await share()).tokenize("a")).length > 0), true);
   assert.equal(await opened(one), 1); // that of before
+});
+
+test("a tab that could not take over tries again", async () => {
+  const [one, two] = [await tab(), await tab()];
+  const text = await write(one);
+  await two.evaluate(() => (globalThis.fault = new RangeError("own")));
+  await one.close();
+  await two.waitForFunction(() => outcome(write).then(({ message }) => message === "own"));
+  await two.evaluate(() => (globalThis.fault = undefined));
+  assert.equal(await write(two), text);
 });
 
 test("what opening it throws comes out, and the next tab tries", async () => {
