@@ -5,8 +5,8 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { serve } from "../../tools/serve.mjs";
 import { root } from "../../tools/setup.mjs";
+import { startHub } from "../web/hub-server.mjs";
 
 const read = (path) => JSON.parse(readFileSync(path, "utf8"));
 const demo = join(root, "www/models/demo");
@@ -63,9 +63,10 @@ export function build(folder) {
   npm(["run", "build"], folder);
 }
 
-/** The demo model on a server of its own. */
-export function serveModel() {
-  return serve({ roots: { "/": demo }, port: 0, headers: { "access-control-allow-origin": "*" } });
+/** The demo model on a hub of its own, which answers with redirects to another server. */
+export async function serveModel() {
+  const hub = await startHub({ "org/demo": { folder: demo } });
+  return { url: `${hub.url}/org/demo/resolve/main/`, close: hub.close };
 }
 
 /** Opens an example's page, and checks that it writes in a worker what transformers writes. */

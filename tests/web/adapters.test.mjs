@@ -213,6 +213,7 @@ for (const device of ["cpu", "webgpu"]) {
       const result = await page.evaluate(async () => {
         await engine.loadAdapter(folder("vo"));
         const expected = await alone({ adapter: "vo" });
+        const aliased = [await alone({ model: `${engine.info.model}:vo` }), await alone({ model: engine.info.model, adapter: "vo" })];
         const errors = [];
         const streamed = [];
         for await (const { choices } of create({ adapter: "vo", stream: true })) {
@@ -222,9 +223,10 @@ for (const device of ["cpu", "webgpu"]) {
         }
         await engine.setAdapter("vo");
         await engine.deleteAdapter("vo");
-        return { expected, streamed: streamed.join(" "), errors, after: await alone(), base: await alone({ adapter: null }), loaded: await loaded() };
+        return { expected, aliased, streamed: streamed.join(" "), errors, after: await alone(), base: await alone({ adapter: null }), loaded: await loaded() };
       });
       assert.equal(result.streamed, result.expected);
+      assert.deepEqual(result.aliased, [result.expected, result.expected]);
       const refused = { kind: "argument", message: "adapter `vo` is in use by a running generation" };
       assert.deepEqual(result.errors, [refused, refused]);
       assert.equal(result.after, result.base);
