@@ -14,6 +14,9 @@ use super::adapters::Choice;
 use super::plans::{Kind, run_rows, slice_rows};
 use super::seat::Seat;
 
+/// What a slice costs, however short: rows of a layer forward.
+const ANY_SLICE: usize = 4;
+
 /// AdamW (arXiv:1711.05101) and what surrounds it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Optimizer {
@@ -91,7 +94,7 @@ impl Step {
         self.losses / self.labels as f64
     }
 
-    /// Work done, and all there is, in layers forward.
+    /// Work done, and all there is, in rows of a layer forward.
     pub fn progress(&self) -> (usize, usize) {
         (self.done, self.all)
     }
@@ -149,7 +152,8 @@ impl Engine {
             padding: 0,
         };
         numbers.set_step(betas, steps);
-        let all = windows.iter().map(|window| self.layers_of_window(window)).sum::<usize>() + 1;
+        let all = windows.iter().map(|window| self.cost_of_window(window)).sum::<usize>()
+            + self.cost(&Slice::Update);
         let mut step = Step {
             choice: choice.clone(),
             windows,
@@ -193,16 +197,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Does at least one piece of work, and others while all together take no longer than `slices` layers
-    /// forward; then waits for them.
+    /// Does at least one piece of work, and others while all together take no longer than `rows` rows of a
+    /// layer forward; then waits for them.
     ///
     /// Errors with `Device`. The step must be [`end_step`](Self::end_step)ed all the same, or begins
     /// anew once the engine has [recovered](Self::recover).
-    pub async fn next_slices(&mut self, step: &mut Step, slices: usize) -> Result<()> {
+    pub async fn next_slices(&mut self, step: &mut Step, rows: usize) -> Result<()> {
         if step.device != self.device {
             self.restart_step(step);
         }
-        let mut left = slices;
+        let mut left = rows;
         loop {
             let slice = match step.slices.pop_front() {
                 Some(slice) => slice,
@@ -212,11 +216,11 @@ impl Engine {
                     Slice::Open(step.windows[step.opened - 1].clone())
                 }
             };
-            let layers = self.layers_of(&slice);
-            left = left.saturating_sub(layers);
+            let cost = self.cost(&slice);
+            left = left.saturating_sub(cost);
             self.run_slice(step, slice).await?;
-            step.done += layers;
-            if step.slices.front().is_some_and(|next| self.layers_of(next) > left) || left == 0 {
+            step.done += cost;
+            if step.slices.front().is_some_and(|next| self.cost(next) > left) || left == 0 {
                 break;
             }
         }
@@ -228,15 +232,20 @@ impl Engine {
         Ok(())
     }
 
-    /// About how many layers forward take as long as a slice; measured on the CPU.
-    fn layers_of(&self, slice: &Slice) -> usize {
+    /// About how many rows of a layer forward take as long as a slice; measured on the CPU.
+    fn cost(&self, slice: &Slice) -> usize {
+        let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
         match slice {
             // Forward once more, the gradient by the input, and those of adapters and attention.
-            Slice::Backward(..) => 5,
-            // There and back, and exponentials.
-            Slice::Head(_) => (8 * self.model.head_weights()).div_ceil(self.model.layer_weights()),
-            Slice::Open(_) | Slice::Embed(_) | Slice::Layer(..) => 1,
-            Slice::ClearCache | Slice::Close(_) | Slice::Update => 1,
+            Slice::Backward(_, tile) => 3 * rows(tile),
+            // There and back.
+            Slice::Head(tile) => {
+                (2 * self.model.head_weights()).div_ceil(self.model.layer_weights()) * rows(tile)
+            }
+            Slice::Layer(_, tile) => rows(tile),
+            // Moments and numbers of every module are read back.
+            Slice::Update => 64,
+            Slice::Open(_) | Slice::Embed(_) | Slice::ClearCache | Slice::Close(_) => ANY_SLICE,
         }
     }
 
@@ -329,7 +338,7 @@ impl Engine {
         self.rows_of = None;
         let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
         let slices = self.slices_of(&window, first);
-        step.done += self.layers_of_window(&window) - self.layers_of_all(&slices) - 1;
+        step.done += self.cost_of_window(&window) - self.cost_of_all(&slices) - ANY_SLICE;
         step.slices = slices;
         self.backend.clear(self.model.training.gradients);
         Ok(())
@@ -364,12 +373,12 @@ impl Engine {
     }
 
     /// The work of a window of which nothing is cached, its opening included.
-    fn layers_of_window(&self, window: &Window) -> usize {
-        self.layers_of_all(&self.slices_of(window, 0)) + 1
+    fn cost_of_window(&self, window: &Window) -> usize {
+        self.cost_of_all(&self.slices_of(window, 0)) + ANY_SLICE
     }
 
-    fn layers_of_all(&self, slices: &VecDeque<Slice>) -> usize {
-        slices.iter().map(|slice| self.layers_of(slice)).sum()
+    fn cost_of_all(&self, slices: &VecDeque<Slice>) -> usize {
+        slices.iter().map(|slice| self.cost(slice)).sum()
     }
 
     fn upload_tile(&mut self, step: &Step, tile: &Range<usize>) {

@@ -17,10 +17,11 @@ export interface SliceBudget {
 
 export class Slices {
   readonly #budget: Required<SliceBudget>;
-  #count = 1;
-  /** Slices done of the step under way. */
+  /** The work of a call, in rows of a layer. */
+  #rows = 1;
+  /** Of the step under way, done so far. */
   #at = 0;
-  /** Milliseconds of a slice: of the slow ones, which are forgotten slowly. */
+  /** Milliseconds of a row: of the slow ones, which are forgotten slowly. */
   #slow = 0;
 
   /** Errors with `argument` for a budget that is none. */
@@ -34,16 +35,16 @@ export class Slices {
   }
 
   /**
-   * Lets the page live, then calls `work` with a number of slices that fits the budget. `done` tells from what
+   * Lets the page live, then calls `work` with an amount that fits the budget. `done` tells from what
    * it gave how many have been done of a step so far, if it did any: that is how long they take.
    */
   async run<T>(
-    turns: Turns, work: (engine: WasmEngine, slices: number) => Promise<T>, done: (result: T) => number | undefined, signal: AbortSignal | undefined,
+    turns: Turns, work: (engine: WasmEngine, rows: number) => Promise<T>, done: (result: T) => number | undefined, signal: AbortSignal | undefined,
   ): Promise<T> {
     await pause();
     return turns.take(async (engine) => {
       const began = performance.now();
-      const result = await work(engine, this.#count);
+      const result = await work(engine, this.#rows);
       const at = done(result) ?? 0;
       if (at > this.#at) this.#adapt((performance.now() - began) / (at - this.#at));
       this.#at = at;
@@ -53,8 +54,8 @@ export class Slices {
 
   /** At most twice as many as before: slices are not alike. */
   #adapt(ms: number): void {
-    this.#slow = Math.max(ms, 0.95 * this.#slow, 0.01);
+    this.#slow = Math.max(ms, 0.9 * this.#slow, 0.0001);
     const fitting = Math.floor(this.#budget[page().isHidden ? "hidden" : "visible"] / this.#slow);
-    this.#count = Math.min(Math.max(fitting, 1), 2 * this.#count);
+    this.#rows = Math.min(Math.max(fitting, 1), 2 * this.#rows);
   }
 }

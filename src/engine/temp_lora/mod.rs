@@ -56,7 +56,7 @@ pub struct ChunkReport {
 pub enum TempEvent {
     /// Nothing is left to do.
     Idle,
-    /// A slice of a chunk's work: `score`, `generate`, `probe` or `train`, slices done of all.
+    /// A slice of a chunk's work: `score`, `generate`, `probe` or `train`, work done of all.
     Progress(&'static str, usize, usize),
     /// Text was generated.
     Text(Delta),
@@ -239,14 +239,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Moves the work on by one run or up to `slices` slices of training.
+    /// Moves the work on by one run, or by training as long as [`next_slices`](Self::next_slices) with `rows`.
     ///
     /// Errors with `Device`, and as generation does. The adapter is then as the last step that
     /// ended left it, and [`temp_cancel`](Self::temp_cancel) makes it usable again. Where the device
     /// was lost, the work goes on once the engine has [recovered](Self::recover).
-    pub async fn temp_next(&mut self, temp: &mut TempLora, slices: usize) -> Result<TempEvent> {
+    pub async fn temp_next(&mut self, temp: &mut TempLora, rows: usize) -> Result<TempEvent> {
         let mut work = std::mem::replace(&mut temp.work, Work::None);
-        let deltas = match self.temp_compute(&mut work, slices).await {
+        let deltas = match self.temp_compute(&mut work, rows).await {
             Ok(deltas) => deltas,
             Err(e) => {
                 if self.backend.check().is_err() {
@@ -321,14 +321,14 @@ impl Engine {
 
     /// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
     /// was drawn.
-    async fn temp_compute(&mut self, work: &mut Work, slices: usize) -> Result<Vec<Delta>> {
+    async fn temp_compute(&mut self, work: &mut Work, rows: usize) -> Result<Vec<Delta>> {
         match work {
             Work::None | Work::Learned(_) => {}
             Work::ScoreBase(scoring, _) | Work::ScoreAdapted(scoring, ..) | Work::Judge(scoring, _) => {
                 self.next_scores(scoring).await?;
             }
             Work::Generate(generation) => return self.next(generation).await,
-            Work::Train(step, _) => self.next_slices(step, slices).await?,
+            Work::Train(step, _) => self.next_slices(step, rows).await?,
         }
         Ok(Vec::new())
     }

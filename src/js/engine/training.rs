@@ -79,11 +79,11 @@ impl JsEngine {
         Ok(self.steps.add(self.engine()?.begin_step(windows, &choice, &optimizer, learning_rate)?))
     }
 
-    /// Does up to `slices` pieces of step `id`'s work: {done, all, loss, finished}.
+    /// Does of step `id`'s work about what `rows` rows of a layer forward are, one piece at least: {done, all, loss, finished}.
     #[wasm_bindgen(js_name = nextSlices)]
-    pub async fn next_slices(&self, id: u32, slices: usize) -> JsResult<JsValue> {
+    pub async fn next_slices(&self, id: u32, rows: usize) -> JsResult<JsValue> {
         let mut step = self.steps.take(id)?;
-        let work = async { self.engine()?.next_slices(&mut step, slices).await };
+        let work = async { self.engine()?.next_slices(&mut step, rows).await };
         let result = work.await;
         let reply = Slices::of(&step);
         self.steps.put(id, step);
@@ -143,9 +143,9 @@ impl JsEngine {
     /// Moves temporary adapter `id` on: {kind: "idle"}, {kind: "progress", work, done, all},
     /// {kind: "text", text, tokens, finish} or {kind: "chunk", chunk}.
     #[wasm_bindgen(js_name = tempNext)]
-    pub async fn temp_next(&self, id: u32, slices: usize) -> JsResult<JsValue> {
+    pub async fn temp_next(&self, id: u32, rows: usize) -> JsResult<JsValue> {
         let mut temp = self.temps.take(id)?;
-        let work = async { self.engine()?.temp_next(&mut temp, slices).await };
+        let work = async { self.engine()?.temp_next(&mut temp, rows).await };
         let result = work.await;
         self.temps.put(id, temp);
         to_js(&event(result?))
