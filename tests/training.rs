@@ -156,7 +156,9 @@ async fn steps_of_adam_w_equal_torch() {
             let window = fixture.window(&reference, "input_ids", "first_label");
             let mut optimizer = Optimizer::default();
             let mut losses = Vec::new();
-            for step in 1..=10 {
+            // A software GPU in a browser is slow.
+            let slow = cfg!(target_arch = "wasm32") && name == "gpu" && fixture.model != "llama";
+            for step in 1..=if slow { 2 } else { 10 } {
                 let windows = vec![window.clone()];
                 losses.push(
                     engine.train_step(windows, &on(), &mut optimizer, LEARNING_RATE).await.expect("works")

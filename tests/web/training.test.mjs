@@ -153,7 +153,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("a training that is stopped in its first step leaves nothing", async () => {
       const [error, list] = await page.evaluate(async () => {
         const abort = new AbortController();
-        const work = failure(() => steps({ name: "unborn", epochs: 1, batch: 3, budget: { visible: 1 }, signal: abort.signal }));
+        const work = failure(() => steps({ name: "unborn", dataset: story, epochs: 1, batch: 100, budget: { visible: 1 }, signal: abort.signal }));
         while (!(await names()).includes("unborn"));
         abort.abort();
         return [await work, await names()];

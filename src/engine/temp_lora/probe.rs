@@ -7,7 +7,7 @@ use crate::error::Result;
 use super::super::Engine;
 use super::super::score::Scoring;
 use super::super::trainee::TraineeState;
-use super::work::is_stale;
+use super::work::is_repetitive;
 use super::{After, TempLora, Work};
 
 /// The rates tried, as multiples of the option's.
@@ -72,7 +72,7 @@ impl Probe {
 impl Engine {
     /// Begins to learn the chunk, if it is worth it, by way of the probe if there is one.
     pub(super) fn temp_lesson(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
-        if is_stale(temp) {
+        if is_repetitive(temp) {
             temp.work = Work::Learned(after);
             return Ok(());
         }

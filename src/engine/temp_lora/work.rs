@@ -199,7 +199,7 @@ impl Engine {
 }
 
 /// Whether too much of a chunk that was drawn is said again.
-pub(super) fn is_stale(temp: &TempLora) -> bool {
+pub(super) fn is_repetitive(temp: &TempLora) -> bool {
     let (tokens, first) = temp.window();
     temp.drawn && repetition(&tokens, first) > temp.options.max_repetition
 }
