@@ -4,6 +4,7 @@
 //   node tools/build.mjs [--install]
 
 import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -17,6 +18,11 @@ const FEATURES = [
   "bulk-memory", "bulk-memory-opt", "call-indirect-overlong", "multivalue", "mutable-globals",
   "nontrapping-float-to-int", "reference-types", "sign-ext", "simd",
 ].map((feature) => `--enable-${feature}`);
+
+/** A panic says in which file, not where that was when it was compiled. */
+const PATHS = `target.wasm32-unknown-unknown.rustflags = ${JSON.stringify([
+  `--remap-path-prefix=${join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "registry/src")}=`,
+])}`;
 
 /** The WebAssembly modules: the engine's, and the one that the first chat fetches, with nothing in it that must be fast. */
 const MODULES = [
@@ -33,7 +39,7 @@ export async function build() {
   const fresh = join(root, "target/modules");
   rmSync(fresh, { recursive: true, force: true });
   for (const { name, features, passes } of MODULES) {
-    run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", ...features], { env: wasmEnv });
+    run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--config", PATHS, ...features], { env: wasmEnv });
     run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-name", name, "--out-dir", fresh, compiled], { env });
 
     const types = join(fresh, `${name}.d.ts`);
