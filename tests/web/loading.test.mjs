@@ -169,7 +169,7 @@ test("wrong sources and options say what is wrong", async () => {
     part: { kind: "argument", message: "config.json 5, expected a Blob, bytes, a stream, a file handle or a URL" },
     notFiles: { kind: "argument", message: 'model "a", expected a File' },
     noFiles: { kind: "argument", message: "config.json: not among the 0 files given" },
-    absent: { kind: "network", message: `config.json: not found, ${browser.url}test/nothing/config.json` },
+    absent: { kind: "network", message: errors.absent.message }, // of the file whose answer came first
     option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, dtype, cache, signal, onProgress, wasmUrl, chatWasmUrl, worker, revision, token, hubUrl" },
     device: { kind: "argument", message: 'device "gpu", expected auto or webgpu or cpu' },
     context: { kind: "argument", message: "contextLength 0.5, expected a whole number from 0 to 4294967295" },
@@ -185,6 +185,7 @@ test("wrong sources and options say what is wrong", async () => {
   });
   assert.match(errors.architecture.message, /^config\.json: model_type `bert`, expected one of llama, /);
   assert.match(errors.tokenizer.message, /^tokenizer/);
+  assert.match(errors.absent.message, /^(config|tokenizer)\.json: not found, http.+\/test\/nothing\/\1\.json$/);
 });
 
 test("without WebGPU, auto goes on with the CPU and says why", async () => {
