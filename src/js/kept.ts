@@ -1,8 +1,9 @@
 // One file as it is kept: its pieces, and a record of which file they are and whether all are there.
 // Not asked of the network: a record says what was true when it was written.
 
-import { LorakeetError } from "./error.js";
+import { digest } from "./digest.js";
 import { pieceBytes, pieceCount, type Sink } from "./download.js";
+import { LorakeetError } from "./error.js";
 import type { Version } from "./http.js";
 import type { Store } from "./store.js";
 
@@ -126,8 +127,5 @@ export async function readRecord(store: Store, name: string): Promise<FileRecord
 
 /** A name that every file system takes. Pages without digests have no store but memory. */
 async function nameOf(url: string): Promise<string> {
-  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
-  if (!subtle) return url;
-  const digest = new Uint8Array(await subtle.digest("SHA-256", new TextEncoder().encode(url)));
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return (await digest(url)) ?? url;
 }

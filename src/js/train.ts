@@ -5,6 +5,7 @@ import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
 import { readCheckpoint, removeCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.js";
 import type { Conversations } from "./conversations.js";
 import { windows, type TrainingDataset, type Window } from "./dataset.js";
+import { digest } from "./digest.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import {
   checkBoolean, checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkTexts, checkWhole, wrong,
@@ -110,7 +111,8 @@ export async function* trainAdapter(
   const all = await windows(turns, conversations, options.dataset, plan.maxLength, options.completionOnly);
   const perEpoch = Math.ceil(all.length / batch);
   const steps = epochs * perEpoch;
-  const of = checkpoint === undefined ? "" : await fingerprint(all, plan);
+  // What is learned, and in which order. A page without digests has no place for checkpoints, and hears of that next.
+  const of = checkpoint === undefined ? "" : ((await digest(JSON.stringify([all, batch, epochs, seed]))) ?? "");
   const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps, of);
   throwIfCancelled(signal, WHAT);
   const isNew = await begin(turns, plan, saved);
@@ -194,12 +196,6 @@ async function savedTraining(key: string, steps: number, of: string): Promise<Ch
     throw new LorakeetError("argument", `checkpoint \`${key}\` is of another training, of ${saved.steps} steps, this one has ${steps}: another dataset or other options; use another key`);
   }
   return saved;
-}
-
-/** Tells trainings apart: what is learned, and in which order. */
-async function fingerprint(windows: Window[], { batch, epochs, seed }: Plan): Promise<string> {
-  const text = new TextEncoder().encode(JSON.stringify([windows, batch, epochs, seed]));
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", text)).reduce((hex, byte) => hex + byte.toString(16).padStart(2, "0"), "");
 }
 
 async function save(turns: Turns, key: string, name: string, { step, steps }: TrainingStep, of: string): Promise<void> {

@@ -150,6 +150,19 @@ for (const device of ["cpu", "webgpu"]) {
       assert.ok(more > 2);
     });
 
+    test("a page that has no digests and no place for checkpoints says so", async () => {
+      const fresh = await openApi(browser);
+      const error = await fresh.evaluate(async (device) => {
+        Object.defineProperty(crypto, "subtle", { value: undefined });
+        Object.defineProperty(navigator, "storage", { value: undefined });
+        const engine = await lorakeet.createEngine("/models/demo/", { device, worker: false });
+        return failure(() => engine.trainAdapter({ name: "x", dataset: "The ferry at Osselby", checkpoint: "a" }).next());
+      }, device);
+      await fresh.close();
+      assert.equal(error.kind, "unsupported");
+      assert.match(error.message, /^checkpoints need the origin private file system/);
+    });
+
     test("a training that is stopped in its first step leaves nothing", async () => {
       const [error, list] = await page.evaluate(async () => {
         const abort = new AbortController();
