@@ -40,22 +40,26 @@ export class Teach {
     const { signal } = (this.#running = new AbortController());
     const name = element("teach-name").value;
     this.#chart.clear();
+    show("");
     this.#update();
     say(`Learning to speak as ${name}.`);
-    let done;
+    let done, words;
     try {
       const options = { name, dataset: element("lesson").value, epochs: Number(element("epochs").value), resume: true, signal };
       for await (done of engine.trainAdapter(options)) this.#show(done);
-      tell(STATUS, `Learned: ${name} is among the voices, and on.`);
+      words = `Learned: ${name} is among the voices, and on.`;
     } catch (error) {
-      if (error.kind === "cancelled") tell(STATUS, done ? `Stopped: ${name} knows what it learned so far.` : "Stopped.");
+      if (error.kind === "cancelled") words = done ? `Stopped: ${name} knows what it learned so far.` : "Stopped.";
       else showError(error);
     }
     this.#running = undefined;
     this.#update();
-    if (engine !== this.#engine || !done) return;
-    await this.#onTaught(name);
-    offerFiles(element("teach-files"), await engine.exportAdapter(name));
+    if (engine !== this.#engine) return;
+    if (done) {
+      await this.#onTaught(name);
+      offerFiles(element("teach-files"), await engine.exportAdapter(name));
+    }
+    if (words) tell(STATUS, words);
   }
 
   #show({ step, steps, loss, tokensPerSecond, eta }) {
