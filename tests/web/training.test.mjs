@@ -15,6 +15,8 @@ after(() => browser?.close());
 
 for (const device of ["cpu", "webgpu"]) {
   describe(device, () => {
+    /** What is decided above the kernels, which the CPU shows too in a tenth of a software GPU's time. */
+    const once = device === "cpu" ? test : () => {};
     let page;
     before(async () => {
       page = await openApi(browser);
@@ -57,7 +59,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual(heard, steps.map(({ step }) => step));
     });
 
-    test("the learning rate rises from 0 and falls as the schedule says", async () => {
+    once("the learning rate rises from 0 and falls as the schedule says", async () => {
       const rates = await page.evaluate(async () =>
         (await steps({ name: "warmed", epochs: 2, schedule: "cosine", warmupSteps: 2 })).map(({ lr }) => lr / 3e-3));
       const want = [0, 0.5, 1, (1 + Math.SQRT1_2) / 2, 0.5, (1 - Math.SQRT1_2) / 2];
@@ -150,7 +152,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.ok(more > 2);
     });
 
-    test("a page that has no digests and no place for checkpoints says so", async () => {
+    once("a page that has no digests and no place for checkpoints says so", async () => {
       const fresh = await openApi(browser);
       const error = await fresh.evaluate(async (device) => {
         Object.defineProperty(crypto, "subtle", { value: undefined });
@@ -175,7 +177,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.doesNotMatch(list, /unborn/);
     });
 
-    test("examples teach their completions alone, unless asked", async () => {
+    once("examples teach their completions alone, unless asked", async () => {
       const [only, all] = await page.evaluate(async () => {
         const dataset = [{ prompt: "Who hung the lantern?", completion: " Marta Quill did." }, { prompt: "And the dog?", completion: " It sighed." }, { prompt: "", completion: "The ferry." }];
         const losses = async (options) => (await steps({ dataset, epochs: 1, batch: 3, ...options })).map(({ loss }) => loss);
@@ -299,7 +301,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.equal(`${list[1]} temp`, list[0]);
     });
 
-    test("a temporary core learns too, leaves no trace, and can be kept", async () => {
+    once("a temporary core learns too, leaves no trace, and can be kept", async () => {
       const [base, after, { basePerplexity, perplexity }, own, kept] = await page.evaluate(async (text) => {
         const base = await fingerprint(null);
         const temp = await engine.createTempLora({ variant: "lora-xs", rank: 8, chunkTokens: 32, contextTokens: 32, learningRate: 3e-3 });
@@ -344,7 +346,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.notEqual(own, base);
     });
 
-    test("a probe tries learning rates and says which one goes on", async () => {
+    once("a probe tries learning rates and says which one goes on", async () => {
       const chunks = await page.evaluate(async () => {
         const temp = await engine.createTempLora({ rank: 4, chunkTokens: 16, contextTokens: 16, epochs: 1, learningRate: "probe" });
         const { chunks } = await temp.train(story.slice(0, 300));
@@ -359,7 +361,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.ok(chunks.slice(3).every(({ learningRate }) => learningRate === best.learningRate));
     });
 
-    test("a text drawn from the mix tells what it, and each model alone, made of it", async () => {
+    once("a text drawn from the mix tells what it, and each model alone, made of it", async () => {
       const [chunks, error] = await page.evaluate(async () => {
         const temp = await engine.createTempLora({ rank: 4, chunkTokens: 16, contextTokens: 16, learningRate: 1e-2, maxRepetition: 1, epochs: 1 });
         await temp.train(story.slice(0, 100));
@@ -420,7 +422,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.equal(text, expected);
     });
 
-    test("a temporary adapter begins as another one, under each rule for old keys", async () => {
+    once("a temporary adapter begins as another one, under each rule for old keys", async () => {
       const results = await page.evaluate(async () => {
         const results = [];
         for (const kv of ["stale", { resetEvery: 2 }]) {
