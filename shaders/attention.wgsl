@@ -31,7 +31,13 @@ struct Params {
 @group(0) @binding(8) var<storage, read_write> z: array<f32>;        // (N, z_cols)
 
 var<workgroup> query: array<vec4<f32>, MAX_HEAD_DIM / 4>;            // (D), scaled; at the end the row's y
+var<workgroup> output: array<f32, MAX_HEAD_DIM>;                     // (D), the row's y element by element
 var<workgroup> weights: array<f32, WORKGROUP_SIZE>;                  // of the tile's keys
+
+// c .. c + 3; past D its last column, which nobody asks for.
+fn four_columns(c: u32) -> vec4<u32> {
+    return min(vec4(c) + vec4(0u, 1u, 2u, 3u), vec4(params.head_dim - 1u));
+}
 
 // query · the D elements of k_cache from `at` on, a multiple of D.
 fn dot_key(at: u32) -> f32 {
@@ -75,8 +81,9 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     let head = n * params.q_cols + h * d;
     // Element 0 of this slot's keys, and values, of the head that h shares.
     let base = row.slot * params.s * params.kv_cols + h / (params.q_cols / params.kv_cols) * d;
-    for (var c = i; c < d; c += WORKGROUP_SIZE) {
-        query[c / 4u][c % 4u] = q[head + c] * params.scale;
+    for (var c = 4u * i; c < d; c += 4u * WORKGROUP_SIZE) {
+        let at = vec4(head) + four_columns(c);
+        query[c / 4u] = vec4(q[at.x], q[at.y], q[at.z], q[at.w]) * params.scale;
     }
     let end = row.pos + 1u;
     var begin = 0u;
@@ -115,11 +122,16 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     }
     for (var c = i; c < d; c += WORKGROUP_SIZE) {
         let value = sums[c / WORKGROUP_SIZE] / total;
-        query[c / 4u][c % 4u] = value;
+        output[c] = value;
         y[head + c] = value;
     }
     if params.ranks == 0u {
         return;
+    }
+    workgroupBarrier();
+    for (var c = 4u * i; c < d; c += 4u * WORKGROUP_SIZE) {
+        let at = four_columns(c);
+        query[c / 4u] = vec4(output[at.x], output[at.y], output[at.z], output[at.w]);
     }
     workgroupBarrier();
     for (var k = 0u; k < mixes[row.mix].n_blocks; k++) {

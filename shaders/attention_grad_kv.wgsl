@@ -40,8 +40,14 @@ fn sees(n: u32, slot: u32, first: u32, last: u32) -> bool {
     return row.slot == slot && first <= row.pos && (params.window == 0u || last + params.window > row.pos);
 }
 
-// p and scale · p·(dp − Δ) of the query at `head` and the key at `cell`.
-fn p_and_ds(head: u32, cell: u32) -> vec2<f32> {
+// p and scale · p·(dp − Δ) of the query of row n at `column` and the key at `pos` of those from
+// `base` on; both 0 where the row does not see it.
+fn p_and_ds(n: u32, slot: u32, pos: u32, column: u32, base: u32) -> vec2<f32> {
+    if !sees(n, slot, pos, pos) {
+        return vec2(0.0);
+    }
+    let head = n * params.q_cols + column;
+    let cell = base + pos * params.kv_cols;
     var score = 0.0;
     var dp = 0.0;
     for (var c = 0u; c < params.head_dim; c++) {
@@ -70,15 +76,16 @@ fn attention_grad_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_inv
             any = any || sees(n0 + r, slot, first, last);
         }
         if any {
-            for (var e = i; e < n_rows * KEYS; e += WORKGROUP_SIZE) {
-                let n = n0 + e / KEYS;
-                let pos = first + e % KEYS;
-                var pair = vec2(0.0);
-                if sees(n, slot, pos, pos) {
-                    pair = p_and_ds(n * params.q_cols + column, base + pos * params.kv_cols);
-                }
-                p_tile[e / 4u][e % 4u] = pair.x;
-                ds_tile[e / 4u][e % 4u] = pair.y;
+            // An invocation makes four keys of one row: a store to one component may touch the others.
+            for (var e = i; e < n_rows * KEYS / 4u; e += WORKGROUP_SIZE) {
+                let n = n0 + e / (KEYS / 4u);
+                let pos = first + 4u * (e % (KEYS / 4u));
+                let k0 = p_and_ds(n, slot, pos, column, base);
+                let k1 = p_and_ds(n, slot, pos + 1u, column, base);
+                let k2 = p_and_ds(n, slot, pos + 2u, column, base);
+                let k3 = p_and_ds(n, slot, pos + 3u, column, base);
+                p_tile[e] = vec4(k0.x, k1.x, k2.x, k3.x);
+                ds_tile[e] = vec4(k0.y, k1.y, k2.y, k3.y);
             }
             workgroupBarrier();
             for (var e = i; e < d * KEYS / 4u; e += WORKGROUP_SIZE) {

@@ -20,29 +20,42 @@ struct Params { n: u32, c: u32, ranks: u32, rows_of_a: u32, z_cols: u32, accumul
 @group(0) @binding(4) var<storage, read> a: array<f32>;              // (parts·R, C)
 @group(0) @binding(5) var<storage, read_write> dx: array<f32>;       // (N, C)
 
+// What the tiles take in; 0 outside of the matrices, and where the rank is off.
+fn expand_grad_left(n: u32, rank: u32) -> f32 {
+    if n < params.n && rank < params.rows_of_a {
+        if block_of(rows[n].mix, rank % params.ranks) != MAX_BLOCKS {
+            return dz[n * params.z_cols + rank];
+        }
+    }
+    return 0.0;
+}
+
+fn expand_grad_right(row: u32, c: u32) -> f32 {
+    if row < params.rows_of_a && c < params.c {
+        return a[row * params.c + c];
+    }
+    return 0.0;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn expand_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let n0 = group.y * TILE;
     let c0 = group.x * TILE;
     var sums = mat4x4<f32>();
     for (var r0 = 0u; r0 < params.rows_of_a; r0 += DEPTH) {
-        for (var e = i; e < TILE * DEPTH; e += WORKGROUP_SIZE) {
-            let n = n0 + e / DEPTH;
-            let rank = r0 + e % DEPTH;
-            var left = 0.0;
-            if n < params.n && rank < params.rows_of_a {
-                if block_of(rows[n].mix, rank % params.ranks) != MAX_BLOCKS {
-                    left = dz[n * params.z_cols + rank];
-                }
-            }
-            put_left(e % DEPTH, e / DEPTH, left);
-            let a_row = r0 + e / TILE;
-            let c = c0 + e % TILE;
-            var right = 0.0;
-            if a_row < params.rows_of_a && c < params.c {
-                right = a[a_row * params.c + c];
-            }
-            put_right(e / TILE, e % TILE, right);
+        for (var e = i; e < FOURS; e += WORKGROUP_SIZE) {
+            let n = n0 + 4u * (e / DEPTH);
+            let r = r0 + e % DEPTH;
+            put_left(e % DEPTH, e / DEPTH, vec4(
+                expand_grad_left(n, r), expand_grad_left(n + 1u, r),
+                expand_grad_left(n + 2u, r), expand_grad_left(n + 3u, r),
+            ));
+            let a_row = r0 + e / 8u;
+            let c = c0 + 4u * (e % 8u);
+            put_right(e / 8u, e % 8u, vec4(
+                expand_grad_right(a_row, c), expand_grad_right(a_row, c + 1u),
+                expand_grad_right(a_row, c + 2u), expand_grad_right(a_row, c + 3u),
+            ));
         }
         workgroupBarrier();
         sums = add_tiles(i, sums);

@@ -21,6 +21,23 @@ struct Params { c: u32, v: u32 }
 @group(0) @binding(5) var<storage, read> deltas: array<f32>;         // (any, C)
 @group(0) @binding(6) var<storage, read_write> logits: array<f32>;   // (N, V)
 
+// This lane's share of the product of row n of x with the row that stands in for a token's; 0
+// where none does.
+fn lane_dot(block: Block, n: u32, token: u32, lane: u32) -> f32 {
+    if token >= params.v {
+        return 0.0;
+    }
+    let row = replaced_row(block, token);
+    if row == ABSENT {
+        return 0.0;
+    }
+    var dot = 0.0;
+    for (var c = lane; c < params.c; c += LANES) {
+        dot += x[n * params.c + c] * deltas[row * params.c + c];
+    }
+    return dot;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn head_delta(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let n = group.y;
@@ -30,17 +47,11 @@ fn head_delta(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation
     var sums = vec4(0.0);
     for (var k = 0u; k < mixes[mix].n_blocks; k++) {
         let block = mixes[mix].blocks[k];
-        for (var j = 0u; j < 4u && first + j < params.v; j++) {
-            let row = replaced_row(block, first + j);
-            if row == ABSENT {
-                continue;
-            }
-            var dot = 0.0;
-            for (var c = lane; c < params.c; c += LANES) {
-                dot += x[n * params.c + c] * deltas[row * params.c + c];
-            }
-            sums[j] += block.weight * dot;
-        }
+        let t0 = lane_dot(block, n, first, lane);
+        let t1 = lane_dot(block, n, first + 1u, lane);
+        let t2 = lane_dot(block, n, first + 2u, lane);
+        let t3 = lane_dot(block, n, first + 3u, lane);
+        sums += block.weight * vec4(t0, t1, t2, t3);
     }
     let dots = sum_lanes(i, lane, sums);
     if lane == 0u {

@@ -7,21 +7,30 @@
 // accepts    any N, C, F >= 1; no alignment assumed
 // numerics   f32 sums in order of c; twin in f64
 // twin       src/backend/cpu/linear.rs
-// uses       shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl, shared/weight_*.wgsl
+// uses       shared/tile.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl,
+//            shared/weight_*.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
-
-const TILE: u32 = 32u;
-const DEPTH: u32 = 16u;
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;              // (N, C)
 @group(0) @binding(2) var<storage, read> weight: array<Weight>;      // (F, C)
 @group(0) @binding(6) var<storage, read> z: array<f32>;              // (N, z_cols)
 @group(0) @binding(7) var<storage, read> b: array<f32>;              // (ranks + 2·adapters, stride)
 
-// Transposed, so that four neighbouring rows are one vec4: [depth][row / 4].
-var<workgroup> x_tile: array<vec4<f32>, 128>;                        // DEPTH * TILE / 4
-var<workgroup> w_tile: array<vec4<f32>, 128>;
+// What the tiles take in; 0 outside of the matrices.
+fn linear_left(n: u32, c: u32) -> f32 {
+    if n < params.n && c < params.c {
+        return x[n * params.c + c];
+    }
+    return 0.0;
+}
+
+fn linear_right(f: u32, c: u32) -> f32 {
+    if f < params.f && c < params.c {
+        return weight_at(f, c);
+    }
+    return 0.0;
+}
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn linear(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
@@ -29,33 +38,25 @@ fn linear(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let f0 = group.x * TILE;
     let tn = i / 8u;
     let tf = i % 8u;
-    var sums = array<vec4<f32>, 4>();
+    var sums = mat4x4<f32>();
     for (var c0 = 0u; c0 < params.c; c0 += DEPTH) {
-        for (var e = i; e < TILE * DEPTH; e += WORKGROUP_SIZE) {
-            let row = e / DEPTH;
-            let depth = e % DEPTH;
-            let c = c0 + depth;
-            let inside = c < params.c;
-            var xv = 0.0;
-            var wv = 0.0;
-            if inside && n0 + row < params.n {
-                xv = x[(n0 + row) * params.c + c];
-            }
-            if inside && f0 + row < params.f {
-                wv = weight_at(f0 + row, c);
-            }
-            x_tile[depth * 8u + row / 4u][row % 4u] = xv;
-            w_tile[depth * 8u + row / 4u][row % 4u] = wv;
+        for (var e = i; e < FOURS; e += WORKGROUP_SIZE) {
+            // Neighbouring invocations read neighbouring elements of both matrices.
+            let four = e / DEPTH;
+            let n = n0 + 4u * four;
+            let f = f0 + 4u * four;
+            let c = c0 + e % DEPTH;
+            put_left(e % DEPTH, four, vec4(
+                linear_left(n, c), linear_left(n + 1u, c),
+                linear_left(n + 2u, c), linear_left(n + 3u, c),
+            ));
+            put_right(e % DEPTH, four, vec4(
+                linear_right(f, c), linear_right(f + 1u, c),
+                linear_right(f + 2u, c), linear_right(f + 3u, c),
+            ));
         }
         workgroupBarrier();
-        for (var depth = 0u; depth < DEPTH; depth++) {
-            let xs = x_tile[depth * 8u + tn];
-            let ws = w_tile[depth * 8u + tf];
-            sums[0] += xs.x * ws;
-            sums[1] += xs.y * ws;
-            sums[2] += xs.z * ws;
-            sums[3] += xs.w * ws;
-        }
+        sums = add_tiles(i, sums);
         workgroupBarrier();
     }
     for (var a = 0u; a < 4u; a++) {

@@ -17,28 +17,41 @@ struct Params { n: u32, c: u32, f: u32, first: u32, stride: u32, dx_first: u32, 
 @group(0) @binding(2) var<storage, read> weight: array<Weight>;      // (F, C)
 @group(0) @binding(3) var<storage, read_write> dx: array<f32>;       // (>= dx_first + N, C)
 
+// What the tiles take in; 0 outside of the matrices.
+fn linear_grad_left(n: u32, f: u32) -> f32 {
+    if n < params.n && f < params.f {
+        return dy[n * params.stride + params.first + f];
+    }
+    return 0.0;
+}
+
+fn linear_grad_right(f: u32, c: u32) -> f32 {
+    if f < params.f && c < params.c {
+        return weight_at(f, c);
+    }
+    return 0.0;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn linear_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let n0 = group.y * TILE;
     let c0 = group.x * TILE;
     var sums = mat4x4<f32>();
     for (var f0 = 0u; f0 < params.f; f0 += DEPTH) {
-        for (var e = i; e < TILE * DEPTH; e += WORKGROUP_SIZE) {
+        for (var e = i; e < FOURS; e += WORKGROUP_SIZE) {
             // Neighbouring invocations read neighbouring elements of both matrices.
-            let n = n0 + e / DEPTH;
+            let n = n0 + 4u * (e / DEPTH);
             let f = f0 + e % DEPTH;
-            var left = 0.0;
-            if n < params.n && f < params.f {
-                left = dy[n * params.stride + params.first + f];
-            }
-            put_left(e % DEPTH, e / DEPTH, left);
-            let w_row = f0 + e / TILE;
-            let c = c0 + e % TILE;
-            var right = 0.0;
-            if w_row < params.f && c < params.c {
-                right = weight_at(w_row, c);
-            }
-            put_right(e / TILE, e % TILE, right);
+            put_left(e % DEPTH, e / DEPTH, vec4(
+                linear_grad_left(n, f), linear_grad_left(n + 1u, f),
+                linear_grad_left(n + 2u, f), linear_grad_left(n + 3u, f),
+            ));
+            let w = f0 + e / 8u;
+            let c = c0 + 4u * (e % 8u);
+            put_right(e / 8u, e % 8u, vec4(
+                linear_grad_right(w, c), linear_grad_right(w, c + 1u),
+                linear_grad_right(w, c + 2u), linear_grad_right(w, c + 3u),
+            ));
         }
         workgroupBarrier();
         sums = add_tiles(i, sums);

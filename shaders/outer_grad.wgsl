@@ -22,30 +22,46 @@ struct Params {
 @group(0) @binding(3) var<storage, read> v: array<f32>;              // (N, v_cols)
 @group(0) @binding(4) var<storage, read_write> g: array<f32>;        // (>= g_first + count, v_cols)
 
+// What the tiles take in; 0 outside of the matrices.
+fn outer_grad_left(n: u32, r: u32) -> f32 {
+    if r < params.count {
+        return u[n * params.u_cols + params.u_first + r];
+    }
+    return 0.0;
+}
+
+fn outer_grad_right(n: u32, j: u32) -> f32 {
+    if j < params.end {
+        return v[n * params.v_cols + j];
+    }
+    return 0.0;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn outer_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let r0 = group.y * TILE;
     let j0 = params.first + group.x * TILE;
     var sums = mat4x4<f32>();
     for (var n0 = 0u; n0 < params.n; n0 += DEPTH) {
-        for (var e = i; e < TILE * DEPTH; e += WORKGROUP_SIZE) {
-            let n = n0 + e / TILE;
-            let r = r0 + e % TILE;
-            let j = j0 + e % TILE;
-            var left = 0.0;
-            var right = 0.0;
-            if n < params.n {
-                // An inactive row's activations may hold anything.
-                let on = rows[n].slot != INACTIVE;
-                if on && r < params.count {
-                    left = u[n * params.u_cols + params.u_first + r];
-                }
-                if on && j < params.end {
-                    right = v[n * params.v_cols + j];
-                }
+        for (var e = i; e < FOURS; e += WORKGROUP_SIZE) {
+            let n = n0 + e / 8u;
+            let r = r0 + 4u * (e % 8u);
+            let j = j0 + 4u * (e % 8u);
+            var left = vec4(0.0);
+            var right = vec4(0.0);
+            // An inactive row's activations may hold anything.
+            if n < params.n && rows[n].slot != INACTIVE {
+                left = vec4(
+                    outer_grad_left(n, r), outer_grad_left(n, r + 1u),
+                    outer_grad_left(n, r + 2u), outer_grad_left(n, r + 3u),
+                );
+                right = vec4(
+                    outer_grad_right(n, j), outer_grad_right(n, j + 1u),
+                    outer_grad_right(n, j + 2u), outer_grad_right(n, j + 3u),
+                );
             }
-            put_left(e / TILE, e % TILE, left);
-            put_right(e / TILE, e % TILE, right);
+            put_left(e / 8u, e % 8u, left);
+            put_right(e / 8u, e % 8u, right);
         }
         workgroupBarrier();
         sums = add_tiles(i, sums);

@@ -33,6 +33,21 @@ fn is_tile_on(n0: u32, r0: u32) -> bool {
     return on;
 }
 
+// What the tiles take in; 0 outside of the matrices.
+fn shrink_grad_left(n: u32, f: u32) -> f32 {
+    if n < params.n {
+        return dy[n * params.f + f];
+    }
+    return 0.0;
+}
+
+fn shrink_grad_right(r: u32, f: u32) -> f32 {
+    if r < params.ranks {
+        return b[r * params.f + f];
+    }
+    return 0.0;
+}
+
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn shrink_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let tiles = (params.ranks + TILE - 1u) / TILE;
@@ -46,20 +61,24 @@ fn shrink_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     let end = edges[part + 1u];
     var sums = mat4x4<f32>();
     for (var f0 = edges[part]; f0 < end; f0 += DEPTH) {
-        for (var e = i; e < TILE * DEPTH; e += WORKGROUP_SIZE) {
-            let n = n0 + e / DEPTH;
-            let r = r0 + e / DEPTH;
+        for (var e = i; e < FOURS; e += WORKGROUP_SIZE) {
+            let four = e / DEPTH;
+            let n = n0 + 4u * four;
+            let r = r0 + 4u * four;
             let f = f0 + e % DEPTH;
-            var left = 0.0;
-            if n < params.n && f < end {
-                left = dy[n * params.f + f];
+            if f < end {
+                put_left(e % DEPTH, four, vec4(
+                    shrink_grad_left(n, f), shrink_grad_left(n + 1u, f),
+                    shrink_grad_left(n + 2u, f), shrink_grad_left(n + 3u, f),
+                ));
+                put_right(e % DEPTH, four, vec4(
+                    shrink_grad_right(r, f), shrink_grad_right(r + 1u, f),
+                    shrink_grad_right(r + 2u, f), shrink_grad_right(r + 3u, f),
+                ));
+            } else {
+                put_left(e % DEPTH, four, vec4(0.0));
+                put_right(e % DEPTH, four, vec4(0.0));
             }
-            put_left(e % DEPTH, e / DEPTH, left);
-            var right = 0.0;
-            if r < params.ranks && f < end {
-                right = b[r * params.f + f];
-            }
-            put_right(e % DEPTH, e / DEPTH, right);
         }
         workgroupBarrier();
         sums = add_tiles(i, sums);

@@ -4,7 +4,7 @@
 mod common;
 
 use bytemuck::Zeroable;
-use common::{Case, Fixture, OneOp, Tolerance, backends};
+use common::{Case, Fixture, OneOp, Tolerance, backends_and_whole_stores as backends};
 use lorakeet::config::Activation;
 use lorakeet::plan::{
     AttentionInputs, Block, Dtype, GradOp, INACTIVE, Mix, Op, Plan, Row, Slice, TensorId, Tensors, Training,

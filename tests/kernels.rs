@@ -4,8 +4,12 @@
 mod common;
 
 use bytemuck::Zeroable;
+#[cfg(not(target_arch = "wasm32"))]
+use common::gpu_with;
 use common::{Case, Fixture, OneOp, Tolerance, backends_and_variants as backends, misfit};
 use lorakeet::backend::Backend;
+#[cfg(not(target_arch = "wasm32"))]
+use lorakeet::backend::gpu::{GpuOptions, kernels::Kernel};
 use lorakeet::config::Activation;
 use lorakeet::plan::{
     ABSENT, Block, Delta, INACTIVE, Mix, Op, RING, Replaced, Row, Sampling, Shrink, Slice, TensorId,
@@ -576,6 +580,43 @@ fn the_comparer_can_fail() {
     }
     assert!(misfit(&[1.0, 2.0], &want, EXACT).is_some());
     assert_eq!(misfit(&[1.0, 2.0, 3.0 + 1e-6], &want, EXACT), None);
+}
+
+/// The guard of whole stores can fail: invocations that write parts of one vector lose each other's.
+#[cfg(not(target_arch = "wasm32"))]
+#[pollster::test]
+async fn whole_stores_show_a_race() {
+    const RACE: &str = "
+        override WORKGROUP_SIZE: u32 = 64u;
+        struct Params { f: u32, kind: u32, gated: u32 }
+        @group(0) @binding(0) var<uniform> params: Params;
+        @group(0) @binding(1) var<storage, read> x: array<f32>;
+        @group(0) @binding(2) var<storage, read_write> y: array<f32>;
+        var<workgroup> tile: array<vec4<f32>, 16>;
+        @compute @workgroup_size(WORKGROUP_SIZE)
+        fn activation(@builtin(local_invocation_index) i: u32) {
+            tile[i / 4u][i % 4u] = max(x[i], 0.0);
+            workgroupBarrier();
+            if i < params.f {
+                y[i] = tile[i / 4u][i % 4u];
+            }
+        }";
+    let as_written = |_: &Kernel| RACE.to_owned();
+    let whole = |kernel: &Kernel| common::stores::with_whole_stores(kernel.name, RACE);
+    let x: Vec<f32> = (0..64).map(|i| i as f32 + 1.0).collect();
+    for (source, is_right) in [(as_written as fn(&Kernel) -> String, true), (whole, false)] {
+        let options = GpuOptions { default_limits: true, source: Some(source), ..GpuOptions::default() };
+        let Some(mut backend) = gpu_with(options).await else { return };
+        let mut one = OneOp::default();
+        let input = one.f32("x", &[1, 64], &x);
+        let y = one.f32("y", &[1, 64], &[0.0; 64]);
+        let op = Op::Activation { x: input, y, kind: Activation::Relu, gated: false };
+        let plan = one.prepare(&mut backend, op, 1);
+        backend.run(&plan, 1);
+        let got = backend.read(y, 0, 64).await.expect("a result");
+        let misfit = misfit(bytemuck::cast_slice(&got), &x, EXACT);
+        assert_eq!(misfit.is_none(), is_right, "{misfit:?}");
+    }
 }
 
 /// A row's layout is what the kernels read.

@@ -2,6 +2,9 @@
 //! of bindings and layouts is compared with the Rust side.
 #![cfg(not(target_arch = "wasm32"))]
 
+#[path = "common/stores.rs"]
+mod stores;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -10,16 +13,7 @@ use lorakeet::backend::gpu::{dispatch, dispatch_grad};
 use naga::{AddressSpace, Handle, Module, StorageAccess, Type, TypeInner};
 
 fn parse(kernel: &Kernel) -> Module {
-    let source = kernel.source();
-    let module = naga::front::wgsl::parse_str(&source)
-        .unwrap_or_else(|e| panic!("{}:\n{}", kernel.name, e.emit_to_string(&source)));
-    let flags = naga::valid::ValidationFlags::all();
-    // `unpack2x16float`, which WebGPU has without its feature `shader-f16`.
-    let granted = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if let Err(e) = naga::valid::Validator::new(flags, granted).validate(&module) {
-        panic!("{}:\n{}", kernel.name, e.emit_to_string(&source));
-    }
-    module
+    stores::validated(kernel.name, &kernel.source()).0
 }
 
 /// Every kernel for every type of weight it reads.
@@ -232,6 +226,76 @@ fn no_function_is_defined_in_two_files() {
         }
     }
     assert!(homes.len() > kernels::ALL.len(), "the search found its functions");
+}
+
+/// Variables of which a shader stores parts of vectors that invocations share, or, of a local vector,
+/// a part that is known only when it runs, which FXC refuses.
+fn wrong_stores(name: &str, source: &str) -> BTreeSet<String> {
+    let stores = stores::part_stores(name, source).into_iter();
+    stores.filter(|store| stores::is_shared(store.space) || store.is_dynamic).map(|s| s.variable).collect()
+}
+
+/// A store to one component may write the whole vector: two invocations would lose each other's.
+#[test]
+fn no_shader_stores_a_part_of_a_shared_vector() {
+    let mut wrong = BTreeMap::new();
+    for kernel in &variants() {
+        let variables = wrong_stores(kernel.name, &kernel.source());
+        if !variables.is_empty() {
+            wrong.insert(kernel.name, variables);
+        }
+    }
+    assert_eq!(wrong, BTreeMap::new());
+}
+
+#[test]
+fn stores_of_a_part_are_found() {
+    let shader = |declared: &str, body: &str| {
+        format!(
+            "{declared}
+            @group(0) @binding(0) var<storage, read_write> out: array<vec4<f32>>;
+            @compute @workgroup_size(64) fn main(@builtin(local_invocation_index) i: u32) {{ {body} }}"
+        )
+    };
+    let tile = "var<workgroup> tile: array<vec4<f32>, 16>;";
+    for (declared, body, variable) in [
+        (tile, "tile[i / 4u][i % 4u] = 1.0;", "tile"),
+        (tile, "tile[i].x = 1.0;", "tile"),
+        (tile, "if i > 3u { loop { tile[i].y += 1.0; break; } }", "tile"),
+        (tile, "switch i { case 1u: { let p = &tile[i]; (*p).z = 1.0; } default: {} }", "tile"),
+        ("var<workgroup> one: vec2<u32>;", "one[i] = 1u;", "one"),
+        ("var<workgroup> m: mat4x4<f32>;", "m[i] = vec4(1.0);", "m"),
+        ("var<workgroup> m: mat4x4<f32>;", "m[1][2] = 1.0;", "m"),
+        ("struct S { a: f32, v: vec3<f32> } var<workgroup> s: array<S, 4>;", "s[i].v.x = 1.0;", "s"),
+        (
+            "fn put(p: ptr<function, vec4<f32>>, j: u32) { (*p)[j] = 1.0; }",
+            "var v: vec4<f32>; put(&v, i);",
+            "p",
+        ),
+        ("", "out[i].w = 1.0;", "out"),
+        ("", "out[i / 4u][i % 4u] = 1.0;", "out"),
+        ("", "var v = vec4(0.0); for (var j = 0u; j < 4u; j++) { v[j] += 1.0; } out[i] = v;", "v"),
+        ("", "var m = mat4x4<f32>(); m[1][i] = 1.0; out[i] = m[1];", "m"),
+        ("var<private> v: vec4<f32>;", "v[i] = 1.0;", "v"),
+    ] {
+        assert_eq!(
+            wrong_stores(body, &shader(declared, body)),
+            BTreeSet::from([variable.to_owned()]),
+            "{body}"
+        );
+    }
+    for (declared, body) in [
+        (tile, "tile[i] = vec4(1.0); out[i] = tile[i] + tile[i][i % 4u];"),
+        ("var<workgroup> floats: array<f32, 64>;", "floats[i] = 1.0;"),
+        (
+            "struct S { a: f32, v: vec3<f32> } var<workgroup> s: array<S, 4>;",
+            "s[i].a = 1.0; s[i].v = vec3(1.0);",
+        ),
+        ("", "var v = vec4(0.0); v.x = 1.0; v[2] += 1.0; out[i] = v;"),
+        ("", "var a = array<f32, 8>(); a[i] = 1.0; out[i] = vec4(a[1]);"),
+    ] {
+        assert_eq!(wrong_stores(body, &shader(declared, body)), BTreeSet::new(), "{body}");
+    }
 }
 
 #[test]

@@ -3,8 +3,12 @@
 
 pub mod gguf;
 pub mod models;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod stores;
 
 use lorakeet::backend::cpu::{Cpu, Kernels};
+#[cfg(not(target_arch = "wasm32"))]
+use lorakeet::backend::gpu::kernels::Kernel;
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
 use lorakeet::backend::{Backend, Prepared};
 use lorakeet::config::Activation;
@@ -44,8 +48,15 @@ pub async fn backends() -> Vec<(&'static str, Backend)> {
     list
 }
 
+/// Every implementation there is on this machine, the GPU's also with whole stores.
+pub async fn backends_and_whole_stores() -> Vec<(&'static str, Backend)> {
+    let mut list = backends().await;
+    list.extend(gpu_with_whole_stores().await.map(|gpu| ("gpu with whole stores", gpu)));
+    list
+}
+
 /// Every implementation there is on this machine, the GPU's in its variants for both kinds of
-/// adapter.
+/// adapter, and with whole stores.
 pub async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
     let mut list = vec![
         ("twin", Backend::Cpu(Cpu::new(Kernels::Twin))),
@@ -55,7 +66,23 @@ pub async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
         let options = GpuOptions { default_limits: true, software: Some(software), ..GpuOptions::default() };
         list.extend(gpu_with(options).await.map(|gpu| (name, gpu)));
     }
+    list.extend(gpu_with_whole_stores().await.map(|gpu| ("gpu with whole stores", gpu)));
     list
+}
+
+/// A GPU whose stores to a part of a shared vector write all of it, as WGSL permits. Browsers have
+/// none: naga is native.
+#[cfg(not(target_arch = "wasm32"))]
+async fn gpu_with_whole_stores() -> Option<Backend> {
+    let source = |kernel: &Kernel| stores::with_whole_stores(kernel.name, &kernel.source());
+    let default = GpuOptions::default();
+    gpu_with(GpuOptions { default_limits: true, software: Some(false), source: Some(source), ..default })
+        .await
+}
+
+#[cfg(target_arch = "wasm32")]
+async fn gpu_with_whole_stores() -> Option<Backend> {
+    None
 }
 
 /// Numbers between ±size that look random (Marsaglia's xorshift), the same for the same seed.

@@ -73,7 +73,7 @@ pub const HEAD_DELTA: Kernel = kernel!("head_delta" of "head_delta", 64, LANES, 
 /// y = x̂ · weight (+ bias), and z of the adapters that read it
 pub const NORM: Kernel = kernel!("norm" of "norm", 64, REDUCE, LANES, RANKS, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), many rows
-pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear" over WEIGHT_F32, 64, LINEAR, MIX, ROW);
+pub const LINEAR_TILE: Kernel = kernel!("linear" of "linear" over WEIGHT_F32, 64, TILE, LINEAR, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), one row
 pub const LINEAR_VEC: Kernel =
     kernel!("linear_vec" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);

@@ -51,6 +51,8 @@ pub struct GpuOptions {
     pub software: Option<bool>,
     /// Cap on the bytes of one tensor, below what the device allows; for tests of sharding.
     pub max_tensor_bytes: Option<u64>,
+    /// What to compile in place of a kernel's own source; for tests.
+    pub source: Option<fn(&Kernel) -> String>,
 }
 
 /// A WebGPU device (in a browser) or its native equivalent.
@@ -72,6 +74,7 @@ pub struct Gpu {
     /// Where results are mapped; grown when a larger read is asked for.
     staging: wgpu::Buffer,
     pipelines: HashMap<(&'static str, Dtype), wgpu::ComputePipeline>,
+    source: fn(&Kernel) -> String,
     fault: Arc<Fault>,
     counts: Counts,
 }
@@ -128,6 +131,7 @@ impl Gpu {
             tensors: Tensors::default(),
             buffers: Vec::new(),
             pipelines: HashMap::new(),
+            source: options.source.unwrap_or(Kernel::source),
             fault,
             counts: Counts { buffers: 3, ..Counts::default() },
             device,
@@ -292,14 +296,15 @@ impl Gpu {
         if let Some(pipeline) = self.pipelines.get(&(kernel.name, kernel.dtype)) {
             return pipeline.clone();
         }
+        let source = (self.source)(kernel);
+        let used = if source.contains("override LANES") { 2 } else { 1 };
         let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
-            source: wgpu::ShaderSource::Wgsl(kernel.source().into()),
+            source: wgpu::ShaderSource::Wgsl(source.into()),
         });
         let size = ("WORKGROUP_SIZE", f64::from(kernel.workgroup_size));
         let lanes = ("LANES", f64::from(self.lanes));
         let constants = [size, lanes];
-        let used = if kernel.source().contains("override LANES") { 2 } else { 1 };
         let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
             layout: None,
