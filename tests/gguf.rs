@@ -7,6 +7,7 @@ mod common;
 use common::gguf::{GgufFile, text};
 use lorakeet::format::gguf::{Array, Header, LoraFile, Value};
 use lorakeet::format::safetensors::SourceDtype;
+use lorakeet::widen::Blocks;
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;
 
@@ -193,7 +194,7 @@ fn tensors_are_where_they_claim() {
         .map(|t| (t.name.as_str(), t.dtype.clone(), t.shape.as_slice(), t.start - data, t.end - data))
         .collect();
     let want: [(&str, SourceDtype, &[usize], u64, u64); 4] = [
-        ("q", SourceDtype::Q8_0, &[3, 64], 0, 204),
+        ("q", SourceDtype::Blocks(Blocks::Q8_0), &[3, 64], 0, 204),
         ("h", SourceDtype::F16, &[5, 3, 2], 224, 284),
         ("one", SourceDtype::F32, &[], 288, 292),
         ("none", SourceDtype::F32, &[7, 0], 0, 0),
@@ -204,13 +205,13 @@ fn tensors_are_where_they_claim() {
 
 #[test]
 fn a_type_that_is_not_read_is_named_when_used() {
-    let bytes = file().claim("q", &[256], 12, 0).data(144).bytes();
+    let bytes = file().claim("q", &[256], 16, 0).data(66).bytes();
     let header = Header::from_file_bytes(&bytes).unwrap();
     let q = header.tensor("q").unwrap();
     assert_refused(
         q.read_f32(q.bytes_in(&bytes).unwrap()),
         ErrorKind::Mismatch,
-        "tensor `q`: dtype Q4_K, expected F32, F16 or BF16",
+        "tensor `q`: dtype IQ2_XXS, expected F32, F16 or BF16",
     );
 }
 
