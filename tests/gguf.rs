@@ -299,6 +299,44 @@ fn a_lora_file_is_read() {
     );
 }
 
+/// Integers, as some converters write them.
+#[test]
+fn an_alpha_may_have_any_type_of_number() {
+    for (kind, value) in [
+        (0, &[5u8][..]),
+        (3, &5i16.to_le_bytes()),
+        (4, &5u32.to_le_bytes()),
+        (5, &5i32.to_le_bytes()),
+        (10, &5u64.to_le_bytes()),
+        (11, &5i64.to_le_bytes()),
+        (12, &5f64.to_le_bytes()),
+    ] {
+        let file = pair(lora().raw("adapter.lora.alpha", kind, value));
+        assert_eq!(LoraFile::from_file_bytes(&file.bytes()).expect("a number").alpha, 5.0, "type {kind}");
+    }
+    let text = pair(lora().text("adapter.lora.alpha", "5"));
+    assert_no_lora(
+        &text,
+        ErrorKind::Format,
+        "GGUF metadata `adapter.lora.alpha` is a text, expected a number",
+    );
+    let words = "GGUF adapter: adapter.lora.alpha is 0, expected a finite number but 0";
+    assert_no_lora(&pair(lora().u32("adapter.lora.alpha", 0)), ErrorKind::Format, words);
+}
+
+/// The base's constants, which older converters wrote into adapters too.
+#[test]
+fn tensors_without_effect_are_left_out() {
+    let plain = pair(lora().f32("adapter.lora.alpha", 5.0));
+    let more =
+        plain.clone().vector("rope_freqs.weight", &[1.0, 2.0]).vector("rope_factors_long.weight", &[3.0]);
+    let [plain, more] = [plain, more].map(|file| LoraFile::from_file_bytes(&file.bytes()).expect("valid"));
+    let names = |file: &LoraFile| file.pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&more), names(&plain));
+    let alone = lora().f32("adapter.lora.alpha", 5.0).vector("rope_freqs.weight", &[1.0]);
+    assert_no_lora(&alone, ErrorKind::Format, "GGUF adapter: it has no tensors");
+}
+
 #[test]
 fn lora_files_that_lie() {
     use ErrorKind::{Format, Mismatch, Unsupported};
@@ -310,7 +348,7 @@ fn lora_files_that_lie() {
     let activated = pair(lora().f32("adapter.lora.alpha", 5.0).u32("adapter.alora.invocation_tokens", 1));
     let words = "GGUF adapter: metadata `adapter.alora.invocation_tokens` is not supported";
     assert_no_lora(&activated, Unsupported, words);
-    assert_no_lora(&lora(), Format, "GGUF metadata `adapter.lora.alpha` is missing, expected a float");
+    assert_no_lora(&lora(), Format, "GGUF metadata `adapter.lora.alpha` is missing, expected a number");
     for (alpha, words) in [(0.0, "0"), (f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
         assert_no_lora(
             &pair(lora().f32("adapter.lora.alpha", alpha)),
@@ -321,7 +359,7 @@ fn lora_files_that_lie() {
     let scaled = || lora().f32("adapter.lora.alpha", 5.0);
     assert_no_lora(&scaled(), Format, "GGUF adapter: it has no tensors");
     assert_no_lora(
-        &scaled().matrix("blk.0.attn_norm.weight", 3, &[1.0; 3]),
+        &scaled().matrix("blk.0.attn_norm.weight", 3, &[1.0; 3]).vector("rope_freqs.weight", &[1.0]),
         Unsupported,
         "tensor `blk.0.attn_norm.weight`: whole tensors in a GGUF adapter are not supported",
     );
