@@ -11,9 +11,10 @@ use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::GpuOptions;
 use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Choice, Engine, EngineOptions, Loader, Optimizer, TrainingRoom, Window};
-use lorakeet::format::safetensors::Header;
+use lorakeet::format::safetensors::{Header, SourceDtype};
 use lorakeet::format::{TensorData, write};
 use lorakeet::plan::{GradOp, Op, Row, Slice};
+use lorakeet::widen::Blocks;
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -33,6 +34,65 @@ fn rounded(dtype: Dtype, c: usize, values: &[f32]) -> Vec<f32> {
     let mut rounded = vec![0.0; values.len()];
     dtype.unpack(&packed(dtype, c, values), c, &mut rounded);
     rounded
+}
+
+#[wasm_bindgen_test(unsupported = test)]
+fn blocks_are_the_gguf_packages() {
+    let fixture = Fixture::new(include_bytes!("fixtures/ops/blocks.safetensors"));
+    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    for blocks in Blocks::ALL {
+        let name = blocks.name();
+        let (stored, want) =
+            (fixture.bytes(&format!("{name}.bytes")), fixture.f32(&format!("{name}.values")));
+        let (elements, bytes) = blocks.size();
+        assert_eq!((stored.len() / bytes, want.len() / elements), (6, 6), "{name}");
+        assert_eq!(bits(&blocks.widen(&stored)), bits(&want), "{name}");
+        assert_eq!(Blocks::from_name(name), Some(blocks));
+        let scaled = matches!(blocks, Blocks::Q8_0 | Blocks::Q4_0 | Blocks::Q5_0 | Blocks::Iq4Nl);
+        let q8 = blocks.to_q8_0(&stored);
+        assert_eq!(q8.is_some(), scaled, "{name}");
+        if let Some(q8) = q8 {
+            assert_eq!(bits(&Blocks::Q8_0.widen(&q8)), bits(&want), "{name} in blocks of 8 bits");
+        }
+    }
+    assert_eq!(Blocks::from_name("IQ1_S"), None);
+}
+
+/// Blocks of 4 bits that are asked for as q8 keep their scales: nothing is rounded again.
+#[wasm_bindgen_test(unsupported = test)]
+fn a_wider_type_takes_blocks_over() {
+    let fixture = Fixture::new(include_bytes!("fixtures/ops/dtype.safetensors"));
+    let (q4, want) = (fixture.bytes("q4.bytes"), fixture.f32("q4.values"));
+    let stored = SourceDtype::Blocks(Blocks::Q4_0).stored_as(Dtype::Q8, &q4).expect("8 bits hold 4");
+    let mut got = vec![0.0; want.len()];
+    Dtype::Q8.unpack(&Dtype::Q8.from_stored(&stored, 192), 192, &mut got);
+    assert_eq!(got, want);
+    assert_ne!(rounded(Dtype::Q8, 192, &want), want, "packed anew they are rounded");
+    for (stored, asked) in [
+        (SourceDtype::Blocks(Blocks::Q8_0), Dtype::Q4),
+        (SourceDtype::Blocks(Blocks::Q6K), Dtype::Q8),
+        (SourceDtype::F16, Dtype::Q8),
+        (SourceDtype::F32, Dtype::F16),
+    ] {
+        assert_eq!(stored.stored_as(asked, &[0; 420]), None, "{stored} as {asked:?}");
+    }
+}
+
+/// No type that holds two others rounds one of them.
+#[wasm_bindgen_test(unsupported = test)]
+fn types_join_in_one_that_rounds_neither() {
+    use Dtype::{F16, F32, Q4, Q8};
+    for (a, b, want) in [
+        (Q4, Q4, Q4),
+        (Q8, Q8, Q8),
+        (F16, F16, F16),
+        (Q4, Q8, Q8),
+        (Q4, F16, F32),
+        (Q8, F16, F32),
+        (Q8, F32, F32),
+    ] {
+        assert_eq!((a.join(b), b.join(a)), (want, want), "{a:?} and {b:?}");
+    }
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -7,6 +7,7 @@ mod common;
 use common::gguf::{GgufFile, text};
 use lorakeet::format::gguf::{Array, Header, LoraFile, Value};
 use lorakeet::format::safetensors::SourceDtype;
+use lorakeet::widen::Blocks;
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;
 
@@ -193,7 +194,7 @@ fn tensors_are_where_they_claim() {
         .map(|t| (t.name.as_str(), t.dtype.clone(), t.shape.as_slice(), t.start - data, t.end - data))
         .collect();
     let want: [(&str, SourceDtype, &[usize], u64, u64); 4] = [
-        ("q", SourceDtype::Q8_0, &[3, 64], 0, 204),
+        ("q", SourceDtype::Blocks(Blocks::Q8_0), &[3, 64], 0, 204),
         ("h", SourceDtype::F16, &[5, 3, 2], 224, 284),
         ("one", SourceDtype::F32, &[], 288, 292),
         ("none", SourceDtype::F32, &[7, 0], 0, 0),
@@ -204,13 +205,13 @@ fn tensors_are_where_they_claim() {
 
 #[test]
 fn a_type_that_is_not_read_is_named_when_used() {
-    let bytes = file().claim("q", &[256], 12, 0).data(144).bytes();
+    let bytes = file().claim("q", &[256], 16, 0).data(66).bytes();
     let header = Header::from_file_bytes(&bytes).unwrap();
     let q = header.tensor("q").unwrap();
     assert_refused(
         q.read_f32(q.bytes_in(&bytes).unwrap()),
         ErrorKind::Mismatch,
-        "tensor `q`: dtype Q4_K, expected F32, F16 or BF16",
+        "tensor `q`: dtype IQ2_XXS, expected F32, F16 or BF16",
     );
 }
 
@@ -298,6 +299,44 @@ fn a_lora_file_is_read() {
     );
 }
 
+/// Integers, as some converters write them.
+#[test]
+fn an_alpha_may_have_any_type_of_number() {
+    for (kind, value) in [
+        (0, &[5u8][..]),
+        (3, &5i16.to_le_bytes()),
+        (4, &5u32.to_le_bytes()),
+        (5, &5i32.to_le_bytes()),
+        (10, &5u64.to_le_bytes()),
+        (11, &5i64.to_le_bytes()),
+        (12, &5f64.to_le_bytes()),
+    ] {
+        let file = pair(lora().raw("adapter.lora.alpha", kind, value));
+        assert_eq!(LoraFile::from_file_bytes(&file.bytes()).expect("a number").alpha, 5.0, "type {kind}");
+    }
+    let text = pair(lora().text("adapter.lora.alpha", "5"));
+    assert_no_lora(
+        &text,
+        ErrorKind::Format,
+        "GGUF metadata `adapter.lora.alpha` is a text, expected a number",
+    );
+    let words = "GGUF adapter: adapter.lora.alpha is 0, expected a finite number but 0";
+    assert_no_lora(&pair(lora().u32("adapter.lora.alpha", 0)), ErrorKind::Format, words);
+}
+
+/// The base's constants, which older converters wrote into adapters too.
+#[test]
+fn tensors_without_effect_are_left_out() {
+    let plain = pair(lora().f32("adapter.lora.alpha", 5.0));
+    let more =
+        plain.clone().vector("rope_freqs.weight", &[1.0, 2.0]).vector("rope_factors_long.weight", &[3.0]);
+    let [plain, more] = [plain, more].map(|file| LoraFile::from_file_bytes(&file.bytes()).expect("valid"));
+    let names = |file: &LoraFile| file.pairs.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&more), names(&plain));
+    let alone = lora().f32("adapter.lora.alpha", 5.0).vector("rope_freqs.weight", &[1.0]);
+    assert_no_lora(&alone, ErrorKind::Format, "GGUF adapter: it has no tensors");
+}
+
 #[test]
 fn lora_files_that_lie() {
     use ErrorKind::{Format, Mismatch, Unsupported};
@@ -309,7 +348,7 @@ fn lora_files_that_lie() {
     let activated = pair(lora().f32("adapter.lora.alpha", 5.0).u32("adapter.alora.invocation_tokens", 1));
     let words = "GGUF adapter: metadata `adapter.alora.invocation_tokens` is not supported";
     assert_no_lora(&activated, Unsupported, words);
-    assert_no_lora(&lora(), Format, "GGUF metadata `adapter.lora.alpha` is missing, expected a float");
+    assert_no_lora(&lora(), Format, "GGUF metadata `adapter.lora.alpha` is missing, expected a number");
     for (alpha, words) in [(0.0, "0"), (f32::NAN, "NaN"), (f32::INFINITY, "inf")] {
         assert_no_lora(
             &pair(lora().f32("adapter.lora.alpha", alpha)),
@@ -320,7 +359,7 @@ fn lora_files_that_lie() {
     let scaled = || lora().f32("adapter.lora.alpha", 5.0);
     assert_no_lora(&scaled(), Format, "GGUF adapter: it has no tensors");
     assert_no_lora(
-        &scaled().matrix("blk.0.attn_norm.weight", 3, &[1.0; 3]),
+        &scaled().matrix("blk.0.attn_norm.weight", 3, &[1.0; 3]).vector("rope_freqs.weight", &[1.0]),
         Unsupported,
         "tensor `blk.0.attn_norm.weight`: whole tensors in a GGUF adapter are not supported",
     );

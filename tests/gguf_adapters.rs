@@ -13,6 +13,7 @@ use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::engine::{Adapter, AdapterInfo, Engine, EngineOptions, ModuleDelta, folder};
 use lorakeet::format::gguf::Header;
+use lorakeet::widen::Blocks;
 
 const RSLORA_16: &str = "scale alpha/rank: its metadata says \"Rslora R16\"; the conversion of an rsLoRA adapter to \
     GGUF loses a factor of √16 = 4.000, so that weight 4.000 is right; the PEFT folder is exact";
@@ -70,6 +71,9 @@ async fn fixtures_equal_the_folders_they_were_made_of() {
         ("llama-f16", "llama", "f16"),
         ("llama-bf16", "llama", "bf16"),
         ("qwen2-all-linear", "qwen2", "all-linear"),
+        // Embedding and head, of a base that ties them too.
+        ("llama-embed-head", "llama", "embed-head"),
+        ("qwen2-embed-head", "qwen2", "embed-head"),
         ("gpt2-all-linear", "gpt2", "all-linear"),
     ] {
         let reference = repository(&format!("tests/fixtures/adapters/{model}/{kind}"));
@@ -86,12 +90,18 @@ async fn fixtures_equal_the_folders_they_were_made_of() {
 /// llama.cpp's names become those that the folder has.
 #[pollster::test]
 async fn modules_are_named_as_the_folder_names_them() {
-    for model in ["llama", "qwen2", "gpt2"] {
+    for (model, kind) in [
+        ("llama", "all-linear"),
+        ("qwen2", "all-linear"),
+        ("gpt2", "all-linear"),
+        ("llama", "embed-head"),
+        ("qwen2", "embed-head"),
+    ] {
         let mut engine = cpu(model);
-        let path = repository(&format!("tests/fixtures/adapters/{model}/all-linear"));
+        let path = repository(&format!("tests/fixtures/adapters/{model}/{kind}"));
         let mut peft = folder::load_adapter(&mut engine, "x", &path).await.expect("valid").modules;
         let mut gguf =
-            engine.load_gguf_adapter("y", &file(&format!("{model}-all-linear"))).expect("valid").modules;
+            engine.load_gguf_adapter("y", &file(&format!("{model}-{kind}"))).expect("valid").modules;
         peft.sort();
         gguf.sort();
         assert_eq!(gguf, peft);
@@ -130,11 +140,25 @@ fn what_does_not_fit_is_named() {
         ErrorKind::Mismatch,
         "GGUF adapter: general.architecture is `qwen2`, this base is `llama`",
     );
+    let factors = |name: &str, a: (usize, usize), b: (usize, usize)| {
+        let zeros = |(rows, cols)| vec![0.0; rows * cols];
+        let file = adapter("llama").matrix(&format!("{name}.lora_a"), a.1, &zeros(a));
+        file.matrix(&format!("{name}.lora_b"), b.1, &zeros(b)).bytes()
+    };
+    let words = "tensor `position_embd.weight.lora_a`: LoRA on embeddings of positions is not supported";
+    refused(&mut llama, &factors("position_embd.weight", (64, 2), (42, 2)), ErrorKind::Unsupported, words);
+    // The embedding's A has a row for each token.
     refused(
         &mut llama,
-        &file("llama-embed-head"),
-        ErrorKind::Unsupported,
-        "tensor `token_embd.weight.lora_a`: LoRA on an embedding is not supported yet",
+        &factors("token_embd.weight", (2, 300), (42, 2)),
+        ErrorKind::Mismatch,
+        "tensors `token_embd.weight.lora_a` [2, 300] and `token_embd.weight.lora_b` [42, 2]: expected (V, R) and (C_out, R), R above 0",
+    );
+    refused(
+        &mut llama,
+        &factors("token_embd.weight", (299, 2), (42, 2)),
+        ErrorKind::Mismatch,
+        "tensors `token_embd.weight.lora_a` and `.lora_b`: a map 299 -> 42, expected 300 -> 42",
     );
     refused(
         &mut cpu("qwen2-window"),
@@ -243,6 +267,72 @@ async fn the_head_is_adapted() {
         assert_eq!(x, y);
         assert_ne!(x, base);
     }
+}
+
+/// Factors in blocks are those that the blocks stand for.
+#[pollster::test]
+async fn factors_may_be_quantised() {
+    let mut engine = cpu("../gguf/models/llama-mixed.gguf");
+    let mut scale = [0x00, 0x1c]; // 2⁻⁸
+    let mut code = 0u8;
+    let mut next = |_| {
+        code = code.wrapping_mul(5).wrapping_add(37);
+        code
+    };
+    let mut bytes = |n: usize| (0..n).map(&mut next).collect::<Vec<u8>>();
+    // A (2, 64) in blocks of 32 and A (2, 256) in blocks of 256.
+    let q8: Vec<u8> = (0..4).flat_map(|_| [&scale[..], &bytes(32)].concat()).collect();
+    scale[1] = 0x08;
+    let q6: Vec<u8> = (0..2).flat_map(|_| [&bytes(208)[..], &scale[..]].concat()).collect();
+    let names = ["blk.0.attn_output.weight", "blk.0.ffn_down.weight"];
+    let b: Vec<f32> = (0..64 * 2).map(|i| ((i * 37 % 19) as f32 - 9.0) / 40.0).collect();
+    let stored = adapter("llama").stored(&format!("{}.lora_a", names[0]), &[64, 2], 8, &q8).stored(
+        &format!("{}.lora_a", names[1]),
+        &[256, 2],
+        14,
+        &q6,
+    );
+    let widened = adapter("llama")
+        .matrix(&format!("{}.lora_a", names[0]), 64, &Blocks::Q8_0.widen(&q8))
+        .matrix(&format!("{}.lora_a", names[1]), 256, &Blocks::Q6K.widen(&q6));
+    let [stored, widened] = [stored, widened].map(|file| {
+        names.iter().fold(file, |file, name| file.matrix(&format!("{name}.lora_b"), 2, &b)).bytes()
+    });
+    let mut under = async |file: &[u8]| {
+        engine.load_gguf_adapter("x", file).expect("valid");
+        logits(&mut engine, &[3, 1, 4], 1.0).await
+    };
+    let (got, want) = (under(&stored).await, under(&widened).await);
+    assert_eq!(got, want);
+    assert!(want.iter().all(|x| x.is_finite()));
+    let base = engine.logits(&[3, 1, 4]).await.expect("it fits");
+    assert!(misfit(&base, &want, Tolerance { abs: 0.05, rel: 0.0 }).is_some(), "does nothing");
+    let rare = adapter("llama").stored(&format!("{}.lora_a", names[1]), &[256, 2], 16, &[0; 132]);
+    let rare = rare.matrix(&format!("{}.lora_b", names[1]), 2, &b);
+    let words = "tensor `blk.0.ffn_down.weight.lora_a`: dtype IQ2_XXS, expected F32, F16 or BF16";
+    let error = engine.load_gguf_adapter("y", &rare.bytes()).expect_err("refused");
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Mismatch, words));
+}
+
+/// What came from a GGUF file goes out as a PEFT folder, the embedding under PEFT's names.
+#[pollster::test]
+async fn an_embedding_is_exported() {
+    let mut engine = cpu("llama");
+    engine.load_gguf_adapter("x", &file("llama-embed-head")).expect("valid");
+    let files = engine.export_adapter("x").expect("a LoRA");
+    let reference = repository("tests/fixtures/adapters/llama/embed-head");
+    let peft = std::fs::read(reference.join("adapter_model.safetensors")).expect("there");
+    let names = |file: &[u8]| {
+        let header = lorakeet::format::safetensors::Header::from_file_bytes(file).expect("valid");
+        let mut names: Vec<String> = header.tensors.into_iter().map(|tensor| tensor.name).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&files.weights), names(&peft));
+    let before = logits(&mut engine, &[3, 1, 4], 1.0).await;
+    engine.load_adapter("x", &files.config, &files.weights).await.expect("its own");
+    let after = logits(&mut engine, &[3, 1, 4], 1.0).await;
+    assert_close("exported", &after, &before, Tolerance { abs: 1e-5, rel: 1e-5 });
 }
 
 /// Files made of adapters that were trained with PEFT on a real model.

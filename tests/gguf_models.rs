@@ -11,12 +11,14 @@ use common::{Fixture, Tolerance, assert_close, backends, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::config::{ModelConfig, Positions, RopeScaling};
+use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Engine, EngineOptions, Loader, Request, folder};
 use lorakeet::format::gguf::Header;
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;
 
-const NAMES: [&str; 5] = ["llama-q8_0", "llama-tied-q4_0", "mistral-bf16", "qwen2-f16", "gpt2-f32"];
+const NAMES: [&str; 6] =
+    ["llama-q8_0", "llama-tied-q4_0", "mistral-bf16", "qwen2-f16", "gpt2-f32", "llama-mixed"];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -75,6 +77,64 @@ async fn logits_and_text_are_pytorchs() {
         assert_eq!(other, None, "{name}");
         all_logits.push(want);
     }
+}
+
+/// Each weight in the narrowest type that keeps its numbers; what takes more room than in the file is told.
+#[pollster::test]
+async fn tensors_of_several_types_are_held_as_they_are() {
+    let open = |name: &str, dtype| {
+        let options = EngineOptions { batch: Some(1), dtype, ..EngineOptions::default() };
+        folder::open(&fixture(name, "gguf"), cpu(), &options, |_, _| {}).expect(name)
+    };
+    let mut engine = open("llama-mixed", None);
+    let weights = &engine.model().weights;
+    // Q8_0, F16; Q4_0 beside Q8_0 and Q5_0; Q4_1; Q4_0; Q6_K
+    for (name, dtype) in [
+        ("model.embed_tokens.weight", Dtype::Q8),
+        ("lm_head.weight", Dtype::F16),
+        ("model.layers.0.self_attn.q_proj.weight", Dtype::Q8),
+        ("model.layers.0.self_attn.k_proj.weight", Dtype::Q8),
+        ("model.layers.0.self_attn.v_proj.weight", Dtype::Q8),
+        ("model.layers.0.self_attn.o_proj.weight", Dtype::F32),
+        ("model.layers.0.mlp.gate_proj.weight", Dtype::Q4),
+        ("model.layers.0.mlp.down_proj.weight", Dtype::F32),
+        ("model.norm.weight", Dtype::F32),
+    ] {
+        assert_eq!(weights.dtype_of(name), Some(dtype), "{name}");
+    }
+    let (v, c, f, kv) = (300, 64, 256, 32);
+    let held = [
+        (Dtype::F32, c * c + c * f),
+        (Dtype::F16, v * c),
+        (Dtype::Q8, v * c + c * (c + 2 * kv)),
+        (Dtype::Q4, 2 * c * f),
+    ];
+    assert_eq!(weights.held(), held.into());
+    let said = [
+        "1 tensor of type Q4_0 held as q8, which keeps its numbers: 4352 bytes, 2304 in the file",
+        "1 tensor of type Q4_1 held as f32, which keeps its numbers: 16384 bytes, 2560 in the file",
+        "1 tensor of type Q5_0 held as q8, which keeps its numbers: 2176 bytes, 1408 in the file",
+        "1 tensor of type Q6_K held as f32, which keeps its numbers: 65536 bytes, 13440 in the file",
+    ];
+    assert_eq!(engine.warnings(), said);
+    // The same numbers, added in another order.
+    let ids = [3, 1, 4, 1, 5];
+    let mut wide = open("llama-mixed", Some(Dtype::F32));
+    assert_eq!(wide.model().weights.held().keys().collect::<Vec<_>>(), [&Dtype::F32]);
+    let want = wide.logits(&ids).await.expect("it fits");
+    let got = engine.logits(&ids).await.expect("it fits");
+    assert_close("as held and as f32", &got, &want, Tolerance { abs: 1e-5, rel: 1e-5 });
+    // What the caller asks for needs no telling.
+    let mut narrow = open("llama-mixed", Some(Dtype::Q4));
+    assert_eq!(narrow.model().weights.held().keys().collect::<Vec<_>>(), [&Dtype::Q4]);
+    assert_eq!((wide.warnings().len(), narrow.warnings().len()), (0, 0));
+    let rounded = narrow.logits(&ids).await.expect("it fits");
+    assert!(misfit(&rounded, &want, Tolerance { abs: 0.1, rel: 0.0 }).is_some(), "q4 rounds");
+    // Files of one type are held as they are; rows that are no whole blocks of 64 take more.
+    assert_eq!(open("gpt2-f32", None).warnings().len(), 0);
+    let said =
+        "8 tensors of type BF16 held as f32, which keeps their numbers: 75264 bytes, 37632 in the file";
+    assert_eq!(open("mistral-bf16", None).warnings(), [said]);
 }
 
 /// Names and rows of q and k, and what says nothing of itself in the file, are those of the folder.
@@ -244,9 +304,10 @@ fn what_is_not_computed_is_refused_by_name() {
     refused(
         smallest()
             .without_tensor("blk.0.ffn_up.weight")
-            .claim("blk.0.ffn_up.weight", &[256], 12, 1024)
+            .claim("blk.0.ffn_up.weight", &[256], 16, 1024)
             .data(2048),
-        "tensor `blk.0.ffn_up.weight`: type Q4_K, expected F32, F16, BF16, Q8_0 or Q4_0",
+        "tensor `blk.0.ffn_up.weight`: type IQ2_XXS, expected F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K, \
+         Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL or IQ4_XS",
     );
     let adapter = smallest().text("general.type", "adapter");
     assert_refused(&adapter, Format, "GGUF file: general.type is `adapter`, expected `model`");

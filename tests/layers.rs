@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "plan",
             "model",
             "backend",
+            "widen",
         ],
     ),
     ("js", &["error", "dtype", "format", "tokenizer", "backend", "engine"]),

@@ -1,5 +1,7 @@
 //! `inspect`: what a model is made of, and the steps that decode a token.
 
+use std::collections::BTreeMap;
+
 use lorakeet::engine::Engine;
 use serde_json::json;
 
@@ -23,6 +25,8 @@ pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
             "context": model.context(),
             "slots": model.slots(),
             "device_bytes": model.tensors.total_bytes(),
+            "weights": model.weights.held().iter().map(|(dtype, n)| (dtype.name(), *n)).collect::<BTreeMap<_, _>>(),
+            "warnings": engine.warnings(),
             "steps_per_token": plan.steps().len(),
             "backend": engine.backend().name(),
         });
@@ -53,6 +57,9 @@ pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
         model.slots(),
         plan.steps().len(),
     );
+    let held = model.weights.held();
+    let held = held.iter().map(|(dtype, n)| format!("{:.2} M as {}", *n as f64 / 1e6, dtype.name()));
+    println!("weights held: {}", held.collect::<Vec<_>>().join(", "));
     for adapter in engine.list_adapters() {
         println!(
             "adapter {}: rank {}, {} modules, {:.1} KiB",

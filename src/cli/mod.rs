@@ -43,7 +43,7 @@ pub struct Args {
     /// Tokens a sequence may have [default: the model's, at most 2048]
     #[arg(long, global = true)]
     context_length: Option<usize>,
-    /// Type of the weights in memory: f32, f16, q8 or q4
+    /// Type of the weights in memory: f32, f16, q8 or q4 [default: f32; of a GGUF file, what keeps its numbers]
     #[arg(long, global = true, value_parser = Dtype::from_name)]
     dtype: Option<Dtype>,
     /// Print one JSON object and no progress
@@ -246,6 +246,12 @@ async fn open_base(args: &Args) -> Result<Engine> {
         bar.set_position(done);
     });
     bar.finish_and_clear();
+    if let Ok(engine) = &engine {
+        engine
+            .warnings()
+            .iter()
+            .for_each(|warning| eprintln!("warning: model {}: {warning}", model.display()));
+    }
     engine
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Factors<'a> {
     pub a: &'a [f32],
     /// (F, R)
     pub b: &'a [f32],
+    /// Whether it is the embedding, whose factors PEFT names otherwise.
+    pub embedding: bool,
 }
 
 impl AdapterFiles {
@@ -40,11 +42,14 @@ impl AdapterFiles {
         modules: impl IntoIterator<Item = Factors<'a>>,
     ) -> Result<Self> {
         let mut tensors = Vec::new();
-        for Factors { module, rank, a, b } in modules {
+        for Factors { module, rank, a, b, embedding } in modules {
             let [inputs, outputs] = [a.len(), b.len()].map(|len| len / rank);
-            let name = |factor: &str| format!("base_model.model.{module}.{factor}.weight");
-            tensors.push((name("lora_A"), vec![rank, inputs], TensorData::F32(a)));
-            tensors.push((name("lora_B"), vec![outputs, rank], TensorData::F32(b)));
+            let name = |factor: &str| {
+                let end = if embedding { format!("embedding_{factor}") } else { format!("{factor}.weight") };
+                format!("base_model.model.{module}.lora_{end}")
+            };
+            tensors.push((name("A"), vec![rank, inputs], TensorData::F32(a)));
+            tensors.push((name("B"), vec![outputs, rank], TensorData::F32(b)));
         }
         let weights = write(&tensors, &[("format".to_owned(), "pt".to_owned())].into())?;
         Ok(Self { config: config.to_json().into_bytes(), weights })
@@ -101,7 +106,11 @@ impl Engine {
         for (module, rank, ..) in &modules {
             config.keep_scale(module, *rank)?;
         }
-        let factors = modules.iter().map(|(module, rank, a, b)| Factors { module, rank: *rank, a, b });
+        let table = self.model.weights.embedding();
+        let factors = modules.iter().map(|(module, rank, a, b)| {
+            let embedding = *module == table;
+            Factors { module, rank: *rank, a, b, embedding }
+        });
         AdapterFiles::lora(&config, factors)
     }
 }

@@ -10,7 +10,7 @@ use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
 use super::adapters::AdapterInfo;
 
-/// One pair and the linear map of the base it belongs to.
+/// One pair and the linear map of the base, or its embedding, that it belongs to.
 struct Placed<'a> {
     tensor: &'a str,
     pair: &'a LoraPair,
@@ -54,14 +54,18 @@ impl Engine {
     }
 
     fn placed<'a>(&self, tensor: &'a str, pair: &'a LoraPair) -> Result<Placed<'a>> {
-        if matches!(tensor, "token_embd.weight" | "position_embd.weight") {
+        if tensor == "position_embd.weight" {
             return Err(Error::unsupported(format!(
-                "tensor `{}`: LoRA on an embedding is not supported yet",
+                "tensor `{}`: LoRA on embeddings of positions is not supported",
                 pair.a.name
             )));
         }
-        let found = gguf_linear(self.model.config.family, tensor)
-            .and_then(|linear| Some((self.shape(&linear.module).ok()?, linear)));
+        let linear = if pair.looked_up {
+            Some(GgufLinear { module: self.model.weights.embedding(), interleaved: false, turned: false })
+        } else {
+            gguf_linear(self.model.config.family, tensor)
+        };
+        let found = linear.and_then(|linear| Some((self.shape(&linear.module).ok()?, linear)));
         let (shape, mut linear) = found.ok_or_else(|| {
             Error::mismatch(format!("tensor `{}`: this base model has no such linear map", pair.a.name))
         })?;
@@ -75,6 +79,10 @@ impl Engine {
         let (rank, scale) = (pair.rank()?, lora.scale(pair)?);
         let (mut a, mut b) = (read(&pair.a, file)?, read(&pair.b, file)?);
         let mut got = [pair.a.shape[1], pair.b.shape[0]];
+        if pair.looked_up {
+            a = transposed(&a, rank);
+            got[0] = pair.a.shape[0];
+        }
         if swapped && linear.turned {
             // (A, B) of a turned map are (Bᵀ, Aᵀ).
             (a, b) = (transposed(&b, rank), transposed(&a, pair.a.shape[1]));

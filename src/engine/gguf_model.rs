@@ -1,7 +1,7 @@
 //! From a GGUF file's header and tensors to a loaded model: llama.cpp's names and row orders undone.
 //! What the file says is `format::gguf`'s, how names correspond `model`'s.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::backend::Backend;
 use crate::config::{Positions, RopeScaling};
@@ -11,6 +11,7 @@ use crate::format::gguf::{Header, ROPE_FACTORS, Value};
 use crate::format::safetensors::{SourceDtype, TensorInfo};
 use crate::model::{GgufTensor, checkpoint_tensor, gguf_architecture, gguf_name};
 use crate::tokenizer::{GgufTokenizer, Tokenizer};
+use crate::widen::Blocks;
 
 use super::gguf::half_split;
 use super::{EngineOptions, Loader};
@@ -38,19 +39,15 @@ impl Loader {
                 ));
             }
         };
-        for TensorInfo { name, dtype, .. } in &header.tensors {
-            use SourceDtype::{BF16, F16, F32, Q4_0, Q8_0};
-            if !matches!(dtype, F32 | F16 | BF16 | Q8_0 | Q4_0) {
-                return Err(Error::unsupported(format!(
-                    "tensor `{name}`: type {dtype}, expected F32, F16, BF16, Q8_0 or Q4_0"
-                )));
-            }
-        }
-        let dtype = options.dtype.or_else(|| main_type(header));
-        let mut loader = Self::prepare(config, tokenizer, backend, &EngineOptions { dtype, ..*options })?;
+        header.tensors.iter().try_for_each(check_type)?;
+        let family = config.family;
+        let named =
+            |tensor: &TensorInfo| Some((checkpoint_tensor(family, &tensor.name)?.name, tensor.dtype.held()));
+        let types: HashMap<String, Dtype> = header.tensors.iter().filter_map(named).collect();
+        let dtype_of = |name: &str| options.dtype.or(types.get(name).copied()).unwrap_or(Dtype::F32);
+        let mut loader = Self::prepare(config, tokenizer, backend, options, &dtype_of)?;
         loader.gguf = true;
         loader.model.weights.expect_turned();
-        let family = loader.model.config.family;
         let names: HashSet<&str> = header.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         for name in loader.model.weights.names() {
             let name = gguf_name(family, name).unwrap_or_else(|| name.to_owned());
@@ -61,6 +58,9 @@ impl Loader {
         // What the metadata claims is believed once tensors of such shapes lie in the file.
         for tensor in &header.tensors {
             loader.pieces(tensor)?;
+        }
+        if options.dtype.is_none() {
+            loader.warnings = loader.widened(header);
         }
         loader.allocate()?;
         Ok(loader)
@@ -114,6 +114,29 @@ impl Loader {
         self.place(&name, piece, &half_split(bytes, row_bytes, self.model.config.head_dim))
     }
 
+    /// What takes more memory than in the file, by the two types.
+    fn widened(&self, header: &Header) -> Vec<String> {
+        let mut widened: BTreeMap<(String, &str), (usize, u64, u64)> = BTreeMap::new();
+        for tensor in &header.tensors {
+            let [rows, cols] = tensor.shape[..] else { continue };
+            let held = self.checkpoint_tensor(&tensor.name).ok();
+            let held = held.and_then(|held| self.model.weights.dtype_of(&held.name));
+            let Some(dtype) = held else { continue };
+            let (stored, held) = (tensor.byte_len(), 4 * (rows * dtype.row_words(cols)) as u64);
+            if held > stored {
+                let sums = widened.entry((tensor.dtype.to_string(), dtype.name())).or_default();
+                *sums = (sums.0 + 1, sums.1 + stored, sums.2 + held);
+            }
+        }
+        let say = |((from, to), (n, stored, held))| {
+            let (tensors, their) = if n == 1 { ("tensor", "its") } else { ("tensors", "their") };
+            format!(
+                "{n} {tensors} of type {from} held as {to}, which keeps {their} numbers: {held} bytes, {stored} in the file"
+            )
+        };
+        widened.into_iter().map(say).collect()
+    }
+
     fn set_rope_factors(&mut self, factors: Vec<f32>) -> Result<()> {
         if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
             return Err(Error::format(format!(
@@ -137,13 +160,17 @@ impl Loader {
     }
 }
 
-/// The packed type that most numbers of the file have, if any is.
-fn main_type(header: &Header) -> Option<Dtype> {
-    let mut sizes = BTreeMap::new();
-    for tensor in &header.tensors {
-        *sizes.entry(tensor.dtype.packed()).or_insert(0) += tensor.byte_len();
+/// Errors with `Unsupported` naming a tensor of a type that is not read.
+fn check_type(TensorInfo { name, dtype, .. }: &TensorInfo) -> Result<()> {
+    use SourceDtype::{BF16, F16, F32};
+    if matches!(dtype, F32 | F16 | BF16 | SourceDtype::Blocks(_)) {
+        return Ok(());
     }
-    sizes.into_iter().max_by_key(|(_, bytes)| *bytes).and_then(|(dtype, _)| dtype)
+    let [read @ .., last] = Blocks::ALL.map(Blocks::name);
+    let read = read.join(", ");
+    Err(Error::unsupported(format!(
+        "tensor `{name}`: type {dtype}, expected F32, F16, BF16, {read} or {last}"
+    )))
 }
 
 /// Keys after `tokenizer.ggml.` that are read here or change nothing, as those of further tokens do.

@@ -31,6 +31,8 @@ pub struct Loader {
     pub(super) backend: Backend,
     /// Whether tensors have llama.cpp's names and row orders.
     pub(super) gguf: bool,
+    /// What the caller should know of the files.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Loader {
@@ -50,12 +52,14 @@ impl Loader {
         if let Some(json) = generation_config {
             config.read_generation_config(json)?;
         }
-        let mut loader = Self::prepare(config, Tokenizer::from_json(tokenizer)?, backend, options)?;
+        let dtype = options.dtype.unwrap_or(Dtype::F32);
+        let tokenizer = Tokenizer::from_json(tokenizer)?;
+        let mut loader = Self::prepare(config, tokenizer, backend, options, &|_| dtype)?;
         loader.allocate()?;
         Ok(loader)
     }
 
-    /// A model that has no room on the backend yet.
+    /// A model that has no room on the backend yet; `dtype_of` as [`Model::with_types`] takes it.
     ///
     /// Errors as [`Loader::new`].
     pub(super) fn prepare(
@@ -63,6 +67,7 @@ impl Loader {
         tokenizer: Tokenizer,
         backend: Backend,
         options: &EngineOptions,
+        dtype_of: &dyn Fn(&str) -> Dtype,
     ) -> Result<Self> {
         let (has, embeds) = (tokenizer.vocab_size(), config.vocab_size);
         if has > embeds {
@@ -84,7 +89,8 @@ impl Loader {
             max_tensor_bytes: backend.max_tensor_bytes(),
             dtype: options.dtype.unwrap_or(Dtype::F32),
         };
-        Ok(Self { model: Model::new(config, sizes)?, tokenizer, backend, gguf: false })
+        let model = Model::with_types(config, sizes, dtype_of)?;
+        Ok(Self { model, tokenizer, backend, gguf: false, warnings: Vec::new() })
     }
 
     /// Makes room on the backend.
@@ -141,11 +147,13 @@ impl Loader {
     pub(super) fn place(&mut self, name: &str, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         let Self { model: Model { weights, .. }, backend, .. } = self;
         let write = |id: TensorId, offset: usize, words: &[u32]| backend.upload(id, offset, words);
-        match piece.dtype.packed().and_then(|dtype| Some((dtype, weights.holds(name, dtype)?))) {
-            Some((dtype, cols)) => {
-                piece.check_length(bytes)?;
-                weights.place_words(name, &dtype.from_stored(bytes, cols), write);
-            }
+        piece.check_length(bytes)?;
+        let as_held = weights.row_type(name).and_then(|(dtype, cols)| {
+            let stored = piece.dtype.stored_as(dtype, bytes)?;
+            Some(dtype.from_stored(&stored, cols))
+        });
+        match as_held {
+            Some(words) => weights.place_words(name, &words, write),
             None => weights.place(name, &piece.read_f32(bytes)?, write),
         }
         Ok(())
@@ -157,13 +165,24 @@ impl Loader {
     /// Errors with `Mismatch` naming a tensor that has not, `Device` if a kernel cannot be made.
     pub fn finish(self) -> Result<Engine> {
         self.model.weights.check_complete()?;
-        let Self { model, tokenizer, mut backend, .. } = self;
+        let Self { model, tokenizer, mut backend, warnings, .. } = self;
         let slots = Slots::new(model.slots());
         let (mut plans, adapters) = (Plans::default(), Adapters::default());
         plans.get(Kind::Decode, 1, &model, &mut backend)?;
         plans.get(Kind::Prefill, MAX_ROWS, &model, &mut backend)?;
         backend.check()?;
         let (rows_of, next_generation, device) = (None, 0, 0);
-        Ok(Engine { model, tokenizer, backend, plans, adapters, slots, rows_of, next_generation, device })
+        Ok(Engine {
+            model,
+            tokenizer,
+            backend,
+            plans,
+            adapters,
+            slots,
+            rows_of,
+            next_generation,
+            device,
+            warnings,
+        })
     }
 }

@@ -69,9 +69,9 @@ pub struct EngineOptions {
     pub context_length: Option<usize>,
     /// Sequences generated or remembered at once; by default up to 8, as 128 MiB allow.
     pub batch: Option<usize>,
-    /// Type of the linear maps, the embedding and the head in memory; by default f32, or the type
-    /// that most of a GGUF file has. A matrix
-    /// whose columns are no multiple of 64 stays f32.
+    /// Type of the linear maps, the embedding and the head in memory; by default f32, or, of a GGUF
+    /// file, for each the narrowest type that keeps its numbers. A matrix whose columns are no
+    /// multiple of 64 stays f32.
     pub dtype: Option<Dtype>,
 }
 
@@ -90,6 +90,7 @@ pub struct Engine {
     next_generation: u64,
     /// Which device it is on, counted: what was computed on another is gone.
     device: u64,
+    warnings: Vec<String>,
 }
 
 impl Engine {
@@ -106,6 +107,11 @@ impl Engine {
     /// The text codec.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// What the caller should know of the model's files: which tensors take more memory than they do there.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Where it runs.

@@ -172,14 +172,14 @@ impl Input {
             unreachable!("the adapter was loaded, so that `{module}` has both");
         };
         let (rank, scale) = (self.config.rank(module)?, self.config.scale(module)?);
-        let factors = Factors { module, rank, a: &a.values, b: &b.values };
+        let factors = Factors { module, rank, a: &a.values, b: &b.values, embedding: false };
         Ok(Some(Part { weight: self.weight, scale, factors }))
     }
 }
 
 impl Combined {
     fn factors(&self) -> Factors<'_> {
-        Factors { module: &self.module, rank: self.rank, a: &self.a, b: &self.b }
+        Factors { module: &self.module, rank: self.rank, a: &self.a, b: &self.b, embedding: false }
     }
 }
 

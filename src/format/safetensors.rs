@@ -11,9 +11,10 @@
 use super::unique_map::UniqueMap;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::widen;
+use crate::widen::{self, Blocks};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -40,10 +41,8 @@ pub enum SourceDtype {
     U32,
     U8,
     Bool,
-    /// GGUF's blocks of 32 elements: a scale (f16), 32 × i8.
-    Q8_0,
-    /// GGUF's blocks of 32 elements: a scale (f16), 32 × 4 bits.
-    Q4_0,
+    /// A type of GGUF files.
+    Blocks(Blocks),
     /// A type this crate does not decode, as spelled in the file. Harmless until read.
     Other(String),
 }
@@ -71,18 +70,32 @@ impl SourceDtype {
             Self::F32 | Self::I32 | Self::U32 => Some((1, 4)),
             Self::F16 | Self::BF16 => Some((1, 2)),
             Self::U8 | Self::Bool => Some((1, 1)),
-            Self::Q8_0 => Some((32, 34)),
-            Self::Q4_0 => Some((32, 18)),
+            Self::Blocks(blocks) => {
+                let (elements, bytes) = blocks.size();
+                Some((elements, bytes as u64))
+            }
             Self::Other(_) => None,
         }
     }
 
-    /// The packed type of weights that holds the same numbers.
-    pub fn packed(&self) -> Option<Dtype> {
+    /// The narrowest type of weights that holds the same numbers.
+    pub fn held(&self) -> Dtype {
         match self {
-            Self::F16 => Some(Dtype::F16),
-            Self::Q8_0 => Some(Dtype::Q8),
-            Self::Q4_0 => Some(Dtype::Q4),
+            Self::F16 => Dtype::F16,
+            Self::Blocks(Blocks::Q8_0 | Blocks::Q5_0 | Blocks::Iq4Nl) => Dtype::Q8,
+            Self::Blocks(Blocks::Q4_0) => Dtype::Q4,
+            _ => Dtype::F32,
+        }
+    }
+
+    /// Stored bytes as ggml stores the same numbers in type `dtype`: what [`Dtype::from_stored`] takes.
+    /// `None` where that is not a matter of moving bits, or rounds.
+    pub fn stored_as<'a>(&self, dtype: Dtype, bytes: &'a [u8]) -> Option<Cow<'a, [u8]>> {
+        match (self, dtype) {
+            (Self::F16, Dtype::F16)
+            | (Self::Blocks(Blocks::Q8_0), Dtype::Q8)
+            | (Self::Blocks(Blocks::Q4_0), Dtype::Q4) => Some(Cow::Borrowed(bytes)),
+            (Self::Blocks(blocks), Dtype::Q8) => blocks.to_q8_0(bytes).map(Cow::Owned),
             _ => None,
         }
     }
@@ -93,6 +106,7 @@ impl fmt::Display for SourceDtype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bool => f.write_str("BOOL"),
+            Self::Blocks(blocks) => f.write_str(blocks.name()),
             Self::Other(name) => f.write_str(name),
             known => write!(f, "{known:?}"),
         }
@@ -265,8 +279,7 @@ impl TensorInfo {
         })
     }
 
-    /// Widens F32, F16 or BF16 to f32, exactly, NaN payloads included; multiplies Q8_0 and Q4_0
-    /// out.
+    /// Widens F32, F16 or BF16 to f32, exactly, NaN payloads included; multiplies blocks out.
     ///
     /// `bytes`: this tensor's bytes and no others, at any alignment.
     /// Errors with `Format` if they are too few or too many, `Mismatch` for another type.
@@ -276,8 +289,7 @@ impl TensorInfo {
             SourceDtype::F32 => Ok(widen::f32(bytes)),
             SourceDtype::F16 => Ok(widen::f16(bytes)),
             SourceDtype::BF16 => Ok(widen::bf16(bytes)),
-            SourceDtype::Q8_0 => Ok(widen::q8_0(bytes)),
-            SourceDtype::Q4_0 => Ok(widen::q4_0(bytes)),
+            SourceDtype::Blocks(blocks) => Ok(blocks.widen(bytes)),
             _ => Err(self.wrong_dtype("F32, F16 or BF16")),
         }
     }

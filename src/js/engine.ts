@@ -41,7 +41,7 @@ export interface EngineOptions extends HubOptions {
   /**
    * Type of the linear maps, the embedding and the head in memory: `q8` takes 8.5 bits a weight, `q4`
    * 4.5, in blocks of 32. A matrix whose inputs are no multiple of 64 stays f32, norms and biases do.
-   * Default `f32`, or the type that most of a GGUF file has.
+   * Default `f32`; of a GGUF file, for each matrix the narrowest of these that keeps its numbers.
    */
   dtype?: Dtype;
   /**
@@ -83,6 +83,10 @@ export interface EngineInfo {
   vocabSize: number;
   /** Bytes of weights, caches and work space on the device. */
   memoryBytes: number;
+  /** How most weights are held. */
+  dtype: Dtype;
+  /** What there is to know of the model's files, as that a GGUF file's tensors take more memory than they do there. */
+  warnings: string[];
 }
 
 /** Of {@link EngineOptions}. */

@@ -101,6 +101,14 @@ impl Model {
     /// Errors with `Argument` if the context is longer than a learned position table or zero,
     /// `Unsupported` if a tensor cannot be cut small enough.
     pub fn new(config: ModelConfig, sizes: Sizes) -> Result<Self> {
+        Self::with_types(config, sizes, &|_| sizes.dtype)
+    }
+
+    /// The same with types of their own: `dtype_of` takes a weight's checkpoint name without prefix.
+    /// Maps that are one matrix here are held in a type that rounds none of them.
+    ///
+    /// Errors as [`Model::new`].
+    pub fn with_types(config: ModelConfig, sizes: Sizes, dtype_of: &dyn Fn(&str) -> Dtype) -> Result<Self> {
         let most = config.max_position_embeddings;
         if sizes.context < 2 {
             return Err(Error::argument(format!("context length {}, expected at least 2", sizes.context)));
@@ -116,8 +124,7 @@ impl Model {
         }
         let mut tensors = Tensors::default();
         let mut bank = Bank::declare(&mut tensors, &config)?;
-        let weights =
-            Weights::declare(&config, &mut tensors, &mut bank, sizes.dtype, sizes.max_tensor_bytes)?;
+        let weights = Weights::declare(&config, &mut tensors, &mut bank, dtype_of, sizes.max_tensor_bytes)?;
         let state = State::declare(&config, &mut tensors, sizes)?;
         let scratch = Scratch::declare(&config, &mut tensors)?;
         let training = Training::declare(&config, &mut tensors)?;

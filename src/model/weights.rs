@@ -101,13 +101,13 @@ impl Weights {
         config: &ModelConfig,
         tensors: &mut Tensors,
         bank: &mut Bank,
-        dtype: Dtype,
+        dtype_of: &dyn Fn(&str) -> Dtype,
         max_bytes: u64,
     ) -> Result<Self> {
-        let mut declare = Declare { tensors, bank, dtype, max_bytes, places: BTreeMap::new(), config };
+        let mut declare = Declare { tensors, bank, dtype_of, max_bytes, places: BTreeMap::new(), config };
         let (v, c) = (config.vocab_size, config.hidden_size);
         let names = Names::of(config.family);
-        let embed = declare.matrix(names.embed, dtype, v, c)?;
+        let embed = declare.matrix(names.embed, dtype_of(names.embed), v, c)?;
         declare.place(names.embed, &embed, 0, v, false);
         let embedding = names.embed.trim_end_matches(".weight");
         declare.bank.embed =
@@ -211,7 +211,12 @@ impl Weights {
         self.place_words(name, &words, write);
     }
 
-    /// Takes the next rows of tensor `name` as it is held, where it [`holds`](Self::holds) such.
+    /// The type that most elements of matrices are held as.
+    pub fn main_dtype(&self) -> Dtype {
+        self.held().into_iter().max_by_key(|(_, elements)| *elements).map_or(Dtype::F32, |(dtype, _)| dtype)
+    }
+
+    /// Takes the next rows of tensor `name` as [`row_type`](Self::row_type) says they are held.
     ///
     /// Panics as [`place`](Self::place) does.
     pub fn place_words(&mut self, name: &str, words: &[u32], mut write: impl FnMut(TensorId, usize, &[u32])) {
@@ -221,10 +226,24 @@ impl Weights {
         assert!(place.loaded <= place.rows(), "`{name}` has fewer rows");
     }
 
-    /// The number of columns if rows of tensor `name` come and are held as `dtype`.
-    pub fn holds(&self, name: &str, dtype: Dtype) -> Option<usize> {
-        let place = self.places.get(bare(name)).filter(|place| place.target.dtype == dtype)?;
-        (!place.transposed || self.turned).then_some(place.target.cols)
+    /// How tensor `name` is held.
+    pub fn dtype_of(&self, name: &str) -> Option<Dtype> {
+        self.places.get(bare(name)).map(|place| place.target.dtype)
+    }
+
+    /// How rows of tensor `name` are held, and their number of columns, if they come as they are held.
+    pub fn row_type(&self, name: &str) -> Option<(Dtype, usize)> {
+        let place = self.places.get(bare(name)).filter(|place| !place.transposed || self.turned)?;
+        Some((place.target.dtype, place.target.cols))
+    }
+
+    /// Elements of matrices by the type they are held as; norms and biases are none.
+    pub fn held(&self) -> BTreeMap<Dtype, usize> {
+        let mut held = BTreeMap::new();
+        for Place { shape, target, .. } in self.places.values().filter(|place| place.target.cols > 1) {
+            *held.entry(target.dtype).or_default() += shape.iter().product::<usize>();
+        }
+        held
     }
 
     /// A name as whole checkpoints write it.
@@ -374,8 +393,8 @@ struct Declare<'a> {
     config: &'a ModelConfig,
     tensors: &'a mut Tensors,
     bank: &'a mut Bank,
-    /// Of linear maps, the embedding and the head, where it fits.
-    dtype: Dtype,
+    /// Of a linear map, the embedding or the head by its checkpoint name, where it fits.
+    dtype_of: &'a dyn Fn(&str) -> Dtype,
     max_bytes: u64,
     places: BTreeMap<String, Place>,
 }
@@ -423,7 +442,10 @@ impl Declare<'_> {
         with_bias: bool,
     ) -> Result<Linear> {
         let transposed = self.config.family == Family::Gpt2 && name != "lm_head";
-        let weight = self.matrix(&format!("{name}.weight"), self.dtype, rows, cols)?;
+        // One type for all parts, that rounds none.
+        let dtypes = parts.iter().map(|(stem, _)| (self.dtype_of)(&format!("{stem}.weight")));
+        let dtype = dtypes.reduce(Dtype::join).unwrap_or(Dtype::F32);
+        let weight = self.matrix(&format!("{name}.weight"), dtype, rows, cols)?;
         let bias =
             if with_bias { Some(self.matrix(&format!("{name}.bias"), Dtype::F32, rows, 1)?) } else { None };
         let mut first = 0;

@@ -68,15 +68,21 @@ impl GgufFile {
 
     /// A tensor of f32, (n), at the end of the data.
     pub fn vector(mut self, name: &str, values: &[f32]) -> Self {
-        let offset = self.append(values);
+        let offset = self.append(bytemuck::cast_slice(values));
         self.claim(name, &[values.len() as u64], 0, offset)
     }
 
-    fn append(&mut self, values: &[f32]) -> u64 {
+    fn append(&mut self, bytes: &[u8]) -> u64 {
         let offset = self.data.len().next_multiple_of(32);
         self.data.resize(offset, 0);
-        self.data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        self.data.extend(bytes);
         offset as u64
+    }
+
+    /// A tensor stored in this type, `dims` innermost first, at the end of the data.
+    pub fn stored(mut self, name: &str, dims: &[u64], ggml_type: u32, bytes: &[u8]) -> Self {
+        let offset = self.append(bytes);
+        self.claim(name, dims, ggml_type, offset)
     }
 
     /// A tensor that claims to lie at `offset`; `dims` innermost first.
@@ -92,7 +98,7 @@ impl GgufFile {
 
     /// A tensor of f32, (rows, cols), at the end of the data.
     pub fn matrix(mut self, name: &str, cols: usize, values: &[f32]) -> Self {
-        let offset = self.append(values);
+        let offset = self.append(bytemuck::cast_slice(values));
         self.claim(name, &[cols as u64, (values.len() / cols) as u64], 0, offset)
     }
 

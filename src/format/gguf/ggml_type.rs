@@ -2,6 +2,7 @@
 //! Not their decoding, which is `TensorInfo::read_f32`'s.
 
 use crate::format::safetensors::SourceDtype;
+use crate::widen::Blocks;
 
 /// One row of the table.
 pub(super) struct GgmlType {
@@ -60,10 +61,9 @@ impl GgmlType {
     }
 
     pub(super) fn dtype(&self) -> SourceDtype {
-        match self.name {
-            "Q8_0" => SourceDtype::Q8_0,
-            "Q4_0" => SourceDtype::Q4_0,
-            name => SourceDtype::from_name(name.to_owned()),
+        match Blocks::from_name(self.name) {
+            Some(blocks) => SourceDtype::Blocks(blocks),
+            None => SourceDtype::from_name(self.name.to_owned()),
         }
     }
 

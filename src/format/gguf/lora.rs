@@ -3,9 +3,10 @@
 //!
 //! `general.type` is `adapter`, `adapter.type` is `lora`, `adapter.lora.alpha` the numerator of
 //! the scale; of each tensor of the base that is adapted there are `{name}.lora_a` (R, C_in) and
-//! `{name}.lora_b` (C_out, R).
+//! `{name}.lora_b` (C_out, R). Of the embedding, whose rows are looked up, A is the other way
+//! round, (V, R): see `build_inp_embd` of llama.cpp.
 
-use super::{Header, Value};
+use super::{Header, ROPE_FACTORS, Value, wrong};
 use crate::error::{Error, Result};
 use crate::format::safetensors::TensorInfo;
 use std::collections::BTreeMap;
@@ -13,6 +14,10 @@ use std::collections::BTreeMap;
 const ALPHA_KEY: &str = "adapter.lora.alpha";
 /// Keys of `adapter.` that change no number.
 const WITHOUT_EFFECT: &[&str] = &["adapter.lora.task_name", "adapter.lora.prompt_prefix"];
+/// Constants of the base that some converters write too; an adapter changes none of them.
+const CONSTANTS: &[&str] = &[ROPE_FACTORS, "rope_factors_long.weight", "rope_factors_short.weight"];
+/// The tensor whose pair is a looked up one.
+const EMBEDDING: &str = "token_embd.weight";
 
 /// A GGUF file that is a LoRA adapter.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,10 +39,12 @@ pub struct LoraFile {
 /// Both factors of one tensor of the base.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoraPair {
-    /// (R, C_in)
+    /// (R, C_in), or (V, R) of the embedding
     pub a: TensorInfo,
     /// (C_out, R)
     pub b: TensorInfo,
+    /// Whether it is the embedding's.
+    pub looked_up: bool,
 }
 
 impl LoraFile {
@@ -63,7 +70,8 @@ impl LoraFile {
         if let Some(key) = keys.find(|key| !known(key)) {
             return Err(Error::unsupported(format!("GGUF adapter: metadata `{key}` is not supported")));
         }
-        let alpha = header.float(ALPHA_KEY)? as f32;
+        let alpha = header.get(ALPHA_KEY, "a number", Value::as_number)?;
+        let alpha = alpha.ok_or_else(|| wrong(ALPHA_KEY, None, "a number"))? as f32;
         // To PEFT 0 is no adapter, to llama.cpp it is scale 1.
         if !alpha.is_finite() || alpha == 0.0 {
             return Err(Error::format(format!(
@@ -129,10 +137,12 @@ impl LoraPair {
     ///
     /// Errors with `Mismatch` unless both factors are matrices of one rank, above 0.
     pub fn rank(&self) -> Result<usize> {
+        let a = if self.looked_up { "(V, R)" } else { "(R, C_in)" };
         match (self.a.shape.as_slice(), self.b.shape.as_slice()) {
-            ([rank, _], [_, columns]) if rank == columns && *rank > 0 => Ok(*rank),
-            (a, b) => Err(Error::mismatch(format!(
-                "tensors `{}` {a:?} and `{}` {b:?}: expected (R, C_in) and (C_out, R), R above 0",
+            (&[rank, _], &[_, columns]) if !self.looked_up && rank == columns && rank > 0 => Ok(rank),
+            (&[_, rank], &[_, columns]) if self.looked_up && rank == columns && rank > 0 => Ok(rank),
+            (got_a, got_b) => Err(Error::mismatch(format!(
+                "tensors `{}` {got_a:?} and `{}` {got_b:?}: expected {a} and (C_out, R), R above 0",
                 self.a.name, self.b.name
             ))),
         }
@@ -146,7 +156,7 @@ fn pairs(tensors: Vec<TensorInfo>) -> Result<Vec<(String, LoraPair)>> {
             a.insert(base.to_owned(), tensor);
         } else if let Some(base) = tensor.name.strip_suffix(".lora_b") {
             b.insert(base.to_owned(), tensor);
-        } else {
+        } else if !CONSTANTS.contains(&tensor.name.as_str()) {
             return Err(Error::unsupported(format!(
                 "tensor `{}`: whole tensors in a GGUF adapter are not supported",
                 tensor.name
@@ -158,7 +168,8 @@ fn pairs(tensors: Vec<TensorInfo>) -> Result<Vec<(String, LoraPair)>> {
     };
     let pair = |(base, a): (String, TensorInfo)| {
         let b = b.remove(&base).ok_or_else(|| alone(&base, "lora_a", "lora_b"))?;
-        Ok((base, LoraPair { a, b }))
+        let looked_up = base == EMBEDDING;
+        Ok((base, LoraPair { a, b, looked_up }))
     };
     let pairs = a.into_iter().map(pair).collect::<Result<Vec<_>>>()?;
     match b.keys().next() {

@@ -76,6 +76,16 @@ impl Value {
         if let Self::Float(value) = self { Some(*value) } else { None }
     }
 
+    /// A number of whichever type.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Float(value) => Some(*value),
+            Self::Unsigned(value) => Some(*value as f64),
+            Self::Signed(value) => Some(*value as f64),
+            _ => None,
+        }
+    }
+
     /// A truth.
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(value) = self { Some(*value) } else { None }

@@ -165,6 +165,8 @@ pub struct EngineInfo {
     batch: usize,
     vocab_size: usize,
     memory_bytes: f64,
+    dtype: &'static str,
+    warnings: Vec<String>,
 }
 
 impl EngineInfo {
@@ -181,6 +183,8 @@ impl EngineInfo {
             batch: model.slots(),
             vocab_size: model.config.vocab_size,
             memory_bytes: model.tensors.total_bytes() as f64,
+            dtype: model.weights.main_dtype().name(),
+            warnings: engine.warnings().to_vec(),
         }
     }
 }

@@ -180,7 +180,7 @@ impl JsEngine {
         Ok(self.engine()?.recover(loader.inner).await?)
     }
 
-    /// {device, adapter, contextLength, batch, vocabSize, memoryBytes}
+    /// {device, adapter, contextLength, batch, vocabSize, memoryBytes, dtype, warnings}
     pub fn info(&self) -> JsResult<JsValue> {
         to_js(&EngineInfo::of(&*self.engine()?))
     }
