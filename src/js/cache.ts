@@ -1,8 +1,9 @@
 // The files kept on this device, from the caller's side: what is there, how much room it takes, and out with it.
 // Not how files come here: that is remote.ts's.
 
+import type { Sink } from "./download.js";
 import { LorakeetError } from "./error.js";
-import { KeptFile, RECORD, noRoom, readRecord, type FileRecord } from "./kept.js";
+import { KeptFile, RECORD, Spill, noRoom, readRecord, type FileRecord } from "./kept.js";
 import { wrong } from "./options.js";
 import { freeBytes, openStore, type CacheKind, type Store } from "./store.js";
 
@@ -52,7 +53,7 @@ export class ModelCache {
 
   /**
    * Takes out the file of a URL, or with a URL that ends in `/` all below it, and tells how many. An
-   * engine that has been loaded from them does not need them; one that is loading fails with `network`.
+   * engine that has been loaded from them does not need them; one that is loading fetches them anew.
    */
   async delete(key: string): Promise<number> {
     if (typeof key !== "string") throw wrong("key", key, "a text");
@@ -72,29 +73,57 @@ export class ModelCache {
     return { bytes: files.reduce((sum, { bytes }) => sum + bytes, 0), free: await freeBytes() };
   }
 
+  /**
+   * Whether the caller has named a place, which then has to serve.
+   *
+   * @internal
+   */
+  get isInsisted(): boolean {
+    return this.#choice !== undefined;
+  }
+
   /** @internal */
   store(): Promise<Store | undefined> {
     return (this.#opened ??= this.#open());
   }
 
   /**
-   * Begins to keep a file; undefined where that is not asked for, or there is no room and nobody has
-   * insisted. Errors with `memory`.
+   * What is kept of a URL; undefined if nothing is, or it cannot be read and nobody has insisted.
+   *
+   * @internal
+   */
+  async find(url: string): Promise<KeptFile | undefined> {
+    const store = await this.store();
+    return this.#unlessInsisted(store && KeptFile.find(store, url));
+  }
+
+  /**
+   * Begins to keep a file; undefined where that is not asked for, or cannot be and nobody has insisted.
+   * Errors with `memory`, `unsupported` or `network`.
    *
    * @internal
    */
   async begin(file: string, record: FileRecord): Promise<KeptFile | undefined> {
     const store = await this.store();
-    if (!store) return undefined;
+    return this.#unlessInsisted(store && beginIn(store, file, record));
+  }
+
+  /**
+   * What a download fills: the kept file, which need not take all where nobody has insisted.
+   *
+   * @internal
+   */
+  sink(kept: KeptFile): Sink {
+    return this.isInsisted ? kept : new Spill(kept);
+  }
+
+  /** The caller who names no place does without one that fails. */
+  async #unlessInsisted<T>(work: Promise<T> | undefined): Promise<T | undefined> {
     try {
-      const kept = await KeptFile.begin(store, record);
-      const missing = record.size - (await store.room(record.size));
-      if (missing === 0) return kept;
-      await kept.drop();
-      throw noRoom(file, missing);
+      return await work;
     } catch (error) {
-      if (this.#choice === undefined && error instanceof LorakeetError && error.kind === "memory") return undefined;
-      throw error;
+      if (this.isInsisted) throw error;
+      return undefined;
     }
   }
 
@@ -119,6 +148,14 @@ export class ModelCache {
     }
     return records;
   }
+}
+
+async function beginIn(store: Store, file: string, record: FileRecord): Promise<KeptFile> {
+  const kept = await KeptFile.begin(store, record);
+  const missing = record.size - (await store.room(record.size));
+  if (missing === 0) return kept;
+  await kept.drop();
+  throw noRoom(file, missing);
 }
 
 let asked = false;

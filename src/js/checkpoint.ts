@@ -2,6 +2,7 @@
 // One file for each key, replaced as a whole: a page that closes while it writes keeps the one before.
 
 import { LorakeetError } from "./error.js";
+import { storageError } from "./store.js";
 
 const FOLDER = "lorakeet-checkpoints";
 
@@ -19,14 +20,16 @@ export interface Checkpoint {
 
 /** The file: a line of JSON with everything but the weights, then those. */
 export async function readCheckpoint(key: string): Promise<Checkpoint | undefined> {
-  let file;
-  try {
-    file = await (await (await folder()).getFileHandle(fileName(key))).getFile();
-  } catch (error) {
-    if ((error as Error).name === "NotFoundError") return undefined;
-    throw error;
-  }
-  const bytes = new Uint8Array(await file.arrayBuffer());
+  const bytes = await told(key, async () => {
+    try {
+      const file = await (await (await folder()).getFileHandle(fileName(key))).getFile();
+      return new Uint8Array(await file.arrayBuffer());
+    } catch (error) {
+      if ((error as Error).name === "NotFoundError") return undefined;
+      throw error;
+    }
+  });
+  if (!bytes) return undefined;
   const end = bytes.indexOf("\n".charCodeAt(0));
   try {
     const { of, step, steps, config } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
@@ -38,15 +41,31 @@ export async function readCheckpoint(key: string): Promise<Checkpoint | undefine
 
 export async function writeCheckpoint(key: string, { of, step, steps, config, weights }: Checkpoint): Promise<void> {
   const head = JSON.stringify({ of, step, steps, config: new TextDecoder().decode(config) });
-  const file = await (await folder()).getFileHandle(fileName(key), { create: true });
-  const writable = await file.createWritable();
-  await writable.write(new Blob([head, "\n", weights]));
-  await writable.close();
+  await told(key, async () => {
+    const file = await (await folder()).getFileHandle(fileName(key), { create: true });
+    const writable = await file.createWritable();
+    try {
+      await writable.write(new Blob([head, "\n", weights]));
+      await writable.close();
+    } catch (error) {
+      await writable.abort().catch(() => {});
+      throw error;
+    }
+  });
 }
 
 /** No error if there is none. */
 export async function removeCheckpoint(key: string): Promise<void> {
-  await (await folder()).removeEntry(fileName(key)).catch(() => {});
+  await (await told(key, folder)).removeEntry(fileName(key)).catch(() => {});
+}
+
+/** Does `work` on the file of a key; its errors are as `storageError` has them. */
+async function told<T>(key: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof LorakeetError ? error : storageError(`checkpoint \`${key}\`: the origin private file system refuses`, error);
+  }
 }
 
 async function folder(): Promise<FileSystemDirectoryHandle> {

@@ -2,7 +2,8 @@
 // Not where the pieces go: into what keeps them, which may hold some already.
 
 import { LorakeetError, cancelled } from "./error.js";
-import { Changed, ask, backoff, drop, refused, sleep, tag, trustedLength, type Target, type Version } from "./http.js";
+import { Changed, ask, backoff, drop, refused, sleep, tag, throughWorker, trustedLength, type Target, type Version } from "./http.js";
+import { page } from "./page.js";
 
 /** Bytes kept at a time: what each connection loses at most when the page closes. */
 export const PIECE_BYTES = 1 << 20;
@@ -24,6 +25,10 @@ export interface Sink {
   readonly isKept: boolean;
   put(piece: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   get(piece: number): Promise<Uint8Array>;
+  /** Those before `piece` are not asked for again. */
+  forget(piece: number): void;
+  /** All pieces are there and right. */
+  complete(): Promise<void>;
 }
 
 /** How many pieces a file of so many bytes has. */
@@ -149,7 +154,13 @@ export class Download {
           } catch (error) {
             body = void body?.cancel();
             if (!(error instanceof Lost)) throw error;
-            if (++failures === MOST_FAILURES) throw this.#lost(error, piece.at);
+            if (++failures === MOST_FAILURES) {
+              if (this.#ranges !== undefined) throw this.#lost(error, piece.at);
+              // Not one part has come: a service worker may be unable to pass them on. The whole is asked for, once.
+              this.#ranges = false;
+              failures--;
+              continue;
+            }
             await sleep(backoff(failures), this.#target);
           }
         }
@@ -197,8 +208,20 @@ export class Download {
     return this.#ranges === false ? body.at <= piece.at : body.at === piece.at && body.at < body.end;
   }
 
-  /** Asks for the rest of a piece and those after it, up to `end`. */
+  /** Asks for the rest of a piece and those after it, up to `end`; for the whole file where a service worker refuses the first part. */
   async #open(piece: Piece, end: number): Promise<Body> {
+    const isFirst = this.#ranges === undefined;
+    try {
+      return await this.#request(piece, end);
+    } catch (error) {
+      const { kind } = error as LorakeetError;
+      if (!isFirst || kind !== "network" || page().serviceWorker === undefined) throw error;
+      this.#ranges = false;
+      return this.#request(piece, end);
+    }
+  }
+
+  async #request(piece: Piece, end: number): Promise<Body> {
     const { size } = this.#version;
     const range = [piece.at, Math.min(end * PIECE_BYTES, size)] as const;
     const asked = this.#ranges === false ? {} : { range };
@@ -249,7 +272,7 @@ export class Download {
   }
 
   #lost({ message, cause }: Lost, at: number): LorakeetError {
-    return new LorakeetError("network", `${this.#target.name}: ${message} after ${at} of ${this.#version.size} bytes, ${this.#target.url}`, { cause });
+    return new LorakeetError("network", `${this.#target.name}: ${message} after ${at} of ${this.#version.size} bytes, ${this.#target.url}${throughWorker()}`, { cause });
   }
 }
 
@@ -347,4 +370,6 @@ export class Window implements Sink {
   forget(before: number): void {
     for (const piece of this.#pieces.keys()) if (piece < before) this.#pieces.delete(piece);
   }
+
+  async complete(): Promise<void> {}
 }

@@ -2,6 +2,7 @@
 // Not what to ask for next: that is download.ts's and remote.ts's.
 
 import { LorakeetError, cancelled } from "./error.js";
+import { page } from "./page.js";
 
 /** A file on a server. */
 export interface Target {
@@ -54,7 +55,7 @@ export async function ask(target: Target, method: "GET" | "HEAD", options: { ran
       response = await fetch(url, { method, headers, cache, signal: signal ?? null });
     } catch (error) {
       if (signal?.aborted) throw cancelled(signal, what);
-      throw new LorakeetError("network", `${name}: ${(error as Error).message}, ${url}`, { cause: error });
+      throw new LorakeetError("network", `${name}: ${(error as Error).message}, ${url}${throughWorker()}`, { cause: error });
     }
     const wait = retryAfter(response) ?? backoff(tries);
     if (!BUSY.has(response.status) || tries === MOST_TRIES || waited + wait > MOST_WAIT_MS) return response;
@@ -100,7 +101,13 @@ export function drop(response: Response): void {
 /** The error of an answer that is no file. */
 export function refused(target: Target, response: Response): LorakeetError {
   drop(response);
-  return target.refusal(response) ?? new LorakeetError("network", `${target.name}: HTTP ${response.status}, ${target.url}`);
+  return target.refusal(response) ?? new LorakeetError("network", `${target.name}: HTTP ${response.status}, ${target.url}${throughWorker()}`);
+}
+
+/** The end of a message: a service worker may be what has failed. */
+export function throughWorker(): string {
+  const { serviceWorker } = page();
+  return serviceWorker === undefined ? "" : `, through the service worker ${serviceWorker}`;
 }
 
 export function tag({ headers }: Response): string | undefined {

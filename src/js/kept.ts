@@ -2,10 +2,10 @@
 // Not asked of the network: a record says what was true when it was written.
 
 import { digest } from "./digest.js";
-import { pieceBytes, pieceCount, type Sink } from "./download.js";
+import { Window, pieceBytes, pieceCount, type Sink } from "./download.js";
 import { LorakeetError } from "./error.js";
-import type { Version } from "./http.js";
-import type { Store } from "./store.js";
+import { Changed, type Version } from "./http.js";
+import { storageError, type Store } from "./store.js";
 
 /** What stands beside the pieces. */
 export interface FileRecord extends Version {
@@ -17,6 +17,9 @@ export interface FileRecord extends Version {
 
 /** The piece that is the record. */
 export const RECORD = "record";
+
+/** What is kept cannot be read any more. */
+export class Unreadable extends Changed {}
 
 /** A kept file, whole or not. */
 export class KeptFile implements Sink {
@@ -74,12 +77,14 @@ export class KeptFile implements Sink {
     this.#held.add(piece);
   }
 
-  /** Errors with `network` if it was taken out meanwhile. */
+  /** Errors with `Unreadable` if it was taken out meanwhile, or cannot be read. */
   async get(piece: number): Promise<Uint8Array> {
-    const bytes = await this.#store.get(this.#name, String(piece)).then((blob) => blob?.arrayBuffer());
+    const bytes = await this.#store.get(this.#name, String(piece)).then((blob) => blob?.arrayBuffer()).catch(() => undefined);
     if (bytes?.byteLength === pieceBytes(this.#record.size, piece)) return new Uint8Array(bytes);
-    throw new LorakeetError("network", `${this.#record.url.split("/").at(-1)}: was taken out of the cache while it was read`);
+    throw new Unreadable(`${this.#record.url.split("/").at(-1)}: was taken out of the cache while it was read, or cannot be read there`);
   }
+
+  forget(): void {}
 
   /** From now on it is served. Only for one whose pieces are all there and right. */
   complete(): Promise<void> {
@@ -99,13 +104,51 @@ export class KeptFile implements Sink {
     try {
       await this.#store.put(this.#name, piece, bytes);
     } catch (error) {
-      const { name, message } = error as Error;
       const file = this.#record.url.split("/").at(-1);
-      if (name !== "QuotaExceededError") throw new LorakeetError("network", `${file}: cannot be kept: ${message}`, { cause: error });
+      const refused = storageError(`${file}: cannot be kept`, error);
+      if (refused.kind !== "memory") throw refused;
       let rest = 0;
       for (let i = 0; i < pieceCount(this.#record.size); i++) if (!this.#held.has(i)) rest += pieceBytes(this.#record.size, i);
       throw noRoom(file ?? "", rest - (await this.#store.room(rest)), error);
     }
+  }
+}
+
+/** A file that is kept as far as it can be: from the first piece that cannot, the rest stay until they are read, and nothing for later. */
+export class Spill implements Sink {
+  readonly isKept = true;
+  readonly held: Set<number>;
+  readonly #kept: KeptFile;
+  readonly #window = new Window();
+  #isFull = false;
+
+  constructor(kept: KeptFile) {
+    this.#kept = kept;
+    this.held = new Set(kept.held);
+  }
+
+  get ahead(): number {
+    return this.#isFull ? this.#window.ahead : this.#kept.ahead;
+  }
+
+  async put(piece: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    if (!this.#isFull) await this.#kept.put(piece, bytes).catch(() => (this.#isFull = true));
+    if (this.#isFull) await this.#window.put(piece, bytes);
+    this.held.add(piece);
+  }
+
+  get(piece: number): Promise<Uint8Array> {
+    return this.#window.held.has(piece) ? this.#window.get(piece) : this.#kept.get(piece);
+  }
+
+  forget(before: number): void {
+    this.#window.forget(before);
+  }
+
+  /** What has not come to be kept whole makes room. */
+  async complete(): Promise<void> {
+    if (!this.#isFull) await this.#kept.complete().catch(() => (this.#isFull = true));
+    if (this.#isFull) await this.#kept.drop().catch(() => {});
   }
 }
 
@@ -117,9 +160,9 @@ export function noRoom(file: string, missing: number, cause?: unknown): Lorakeet
 
 /** What a store says of one of its files; undefined if that is no record. */
 export async function readRecord(store: Store, name: string): Promise<FileRecord | undefined> {
-  const text = await (await store.get(name, RECORD))?.text();
+  const blob = await store.get(name, RECORD);
   try {
-    return text === undefined ? undefined : (JSON.parse(text) as FileRecord);
+    return blob && (JSON.parse(await blob.text()) as FileRecord);
   } catch {
     return undefined; // the page closed before it was written
   }

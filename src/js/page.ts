@@ -1,16 +1,27 @@
-// The page an engine works for: its address, and whether it is seen. A worker is told by the page that has started it.
+// The page an engine works for: its address, whether it is seen, and who answers its requests.
+// A worker is told by the page that has started it.
 
 export interface Page {
   /** What relative URLs are relative to; undefined outside of a page. */
   base: string | undefined;
   isHidden: boolean;
+  /** The script of the service worker that answers the page's requests; undefined if none does. */
+  serviceWorker: string | undefined;
 }
 
 let told: Page | undefined;
 
 export function page(): Page {
   const { document, location } = globalThis;
-  return told ?? { base: document?.baseURI ?? location?.href, isHidden: document?.visibilityState === "hidden" };
+  return told ?? { base: document?.baseURI ?? location?.href, isHidden: document?.visibilityState === "hidden", serviceWorker: serviceWorker() };
+}
+
+function serviceWorker(): string | undefined {
+  try {
+    return globalThis.navigator?.serviceWorker?.controller?.scriptURL;
+  } catch {
+    return undefined; // a sandboxed frame may not ask
+  }
 }
 
 /** In a worker, whose own address is that of its script. */

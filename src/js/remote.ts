@@ -1,19 +1,19 @@
 // Files of servers, opened: those that are kept if they are still what the server has, the others as they come.
 // Not the kept files' own care: that is kept.ts's.
 
-import type { ModelCache } from "./cache.js";
+import { ModelCache } from "./cache.js";
 import { Download, PIECE_BYTES, SPAN, Window } from "./download.js";
 import { LorakeetError, cancelled } from "./error.js";
 import { PiecedFile, type ByteFile, type Pieces } from "./file.js";
 import { Changed, ask, drop, refused, tag, trustedLength, type Target, type Version } from "./http.js";
-import { KeptFile } from "./kept.js";
+import { Unreadable, type KeptFile } from "./kept.js";
 
 /** Files too small to be asked for in parts. */
 const TEXT = /\.(json|jinja)$/;
 
 /** Opens the files of one load. */
 export class Remote {
-  readonly #cache: ModelCache;
+  #cache: ModelCache;
   /** What this load has been given. */
   #used: KeptFile[] = [];
   /** What servers said of files that are not open yet. */
@@ -35,6 +35,7 @@ export class Remote {
         const isChanged = error instanceof Changed;
         if (isWrong || isChanged) await Promise.all(this.#used.map((file) => file.drop().catch(() => {})));
         if (!isChanged || isAgain) throw error;
+        if (error instanceof Unreadable && !this.#cache.isInsisted) this.#cache = new ModelCache(false);
       }
     }
   }
@@ -47,7 +48,7 @@ export class Remote {
     const unlock = await lock(target);
     let file;
     try {
-      file = await this.#openKept(target, await KeptFile.find(store, key(target)), unlock);
+      file = await this.#openKept(target, await this.#cache.find(key(target)), unlock);
     } finally {
       if (!file?.isArriving) unlock();
     }
@@ -56,8 +57,7 @@ export class Remote {
 
   /** Bytes of a file; undefined if that cannot be told. */
   async size(target: Target): Promise<number | undefined> {
-    const store = await this.#cache.store();
-    const kept = store && (await KeptFile.find(store, key(target)));
+    const kept = await this.#cache.find(key(target));
     if (kept?.isWhole) return kept.record.size;
     const head = await this.#head(target);
     this.#heads.set(key(target), head);
@@ -81,7 +81,7 @@ export class Remote {
     } catch (error) {
       unlessNetwork(error);
       if (kept.isWhole || state === "absent") return this.#open(target, kept);
-      throw error;
+      return this.#fetch(target, unlock); // some servers know no HEAD
     }
     if ((now.status >= 500 || now.status === 429) && kept.isWhole) return this.#open(target, kept);
     if (now.status === 404 && state === "absent") return undefined;
@@ -146,14 +146,14 @@ export class Remote {
 
   #download(target: Target, kept: KeptFile | undefined, version: Version, unlock: () => void, first?: Response): ByteFile {
     if (kept) this.#used.push(kept);
-    const window = new Window();
-    const download = new Download(target, version, kept ?? window, first);
+    const sink = kept ? this.#cache.sink(kept) : new Window();
+    const download = new Download(target, version, sink, first);
     const pieces: Pieces = {
       piece: (index, bytes) => download.piece(index, bytes),
-      forget: (index) => window.forget(index),
+      forget: (index) => sink.forget(index),
       async complete() {
         await download.all();
-        await kept?.complete();
+        await sink.complete();
       },
       close() {
         void download.stop().then(unlock);
@@ -189,14 +189,15 @@ function key({ url }: Target): string {
   return plain.href;
 }
 
-/** Waits until no other page or engine fetches this file. Errors with `cancelled`. */
+/** Waits until no other page or engine fetches this file, where the browser lets it know. Errors with `cancelled`. */
 async function lock(target: Target): Promise<() => void> {
   const locks = globalThis.navigator?.locks as LockManager | undefined;
   if (!locks) return () => {};
   return new Promise((locked, failed) => {
     const hold = () => new Promise<void>((unlock) => locked(unlock));
-    locks.request(`lorakeet ${key(target)}`, target.signal ? { signal: target.signal } : {}, hold).catch((error: unknown) => {
-      failed(target.signal?.aborted ? cancelled(target.signal, target.what) : error);
+    locks.request(`lorakeet ${key(target)}`, target.signal ? { signal: target.signal } : {}, hold).catch(() => {
+      if (target.signal?.aborted) failed(cancelled(target.signal, target.what));
+      else locked(() => {});
     });
   });
 }

@@ -12,7 +12,7 @@ import type { Remote } from "./remote.js";
 /** A file's bytes, or what gives them. */
 type Bytes = Blob | Uint8Array | ArrayBuffer | ReadableStream<Uint8Array> | FileSystemFileHandle;
 
-/** One file: bytes, or where they are. A string is a URL, relative to the page. */
+/** One file: bytes, or where they are. A string is a URL, relative to the page; `blob:` and `data:` are read too. */
 export type FileSource = Bytes | URL | string;
 
 /** A model's files by their role instead of their names. */
@@ -46,15 +46,16 @@ type FolderSource = string | URL | FileList | Iterable<File>;
  * Where a model comes from: a hub id (`org/name`, `org/name@revision`), the URL of a Hugging Face model
  * folder (a string that begins with `./`, `../`, `/` or a scheme, with or without `/` at its end), the
  * files of one, as a file input or a drop gives them, a directory's handle, or its {@link ModelParts | parts};
- * or a GGUF model: the URL of a `.gguf` file, `org/name/file.gguf` on the hub, a `File`, its bytes, a stream or a
- * handle of them, or files with one such and no safetensors. A GGUF file without a tokenizer takes the
+ * or a GGUF model: the URL of a `.gguf` file, `org/name/file.gguf` on the hub, a `File` or its `blob:` URL, its bytes, a
+ * stream or a handle of them, or files with one such and no safetensors. A GGUF file without a tokenizer takes the
  * `tokenizer.json` beside it.
  */
 export type ModelSource = FolderSource | ModelParts | Bytes | FileSystemDirectoryHandle;
 
 /**
  * Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given, or a GGUF
- * LoRA: the URL of a `.gguf` file, a `File`, its bytes, or files with one such and no `adapter_config.json`.
+ * LoRA: the URL of a `.gguf` file, a `File` or its `blob:` URL, its bytes, or files with one such and no
+ * `adapter_config.json`.
  */
 export type AdapterSource = FolderSource | AdapterParts | Bytes | FileSystemDirectoryHandle;
 
@@ -69,14 +70,38 @@ export async function settled<S extends ModelSource | AdapterSource>(of: string,
 async function settle(of: string, source: unknown): Promise<unknown> {
   if (isObject(source) && "kind" in source && "values" in source) return files(source as FileSystemDirectoryHandle);
   const whole = await blob(source);
-  if (whole instanceof Blob) return [whole instanceof File ? whole : new File([whole], `${of}${GGUF}`)];
+  if (whole instanceof Blob) return [await oneFile(of, whole)];
   if (!isObject(source) || !("config" in source)) return source;
   const parts = Object.entries(source).map(async ([name, part]) => [name, await (Array.isArray(part) ? Promise.all(part.map(blob)) : blob(part))] as const);
   return Object.fromEntries(await Promise.all(parts));
 }
 
-/** A file's bytes as a Blob; anything else as it is. */
+/** A file that is all there is: its first bytes tell whether it is a GGUF, whatever it is called. */
+async function oneFile(of: string, blob: Blob): Promise<File> {
+  const { name } = blob instanceof File ? blob : { name: "" };
+  const head = new TextDecoder("latin1").decode(await new BlobFile(name || of, blob).peek(9));
+  if (name.endsWith(GGUF) || (name !== "" && !head.startsWith("GGUF"))) return blob as File;
+  // JSON, or safetensors: eight bytes of length, and JSON.
+  if (!head.startsWith("GGUF") && (head[0] === "{" || head[8] === "{")) {
+    const parts = of === "model" ? "{config, tokenizer, weights}" : "{config, weights}";
+    throw new LorakeetError("argument", `${of}: one file of a folder, expected all of them, as files or ${parts}, or a GGUF`);
+  }
+  return new File([blob], `${name || of}${GGUF}`);
+}
+
+/** URLs of bytes that are in this page already, and of no server. */
+const IN_PAGE = /^(blob|data):/i;
+
+/** A file's bytes as a Blob; anything else as it is. Errors with `network` for a URL in the page that is no more. */
 async function blob(value: unknown): Promise<unknown> {
+  const url = typeof value === "string" || value instanceof URL ? String(value) : "";
+  if (IN_PAGE.test(url)) {
+    try {
+      return await (await fetch(url)).blob();
+    } catch (error) {
+      throw new LorakeetError("network", `a ${url.slice(0, 5)} URL cannot be read: ${(error as Error).message}, ${url.slice(0, 100)}`, { cause: error });
+    }
+  }
   if (value instanceof ReadableStream) return new Response(value).blob();
   if (value instanceof ArrayBuffer || value instanceof Uint8Array) return new Blob([value as Uint8Array<ArrayBuffer>]);
   return isObject(value) && "getFile" in value ? (value as FileSystemFileHandle).getFile() : value;

@@ -1,6 +1,8 @@
 // Where kept files lie: small named pieces of bytes, in the private file system, the Cache API or memory.
 // Not what a file is: that pieces make one, and that it is whole, is cache.ts's to know.
 
+import { LorakeetError, type ErrorKind } from "./error.js";
+
 /** A place to keep files in. */
 export type CacheKind = "opfs" | "cache-api" | "memory";
 
@@ -32,10 +34,34 @@ const OPENERS: Record<CacheKind, () => Promise<Store | undefined>> = {
   memory: async () => MEMORY,
 };
 
-/** The store of one kind; undefined where the browser, or a private window, has none. */
-export function openStore(kind: CacheKind): Promise<Store | undefined> {
-  return OPENERS[kind]();
+/** The store of one kind; undefined where the browser, or a private window, has none. All its errors are as `storageError` has them. */
+export async function openStore(kind: CacheKind): Promise<Store | undefined> {
+  const store = await OPENERS[kind]();
+  const told = <A extends unknown[], T>(work: (...args: A) => Promise<T>) => async (...args: A): Promise<T> => {
+    try {
+      return await work.apply(store, args);
+    } catch (error) {
+      throw storageError(`cache "${kind}"`, error);
+    }
+  };
+  return store && {
+    kind,
+    room: told(store.room), files: told(store.files), sizes: told(store.sizes),
+    get: told(store.get), put: told(store.put), delete: told(store.delete),
+  };
 }
+
+/**
+ * The error of a storage that refuses `what`: `unsupported` where the browser forbids or lacks it, as in
+ * private windows, `memory` for want of room, else `network`, as for any file that cannot be read or written.
+ */
+export function storageError(what: string, cause: unknown): LorakeetError {
+  const { name, message } = cause as Error;
+  const kind = cause instanceof LorakeetError ? cause.kind : (KINDS[name] ?? "network");
+  return new LorakeetError(kind, `${what}: ${message}`, { cause });
+}
+
+const KINDS: Record<string, ErrorKind> = { QuotaExceededError: "memory", SecurityError: "unsupported", NotAllowedError: "unsupported", TypeError: "unsupported" };
 
 async function openOpfs(): Promise<Store | undefined> {
   // Older Safari writes from workers alone, and in place: half a piece could stay.
@@ -211,6 +237,10 @@ const MEMORY = new Memory(); // one for all engines of a page
 
 /** Bytes that the origin may still store; undefined where the browser does not tell. */
 export async function freeBytes(): Promise<number | undefined> {
-  const { quota, usage } = (await globalThis.navigator?.storage?.estimate?.().catch(() => undefined)) ?? {};
-  return quota === undefined || usage === undefined ? undefined : quota - usage;
+  try {
+    const { quota, usage } = (await globalThis.navigator?.storage?.estimate?.()) ?? {};
+    return quota === undefined || usage === undefined ? undefined : quota - usage;
+  } catch {
+    return undefined;
+  }
 }

@@ -34,9 +34,13 @@ export async function shareEngine(name: string, open: () => Promise<Engine>): Pr
   if (open === undefined) throw wrong("open", open, "a function");
   checkFunction("open", open);
   if (!globalThis.navigator?.locks || typeof BroadcastChannel === "undefined") {
-    throw new LorakeetError("unsupported", "tabs share by Web Locks and BroadcastChannel, which this browser or page lacks");
+    throw lacking();
   }
   return new Tab(`lorakeet:${name}`, open).join();
+}
+
+function lacking(cause?: unknown): LorakeetError {
+  return new LorakeetError("unsupported", "tabs share by Web Locks and BroadcastChannel, which this browser or page lacks", { cause });
 }
 
 class Tab {
@@ -57,12 +61,22 @@ class Tab {
   constructor(name: string, open: () => Promise<Engine>) {
     this.#name = name;
     this.#open = open;
-    this.#hall = new BroadcastChannel(name);
+    try {
+      this.#hall = new BroadcastChannel(name);
+    } catch (error) {
+      throw lacking(error); // in a frame without an origin
+    }
   }
 
   async join(): Promise<Engine> {
     // Its end is how the engine's tab hears that this one is gone.
-    await new Promise<void>((granted) => void this.#hold(this.#ownName(this.#id), async () => granted()));
+    await new Promise<void>((granted, refused) => {
+      // It is let go of before the tab leaves only where locks are not to be had.
+      void this.#hold(this.#ownName(this.#id), async () => granted()).then(() => refused(lacking()));
+    }).catch((error: unknown) => {
+      this.#hall.close();
+      throw error;
+    });
     this.#hall.addEventListener("message", ({ data }: MessageEvent<Announcement>) => {
       if (data.type === "leader") this.#connect();
       else if (this.#engine) this.#serve(data.id);
