@@ -73,7 +73,7 @@ fn our_templates_render_as_under_transformers() {
             }
         }
     }
-    assert!(compared >= 27, "{compared}");
+    assert!(compared >= 36, "{compared}");
 }
 
 #[test]
@@ -136,6 +136,12 @@ fn what_is_not_there_is_refused_by_line_and_name() {
         ("{{ messages[0].content + 1 }}", "line 1"),
         ("{% if %}", "line 1"),
         ("{{ 'open", "line 1"),
+        ("\n{{ '%s' % 'a' }}", "line 2"),
+        ("{{ messages | pprint }}", "pprint"),
+        ("{{ 'a'.index('b') }}", "index"),
+        ("{{ 'a'.rsplit(1) }}", "rsplit"),
+        ("{{ 'a'.partition('') }}", "partition"),
+        ("{{ cycler() }}", "cycler"),
     ] {
         let result = ChatTemplate::new(source, BTreeMap::new())
             .and_then(|template| template.render(&[say("user", "Hello")], &ChatContext::default()));
@@ -156,7 +162,8 @@ fn a_template_that_does_not_end_is_stopped() {
     let written = "{% set x = 'abcdefgh' * 1000000 %}{% for i in range(9999) %}{{ x }}{% endfor %}";
     let called = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
     let deep = "{{ ".to_owned() + &"(".repeat(100_000);
-    for source in [nested, doubled, written, called, &deep] {
+    let filled = "{% for i in range(9999) %}{% set x = 'a'.ljust(99999999) %}{% endfor %}";
+    for source in [nested, doubled, written, called, &deep, filled] {
         let result = ChatTemplate::new(source, BTreeMap::new())
             .and_then(|template| template.render(&[say("user", "Hello")], &ChatContext::default()));
         let error = result.expect_err("stopped");
@@ -194,7 +201,7 @@ fn the_end_of_a_turn_is_what_follows_an_answer() {
 #[test]
 fn templates_come_from_the_files_of_a_folder() {
     let from = |config: Option<&str>, jinja: Option<&str>| {
-        let template = ChatTemplate::from_files(config.map(str::as_bytes), jinja.map(str::as_bytes))?;
+        let template = ChatTemplate::from_files(config.map(str::as_bytes), jinja.map(str::as_bytes), None)?;
         template.render(&[say("user", "Hello")], &ChatContext::default())
     };
     let one =
@@ -205,6 +212,26 @@ fn templates_come_from_the_files_of_a_folder() {
     let named =
         r#"{"chat_template": [{"name": "rag", "template": "1"}, {"name": "default", "template": "2"}]}"#;
     assert_eq!(from(Some(named), None).expect("the default"), "2");
+    // As processors were saved for some time: it goes last, and its own config names the tokens.
+    let processor = Some(br#"{"chat_template": "{{ bos_token }} from json"}"#.as_slice());
+    let all = |config: Option<&str>, json| {
+        let template = ChatTemplate::from_files(config.map(str::as_bytes), None, json)?;
+        template.render(&[say("user", "Hello")], &ChatContext::default())
+    };
+    assert_eq!(all(Some("\u{feff}{\"bos_token\": \"<s>\"}"), processor).expect("a template"), "<s> from json");
+    assert_eq!(all(Some(one), processor).expect("the config's"), "<s>Hello");
+    assert_eq!(all(None, Some(b"[]")).expect_err("no object").kind(), ErrorKind::Format);
+    for (config, jinja, json, want) in [
+        (None, None, None, false),
+        (Some("{}"), None, Some("{}"), false),
+        (Some(one), None, None, true),
+        (None, Some(""), None, true),
+        (Some(r#"{"chat_template": null}"#), None, Some(r#"{"chat_template": ""}"#), true),
+    ] {
+        let bytes = |text: Option<&'static str>| text.map(str::as_bytes);
+        let found = ChatTemplate::is_in_files(config.map(str::as_bytes), bytes(jinja), bytes(json));
+        assert_eq!(found.expect("readable"), want, "{config:?} {jinja:?} {json:?}");
+    }
     for (config, kind, named) in [
         (None, ErrorKind::Unsupported, "chat_template.jinja"),
         (Some(r#"{"bos_token": "<s>"}"#), ErrorKind::Unsupported, "chat_template.jinja"),

@@ -7,7 +7,7 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
 use crate::plan::{RING, Row, Sampling};
-use crate::tokenizer::{StreamDecoder, Tokenizer};
+use crate::tokenizer::StreamDecoder;
 
 use super::Engine;
 use super::adapters::Choice;
@@ -15,7 +15,7 @@ use super::logprobs::TokenLogprobs;
 use super::mixed::Mixing;
 use super::plans::{Kind, run_rows};
 use super::seat::Seat;
-use super::stop::{Shown, StopStrings};
+use super::stop::{Shown, Tail};
 
 /// Most tokens drawn between two reads; also the most that can be computed after an abort.
 pub(super) const MAX_BLOCK: usize = 8;
@@ -107,6 +107,11 @@ impl Request {
         let slides = self.overflow == Overflow::Slide;
         if lead + prompt > context || (!slides && lead + prompt + most - 1 > context) {
             let with = if lead > 0 { format!(" with {lead} virtual tokens") } else { String::new() };
+            if slides {
+                return Err(Error::argument(format!(
+                    "prompt of {prompt} tokens{with} exceeds the context of {context}: `overflow` slide makes room for what is written, a prompt has to fit"
+                )));
+            }
             return Err(Error::argument(format!(
                 "prompt of {prompt} tokens{with} and max_tokens {most} exceed the context of {context}"
             )));
@@ -211,30 +216,6 @@ struct Sequence {
     seen: Vec<u32>,
 }
 
-/// What of a text is not shown yet: bytes of a character, what may become a stop string.
-#[derive(Clone, Debug)]
-pub(super) struct Tail {
-    decoder: StreamDecoder,
-    stop: StopStrings,
-}
-
-impl Tail {
-    fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Shown> {
-        let text = self.decoder.push(tokenizer, token)?;
-        Ok(self.stop.push(&text))
-    }
-
-    /// The rest, as no more comes.
-    fn finish(&mut self, tokenizer: &Tokenizer) -> Result<Shown> {
-        let rest = self.decoder.finish(tokenizer)?;
-        let Shown { mut text, stopped } = self.stop.push(&rest);
-        if !stopped {
-            text += &self.stop.finish();
-        }
-        Ok(Shown { text, stopped })
-    }
-}
-
 impl Generation {
     /// Makes the text of the first request go on from what another generation has not shown. With `goes_on`
     /// this one's end by length shows no rest either.
@@ -297,24 +278,34 @@ impl Sequence {
 }
 
 impl Engine {
-    /// Takes a slot for each request and reuses the cache where it remembers the prompt.
+    /// Whether requests can be begun once there are slots for them.
     ///
-    /// Errors with `Argument` for an option out of range, a prompt that does not fit, or more
-    /// requests than the engine has free slots.
-    pub fn start(&mut self, requests: &[Request]) -> Result<Generation> {
+    /// Errors with `Argument` for no request, an option out of range, a prompt that does not fit, or an
+    /// adapter that is not loaded.
+    pub fn check(&self, requests: &[Request]) -> Result<()> {
         if requests.is_empty() {
             return Err(Error::argument("no prompt"));
-        }
-        let (prompts, slots) = (requests.len(), self.model.slots());
-        if prompts > slots {
-            return Err(Error::argument(format!(
-                "{prompts} prompts, expected at most {slots}: the engine's `batch`"
-            )));
         }
         for request in requests {
             let lead = self.lead_tokens(request.adapter.as_ref())?.len();
             request.check(self.model.context(), lead)?;
             self.check_ids(&request.prompt)?;
+            self.check_ids(&request.stop_tokens).map_err(|e| e.context("stop_token_ids"))?;
+        }
+        Ok(())
+    }
+
+    /// Takes a slot for each request and reuses the cache where it remembers the prompt.
+    ///
+    /// Errors with `Argument` for an option out of range, a prompt that does not fit, or more
+    /// requests than the engine has free slots.
+    pub fn start(&mut self, requests: &[Request]) -> Result<Generation> {
+        self.check(requests)?;
+        let (prompts, slots) = (requests.len(), self.model.slots());
+        if prompts > slots {
+            return Err(Error::argument(format!(
+                "{prompts} prompts, expected at most {slots}: the engine's `batch`"
+            )));
         }
         let mut generation =
             Generation { id: self.next_generation, sequences: Vec::new(), block: 1, mixing: None };
@@ -350,7 +341,7 @@ impl Engine {
             seat,
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             overflow: request.overflow,
-            tail: Tail { decoder, stop: StopStrings::new(&request.stop) },
+            tail: Tail::new(decoder, &request.stop),
             goes_on: false,
             ends,
             logprobs: request.logprobs,

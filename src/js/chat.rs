@@ -16,10 +16,24 @@ pub struct JsChatTemplate(ChatTemplate);
 
 #[wasm_bindgen(js_class = ChatTemplate)]
 impl JsChatTemplate {
-    /// From the bytes of `tokenizer_config.json` and `chat_template.jinja`.
+    /// From the bytes of `tokenizer_config.json`, `chat_template.jinja` and `chat_template.json`.
     #[wasm_bindgen(js_name = fromFiles)]
-    pub fn from_files(config: Option<Vec<u8>>, jinja: Option<Vec<u8>>) -> JsResult<Self> {
-        Ok(Self(ChatTemplate::from_files(config.as_deref(), jinja.as_deref())?))
+    pub fn from_files(
+        config: Option<Vec<u8>>,
+        jinja: Option<Vec<u8>>,
+        json: Option<Vec<u8>>,
+    ) -> JsResult<Self> {
+        Ok(Self(ChatTemplate::from_files(config.as_deref(), jinja.as_deref(), json.as_deref())?))
+    }
+
+    /// Whether there is a template in them.
+    #[wasm_bindgen(js_name = isInFiles)]
+    pub fn is_in_files(
+        config: Option<Vec<u8>>,
+        jinja: Option<Vec<u8>>,
+        json: Option<Vec<u8>>,
+    ) -> JsResult<bool> {
+        Ok(ChatTemplate::is_in_files(config.as_deref(), jinja.as_deref(), json.as_deref())?)
     }
 
     /// The text of a conversation, as JSON: {messages: [{role, content, name?}],

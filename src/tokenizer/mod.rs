@@ -136,6 +136,12 @@ impl Tokenizer {
         self.vocabulary.token(id).map(str::to_owned)
     }
 
+    /// Whether this id is one of the file's added tokens, which are found in a text before it is cut: those
+    /// with a meaning of their own, special ones included.
+    pub fn is_added(&self, id: u32) -> bool {
+        self.vocabulary.is_added(id)
+    }
+
     /// Whether the file marks this id as special: decoding can skip it.
     pub fn is_special(&self, id: u32) -> bool {
         self.vocabulary.is_special(id)

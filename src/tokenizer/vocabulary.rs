@@ -82,6 +82,10 @@ impl Vocabulary {
         added.or_else(|| (0..self.size() as u32).find(|&id| self.of_model(id) == Some(token)))
     }
 
+    pub fn is_added(&self, id: u32) -> bool {
+        self.0.added.contains_key(&id)
+    }
+
     pub fn is_special(&self, id: u32) -> bool {
         self.0.added.get(&id).is_some_and(|added| added.special)
     }

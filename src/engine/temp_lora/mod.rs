@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 
 use super::Engine;
 use super::adapters::Choice;
-use super::generate::{Delta, Generation, Overflow, Request, Tail};
+use super::generate::{Delta, Generation, Overflow, Request};
+use super::stop::Tail;
 use super::mixture::Mixture;
 use super::new_lora::NewLora;
 use super::score::Scoring;

@@ -21,7 +21,7 @@ use crate::backend::cpu::{Cpu, Kernels};
 use crate::backend::gpu::{Gpu, GpuOptions};
 use crate::dtype::Dtype;
 use crate::engine::{
-    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Step, TempLora,
+    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Request, Step, TempLora,
 };
 use crate::error::{Error, Result};
 use crate::format::ShardIndex;
@@ -140,6 +140,20 @@ async fn open_backend(options: JsValue) -> JsResult<(Backend, EngineOptions)> {
     };
     let dtype = options.dtype.as_deref().map(Dtype::from_name).transpose()?;
     Ok((backend, EngineOptions { context_length: options.context_length, batch: options.batch, dtype }))
+}
+
+/// A request for each prompt, which is a string or an array of ids.
+fn requests(engine: &Engine, prompts: JsValue, options: JsValue) -> Result<Vec<Request>> {
+    let prompts: Vec<Prompt> = from_js(prompts)?;
+    let options: RequestOptions = from_js(options)?;
+    let request = |(i, prompt)| {
+        let ids = match prompt {
+            Prompt::Text(text) => engine.encode(&text)?,
+            Prompt::Ids(ids) => ids,
+        };
+        options.request(ids, i)
+    };
+    prompts.into_iter().enumerate().map(request).collect()
 }
 
 /// `None` if it goes on after these bytes.
@@ -263,10 +277,10 @@ impl JsEngine {
         Ok(self.engine()?.logits_with(&ids, choice.as_ref()).await?)
     }
 
-    /// What a `tokenizer_config.json` would say of the chat template that came with the tokenizer.
+    /// What a `tokenizer_config.json` would say of the tokenizer, and of the chat template that came with it.
     #[wasm_bindgen(js_name = tokenizerConfig)]
-    pub fn tokenizer_config(&self) -> JsResult<Option<Vec<u8>>> {
-        Ok(self.engine()?.tokenizer_config().map(String::into_bytes))
+    pub fn tokenizer_config(&self) -> JsResult<Vec<u8>> {
+        Ok(self.engine()?.tokenizer_config().into_bytes())
     }
 
     /// Ids of what a chat template wrote.
@@ -324,21 +338,18 @@ impl JsEngine {
     /// Begins a batch: `prompts` are strings or arrays of ids; `options` apply to all of them.
     /// Returns the number that `next`, `usage` and `end` take.
     pub fn start(&self, prompts: JsValue, options: JsValue) -> JsResult<u32> {
-        let prompts: Vec<Prompt> = from_js(prompts)?;
-        let options: RequestOptions = from_js(options)?;
         let mut engine = self.engine()?;
-        let requests = prompts
-            .into_iter()
-            .enumerate()
-            .map(|(i, prompt)| {
-                let ids = match prompt {
-                    Prompt::Text(text) => engine.encode(&text)?,
-                    Prompt::Ids(ids) => ids,
-                };
-                options.request(ids, i)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let requests = requests(&engine, prompts, options)?;
         Ok(self.generations.add(engine.start(&requests)?))
+    }
+
+    /// The token ids of each prompt of a batch that is to begin later. Throws what `start` would, but for
+    /// want of room.
+    pub fn prepare(&self, prompts: JsValue, options: JsValue) -> JsResult<Vec<js_sys::Uint32Array>> {
+        let engine = self.engine()?;
+        let requests = requests(&engine, prompts, options)?;
+        engine.check(&requests)?;
+        Ok(requests.iter().map(|request| js_sys::Uint32Array::from(&request.prompt[..])).collect())
     }
 
     /// Moves batch `id` on by one step: {deltas: [{index, text, tokens, logprobs, finish}], finished,

@@ -12,39 +12,70 @@ const SPECIALS: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 impl ChatTemplate {
-    /// From the bytes of `tokenizer_config.json`, which also names the special tokens, and of
-    /// `chat_template.jinja`, which goes before the config's `chat_template`.
+    /// From the bytes of `tokenizer_config.json`, which also names the special tokens, of
+    /// `chat_template.jinja`, which goes before the config's `chat_template`, and of
+    /// `chat_template.json`, which goes after it.
     ///
-    /// Errors with `Unsupported` where neither has a template, `Format` if they are broken, and as
+    /// Errors with `Unsupported` where none has a template, `Format` if they are broken, and as
     /// [`new`](Self::new).
-    pub fn from_files(tokenizer_config: Option<&[u8]>, jinja: Option<&[u8]>) -> Result<Self> {
-        let config = match tokenizer_config {
-            Some(json) => serde_json::from_slice(json).map_err(broken)?,
-            None => Map::new(),
-        };
+    pub fn from_files(
+        tokenizer_config: Option<&[u8]>,
+        jinja: Option<&[u8]>,
+        json: Option<&[u8]>,
+    ) -> Result<Self> {
+        let config = fields(CONFIG, tokenizer_config)?;
+        let own = fields(JSON, json)?;
         let source = match jinja {
             Some(bytes) => {
                 std::str::from_utf8(bytes).map_err(|_| Error::format("chat_template.jinja: not UTF-8"))?
             }
-            None => template(&config)?,
+            None => match template(CONFIG, &config)? {
+                Some(source) => source,
+                None => template(JSON, &own)?.ok_or_else(none)?,
+            },
         };
         Self::new(source, specials(&config))
     }
+
+    /// Whether [`from_files`](Self::from_files) would find a template.
+    ///
+    /// Errors with `Format` if the files are broken.
+    pub fn is_in_files(
+        tokenizer_config: Option<&[u8]>,
+        jinja: Option<&[u8]>,
+        json: Option<&[u8]>,
+    ) -> Result<bool> {
+        let has = |name, bytes| Ok::<_, Error>(template(name, &fields(name, bytes)?)?.is_some());
+        Ok(jinja.is_some() || has(CONFIG, tokenizer_config)? || has(JSON, json)?)
+    }
 }
 
-/// The template, or of several with names the one that is called `default`.
-fn template(config: &Map<String, Value>) -> Result<&str> {
-    match config.get("chat_template") {
-        None | Some(Value::Null) => Err(Error::unsupported(
-            "chat: the model has no template, neither `chat_template` in tokenizer_config.json nor chat_template.jinja",
-        )),
-        Some(Value::String(source)) => Ok(source),
+const CONFIG: &str = "tokenizer_config.json";
+const JSON: &str = "chat_template.json";
+
+fn fields(name: &str, json: Option<&[u8]>) -> Result<Map<String, Value>> {
+    let Some(json) = json else { return Ok(Map::new()) };
+    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json); // a byte order mark
+    serde_json::from_slice(json).map_err(|e| broken(name, e))
+}
+
+fn none() -> Error {
+    Error::unsupported(
+        "chat: the model has no template, neither `chat_template` in tokenizer_config.json nor chat_template.jinja; one can be given as `chatTemplate`",
+    )
+}
+
+/// The template in a file, or of several with names the one that is called `default`.
+fn template<'a>(file: &str, fields: &'a Map<String, Value>) -> Result<Option<&'a str>> {
+    match fields.get("chat_template") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(source)) => Ok(Some(source)),
         Some(Value::Array(named)) => {
             let default = named.iter().find(|each| each["name"] == "default");
             let source = default.and_then(|each| each["template"].as_str());
-            source.ok_or_else(|| broken("`chat_template` has none called `default`"))
+            source.map(Some).ok_or_else(|| broken(file, "`chat_template` has none called `default`"))
         }
-        Some(_) => Err(broken("`chat_template` is neither a text nor a list of named ones")),
+        Some(_) => Err(broken(file, "`chat_template` is neither a text nor a list of named ones")),
     }
 }
 
@@ -58,6 +89,6 @@ fn specials(config: &Map<String, Value>) -> BTreeMap<String, String> {
     SPECIALS.iter().filter_map(|name| token(name)).collect()
 }
 
-fn broken(error: impl std::fmt::Display) -> Error {
-    Error::format(format!("tokenizer_config.json: {error}"))
+fn broken(file: &str, error: impl std::fmt::Display) -> Error {
+    Error::format(format!("{file}: {error}"))
 }

@@ -5,6 +5,7 @@
 
 mod clock;
 mod files;
+mod python;
 mod to_json;
 
 use std::collections::BTreeMap;
@@ -64,7 +65,6 @@ impl ChatTemplate {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|e| refused(&e))?);
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(DEPTH);
         let source = without_generation_tags(source);
@@ -119,6 +119,7 @@ impl ChatTemplate {
 
 /// transformers' globals and filters, and tests with Python's meaning.
 fn add_builtins(environment: &mut Environment<'static>) {
+    python::add(environment);
     environment.add_filter("tojson", |value: &Value, options: Kwargs| to_json::to_json(value, &options));
     environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
         Err(minijinja::Error::new(ErrorKind::InvalidOperation, "raise_exception")
