@@ -24,7 +24,7 @@ if (unknown.length > 0) throw new Error(`unknown parser: ${unknown.join(", ")}; 
 
 /** cargo-fuzz without a sanitizer: what is looked for are panics and memory, and both are seen without. */
 function fuzz(parser, folders, flags) {
-  const args = ["fuzz", "run", "-s", "none", "--fuzz-dir", "tests/fuzz", "parser", ...folders, "--", ...flags];
+  const args = ["fuzz", "run", "-s", "none", "--fuzz-dir", "tests/fuzz", "--target-dir", "target/fuzzer", "parser", ...folders, "--", ...flags];
   return spawnSync("cargo", args, { cwd: root, env: { ...process.env, LORAKEET_PARSER: parser }, encoding: "utf8", maxBuffer: 1 << 30 });
 }
 
