@@ -14,6 +14,8 @@ export interface Checkpoint {
   step: number;
   /** Steps in all. */
   steps: number;
+  /** What else the adapter's numbers depend on, by the option's name. */
+  options: Readonly<Record<string, unknown>>;
   config: Uint8Array<ArrayBuffer>;
   weights: Uint8Array<ArrayBuffer>;
 }
@@ -32,15 +34,15 @@ export async function readCheckpoint(key: string): Promise<Checkpoint | undefine
   if (!bytes) return undefined;
   const end = bytes.indexOf("\n".charCodeAt(0));
   try {
-    const { of, step, steps, config } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
-    return { of, step, steps, config: new TextEncoder().encode(config), weights: bytes.slice(end + 1) };
+    const { of, step, steps, options = {}, config } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
+    return { of, step, steps, options, config: new TextEncoder().encode(config), weights: bytes.slice(end + 1) };
   } catch (error) {
     throw new LorakeetError("format", `checkpoint \`${key}\`: ${(error as Error).message}`, { cause: error });
   }
 }
 
-export async function writeCheckpoint(key: string, { of, step, steps, config, weights }: Checkpoint): Promise<void> {
-  const head = JSON.stringify({ of, step, steps, config: new TextDecoder().decode(config) });
+export async function writeCheckpoint(key: string, { config, weights, ...rest }: Checkpoint): Promise<void> {
+  const head = JSON.stringify({ ...rest, config: new TextDecoder().decode(config) });
   await told(key, async () => {
     const file = await (await folder()).getFileHandle(fileName(key), { create: true });
     const writable = await file.createWritable();

@@ -4,7 +4,7 @@
 import { checkMessages, conversation, type ChatMessage } from "./chat-request.js";
 import type { Conversations } from "./conversations.js";
 import { LorakeetError } from "./error.js";
-import { checkBoolean, checkNames, wrong } from "./options.js";
+import { checkBoolean, wrong } from "./options.js";
 import { pause } from "./pause.js";
 import type { Turns } from "./turns.js";
 
@@ -21,8 +21,28 @@ export interface TrainingConversation {
   messages: readonly ChatMessage[];
 }
 
+/** An example in Alpaca's form. Its prompt has the headings `### Instruction:`, `### Input:` (where there is one) and `### Response:`. */
+export interface InstructionExample {
+  instruction: string;
+  input?: string;
+  /** To be learned, with an end token after it where the model has one. */
+  output: string;
+}
+
+/** A conversation in ShareGPT's form. It is learned as {@link TrainingConversation} is. */
+export interface ShareGptConversation {
+  conversations: readonly {
+    /** `human` or `user`, `gpt` or `assistant`, `system`. */
+    from: string;
+    value: string;
+  }[];
+}
+
+/** A part of a dataset. */
+export type TrainingItem = string | TrainingExample | TrainingConversation | InstructionExample | ShareGptConversation;
+
 /** One text, or several of texts, examples and conversations. */
-export type TrainingDataset = string | readonly (string | TrainingExample | TrainingConversation)[];
+export type TrainingDataset = string | readonly TrainingItem[];
 
 /** Tokens, learned from the `first` on; those before are given. */
 export interface Window {
@@ -40,16 +60,16 @@ export async function windows(
 ): Promise<Window[]> {
   checkBoolean("completionOnly", completionOnly);
   const items: unknown[] = typeof dataset === "string" ? [dataset] : Array.isArray(dataset) ? dataset : [];
-  if (items.length === 0) throw wrong("dataset", dataset, "a text, or a list of texts, {prompt, completion} or {messages}");
+  if (items.length === 0) throw wrong("dataset", dataset, `a text, or a list of texts, ${FORMS}`);
   const all: Window[] = [];
   for (const [i, item] of items.entries()) {
     await pause();
-    if (typeof item === "object" && item !== null && "messages" in item) {
-      all.push(...(await answers(conversations, `dataset[${i}]`, item, maxLength, completionOnly ?? true)));
-    } else if (typeof item !== "string") {
-      all.push(await example(turns, `dataset[${i}]`, item, maxLength, completionOnly ?? true));
+    const at = `dataset[${i}]`;
+    if (typeof item !== "string") {
+      const { form, fields } = formOf(at, item);
+      all.push(...(await form.windows({ turns, conversations, at, fields, maxLength, completionOnly: completionOnly ?? true })));
     } else if (completionOnly) {
-      throw new LorakeetError("argument", "completionOnly true, expected examples of {prompt, completion} or {messages}: a text has no completion");
+      throw new LorakeetError("argument", `completionOnly true, expected examples of ${FORMS}: a text has no completion`);
     } else {
       const ids = Array.from(await turns.take((engine) => engine.encode(item)));
       for (let at = 0; at + 1 < ids.length; at += maxLength - 1) all.push({ tokens: ids.slice(at, at + maxLength), first: 1 });
@@ -59,35 +79,94 @@ export async function windows(
   return all;
 }
 
-async function example(turns: Turns, name: string, item: unknown, maxLength: number, completionOnly: boolean): Promise<Window> {
-  if (typeof item !== "object" || item === null) throw wrong(name, item, "a text, {prompt, completion} or {messages}");
-  checkNames(item, ["prompt", "completion"]);
-  const { prompt, completion } = item as Partial<TrainingExample>;
-  if (typeof prompt !== "string") throw wrong(`${name}.prompt`, prompt, "a text");
-  if (typeof completion !== "string" || completion === "") throw wrong(`${name}.completion`, completion, "a text");
-  const [ids, given] = await turns.take((engine) => engine.encodeExample(prompt, completion) as [number[], number]);
-  return cut(name, ids, given, maxLength, completionOnly);
+/** One item of a dataset and how it is to be cut. */
+interface Item {
+  turns: Turns;
+  conversations: Conversations;
+  /** Where it is: `dataset[3]`. */
+  at: string;
+  fields: Record<string, unknown>;
+  maxLength: number;
+  completionOnly: boolean;
 }
 
-/** A window for each answer of a conversation, or one for all of it. */
-async function answers(
-  conversations: Conversations, name: string, item: object, maxLength: number, completionOnly: boolean,
-): Promise<Window[]> {
-  checkNames(item, ["messages"]);
-  const messages = checkMessages(`${name}.messages`, (item as TrainingConversation).messages);
+/** A form that an item may have: the fields it must have, those it may have, and its windows. */
+interface Form {
+  needs: readonly string[];
+  may: readonly string[];
+  windows(item: Item): Promise<Window[]>;
+}
+
+const ITEM_FORMS: readonly Form[] = [
+  { needs: ["prompt", "completion"], may: [], windows: (item) => example(item, texts(item, "prompt"), "completion") },
+  { needs: ["messages"], may: [], windows: (item) => answers(item, "messages", item.fields.messages) },
+  { needs: ["instruction", "output"], may: ["input"], windows: (item) => example(item, instruction(item), "output") },
+  { needs: ["conversations"], may: [], windows: (item) => answers(item, "conversations", shareGpt(item)) },
+];
+
+const FORMS = ITEM_FORMS.map(({ needs, may }) => `{${[...needs, ...may.map((name) => `${name}?`)].join(", ")}}`).join(", ");
+
+/** The form whose first field an item has. */
+function formOf(at: string, item: unknown): { form: Form; fields: Record<string, unknown> } {
+  const form = typeof item === "object" && item !== null ? ITEM_FORMS.find(({ needs }) => needs.some((name) => name in item)) : undefined;
+  if (form === undefined) throw wrong(at, item, `a text, ${FORMS}`);
+  const fields = item as Record<string, unknown>;
+  const known = [...form.needs, ...form.may];
+  const unknown = Object.keys(fields).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new LorakeetError("argument", `${at}.${unknown}: unknown, expected ${known.join(", ")}`);
+  return { form, fields };
+}
+
+/** A field that is a text, which may be empty. */
+function texts({ at, fields }: Item, name: string): string {
+  const value = fields[name];
+  if (typeof value !== "string") throw wrong(`${at}.${name}`, value, "a text");
+  return value;
+}
+
+function instruction(item: Item): string {
+  const parts = [["Instruction", texts(item, "instruction")]];
+  if (item.fields.input !== undefined && item.fields.input !== "") parts.push(["Input", texts(item, "input")]);
+  return `${parts.map(([heading, text]) => `### ${heading}:\n${text}\n\n`).join("")}### Response:\n`;
+}
+
+const ROLES: Readonly<Record<string, string>> = { human: "user", user: "user", gpt: "assistant", assistant: "assistant", system: "system" };
+
+/** ShareGPT's turns as messages. */
+function shareGpt({ at, fields: { conversations: turns } }: Item): unknown {
+  if (!Array.isArray(turns)) return turns;
+  return turns.map((turn: unknown, i) => {
+    const { from, value } = (turn ?? {}) as { from?: unknown; value?: unknown };
+    const role = typeof from === "string" && Object.hasOwn(ROLES, from) ? ROLES[from] : undefined;
+    if (role === undefined) throw wrong(`${at}.conversations[${i}].from`, from, Object.keys(ROLES).join(", "));
+    if (typeof value !== "string") throw wrong(`${at}.conversations[${i}].value`, value, "a text");
+    return { role, content: value };
+  });
+}
+
+async function example(item: Item, prompt: string, name: string): Promise<Window[]> {
+  const completion = texts(item, name);
+  if (completion === "") throw wrong(`${item.at}.${name}`, completion, "a text");
+  const [ids, given] = await item.turns.take((engine) => engine.encodeExample(prompt, completion) as [number[], number]);
+  return [cut(item.at, ids, given, item.maxLength, item.completionOnly)];
+}
+
+/** A window for each answer of a conversation, or one for all of it. `name` is the field it came in. */
+async function answers({ conversations, at, maxLength, completionOnly }: Item, name: string, given: unknown): Promise<Window[]> {
+  const messages = checkMessages(`${at}.${name}`, given);
   if (!completionOnly) return [{ tokens: (await conversations.tokens(conversation(messages, false))).slice(0, maxLength), first: 1 }];
   const all: Window[] = [];
   for (const [i, { role }] of messages.entries()) {
     if (role !== "assistant") continue;
-    const given = await conversations.tokens(conversation(messages.slice(0, i), true));
+    const before = await conversations.tokens(conversation(messages.slice(0, i), true));
     const ids = await conversations.tokens(conversation(messages.slice(0, i + 1), false));
-    if (ids.length <= given.length || given.some((id, t) => ids[t] !== id)) {
+    if (ids.length <= before.length || before.some((id, t) => ids[t] !== id)) {
       const why = "the chat template writes what comes before it differently once it is there";
-      throw new LorakeetError("unsupported", `${name}.messages[${i}]: ${why}, expected {prompt, completion}`);
+      throw new LorakeetError("unsupported", `${at}.${name}[${i}]: ${why}, expected {prompt, completion}`);
     }
-    all.push(cut(`${name}.messages[${i}]`, ids, given.length, maxLength, true));
+    all.push(cut(`${at}.${name}[${i}]`, ids, before.length, maxLength, true));
   }
-  if (all.length === 0) throw new LorakeetError("argument", `${name}.messages: no answer, expected a message of role assistant`);
+  if (all.length === 0) throw new LorakeetError("argument", `${at}.${name}: no answer, expected a message of role assistant`);
   return all;
 }
 

@@ -9,13 +9,15 @@ import { page } from "./page.js";
 export interface HubOptions {
   /** Branch, tag or commit, where the hub id names none. Default `main`. */
   revision?: string;
+  /** A folder of the repository, as `checkpoint-500` or `adapters/sql`, where its files are not at the top. */
+  subfolder?: string;
   /** For private and gated repositories. It is sent to the hub, and to no server the hub redirects to. */
   token?: string;
   /** The hub or a mirror of it. Default `https://huggingface.co`. */
   hubUrl?: string | URL;
 }
 
-export const HUB_NAMES = ["revision", "token", "hubUrl"] as const;
+export const HUB_NAMES = ["revision", "subfolder", "token", "hubUrl"] as const;
 
 const HUB = "https://huggingface.co";
 const ID = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:\/([^\s@?#]+\.gguf))?(?:@([^\s@]+))?$/;
@@ -36,13 +38,17 @@ export class Hub {
   readonly #url: URL;
   readonly #token: string | undefined;
   readonly #revision: string | undefined;
+  readonly #subfolder: string | undefined;
 
   /** Errors with `argument`. No message shows the token. */
-  constructor({ revision, token, hubUrl = HUB }: HubOptions) {
+  constructor({ revision, subfolder, token, hubUrl = HUB }: HubOptions) {
     if (token !== undefined && (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token))) {
       throw new LorakeetError("argument", "token: expected a text of visible ASCII");
     }
     if (revision !== undefined && (typeof revision !== "string" || revision === "")) throw wrong("revision", revision, "a branch, tag or commit");
+    if (subfolder !== undefined && (typeof subfolder !== "string" || subfolder.split("/").some((part) => ["", ".", ".."].includes(part)))) {
+      throw wrong("subfolder", subfolder, "a folder's path without `/` at its ends");
+    }
     try {
       this.#url = new URL(hubUrl, page().base);
     } catch {
@@ -51,13 +57,14 @@ export class Hub {
     if (!this.#url.pathname.endsWith("/")) this.#url.pathname += "/";
     this.#token = token;
     this.#revision = revision;
+    this.#subfolder = subfolder;
   }
 
   /** The repository a source names. Errors with `argument` if it is no id, or has a revision twice. */
   repository(of: string, source: string): HubRepository {
     const [, id, file, revision] = ID.exec(source) ?? [];
     if (id === undefined) {
-      const hint = "a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`), or a URL that begins with `./`, `/` or `https:`";
+      const hint = "a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
       throw new LorakeetError("argument", `${of} ${JSON.stringify(source)}, expected ${hint}`);
     }
     if (revision !== undefined && this.#revision !== undefined && revision !== this.#revision) {
@@ -68,12 +75,15 @@ export class Hub {
 
   /** The folder of a repository's files, or the file meant. */
   url({ id, revision, file = "" }: HubRepository): URL {
-    return new URL(`${id}/resolve/${encodeURIComponent(revision)}/${encodeURI(file)}`, this.#url);
+    const folder = this.#subfolder?.split("/").map((part) => `${encodeURIComponent(part)}/`).join("") ?? "";
+    return new URL(`${id}/resolve/${encodeURIComponent(revision)}/${folder}${encodeURI(file)}`, this.#url);
   }
 
   /** Errors with `argument` for options that only a hub id can have. */
-  refuseRevision(of: string): void {
-    if (this.#revision !== undefined) throw new LorakeetError("argument", `revision ${JSON.stringify(this.#revision)}: the ${of} is no hub id`);
+  refuseOptions(of: string): void {
+    for (const [name, value] of Object.entries({ revision: this.#revision, subfolder: this.#subfolder })) {
+      if (value !== undefined) throw new LorakeetError("argument", `${name} ${JSON.stringify(value)}: the ${of} is no hub id`);
+    }
   }
 
   /** The token, for the hub's own origin. A browser drops it where a redirect leaves that. */
@@ -101,6 +111,6 @@ export class Hub {
 
   /** The error for want of a file. */
   missing({ id, revision }: HubRepository, name: string): LorakeetError {
-    return new LorakeetError("network", `${name} of "${id}": not there at revision "${revision}": check the id and the revision, ${new URL(id, this.#url)}`);
+    return new LorakeetError("network", `${this.#subfolder === undefined ? "" : `${this.#subfolder}/`}${name} of "${id}": not there at revision "${revision}": check the id and the revision, ${new URL(id, this.#url)}`);
   }
 }

@@ -11,7 +11,9 @@ export type {
 } from "./chat.js";
 export type { ChatCompletionRequest, ChatMessage, TextPart } from "./chat-request.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Completions } from "./completions.js";
-export type { TrainingConversation, TrainingDataset, TrainingExample } from "./dataset.js";
+export type {
+  InstructionExample, ShareGptConversation, TrainingConversation, TrainingDataset, TrainingExample, TrainingItem,
+} from "./dataset.js";
 export type { Dtype, Engine, EngineInfo, EngineOptions } from "./engine.js";
 export type { DeviceLost } from "./device-loss.js";
 export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./embeddings.js";

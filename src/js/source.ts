@@ -182,7 +182,7 @@ function plainFolder(of: string, source: ModelSource | AdapterSource, hub: Hub, 
     const repository = hub.repository(of, source);
     return new UrlFolder(of, hub.url(repository), hub, remote, repository);
   }
-  hub.refuseRevision(of);
+  hub.refuseOptions(of);
   if (typeof source === "string" || source instanceof URL) return new UrlFolder(of, pageUrl(source), hub, remote);
   if (isObject(source) && Symbol.iterator in source) return new FileFolder(of, [...(source as Iterable<File>)]);
   return undefined;

@@ -57,7 +57,7 @@ export interface TrainOptions {
   weightDecay?: number;
   /** Of the first numbers, the order of the windows and the dropout. Default 0. */
   seed?: number;
-  /** Goes on with an adapter of that name if there is one, with its own rank, alpha and modules. Default `false`. */
+  /** Goes on with an adapter of that name if there is one, with its own rank, alpha and modules; others that are given are an error. Default `false`. */
   resume?: boolean;
   /**
    * A key under which the adapter and the position are kept in the origin private file system, so that
@@ -113,7 +113,7 @@ export async function* trainAdapter(
   const steps = epochs * perEpoch;
   // What is learned, and in which order. A page without digests has no place for checkpoints, and hears of that next.
   const of = checkpoint === undefined ? "" : ((await digest(JSON.stringify([all, batch, epochs, seed]))) ?? "");
-  const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps, of);
+  const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps, of, plan.kept);
   throwIfCancelled(signal, WHAT);
   const isNew = await begin(turns, plan, saved);
   const [first, began] = [saved?.step ?? 0, performance.now()];
@@ -137,7 +137,7 @@ export async function* trainAdapter(
         eta: ((steps - step - 1) * (now - began)) / (step + 1 - first) / 1000,
       };
       if (checkpoint !== undefined && done.step < steps && done.step % plan.checkpointEvery === 0) {
-        await save(turns, checkpoint, name, done, of);
+        await save(turns, checkpoint, name, { of, step: done.step, steps, options: plan.kept });
       }
       options.onStep?.(done);
       yield done;
@@ -172,12 +172,13 @@ async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number,
 }
 
 /** In one turn, so that what fails leaves nothing behind. Returns whether the adapter is new, and empty. */
-function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, saved: Checkpoint | undefined): Promise<boolean> {
+function begin(turns: Turns, { name, lora, optimizer, room, resume, given }: Plan, saved: Checkpoint | undefined): Promise<boolean> {
   return turns.take(async (engine) => {
     const there = (engine.adapters() as AdapterInfo[]).some((adapter) => adapter.name === name);
     if (there && !resume && !saved) {
       throw new LorakeetError("argument", `adapter \`${name}\` is loaded already, expected \`resume: true\` or another name`);
     }
+    if (there && !saved) checkResumed(engine, name, given);
     if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
     else if (!there) await engine.newLora(name, lora);
     try {
@@ -190,18 +191,38 @@ function begin(turns: Turns, { name, lora, optimizer, room, resume }: Plan, save
   });
 }
 
-async function savedTraining(key: string, steps: number, of: string): Promise<Checkpoint | undefined> {
+/** An adapter that is gone on with keeps its own shape: one that is asked for must be the same. */
+function checkResumed(engine: WasmEngine, name: string, { rank, alpha, targetModules }: Plan["given"]): void {
+  const { modules } = engine.adapter(name) as AdapterInfo;
+  const { r, lora_alpha } = JSON.parse(engine.adapterConfig(name)) as { r: number; lora_alpha: number };
+  const other = (option: string, its: unknown, here: unknown) =>
+    new LorakeetError("argument", `adapter \`${name}\` has ${option} ${JSON.stringify(its)}, expected no ${option} or the same with \`resume: true\`, got ${JSON.stringify(here)}`);
+  if (rank !== undefined && rank !== r) throw other("rank", r, rank);
+  if (alpha !== undefined && alpha !== lora_alpha) throw other("alpha", lora_alpha, alpha);
+  const fits = (module: string, target: string) => module === target || module.endsWith(`.${target}`);
+  const same = !targetModules || (modules.every((module) => targetModules.some((target) => fits(module, target))) &&
+    targetModules.every((target) => modules.some((module) => fits(module, target))));
+  if (!same) throw other("targetModules", modules, targetModules);
+}
+
+async function savedTraining(key: string, steps: number, of: string, options: Checkpoint["options"]): Promise<Checkpoint | undefined> {
   const saved = await readCheckpoint(key);
   if (saved && (saved.steps !== steps || saved.of !== of)) {
     throw new LorakeetError("argument", `checkpoint \`${key}\` is of another training, of ${saved.steps} steps, this one has ${steps}: another dataset or other options; use another key`);
   }
+  for (const [name, value] of Object.entries(options)) {
+    const [its, here] = [saved?.options[name], value].map((each) => JSON.stringify(each));
+    if (saved && its !== here) {
+      throw new LorakeetError("argument", `checkpoint \`${key}\` is of another training: its ${name} is ${its}, this one has ${here}; use another key`);
+    }
+  }
   return saved;
 }
 
-async function save(turns: Turns, key: string, name: string, { step, steps }: TrainingStep, of: string): Promise<void> {
+async function save(turns: Turns, key: string, name: string, state: Omit<Checkpoint, "config" | "weights">): Promise<void> {
   const files = await exportAdapter(turns, name);
   const [config, weights] = await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
-  await writeCheckpoint(key, { of, step, steps, config: config!, weights: weights! });
+  await writeCheckpoint(key, { ...state, config: config!, weights: weights! });
 }
 
 type Plan = ReturnType<typeof check>;
@@ -228,6 +249,8 @@ function check(options: TrainOptions, contextLength: number) {
   return {
     name: givenName(options.name),
     lora: { variant, rank, alpha, targetModules, seed },
+    given: { rank: options.rank, alpha: options.alpha, targetModules: options.targetModules },
+    kept: { rank, alpha, targetModules: [...targetModules].sort(), learningRate, schedule, warmupSteps, dropout, weightDecay },
     optimizer: { dropout, weightDecay, seed },
     room: { maxLength, memoryLimit },
     slices: new Slices(options.budget),

@@ -19,7 +19,7 @@ export async function startHub(repositories) {
     note("cdn", request);
     // A CDN that does not expect the header refuses to be asked with it.
     if (preflight(request, response, "range")) return;
-    const [, id, name] = /^\/([^/]+%2F[^/]+)\/([^/]+)$/.exec(request.url) ?? [];
+    const [, id, name] = /^\/([^/]+%2F[^/]+)\/(.+)$/.exec(request.url) ?? [];
     const bytes = id && (await readFile(join(repositories[decodeURIComponent(id)].folder, name)).catch(() => null));
     if (!bytes) return response.writeHead(404).end();
     response.writeHead(200, { "content-length": bytes.length, "access-control-allow-origin": "*" }).end(request.method === "HEAD" ? undefined : bytes);
@@ -31,7 +31,7 @@ export async function startHub(repositories) {
     const refuse = (status, code, headers = {}) => response
       .writeHead(status, { "access-control-allow-origin": "*", "access-control-expose-headers": "X-Error-Code, Retry-After", ...(code && { "x-error-code": code }), ...headers })
       .end("refused");
-    const [, id, revision, name] = /^\/mirror\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/([^/]+)$/.exec(request.url) ?? [];
+    const [, id, revision, name] = /^\/mirror\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(request.url) ?? [];
     const { authorization } = request.headers;
     if (id === "busy/model") return refuse(429, undefined, { "retry-after": "60" });
     const repository = repositories[id];

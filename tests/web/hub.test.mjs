@@ -16,6 +16,7 @@ before(async () => {
     "org/private": { folder: join(fixtures, "llama"), gated: true },
     "org/terms": { folder: join(fixtures, "llama"), gated: "terms" },
     "org/qv": { folder: join(adapters, "llama/qv"), gated: true },
+    "org/adapters": { folder: adapters },
     "org/empty": { folder: join(adapters, "weighted") },
   });
   page = await openApi(browser);
@@ -64,6 +65,20 @@ test("the token goes to the hub, and not to the origin it redirects to", async (
   assert.ok(asked.length >= 6 && given.length >= 6, `${asked.length} ${given.length}`);
   for (const each of asked) assert.equal(each.authorization, `Bearer ${TOKEN}`, each.path);
   for (const each of given) assert.equal(each.authorization, undefined, each.path);
+});
+
+test("a folder in a repository is named by `subfolder`", async () => {
+  const [info, missing] = await page.evaluate(async (hubUrl) => {
+    const engine = await lorakeet.createEngine("/test/fixtures/llama", { device: "cpu" });
+    const info = await engine.loadAdapter("org/adapters", { hubUrl, subfolder: "llama/qv" });
+    const missing = await failure(() => engine.loadAdapter("org/adapters", { hubUrl, subfolder: "llama" }));
+    await engine.dispose();
+    return [info, missing];
+  }, hub.url);
+  assert.deepEqual([info.name, info.rank > 0], ["qv", true]);
+  assert.ok(files("hub").some(({ path }) => path === "/mirror/org/adapters/resolve/main/llama/qv/adapter_config.json"));
+  assert.equal(missing.kind, "network");
+  assert.match(missing.message, /^llama\/adapter\w+\.\w+ of "org\/adapters": not there at revision "main"/);
 });
 
 test("the token goes to no other server that is asked directly", async () => {
@@ -115,6 +130,8 @@ test("wrong ids and options are arguments, and no message shows a token", async 
       () => load("../x@y", { revision: "main" }),
       () => load("org/llama@main", { revision: "dev" }),
       () => load("org/llama", { revision: "" }),
+      () => load("org/llama", { subfolder: "../other" }),
+      () => load("./llama", { subfolder: "a" }),
       () => load("org/llama", { token: "secret\nword" }),
       () => load("org/llama", { hubUrl: "http://" }),
     ];
@@ -122,12 +139,14 @@ test("wrong ids and options are arguments, and no message shows a token", async 
     for (const call of calls) errors.push(await failure(call));
     return errors;
   });
-  const hint = "expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`), or a URL that begins with `./`, `/` or `https:`";
+  const hint = "expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
   assert.deepEqual(errors.map(({ message }) => message), [
     `model "org/name/extra", ${hint}`,
     'revision "main": the model is no hub id',
     'model "org/llama@main": revision "dev" is another',
     'revision "", expected a branch, tag or commit',
+    'subfolder "../other", expected a folder\'s path without `/` at its ends',
+    'subfolder "a": the model is no hub id',
     "token: expected a text of visible ASCII",
     'hubUrl "http://", expected a URL',
   ]);

@@ -169,8 +169,10 @@ for (const device of ["cpu", "webgpu"]) {
     test("a training that is stopped in its first step leaves nothing", async () => {
       const [error, list] = await page.evaluate(async () => {
         const abort = new AbortController();
-        const work = failure(() => steps({ name: "unborn", dataset: story, epochs: 1, batch: 100, budget: { visible: 1 }, signal: abort.signal }));
-        while (!(await names()).includes("unborn"));
+        let isOver = false;
+        const work = failure(() => steps({ name: "unborn", dataset: story, epochs: 1, batch: 100, budget: { visible: 1 }, signal: abort.signal }))
+          .finally(() => (isOver = true));
+        while (!isOver && !(await names()).includes("unborn"));
         abort.abort();
         return [await work, await names()];
       });
@@ -188,6 +190,32 @@ for (const device of ["cpu", "webgpu"]) {
       assert.notEqual(only[0], all[0]);
     });
 
+    once("examples of Alpaca and ShareGPT are what they say in the forms of here", async () => {
+      const [alpaca, plain, headings, chats] = await page.evaluate(async () => {
+        const losses = async (dataset) => (await steps({ name: "forms", dataset, epochs: 1, batch: dataset.length, maxLength: 100 })).map(({ loss }) => loss);
+        const loss = async (dataset) => {
+          const [first] = await losses(dataset);
+          await engine.deleteAdapter("forms");
+          return first;
+        };
+        const [instruction, input, output] = ["Name the dog.", "The dog is Tom.", "Tom."];
+        const headed = (prompt) => ({ prompt, completion: output });
+        const chats = await failure(() => loss([{ conversations: [{ from: "human", value: "Hi" }, { from: "gpt", value: "Ho" }] }]));
+        return [
+          await loss([{ instruction, input, output }]),
+          await loss([{ instruction, output, input: "" }]),
+          [
+            await loss([headed("### Instruction:\nName the dog.\n\n### Input:\nThe dog is Tom.\n\n### Response:\n")]),
+            await loss([headed("### Instruction:\nName the dog.\n\n### Response:\n")]),
+          ],
+          chats,
+        ];
+      });
+      assert.deepEqual([alpaca, plain], headings);
+      assert.notEqual(alpaca, plain);
+      assert.match(chats.message, /^chat: the model has no template/); // it is read as a conversation
+    });
+
     test("a checkpoint goes on where a training was left, and is gone at its end", async () => {
       const [first, rest, kept, base, changed, again] = await page.evaluate(async () => {
         const options = { ...small, epochs: 2, checkpoint: "a/b", checkpointEvery: 2, name: "kept" };
@@ -198,6 +226,11 @@ for (const device of ["cpu", "webgpu"]) {
         }
         await engine.deleteAdapter("kept");
         const changed = [await failure(() => steps({ ...options, epochs: 3 })), await failure(() => steps({ ...options, dataset: story.slice(160, 320) }))];
+        const others = { rank: 8, alpha: 5, targetModules: ["q_proj"], learningRate: 1e-3, schedule: "cosine", warmupSteps: 1, dropout: 0.1, weightDecay: 0.1 };
+        for (const [name, value] of Object.entries(others)) {
+          const { kind, message } = await failure(() => steps({ ...options, [name]: value }));
+          if (kind !== "argument" || !message.includes(`\`a/b\` is of another training: its ${name === "rank" ? "rank is 4" : `${name} is `}`)) throw new Error(`${name}: ${message}`);
+        }
         const rest = (await steps(options)).map(({ step }) => step);
         const again = (await steps({ ...options, name: "fresh" }))[0].step;
         return [first, rest, await fingerprint("kept"), await fingerprint(null), changed, again];
@@ -219,6 +252,14 @@ for (const device of ["cpu", "webgpu"]) {
           await fail({ rnak: 4 }),
           await fail({ dataset: [] }),
           await fail({ dataset: [{ messages: [] }] }),
+          await fail({ dataset: ["a b", { text: "c" }] }),
+          await fail({ dataset: ["a b", { prompt: "c" }] }),
+          await fail({ dataset: [{ completion: "c" }] }),
+          await fail({ dataset: [{ instruction: "a", output: "b", inptu: "c" }] }),
+          await fail({ dataset: [{ instruction: "a", output: 1 }] }),
+          await fail({ dataset: [{ conversations: [{ from: "bot", value: "a" }] }] }),
+          await fail({ dataset: [{ conversations: [{ from: "gpt" }] }] }),
+          await fail({ dataset: [{ conversations: "a" }] }),
           await fail({ dataset: [{ prompt: "a", completion: "" }] }),
           await fail({ dataset: [{ prompt: "word ".repeat(60), completion: "b" }] }),
           await fail({ completionOnly: true }),
@@ -233,6 +274,9 @@ for (const device of ["cpu", "webgpu"]) {
           await failure(() => engine.createTempLora({ variant: "dora" })),
           await failure(() => engine.createTempLora({ variant: "lora-xs", warmStart: "falls" })),
           await fail({ name: "falls" }),
+          await fail({ name: "falls", resume: true, rank: 8 }),
+          await fail({ name: "falls", resume: true, alpha: 5 }),
+          await fail({ name: "falls", resume: true, targetModules: ["q_proj"] }),
           await fail({ budget: { visible: 0 } }),
           await fail({ signal: AbortSignal.abort() }),
         ];
@@ -248,6 +292,14 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^option `rnak`: unknown/],
         ["argument", /^dataset \[\], expected/],
         ["argument", /^dataset\[0\].messages \[\], expected an array of messages/],
+        ["argument", /^dataset\[1\] {"text":"c"}, expected a text, {prompt, completion}, {messages}, {instruction, output, input\?}, {conversations}$/],
+        ["argument", /^dataset\[1\].completion undefined, expected a text/],
+        ["argument", /^dataset\[0\].prompt undefined, expected a text/],
+        ["argument", /^dataset\[0\].inptu: unknown, expected instruction, output, input/],
+        ["argument", /^dataset\[0\].output 1, expected a text/],
+        ["argument", /^dataset\[0\].conversations\[0\].from "bot", expected human, user, gpt/],
+        ["argument", /^dataset\[0\].conversations\[0\].value undefined, expected a text/],
+        ["argument", /^dataset\[0\].conversations "a", expected an array of messages/],
         ["argument", /^dataset\[0\].completion "", expected a text/],
         ["argument", /^dataset\[0\]: a prompt of \d+ tokens, expected fewer than maxLength 24/],
         ["argument", /^completionOnly true, expected examples/],
@@ -262,6 +314,9 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^variant "dora", expected/],
         ["argument", /^variant lora-xs and warmStart `falls`/],
         ["argument", /^adapter `falls` is loaded already, expected `resume: true` or another name/],
+        ["argument", /^adapter `falls` has rank 4, expected no rank or the same with `resume: true`, got 8/],
+        ["argument", /^adapter `falls` has alpha 8, expected/],
+        ["argument", /^adapter `falls` has targetModules \[.*, expected/],
         ["argument", /^budget.visible 0, expected above 0/],
         ["cancelled", /^the training was cancelled/],
         ["argument", /^adapter `busy` is being trained, end that first/],
