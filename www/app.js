@@ -7,7 +7,7 @@ import { onChosen } from "./chosen-files.js";
 import { Compare } from "./compare.js";
 import { LongText } from "./long.js";
 import { showDevice } from "./meters.js";
-import { showLoading, showModel, showNoModel } from "./model.js";
+import { showLoading, showModel, showModelStays, showNoModel } from "./model.js";
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
 import { element } from "./parts.js";
@@ -16,7 +16,7 @@ import { showSliders } from "./sampling.js";
 import { MODEL, VOICES } from "./shelf.js";
 import { say, showError } from "./speech.js";
 import { Teach } from "./teach.js";
-import { showViews } from "./views.js";
+import { showView, showViews } from "./views.js";
 import { Voices } from "./voices.js";
 import { Write } from "./write.js";
 
@@ -39,8 +39,19 @@ const voices = new Voices({
 });
 const pen = new Pen((prompt) => ({ write, blend, compare })[view].write(prompt));
 const [write, blend, compare] = [new Write(pen, voices), new Blend(pen), new Compare(pen, voices)];
-const long = new LongText({ beside: () => voices.choice, onKept: (name) => voices.taught(name) });
-const teach = new Teach({ onTaught: (name) => voices.taught(name) });
+// The engine learns one thing at a time: each tells the other when it is at it, and can end it.
+const long = new LongText({
+  beside: () => voices.choice,
+  onKept: (name) => voices.taught(name),
+  onOpen: (isOpen) => (teach.isBlocked = isOpen),
+  stopLesson: () => teach.stop(),
+});
+const teach = new Teach({
+  onTaught: (name) => voices.taught(name),
+  onRunning: (isRunning) => (long.isBlocked = isRunning),
+  keepLong: () => long.keep(),
+  discardLong: () => long.discard(),
+});
 
 /** The weights have moved: the text follows. */
 async function mix(weights) {
@@ -49,28 +60,49 @@ async function mix(weights) {
   if (isOn && weights === voices.weights && engine) await blend.write(element("prompt").value);
 }
 
-/** Puts another model in the place of the one before, which is freed first: memory may hold only one. */
+/** Puts another model in the place of the one before, which goes on until the other is ready. */
 async function load(source, shipped = []) {
-  pen.stop();
   loading?.abort();
   const { signal } = (loading = new AbortController());
-  const previous = engine;
-  use(undefined);
-  voices.expect(shipped);
-  showLoading({ loaded: 0, total: 0 });
-  await previous?.dispose();
+  const show = (progress) => showLoading(progress, engine !== undefined);
+  if (!engine) voices.expect(shipped);
+  showError(null);
+  show({ loaded: 0, total: 0 });
+  let next;
   try {
     // The shipped model is among the files that the service worker keeps.
     const cache = source === MODEL ? false : undefined;
-    use(await createEngine(source, { device, cache, signal, onProgress: showLoading }));
+    next = await createEngine(source, { device, cache, signal, onProgress: show });
+    signal.throwIfAborted();
   } catch (error) {
-    if (error.kind === "cancelled") return; // the next one is on its way
-    showNoModel();
-    return showError(error);
+    await next?.dispose();
+    if (signal.aborted) return; // the next one is on its way
+    if (engine) showModelStays(engine);
+    else showNoModel();
+    // There may be room for one, and not for two.
+    return showError(error, engine && error.kind === "memory" ? () => replace(source) : undefined);
   }
+  await leave();
+  voices.expect(shipped);
+  use(next);
   showModel(engine);
   recovering(engine);
   await voices.load(shipped);
+}
+
+/** Lets go of the model that is here before another is loaded, as the reader has chosen. */
+async function replace(source) {
+  await leave();
+  await load(source);
+}
+
+/** Ends what the model is at, keeps what it was taught, and frees it. */
+async function leave() {
+  const previous = engine;
+  pen.stop();
+  use(undefined);
+  await teach.settled;
+  await previous?.dispose();
 }
 
 /** Opens the GPU again whenever it is lost, as by a crash of its driver: texts under way go on. */
@@ -100,7 +132,15 @@ showViews((name) => {
   if (name in GO) element("generate").textContent = GO[name];
   voices.choosing(KINDS[name] ?? "one");
 });
-onChosen({ onModel: load, onAdapters: (folders) => voices.add(folders), fail: showError });
+onChosen({
+  onModel: (files) => load(files),
+  onAdapters: (folders) => voices.add(folders),
+  onText(text, name) {
+    showView("teach");
+    teach.take(text, name);
+  },
+  fail: showError,
+});
 keepOffline();
 const asked = query.get("model");
 load(asked ?? MODEL, asked ? [] : VOICES);

@@ -1,22 +1,24 @@
-// Choosing a model or adapters: dropped folders, dropped files, or one of the buttons.
-// Tells the two apart by names, and a GGUF by its first bytes; the engine reads the files.
+// Choosing a model, adapters or a text: dropped folders, dropped files, or one of the buttons.
+// Which it is, is told by file-kinds.js; the engine reads the files.
 
+import { apart, refusal, textOf } from "./file-kinds.js";
 import { element } from "./parts.js";
-
-/** Bytes of a GGUF in which its type is named, if it is. */
-const GGUF_HEAD = 4096;
 
 /**
  * Calls `onModel` with the files of a model that the reader chooses, `onAdapters` with a list of
- * {name, files}, and `fail` if they cannot be read.
+ * {name, files}, `onText` with a text and its name, and `fail` with what is none of them, or cannot be read.
  */
-export function onChosen({ onModel, onAdapters, fail }) {
+export function onChosen({ onModel, onAdapters, onText, fail }) {
   const tell = async (chosen) => {
     const folders = (await Promise.all(chosen.map(apart))).flat();
-    const adapters = folders.filter(({ isAdapter }) => isAdapter);
-    const isModel = folders.some(({ isModel }) => isModel);
-    if (adapters.length > 0 && !isModel) onAdapters(adapters);
-    else if (folders.length > 0) onModel(folders.flatMap(({ files }) => files));
+    const files = folders.flatMap((folder) => folder.files);
+    const adapters = folders.filter(({ kind }) => kind === "adapter");
+    if (folders.some(({ kind }) => kind === "model")) onModel(files);
+    else if (adapters.length > 0) onAdapters(adapters);
+    else if (folders.length > 0 && folders.every(({ kind }) => kind === "text")) {
+      const texts = await Promise.all(files.map(textOf));
+      onText(texts.join("\n\n"), files.map(({ name }) => name).join(", "));
+    } else if (files.length > 0) fail(await refusal(files));
   };
 
   for (const id of ["folder", "files"]) {
@@ -44,23 +46,6 @@ export function onChosen({ onModel, onAdapters, fail }) {
     const found = entries.length > 0 ? foldersOf(entries) : Promise.resolve(byFolder([...files]));
     found.then(tell).catch(fail);
   });
-}
-
-/** A folder with what it holds; GGUF LoRAs beside each other are an adapter each. */
-async function apart({ name, files }) {
-  const has = (it) => files.some((file) => file.name === it);
-  if (has("adapter_config.json")) return [{ name, files, isAdapter: true, isModel: false }];
-  if (has("config.json")) return [{ name, files, isAdapter: false, isModel: true }];
-  const ggufs = files.filter((file) => file.name.endsWith(".gguf"));
-  const loras = await Promise.all(ggufs.map(isLora));
-  if (ggufs.length === 0 || loras.includes(false)) return [{ name, files, isAdapter: false, isModel: ggufs.length > 0 }];
-  return ggufs.map((file) => ({ name: "", files: [file], isAdapter: true, isModel: false }));
-}
-
-/** After the name of the key come its type and the length of its value, twelve bytes. */
-async function isLora(gguf) {
-  const head = new TextDecoder("latin1").decode(await gguf.slice(0, GGUF_HEAD).arrayBuffer());
-  return /general\.type[^]{12}adapter/.test(head);
 }
 
 /** The chosen files by the folder they lie in, which has no name where only files were chosen. */

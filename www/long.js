@@ -10,6 +10,7 @@ import { attempt, say, tell } from "./speech.js";
 
 /** Where it may change with every step, unheard. */
 const STATUS = "long-status";
+const BLOCKED = "A lesson is in the way: stop it, or wait for its end.";
 
 export class LongText {
   #engine;
@@ -18,31 +19,63 @@ export class LongText {
   #chart = new Chart(element("long-chart"), "Loss of each chunk", ["base", "adapted"]);
   #beside;
   #onKept;
+  #onOpen;
+  #isOpen = false;
+  #isBlocked = false;
+  /** Settles when nothing is read or written. */
+  #settled = Promise.resolve();
 
-  /** `beside()` tells which adapters are on; `onKept` hears the name of one that was kept. */
-  constructor({ beside, onKept }) {
+  /**
+   * `beside()` tells which adapters are on; `onKept` hears the name of one that was kept, `onOpen` whether
+   * there is a temporary one; `stopLesson()` ends the lesson.
+   */
+  constructor({ beside, onKept, onOpen, stopLesson }) {
     this.#beside = beside;
     this.#onKept = onKept;
+    this.#onOpen = onOpen;
     element("growing").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (this.#engine && !this.#running) attempt(() => this.#grow());
+      if (this.#isBlocked) return this.#showWayOut();
+      if (this.#engine && !this.#running) this.#settled = attempt(() => this.#grow());
     });
+    element("blocked-stop").addEventListener("click", () => attempt(stopLesson));
     element("long-stop").addEventListener("click", () => this.#running?.abort());
     const outcome = (id, act) => element(id).addEventListener("click", () => attempt(act));
-    outcome("long-keep", async () => {
-      const { name } = await this.#temp.keepAs(element("long-name").value);
-      this.#forget(`Kept as ${name}.`);
-      await this.#onKept(name);
-    });
+    outcome("long-keep", () => this.keep());
     outcome("long-export", async () => {
       offerFiles(element("long-files"), await this.#temp.exportAdapter());
       say("Here are its files: save them, or drag them out.");
     });
-    outcome("long-discard", async () => {
-      await this.#temp.dispose();
-      this.#forget("Discarded: the model is as it was.");
-    });
+    outcome("long-discard", () => this.discard());
     this.#update();
+  }
+
+  /** Whether a lesson is what the engine learns. */
+  set isBlocked(isBlocked) {
+    this.#isBlocked = isBlocked;
+    element("long-blocked").hidden = !isBlocked;
+    if (!isBlocked && element(STATUS).textContent === BLOCKED) show("");
+  }
+
+  /** Ends the text; what it has learned becomes a voice. A beginning that is not read to its end has taught nothing. */
+  async keep() {
+    await this.#stop();
+    if (!this.#temp) return;
+    const { name } = await this.#temp.keepAs(element("long-name").value);
+    this.#forget(`Kept as ${name}.`);
+    await this.#onKept(name);
+  }
+
+  /** Ends the text; the model is as it was. */
+  async discard() {
+    await this.#stop();
+    await this.#temp?.dispose();
+    this.#forget("Discarded: the model is as it was.");
+  }
+
+  async #stop() {
+    this.#running?.abort();
+    await this.#settled;
   }
 
   /** The engine that writes; undefined while there is none. A temporary adapter goes with its engine. */
@@ -122,6 +155,13 @@ export class LongText {
     element("start").disabled = element("chunk").disabled = this.#temp !== undefined || running;
     element("long-outcome").disabled = !this.#temp || running;
     element("long-page").setAttribute("aria-busy", String(running));
+    const isOpen = this.#temp !== undefined || running;
+    if (isOpen !== this.#isOpen) this.#onOpen((this.#isOpen = isOpen));
+  }
+
+  #showWayOut() {
+    tell(STATUS, BLOCKED);
+    element("blocked-stop").focus();
   }
 }
 

@@ -4,15 +4,15 @@
 import { bytes, element } from "./parts.js";
 import { say, showError } from "./speech.js";
 
-/** `total` is 0 until it is known. */
-export function showLoading({ loaded, total }) {
-  showState("loading");
+/** `total` is 0 until it is known; `isBeside` a model that goes on meanwhile. */
+export function showLoading({ loaded, total }, isBeside) {
+  showState(isBeside ? "ready" : "loading");
+  element("progress").hidden = false;
   if (total > 0) element("progress").value = loaded / total;
   else element("progress").removeAttribute("value");
   // Whole tenths, so that a screen reader is not told of every piece.
   if (total > 0) say(`Fetching a model of ${bytes(total)}: ${Math.floor((10 * loaded) / total) * 10} %`);
   else say("Fetching a model…");
-  showError(null);
 }
 
 export function showModel({ info, device, fallbackReason }) {
@@ -28,6 +28,12 @@ export function showNoModel() {
   showState("none");
   for (const id of ["name", "adapter", "context", "vocabulary"]) element(id).textContent = "–";
   say("No model. Choose another one.");
+}
+
+/** The model that was to take its place is not here. */
+export function showModelStays({ info }) {
+  showState("ready");
+  say(`That one did not load: ${info.model} goes on.`);
 }
 
 function showState(state) {

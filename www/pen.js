@@ -70,7 +70,10 @@ export class Pen {
     } catch (error) {
       if (running !== this.#running) return false;
       if (running.signal.aborted) say(`Stopped after ${tokens} tokens.`);
-      else showError(error);
+      else {
+        say(`Ended after ${tokens} tokens.`);
+        showError(error);
+      }
       return false;
     } finally {
       if (running === this.#running) this.#running = undefined;

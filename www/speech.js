@@ -14,8 +14,10 @@ export function tell(line, words) {
   say(words);
 }
 
-/** The engine's own words; null takes them away. */
-export function showError(error) {
+/** The engine's own words; null takes them away. `wayOut` is done if the reader chooses it. */
+export function showError(error, wayOut) {
+  element("way-out").hidden = wayOut === undefined;
+  element("replace").onclick = wayOut ?? null;
   element("error").hidden = error === null;
   element("error").textContent = error === null ? "" : error.message;
   if (error) element("error").dataset.kind = error.kind ?? "";

@@ -1,39 +1,54 @@
 // The tabs: which of the page's views is shown, as WAI-ARIA's tabs pattern has it.
-// Work in a hidden view goes on.
+// Work in a hidden view goes on. No panel's id is a fragment: the browser would scroll to it.
 
 import { element } from "./parts.js";
 
 const tabs = [...document.querySelectorAll("#views [role=tab]")];
 const named = (name) => tabs.find((tab) => tab.id === `view-${name}`);
+const nameOf = (tab) => tab.id.slice("view-".length);
+const addressed = () => named(location.hash.slice(1)) ?? tabs[0];
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+let onShow;
 
-/** Makes the tabs work, and shows the view that the address names; `onShow` hears the name of each that is shown. */
-export function showViews(onShow) {
-  for (const tab of tabs) tab.addEventListener("click", () => show(tab, onShow));
+/** Makes the tabs work, and shows the view that the address names, then and whenever it changes; `hear` hears the name of each that is shown. */
+export function showViews(hear) {
+  onShow = hear;
+  for (const tab of tabs) tab.addEventListener("click", () => showView(nameOf(tab)));
   element("views").addEventListener("keydown", (event) => {
     if (!(event.key in KEYS)) return;
     event.preventDefault();
     const at = tabs.indexOf(document.activeElement) + KEYS[event.key];
     const next = Number.isFinite(at) ? tabs.at(at % tabs.length) : tabs.at(at < 0 ? 0 : -1);
     next.focus();
-    show(next, onShow);
+    showView(nameOf(next));
   });
-  show(named(location.hash.slice(1)) ?? tabs[0], onShow);
+  addEventListener("popstate", () => show(addressed())); // back, forward, or another fragment by hand
+  show(addressed());
 }
 
-function show(chosen, onShow) {
-  const name = chosen.id.slice("view-".length);
+/** Shows a view; the browser's back button leads to the one before. */
+export function showView(name) {
+  const isOther = addressed() !== named(name);
+  show(named(name));
+  if (isOther) history.pushState(null, "", `#${name}`);
+}
+
+function show(chosen) {
+  const name = nameOf(chosen);
   for (const tab of tabs) {
     tab.setAttribute("aria-selected", String(tab === chosen));
     tab.tabIndex = tab === chosen ? 0 : -1;
     element(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
   }
-  chosen.scrollIntoView({ block: "nearest", inline: "nearest" });
+  // Within their row alone: the page stays where it is.
+  const row = element("views");
+  const left = chosen.offsetLeft - row.offsetLeft;
+  row.scrollLeft = Math.min(Math.max(row.scrollLeft, left + chosen.offsetWidth - row.clientWidth), left);
   // Some views share the prompt; and Enter in a field of the settings submits the view that is seen.
-  element(name).querySelector(".prompt-place")?.append(element("prompting"));
-  const form = element(name).querySelector("form");
+  const panel = element(chosen.getAttribute("aria-controls"));
+  panel.querySelector(".prompt-place")?.append(element("prompting"));
+  const form = panel.querySelector("form");
   for (const field of document.querySelectorAll("aside [form]")) field.setAttribute("form", form.id);
   document.body.dataset.view = name;
-  history.replaceState(null, "", `#${name}`);
   onShow(name);
 }

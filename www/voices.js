@@ -4,6 +4,7 @@
 import { switched } from "./meters.js";
 import { bytes } from "./parts.js";
 import { attempt, say, showError } from "./speech.js";
+import { keep, kept, letGo } from "./taught.js";
 import { VoiceList } from "./voice-list.js";
 
 /** Colours there are; more voices begin again at the first. */
@@ -58,11 +59,15 @@ export class Voices {
     this.#draw();
   }
 
-  /** Loads the voices that were expected, one after the other, from {name, folder}. */
+  /** Loads the voices that were expected, one after the other, from {name, folder}; then those that were taught on earlier visits. */
   async load(voices) {
     const engine = this.#engine;
     for (const { name, folder } of voices) {
       await this.#add(engine, () => engine.loadAdapter(folder, { name }));
+    }
+    for (const { name, files } of await kept(engine)) {
+      if (engine !== this.#engine) return;
+      await this.#add(engine, () => engine.loadAdapter(files, { name }).catch(() => undefined)); // another model's of that name
     }
   }
 
@@ -83,7 +88,10 @@ export class Voices {
   async taught(name) {
     const engine = this.#engine;
     await this.#add(engine, () => engine.getAdapter(name));
-    if (engine === this.#engine) await this.choose(name);
+    const isKept = await keep(engine, name).then(() => true, () => false);
+    if (engine !== this.#engine) return;
+    await this.choose(name);
+    if (!isKept) showError(new Error(`${name} could not be kept in this browser, and is gone when the page is: save its files.`));
   }
 
   /** Switches to one voice. */
@@ -147,11 +155,13 @@ export class Voices {
       if (engine === this.#engine) showError(error);
       return undefined;
     }
-    if (engine !== this.#engine) return undefined; // another model has come
+    if (engine !== this.#engine || !info) return undefined; // another model has come
     const { name, rank, bytes: size } = info;
     const there = this.#list.find((voice) => voice.name === name);
-    if (there) there.loaded = true;
-    else this.#list.push({ name, title: name, line: `rank ${rank} · ${bytes(size)}`, hue: this.#list.length % HUES, loaded: true, own: true });
+    if (there) {
+      there.own ||= there.loaded; // no more what shipped
+      there.loaded = true;
+    } else this.#list.push({ name, title: name, line: `rank ${rank} · ${bytes(size)}`, hue: this.#list.length % HUES, loaded: true, own: true });
     this.#draw();
     return info;
   }
@@ -165,6 +175,7 @@ export class Voices {
     const engine = this.#engine;
     await attempt(async () => {
       await engine.deleteAdapter(name);
+      await letGo(engine, name);
       this.#list = this.#list.filter((voice) => voice.name !== name);
       delete this.#weights[name];
       if (this.#chosen === name) await this.choose("");

@@ -129,7 +129,7 @@ for (const look of ["light", "phone"]) {
 
 test("the tabs are one stop for Tab, and arrows, Home and End go between them", async () => {
   const page = await openPage(browser, "?device=cpu", { view: "compare" });
-  const shown = () => page.locator("[role=tabpanel]:not([hidden])").evaluateAll((all) => all.map(({ id }) => id));
+  const shown = () => page.locator("[role=tabpanel]:not([hidden])").evaluateAll((all) => all.map(({ id }) => id.replace(/^panel-/, "")));
   assert.deepEqual(await shown(), ["compare"]);
   await page.locator("#view-compare").focus();
   for (const [key, view] of [["ArrowRight", "long"], ["ArrowRight", "teach"], ["ArrowRight", "write"], ["ArrowLeft", "teach"], ["Home", "write"], ["End", "teach"]]) {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { root, start } from "./browser.mjs";
-import { chosen, openPage, says, voices } from "./reader.mjs";
+import { chosen, openPage, ready, sample, says, voices, write } from "./reader.mjs";
 
 const story = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8").slice(0, 300);
 
@@ -49,7 +49,7 @@ async function grow(page, { tokens = 80, beginning = story, chunk = 32 } = {}) {
 
 test("a long text is read, written on and kept", async () => {
   const page = await open("long");
-  assert.equal(await page.isVisible("#write"), false);
+  assert.equal(await page.isVisible("#panel-write"), false);
   assert.equal(await page.isDisabled("#long-keep"), true);
   await grow(page);
   await says(page, "long-status", "^80 tokens written");
@@ -139,6 +139,121 @@ test("a lesson becomes an adapter, learns more, and can be exported", async () =
   await page.setInputFiles("#files", Object.keys(files).map((name) => join(folder, name)));
   await chosen(page, "adapter 2");
   rmSync(folder, { recursive: true });
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+/** The engine's own view of an adapter, by the text it gives. */
+const spoken = async (page, name) => {
+  await page.locator("#view-write").click();
+  await page.locator("#voice-list label", { hasText: name }).click();
+  await sample(page);
+  return write(page);
+};
+
+test("what was taught is there again after a refresh, for its model alone, and is gone once it is taken out", async () => {
+  const page = await open("teach");
+  await page.locator("#lesson").fill(story);
+  await page.locator("#epochs").fill("4");
+  const names = ["me", "../a b/ü?", "."];
+  for (const name of names) {
+    await page.locator("#view-teach").click();
+    await page.locator("#teach-name").fill(name);
+    await page.locator("#learn").click();
+    await page.waitForFunction((name) => document.getElementById("teach-status").textContent.startsWith(`Learned: ${name} `), name, { timeout: 60_000 });
+  }
+  const text = await spoken(page, "me");
+  const base = await spoken(page, "Base");
+  assert.notEqual(text, base);
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll("#voice-list input").length === 4, null, { timeout: 60_000 });
+  assert.deepEqual(await voices(page), ["Base", ...names]);
+  assert.equal(await spoken(page, "me"), text);
+  // Another model has none of them, and they are there when theirs comes back.
+  await page.setInputFiles("#folder", join(root, "tests/fixtures/models/llama"));
+  await says(page, "name", "^llama$");
+  assert.deepEqual(await voices(page), ["Base"]);
+  await page.setInputFiles("#folder", join(root, "www/models/demo"));
+  await says(page, "name", "^demo$");
+  await page.waitForFunction(() => document.querySelectorAll("#voice-list input").length === 4, null, { timeout: 60_000 });
+  for (const name of names) {
+    await page.getByLabel(`Remove ${name}`, { exact: true }).click();
+    await page.waitForFunction((name) => ![...document.querySelectorAll("#voice-list b")].some((b) => b.textContent === name), name);
+  }
+  await page.reload();
+  await ready(page);
+  await page.waitForTimeout(500);
+  assert.deepEqual(await voices(page), ["Base"]);
+  assert.equal(await page.isVisible("#error"), false);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("where nothing can be kept a lesson is learned all the same, and the page says so", async () => {
+  const page = await open("teach", { prepare: (page) => page.addInitScript(() => (StorageManager.prototype.getDirectory = async () => { throw new DOMException("no", "SecurityError"); })) });
+  await page.locator("#lesson").fill(story);
+  await page.locator("#learn").click();
+  await says(page, "teach-status", "^Learned: me");
+  assert.deepEqual(await voices(page), ["Base", "me"]);
+  assert.match(await page.textContent("#error"), /^me could not be kept in this browser/);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("a lesson that another model's coming ends is kept as far as it came", async () => {
+  const page = await open("teach");
+  await page.locator("#lesson").fill(story);
+  await page.locator("#epochs").fill("5000");
+  await page.locator("#learn").click();
+  await says(page, "teach-status", "^Step [2-9] of");
+  await page.setInputFiles("#folder", join(root, "tests/fixtures/models/llama"));
+  await says(page, "name", "^llama$");
+  await page.reload();
+  await page.waitForFunction(() => document.querySelectorAll("#voice-list input").length === 2, null, { timeout: 60_000 });
+  assert.deepEqual(await voices(page), ["Base", "me"]);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+for (const way of ["keep", "discard"]) {
+  test(`after a long text, Teach says what is in the way, and one can ${way} it`, async () => {
+    const page = await open("long");
+    assert.equal(await page.isVisible("#teach-blocked"), false);
+    await grow(page, { tokens: way === "keep" ? 8 : 5000 });
+    if (way === "keep") await says(page, "long-status", "^8 tokens written");
+    else await page.waitForFunction(() => document.getElementById("long-text").textContent.length > 5, null, { timeout: 60_000 }); // it is still being written
+    await page.locator("#view-teach").click();
+    assert.match(await page.textContent("#teach-blocked"), /^The long text is still open/);
+    await page.locator("#lesson").fill(story);
+    await page.locator("#learn").click();
+    await says(page, "teach-status", "^The long text is in the way: keep what it has learned, or discard it\\.$");
+    assert.equal(await page.evaluate(() => document.activeElement.id), "blocked-keep");
+    assert.equal(await page.isVisible("#error"), false);
+    await page.locator(`#blocked-${way}`).click();
+    await page.waitForSelector("#teach-blocked", { state: "hidden" });
+    await page.locator("#learn").click();
+    await says(page, "teach-status", "^Learned: me");
+    assert.deepEqual(await voices(page), way === "keep" ? ["Base", "story", "me"] : ["Base", "me"]);
+    assert.deepEqual(page.complaints, []);
+    await page.close();
+  });
+}
+
+test("during a lesson, the long text says what is in the way, and one can stop it", async () => {
+  const page = await open("teach");
+  await page.locator("#lesson").fill(story);
+  await page.locator("#epochs").fill("5000");
+  await page.locator("#learn").click();
+  await says(page, "teach-status", "^Step [2-9] of");
+  await page.locator("#view-long").click();
+  await page.locator("#grow").click();
+  await says(page, "long-status", "^A lesson is in the way");
+  assert.equal(await page.isVisible("#error"), false);
+  await page.locator("#blocked-stop").click();
+  await page.waitForSelector("#long-blocked", { state: "hidden" });
+  await grow(page, { tokens: 8 });
+  await says(page, "long-status", "^8 tokens written");
+  assert.deepEqual(await voices(page), ["Base", "me"]);
   assert.deepEqual(page.complaints, []);
   await page.close();
 });
