@@ -201,7 +201,6 @@ for (const device of ["cpu", "webgpu"]) {
         [{ prompt: [5, "a"] }, "argument", 'prompt [5,"a"], expected a text, token ids, or several of either'],
         [{ prompt: [1024] }, "argument", "token id 1024, expected below the vocabulary size 1024"],
         [{ prompt: long }, "argument", "prompt of 600 tokens and max_tokens 24 exceed the context of 512"],
-        [{ prompt: ["a", "b", "c", "d", [1024]] }, "argument", 'prompt ["a","b","c","d",[1024]], expected a text, token ids, or several of either'],
         [{ prompt: [[1], [2], [3], [4], [1024]] }, "argument", "token id 1024, expected below the vocabulary size 1024"],
         [{ stop_token_ids: [-1] }, "argument", "stop_token_ids [-1], expected an array of token ids"],
         [{ model: "gpt-4" }, "argument", 'model "gpt-4", expected "demo", or that with a colon and an adapter\'s name'],
