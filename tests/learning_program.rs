@@ -73,7 +73,7 @@ fn a_text_is_scored_and_learned_chunk_by_chunk() {
 fn what_is_wrong_is_said() {
     assert!(
         refusal(&["train", "--data", "nowhere.txt", "--out", "out"])
-            .starts_with("error (network): cannot read nowhere.txt")
+            .starts_with("error (argument): cannot read nowhere.txt")
     );
     assert_eq!(
         refusal(&["temp-lora", "eval", "--text", STORY, "--chunk", "400", "--context", "400"]),

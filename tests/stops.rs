@@ -138,3 +138,25 @@ async fn a_prompt_that_no_sliding_makes_room_for_is_refused_so() {
     assert!(error.to_string().starts_with("prompt of 200 tokens exceeds the context of 128"), "{error}");
     assert!(error.to_string().contains("slide"), "{error}");
 }
+
+/// The terminal's options are the request's.
+#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+#[test]
+fn the_terminal_ends_a_text_where_it_is_told() {
+    let generate = |stops: &[&str]| -> Value {
+        let arguments =
+            ["generate", "--prompt", "The old man", "--temperature", "0", "--max-tokens", "8", "--json"];
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_lorakeet"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args([&arguments[..], stops].concat())
+            .output()
+            .expect("the program runs");
+        serde_json::from_slice(&output.stdout).expect("one JSON object")
+    };
+    let whole = generate(&[]);
+    let tokens = whole["tokens"].as_array().expect("a list");
+    let at = tokens.iter().position(|token| *token == tokens[4]).expect("there");
+    let ended = generate(&["--stop-token-id", &tokens[4].to_string()]);
+    assert_eq!(ended["tokens"].as_array().expect("a list")[..], tokens[..at]);
+    assert_eq!(ended["finish_reason"], "stop");
+}

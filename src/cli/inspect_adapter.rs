@@ -183,7 +183,7 @@ fn parameters(modules: &[Module]) -> usize {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::network(format!("cannot read {}: {e}", path.display())))
+    std::fs::read(path).map_err(|e| folder::failed(path, &e))
 }
 
 fn print(report: &Report) {

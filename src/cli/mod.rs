@@ -158,9 +158,12 @@ struct Generate {
     /// The same seed draws the same text
     #[arg(long, default_value_t = 0)]
     seed: u32,
-    /// End the text before this string; may be repeated
+    /// End the text before this string, which may spell special tokens; may be repeated
     #[arg(long)]
     stop: Vec<String>,
+    /// End the text before this token; may be repeated
+    #[arg(long, value_name = "ID")]
+    stop_token_id: Vec<u32>,
     /// Go on when the context is full, dropping older text
     #[arg(long)]
     slide: bool,
@@ -274,7 +277,7 @@ async fn generate(engine: &mut Engine, options: &Generate, json: bool) -> Result
         repetition_penalty: options.repetition_penalty,
         seed: options.seed,
         stop: options.stop.clone(),
-        stop_tokens: Vec::new(),
+        stop_tokens: options.stop_token_id.clone(),
         logprobs: None,
         overflow: if options.slide { Overflow::Slide } else { Overflow::Error },
         adapter: None,
@@ -342,8 +345,7 @@ async fn perplexity(
     max_tokens: Option<usize>,
     json: bool,
 ) -> Result<()> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::network(format!("cannot read {}: {e}", path.display())))?;
+    let text = std::fs::read_to_string(path).map_err(|e| folder::failed(path, &e))?;
     let mut ids = engine.encode(&text)?;
     let all = ids.len();
     ids.truncate(max_tokens.unwrap_or(all));
@@ -385,8 +387,7 @@ async fn perplexity(
 
 /// `input_ids` of a safetensors file, of any integer type and shape.
 fn read_ids(path: &Path) -> Result<Vec<u32>> {
-    let file =
-        std::fs::read(path).map_err(|e| Error::network(format!("cannot read {}: {e}", path.display())))?;
+    let file = std::fs::read(path).map_err(|e| folder::failed(path, &e))?;
     let header = Header::from_file_bytes(&file).map_err(|e| e.context(path.display()))?;
     let info = header
         .tensor("input_ids")

@@ -255,8 +255,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
 /// Evaluates, and prints what came of it.
 async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
     let path = eval.text.display();
-    let text = std::fs::read_to_string(&eval.text)
-        .map_err(|e| Error::network(format!("cannot read {path}: {e}")))?;
+    let text = std::fs::read_to_string(&eval.text).map_err(|e| folder::failed(&eval.text, &e))?;
     let mut ids = engine.encode(&text)?;
     ids.truncate(eval.max_tokens.unwrap_or(ids.len()));
     if ids.len() < 2 {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, TrainingRoom, Variant, Window};
+use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, TrainingRoom, Variant, Window, folder};
 use lorakeet::{Error, Result};
 use serde_json::json;
 
@@ -58,8 +58,7 @@ pub struct Train {
 pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<()> {
     const NAME: &str = "trained";
     let path = options.data.display();
-    let text = std::fs::read_to_string(&options.data)
-        .map_err(|e| Error::network(format!("cannot read {path}: {e}")))?;
+    let text = std::fs::read_to_string(&options.data).map_err(|e| folder::failed(&options.data, &e))?;
     let ids = engine.encode(&text)?;
     let length = options.max_length.unwrap_or(engine.model().context() / 2).max(2);
     let windows: Vec<Window> = ids

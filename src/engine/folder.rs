@@ -1,7 +1,7 @@
 //! Opening a Hugging Face model folder or a GGUF file from disk, for the terminal program and the tests.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use crate::backend::Backend;
@@ -20,7 +20,7 @@ const GGUF_HEADER_BYTES: u64 = 1 << 20;
 /// GGUF model, reporting `progress(bytes read, bytes of all weight files)`. A GGUF file without a
 /// tokenizer takes the `tokenizer.json` beside it.
 ///
-/// Errors as [`Loader`] does, and with `Network` where a file cannot be read.
+/// Errors as [`Loader`] does, and with `Argument` for a file that is not there, `Network` for one that cannot be read.
 pub fn open(
     folder: &Path,
     backend: Backend,
@@ -115,7 +115,7 @@ fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {
 /// Loads as `name` a PEFT folder's `adapter_config.json` and `adapter_model.safetensors`, or, if
 /// `folder` is a file, a GGUF LoRA.
 ///
-/// Errors as [`Engine::load_adapter`] and [`Engine::load_gguf_adapter`] do, and with `Network`
+/// Errors as [`Engine::load_adapter`] and [`Engine::load_gguf_adapter`] do, and with `Argument` or `Network`
 /// where a file cannot be read; a folder of the pickled kind is refused with the way to convert
 /// it.
 pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Result<AdapterInfo> {
@@ -172,6 +172,15 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| failed(path, &e))
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> Error {
-    Error::network(format!("cannot read {}: {error}", path.display()))
+/// The error of a file that could not be read: `Argument` where it is not there or is not to be read by its name,
+/// `Network` where another try may help.
+pub fn failed(path: &Path, error: &std::io::Error) -> Error {
+    let message = format!("cannot read {}: {error}", path.display());
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::IsADirectory
+        | ErrorKind::NotADirectory => Error::argument(message),
+        _ => Error::network(message),
+    }
 }

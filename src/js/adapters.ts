@@ -2,11 +2,12 @@
 // Not what is in the files, nor how adapters act: that is Rust's.
 
 import type { ModelCache } from "./cache.js";
+import type { Conversations } from "./conversations.js";
 import { LorakeetError, orCancelled, throwIfCancelled } from "./error.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { checkNames, checkSignal, wrong } from "./options.js";
 import { Remote } from "./remote.js";
-import { adapterFolder, settled, small, type AdapterSource, type Folder } from "./source.js";
+import { adapterFolder, settled, settledTemplate, small, templateFiles, type AdapterSource, type Folder, type TemplateSource } from "./source.js";
 import type { Turns } from "./turns.js";
 import { WasmEngine, enter } from "./wasm.js";
 
@@ -48,6 +49,11 @@ export type AdapterChoice = string | Readonly<Record<string, number>> | null;
 export interface AdapterOptions extends HubOptions {
   /** What to call it. Default: its folder's name, or a GGUF file's without `.gguf`. An adapter of that name is replaced. */
   name?: string;
+  /**
+   * The chat template of conversations under it. Default: the one in its folder, if there is one
+   * (`chat_template.jinja`, or `chat_template` in `tokenizer_config.json` or `chat_template.json`).
+   */
+  chatTemplate?: TemplateSource;
   /** Interrupts the reading, with an error of kind `cancelled`; what has been read is loaded in one step. */
   signal?: AbortSignal;
 }
@@ -59,14 +65,20 @@ const WEIGHTS = "adapter_model.safetensors";
 const PICKLE = "adapter_model.bin";
 
 /** Reads a PEFT folder or a GGUF LoRA and loads it when the engine comes to it. */
-export async function loadAdapter(turns: Turns, cache: ModelCache, source: AdapterSource, options: AdapterOptions): Promise<AdapterInfo> {
-  checkNames(options, ["name", "signal", ...HUB_NAMES]);
+export async function loadAdapter(
+  turns: Turns, conversations: Conversations, cache: ModelCache, source: AdapterSource, options: AdapterOptions,
+): Promise<AdapterInfo> {
+  checkNames(options, ["name", "chatTemplate", "signal", ...HUB_NAMES]);
   const { signal } = options;
   checkSignal(signal);
   const remote = new Remote(cache);
   const folder = adapterFolder(await orCancelled(settled("adapter", source), signal, "loading the adapter"), new Hub(options), remote);
   const name = adapterName(options.name ?? folder.name);
-  return remote.load(() => readAdapter(turns, name, folder, signal));
+  const template = await orCancelled(settledTemplate(options.chatTemplate), signal, folder.what);
+  const info = await remote.load(() => readAdapter(turns, name, folder, signal));
+  // Beside a GGUF LoRA there may be anything.
+  conversations.bring(name, templateFiles(folder.gguf === undefined ? folder : undefined, template, remote));
+  return info;
 }
 
 async function readAdapter(turns: Turns, name: string, folder: Folder, signal: AbortSignal | undefined): Promise<AdapterInfo> {
@@ -113,6 +125,12 @@ export function adapterWeights(option: string, choice: unknown): Record<string, 
     if (typeof weight !== "number") throw wrong(`${option} \`${name}\``, weight, "a number");
   }
   return choice as Record<string, number>;
+}
+
+/** The engine's own choice: what requests use that name no adapter. */
+export function chosen(engine: WasmEngine): Record<string, number> {
+  const on = (engine.adapters() as AdapterInfo[]).filter(({ weight }) => weight !== 0);
+  return Object.fromEntries(on.map(({ name, weight }) => [name, weight]));
 }
 
 /** The same for each of `count` prompts. */

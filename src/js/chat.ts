@@ -82,7 +82,10 @@ export class ChatCompletions {
   /**
    * Answers a conversation, which the model's own template turns into a prompt. The template is read
    * from the model's folder at the first call: `chat_template.jinja`, or `chat_template` in
-   * `tokenizer_config.json`. The first call of a page also fetches the WebAssembly module that renders it.
+   * `tokenizer_config.json` or `chat_template.json`; or it is the `chatTemplate` of `createEngine`. Under an
+   * adapter that came with a template, that is used; where several are at work, and brought different ones, the
+   * model's, or, if it has none, that of the one with the largest weight. The first call of a page also
+   * fetches the WebAssembly module that renders it.
    *
    * ```ts
    * const messages: ChatMessage[] = [{ role: "user", content: "Why is the sky blue?" }];
@@ -140,8 +143,10 @@ export class ChatCompletions {
     const { conversation, ...checked } = checkChatRequest(request, this.#model);
     // The first chat fetches the template, and what renders it.
     const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
-    const prompt = await read(this.#conversations.tokens(conversation));
-    const sampling = { ...checked.sampling, stop_token_ids: await read(this.#conversations.ends()) };
+    const { adapter, ends, tokens } = await read(this.#conversations.manner(checked.sampling.adapter as Record<string, number> | undefined));
+    const prompt = await read(tokens(conversation));
+    const stop_token_ids = [...(checked.sampling.stop_token_ids as number[]), ...ends];
+    const sampling = { ...checked.sampling, adapter, stop_token_ids };
     return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
   }
 }

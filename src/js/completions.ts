@@ -66,12 +66,13 @@ export class Completions {
    * }
    * ```
    *
-   * A stream begins when it is first read; leaving its loop ends it. Requests made side by side take
-   * turns, as long as their prompts together are no more than `engine.info.batch`.
+   * A stream begins when it is first read; leaving its loop ends it. Prompts of all requests run side by side, as
+   * many as `engine.info.batch`; others wait in line, and what is beyond the batch in one request runs in turns. A
+   * stream that nobody reads keeps its place until others wait and `streamIdleTimeout` is over.
    *
    * Errors, at the first read of a stream: `argument` for an option that is unknown or out of range, a
-   * prompt that does not fit, or more prompts than there is room for; `unsupported` for what only OpenAI
-   * has; `cancelled` when `signal` fires; `device` if the device fails.
+   * prompt that does not fit, more requests waiting than `maxQueue`, or a stream read too late; `unsupported` for
+   * what only OpenAI has; `cancelled` when `signal` fires; `device` if the device fails.
    */
   create(request: CompletionRequest & { stream: true }): AsyncGenerator<CompletionChunk, void, undefined>;
   create(request: CompletionRequest & { stream?: false }): Promise<Completion>;

@@ -83,7 +83,7 @@ export class Embeddings {
     for (const [index, input] of list.entries()) {
       await pause();
       throwIfCancelled(signal, WHAT);
-      const [vector, tokens] = await this.#turns.take(async (engine) => {
+      const [vector, tokens] = await this.#turns.seated(WHAT, async (engine) => {
         const ids = typeof input === "string" ? engine.encode(input) : Uint32Array.from(input);
         return [await engine.embed(ids, { adapter: each?.[index] ?? chosen.adapter, layer, pooling }), ids.length] as const;
       }, signal);

@@ -18,7 +18,8 @@ import { growing, load, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkOneOf, checkUrl, checkWhole, isWhole, wrong } from "./options.js";
 import { recover, type Origin, type RecoverOptions } from "./recover.js";
 import { Remote } from "./remote.js";
-import { modelFolder, settled, type AdapterSource, type ModelSource } from "./source.js";
+import { Seats } from "./seats.js";
+import { modelFolder, settled, settledTemplate, templateFiles, type AdapterSource, type ModelSource, type TemplateSource } from "./source.js";
 import type { CacheKind } from "./store.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
@@ -51,6 +52,18 @@ export interface EngineOptions extends HubOptions {
    * memory apart, and none where there is no room.
    */
   cache?: CacheKind | false;
+  /**
+   * Requests that may wait while all sequences of the `batch` are taken: who came first is served first. One more
+   * fails at once; with 0 nobody waits. Default 256.
+   */
+  maxQueue?: number;
+  /**
+   * Milliseconds after which a stream that nobody reads is ended, where others wait: a later read of it fails
+   * with kind `argument`. Default 60,000; `Infinity` is never.
+   */
+  streamIdleTimeout?: number;
+  /** The chat template, in place of the one that comes with the model. */
+  chatTemplate?: TemplateSource;
   /** Interrupts the loading, with an error of kind `cancelled`. */
   signal?: AbortSignal;
   /** Hears how far the loading is. */
@@ -90,7 +103,7 @@ export interface EngineInfo {
 }
 
 /** Of {@link EngineOptions}. */
-export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
 
 const WHAT = "loading the model";
 
@@ -103,20 +116,24 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   checkWhole("batch", batch);
   if (dtype !== undefined) checkOneOf("dtype", dtype, ["f32", "f16", "q8", "q4"]);
   checkFunction("onProgress", onProgress);
+  const { maxQueue = 256, streamIdleTimeout = 60_000 } = options;
+  checkWhole("maxQueue", maxQueue);
+  if (typeof streamIdleTimeout !== "number" || !(streamIdleTimeout >= 0)) throw wrong("streamIdleTimeout", streamIdleTimeout, "milliseconds, 0 or more");
   // Now: whoever chats first may be on another page.
   const chatWasm = checkUrl("chatWasmUrl", chatWasmUrl);
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
   const folder = modelFolder(await orCancelled(settled("model", source), signal, WHAT), new Hub(options), remote);
+  const template = await orCancelled(settledTemplate(options.chatTemplate), signal, WHAT);
   throwIfCancelled(signal, WHAT);
   await orCancelled(loadWasm(wasmUrl), signal, WHAT);
   const request = { device, contextLength, batch, dtype, signal, onProgress: onProgress && growing(onProgress) };
   const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
   const info = { model: folder.name || "model", ...(made.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
-  const turns = new Turns(made);
+  const turns = new Turns(made, new Seats(info.batch, { maxQueue, streamIdleTimeout }));
   const origin = { folder, remote, request: { contextLength, batch, dtype } };
-  return new Engine(turns, info, origin, fallbackReason, cache, new Conversations(turns, folder, chatWasm));
+  return new Engine(turns, info, origin, fallbackReason, cache, new Conversations(turns, templateFiles(folder, template, remote)!, chatWasm));
 }
 
 /** A loaded model. `createEngine` makes one. */
@@ -184,7 +201,7 @@ export class Engine {
     if (!Array.isArray(ids) || !ids.every(isWhole)) throw wrong("ids", ids, "an array of token ids");
     checkNames(options, ["adapter"]);
     const weights = options.adapter === undefined ? undefined : adapterWeights("adapter", options.adapter);
-    const all = await this.#turns.take((engine) => engine.logits(Uint32Array.from(ids), weights));
+    const all = await this.#turns.seated("the logits", (engine) => engine.logits(Uint32Array.from(ids), weights));
     const v = this.info.vocabSize;
     return ids.map((_, t) => all.subarray(t * v, (t + 1) * v));
   }
@@ -206,7 +223,7 @@ export class Engine {
    * `cancelled`. What was loaded stays loaded, the adapter that had the name included.
    */
   loadAdapter(source: AdapterSource, options: AdapterOptions = {}): Promise<AdapterInfo> {
-    return loadAdapter(this.#turns, this.cache, source, options);
+    return loadAdapter(this.#turns, this.#conversations, this.cache, source, options);
   }
 
   /**
@@ -237,7 +254,7 @@ export class Engine {
 
   /**
    * Makes a new adapter of loaded LoRAs, as PEFT's `add_weighted_adapter` does; one that has the name
-   * is replaced. The first adapter's config is copied. A blend needs none of this: `setAdapter` is
+   * is replaced. The first adapter's config is copied, and its chat template goes with it. A blend needs none of this: `setAdapter` is
    * exact and free; this is for methods that are no sum, and for exporting.
    *
    * ```ts
@@ -247,10 +264,12 @@ export class Engine {
    * Errors: `argument` for an option, an adapter that is not loaded, or ranks that differ where they
    * must not; `unsupported` for adapters that are no plain LoRA; `memory`.
    */
-  addWeightedAdapter(
+  async addWeightedAdapter(
     name: string, adapters: Readonly<Record<string, number>>, options: CombinationOptions = {},
   ): Promise<AdapterInfo> {
-    return addWeightedAdapter(this.#turns, name, adapters, options);
+    const info = await addWeightedAdapter(this.#turns, name, adapters, options);
+    this.#conversations.inherit(name, Object.keys(adapters)[0]);
+    return info;
   }
 
   /**
@@ -290,6 +309,7 @@ export class Engine {
   async deleteAdapter(name: string): Promise<void> {
     if (typeof name !== "string") throw wrong("name", name, "a text");
     await this.#turns.take((engine) => engine.deleteAdapter(name));
+    this.#conversations.inherit(name, undefined);
   }
 
   /**

@@ -43,8 +43,9 @@ export class BlobFile implements ByteFile {
     try {
       return new Uint8Array(await this.blob.slice(start, end).arrayBuffer());
     } catch (error) {
-      // The file was changed, moved or locked since it was chosen.
-      throw new LorakeetError("network", `${this.name}: cannot be read: ${(error as Error).message}`, { cause: error });
+      // The file was changed, moved or locked since it was chosen; only where it is still there another try may help.
+      const kind = (error as Error).name === "NotFoundError" ? "argument" : "network";
+      throw new LorakeetError(kind, `${this.name}: cannot be read: ${(error as Error).message}`, { cause: error });
     }
   }
 

@@ -1,9 +1,11 @@
 // One batch of prompts being continued: asks Rust for step after step, and always ends the batch.
 // Not yet OpenAI's shapes: completions.ts makes those.
 
+import { chosen } from "./adapters.js";
 import { throwIfCancelled } from "./error.js";
 import type { CheckedRequest } from "./request.js";
 import { pause } from "./pause.js";
+import type { Place, Seating } from "./seats.js";
 import type { Turns } from "./turns.js";
 
 /** Why a text ended: an end token or a stop string, or its room or `max_tokens`. */
@@ -49,29 +51,101 @@ interface Step {
 
 const WHAT = "the completion";
 
-/** Runs a request; nothing begins before the first `next`. */
+/**
+ * Runs a request; nothing begins before the first `next`. As many of its prompts as there is room for run at
+ * once, the others when their turn comes.
+ */
 export async function* generate(turns: Turns, request: CheckedRequest): AsyncGenerator<Event, void, undefined> {
-  const { prompts, sampling, signal, onPrompt } = request;
+  const { signal } = request;
   throwIfCancelled(signal, WHAT);
-  const id = await turns.take((engine) => engine.start(prompts, sampling));
-  const counts = () => turns.take((engine) => prompts.map((_, index) => engine.usage(id, index) as Counts));
+  const { seats } = turns;
+  const all = request.prompts.length;
+  const counts: Counts[] = [];
+  let seating = seats.takeNow(1, all);
+  let place: Place | undefined;
   try {
-    // The last token of each prompt is computed with the first one drawn.
-    const total = onPrompt ? (await counts()).reduce((sum, each) => sum + each.prompt_tokens - 1 - each.cached_tokens, 0) : 0;
-    for (let finished = false, waiting = true, loaded = 0; !finished; ) {
-      await pause();
-      throwIfCancelled(signal, WHAT);
-      const step: Step = await turns.take((engine) => engine.next(id), signal);
-      throwIfCancelled(signal, WHAT);
-      loaded = Math.max(loaded, total - step.pending); // after the loss of a device all is computed anew
-      if (waiting) onPrompt?.({ loaded, total });
-      waiting &&= step.pending > 0;
-      if (step.deltas.length > 0) yield { deltas: step.deltas };
-      finished = step.finished;
+    let whole: Prompts = request;
+    if (seating?.count !== all) {
+      if (!seating) place = seats.stand(1, all, signal, WHAT);
+      whole = await prepared(turns, request);
     }
-    yield { counts: await counts() };
+    while (counts.length < all) {
+      const at = counts.length;
+      seating ??= await (place?.seated ?? seats.take(1, all - at, signal, WHAT, true));
+      place = undefined;
+      const end = at + seating.count;
+      counts.push(...(yield* generatePart(turns, seating, part(whole, at, end), at, request)));
+      seating = undefined;
+    }
+    yield { counts };
   } finally {
-    if (!turns.closed) await turns.take((engine) => engine.end(id)).catch(() => {}); // the error that led here is the one to tell
+    place?.quit();
+    seating?.leave();
+  }
+}
+
+/** What of a request Rust takes. */
+type Prompts = Pick<CheckedRequest, "prompts" | "sampling">;
+
+/** A request that is to wait, checked now, with its prompts as tokens and the adapters it was made under. */
+async function prepared(turns: Turns, { prompts, sampling }: Prompts): Promise<Prompts> {
+  return turns.take((engine) => {
+    const ids = engine.prepare(prompts, sampling).map((each) => Array.from(each));
+    const isNamed = sampling.adapter !== undefined || sampling.adapters !== undefined;
+    return { prompts: ids, sampling: isNamed ? sampling : { ...sampling, adapter: chosen(engine) } };
+  });
+}
+
+/** Prompts `at` to `end`, which draw what they would among the others. */
+function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts {
+  const seed = ((sampling.seed as number) + at) >>> 0;
+  const adapters = (sampling.adapters as unknown[] | undefined)?.slice(at, end);
+  return { prompts: prompts.slice(at, end), sampling: { ...sampling, seed, adapters } };
+}
+
+/** Runs prompts of a request, the first of which is its `at`th, in seats that are left then; gives their counts. */
+async function* generatePart(
+  turns: Turns, seating: Seating, { prompts, sampling }: Prompts, at: number, { signal, onPrompt }: CheckedRequest,
+): AsyncGenerator<Event, Counts[], undefined> {
+  try {
+    const id = await turns.take((engine) => engine.start(prompts, sampling));
+    const counts = () => turns.take((engine) => prompts.map((_, index) => engine.usage(id, index) as Counts));
+    let isEnded = false;
+    const end = async () => {
+      if (isEnded || turns.closed) return;
+      isEnded = true;
+      await turns.take((engine) => engine.end(id));
+    };
+    try {
+      // The last token of each prompt is computed with the first one drawn.
+      const hears = at === 0 ? onPrompt : undefined;
+      const total = hears ? (await counts()).reduce((sum, each) => sum + each.prompt_tokens - 1 - each.cached_tokens, 0) : 0;
+      for (let waiting = true, loaded = 0; ; ) {
+        await pause();
+        throwIfCancelled(signal, WHAT);
+        const step: Step = await turns.take((engine) => engine.next(id), signal);
+        throwIfCancelled(signal, WHAT);
+        loaded = Math.max(loaded, total - step.pending); // after the loss of a device all is computed anew
+        if (waiting) hears?.({ loaded, total });
+        waiting &&= step.pending > 0;
+        const deltas = step.deltas.map((delta) => ({ ...delta, index: at + delta.index }));
+        if (step.finished) {
+          const ended = await counts();
+          await end();
+          seating.leave(); // whoever reads the rest keeps nobody waiting
+          if (deltas.length > 0) yield { deltas };
+          return ended;
+        }
+        if (deltas.length === 0) continue;
+        const readAgain = seating.idle(end);
+        yield { deltas };
+        readAgain();
+      }
+    } finally {
+      await end().catch(() => {}); // the error that led here is the one to tell
+    }
+  } finally {
+    seating.leave();
   }
 }
 

@@ -25,7 +25,7 @@ export type { RecoverOptions } from "./recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./request.js";
 export type { CompletionUsage, Head } from "./response.js";
 export type { SliceBudget } from "./slices.js";
-export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource } from "./source.js";
+export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource, TemplateSource } from "./source.js";
 export type { CacheKind } from "./store.js";
 export type {
   ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempPart, TempProgress, TempTextOptions,

@@ -21,9 +21,11 @@ export interface TextRequest {
   repetition_penalty?: number;
   /** The same seed on the same device gives the same text. Default: another each time. */
   seed?: number;
-  /** The text ends before any of these. */
+  /** The text ends before any of these, be they spelled with special tokens, which are not shown. */
   stop?: string | readonly string[];
-  /** Choices for each prompt, which run as one batch; each draws for itself. Default 1. */
+  /** The text ends before any of these tokens, as before the model's own end tokens. */
+  stop_token_ids?: readonly number[];
+  /** Choices for each prompt, which run side by side as far as there is room; each draws for itself. Default 1. */
   n?: number;
   /** `true` gives the text as it is written. Default `false`. */
   stream?: boolean;
@@ -51,7 +53,7 @@ export interface TextRequest {
 
 /** OpenAI's completion request. */
 export interface CompletionRequest extends TextRequest {
-  /** A text or its token ids, or several of either, which run as one batch. */
+  /** A text or its token ids, or several of either, which run as one batch, or in turns where that has no room for all. */
   prompt: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
   /**
    * Tell the log probability of each token and of this many of the likeliest, 0 to 20. A read of the
@@ -90,7 +92,7 @@ export interface CheckedOptions {
 
 /** The names of a {@link TextRequest}. */
 export const TEXT_NAMES = [
-  "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "n",
+  "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "stop_token_ids", "n",
   "stream", "stream_options", "overflow", "adapter", "signal", "onPrompt", "model", "user",
 ] as const;
 
@@ -179,7 +181,7 @@ export function checkLogprobs(name: string, value: unknown): number | undefined 
 
 /** How tokens are drawn and when that ends. */
 export type SamplingOptions = Pick<
-  TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "seed" | "stop"
+  TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "seed" | "stop" | "stop_token_ids"
 >;
 
 /** What Rust takes for the options of sampling. Errors with `argument`. */
@@ -195,6 +197,7 @@ export function checkSampling(given: SamplingOptions): Record<string, unknown> {
     repetition_penalty: given.repetition_penalty ?? 1,
     seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
     stop: stops(given.stop),
+    stop_token_ids: stopTokens(given.stop_token_ids),
   };
 }
 
@@ -218,6 +221,12 @@ function stops(stop: unknown): string[] {
   const list = typeof stop === "string" ? [stop] : stop;
   if (Array.isArray(list) && list.every((each) => typeof each === "string")) return list;
   throw wrong("stop", stop, "a text or several");
+}
+
+function stopTokens(ids: unknown): readonly number[] {
+  if (ids === undefined) return [];
+  if (Array.isArray(ids) && ids.every(isWhole)) return ids;
+  throw wrong("stop_token_ids", ids, "an array of token ids");
 }
 
 function includeUsage(options: TextRequest["stream_options"]): boolean {

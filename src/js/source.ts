@@ -27,9 +27,15 @@ export interface ModelParts {
   generationConfig?: FileSource;
   /** `tokenizer_config.json`, which names special tokens and may hold the chat template. */
   tokenizerConfig?: FileSource;
-  /** `chat_template.jinja` */
-  chatTemplate?: FileSource;
+  /** `chat_template.jinja`; a string may also be the {@link TemplateSource | template itself}. */
+  chatTemplate?: TemplateSource;
 }
+
+/** A chat template: a file, or, as a string that has `{{` or `{%` in it, the template itself. */
+export type TemplateSource = FileSource;
+
+/** All bytes of a file by its name; undefined if there is none. */
+export type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
 
 /** An adapter's files by their role instead of their names. */
 export interface AdapterParts {
@@ -116,6 +122,29 @@ async function files(directory: FileSystemDirectoryHandle): Promise<File[]> {
     files.push(Object.defineProperty(file, "webkitRelativePath", { value: `${directory.name}/${file.name}` }));
   }
   return files;
+}
+
+/** A chat template with a Blob in the place of handles, streams, bytes and text. Errors with `argument`. */
+export async function settledTemplate(template: TemplateSource | undefined): Promise<Blob | URL | undefined> {
+  if (template === undefined) return undefined;
+  const source = await blob(templateText(template));
+  if (source instanceof Blob) return source;
+  if (typeof source === "string" || source instanceof URL) return pageUrl(source);
+  throw wrong("chatTemplate", template, "a template, a Blob, bytes, a stream, a file handle or a URL");
+}
+
+function templateText(template: TemplateSource): FileSource {
+  return typeof template === "string" && /\{[{%]/.test(template) ? new Blob([template]) : template;
+}
+
+/** Reads files of a folder, if there is one, with `template`, if it is given, before those in it. */
+export function templateFiles(folder: Folder | undefined, template: Blob | URL | undefined, remote: Remote): ReadFile | undefined {
+  const name = "chat_template.jinja";
+  if (template) {
+    const given = new PartsFolder("chat template", remote, new Map([[name, template]]));
+    return async (file) => (file === name ? small(given, file, undefined) : folder && optional(folder, file, undefined));
+  }
+  return folder && ((file) => optional(folder, file, undefined));
 }
 
 /** A source as a folder of files. */
@@ -338,7 +367,8 @@ class PartsFolder implements ModelFolder {
 
   missing(name: string): LorakeetError {
     const part = this.parts.get(name);
-    return new LorakeetError("network", part === undefined ? `${name}: not given` : `${name}: not found, ${part}`);
+    if (part === undefined) return new LorakeetError("argument", `${name}: not given`);
+    return new LorakeetError("network", `${name}: not found, ${part}`);
   }
 }
 
@@ -351,7 +381,7 @@ function modelParts(
   parts.set("config.json", config).set("tokenizer.json", tokenizer);
   if (generationConfig !== undefined) parts.set("generation_config.json", generationConfig);
   if (tokenizerConfig !== undefined) parts.set("tokenizer_config.json", tokenizerConfig);
-  if (chatTemplate !== undefined) parts.set("chat_template.jinja", chatTemplate);
+  if (chatTemplate !== undefined) parts.set("chat_template.jinja", templateText(chatTemplate));
   return new PartsFolder("model", remote, parts, weightNames);
 }
 

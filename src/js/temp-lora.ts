@@ -6,6 +6,7 @@ import { LorakeetError, throwIfCancelled } from "./error.js";
 import type { FinishReason } from "./generation.js";
 import { checkBoolean, checkFunction, checkNames, checkSignal, isWhole, wrong } from "./options.js";
 import { checkSampling, type SamplingOptions } from "./request.js";
+import type { Seating } from "./seats.js";
 import { Slices } from "./slices.js";
 import { checkTempLora, type TempLoraOptions } from "./temp-lora-options.js";
 import type { Turns } from "./turns.js";
@@ -93,7 +94,7 @@ export interface Evaluation extends Learned {
 }
 
 const TEXT_NAMES = ["signal", "onProgress", "onTrain"] as const;
-const SAMPLING_NAMES = ["prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop"] as const;
+const SAMPLING_NAMES = ["prompt", "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "stop_token_ids"] as const;
 
 const WHAT = "the temporary adapter's work";
 
@@ -116,7 +117,8 @@ interface Begun {
 export async function createTempLora(turns: Turns, options: TempLoraOptions): Promise<TempLora> {
   const { budget, ...fields } = checkTempLora(options);
   const slices = new Slices(budget);
-  return new TempLora(turns, slices, await turns.take((engine) => engine.beginTempLora(fields) as Promise<Begun>));
+  const keeps = fields.kv !== undefined && fields.kv !== "recompute";
+  return new TempLora(turns, slices, keeps, await turns.take((engine) => engine.beginTempLora(fields) as Promise<Begun>));
 }
 
 /** A temporary adapter. {@link Engine.createTempLora} makes one. */
@@ -127,14 +129,17 @@ export class TempLora {
   readonly contextTokens: number;
   readonly #turns: Turns;
   readonly #slices: Slices;
+  /** Whether a text keeps its keys and values while a chunk of it is learned. */
+  readonly #keeps: boolean;
   readonly #id: number;
   #busy = false;
   #ended = false;
 
   /** @internal */
-  constructor(turns: Turns, slices: Slices, { id, name, chunkTokens, contextTokens }: Begun) {
+  constructor(turns: Turns, slices: Slices, keeps: boolean, { id, name, chunkTokens, contextTokens }: Begun) {
     this.#turns = turns;
     this.#slices = slices;
+    this.#keeps = keeps;
     this.#id = id;
     this.name = name;
     this.chunkTokens = chunkTokens;
@@ -156,7 +161,8 @@ export class TempLora {
     const isIds = Array.isArray(prompt) && prompt.every(isWhole);
     if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a text or token ids");
     const sampling = checkSampling(request);
-    for await (const event of this.#work(request, (engine) => engine.tempGenerate(this.#id, prompt, sampling, mix))) {
+    const seats = 1 + Number(mix) + Number(this.#keeps);
+    for await (const event of this.#work(request, seats, (engine) => engine.tempGenerate(this.#id, prompt, sampling, mix))) {
       if (event.kind === "text") {
         yield { text: event.text, token_ids: event.tokens, finish_reason: event.finish ?? null, chunk: null };
       } else if (event.kind === "chunk") {
@@ -232,14 +238,14 @@ export class TempLora {
     if (typeof text !== "string") throw wrong("text", text, "a text");
     checkNames(options, TEXT_NAMES);
     const chunks: ChunkReport[] = [];
-    for await (const event of this.#work(options, (engine) => engine.tempLearn(this.#id, text, evaluate))) {
+    for await (const event of this.#work(options, 1, (engine) => engine.tempLearn(this.#id, text, evaluate))) {
       if (event.kind === "chunk") chunks.push(event.chunk);
     }
     return { chunks, tokens: chunks.reduce((sum, chunk) => sum + chunk.tokens, 0) };
   }
 
-  /** Begins something and moves it on to its end; what is left is dropped if the caller leaves. */
-  async *#work(options: TempTextOptions, begin: (engine: WasmEngine) => void): AsyncGenerator<Event, void, undefined> {
+  /** Begins something that takes `seats`, and moves it on to its end; what is left is dropped if the caller leaves. */
+  async *#work(options: TempTextOptions, seats: number, begin: (engine: WasmEngine) => void): AsyncGenerator<Event, void, undefined> {
     const { signal, onProgress, onTrain } = options;
     checkSignal(signal);
     checkFunction("onProgress", onProgress);
@@ -248,10 +254,15 @@ export class TempLora {
     throwIfCancelled(signal, WHAT);
     if (this.#busy) throw new LorakeetError("argument", "the temporary adapter is at work, expected one call at a time");
     this.#busy = true;
+    let seating: Seating | undefined;
+    const cancel = async () => {
+      if (!this.#turns.closed) await this.#turns.take((engine) => engine.tempCancel(this.#id));
+    };
     try {
       await this.#turns.take(begin);
-      for (;;) {
+      for (let isAdmitted = false; ; isAdmitted = true) {
         throwIfCancelled(signal, WHAT);
+        seating ??= await this.#turns.seats.take(seats, seats, signal, WHAT, isAdmitted);
         const event = await this.#slices.run(this.#turns, (engine, count) => {
           this.#check();
           return engine.tempNext(this.#id, count) as Promise<Event>;
@@ -259,11 +270,18 @@ export class TempLora {
         if (event.kind === "idle") return;
         if (event.kind === "progress") onProgress?.({ work: event.work, done: event.done, all: event.all });
         if (event.kind === "chunk") onTrain?.(event.chunk);
+        if (event.kind === "chunk" && !this.#keeps) {
+          // Nothing is under way between two chunks: others come in.
+          seating.leave();
+          seating = undefined;
+        }
+        const readAgain = seating?.idle(cancel);
         yield event;
+        readAgain?.();
       }
     } finally {
-      // The error that led here is the one to tell.
-      if (!this.#turns.closed) await this.#turns.take((engine) => engine.tempCancel(this.#id)).catch(() => {});
+      await cancel().catch(() => {}); // the error that led here is the one to tell
+      seating?.leave();
       this.#busy = false;
     }
   }

@@ -155,6 +155,15 @@ export async function* trainAdapter(
 
 /** A step's loss and learning rate. If it is left before its end, the adapter is as before. */
 async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number, steps: number): Promise<{ loss: number; lr: number }> {
+  const seating = await turns.seats.take(1, 1, plan.signal, WHAT);
+  try {
+    return await seatedStep(turns, plan, chosen, step, steps);
+  } finally {
+    seating.leave();
+  }
+}
+
+async function seatedStep(turns: Turns, plan: Plan, chosen: Window[], step: number, steps: number): Promise<{ loss: number; lr: number }> {
   const { name, slices, signal } = plan;
   const [id, lr] = await turns.take((engine) => {
     const lr = plan.learningRate * WasmEngine.scheduleShare(plan.schedule, step, plan.warmupSteps, steps);

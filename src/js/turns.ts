@@ -3,16 +3,20 @@
 
 import { DeviceLoss, type DeviceLost } from "./device-loss.js";
 import { LorakeetError } from "./error.js";
+import type { Seating, Seats } from "./seats.js";
 import { enter, type WasmEngine } from "./wasm.js";
 
 export class Turns {
+  /** Where requests are while they are under way. */
+  readonly seats: Seats;
   readonly #engine: WasmEngine;
   readonly #loss = new DeviceLoss();
   #last: Promise<unknown> = Promise.resolve();
   #closed: Promise<void> | undefined;
 
-  constructor(engine: WasmEngine) {
+  constructor(engine: WasmEngine, seats: Seats) {
     this.#engine = engine;
+    this.seats = seats;
     this.#loss.watch(engine.lost());
   }
 
@@ -36,6 +40,16 @@ export class Turns {
     }
   }
 
+  /** Runs `call` in a seat, once there is one. `what` is told where `signal` ends the waiting. */
+  async seated<T>(what: string, call: (engine: WasmEngine) => T | Promise<T>, signal?: AbortSignal): Promise<T> {
+    const seating: Seating = this.seats.takeNow(1, 1) ?? (await this.seats.take(1, 1, signal, what));
+    try {
+      return await this.take(call, signal);
+    } finally {
+      seating.leave();
+    }
+  }
+
   /** Settles when the device is lost. Never once the engine is closed. */
   lost(): Promise<DeviceLost> {
     return this.#loss.heard();
@@ -56,6 +70,7 @@ export class Turns {
     // If the module has stopped, its memory goes with the page: nothing is left to free.
     this.#closed ??= this.#append(() => enter(() => this.#engine.free())).catch(() => {});
     this.#loss.close(disposed());
+    this.seats.close(disposed());
     return this.#closed;
   }
 

@@ -373,7 +373,7 @@ for (const device of ["cpu", "webgpu"]) {
         entry: argument('adapter_names[1] null, expected a name, {name: weight} or "__base__"'),
         name: argument("name 5, expected a text other than that of the base"),
         base: argument('name "__base__", expected a text other than that of the base'),
-        option: argument("option `nam`: unknown, expected one of name, signal, revision, token, hubUrl"),
+        option: argument("option `nam`: unknown, expected one of name, chatTemplate, signal, revision, token, hubUrl"),
         signal: argument("signal 5, expected an AbortSignal"),
         source: argument("adapter undefined, expected a hub id, a URL, files, or {config, weights}"),
         parts: argument('adapter {"config":{}}, expected a hub id, a URL, files, or {config, weights}'),

@@ -186,7 +186,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("wrong calls say what is wrong", async () => {
       const long = Array.from({ length: 600 }, () => 5);
       const calls = [
-        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, adapter_names, logprobs, frequency_penalty, logit_bias, presence_penalty, best_of, echo, suffix"],
+        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, stop_token_ids, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, adapter_names, logprobs, frequency_penalty, logit_bias, presence_penalty, best_of, echo, suffix"],
         [{ temperature: -1 }, "argument", "temperature -1, expected 0 or more"],
         [{ temperature: "hot" }, "argument", 'temperature "hot", expected a number'],
         [{ top_p: 0 }, "argument", "top_p 0, expected above 0, at most 1"],
@@ -201,7 +201,8 @@ for (const device of ["cpu", "webgpu"]) {
         [{ prompt: [5, "a"] }, "argument", 'prompt [5,"a"], expected a text, token ids, or several of either'],
         [{ prompt: [1024] }, "argument", "token id 1024, expected below the vocabulary size 1024"],
         [{ prompt: long }, "argument", "prompt of 600 tokens and max_tokens 24 exceed the context of 512"],
-        [{ prompt: ["a", "b", "c", "d", "e"] }, "argument", "5 prompts, expected at most 4: the engine's `batch`"],
+        [{ prompt: [[1], [2], [3], [4], [1024]] }, "argument", "token id 1024, expected below the vocabulary size 1024"],
+        [{ stop_token_ids: [-1] }, "argument", "stop_token_ids [-1], expected an array of token ids"],
         [{ model: "gpt-4" }, "argument", 'model "gpt-4", expected "demo", or that with a colon and an adapter\'s name'],
         [{ stream_options: { usage: true } }, "argument", "option `usage`: unknown, expected one of include_usage"],
         [{ n: 0 }, "argument", "n 0, expected a whole number from 1 to 4294967295"],

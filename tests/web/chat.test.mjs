@@ -201,3 +201,111 @@ test("a template that exhausts the module of chats stops that module alone", asy
   assert.ok(text.length > 0);
   await own.close();
 });
+
+test("a chat template comes with any model, and a chat ends at a token that nothing marks", async () => {
+  const own = await openApi(browser);
+  const { wholes, text, drawn, stopped } = await own.evaluate(async ([template, messages]) => {
+    const folder = async (name) => new File([await (await fetch(`/test/fixtures/llama/${name}`)).blob()], name);
+    const files = await Promise.all(["config.json", "tokenizer.json", "model.safetensors"].map(folder));
+    const encoded = new TextEncoder().encode(template);
+    const options = { device: "cpu", contextLength: 128, worker: true };
+    const request = { messages, max_tokens: 12, temperature: 0 };
+    const url = URL.createObjectURL(new Blob([template]));
+    const wholes = [];
+    const answer = async (source, options) => {
+      const engine = await lorakeet.createEngine(source, options);
+      const it = (await engine.chat.completions.create(request)).choices[0].message.content;
+      await engine.dispose();
+      return it;
+    };
+    for (const chatTemplate of [template, encoded, new Blob([encoded]), new URL(url)]) wholes.push(await answer(files, { ...options, chatTemplate }));
+    wholes.push(await answer("/test/fixtures/llama/", { ...options, chatTemplate: template }));
+    wholes.push(await answer([...files, new File([JSON.stringify({ chat_template: template })], "chat_template.json")], options));
+    wholes.push(await answer([...files, new File([JSON.stringify({ chat_template: "other" })], "tokenizer_config.json")], { ...options, chatTemplate: template }));
+    const [config, tokenizer, weights] = files;
+    wholes.push(await answer({ config, tokenizer, weights, chatTemplate: template }, options));
+
+    const engine = await lorakeet.createEngine(files, { ...options, chatTemplate: template });
+    const prompt = messages.map(({ role, content }) => `<${role}> ${content}\n`).join("") + "<assistant>";
+    const { choices } = await engine.completions.create({ prompt: await engine.tokenize(prompt), max_tokens: 12, temperature: 0 });
+    const drawn = choices[0].token_ids;
+    const parsed = JSON.parse(await tokenizer.text());
+    const spelled = (id) => Object.entries(parsed.model.vocab).find(([, of]) => of === id)[0];
+    const at = drawn.findIndex((id, i) => i > 1 && !drawn.slice(0, i).includes(id) && !prompt.includes(spelled(id)));
+    const content = spelled(drawn[at]);
+    parsed.added_tokens.push({ id: drawn[at], content, special: false, single_word: false, lstrip: false, rstrip: false, normalized: false });
+    const ended = template.replace("{{ m.content }}\n", `{{ m.content }}{{ ${JSON.stringify(content)} if m.role == "assistant" else "" }}\n`);
+    const marked = await lorakeet.createEngine([config, new File([JSON.stringify(parsed)], "tokenizer.json"), weights], { ...options, chatTemplate: ended });
+    const stopped = (await marked.chat.completions.create(request)).choices[0];
+    const before = await engine.completions.create({ prompt: await engine.tokenize(prompt), max_tokens: 12, temperature: 0, stop_token_ids: [drawn[at]] });
+    return { wholes, text: choices[0].text, drawn: before.choices[0].text, stopped };
+  }, [TEMPLATE, [{ role: "user", content: "Who are you?" }]]);
+  assert.deepEqual(wholes, Array(8).fill(text));
+  assert.deepEqual([stopped.message.content, stopped.finish_reason], [drawn, "stop"]);
+  await own.close();
+});
+
+test("a template that came with an adapter is used under it", async () => {
+  const own = await openApi(browser);
+  const { tokens, want, errors } = await own.evaluate(async () => {
+    const fetched = async (path, name = path.split("/").at(-1)) => new File([await (await fetch(`/test/${path}`)).blob()], name);
+    const adapter = await Promise.all(["adapter_config.json", "adapter_model.safetensors"].map((name) => fetched(`adapters/llama/qv/${name}`)));
+    const jinja = (text) => new File([text], "chat_template.jinja");
+    const inConfig = (text) => new File([JSON.stringify({ chat_template: text, bos_token: "<b>" })], "tokenizer_config.json");
+    const inJson = (text) => new File([JSON.stringify({ chat_template: text })], "chat_template.json");
+    const messages = [{ role: "user", content: "Who are you?" }];
+    const engine = await lorakeet.createEngine("/test/fixtures/llama/", { device: "cpu", contextLength: 128 });
+    const templates = { a: "zqzqzq {{ messages[0].content }}", b: "{{ bos_token }} zqzqzqzqzq {{ messages[0].content }}", c: "{{ messages[0].content }} zqzqzqzqzqzqzqzqzqzqzq" };
+    const chat = async (engine, request) => (await engine.chat.completions.create({ messages, max_tokens: 1, ...request })).usage.prompt_tokens;
+    const count = async (text) => (await engine.tokenize(text)).length;
+    const want = {};
+    for (const [name, text] of Object.entries(templates)) want[name] = await count(text.replace("{{ messages[0].content }}", "Who are you?").replace("{{ bos_token }}", "<b>"));
+    want.base = await count("Base: Who are you?");
+
+    await engine.loadAdapter([...adapter, jinja(templates.a)], { name: "a" });
+    await engine.loadAdapter([...adapter, inConfig(templates.b)], { name: "b" });
+    await engine.loadAdapter([...adapter, inJson("unused")], { name: "c", chatTemplate: templates.c });
+    await engine.loadAdapter([...adapter, jinja(templates.a)], { name: "alike" });
+    await engine.loadAdapter("/test/adapters/llama/qv/", { name: "plain" });
+    const errors = [await failure(() => chat(engine)), await failure(() => chat(engine, { adapter: "plain" })), await failure(() => chat(engine, { adapter: "nobody" }))];
+    const tokens = {};
+    for (const name of ["a", "b", "c"]) tokens[name] = await chat(engine, { adapter: name });
+    await engine.setAdapter("b");
+    tokens.chosen = await chat(engine);
+    tokens.model = await chat(engine, { model: "llama:c" });
+    await engine.setAdapter({ a: 0.4, plain: 0.6 });
+    tokens.withPlain = await chat(engine);
+    tokens.agreeing = await chat(engine, { adapter: { a: 0.2, alike: 0.8 } });
+    tokens.largest = await chat(engine, { adapter: { a: 0.2, b: -0.8 } });
+    await engine.disableAdapters();
+    await engine.mergeAdapter("a");
+    tokens.merged = await chat(engine);
+    await engine.unmergeAdapter();
+    await engine.addWeightedAdapter("both", { c: 0.5, a: 0.5 }, { combinationType: "linear" });
+    tokens.combined = await chat(engine, { adapter: "both" });
+    await engine.deleteAdapter("a");
+    await engine.loadAdapter("/test/adapters/llama/qv/", { name: "a" });
+    errors.push(await failure(() => chat(engine, { adapter: "a" })));
+    await engine.loadAdapter([...adapter, jinja("{% if %}")], { name: "broken" });
+    errors.push(await failure(() => chat(engine, { adapter: "broken" })));
+    errors.push(await failure(() => engine.loadAdapter(adapter, { name: "d", chatTemplate: 5 })));
+
+    const based = await lorakeet.createEngine("/test/fixtures/llama/", { device: "cpu", contextLength: 128, chatTemplate: "Base: {{ messages[0].content }}" });
+    await based.loadAdapter([...adapter, jinja(templates.a)], { name: "a" });
+    await based.loadAdapter([...adapter, inConfig(templates.b)], { name: "b" });
+    tokens.base = await chat(based);
+    tokens.over = await chat(based, { adapter: "a" });
+    tokens.disagreeing = await chat(based, { adapter: { a: 0.2, b: 0.8 } });
+    return { tokens, want, errors };
+  });
+  assert.equal(new Set(Object.values(want)).size, 4, "they can be told apart");
+  const { a, b, c, base } = want;
+  assert.deepEqual(tokens, {
+    a, b, c, chosen: b, model: c, withPlain: a, agreeing: a, largest: b, merged: a, combined: c, base, over: a, disagreeing: base,
+  });
+  assert.deepEqual(errors.map(({ kind }) => kind), ["unsupported", "unsupported", "argument", "unsupported", "unsupported", "argument"]);
+  for (const [i, words] of ["`chatTemplate`", "`chatTemplate`", "`nobody` is not loaded", "`chatTemplate`", "adapter `broken`: chat template line 1", "chatTemplate 5, expected a template"].entries()) {
+    assert.ok(errors[i].message.includes(words), errors[i].message);
+  }
+  await own.close();
+});
