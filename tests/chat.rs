@@ -218,7 +218,10 @@ fn templates_come_from_the_files_of_a_folder() {
         let template = ChatTemplate::from_files(config.map(str::as_bytes), None, json)?;
         template.render(&[say("user", "Hello")], &ChatContext::default())
     };
-    assert_eq!(all(Some("\u{feff}{\"bos_token\": \"<s>\"}"), processor).expect("a template"), "<s> from json");
+    assert_eq!(
+        all(Some("\u{feff}{\"bos_token\": \"<s>\"}"), processor).expect("a template"),
+        "<s> from json"
+    );
     assert_eq!(all(Some(one), processor).expect("the config's"), "<s>Hello");
     assert_eq!(all(None, Some(b"[]")).expect_err("no object").kind(), ErrorKind::Format);
     for (config, jinja, json, want) in [

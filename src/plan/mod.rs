@@ -24,7 +24,7 @@ pub const INACTIVE: u32 = u32::MAX;
 /// The most bytes of one tensor on any device: what 32 bits can name.
 pub const MAX_TENSOR_BYTES: u64 = u32::MAX as u64;
 
-/// No row of a [`Replaced`].
+/// No row of a [`Replaced`], no token drawn.
 pub const ABSENT: u32 = u32::MAX;
 
 /// Columns of the `rows (N, 4)` tensor, u32: one line of it tells a token row what to do.

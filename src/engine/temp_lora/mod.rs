@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use super::Engine;
 use super::adapters::Choice;
 use super::generate::{Delta, Generation, Overflow, Request};
-use super::stop::Tail;
 use super::mixture::Mixture;
 use super::new_lora::NewLora;
 use super::score::Scoring;
+use super::stop::Tail;
 use super::train::{Optimizer, Step};
 use super::trainee::TraineeState;
 

@@ -50,7 +50,9 @@ fn text_method(state: &State, text: &str, method: &str, args: &[Value]) -> Resul
             let most = most.or(named.get("maxsplit")?).and_then(|most| usize::try_from(most).ok());
             named.assert_all_used()?;
             let separator = match &separator {
-                Some(given) => Some(given.as_str().ok_or_else(|| invalid("rsplit: a separator that is no string"))?),
+                Some(given) => {
+                    Some(given.as_str().ok_or_else(|| invalid("rsplit: a separator that is no string"))?)
+                }
                 None => None,
             };
             rsplit(text, separator, most.unwrap_or(usize::MAX))
