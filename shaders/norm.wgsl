@@ -6,7 +6,8 @@
 //            row writes y; each of the others makes ranks of z, LANES invocations sharing four,
 //            and norms the row again for itself: cheaper than a dispatch that waits for y
 // accepts    any N, C >= 1; R a multiple of 4, or 0 without adapters; no alignment assumed
-// numerics   two passes where centred, f32 sums in tree order; twin in f64
+// numerics   two passes where centred, f32 sums in tree order; twin in f64. Squares past f32 give
+//            numbers that are infinite or none, in both
 // twin       src/backend/cpu/norm.rs
 // reference  arXiv:1910.07467, arXiv:1607.06450 (centred)
 // uses       shared/reduce.wgsl, shared/lanes.wgsl, shared/ranks.wgsl, shared/mix.wgsl, shared/row.wgsl
@@ -70,7 +71,10 @@ fn norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let d = x_at(row + c) - mean;
         squares += d * d;
     }
-    let scale = inverseSqrt(reduce_sum(i, squares) / f32(params.c) + params.eps);
+    let square = reduce_sum(i, squares) / f32(params.c);
+    // 1/sqrt(inf) would hide that x is wrong; by its bits, as a compiler may take floats for numbers.
+    let is_inf = (bitcast<u32>(square) & 0x7f800000u) == 0x7f800000u;
+    let scale = select(inverseSqrt(square + params.eps), square, is_inf);
     if group.x == 0u {
         for (var c = i; c < params.c; c += WORKGROUP_SIZE) {
             y[row + c] = normed(row, c, mean, scale);

@@ -3,7 +3,8 @@
 // shapes     logits (N, V)   sampling (slots)   seen (slots, ceil(V / 32)) bits
 //            rows (N)   ring (slots, RING)                                            f32, u32
 // dispatch   (N, 1, 1): one workgroup per row; invocations stride over v
-// accepts    any N, V >= 1; a stop token makes its row inactive
+// accepts    any N, V >= 1; a stop token makes its row inactive; so do logits that hold NaN or +inf,
+//            or nothing finite: the ring then holds ABSENT, seen and the row's token stay
 // numerics   thresholds by radix selection on the scores' bits; probabilities summed as
 //            integers in units of 2^-30, so no result depends on scheduling
 // twin       src/backend/cpu/sample.rs
@@ -12,6 +13,10 @@
 override WORKGROUP_SIZE: u32 = 256u;
 
 const RING: u32 = 64u;
+const ABSENT: u32 = 0xffffffffu; // no token
+// What logits hold.
+const FINITE: u32 = 1u;
+const WRONG: u32 = 2u;                                               // NaN or +inf
 
 struct Params { v: u32 }
 
@@ -36,6 +41,8 @@ struct Sampling {
 
 var<workgroup> this_row: Row;
 var<workgroup> histogram: array<atomic<u32>, 256>;
+var<workgroup> kinds: atomic<u32>;                                   // FINITE, WRONG or both
+var<workgroup> all_kinds: u32;
 var<workgroup> found: vec2<u32>;                                     // bin, what is left to find
 var<workgroup> top_score: array<f32, WORKGROUP_SIZE>;
 var<workgroup> top_token: array<u32, WORKGROUP_SIZE>;
@@ -53,6 +60,23 @@ fn score(n: u32, slot: u32, t: u32) -> f32 {
         logit /= temperature;
     }
     return logit;
+}
+
+// Whether row n holds finite logits only, or beside them -inf. By their bits: a compiler may take
+// floats for numbers.
+fn can_draw(i: u32, n: u32) -> bool {
+    var mine = 0u;
+    for (var t = i; t < params.v; t += WORKGROUP_SIZE) {
+        let bits = bitcast<u32>(logits[n * params.v + t]);
+        let is_finite = (bits & 0x7f800000u) != 0x7f800000u;
+        mine |= select(select(WRONG, 0u, bits == 0xff800000u), FINITE, is_finite);
+    }
+    atomicOr(&kinds, mine);
+    workgroupBarrier();
+    if i == 0u {
+        all_kinds = atomicLoad(&kinds);
+    }
+    return workgroupUniformLoad(&all_kinds) == FINITE;
 }
 
 // A u32 that orders as the float does.
@@ -203,6 +227,7 @@ fn sample(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     let n = group.x;
     if i == 0u {
         this_row = rows[n];
+        atomicStore(&kinds, 0u);
     }
     let row = workgroupUniformLoad(&this_row);
     if row.slot == INACTIVE {
@@ -210,6 +235,13 @@ fn sample(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_ind
     }
     let slot = row.slot;
     let pos = row.pos + 1u;
+    if !can_draw(i, n) {
+        if i == 0u {
+            ring[slot * RING + pos % RING] = ABSENT;
+            rows[n] = Row(row.token, pos, INACTIVE, row.mix);
+        }
+        return;
+    }
     var least = 0u;
     if sampling[slot].temperature != 0.0 {
         least = threshold(i, n, slot);

@@ -105,6 +105,24 @@ impl Dtype {
         }
     }
 
+    /// Whether rows of `cols` elements hold numbers alone: no NaN, no infinity, no scale that is one.
+    pub fn all_finite(self, words: &[u32], cols: usize) -> bool {
+        // Bits all set in an exponent; without a branch, so that it vectorises.
+        let singles = |words: &[u32]| words.iter().fold(true, |ok, w| ok & (w & 0x7f80_0000 != 0x7f80_0000));
+        let halves = |words: &[u32]| {
+            words.iter().fold(true, |ok, w| ok & (w & 0x7c00 != 0x7c00) & (w & 0x7c00_0000 != 0x7c00_0000))
+        };
+        match self {
+            Self::U32 => true,
+            Self::F32 => singles(words),
+            Self::F16 => halves(words),
+            Self::Q8 | Self::Q4 => {
+                let codes = self.row_words(cols) - cols / ROW_UNIT;
+                words.chunks_exact(self.row_words(cols)).all(|row| row.get(codes..).is_some_and(halves))
+            }
+        }
+    }
+
     /// Rows of `cols` elements in a packed type as ggml stores them (little-endian; each block's
     /// scale before its codes) -> the same in this crate's words.
     pub fn from_stored(self, bytes: &[u8], cols: usize) -> Vec<u32> {

@@ -124,7 +124,8 @@ fn what_does_not_fit_is_refused_in_words() {
     refused(
         json!({"quantization_config": {"bits": 4}}),
         Unsupported,
-        "config.json: quantization_config: quantised checkpoints are not supported",
+        "config.json: quantization_config: quantised checkpoints are not supported; take the model as it was \
+         before, with `dtype` q8 or q4, or a GGUF file of it",
     );
     refused(
         json!({"eos_token_id": [2, 300]}),
@@ -132,6 +133,245 @@ fn what_does_not_fit_is_refused_in_words() {
         "config.json: eos_token_id 300, expected below vocab_size 300",
     );
     refused(json!({"eos_token_id": -1}), Format, "config.json: eos_token_id -1 is not a token id");
+}
+
+/// A config of the family with a key more.
+fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<ModelConfig> {
+    let mut json = llama();
+    if model_type == "gpt2" {
+        json = json!({
+            "model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 5,
+        });
+    }
+    json["model_type"] = json!(model_type);
+    json[key] = value;
+    read(&json)
+}
+
+const FAMILIES: [&str; 4] = ["llama", "mistral", "qwen2", "gpt2"];
+
+#[test]
+fn an_unknown_key_is_refused_by_name() {
+    for family in FAMILIES {
+        for value in [json!(true), json!(false), json!(0), json!([]), json!("x"), json!({"a": 1})] {
+            let error = with(family, "use_twisted_heads", value.clone()).expect_err("unknown");
+            let words = format!(
+                "config.json: use_twisted_heads {value}: an unknown key, which may change the arithmetic; if it does \
+                 not, remove it or put `_` in front of it"
+            );
+            assert_eq!((error.kind(), error.to_string()), (ErrorKind::Unsupported, words), "{family}");
+        }
+        with(family, "use_twisted_heads", Value::Null).expect("null is nothing");
+        with(family, "_use_twisted_heads", json!(true)).expect("private");
+    }
+    let error = with("llama", "notes", json!("n".repeat(500))).expect_err("unknown");
+    assert!(error.to_string().len() < 220, "{error}");
+}
+
+/// Each at a value that changes nothing, and at others.
+#[test]
+fn keys_that_change_the_arithmetic_must_be_off() {
+    let none: [Value; 0] = [];
+    for (key, off, on) in [
+        ("add_cross_attention", vec![json!(false)], vec![json!(true)]),
+        ("attention_multiplier", none.to_vec(), vec![json!(0.5), json!(1.0)]),
+        ("attn_logit_softcapping", none.to_vec(), vec![json!(50.0)]),
+        ("embedding_multiplier", vec![json!(1), json!(1.0)], vec![json!(12.0)]),
+        ("final_logit_softcapping", none.to_vec(), vec![json!(30.0)]),
+        ("is_causal", vec![json!(true)], vec![json!(false)]),
+        ("logits_scaling", vec![json!(1.0)], vec![json!(8)]),
+        ("no_rope_layer_interval", vec![json!(0)], vec![json!(4)]),
+        ("no_rope_layers", vec![json!([]), json!([1, 1])], vec![json!([1, 0]), json!([0]), json!(true)]),
+        ("num_experts", vec![json!(0)], vec![json!(8)]),
+        ("num_local_experts", vec![json!(0)], vec![json!(8)]),
+        ("partial_rotary_factor", vec![json!(1), json!(1.0)], vec![json!(0.5), json!("all")]),
+        ("pruned_heads", vec![json!({})], vec![json!({"0": [1]})]),
+        ("qk_norm", vec![json!(false)], vec![json!(true)]),
+        ("query_pre_attn_scalar", none.to_vec(), vec![json!(256)]),
+        ("residual_multiplier", vec![json!(1.0)], vec![json!(0.22)]),
+        ("rope_interleaved", vec![json!(false)], vec![json!(true)]),
+        ("scale_attn_by_inverse_layer_idx", vec![json!(false)], vec![json!(true)]),
+        ("scale_attn_weights", vec![json!(true)], vec![json!(false)]),
+        ("use_bidirectional_attention", vec![json!(false)], vec![json!(true)]),
+        ("use_mrope", vec![json!(false)], vec![json!(true)]),
+        ("use_qk_norm", vec![json!(false)], vec![json!(true), json!(1)]),
+    ] {
+        for family in FAMILIES {
+            for value in off.iter().cloned().chain([Value::Null]) {
+                let read = with(family, key, value.clone());
+                assert_eq!(read.expect(key), with(family, "_", Value::Null).expect("valid"), "{key} {value}");
+            }
+            for value in &on {
+                let error = with(family, key, value.clone()).expect_err(key);
+                assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+                let words = error.to_string();
+                assert!(words.starts_with(&format!("config.json: {key} {value}: ")), "{words}");
+                assert!(words.ends_with(", which is not supported"), "{words}");
+            }
+        }
+    }
+    for key in ["quantization_config", "quantization", "compression_config"] {
+        let error = with("qwen2", key, json!({"bits": 4})).expect_err(key).to_string();
+        assert!(
+            error.starts_with(&format!("config.json: {key}: quantised")) && error.contains("GGUF"),
+            "{error}"
+        );
+        with("qwen2", key, Value::Null).expect("null is nothing");
+    }
+}
+
+/// A key that one family reads is none of another's.
+#[test]
+fn each_family_has_its_keys() {
+    for (key, value) in [
+        ("rope_theta", json!(500.0)),
+        ("num_key_value_heads", json!(1)),
+        ("attention_bias", json!(true)),
+        ("sliding_window", json!(3)),
+    ] {
+        let error = with("gpt2", key, value).expect_err(key);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().starts_with(&format!("config.json: {key} ")), "{error}");
+    }
+    let error = with("llama", "n_layer", json!(3)).expect_err("GPT-2's").to_string();
+    assert!(error.starts_with("config.json: n_layer 3: an unknown key"), "{error}");
+    let error = with("gpt2", "hidden_size", json!(16)).expect_err("two sizes");
+    let words = "config.json: n_embd 8 and hidden_size 16, which mean the same";
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Mismatch, words));
+    with("gpt2", "hidden_size", json!(8)).expect("the same twice");
+}
+
+#[test]
+fn windows_and_layer_types_are_never_ignored() {
+    let window = |family: &str, changes: Value| {
+        let mut json = llama();
+        json["model_type"] = json!(family);
+        for (key, value) in changes.as_object().expect("an object") {
+            json[key] = value.clone();
+        }
+        read(&json).map(|config| config.windows).map_err(|e| e.to_string())
+    };
+    // What transformers takes where nothing is said.
+    assert_eq!(window("mistral", json!({})), Ok(vec![Some(4096); 2]));
+    assert_eq!(window("mistral", json!({"sliding_window": null})), Ok(vec![None; 2]));
+    assert_eq!(
+        window("qwen2", json!({"use_sliding_window": true, "max_window_layers": 0})),
+        Ok(vec![Some(4096); 2])
+    );
+    // MLC's name.
+    assert_eq!(window("mistral", json!({"sliding_window_size": 9})), Ok(vec![Some(9); 2]));
+    assert_eq!(window("mistral", json!({"sliding_window_size": -1})), Ok(vec![None; 2]));
+    assert_eq!(
+        window("mistral", json!({"sliding_window_size": 9, "sliding_window": 8})),
+        Err("config.json: sliding_window_size 9 and sliding_window 8, which mean the same".into())
+    );
+    assert_eq!(
+        window("llama", json!({"sliding_window": 4096})),
+        Err("config.json: sliding_window 4096 in a llama is not supported".into())
+    );
+    assert_eq!(
+        window("llama", json!({"sliding_window": 4096, "use_sliding_window": false})),
+        Ok(vec![None; 2])
+    );
+    assert_eq!(
+        window("mistral", json!({"sliding_window": 9, "use_sliding_window": false})),
+        Err("config.json: sliding_window 9 with use_sliding_window false in a mistral is not supported"
+            .into())
+    );
+    let full = json!(["full_attention", "full_attention"]);
+    let sliding = json!(["full_attention", "sliding_attention"]);
+    assert_eq!(window("llama", json!({"layer_types": full})), Ok(vec![None; 2]));
+    assert_eq!(
+        window("llama", json!({"layer_types": sliding})),
+        Err("config.json: layer type `sliding_attention` without a sliding_window is not supported".into())
+    );
+    assert_eq!(
+        window("llama", json!({"layer_types": ["full_attention", "linear_attention"]})),
+        Err("config.json: layer type `linear_attention` is not supported".into())
+    );
+    assert_eq!(
+        window("llama", json!({"layer_types": ["full_attention"]})),
+        Err("config.json: layer_types has 1 entries, expected num_hidden_layers 2".into())
+    );
+    assert_eq!(
+        window("mistral", json!({"layer_types": sliding, "sliding_window": 5})),
+        Ok(vec![None, Some(5)])
+    );
+}
+
+#[test]
+fn what_rope_parameters_hold_is_known() {
+    use ErrorKind::{Mismatch, Unsupported};
+    for parameters in [
+        json!({"rope_type": "default", "partial_rotary_factor": 1.0}),
+        json!({"rope_type": "default", "rope_theta": 10000.0, "factor": 1}),
+        json!({"type": "linear", "factor": 2.0, "finetuned": true}),
+        json!({"rope_type": null, "original_max_position_embeddings": 64}),
+    ] {
+        with("llama", "rope_parameters", parameters).expect("harmless");
+    }
+    refused(
+        json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}),
+        Unsupported,
+        "config.json: partial_rotary_factor 0.5 in rope_parameters of type default is not supported",
+    );
+    refused(
+        json!({"rope_scaling": {"type": "default", "mrope_section": [16, 24, 24]}}),
+        Unsupported,
+        "config.json: mrope_section [16,24,24] in rope_parameters of type default is not supported",
+    );
+    refused(
+        json!({"rope_scaling": {"type": "linear", "factor": 2.0, "attention_factor": 1.5}}),
+        Unsupported,
+        "config.json: attention_factor 1.5 in rope_parameters of type linear is not supported",
+    );
+    refused(
+        json!({"rope_scaling": {"factor": 2.0}}),
+        Unsupported,
+        "config.json: factor 2.0 in rope_parameters of type default is not supported",
+    );
+    refused(
+        json!({"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": {"rope_type": "default"}}),
+        Mismatch,
+        "config.json: rope_parameters and rope_scaling differ, expected one of them",
+    );
+    refused(
+        json!({"rope_parameters": {"rope_type": "default", "rope_theta": 5.0}}),
+        Mismatch,
+        "config.json: rope_theta 10000, and 5 in rope_parameters",
+    );
+    refused(
+        json!({"rope_parameters": {"full_attention": {"rope_type": "default"}}}),
+        Unsupported,
+        "config.json: full_attention {\"rope_type\":\"default\"} in rope_parameters of type default is not supported",
+    );
+}
+
+/// Sizes that no machine has, or that multiply to more than one has.
+#[test]
+fn hostile_sizes_are_refused_at_once() {
+    let sizes =
+        ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"];
+    for (family, key) in FAMILIES.iter().flat_map(|family| sizes.map(|key| (family, key))) {
+        for size in [0u64, 1 << 31, 1 << 40, u64::MAX] {
+            let key = match (*family, key) {
+                ("gpt2", "hidden_size") => "n_embd",
+                ("gpt2", "intermediate_size") => "n_inner",
+                ("gpt2", "num_hidden_layers") => "n_layer",
+                ("gpt2", "num_attention_heads") => "n_head",
+                (_, key) => key,
+            };
+            let error = with(family, key, json!(size)).expect_err(key);
+            assert!(error.to_string().starts_with("config.json: "), "{error}");
+        }
+    }
+    refused(
+        json!({
+            "hidden_size": 1 << 20, "intermediate_size": 1 << 22, "num_hidden_layers": 1000, "head_dim": 64,
+        }),
+        ErrorKind::Unsupported,
+        "config.json: 13195213904281600 parameters, expected at most 1099511627776",
+    );
 }
 
 /// Bodies of real models: each is read, or refused with a reason.

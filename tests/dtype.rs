@@ -13,7 +13,7 @@ use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Choice, Engine, EngineOptions, Loader, Optimizer, TrainingRoom, Window};
 use lorakeet::format::safetensors::{Header, SourceDtype};
 use lorakeet::format::{TensorData, write};
-use lorakeet::plan::{GradOp, Op, Row, Slice};
+use lorakeet::plan::{GradOp, Op, Row, Slice, Tensors};
 use lorakeet::widen::Blocks;
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -111,6 +111,25 @@ fn rounding_is_ggmls() {
     }
     assert!(Dtype::Q8.fits(64) && !Dtype::Q8.fits(96) && Dtype::F32.fits(7));
     assert_eq!(Dtype::from_name("q5").unwrap_err().kind(), ErrorKind::Argument);
+}
+
+/// The most that a device can bind is counted in bytes, of which packed elements have fewer.
+#[wasm_bindgen_test(unsupported = test)]
+fn a_packed_tensor_is_as_large_as_its_bytes() {
+    let mut tensors = Tensors::default();
+    // A vocabulary of 300,000 by 4,096: 4.9 GB in f32.
+    let shape = [300_000, 4096];
+    for dtype in Dtype::PACKED {
+        let id = tensors.declare("w", dtype, &shape).unwrap_or_else(|e| panic!("{dtype:?}: {e}"));
+        tensors.reshape(id, &shape).expect("the same again");
+    }
+    for (dtype, rows) in [(Dtype::F32, 300_000), (Dtype::F16, 600_000), (Dtype::Q4, 2_000_000)] {
+        let error = tensors.declare("w", dtype, &[rows, 4096]).expect_err("past 4 GiB");
+        let words = format!("tensor `w`: shape [{rows}, 4096] of {} is past 4 GiB", dtype.name());
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Memory, words));
+    }
+    let many = [1 << 15, 1 << 15, 1 << 15, 1 << 15];
+    assert_eq!(tensors.declare("w", Dtype::Q4, &many).expect_err("overflows").kind(), ErrorKind::Memory);
 }
 
 /// Every kernel that reads a weight, at the edges of its tiles.

@@ -4,8 +4,10 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use half::{bf16, f16};
+use lorakeet::format::gguf;
+use lorakeet::format::peft::AdapterConfig;
 use lorakeet::format::safetensors::{Header, MAX_HEADER_BYTES, SourceDtype, TensorInfo};
-use lorakeet::format::{ShardIndex, TensorData, write};
+use lorakeet::format::{ShardIndex, TensorData, explained, refuse_foreign, write};
 use lorakeet::tokenizer::Tokenizer;
 use lorakeet::{Error, ErrorKind};
 use proptest::prelude::*;
@@ -39,30 +41,104 @@ fn assert_refused(header: &str, data_bytes: usize, message: &str) {
 
 #[test]
 fn shorter_than_its_prefix() {
-    assert_format_error(Header::from_file_bytes(b""), "safetensors file: 0 bytes, expected at least 8");
+    assert_format_error(Header::from_file_bytes(b""), "an empty file");
     assert_format_error(Header::from_file_bytes(&[2; 7]), "safetensors file: 7 bytes, expected at least 8");
 }
 
 #[test]
 fn header_longer_than_accepted() {
     let words = "safetensors header: 18446744073709551615 bytes, expected at most 16777216";
-    assert_format_error(Header::length(&[0xff; 8]), words);
+    assert_format_error(Header::length(&[0xff; 8], u64::MAX), words);
     let longest = (MAX_HEADER_BYTES as u64).to_le_bytes();
-    assert_eq!(Header::length(&longest).unwrap(), MAX_HEADER_BYTES);
+    assert_eq!(Header::length(&longest, u64::MAX).unwrap(), MAX_HEADER_BYTES);
     let words = "safetensors header: 16777217 bytes, expected at most 16777216";
-    assert_format_error(Header::length(&(MAX_HEADER_BYTES as u64 + 1).to_le_bytes()), words);
+    assert_format_error(Header::length(&(MAX_HEADER_BYTES as u64 + 1).to_le_bytes(), u64::MAX), words);
 }
 
 #[test]
 fn truncated_header() {
     let mut file = file("{}", 0);
     file.pop();
-    assert_format_error(Header::from_file_bytes(&file), "safetensors header: 1 bytes, expected 2");
+    assert_format_error(
+        Header::from_file_bytes(&file),
+        "the file ends after 9 of 10 bytes: a download that was cut short",
+    );
 }
 
 #[test]
 fn header_longer_than_its_file() {
     assert_format_error(Header::parse(b"{}", 9), "safetensors file: 9 bytes, expected at least 10");
+}
+
+/// What comes in place of weights, a file's first bytes and what the error says of it.
+const IN_PLACE_OF_WEIGHTS: [(&[u8], &str); 14] = [
+    (b"", "an empty file"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n", "a Git LFS pointer"),
+    (b"<!DOCTYPE html><html></html>", "a web page"),
+    (b"\xef\xbb\xbf \n<html lang=\"en\">", "a web page"),
+    (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "a web page"),
+    (b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x4c\x02", "a gzip archive"),
+    (b"PK\x03\x04\x14\0\x08\x08\x08\0", "a zip archive or a pickled PyTorch file"),
+    (b"\x80\x02}q\0(X\x05\0\0\0", "a pickled PyTorch file"),
+    (b"\x80\x04\x95\0\0\0\0\0\0\0\0", "a pickled PyTorch file"),
+    (b"{\"error\":\"Repository not found\"}", "a text, not weights; it begins with `{\\\"error\\\":\\\"Repo"),
+    (b"Entry not found", "a text, not weights; it begins with `Entry not found`"),
+    (b"Invalid username or password.", "a text, not weights"),
+    (b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0", "a GGUF file, not safetensors"),
+    (b"\x08\0\0", "safetensors file: 3 bytes, expected at least 8"),
+];
+
+#[test]
+fn what_is_no_weight_file_is_told_by_name() {
+    for (bytes, words) in IN_PLACE_OF_WEIGHTS {
+        let error = Header::from_file_bytes(bytes).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Format);
+        assert!(error.to_string().starts_with(words), "{error}, expected {words}");
+        // Those that say the same of a GGUF file.
+        if words.starts_with("a ") && !words.contains("GGUF") && !words.contains("a text") {
+            assert_eq!(gguf::Header::from_file_bytes(bytes).unwrap_err(), error);
+            assert_eq!(gguf::Header::parse(bytes, bytes.len() as u64).unwrap_err(), error);
+        }
+    }
+    // Headers of such lengths are headers all the same.
+    for length in [0x8b1fu64, 0x0280, 0x04_8b1f] {
+        let header = format!("{{{}}}", " ".repeat(length as usize - 2));
+        Header::from_file_bytes(&file(&header, 0)).unwrap();
+    }
+    let words = "a safetensors file, not GGUF: it is loaded with the folder it is in";
+    assert_format_error(gguf::Header::from_file_bytes(&file("{}", 0)), words);
+}
+
+#[test]
+fn what_is_no_json_file_is_told_by_name() {
+    let says = |name: &str, file: &[u8]| {
+        let own = Error::format("the reader's own words");
+        explained(name, file, own.clone()).to_string()
+    };
+    for (bytes, words) in &IN_PLACE_OF_WEIGHTS[..9] {
+        let said = says("config.json", bytes);
+        assert!(said.starts_with(&format!("config.json: {words}")), "{said}, expected {words}");
+    }
+    for (bytes, words) in [
+        ("{\"a\": [1, ", "the file ends after 10 bytes: a download that was cut short"),
+        (
+            "{\"error\":\"Repository not found\"}",
+            "the answer of a server, not the file: \"Repository not found\"",
+        ),
+        ("{\"message\":\"Bad credentials\"}", "the answer of a server, not the file: \"Bad credentials\""),
+    ] {
+        assert_eq!(says("tokenizer.json", bytes.as_bytes()), format!("tokenizer.json: {words}"));
+    }
+    for bytes in ["{} x", "hello", "{\"a\": 1}"] {
+        assert_eq!(says("config.json", bytes.as_bytes()), "the reader's own words", "{bytes}");
+    }
+    assert!(refuse_foreign("chat_template.jinja", b"{{ messages }} <!doctype html>").is_ok());
+    let error = refuse_foreign("chat_template.jinja", IN_PLACE_OF_WEIGHTS[2].0).unwrap_err().to_string();
+    assert!(error.starts_with("chat_template.jinja: a web page"), "{error}");
+    let error = AdapterConfig::from_json(IN_PLACE_OF_WEIGHTS[1].0).unwrap_err().to_string();
+    assert!(error.starts_with("adapter_config.json: a Git LFS pointer"), "{error}");
+    let error = ShardIndex::parse(IN_PLACE_OF_WEIGHTS[2].0).unwrap_err().to_string();
+    assert!(error.starts_with("model.safetensors.index.json: a web page"), "{error}");
 }
 
 // Safetensors: the header's text.
@@ -151,12 +227,12 @@ fn tensor_out_of_bounds() {
     assert_refused(
         r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}"#,
         7,
-        "tensor `a`: ends at byte 8 of 7 bytes of data",
+        "the file ends after 69 of 70 bytes: a download that was cut short",
     );
     assert_refused(
         r#"{"a":{"dtype":"U8","shape":[18446744073709551615],"data_offsets":[0,18446744073709551615]}}"#,
         7,
-        "tensor `a`: ends at byte 18446744073709551615 of 7 bytes of data",
+        "the file ends after 106 of 18446744073709551615 bytes: a download that was cut short",
     );
 }
 
@@ -421,7 +497,10 @@ fn shard_outside_the_folder() {
 #[test]
 fn shard_index_is_not_one() {
     let parse = |json: &str| ShardIndex::parse(json.as_bytes());
-    assert_format_error(parse("{"), "shard index: EOF while parsing an object at line 1 column 1");
+    assert_format_error(
+        parse("{"),
+        "model.safetensors.index.json: the file ends after 1 bytes: a download that was cut short",
+    );
     assert_format_error(parse("{}"), "shard index: missing field `weight_map` at line 1 column 2");
     assert_format_error(parse(r#"{"weight_map":{}}"#), "shard index: `weight_map` is empty");
     assert_format_error(

@@ -30,7 +30,7 @@ fn assert_format(bytes: &[u8], message: &str) {
 
 #[test]
 fn not_gguf() {
-    assert_format(b"", "GGUF header: 4 bytes expected at byte 0, the file has 0");
+    assert_format(b"", "an empty file");
     let words = "GGUF file: begins with [71, 71, 77, 76], expected [71, 71, 85, 70]: GGUF";
     assert_format(b"GGML\x03\0\0\0", words);
 }
@@ -78,9 +78,12 @@ fn counts_are_not_believed() {
     let many = (1u64 << 60).to_le_bytes();
     assert_format(
         &file().patched(16, &many),
-        "GGUF metadata 0: 8 bytes expected at byte 24, the file has 24",
+        "GGUF metadata 0: 8 bytes expected at byte 24: the file ends after 24 bytes: a download that was cut short",
     );
-    assert_format(&file().patched(8, &many), "GGUF tensor 0: 8 bytes expected at byte 24, the file has 24");
+    assert_format(
+        &file().patched(8, &many),
+        "GGUF tensor 0: 8 bytes expected at byte 24: the file ends after 24 bytes: a download that was cut short",
+    );
 }
 
 // Metadata.
@@ -137,7 +140,7 @@ fn values_that_lie() {
     // Neither memory nor time follows a count.
     assert_format(
         &value(9, &list(0, u64::MAX)),
-        "GGUF metadata 0: `k`: 1 bytes expected at byte 49, the file has 49",
+        "GGUF metadata 0: `k`: 1 bytes expected at byte 49: the file ends after 49 bytes: a download that was cut short",
     );
     assert_format(
         &value(8, &u64::MAX.to_le_bytes()),
@@ -250,13 +253,13 @@ fn tensors_that_lie() {
         "GGUF tensor 0: `w`: ggml type 4, which is not known",
     );
     assert_format(&one("w", &[1], 0, 31), "tensor `w`: starts at byte 31, no multiple of 32");
-    assert_format(&one("w", &[17], 0, 0), "tensor `w`: 68 bytes from byte 0 on, of 64 bytes of data");
-    assert_format(&one("w", &[1], 0, 64), "tensor `w`: 4 bytes from byte 64 on, of 64 bytes of data");
-    let far = u64::MAX - 31;
-    assert_format(
-        &one("w", &[1], 0, far),
-        "tensor `w`: 4 bytes from byte 18446744073709551584 on, of 64 bytes of data",
-    );
+    for (dim, offset) in [(17, 0), (1, 64), (1, u64::MAX - 31)] {
+        let bytes = one("w", &[dim], 0, offset);
+        let (has, lacks) = (bytes.len() as u64, if offset > 64 { u64::MAX } else { 4 });
+        let claims = has.saturating_add(lacks);
+        let words = format!("the file ends after {has} of {claims} bytes: a download that was cut short");
+        assert_format(&bytes, &words);
+    }
     assert_format(
         &one("w", &[33], 8, 0),
         "tensor `w`: dimensions [33] of Q8_0: too many, or a row is no multiple of 32",

@@ -734,3 +734,68 @@ async fn sample_moves_its_row_on() {
         assert_eq!(backend.read(ring, 0, 3 * RING).await.expect("a result"), want, "{name}");
     }
 }
+
+/// Logits that are no distribution draw nothing, whatever the options; the row says so and stops.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn sample_draws_nothing_from_what_is_not_a_number() {
+    const V: usize = 300; // more than a workgroup
+    let nan = f32::NAN;
+    let (above, below) = (f32::INFINITY, f32::NEG_INFINITY);
+    let with = |at: usize, value: f32| {
+        let mut logits: Vec<f32> = (0..V).map(|t| t as f32 / 100.0).collect();
+        logits[at] = value;
+        logits
+    };
+    let rows = [
+        (vec![nan; V], false),
+        (with(0, nan), false),
+        (with(V - 1, -nan), false),
+        (with(7, above), false),
+        (vec![above; V], false),
+        (vec![below; V], false),
+        (with(9, below), true),
+        (with(3, 5.0), true),
+    ];
+    let n = rows.len();
+    let logits: Vec<f32> = rows.iter().flat_map(|(logits, _)| logits).copied().collect();
+    for (temperature, top_k, top_p) in [(0.0, 0, 1.0), (1.0, 0, 1.0), (0.7, 5, 0.9)] {
+        let options = Sampling {
+            temperature,
+            top_k,
+            top_p,
+            repetition_penalty: 1.1,
+            seed: 3,
+            ..bytemuck::Zeroable::zeroed()
+        };
+        for (name, mut backend) in backends().await {
+            let mut one = OneOp::default();
+            let logits = one.f32("logits", &[n, V], &logits);
+            let sampling = one.u32("sampling", &[n, 12], bytemuck::cast_slice(&vec![options; n]));
+            let seen = one.u32("seen", &[n, V.div_ceil(32)], &vec![0; n * V.div_ceil(32)]);
+            let lines: Vec<u32> = (0..n as u32).flat_map(|slot| [9, 4, slot, 1]).collect();
+            let row_ids = one.u32("rows", &[n, 4], &lines);
+            let ring = one.u32("ring", &[n, RING], &vec![77; n * RING]);
+            let op = Op::Sample { logits, sampling, seen, rows: row_ids, ring };
+            let plan = one.prepare(&mut backend, op, n);
+            // A second time finds only the rows that drew.
+            backend.run(&plan, 2);
+            let lines = backend.read(row_ids, 0, 4 * n).await.expect("a result");
+            let ring = backend.read(ring, 0, n * RING).await.expect("a result");
+            let seen = backend.read(seen, 0, n * V.div_ceil(32)).await.expect("a result");
+            for (row, (_, draws)) in rows.iter().enumerate() {
+                let what = format!("row {row} at temperature {temperature} on {name}");
+                let ring = &ring[row * RING..][..RING];
+                let seen = &seen[row * V.div_ceil(32)..][..V.div_ceil(32)];
+                if *draws {
+                    assert!(ring[5] < V as u32 && ring[6] < V as u32, "{what}");
+                    assert_eq!(lines[4 * row..][..4], [ring[6], 6, row as u32, 1], "{what}");
+                    assert_ne!(seen, [0; V.div_ceil(32)], "{what}");
+                } else {
+                    assert_eq!((ring[5], ring[6]), (ABSENT, 77), "{what}");
+                    assert_eq!(lines[4 * row..][..4], [9, 5, INACTIVE, 1], "{what}");
+                    assert_eq!(seen, [0; V.div_ceil(32)], "{what}");
+                }
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@ pub use lorakeet_kernels::backend::cpu;
 use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
-use crate::plan::{Plan, TensorId, Tensors};
+use crate::plan::{MAX_TENSOR_BYTES, Plan, TensorId, Tensors};
 
 /// A place where plans run. Data goes in and out as 32-bit words.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Backend {
     /// The most bytes one tensor may have; larger ones are declared as several.
     pub fn max_tensor_bytes(&self) -> u64 {
         match self {
-            Self::Cpu(_) => u64::MAX,
+            Self::Cpu(_) => MAX_TENSOR_BYTES,
             Self::Gpu(gpu) => gpu.max_tensor_bytes(),
         }
     }

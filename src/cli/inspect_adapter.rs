@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lorakeet::engine::{Engine, folder};
+use lorakeet::format::explained;
 use lorakeet::format::gguf::LoraFile;
 use lorakeet::format::peft::{AdapterConfig, Role, part_of, refuse_pickle};
 use lorakeet::format::safetensors::{Header, TensorInfo};
@@ -114,7 +115,8 @@ fn of_gguf(path: &Path) -> Result<Report> {
 fn of_folder(path: &Path) -> Result<Report> {
     let json = read(&path.join("adapter_config.json"))?;
     let raw: Value = serde_json::from_slice(&json)
-        .map_err(|e| Error::format(format!("adapter_config.json: {e}, {}", path.display())))?;
+        .map_err(|e| Error::format(format!("adapter_config.json: {e}, {}", path.display())))
+        .map_err(|e| explained("adapter_config.json", &json, e))?;
     let mut unsupported = Vec::new();
     let config = AdapterConfig::from_json(&json).map_err(|e| unsupported.push(e.to_string())).ok();
     let (weights, pickle) = (path.join("adapter_model.safetensors"), path.join("adapter_model.bin"));

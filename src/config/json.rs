@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
+use super::keys::{self, shortened};
 use super::{Activation, Family, MAX_LAYERS, ModelConfig, Norm, Positions, RopeScaling, out_of_range};
 
 /// GPT-2's names for what later configs call otherwise.
@@ -18,8 +19,10 @@ const OLDER_NAMES: &[(&str, &str)] = &[
     ("activation_function", "hidden_act"),
 ];
 
-/// The JSON keys that are read; the rest either does not change the arithmetic or is refused
-/// in [`ModelConfig::from_json`].
+/// The window of Mistral and Qwen2 where a config names none, as transformers has it.
+const DEFAULT_WINDOW: u64 = 4096;
+
+/// The JSON keys that are read; what may be beside them, `keys` says.
 #[derive(Deserialize)]
 struct Json {
     vocab_size: Option<usize>,
@@ -45,15 +48,6 @@ struct Json {
     tie_word_embeddings: Option<bool>,
     bos_token_id: Option<Value>,
     eos_token_id: Option<Value>,
-    // Switches of some checkpoints that would change the arithmetic.
-    #[serde(default)]
-    scale_attn_by_inverse_layer_idx: bool,
-    scale_attn_weights: Option<bool>,
-    #[serde(default)]
-    rope_interleaved: bool,
-    quantization_config: Option<Value>,
-    #[serde(default)]
-    add_cross_attention: bool,
 }
 
 impl ModelConfig {
@@ -78,14 +72,16 @@ impl ModelConfig {
                 )));
             }
         };
-        for (older, name) in OLDER_NAMES {
-            if let Some(value) = fields.remove(*older) {
-                fields.entry(*name).or_insert(value);
-            }
+        let older_names = if family == Family::Gpt2 { OLDER_NAMES } else { &[] };
+        for (older, name) in older_names {
+            rename(&mut fields, older, name)?;
         }
+        if family != Family::Gpt2 {
+            default_window(&mut fields, &model_type)?;
+        }
+        keys::check(&fields, family)?;
         let json = Json::deserialize(Value::Object(fields))
             .map_err(|e| Error::format(format!("config.json: {e}")))?;
-        refuse(&json)?;
         let config = match family {
             Family::Llama | Family::Qwen2 => Self::llama(&json, family, &model_type)?,
             Family::Gpt2 => Self::gpt2(&json)?,
@@ -136,6 +132,9 @@ impl ModelConfig {
         let hidden_size = required(json.hidden_size, "n_embd")?;
         let heads = required(json.num_attention_heads, "n_head")?;
         let layers = required(json.num_hidden_layers, "n_layer")?;
+        if layers > MAX_LAYERS {
+            return Err(too_large("n_layer", layers));
+        }
         if heads == 0 || hidden_size % heads != 0 {
             return Err(Error::mismatch(format!(
                 "config.json: n_embd {hidden_size} is no multiple of n_head {heads}"
@@ -190,22 +189,36 @@ fn too_large(name: &str, value: usize) -> Error {
     out_of_range(name, value).context("config.json")
 }
 
-/// Fields that would change the arithmetic and are not implemented.
-fn refuse(json: &Json) -> Result<()> {
-    let reason = if json.quantization_config.is_some() {
-        "quantization_config: quantised checkpoints are not supported"
-    } else if json.scale_attn_by_inverse_layer_idx {
-        "scale_attn_by_inverse_layer_idx true is not supported"
-    } else if json.scale_attn_weights == Some(false) {
-        "scale_attn_weights false is not supported"
-    } else if json.rope_interleaved {
-        "rope_interleaved true is not supported"
-    } else if json.add_cross_attention {
-        "add_cross_attention true is not supported"
-    } else {
-        return Ok(());
-    };
-    Err(Error::unsupported(format!("config.json: {reason}")))
+/// A window that is not named, or by MLC's name, of which -1 is none.
+fn default_window(fields: &mut Map<String, Value>, model_type: &str) -> Result<()> {
+    const MLC: &str = "sliding_window_size";
+    if fields.get(MLC).and_then(Value::as_i64) == Some(-1) {
+        fields.remove(MLC);
+        fields.entry("sliding_window").or_insert(Value::Null);
+    }
+    rename(fields, MLC, "sliding_window")?;
+    if model_type != "llama" {
+        fields.entry("sliding_window").or_insert(DEFAULT_WINDOW.into());
+    }
+    Ok(())
+}
+
+/// Gives a key its other name.
+///
+/// Errors with `Mismatch` if both are there and differ.
+fn rename(fields: &mut Map<String, Value>, from: &str, to: &str) -> Result<()> {
+    let Some(value) = fields.remove(from).filter(|value| !value.is_null()) else { return Ok(()) };
+    match fields.get(to) {
+        None | Some(Value::Null) => drop(fields.insert(to.to_owned(), value)),
+        Some(other) if *other == value => {}
+        Some(other) => {
+            let [value, other] = [&value, other].map(shortened);
+            return Err(Error::mismatch(format!(
+                "config.json: {from} {value} and {to} {other}, which mean the same"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn activation(name: &str) -> Result<Activation> {
@@ -224,7 +237,14 @@ fn activation(name: &str) -> Result<Activation> {
 /// names its kind `rope_type` or `type`.
 fn rotary(json: &Json) -> Result<Positions> {
     let null = Value::Null;
-    let object = json.rope_parameters.as_ref().or(json.rope_scaling.as_ref()).unwrap_or(&null);
+    let given = |value: &Option<Value>| value.clone().filter(|value| !value.is_null());
+    let (newer, older) = (given(&json.rope_parameters), given(&json.rope_scaling));
+    if newer.is_some() && older.is_some() && newer != older {
+        return Err(Error::mismatch(
+            "config.json: rope_parameters and rope_scaling differ, expected one of them",
+        ));
+    }
+    let object = newer.as_ref().or(older.as_ref()).unwrap_or(&null);
     if !object.is_null() && !object.is_object() {
         return Err(Error::format("config.json: rope_scaling is not an object"));
     }
@@ -234,15 +254,24 @@ fn rotary(json: &Json) -> Result<Positions> {
             .filter(|n| n.is_finite() && *n > 0.0)
             .ok_or_else(|| Error::format(format!("config.json: rope_scaling field `{key}` is missing")))
     };
-    let theta = json.rope_theta.or_else(|| number("rope_theta")).unwrap_or(10_000.0);
+    let inner = number("rope_theta");
+    if let (Some(outer), Some(inner)) = (json.rope_theta, inner)
+        && outer != inner
+    {
+        return Err(Error::mismatch(format!(
+            "config.json: rope_theta {outer}, and {inner} in rope_parameters"
+        )));
+    }
+    let theta = json.rope_theta.or(inner).unwrap_or(10_000.0);
     if !(theta.is_finite() && theta > 0.0) {
         return Err(Error::format(format!("config.json: rope_theta {theta}, expected a positive number")));
     }
-    if number("partial_rotary_factor").is_some_and(|f| f != 1.0) {
-        return Err(Error::unsupported("config.json: partial_rotary_factor is not supported"));
-    }
     let kind = object.get("rope_type").or_else(|| object.get("type"));
-    let scaling = match kind.map(|k| k.as_str().unwrap_or("?")) {
+    let kind = kind.filter(|kind| !kind.is_null()).map(|kind| kind.as_str().unwrap_or("?"));
+    if matches!(kind, None | Some("default" | "linear" | "llama3")) {
+        check_rope_keys(object, kind.unwrap_or("default"))?;
+    }
+    let scaling = match kind {
         None | Some("default") => RopeScaling::None,
         Some("linear") => RopeScaling::Linear { factor: need("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
@@ -258,21 +287,50 @@ fn rotary(json: &Json) -> Result<Positions> {
     Ok(Positions::Rotary { theta, scaling })
 }
 
+/// Refuses what the kinds of scaling that are read do not know.
+fn check_rope_keys(object: &Value, kind: &str) -> Result<()> {
+    let known: &[&str] = match kind {
+        "llama3" => &["factor", "low_freq_factor", "high_freq_factor"],
+        "linear" => &["factor"],
+        _ => &[],
+    };
+    for (key, value) in object.as_object().into_iter().flatten() {
+        let harmless = match key.as_str() {
+            "rope_theta" | "rope_type" | "type" | "original_max_position_embeddings" | "finetuned" => true,
+            "partial_rotary_factor" | "attention_factor" => value.as_f64() == Some(1.0),
+            "factor" if kind == "default" => value.as_f64() == Some(1.0),
+            key => known.contains(&key),
+        };
+        if !harmless && !value.is_null() {
+            return Err(Error::unsupported(format!(
+                "config.json: {key} {} in rope_parameters of type {kind} is not supported",
+                shortened(value)
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Which layers look back only `sliding_window` keys: `layer_types` where given; else all
 /// (Mistral) or those from `max_window_layers` on (Qwen2 with `use_sliding_window`).
 fn windows(json: &Json, model_type: &str, layers: usize) -> Result<Vec<Option<usize>>> {
     if layers > MAX_LAYERS {
         return Err(too_large("num_hidden_layers", layers));
     }
-    let window = match model_type {
-        "mistral" => json.sliding_window,
-        "qwen2" if json.use_sliding_window == Some(true) => json.sliding_window,
-        _ => None,
+    let window = match (model_type, json.sliding_window, json.use_sliding_window) {
+        (_, None, _) | ("qwen2", _, None) | ("qwen2" | "llama", _, Some(false)) => None,
+        ("mistral", window, None | Some(true)) | ("qwen2", window, Some(true)) => window,
+        (_, Some(window), asked) => {
+            let asked = asked.map_or(String::new(), |asked| format!(" with use_sliding_window {asked}"));
+            return Err(Error::unsupported(format!(
+                "config.json: sliding_window {window}{asked} in a {model_type} is not supported"
+            )));
+        }
     };
     if window == Some(0) {
         return Err(too_large("sliding_window", 0));
     }
-    if let (Some(types), Some(_)) = (&json.layer_types, window) {
+    if let Some(types) = &json.layer_types {
         if types.len() != layers {
             return Err(Error::mismatch(format!(
                 "config.json: layer_types has {} entries, expected num_hidden_layers {layers}",
@@ -283,7 +341,10 @@ fn windows(json: &Json, model_type: &str, layers: usize) -> Result<Vec<Option<us
             .iter()
             .map(|t| match t.as_str() {
                 "full_attention" => Ok(None),
-                "sliding_attention" => Ok(window),
+                "sliding_attention" if window.is_some() => Ok(window),
+                "sliding_attention" => Err(Error::unsupported(
+                    "config.json: layer type `sliding_attention` without a sliding_window is not supported",
+                )),
                 other => {
                     Err(Error::unsupported(format!("config.json: layer type `{other}` is not supported")))
                 }

@@ -7,6 +7,7 @@
 //! `V` vocabulary, `R` LoRA rank, `L` layers.
 
 mod json;
+mod keys;
 
 pub use crate::activation::Activation;
 
@@ -122,6 +123,8 @@ pub struct ModelConfig {
 
 /// Widest head the attention kernels accumulate in registers.
 pub const MAX_HEAD_DIM: usize = 256;
+/// Largest model accepted: beyond all there are, and few enough tensors to be listed.
+const MAX_PARAMETERS: u64 = 1 << 40;
 /// Deepest model accepted.
 pub const MAX_LAYERS: usize = 1024;
 
@@ -179,6 +182,12 @@ impl ModelConfig {
         if h.saturating_mul(d) > MOST {
             return Err(out_of_range("num_attention_heads · head_dim", h.saturating_mul(d)));
         }
+        if self.parameters() > MAX_PARAMETERS {
+            return Err(Error::unsupported(format!(
+                "{} parameters, expected at most {MAX_PARAMETERS}",
+                self.parameters()
+            )));
+        }
         if let Some(&id) = self.eos_token_ids.iter().find(|&&id| id as usize >= self.vocab_size) {
             return Err(Error::mismatch(format!(
                 "eos_token_id {id}, expected below vocab_size {}",
@@ -186,6 +195,22 @@ impl ModelConfig {
             )));
         }
         Ok(())
+    }
+
+    /// Numbers in linear maps, embedding and head: nearly all there are.
+    fn parameters(&self) -> u64 {
+        let [v, c, f, h, k, d, layers] = [
+            self.vocab_size,
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_attention_heads,
+            self.num_key_value_heads,
+            self.head_dim,
+            self.num_hidden_layers,
+        ]
+        .map(|size| size as u64);
+        let layer = c * (2 * (h + k) * d + if self.gated { 3 } else { 2 } * f);
+        layers.saturating_mul(layer) + if self.tie_word_embeddings { 1 } else { 2 } * v * c
     }
 
     fn frequency(&self, i: usize) -> f32 {

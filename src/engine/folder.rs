@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::ShardIndex;
 use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
-use crate::format::safetensors::{Header, PREFIX_BYTES};
+use crate::format::safetensors::{FIRST_BYTES, Header, PREFIX_BYTES};
 
 use super::{AdapterFiles, AdapterInfo, Engine, EngineOptions, Loader};
 
@@ -148,16 +148,8 @@ pub fn save_adapter(files: &AdapterFiles, folder: &Path) -> Result<()> {
 
 fn read_header(file: &mut File, file_bytes: u64) -> Result<Header> {
     let io = |e: std::io::Error| Error::network(e.to_string());
-    let short = || Error::format(format!("file of {file_bytes} bytes, too short for a header"));
-    if file_bytes < PREFIX_BYTES as u64 {
-        return Err(short());
-    }
-    let prefix: [u8; PREFIX_BYTES] =
-        read_at(file, 0, PREFIX_BYTES as u64).map_err(io)?.try_into().map_err(|_| short())?;
-    let length = Header::length(&prefix)? as u64;
-    if PREFIX_BYTES as u64 + length > file_bytes {
-        return Err(short());
-    }
+    let first = read_at(file, 0, file_bytes.min(FIRST_BYTES as u64)).map_err(io)?;
+    let length = Header::length(&first, file_bytes)? as u64;
     Header::parse(&read_at(file, PREFIX_BYTES as u64, length).map_err(io)?, file_bytes)
 }
 

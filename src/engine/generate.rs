@@ -490,7 +490,9 @@ impl Engine {
             Delta { index, text: String::new(), tokens: Vec::new(), logprobs: Vec::new(), finish: None };
         for &token in drawn {
             if token as usize >= config.vocab_size {
-                return Err(Error::device("the model's logits are not numbers: no token could be drawn"));
+                // What made them so may lie in the cache.
+                sequence.filled = sequence.seat.given;
+                return Err(not_numbers(format_args!("token {}", sequence.usage.completion_tokens + 1)));
             }
             sequence.filled = sequence.tokens.len();
             if sequence.ends.contains(&token) {
@@ -524,6 +526,14 @@ impl Engine {
         sequence.finish = delta.finish;
         Ok(delta)
     }
+}
+
+/// The error of numbers that a run has left, at a `place` of the text.
+pub(super) fn not_numbers(place: impl std::fmt::Display) -> Error {
+    Error::device(format!(
+        "{place}: the model computed NaN or infinite numbers; an adapter's weight is too large, or the device \
+         computes wrongly"
+    ))
 }
 
 fn see(seen: &mut [u32], token: u32) {

@@ -14,6 +14,7 @@ use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;
 
 use super::gguf::half_split;
+use super::loader::read_tokenizer;
 use super::{EngineOptions, Loader};
 
 impl Loader {
@@ -32,7 +33,7 @@ impl Loader {
         let config = header.model_config()?;
         let tokenizer = match tokenizer {
             _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
-            Some(json) => Tokenizer::from_json(json)?,
+            Some(json) => read_tokenizer(json)?,
             None => {
                 return Err(Error::argument(
                     "GGUF file: it has no tokenizer, and no tokenizer.json is beside it",

@@ -8,6 +8,7 @@ use crate::plan::Row;
 
 use super::Engine;
 use super::adapters::Choice;
+use super::generate::not_numbers;
 use super::plans::{Kind, run_rows};
 
 /// How the hidden states of a text become one vector.
@@ -41,7 +42,8 @@ impl Engine {
     /// `hidden_states`. Those of virtual tokens are left out.
     ///
     /// Errors with `Argument` for ids as [`logits`](Self::logits) does, a choice that cannot be
-    /// made, or a layer the model has not.
+    /// made, or a layer the model has not, and with `Device` naming the token whose states are not
+    /// numbers.
     pub async fn hidden_states(
         &mut self,
         ids: &[u32],
@@ -55,7 +57,7 @@ impl Engine {
         }
         let (seat, tokens) = self.seat_anew(ids, choice)?;
         let state = self.model.hidden_state(layer);
-        let (mut states, mut done) = (Vec::with_capacity(tokens.len() * c), seat.given);
+        let (mut states, mut done): (Vec<f32>, usize) = (Vec::with_capacity(tokens.len() * c), seat.given);
         let result = loop {
             if done == tokens.len() {
                 break Ok(());
@@ -79,7 +81,11 @@ impl Engine {
         let cached = if layer == layers { &tokens[..done] } else { &[] };
         let virtual_rows = seat.lead - seat.given;
         self.leave_seat(seat, cached);
-        result.map(|()| states.split_off(virtual_rows * c))
+        result?;
+        match states.iter().position(|state: &f32| !state.is_finite()) {
+            Some(at) => Err(not_numbers(format_args!("token {}", (at / c + 1).saturating_sub(virtual_rows)))),
+            None => Ok(states.split_off(virtual_rows * c)),
+        }
     }
 
     /// One vector (C) for a text: its [`hidden_states`](Self::hidden_states), pooled.

@@ -3,6 +3,7 @@
 use crate::backend::Backend;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::format::explained;
 use crate::format::safetensors::TensorInfo;
 use crate::model::{MAX_ROWS, Model, Sizes};
 use crate::plan::{Dtype, TensorId};
@@ -48,12 +49,9 @@ impl Loader {
         backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
-        let mut config = ModelConfig::from_json(config)?;
-        if let Some(json) = generation_config {
-            config.read_generation_config(json)?;
-        }
+        let config = read_config(config, generation_config)?;
+        let tokenizer = read_tokenizer(tokenizer)?;
         let dtype = options.dtype.unwrap_or(Dtype::F32);
-        let tokenizer = Tokenizer::from_json(tokenizer)?;
         let mut loader = Self::prepare(config, tokenizer, backend, options, &|_| dtype)?;
         loader.allocate()?;
         Ok(loader)
@@ -138,7 +136,8 @@ impl Loader {
 
     /// Takes the bytes of one piece.
     ///
-    /// Errors with `Format` if their type cannot be read or their number is wrong.
+    /// Errors with `Format` if their type cannot be read, their number is wrong, or what they say is
+    /// not a finite number.
     pub fn load(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         if self.gguf { self.load_gguf(piece, bytes) } else { self.place(&piece.name, piece, bytes) }
     }
@@ -156,7 +155,6 @@ impl Loader {
             Some(words) => weights.place_words(name, &words, write),
             None => weights.place(name, &piece.read_f32(bytes)?, write),
         }
-        Ok(())
     }
 
     /// The engine, once every tensor has come; every kernel is made here, so that the first
@@ -185,4 +183,25 @@ impl Loader {
             warnings,
         })
     }
+}
+
+/// The architecture that a model folder's files tell of.
+///
+/// Errors as [`ModelConfig::from_json`] and [`ModelConfig::read_generation_config`], and with what
+/// the file is where it is another.
+pub fn read_config(config: &[u8], generation_config: Option<&[u8]>) -> Result<ModelConfig> {
+    let read = ModelConfig::from_json(config);
+    let mut read = read.map_err(|e| explained("config.json", config, e))?;
+    if let Some(json) = generation_config {
+        let ends = read.read_generation_config(json);
+        ends.map_err(|e| explained("generation_config.json", json, e))?;
+    }
+    Ok(read)
+}
+
+/// A `tokenizer.json`.
+///
+/// Errors as [`Tokenizer::from_json`], and with what the file is where it is another.
+pub(super) fn read_tokenizer(json: &[u8]) -> Result<Tokenizer> {
+    Tokenizer::from_json(json).map_err(|e| explained("tokenizer.json", json, e))
 }

@@ -5,12 +5,12 @@
 //! vocabulary, where a plain one waits for eight tokens' numbers at most.
 
 use crate::backend::cpu::sample::sample;
-use crate::error::{Error, Result};
-use crate::plan::{RING, Row, Sampling};
+use crate::error::Result;
+use crate::plan::{INACTIVE, RING, Row, Sampling};
 
 use super::Engine;
 use super::adapters::Choice;
-use super::generate::{Delta, Generation, Request};
+use super::generate::{Delta, Generation, Request, not_numbers};
 use super::mixture::Mixture;
 use super::plans::Kind;
 use super::score::loss;
@@ -79,9 +79,12 @@ impl Engine {
         let mixed = mixing.mixture.logits(base, adapted);
         sample(&mixed, &[mixing.sampling], &mut mixing.seen, &mut row, &mut [0; RING]);
         let token = row[0].token;
+        if row[0].slot == INACTIVE {
+            return Err(not_numbers("the next token"));
+        }
         let [base, adapted] = [base, adapted].map(|logits| loss(logits, token as usize));
         if !(base.is_finite() && adapted.is_finite()) {
-            return Err(Error::device("the model's logits are not numbers: no token could be drawn"));
+            return Err(not_numbers("the next token"));
         }
         let losses = &mut mixing.losses;
         losses.tokens += 1;

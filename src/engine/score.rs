@@ -1,11 +1,13 @@
 //! Logits and losses of given tokens.
 
+use crate::backend::cpu::sample::can_draw;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
 use crate::plan::Row;
 
 use super::Engine;
 use super::adapters::Choice;
+use super::generate::not_numbers;
 use super::logprobs::log_sum_exp;
 use super::plans::{Kind, run_rows, slice_rows};
 use super::seat::Seat;
@@ -15,7 +17,7 @@ impl Engine {
     /// adapters.
     ///
     /// Errors with `Argument` if `ids` is empty, longer than the context, or names a token
-    /// outside the vocabulary.
+    /// outside the vocabulary, and with `Device` naming the token whose logits are not numbers.
     pub async fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         self.logits_with(ids, None).await
     }
@@ -25,8 +27,18 @@ impl Engine {
     /// Errors as [`logits`](Self::logits), and with `Argument` for a choice that cannot be made.
     pub async fn logits_with(&mut self, ids: &[u32], choice: Option<&Choice>) -> Result<Vec<f32>> {
         let mut all = Vec::with_capacity(ids.len() * self.model.config.vocab_size);
-        self.score(ids, choice, |_, logits| all.extend_from_slice(logits)).await?;
-        Ok(all)
+        let mut wrong = None;
+        let see = |pos: usize, logits: &[f32]| {
+            all.extend_from_slice(logits);
+            if wrong.is_none() && !can_draw(logits) {
+                wrong = Some(pos);
+            }
+        };
+        self.score(ids, choice, see).await?;
+        match wrong {
+            Some(pos) => Err(not_numbers(format_args!("token {}", pos + 1))),
+            None => Ok(all),
+        }
     }
 
     /// Negative log-likelihoods, nats, of `ids[first..]`, each given all tokens before it.
@@ -40,7 +52,12 @@ impl Engine {
             result = self.next_scores(&mut scoring).await;
         }
         let losses = self.end_scoring(scoring);
-        result.map(|()| losses)
+        result?;
+        // That of a token is not finite if its logits are not.
+        match losses.iter().position(|loss| !loss.is_finite()) {
+            Some(at) => Err(not_numbers(format_args!("token {}", first + at))),
+            None => Ok(losses),
+        }
     }
 
     /// Losses of a text of any length: windows of `context` tokens move on by `stride`, and

@@ -5,6 +5,7 @@
 //! bytes of a file only, and says where each tensor lies; each
 //! [`TensorInfo`](safetensors::TensorInfo) then decodes its own bytes as they arrive.
 
+mod foreign;
 pub mod gguf;
 pub mod peft;
 pub mod safetensors;
@@ -12,5 +13,6 @@ mod safetensors_write;
 mod shard_index;
 mod unique_map;
 
+pub use foreign::{explained, refuse_foreign};
 pub use safetensors_write::{TensorData, write};
 pub use shard_index::ShardIndex;

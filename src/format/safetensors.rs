@@ -8,6 +8,7 @@
 //! element type it does not know even if nobody asks for that tensor. Tests hold this reader
 //! to the crate's verdict on everything else.
 
+use super::foreign;
 use super::unique_map::UniqueMap;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
@@ -24,6 +25,9 @@ pub const MAX_HEADER_BYTES: usize = 16 << 20;
 
 /// Length of the header's length, in bytes.
 pub const PREFIX_BYTES: usize = 8;
+
+/// How much of a file tells what it is.
+pub const FIRST_BYTES: usize = 64;
 
 /// The key that holds the file's own metadata and therefore names no tensor.
 pub(super) const METADATA_KEY: &str = "__metadata__";
@@ -138,14 +142,32 @@ pub struct Header {
 }
 
 impl Header {
-    /// Length of the JSON header in bytes, from a file's first eight.
+    /// Length of the JSON header in bytes, from the first [`FIRST_BYTES`] of a file, or all it has.
     ///
-    /// Errors with `Format` if it is above [`MAX_HEADER_BYTES`].
-    pub fn length(prefix: &[u8; PREFIX_BYTES]) -> Result<usize> {
-        let bytes = u64::from_le_bytes(*prefix);
-        usize::try_from(bytes).ok().filter(|&n| n <= MAX_HEADER_BYTES).ok_or_else(|| {
-            Error::format(format!("safetensors header: {bytes} bytes, expected at most {MAX_HEADER_BYTES}"))
-        })
+    /// `file_bytes`: size of the whole file.
+    /// Errors with `Format` if it is above [`MAX_HEADER_BYTES`] or the file's end, and says what
+    /// the file is where it is something else.
+    pub fn length(first_bytes: &[u8], file_bytes: u64) -> Result<usize> {
+        // An object begins after the prefix, whatever that looks like.
+        if first_bytes.get(PREFIX_BYTES) != Some(&b'{') {
+            foreign::refuse(first_bytes)?;
+        }
+        let prefix = first_bytes.first_chunk().ok_or_else(|| {
+            Error::format(format!("safetensors file: {file_bytes} bytes, expected at least {PREFIX_BYTES}"))
+        })?;
+        let length = u64::from_le_bytes(*prefix);
+        if length > MAX_HEADER_BYTES as u64 {
+            return Err(Error::format(match foreign::text(first_bytes) {
+                _ if first_bytes.starts_with(b"GGUF") => "a GGUF file, not safetensors".to_owned(),
+                Some(text) => format!("a text, not weights; it begins with `{text}`"),
+                None => format!("safetensors header: {length} bytes, expected at most {MAX_HEADER_BYTES}"),
+            }));
+        }
+        let end = PREFIX_BYTES as u64 + length;
+        if end > file_bytes {
+            return Err(Error::format(foreign::cut_short(file_bytes, Some(end))));
+        }
+        Ok(length as usize)
     }
 
     /// Parses and validates a header.
@@ -160,8 +182,12 @@ impl Header {
         let RawHeader { mut tensors, metadata } =
             serde_json::from_slice(json).map_err(|e| Error::format(format!("safetensors header: {e}")))?;
         tensors.sort_by_key(|(_, raw)| raw.data_offsets);
+        let end = tensors.iter().map(|(_, raw)| raw.data_offsets.1).max().unwrap_or(0);
+        if end > data_bytes {
+            return Err(Error::format(foreign::cut_short(file_bytes, Some(header_end.saturating_add(end)))));
+        }
 
-        let mut tiled = Tiled { header_end, data_bytes, end: 0, last: None };
+        let mut tiled = Tiled { header_end, end: 0, last: None };
         let tensors = tensors
             .into_iter()
             .map(|(name, raw)| {
@@ -179,14 +205,10 @@ impl Header {
 
     /// Parses and validates the header of a file that is at hand whole.
     pub fn from_file_bytes(file: &[u8]) -> Result<Self> {
-        let (prefix, rest) = file.split_first_chunk().ok_or_else(|| {
-            Error::format(format!("safetensors file: {} bytes, expected at least {PREFIX_BYTES}", file.len()))
-        })?;
-        let length = Self::length(prefix)?;
-        let json = rest.get(..length).ok_or_else(|| {
-            Error::format(format!("safetensors header: {} bytes, expected {length}", rest.len()))
-        })?;
-        Self::parse(json, file.len() as u64)
+        let file_bytes = file.len() as u64;
+        let length = Self::length(file.get(..FIRST_BYTES).unwrap_or(file), file_bytes)?;
+        let json = file.get(PREFIX_BYTES..).and_then(|rest| rest.get(..length)).unwrap_or_default();
+        Self::parse(json, file_bytes)
     }
 
     /// The tensor of that name.
@@ -198,7 +220,6 @@ impl Header {
 /// How far the tensors placed so far cover the data.
 struct Tiled {
     header_end: u64,
-    data_bytes: u64,
     /// One past the last byte covered, counted from the start of the data.
     end: u64,
     /// The tensor that ends there.
@@ -213,9 +234,6 @@ impl Tiled {
         let held = end
             .checked_sub(start)
             .ok_or_else(|| Error::format(format!("ends at byte {end}, before its start at {start}")))?;
-        if end > self.data_bytes {
-            return Err(Error::format(format!("ends at byte {end} of {} bytes of data", self.data_bytes)));
-        }
         if start < self.end {
             let last = self.last.as_deref().unwrap_or_default();
             return Err(Error::format(format!(

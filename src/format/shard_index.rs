@@ -1,6 +1,7 @@
 //! `model.safetensors.index.json`: which of several weight files holds each tensor.
 //! Not a list to fetch blindly: every file name in it is checked first.
 
+use super::foreign::explained;
 use super::unique_map::UniqueMap;
 use crate::error::{Error, Result};
 use serde::Deserialize;
@@ -23,8 +24,9 @@ impl ShardIndex {
     /// Errors with `Format` if it is not JSON, names no tensor, names one twice, or places
     /// one in a file that is not a plain `….safetensors` beside the index.
     pub fn parse(json: &[u8]) -> Result<Self> {
-        let RawIndex { weight_map: UniqueMap(weight_map) } =
-            serde_json::from_slice(json).map_err(|e| Error::format(format!("shard index: {e}")))?;
+        let RawIndex { weight_map: UniqueMap(weight_map) } = serde_json::from_slice(json).map_err(|e| {
+            explained("model.safetensors.index.json", json, Error::format(format!("shard index: {e}")))
+        })?;
         if weight_map.is_empty() {
             return Err(Error::format("shard index: `weight_map` is empty"));
         }

@@ -8,6 +8,7 @@ use wasm_bindgen::prelude::*;
 
 use super::JsResult;
 use crate::error::Error;
+use crate::format::{explained, refuse_foreign};
 use crate::tokenizer::{ChatContext, ChatTemplate, Message};
 
 /// A compiled chat template.
@@ -23,7 +24,11 @@ impl JsChatTemplate {
         jinja: Option<Vec<u8>>,
         json: Option<Vec<u8>>,
     ) -> JsResult<Self> {
-        Ok(Self(ChatTemplate::from_files(config.as_deref(), jinja.as_deref(), json.as_deref())?))
+        if let Some(jinja) = jinja.as_deref().filter(|jinja| !jinja.is_empty()) {
+            refuse_foreign("chat_template.jinja", jinja)?;
+        }
+        let template = ChatTemplate::from_files(config.as_deref(), jinja.as_deref(), json.as_deref());
+        Ok(Self(template.map_err(|e| told(config, e))?))
     }
 
     /// Whether there is a template in them.
@@ -33,7 +38,8 @@ impl JsChatTemplate {
         jinja: Option<Vec<u8>>,
         json: Option<Vec<u8>>,
     ) -> JsResult<bool> {
-        Ok(ChatTemplate::is_in_files(config.as_deref(), jinja.as_deref(), json.as_deref())?)
+        let is_there = ChatTemplate::is_in_files(config.as_deref(), jinja.as_deref(), json.as_deref());
+        Ok(is_there.map_err(|e| told(config, e))?)
     }
 
     /// The text of a conversation, as JSON: {messages: [{role, content, name?}],
@@ -54,6 +60,14 @@ impl JsChatTemplate {
     #[wasm_bindgen(js_name = endOfTurn)]
     pub fn end_of_turn(&self) -> Option<String> {
         self.0.end_of_turn()
+    }
+}
+
+/// The error of reading a `tokenizer_config.json`, or what that is instead.
+fn told(config: Option<Vec<u8>>, error: Error) -> Error {
+    match config {
+        Some(config) => explained("tokenizer_config.json", &config, error),
+        None => error,
     }
 }
 

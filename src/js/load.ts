@@ -53,6 +53,8 @@ type Use<T> = (loader: WasmLoader) => T | Promise<T>;
 
 /** Safetensors begin with eight bytes that tell the length of the header after them. */
 const PREFIX_BYTES = 8;
+/** How much of a file tells what it is. */
+const FIRST_BYTES = 64;
 const WHAT = "loading the model";
 
 /** How much of a GGUF file is looked at first; a header that goes on makes it twice as much. */
@@ -200,10 +202,8 @@ async function shardNames(folder: Folder, signal: AbortSignal | undefined): Prom
 function plan(loader: WasmLoader, file: ByteFile): Promise<void> {
   return named(file, async () => {
     const { size } = file;
-    if (size < PREFIX_BYTES) throw tooShort(size);
-    const prefix = await file.read(0, PREFIX_BYTES);
-    const end = PREFIX_BYTES + (await enter(() => WasmLoader.headerBytes(prefix)));
-    if (end > size) throw tooShort(size);
+    const first = await file.peek(Math.min(FIRST_BYTES, size));
+    const end = PREFIX_BYTES + (await enter(() => WasmLoader.headerBytes(first, size)));
     const header = await file.read(PREFIX_BYTES, end);
     await enter(() => loader.plan(header, size));
   });
@@ -240,8 +240,4 @@ async function named<T>(file: ByteFile, work: () => Promise<T>): Promise<T> {
     if (message.startsWith(`${file.name}:`) || kind === "cancelled") throw error;
     throw new LorakeetError(kind, `${file.name}: ${message}`, { cause: error });
   }
-}
-
-function tooShort(size: number): LorakeetError {
-  return new LorakeetError("format", `file of ${size} bytes, too short for a header`);
 }

@@ -190,8 +190,18 @@ impl Weights {
     /// Takes the next rows of tensor `name`, in order, and hands what is to be written to
     /// `write(tensor, first word, words)`.
     ///
-    /// Panics if the tensor is not expected, or gets more rows than it has.
-    pub fn place(&mut self, name: &str, values: &[f32], write: impl FnMut(TensorId, usize, &[u32])) {
+    /// Errors with `Format` if they hold NaN or infinities, or numbers too large for the type they
+    /// are held as. Panics if the tensor is not expected, or gets more rows than it has.
+    pub fn place(
+        &mut self,
+        name: &str,
+        values: &[f32],
+        write: impl FnMut(TensorId, usize, &[u32]),
+    ) -> Result<()> {
+        if !Dtype::F32.all_finite(bytemuck::cast_slice(values), 1) {
+            let bad = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
+            return Err(Error::format(format!("tensor `{name}`: holds {bad}, expected finite numbers")));
+        }
         let place = &self.places[bare(name)];
         let turned: Vec<f32>;
         let values = if place.transposed && !self.turned {
@@ -208,7 +218,7 @@ impl Weights {
         }
         let mut words = Vec::with_capacity(values.len() / cols * dtype.row_words(cols));
         values.chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));
-        self.place_words(name, &words, write);
+        self.place_words(name, &words, write)
     }
 
     /// The type that most elements of matrices are held as.
@@ -218,12 +228,25 @@ impl Weights {
 
     /// Takes the next rows of tensor `name` as [`row_type`](Self::row_type) says they are held.
     ///
-    /// Panics as [`place`](Self::place) does.
-    pub fn place_words(&mut self, name: &str, words: &[u32], mut write: impl FnMut(TensorId, usize, &[u32])) {
+    /// Errors and panics as [`place`](Self::place) does.
+    pub fn place_words(
+        &mut self,
+        name: &str,
+        words: &[u32],
+        mut write: impl FnMut(TensorId, usize, &[u32]),
+    ) -> Result<()> {
         let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
+        let Matrix { dtype, cols, .. } = place.target;
+        if !dtype.all_finite(words, cols) {
+            let held = dtype.name();
+            return Err(Error::format(format!(
+                "tensor `{name}`: holds NaN, infinities or numbers too large for {held}"
+            )));
+        }
         place.target.write(place.first + place.loaded, words, &mut write);
         place.loaded += words.len() / place.target.row_words();
         assert!(place.loaded <= place.rows(), "`{name}` has fewer rows");
+        Ok(())
     }
 
     /// How tensor `name` is held.

@@ -21,7 +21,10 @@ use crate::error::{Error, Result};
 /// A row that takes no part in a run: it writes nothing to the cache and draws no token.
 pub const INACTIVE: u32 = u32::MAX;
 
-/// No row of a [`Replaced`].
+/// The most bytes of one tensor on any device: what 32 bits can name.
+pub const MAX_TENSOR_BYTES: u64 = u32::MAX as u64;
+
+/// No row of a [`Replaced`], no token drawn.
 pub const ABSENT: u32 = u32::MAX;
 
 /// Columns of the `rows (N, 4)` tensor, u32: one line of it tells a token row what to do.
@@ -202,7 +205,7 @@ impl Tensors {
     /// Errors with `Memory` if its bytes overflow the address space of any device.
     pub fn declare(&mut self, name: impl Into<String>, dtype: Dtype, shape: &[usize]) -> Result<TensorId> {
         let name = name.into();
-        check_size(&name, shape)?;
+        check_size(&name, dtype, shape)?;
         debug_assert!(dtype.fits(shape[1..].iter().product()), "`{name}`: {shape:?} is not {dtype:?}");
         let id = TensorId(self.list.len() as u32);
         self.list.push(Tensor { name, dtype, shape: shape.to_vec() });
@@ -214,7 +217,7 @@ impl Tensors {
     /// Errors as [`declare`](Self::declare) does.
     pub fn reshape(&mut self, id: TensorId, shape: &[usize]) -> Result<()> {
         let tensor = &mut self.list[id.index()];
-        check_size(&tensor.name, shape)?;
+        check_size(&tensor.name, tensor.dtype, shape)?;
         tensor.shape = shape.to_vec();
         Ok(())
     }
@@ -235,10 +238,14 @@ impl Tensors {
     }
 }
 
-fn check_size(name: &str, shape: &[usize]) -> Result<()> {
-    let bytes = shape.iter().try_fold(4u64, |n, &d| n.checked_mul(d as u64));
-    if bytes.is_none_or(|b| b > u64::from(u32::MAX)) {
-        return Err(Error::memory(format!("tensor `{name}`: shape {shape:?} is past 4 GiB")));
+/// By the bytes it takes, which are fewer than its elements' where these share words.
+fn check_size(name: &str, dtype: Dtype, shape: &[usize]) -> Result<()> {
+    let row = shape[1..].iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let words = row.and_then(|row| dtype.row_words(row).checked_mul(shape[0]));
+    let bytes = words.and_then(|words| (words as u64).checked_mul(4));
+    if bytes.is_none_or(|b| b > MAX_TENSOR_BYTES) {
+        let dtype = dtype.name();
+        return Err(Error::memory(format!("tensor `{name}`: shape {shape:?} of {dtype} is past 4 GiB")));
     }
     Ok(())
 }

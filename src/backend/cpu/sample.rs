@@ -1,9 +1,10 @@
 //! Twin of `shaders/sample.wgsl`.
 
-use crate::plan::{INACTIVE, RING, Row, Sampling};
+use crate::plan::{ABSENT, INACTIVE, RING, Row, Sampling};
 
 /// Draws the next token of every active row, notes it in `seen` and `ring`, and moves the row
-/// one position on; a stop token makes the row inactive.
+/// one position on; a stop token makes the row inactive. So do logits that nothing
+/// [`can be drawn`](can_draw) from: `ring` then holds [`ABSENT`], `seen` and the row's token stay.
 ///
 /// logits (N, V), sampling (slots), seen (slots, ⌈V/32⌉) bits, rows (N), ring (slots, RING).
 pub fn sample(logits: &[f32], sampling: &[Sampling], seen: &mut [u32], rows: &mut [Row], ring: &mut [u32]) {
@@ -16,15 +17,27 @@ pub fn sample(logits: &[f32], sampling: &[Sampling], seen: &mut [u32], rows: &mu
         let slot = row.slot as usize;
         let options = &sampling[slot];
         let seen = &mut seen[slot * words..][..words];
-        let token = draw(logits, options, seen, row.pos + 1);
+        row.pos += 1;
+        let place = &mut ring[slot * RING + row.pos as usize % RING];
+        if !can_draw(logits) {
+            *place = ABSENT;
+            row.slot = INACTIVE;
+            continue;
+        }
+        let token = draw(logits, options, seen, row.pos);
         seen[token / 32] |= 1 << (token % 32);
         row.token = token as u32;
-        row.pos += 1;
-        ring[slot * RING + row.pos as usize % RING] = row.token;
+        *place = row.token;
         if options.stop[..options.n_stop as usize].contains(&row.token) {
             row.slot = INACTIVE;
         }
     }
+}
+
+/// Whether logits are a distribution: none is NaN or +∞, and not all are −∞.
+pub fn can_draw(logits: &[f32]) -> bool {
+    let wrong = |l: &f32| l.is_nan() || *l == f32::INFINITY;
+    !logits.iter().any(wrong) && logits.iter().any(|l| l.is_finite())
 }
 
 /// The token at position `pos`: the best of score + noise among those the filters keep.

@@ -2,6 +2,7 @@
 //! Not a stream: it sees a slice, and remembers whether that was too short.
 
 use crate::error::{Error, Result};
+use crate::format::foreign::cut_short;
 
 /// Longest text accepted, bytes: a tokenizer's longest merges are far below it, and a lie in a
 /// length is told from a long text early.
@@ -24,6 +25,11 @@ impl<'a> Cursor<'a> {
         self.pos as u64
     }
 
+    /// What is not taken yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.pos..).unwrap_or_default()
+    }
+
     pub(super) fn take(&mut self, len: u64) -> Result<&'a [u8]> {
         let end = usize::try_from(len).ok().and_then(|len| self.pos.checked_add(len));
         match end.and_then(|end| Some((end, self.bytes.get(self.pos..end)?))) {
@@ -34,9 +40,9 @@ impl<'a> Cursor<'a> {
             None => {
                 self.ran_out = true;
                 Err(Error::format(format!(
-                    "{len} bytes expected at byte {}, the file has {}",
+                    "{len} bytes expected at byte {}: {}",
                     self.pos,
-                    self.bytes.len()
+                    cut_short(self.bytes.len() as u64, None)
                 )))
             }
         }

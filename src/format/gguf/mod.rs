@@ -27,7 +27,8 @@ pub use model::ROPE_FACTORS;
 pub use value::{Array, Value};
 
 use crate::error::{Error, Result};
-use crate::format::safetensors::TensorInfo;
+use crate::format::foreign;
+use crate::format::safetensors::{PREFIX_BYTES, TensorInfo};
 use cursor::Cursor;
 use ggml_type::GgmlType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,8 +132,15 @@ impl Header {
 
     fn read(cursor: &mut Cursor, file_bytes: u64) -> Result<Self> {
         let in_header = |e: Error| e.context("GGUF header");
+        let first = cursor.rest();
+        foreign::refuse(first)?;
         let magic = cursor.take(4).map_err(in_header)?;
         if magic != MAGIC {
+            if first.get(PREFIX_BYTES) == Some(&b'{') {
+                return Err(Error::format(
+                    "a safetensors file, not GGUF: it is loaded with the folder it is in",
+                ));
+            }
             return Err(Error::format(format!("GGUF file: begins with {magic:?}, expected {MAGIC:?}: GGUF")));
         }
         let version = cursor.u32().map_err(in_header)?;
@@ -232,10 +240,7 @@ impl Claim {
         let start = data.checked_add(offset);
         let end = start.and_then(|start| start.checked_add(bytes)).filter(|&end| end <= file_bytes);
         let (Some(start), Some(end)) = (start, end) else {
-            let held = file_bytes.saturating_sub(data);
-            return Err(Error::format(format!(
-                "{bytes} bytes from byte {offset} on, of {held} bytes of data"
-            )));
+            return Err(Error::format(format!("ends past byte {file_bytes}, where the file does")));
         };
         let shape = dims.iter().rev().map(|&dim| usize::try_from(dim)).collect::<Result<Vec<_>, _>>();
         let shape = shape.map_err(|_| Error::format(format!("dimensions {dims:?} are too large")))?;
@@ -245,6 +250,13 @@ impl Claim {
 
 /// Errors with `Format` for a name twice, a tensor outside the data, or two that overlap.
 fn place(claims: Vec<Claim>, alignment: u64, data: u64, file_bytes: u64) -> Result<Vec<TensorInfo>> {
+    let ends = claims.iter().filter_map(|claim| {
+        let bytes = claim.ggml_type.bytes(&claim.dims)?;
+        Some(data.saturating_add(claim.offset).saturating_add(bytes))
+    });
+    if let Some(end) = ends.max().filter(|&end| end > file_bytes) {
+        return Err(Error::format(foreign::cut_short(file_bytes, Some(end))));
+    }
     let mut names = BTreeSet::new();
     let mut tensors = Vec::new();
     for claim in claims {

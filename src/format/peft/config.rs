@@ -7,6 +7,7 @@ use super::selection::{Layers, Names, Selection, refuse_empty};
 use super::{AdapterConfig, Bias, Ia3, Lora, Method, TokenRows};
 use crate::config::MAX_LAYERS;
 use crate::error::{Error, Result};
+use crate::format::explained;
 
 /// Largest rank accepted, so that arithmetic on shapes cannot overflow.
 pub(super) const MAX_RANK: usize = 1 << 16;
@@ -23,6 +24,10 @@ impl AdapterConfig {
     /// Errors: `Format` where it is no adapter's config or one that PEFT refuses,
     /// `Unsupported` naming the field or the pattern that is not read.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        Self::read(bytes).map_err(|e| explained("adapter_config.json", bytes, e))
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self> {
         let json: Json =
             serde_json::from_slice(bytes).map_err(|e| Error::format(format!("adapter_config.json: {e}")))?;
         let Json::Object(entries) = json else {

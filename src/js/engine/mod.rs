@@ -83,11 +83,10 @@ impl JsLoader {
         Ok(gguf_header(bytes, file_bytes)?.map(|header| header.has_tokenizer()))
     }
 
-    /// Bytes of a weight file's JSON header, from the file's first eight bytes.
+    /// Bytes of a weight file's JSON header, from the file's first 64 bytes or all it has.
     #[wasm_bindgen(js_name = headerBytes)]
-    pub fn header_bytes(prefix: &[u8]) -> JsResult<u32> {
-        let prefix = prefix.try_into().map_err(|_| Error::format("file too short for a header"))?;
-        Ok(Header::length(prefix)? as u32)
+    pub fn header_bytes(first_bytes: &[u8], file_bytes: f64) -> JsResult<u32> {
+        Ok(Header::length(first_bytes, file_bytes as u64)? as u32)
     }
 
     /// File names in a `model.safetensors.index.json`.

@@ -11,7 +11,7 @@ pub fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, centred: 
     let c = weight.len();
     for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
         let [[sum]] = dots([x], [x]);
-        let scale = 1.0 / (sum / c as f32 + eps).sqrt();
+        let scale = if sum == f32::INFINITY { sum } else { 1.0 / (sum / c as f32 + eps).sqrt() };
         y.iter_mut().zip(x).zip(weight).for_each(|((y, x), w)| *y = x * scale * w);
     }
 }
