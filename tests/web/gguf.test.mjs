@@ -56,6 +56,29 @@ for (const device of ["cpu", "webgpu"]) {
   });
 }
 
+for (const device of ["cpu", "webgpu"]) {
+  test(`a file of several types, on ${device}`, async () => {
+    const { prompt, greedy } = readReference(join(ggufs, "models/llama-mixed.safetensors"));
+    const results = await page.evaluate(
+      async ({ device, prompt, greedy }) => {
+        const results = [];
+        for (const dtype of [undefined, "f32"]) {
+          const engine = await lorakeet.createEngine("/test/gguf/models/llama-mixed.gguf", { device, dtype });
+          const { choices } = await engine.completions.create({ prompt, max_tokens: greedy.length, temperature: 0 });
+          results.push({ text: choices[0].text, golden: await engine.detokenize(greedy), dtype: engine.info.dtype, warnings: engine.info.warnings });
+          await engine.dispose();
+        }
+        return results;
+      },
+      { device, prompt, greedy },
+    );
+    for (const { text, golden } of results) assert.equal(text, golden);
+    assert.deepEqual(results.map(({ dtype }) => dtype), ["q4", "f32"]);
+    assert.deepEqual(results.map(({ warnings }) => warnings.length), [4, 0]);
+    assert.equal(results[0].warnings[3], "1 tensor of type Q6_K held as f32, which keeps its numbers: 65536 bytes, 13440 in the file");
+  });
+}
+
 test("bytes, a Blob and a stream of it", async () => {
   const response = `fetch("/test/gguf/models/${NAME}.gguf")`;
   for (const read of ["blob()", "arrayBuffer()", "arrayBuffer().then((buffer) => new Uint8Array(buffer))", "body"]) {

@@ -1,0 +1,111 @@
+//! SmolLM2-135M-Instruct as published for llama.cpp: logits and texts are transformers' of the same numbers.
+//! Not a test of formats, which small files are for; `tools/real_model.py` fetches this one.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{Fixture, Tolerance, assert_close, gpu, misfit};
+use lorakeet::backend::Backend;
+use lorakeet::backend::cpu::{Cpu, Kernels};
+use lorakeet::dtype::Dtype;
+use lorakeet::engine::{Engine, EngineOptions, Finish, Request, folder};
+
+const REFERENCE: &[u8] = include_bytes!("fixtures/real/smollm2.safetensors");
+const QUESTION: &str = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
+    <|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n";
+
+/// A set variable turns a missing model from a printed skip into a failure.
+const REQUIRE_MODELS: &str = "LORAKEET_REQUIRE_MODELS";
+
+/// Where `tools/real_model.py` puts it, or `None` with a printed skip.
+fn smollm2() -> Option<PathBuf> {
+    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = || given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")));
+    let home = given("LORAKEET_MODELS").or_else(|| Some(cache()?.join("lorakeet-models")));
+    let path = home.map(|home| home.join("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"));
+    let found = path.filter(|path| path.exists());
+    if found.is_none() {
+        assert!(std::env::var_os(REQUIRE_MODELS).is_none(), "{REQUIRE_MODELS} is set, and there is no model");
+        println!("skipped: no SmolLM2; `python3 tools/real_model.py` fetches it");
+    }
+    found
+}
+
+fn open(backend: Backend) -> Option<Engine> {
+    let options = EngineOptions { context_length: Some(256), batch: Some(1), ..EngineOptions::default() };
+    Some(folder::open(&smollm2()?, backend, &options, |_, _| {}).expect("a model that loads"))
+}
+
+fn cpu() -> Backend {
+    Backend::Cpu(Cpu::new(Kernels::Fast))
+}
+
+/// Logits of the fixture's ids against its own.
+fn check(what: &str, logits: &[f32], abs: f32) {
+    let (fixture, v) = (Fixture::new(REFERENCE), 49_152);
+    let tolerance = Tolerance { abs, rel: 0.0 };
+    let rows: Vec<&[f32]> = logits.chunks_exact(v).collect();
+    let [top_ids, column_ids] = ["top_ids", "column_ids"].map(|name| fixture.ids(name));
+    let [top, columns, sums] = ["top_logits", "columns", "log_sum_exp"].map(|name| fixture.f32(name));
+    let (n, columns_) = (top_ids.len() / sums.len(), column_ids.len());
+    let pick = |row: &[f32], ids: &[u32]| ids.iter().map(|&id| row[id as usize]).collect::<Vec<_>>();
+    assert_eq!(rows.len(), sums.len(), "{what}");
+    for (row, t) in rows.iter().zip(0..) {
+        let what = format!("{what}, position {t}");
+        let [ids, want] = [&top_ids[t * n..][..n], &column_ids[..]];
+        assert_close(&what, &pick(row, ids), &top[t * n..][..n], tolerance);
+        assert_close(&what, &pick(row, want), &columns[t * columns_..][..columns_], tolerance);
+        let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+        assert_close(&what, &[sum.ln() as f32], &sums[t..=t], tolerance);
+        // Nothing else is larger.
+        let least = top[t * n + n - 1] + abs;
+        assert!(row.iter().filter(|x| **x > least).count() < n, "{what}");
+    }
+    // The comparer tells positions apart.
+    let other = pick(rows[0], &top_ids[n..][..n]);
+    assert!(misfit(&other, &top[n..][..n], tolerance).is_some());
+}
+
+#[pollster::test]
+async fn logits_are_transformers() {
+    let ids = Fixture::new(REFERENCE).ids("input_ids");
+    assert_eq!(ids.len(), 256);
+    let Some(mut engine) = open(cpu()) else { return };
+    let held: Vec<_> = engine.model().weights.held().into_iter().collect();
+    assert_eq!(held, [(Dtype::F32, 106_168_320), (Dtype::Q8, 49_152 * 576)]);
+    let said = "210 tensors of type Q4_1 held as f32, which keeps their numbers: 424673280 bytes, 66355200 in the file";
+    assert_eq!(engine.warnings(), [said]);
+    check("cpu", &engine.logits(&ids).await.expect("it fits"), 1e-4);
+    drop(engine);
+    let Some(gpu) = gpu().await else { return };
+    let Some(mut engine) = open(gpu) else { return };
+    check("gpu", &engine.logits(&ids).await.expect("it fits"), 1e-3);
+}
+
+#[pollster::test]
+async fn texts_are_transformers() {
+    let Some(mut engine) = open(cpu()) else { return };
+    let fixture = Fixture::new(REFERENCE);
+    for (prompt, name, text) in [
+        ("The capital of France is", "continued", " Paris.\n\nThe answer is: 2018-01-22 12:12:53."),
+        (QUESTION, "answered", "The capital of France is Paris."),
+    ] {
+        let prompt = engine.encode(prompt).expect("a text");
+        let mut generation = engine.start(&[Request::greedy(prompt, 60)]).expect("valid");
+        let (mut ids, mut got, mut finish) = (Vec::new(), String::new(), None);
+        while !generation.is_finished() {
+            for delta in engine.next(&mut generation).await.expect("works") {
+                ids.extend(delta.tokens);
+                got += &delta.text;
+                finish = delta.finish;
+            }
+        }
+        engine.end(generation);
+        assert_eq!((got.as_str(), finish), (text, Some(Finish::Stop)), "{name}");
+        // The last of the fixture's is the token that ends a text.
+        let want = fixture.ids(name);
+        assert_eq!(ids[..want.len() - 1], want[..want.len() - 1], "{name}");
+    }
+}
