@@ -14,7 +14,7 @@ use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix, TensorId};
 
 use super::Engine;
 use super::adapter::{Adapter, Lead, ModuleDelta};
-use super::bank::Places;
+use super::bank::{Grown, Places};
 use super::export::AdapterFiles;
 use super::merge::Merged;
 
@@ -250,26 +250,53 @@ impl Engine {
     /// what was cached under it is not used again.
     ///
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
-    /// if the name is empty or its adapter is in use or merged, `Memory`.
+    /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        self.add_from(name, adapter, None)
+        let loaded = self.fitted(name, adapter, None)?;
+        let grown = self.grown_for(&loaded).map_err(|e| of_adapter(name, e))?;
+        self.put(loaded, grown)
     }
 
-    /// The same, keeping the folder that the adapter was made from.
-    pub(super) fn add_from(
+    /// The same, keeping the folder that the adapter was made from. A device that is out of memory tells
+    /// so in browsers only to who waits.
+    pub(super) async fn add_reserved(
         &mut self,
         name: &str,
         adapter: Adapter,
         files: Option<AdapterFiles>,
     ) -> Result<AdapterInfo> {
+        let loaded = self.fitted(name, adapter, files)?;
+        let grown = self.grown_for(&loaded).map_err(|e| of_adapter(name, e))?;
+        if let Some(grown) = &grown {
+            self.backend.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
+        }
+        self.put(loaded, grown)
+    }
+
+    /// Loads an adapter that fits into the bank, which is `grown` if it must be; one that has its name
+    /// goes. On an error everything is as it was.
+    fn put(&mut self, loaded: Loaded, grown: Option<Grown>) -> Result<AdapterInfo> {
+        let info = loaded.info.clone();
+        let replaced = self.adapters.find(&info.name).ok().map(|loaded| loaded.id);
+        if let Some(grown) = grown {
+            self.set_bank(grown).map_err(|e| of_adapter(&info.name, e))?;
+        }
+        self.adapters.next_id += 1;
+        self.adapters.loaded.push(loaded);
+        self.write_newest();
+        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
+        Ok(info)
+    }
+
+    /// An adapter with its place in the bank, which may have to grow for it.
+    fn fitted(&self, name: &str, adapter: Adapter, files: Option<AdapterFiles>) -> Result<Loaded> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
         }
         let places = self.places(&adapter)?;
         let n_virtual = self.check_lead(&adapter)?;
-        let replaced = self.adapters.find(name).ok().map(|loaded| loaded.id);
-        if let Some(id) = replaced {
-            self.adapters.check_idle(name, id)?;
+        if let Ok(replaced) = self.adapters.find(name) {
+            self.adapters.check_idle(name, replaced.id)?;
         }
         let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
         let info = AdapterInfo {
@@ -289,7 +316,7 @@ impl Engine {
         }
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
         let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
-        let loaded = Loaded {
+        Ok(Loaded {
             id: adapters.next_id,
             index: adapters.free_index(),
             ranks,
@@ -298,16 +325,11 @@ impl Engine {
             n_virtual,
             scale: 1.0,
             feeds_cache: self.feeds_cache(&adapter, &places),
-            info: info.clone(),
+            info,
             adapter,
             places,
             files,
-        };
-        self.adapters.next_id += 1;
-        self.adapters.loaded.push(loaded);
-        self.make_room()?;
-        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
-        Ok(info)
+        })
     }
 
     /// Takes an adapter out of the bank, and out of the default choice.
@@ -420,6 +442,10 @@ impl Engine {
             adapters.lines[line].released = adapters.clock;
         }
     }
+}
+
+fn of_adapter(name: &str, e: Error) -> Error {
+    e.context(format_args!("adapter `{name}`"))
 }
 
 /// The lowest range of `len` numbers that is free of the ranges taken.

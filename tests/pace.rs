@@ -1,0 +1,111 @@
+//! Work is given to a GPU in pieces that fit its speed; what is computed does not depend on them.
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use common::gpu_with;
+use common::models::LLAMA;
+use lorakeet::backend::Backend;
+use lorakeet::backend::gpu::{Counts, GpuOptions};
+use lorakeet::engine::{Engine, EngineOptions, Request};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
+
+/// A clock by which all that is waited for takes four seconds.
+fn slow() -> f64 {
+    static TIME: AtomicU64 = AtomicU64::new(0);
+    TIME.fetch_add(4000, Relaxed) as f64
+}
+
+/// A clock by which it takes 50 ms.
+fn quick() -> f64 {
+    static TIME: AtomicU64 = AtomicU64::new(0);
+    TIME.fetch_add(50, Relaxed) as f64
+}
+
+fn counts(engine: &Engine) -> Counts {
+    match engine.backend() {
+        Backend::Gpu(gpu) => gpu.counts(),
+        Backend::Cpu(_) => unreachable!("opened on a GPU"),
+    }
+}
+
+/// Logits, and a text drawn after a long prompt.
+async fn answers(engine: &mut Engine) -> (Vec<u32>, Vec<u32>) {
+    let prompt: Vec<u32> = (0..101).map(|i| 3 + i * 7 % 250).collect();
+    let logits = engine.logits(&prompt).await.expect("fits");
+    let mut generation = engine.start(&[Request::greedy(prompt[..90].to_vec(), 20)]).expect("valid");
+    let mut tokens = Vec::new();
+    while !generation.is_finished() {
+        tokens.extend(engine.next(&mut generation).await.expect("works").into_iter().flat_map(|d| d.tokens));
+    }
+    engine.end(generation);
+    (logits.iter().map(|logit| logit.to_bits()).collect(), tokens)
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn answers_do_not_depend_on_how_work_is_parted() {
+    for software in [false, true] {
+        let options = GpuOptions { default_limits: true, software: Some(software), ..GpuOptions::default() };
+        // A small model is work for a slow device only if that is very slow.
+        let careful = GpuOptions { least_speed: Some(1.0), ..options.clone() };
+        let mut want = None;
+        for (name, options, parts) in [
+            ("as it is", options, false),
+            ("quick", GpuOptions { clock: Some(quick), ..careful.clone() }, false),
+            ("slow", GpuOptions { clock: Some(slow), ..careful }, true),
+        ] {
+            let Some(gpu) = gpu_with(options).await else { return };
+            let mut engine = LLAMA.open(gpu, &EngineOptions::default()).expect("valid");
+            let got = answers(&mut engine).await;
+            assert_eq!(&got, want.get_or_insert_with(|| got.clone()), "{name}");
+            // The speed is known by now.
+            let before = counts(&engine);
+            let ids: Vec<u32> = (1..129).collect();
+            engine.logits(&ids).await.expect("fits");
+            let after = counts(&engine);
+            let (submits, reads) = (after.submits - before.submits, after.reads - before.reads);
+            if parts {
+                assert!(reads >= 8, "{name}: 16 rows a run, {reads} runs");
+                assert!(submits >= 5 * reads, "{name}: {submits} submits in {reads} runs");
+            } else {
+                assert_eq!((submits, reads), (1, 1), "{name}");
+            }
+        }
+    }
+}
+
+/// On a device that has been found fast, a block of tokens is one submit.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_device_is_met_with_care_until_it_is_known() {
+    let options = GpuOptions {
+        default_limits: true,
+        clock: Some(quick),
+        least_speed: Some(1.0),
+        ..GpuOptions::default()
+    };
+    let Some(gpu) = gpu_with(options).await else { return };
+    let mut engine = LLAMA.open(gpu, &EngineOptions::default()).expect("valid");
+    let mut generation = engine.start(&[Request::greedy((1..33).collect(), 60)]).expect("valid");
+    engine.next(&mut generation).await.expect("works");
+    let first = counts(&engine);
+    assert!(first.submits > 10, "every step of the first run is a submit: {first:?}");
+    let mut tokens = 0;
+    while tokens < 15 {
+        tokens += engine.next(&mut generation).await.expect("works")[0..]
+            .iter()
+            .map(|d| d.tokens.len())
+            .sum::<usize>();
+    }
+    let before = counts(&engine);
+    for _ in 0..4 {
+        engine.next(&mut generation).await.expect("works");
+    }
+    let after = counts(&engine);
+    engine.end(generation);
+    assert_eq!((after.submits - before.submits, after.reads - before.reads), (4, 4));
+    assert_eq!((after.buffers, after.bind_groups), (before.buffers, before.bind_groups));
+}
