@@ -8,7 +8,7 @@ use common::gpu_with;
 use common::models::LLAMA;
 use lorakeet::backend::Backend;
 use lorakeet::backend::gpu::{Counts, GpuOptions};
-use lorakeet::engine::{Engine, EngineOptions, Request};
+use lorakeet::engine::{Engine, EngineOptions, NewLora, Optimizer, Request, TrainingRoom, Variant, Window};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -31,6 +31,20 @@ fn counts(engine: &Engine) -> Counts {
         Backend::Gpu(gpu) => gpu.counts(),
         Backend::Cpu(_) => unreachable!("opened on a GPU"),
     }
+}
+
+/// What a step of training leaves: its loss, and the adapter's file.
+async fn lesson(engine: &mut Engine) -> (u64, Vec<u8>) {
+    let lora = NewLora { variant: Variant::Lora, rank: 4, alpha: 8.0, target_modules: Vec::new(), seed: 3 };
+    engine.new_lora("x", &lora).await.expect("fits");
+    let room = TrainingRoom { window: 128, dropout: false, memory_limit: None };
+    engine.begin_training("x", room).expect("a plain LoRA");
+    let tokens = (0..120).map(|i| 5 + i * 11 % 240).collect();
+    let window = Window { tokens, first: 3, constant_context: false };
+    let (choice, mut optimizer) = (vec![("x".to_owned(), 1.0)], Optimizer::default());
+    let loss = engine.train_step(vec![window], &choice, &mut optimizer, 1e-2).await.expect("a loss");
+    engine.end_training().expect("frees");
+    (loss.to_bits(), engine.export_adapter("x").expect("a LoRA").weights)
 }
 
 /// Logits, and a text drawn after a long prompt.
@@ -60,7 +74,7 @@ async fn answers_do_not_depend_on_how_work_is_parted() {
         ] {
             let Some(gpu) = gpu_with(options).await else { return };
             let mut engine = LLAMA.open(gpu, &EngineOptions::default()).expect("valid");
-            let got = answers(&mut engine).await;
+            let got = (answers(&mut engine).await, lesson(&mut engine).await);
             assert_eq!(&got, want.get_or_insert_with(|| got.clone()), "{name}");
             // The speed is known by now.
             let before = counts(&engine);

@@ -14,7 +14,7 @@ use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix, TensorId};
 
 use super::Engine;
 use super::adapter::{Adapter, Lead, ModuleDelta};
-use super::bank::{Grown, Places};
+use super::bank::Places;
 use super::export::AdapterFiles;
 use super::merge::Merged;
 
@@ -111,7 +111,7 @@ pub struct Adapters {
     pub(super) moments: Vec<(TensorId, Vec<u32>)>,
     /// Merges so far.
     pub(super) merges: u32,
-    next_id: u64,
+    pub(super) next_id: u64,
     clock: u64,
 }
 
@@ -253,43 +253,12 @@ impl Engine {
     /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
         let loaded = self.fitted(name, adapter, None)?;
-        let grown = self.grown_for(&loaded).map_err(|e| of_adapter(name, e))?;
+        let grown = self.grown_for(&loaded)?;
         self.put(loaded, grown)
-    }
-
-    /// The same, keeping the folder that the adapter was made from. A device that is out of memory tells
-    /// so in browsers only to who waits.
-    pub(super) async fn add_reserved(
-        &mut self,
-        name: &str,
-        adapter: Adapter,
-        files: Option<AdapterFiles>,
-    ) -> Result<AdapterInfo> {
-        let loaded = self.fitted(name, adapter, files)?;
-        let grown = self.grown_for(&loaded).map_err(|e| of_adapter(name, e))?;
-        if let Some(grown) = &grown {
-            self.backend.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
-        }
-        self.put(loaded, grown)
-    }
-
-    /// Loads an adapter that fits into the bank, which is `grown` if it must be; one that has its name
-    /// goes. On an error everything is as it was.
-    fn put(&mut self, loaded: Loaded, grown: Option<Grown>) -> Result<AdapterInfo> {
-        let info = loaded.info.clone();
-        let replaced = self.adapters.find(&info.name).ok().map(|loaded| loaded.id);
-        if let Some(grown) = grown {
-            self.set_bank(grown).map_err(|e| of_adapter(&info.name, e))?;
-        }
-        self.adapters.next_id += 1;
-        self.adapters.loaded.push(loaded);
-        self.write_newest();
-        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
-        Ok(info)
     }
 
     /// An adapter with its place in the bank, which may have to grow for it.
-    fn fitted(&self, name: &str, adapter: Adapter, files: Option<AdapterFiles>) -> Result<Loaded> {
+    pub(super) fn fitted(&self, name: &str, adapter: Adapter, files: Option<AdapterFiles>) -> Result<Loaded> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
         }
@@ -442,10 +411,6 @@ impl Engine {
             adapters.lines[line].released = adapters.clock;
         }
     }
-}
-
-fn of_adapter(name: &str, e: Error) -> Error {
-    e.context(format_args!("adapter `{name}`"))
 }
 
 /// The lowest range of `len` numbers that is free of the ranges taken.

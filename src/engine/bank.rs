@@ -7,7 +7,8 @@ use crate::plan::{ABSENT, Tensors};
 
 use super::Engine;
 use super::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta};
-use super::adapters::Loaded;
+use super::adapters::{AdapterInfo, Loaded};
+use super::export::AdapterFiles;
 
 /// A part of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,6 +129,37 @@ impl Engine {
             || places.points.iter().any(|&point| bank.point_feeds_cache(point))
     }
 
+    /// [`add_adapter`](Self::add_adapter), keeping the folder that the adapter was made from. A device that is out of memory tells
+    /// so in browsers only to who waits.
+    pub(super) async fn add_reserved(
+        &mut self,
+        name: &str,
+        adapter: Adapter,
+        files: Option<AdapterFiles>,
+    ) -> Result<AdapterInfo> {
+        let loaded = self.fitted(name, adapter, files)?;
+        let grown = self.grown_for(&loaded)?;
+        if let Some(grown) = &grown {
+            self.backend.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
+        }
+        self.put(loaded, grown)
+    }
+
+    /// Loads an adapter that fits into the bank, which is `grown` if it must be; one that has its name
+    /// goes. On an error everything is as it was.
+    pub(super) fn put(&mut self, loaded: Loaded, grown: Option<Grown>) -> Result<AdapterInfo> {
+        let info = loaded.info.clone();
+        let replaced = self.adapters.find(&info.name).ok().map(|loaded| loaded.id);
+        if let Some(grown) = grown {
+            self.set_bank(grown).map_err(|e| of_adapter(&info.name, e))?;
+        }
+        self.adapters.next_id += 1;
+        self.adapters.loaded.push(loaded);
+        self.write_newest();
+        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
+        Ok(info)
+    }
+
     /// The bank with room for an adapter that is to be loaded; `None` if it has that already.
     ///
     /// Errors with `Memory`.
@@ -154,11 +186,12 @@ impl Engine {
         if room == before.room && !bank.has_more_than(before) {
             return Ok(None);
         }
-        let tensors = self.model.with_bank(&mut bank, room)?;
+        let name = &newest.info.name;
+        let tensors = self.model.with_bank(&mut bank, room).map_err(|e| of_adapter(name, e))?;
         let (all, most) = (tensors.total_bytes(), self.backend.max_bytes());
         if all > most {
             return Err(Error::memory(format!(
-                "{} with the model and all adapters, expected at most {}",
+                "adapter `{name}`: {} with the model and all adapters, expected at most {}",
                 size(all),
                 size(most)
             )));
@@ -282,4 +315,8 @@ impl Engine {
             backend.upload(tables.prompts, prompts.start * tables.c, bytemuck::cast_slice(embeddings));
         }
     }
+}
+
+fn of_adapter(name: &str, e: Error) -> Error {
+    e.context(format_args!("adapter `{name}`"))
 }

@@ -22,7 +22,6 @@ pub mod keep_rows;
 pub mod layer_norm_grad;
 pub mod linear;
 pub mod linear_grad;
-mod machine;
 pub mod norm;
 pub mod outer_grad;
 pub mod recall_rows;
@@ -37,6 +36,7 @@ pub mod weight;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use super::machine;
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Op, Plan, Replaced, Shrink, TensorId, Tensors};
 
@@ -153,7 +153,7 @@ impl Cpu {
 
     /// Bytes that tensors of CPU backends have given back since they were most.
     #[cfg(target_arch = "wasm32")]
-    fn given_back() -> u64 {
+    pub(super) fn given_back() -> u64 {
         let [now, most] = &HELD;
         most.load(Relaxed).saturating_sub(now.load(Relaxed))
     }
