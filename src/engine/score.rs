@@ -95,7 +95,7 @@ impl Engine {
     /// Errors with `Device`. The scoring must be ended all the same, or begins anew once the engine
     /// has recovered.
     pub(super) async fn next_scores(&mut self, scoring: &mut Scoring) -> Result<()> {
-        let per_row = self.model.all_layer_weights() + self.model.head_weights();
+        let per_row = self.model.all_layer_weights().saturating_add(self.model.head_weights());
         let rows = slice_rows(&self.backend, per_row);
         let Scoring { seat, tokens, from, done, losses } = scoring;
         if self.renew_seat(seat) {
@@ -169,7 +169,7 @@ impl Engine {
         } else {
             (Kind::Score, tokens.len(), self.model.score_rows())
         };
-        let per_row = self.model.all_layer_weights() + self.model.head_weights();
+        let per_row = self.model.all_layer_weights().saturating_add(self.model.head_weights());
         let n = run_rows(end - done, forward_rows(&self.backend, per_row, most.min(rows)));
         let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(tokens[pos], pos)).collect();
         self.rows_of = None;

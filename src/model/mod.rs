@@ -266,7 +266,7 @@ impl Model {
 
     /// The same of all layers.
     pub fn all_layer_weights(&self) -> usize {
-        self.config.num_hidden_layers * self.layer_weights()
+        self.config.num_hidden_layers.saturating_mul(self.layer_weights())
     }
 
     /// Weights of the head.

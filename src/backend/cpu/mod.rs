@@ -73,7 +73,7 @@ impl Cpu {
         Self { kernels, tensors: Tensors::default(), data: Vec::new(), max_bytes: None }
     }
 
-    /// An empty backend that takes no more than so many bytes.
+    /// An empty backend that takes so many bytes and no more, whatever the machine has; for tests.
     pub fn with_max_bytes(kernels: Kernels, max_bytes: u64) -> Self {
         let mut cpu = Self::new(kernels);
         cpu.max_bytes = Some(max_bytes);
@@ -82,8 +82,8 @@ impl Cpu {
 
     /// The most bytes all tensors together may have, as far as that is known.
     pub fn max_bytes(&self) -> Option<u64> {
-        let most = machine::free().map(|free| free.saturating_add(self.tensors.total_bytes()));
-        [most, self.max_bytes].into_iter().flatten().min()
+        let held = self.tensors.total_bytes();
+        self.max_bytes.or_else(|| machine::free().map(|free| free.saturating_add(held)))
     }
 
     /// Makes room, zeroed, for every tensor declared or reshaped since the last call. On an error

@@ -63,7 +63,8 @@ pub struct GpuOptions {
     pub max_bytes: Option<u64>,
     /// Tells the time, ms, in place of the system's clock; for tests of how work is parted.
     pub clock: Option<fn() -> f64>,
-    /// What the slowest device computes a ms, as [`Pace`](pace::Pace) counts; for tests with small models.
+    /// Multiplications that the slowest device makes in a ms, as every one is taken to be until it is
+    /// measured; for tests with small models.
     pub least_speed: Option<f64>,
 }
 
