@@ -12,7 +12,8 @@ pub mod plan;
 pub mod svd;
 pub mod widen;
 
-/// The half of `backend` that is arithmetic.
+/// The half of `backend` that is arithmetic, and what it is told of the machine.
 pub mod backend {
     pub mod cpu;
+    mod machine;
 }

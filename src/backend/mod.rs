@@ -48,12 +48,25 @@ impl Backend {
     /// The most bytes all tensors together may have, as far as that is known.
     pub fn max_bytes(&self) -> u64 {
         match self {
-            Self::Cpu(_) => usize::MAX as u64,
+            Self::Cpu(cpu) => cpu.max_bytes().unwrap_or(u64::MAX),
+            // A device does not tell before it is asked for it.
             Self::Gpu(_) => u64::MAX,
         }
     }
 
-    /// Makes room, zeroed, for every tensor declared or reshaped since the last call.
+    /// Makes ahead what [`allocate`](Self::allocate) needs for these tensors, where only waiting tells
+    /// whether a device has so much. Nothing else is changed.
+    ///
+    /// Errors with `Memory` if it has not.
+    pub async fn reserve(&mut self, tensors: &Tensors) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Gpu(gpu) => gpu.reserve(tensors).await,
+        }
+    }
+
+    /// Makes room, zeroed, for every tensor declared or reshaped since the last call. On an error
+    /// everything is as it was.
     ///
     /// Errors with `Memory` if there is none.
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {

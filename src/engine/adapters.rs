@@ -111,7 +111,7 @@ pub struct Adapters {
     pub(super) moments: Vec<(TensorId, Vec<u32>)>,
     /// Merges so far.
     pub(super) merges: u32,
-    next_id: u64,
+    pub(super) next_id: u64,
     clock: u64,
 }
 
@@ -250,26 +250,22 @@ impl Engine {
     /// what was cached under it is not used again.
     ///
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
-    /// if the name is empty or its adapter is in use or merged, `Memory`.
+    /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        self.add_from(name, adapter, None)
+        let loaded = self.fitted(name, adapter, None)?;
+        let grown = self.grown_for(&loaded)?;
+        self.put(loaded, grown)
     }
 
-    /// The same, keeping the folder that the adapter was made from.
-    pub(super) fn add_from(
-        &mut self,
-        name: &str,
-        adapter: Adapter,
-        files: Option<AdapterFiles>,
-    ) -> Result<AdapterInfo> {
+    /// An adapter with its place in the bank, which may have to grow for it.
+    pub(super) fn fitted(&self, name: &str, adapter: Adapter, files: Option<AdapterFiles>) -> Result<Loaded> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
         }
         let places = self.places(&adapter)?;
         let n_virtual = self.check_lead(&adapter)?;
-        let replaced = self.adapters.find(name).ok().map(|loaded| loaded.id);
-        if let Some(id) = replaced {
-            self.adapters.check_idle(name, id)?;
+        if let Ok(replaced) = self.adapters.find(name) {
+            self.adapters.check_idle(name, replaced.id)?;
         }
         let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
         let info = AdapterInfo {
@@ -289,7 +285,7 @@ impl Engine {
         }
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
         let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
-        let loaded = Loaded {
+        Ok(Loaded {
             id: adapters.next_id,
             index: adapters.free_index(),
             ranks,
@@ -298,16 +294,11 @@ impl Engine {
             n_virtual,
             scale: 1.0,
             feeds_cache: self.feeds_cache(&adapter, &places),
-            info: info.clone(),
+            info,
             adapter,
             places,
             files,
-        };
-        self.adapters.next_id += 1;
-        self.adapters.loaded.push(loaded);
-        self.make_room()?;
-        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
-        Ok(info)
+        })
     }
 
     /// Takes an adapter out of the bank, and out of the default choice.

@@ -1,13 +1,14 @@
 //! Loaded adapters in the bank: where each one's numbers go, and how they are written there.
 //! Which adapters act is `adapters`' business.
 
-use crate::error::{Error, Result};
-use crate::model::{Room, Table};
-use crate::plan::ABSENT;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Bank, Room, Table, size};
+use crate::plan::{ABSENT, Tensors};
 
 use super::Engine;
 use super::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta};
-use super::adapters::Loaded;
+use super::adapters::{AdapterInfo, Loaded};
+use super::export::AdapterFiles;
 
 /// A part of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,6 +22,12 @@ pub(super) struct Place {
 pub(super) struct Places {
     pub deltas: Vec<Place>,
     pub points: Vec<usize>,
+}
+
+/// A bank as it is to be, and all tensors with it.
+pub(super) struct Grown {
+    bank: Bank,
+    pub tensors: Tensors,
 }
 
 /// A module that is not among the base's linear maps.
@@ -122,11 +129,42 @@ impl Engine {
             || places.points.iter().any(|&point| bank.point_feeds_cache(point))
     }
 
-    /// Writes the adapter loaded last, in a larger bank if it does not fit; on an error it is
-    /// taken out again, and the others are as they were.
-    pub(super) fn make_room(&mut self) -> Result<()> {
-        let bank = &self.model.bank;
-        let newest = self.adapters.loaded.last().expect("one was just loaded");
+    /// [`add_adapter`](Self::add_adapter), keeping the folder that the adapter was made from. A device that is out of memory tells
+    /// so in browsers only to who waits.
+    pub(super) async fn add_reserved(
+        &mut self,
+        name: &str,
+        adapter: Adapter,
+        files: Option<AdapterFiles>,
+    ) -> Result<AdapterInfo> {
+        let loaded = self.fitted(name, adapter, files)?;
+        let grown = self.grown_for(&loaded)?;
+        if let Some(grown) = &grown {
+            self.backend.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
+        }
+        self.put(loaded, grown)
+    }
+
+    /// Loads an adapter that fits into the bank, which is `grown` if it must be; one that has its name
+    /// goes. On an error everything is as it was.
+    pub(super) fn put(&mut self, loaded: Loaded, grown: Option<Grown>) -> Result<AdapterInfo> {
+        let info = loaded.info.clone();
+        let replaced = self.adapters.find(&info.name).ok().map(|loaded| loaded.id);
+        if let Some(grown) = grown {
+            self.set_bank(grown).map_err(|e| of_adapter(&info.name, e))?;
+        }
+        self.adapters.next_id += 1;
+        self.adapters.loaded.push(loaded);
+        self.write_newest();
+        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
+        Ok(info)
+    }
+
+    /// The bank with room for an adapter that is to be loaded; `None` if it has that already.
+    ///
+    /// Errors with `Memory`.
+    pub(super) fn grown_for(&self, newest: &Loaded) -> Result<Option<Grown>> {
+        let before = &self.model.bank;
         let needed = Room {
             ranks: newest.ranks.end,
             adapters: newest.index + 1,
@@ -134,9 +172,8 @@ impl Engine {
             prompts: newest.prompts.end,
         };
         // At least two, so that the second adapter finds room.
-        let room = bank.room.grown_to(Room { adapters: needed.adapters.max(2), ..needed });
-        let before = bank.clone();
-        let bank = &mut self.model.bank;
+        let room = before.room.grown_to(Room { adapters: needed.adapters.max(2), ..needed });
+        let mut bank = before.clone();
         bank.enable(
             newest.places.deltas.iter().map(|place| place.site),
             newest.places.points.iter().copied(),
@@ -146,43 +183,56 @@ impl Engine {
                 bank.tables.enable(table);
             }
         }
-        if room == before.room && !bank.has_more_than(&before) {
-            self.write_adapter(self.adapters.loaded.len() - 1);
-            return Ok(());
+        if room == before.room && !bank.has_more_than(before) {
+            return Ok(None);
         }
-        if let Err(e) = self.reshape(room) {
-            // What fitted before fits again.
-            self.adapters.loaded.pop();
-            let room = before.room;
-            self.model.bank = before;
-            self.reshape(room)?;
-            return Err(e);
+        let name = &newest.info.name;
+        let tensors = self.model.with_bank(&mut bank, room).map_err(|e| of_adapter(name, e))?;
+        let (all, most) = (tensors.total_bytes(), self.backend.max_bytes());
+        if all > most {
+            return Err(Error::memory(format!(
+                "adapter `{name}`: {} with the model and all adapters, expected at most {}",
+                size(all),
+                size(most)
+            )));
         }
-        Ok(())
+        Ok(Some(Grown { bank, tensors }))
     }
 
-    /// Gives back room for many ranks that no adapter needs any more.
-    pub(super) fn give_room_back(&mut self) -> Result<()> {
-        let (room, ranks) =
-            (self.model.bank.room, self.adapters.loaded.iter().map(|loaded| loaded.ranks.end));
-        let ranks = kept_ranks(room, ranks.max().unwrap_or(0));
-        if ranks < room.ranks { self.reshape(Room { ranks, ..room }) } else { Ok(()) }
-    }
-
-    /// Gives the bank another size and writes every adapter into it.
-    fn reshape(&mut self, room: Room) -> Result<()> {
-        let model = &mut self.model;
-        model.bank.reshape(&mut model.tensors, room)?;
-        model.training.reshape_ranks(&mut model.tensors, room)?;
-        self.backend.allocate(&model.tensors)?;
+    /// Puts a larger bank, or a smaller one, in the place of the one there is. On an error that stays.
+    pub(super) fn set_bank(&mut self, Grown { bank, tensors }: Grown) -> Result<()> {
+        self.backend.allocate(&tensors)?;
+        (self.model.bank, self.model.tensors) = (bank, tensors);
         self.plans = Default::default();
         self.write_adapters();
         Ok(())
     }
 
+    /// Gives back room for many ranks that no adapter needs any more. A device that has no room to do so
+    /// keeps what there is.
+    pub(super) fn give_room_back(&mut self) -> Result<()> {
+        let (room, ranks) =
+            (self.model.bank.room, self.adapters.loaded.iter().map(|loaded| loaded.ranks.end));
+        let ranks = kept_ranks(room, ranks.max().unwrap_or(0));
+        if ranks == room.ranks {
+            return Ok(());
+        }
+        let mut bank = self.model.bank.clone();
+        let tensors = self.model.with_bank(&mut bank, Room { ranks, ..room })?;
+        match self.set_bank(Grown { bank, tensors }) {
+            Err(e) if e.kind() == ErrorKind::Memory => Ok(()),
+            result => result,
+        }
+    }
+
     /// Writes every adapter's numbers.
     pub(super) fn write_adapters(&mut self) {
         (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
+    }
+
+    /// Writes the numbers of the adapter loaded last.
+    pub(super) fn write_newest(&mut self) {
+        self.write_adapter(self.adapters.loaded.len() - 1);
     }
 
     /// Writes an adapter's numbers once more.
@@ -265,4 +315,8 @@ impl Engine {
             backend.upload(tables.prompts, prompts.start * tables.c, bytemuck::cast_slice(embeddings));
         }
     }
+}
+
+fn of_adapter(name: &str, e: Error) -> Error {
+    e.context(format_args!("adapter `{name}`"))
 }

@@ -13,7 +13,7 @@ use super::Engine;
 use super::adapters::Choice;
 use super::logprobs::TokenLogprobs;
 use super::mixed::Mixing;
-use super::plans::{Kind, run_rows};
+use super::plans::{Kind, forward_rows, run_rows};
 use super::seat::Seat;
 use super::stop::{Shown, Tail};
 
@@ -393,7 +393,8 @@ impl Engine {
 
     /// Computes the next run of pending prompt tokens, across sequences.
     async fn prefill(&mut self, generation: &mut Generation) -> Result<()> {
-        let n = run_rows(generation.pending(), MAX_ROWS);
+        let most = forward_rows(&self.backend, self.model.all_layer_weights(), MAX_ROWS);
+        let n = run_rows(generation.pending(), most);
         let mut rows = Vec::with_capacity(n);
         let mut filled = Vec::with_capacity(generation.sequences.len());
         for sequence in &generation.sequences {

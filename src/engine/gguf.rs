@@ -28,6 +28,19 @@ impl Engine {
     /// `Mismatch` naming the architecture or tensor that does not fit this base, `Argument` for
     /// the name, `Memory`.
     pub fn load_gguf_adapter(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
+        let adapter = self.gguf_adapter(file)?;
+        self.add_adapter(name, adapter)
+    }
+
+    /// The same, where a device that is out of memory tells so only to who waits.
+    ///
+    /// Errors as that does.
+    pub async fn load_gguf_adapter_reserved(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
+        let adapter = self.gguf_adapter(file)?;
+        self.add_reserved(name, adapter, None).await
+    }
+
+    fn gguf_adapter(&self, file: &[u8]) -> Result<Adapter> {
         let lora = LoraFile::from_file_bytes(file)?;
         let family = self.model.config.family;
         let architecture = gguf_architecture(family);
@@ -50,7 +63,7 @@ impl Engine {
         });
         let deltas = placed.iter().map(|placed| self.delta(&lora, placed, swapped, file));
         let deltas = deltas.collect::<Result<_>>()?;
-        self.add_adapter(name, Adapter { deltas, warnings, ..Adapter::default() })
+        Ok(Adapter { deltas, warnings, ..Adapter::default() })
     }
 
     fn placed<'a>(&self, tensor: &'a str, pair: &'a LoraPair) -> Result<Placed<'a>> {

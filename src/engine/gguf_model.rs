@@ -30,6 +30,29 @@ impl Loader {
         backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
+        let mut loader = Self::of_gguf(header, tokenizer, backend, options)?;
+        loader.allocate()?;
+        Ok(loader)
+    }
+
+    /// The same, where a device that is out of memory tells so only to who waits.
+    ///
+    /// Errors as that does.
+    pub async fn open_gguf(
+        header: &Header,
+        tokenizer: Option<&[u8]>,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        Self::of_gguf(header, tokenizer, backend, options)?.reserved().await
+    }
+
+    fn of_gguf(
+        header: &Header,
+        tokenizer: Option<&[u8]>,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
         let config = header.model_config()?;
         let tokenizer = match tokenizer {
             _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
@@ -63,7 +86,6 @@ impl Loader {
         if options.dtype.is_none() {
             loader.warnings = loader.widened(header);
         }
-        loader.allocate()?;
         Ok(loader)
     }
 

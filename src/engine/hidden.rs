@@ -9,7 +9,7 @@ use crate::plan::Row;
 use super::Engine;
 use super::adapters::Choice;
 use super::generate::not_numbers;
-use super::plans::{Kind, run_rows};
+use super::plans::{Kind, forward_rows, run_rows};
 
 /// How the hidden states of a text become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,7 +62,8 @@ impl Engine {
             if done == tokens.len() {
                 break Ok(());
             }
-            let n = run_rows(tokens.len() - done, MAX_ROWS);
+            let most = forward_rows(&self.backend, self.model.all_layer_weights(), MAX_ROWS);
+            let n = run_rows(tokens.len() - done, most);
             let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(tokens[pos], pos)).collect();
             self.rows_of = None;
             self.upload_rows(&rows);

@@ -5,12 +5,13 @@ use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::format::explained;
 use crate::format::safetensors::TensorInfo;
-use crate::model::{MAX_ROWS, Model, Sizes};
+use crate::model::{MAX_ROWS, Model};
 use crate::plan::{Dtype, TensorId};
 use crate::tokenizer::Tokenizer;
 
 use super::adapters::Adapters;
 use super::plans::{Kind, Plans};
+use super::room::{fitting, sizes};
 use super::slots::Slots;
 use super::{Engine, EngineOptions};
 
@@ -18,11 +19,8 @@ use super::{Engine, EngineOptions};
 /// the device's own copy is a few times this.
 const PIECE_ELEMENTS: usize = 2 << 20;
 
-/// Context chosen where the caller names none.
-const DEFAULT_CONTEXT: usize = 2048;
-/// Sequences chosen where the caller names no number, as far as their cache fits.
-const DEFAULT_SLOTS: u64 = 8;
-const DEFAULT_CACHE_BYTES: u64 = 128 << 20;
+/// What loading needs in main memory beside the tensors.
+const LOADING_BYTES: u64 = 16 * PIECE_ELEMENTS as u64;
 
 /// A model whose weights are still arriving.
 #[derive(Debug)]
@@ -49,15 +47,46 @@ impl Loader {
         backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
-        let config = read_config(config, generation_config)?;
-        let tokenizer = read_tokenizer(tokenizer)?;
-        let dtype = options.dtype.unwrap_or(Dtype::F32);
-        let mut loader = Self::prepare(config, tokenizer, backend, options, &|_| dtype)?;
+        let mut loader = Self::of_files(config, generation_config, tokenizer, backend, options)?;
         loader.allocate()?;
         Ok(loader)
     }
 
-    /// A model that has no room on the backend yet; `dtype_of` as [`Model::with_types`] takes it.
+    /// The same, where a device that is out of memory tells so only to who waits.
+    ///
+    /// Errors as that does.
+    pub async fn open(
+        config: &[u8],
+        generation_config: Option<&[u8]>,
+        tokenizer: &[u8],
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        Self::of_files(config, generation_config, tokenizer, backend, options)?.reserved().await
+    }
+
+    fn of_files(
+        config: &[u8],
+        generation_config: Option<&[u8]>,
+        tokenizer: &[u8],
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        let config = read_config(config, generation_config)?;
+        let tokenizer = read_tokenizer(tokenizer)?;
+        let dtype = options.dtype.unwrap_or(Dtype::F32);
+        Self::prepare(config, tokenizer, backend, options, &|_| dtype)
+    }
+
+    /// Makes room on the backend once that has said that there is.
+    pub(super) async fn reserved(mut self) -> Result<Self> {
+        self.backend.reserve(&self.model.tensors).await?;
+        self.allocate()?;
+        Ok(self)
+    }
+
+    /// A model that has no room on the backend yet, but for which there is enough as far as is known;
+    /// `dtype_of` as [`Model::with_types`] takes it.
     ///
     /// Errors as [`Loader::new`].
     pub(super) fn prepare(
@@ -73,21 +102,9 @@ impl Loader {
                 "tokenizer: {has} tokens, expected at most the model's vocab_size {embeds}"
             )));
         }
-        let context = options.context_length.unwrap_or(config.max_position_embeddings.min(DEFAULT_CONTEXT));
-        let slots = match options.batch {
-            Some(n) => n,
-            None => {
-                let fit = DEFAULT_CACHE_BYTES / Model::slot_bytes(&config, context).max(1);
-                fit.clamp(1, DEFAULT_SLOTS) as usize
-            }
-        };
-        let sizes = Sizes {
-            context,
-            slots,
-            max_tensor_bytes: backend.max_tensor_bytes(),
-            dtype: options.dtype.unwrap_or(Dtype::F32),
-        };
-        let model = Model::with_types(config, sizes, dtype_of)?;
+        let sizes = sizes(&config, options, backend.max_tensor_bytes());
+        let loading = if matches!(backend, Backend::Cpu(_)) { LOADING_BYTES } else { 0 };
+        let model = fitting(config, sizes, dtype_of, loading, &backend)?;
         Ok(Self { model, tokenizer, backend, gguf: false, warnings: Vec::new() })
     }
 

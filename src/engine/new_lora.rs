@@ -73,7 +73,7 @@ impl Engine {
                 Variant::LoraXs => self.principal(module, rank).await?,
             });
         }
-        let info = self.add_adapter(name, Adapter { deltas, ..Adapter::default() })?;
+        let info = self.add_reserved(name, Adapter { deltas, ..Adapter::default() }, None).await?;
         let loaded = self.adapters.find_mut(name)?;
         loaded.scale = (alpha / rank as f64) as f32;
         Ok(info)

@@ -64,7 +64,7 @@ impl Engine {
         }
         self.tie_rows(&config, &mut adapter);
         self.check_targets(&config, &modules)?;
-        self.add_from(name, adapter, Some(files))
+        self.add_reserved(name, adapter, Some(files)).await
     }
 
     /// Whether a config targets one of the bank's modules, by its name without prefix.

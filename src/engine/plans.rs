@@ -77,6 +77,15 @@ pub fn slice_rows(backend: &Backend, per_row: usize) -> usize {
     }
 }
 
+/// Rows of a run forward, at most `most`, if each takes so many multiplications: fewer on a slow GPU. What is
+/// computed does not depend on it.
+pub fn forward_rows(backend: &Backend, per_row: usize, most: usize) -> usize {
+    match backend {
+        Backend::Cpu(_) => most,
+        Backend::Gpu(gpu) => gpu.rows_within(per_row, most),
+    }
+}
+
 /// A power of two, so that few plans serve every length; 1 where even that is too many.
 fn rows_within(multiplications: usize, per_row: usize) -> usize {
     run_rows((multiplications / per_row.max(1)).max(1), MAX_ROWS)

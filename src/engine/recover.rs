@@ -40,6 +40,7 @@ impl Engine {
         if model.config != self.model.config || !continues(&self.model.tensors, &model.tensors) {
             return Err(Error::mismatch("the model loaded again is not the one that was lost"));
         }
+        backend.reserve(&self.model.tensors).await?;
         backend.allocate(&self.model.tensors)?;
         self.plans = Plans::default();
         self.backend = backend;

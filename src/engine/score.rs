@@ -9,7 +9,7 @@ use super::Engine;
 use super::adapters::Choice;
 use super::generate::not_numbers;
 use super::logprobs::log_sum_exp;
-use super::plans::{Kind, run_rows, slice_rows};
+use super::plans::{Kind, forward_rows, run_rows, slice_rows};
 use super::seat::Seat;
 
 impl Engine {
@@ -112,8 +112,8 @@ impl Engine {
     /// Errors with `Device`. The scoring must be ended all the same, or begins anew once the engine
     /// has recovered.
     pub(super) async fn next_scores(&mut self, scoring: &mut Scoring) -> Result<()> {
-        let layers = self.model.config.num_hidden_layers;
-        let rows = slice_rows(&self.backend, layers * self.model.layer_weights() + self.model.head_weights());
+        let per_row = self.model.all_layer_weights().saturating_add(self.model.head_weights());
+        let rows = slice_rows(&self.backend, per_row);
         let Scoring { seat, tokens, from, done, losses } = scoring;
         if self.renew_seat(seat) {
             *done = seat.given;
@@ -186,7 +186,8 @@ impl Engine {
         } else {
             (Kind::Score, tokens.len(), self.model.score_rows())
         };
-        let n = run_rows(end - done, most.min(rows));
+        let per_row = self.model.all_layer_weights().saturating_add(self.model.head_weights());
+        let n = run_rows(end - done, forward_rows(&self.backend, per_row, most.min(rows)));
         let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(tokens[pos], pos)).collect();
         self.rows_of = None;
         self.upload_rows(&rows);

@@ -11,7 +11,7 @@ use crate::plan::{INACTIVE, Row, Training};
 
 use super::Engine;
 use super::adapters::Choice;
-use super::plans::{Kind, run_rows, slice_rows};
+use super::plans::{Kind, forward_rows, run_rows, slice_rows};
 use super::seat::Seat;
 
 /// What a slice costs, however short: rows of a layer forward.
@@ -68,6 +68,8 @@ pub struct Step {
     device: u64,
     /// Labels of all windows.
     labels: usize,
+    /// Most rows of the head at once: the losses do not depend on it.
+    head_rows: usize,
     seat: Option<(Seat, Vec<u32>)>,
     slices: VecDeque<Slice>,
     losses: f64,
@@ -152,7 +154,8 @@ impl Engine {
             padding: 0,
         };
         numbers.set_step(betas, steps);
-        let all = windows.iter().map(|window| self.cost_of_window(window)).sum::<usize>()
+        let head_rows = self.head_rows();
+        let all = windows.iter().map(|window| self.cost_of_window(window, head_rows)).sum::<usize>()
             + self.cost(&Slice::Update);
         let mut step = Step {
             choice: choice.clone(),
@@ -161,6 +164,7 @@ impl Engine {
             numbers,
             device: self.device,
             labels,
+            head_rows,
             seat: None,
             slices: VecDeque::new(),
             losses: 0.0,
@@ -337,15 +341,15 @@ impl Engine {
         step.seat = Some((seat, tokens));
         self.rows_of = None;
         let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
-        let slices = self.slices_of(&window, first);
-        step.done += self.cost_of_window(&window) - self.cost_of_all(&slices) - ANY_SLICE;
+        let slices = self.slices_of(&window, first, step.head_rows);
+        step.done += self.cost_of_window(&window, step.head_rows) - self.cost_of_all(&slices) - ANY_SLICE;
         step.slices = slices;
         self.backend.clear(self.model.training.gradients);
         Ok(())
     }
 
     /// The slices of a window whose first `cached` tokens have valid keys and values.
-    fn slices_of(&self, window: &Window, cached: usize) -> VecDeque<Slice> {
+    fn slices_of(&self, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
         let n = window.tokens.len();
         let layers = self.model.config.num_hidden_layers;
         // The token before the first label is the first that a loss depends on. The last token
@@ -361,8 +365,7 @@ impl Engine {
             slices.push_back(Slice::Embed(tile.clone()));
             slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
         }
-        let head_rows = slice_rows(&self.backend, 2 * self.model.head_weights());
-        let scored = tiles(labels.clone(), self.model.score_rows().min(head_rows));
+        let scored = tiles(labels.clone(), head_rows);
         slices.extend(scored.into_iter().map(Slice::Head));
         for l in (0..layers).rev() {
             slices.push_back(Slice::ClearCache);
@@ -372,9 +375,15 @@ impl Engine {
         slices
     }
 
+    fn head_rows(&self) -> usize {
+        let per_row = 2 * self.model.head_weights();
+        let most = slice_rows(&self.backend, per_row).min(self.model.score_rows());
+        forward_rows(&self.backend, per_row, most)
+    }
+
     /// The work of a window of which nothing is cached, its opening included.
-    fn cost_of_window(&self, window: &Window) -> usize {
-        self.cost_of_all(&self.slices_of(window, 0)) + ANY_SLICE
+    fn cost_of_window(&self, window: &Window, head_rows: usize) -> usize {
+        self.cost_of_all(&self.slices_of(window, 0, head_rows)) + ANY_SLICE
     }
 
     fn cost_of_all(&self, slices: &VecDeque<Slice>) -> usize {

@@ -3,8 +3,8 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::peft::AdapterConfig;
-use crate::model::Trainee;
-use crate::plan::TensorId;
+use crate::model::{Trainee, Training};
+use crate::plan::{TensorId, Tensors};
 
 use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
@@ -26,23 +26,13 @@ impl Engine {
     /// it, as PEFT does. One that began as LoRA-XS is trained by its cores.
     ///
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
-    /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit.
+    /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit. Everything is
+    /// as it was then.
     pub fn begin_training(&mut self, name: &str, room: TrainingRoom) -> Result<()> {
-        if let Some(other) = &self.adapters.trainee {
-            return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
-        }
-        let id = self.adapters.find(name)?.id;
-        self.adapters.check_idle(name, id)?;
-        let scale = self.only_scale(name)?;
-        let trainee = self.trainee(name, room)?;
-        self.check_training_memory(name, &trainee, room.memory_limit)?;
-        let before = self.model.tensors.total_bytes();
-        let reshaped = self.model.reshape_training(Some(trainee));
-        if let Err(e) = reshaped.and_then(|()| self.backend.allocate(&self.model.tensors)) {
-            let more = self.model.tensors.total_bytes().saturating_sub(before);
-            self.free_training()?;
-            return Err(self.no_room(name, before, more, e));
-        }
+        let scale = self.check_trainable(name)?;
+        let (training, tensors) = self.with_trainee(name, room)?;
+        self.backend.allocate(&tensors).map_err(|e| self.no_room(name, &tensors, e))?;
+        (self.model.training, self.model.tensors) = (training, tensors);
         let loaded = self.adapters.find_mut(name)?;
         if let Some(scale) = scale {
             for delta in &mut loaded.adapter.deltas {
@@ -55,6 +45,36 @@ impl Engine {
         self.plans = Default::default();
         self.clear_moments();
         self.rewrite_trainee(name)
+    }
+
+    /// The same, where a device that is out of memory tells so only to who waits.
+    ///
+    /// Errors as that does.
+    pub async fn begin_training_reserved(&mut self, name: &str, room: TrainingRoom) -> Result<()> {
+        self.check_trainable(name)?;
+        let (_, tensors) = self.with_trainee(name, room)?;
+        let reserved = self.backend.reserve(&tensors).await;
+        reserved.map_err(|e| self.no_room(name, &tensors, e))?;
+        self.begin_training(name, room)
+    }
+
+    /// The scale that B is trained without, if there is one.
+    ///
+    /// Errors as [`begin_training`](Self::begin_training), but for memory.
+    fn check_trainable(&self, name: &str) -> Result<Option<f32>> {
+        if let Some(other) = &self.adapters.trainee {
+            return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
+        }
+        let id = self.adapters.find(name)?.id;
+        self.adapters.check_idle(name, id)?;
+        self.only_scale(name)
+    }
+
+    /// Training and all tensors as they are while an adapter is trained.
+    fn with_trainee(&self, name: &str, room: TrainingRoom) -> Result<(Training, Tensors)> {
+        let trainee = self.trainee(name, room)?;
+        self.check_training_memory(name, &trainee, room.memory_limit)?;
+        self.model.with_trainee(Some(trainee))
     }
 
     /// Frees what training needed; the adapter stays as it has become. No error if none is
@@ -71,10 +91,12 @@ impl Engine {
     }
 
     /// What a refusal by the device means here: how much is needed, and what needs less.
-    fn no_room(&self, name: &str, before: u64, more: u64, e: Error) -> Error {
+    fn no_room(&self, name: &str, tensors: &Tensors, e: Error) -> Error {
         if e.kind() != ErrorKind::Memory {
             return e;
         }
+        let before = self.model.tensors.total_bytes();
+        let more = tensors.total_bytes().saturating_sub(before);
         let rank = self.adapters.find(name).map_or(0, |loaded| loaded.info.rank);
         Error::memory(format!(
             "training adapter `{name}` takes {more} bytes beside the model's {before}: {e}; shorter windows or a rank below {rank} take less"
@@ -82,9 +104,11 @@ impl Engine {
     }
 
     fn free_training(&mut self) -> Result<()> {
-        self.model.reshape_training(None)?;
+        let (training, tensors) = self.model.with_trainee(None)?;
+        self.backend.allocate(&tensors)?;
+        (self.model.training, self.model.tensors) = (training, tensors);
         self.plans = Default::default();
-        self.backend.allocate(&self.model.tensors)
+        Ok(())
     }
 
     /// The scale folded into a plain LoRA's B, if its folder tells one; 1 and less is none.
@@ -224,10 +248,10 @@ impl Engine {
     /// Loads a copy of an adapter under another name.
     ///
     /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
-    pub(super) fn copy_adapter(&mut self, from: &str, to: &str) -> Result<()> {
+    pub(super) async fn copy_adapter(&mut self, from: &str, to: &str) -> Result<()> {
         let Loaded { adapter, scale, files, .. } = self.adapters.find(from)?;
         let (adapter, scale, files) = (adapter.clone(), *scale, files.clone());
-        self.add_from(to, adapter, files)?;
+        self.add_reserved(to, adapter, files).await?;
         self.adapters.find_mut(to)?.scale = scale;
         Ok(())
     }

@@ -86,7 +86,7 @@ async function readAdapter(turns: Turns, name: string, folder: Folder, signal: A
     const file = await small(folder, folder.gguf, signal);
     return turns.take((engine) => {
       throwIfCancelled(signal, folder.what);
-      return engine.loadGgufAdapter(name, file) as AdapterInfo;
+      return engine.loadGgufAdapter(name, file) as Promise<AdapterInfo>;
     }, signal);
   }
   const config = await small(folder, CONFIG, signal);

@@ -357,7 +357,8 @@ export class Engine {
   }
 
   /**
-   * Settles when the GPU is lost: it crashed, was reset by the system, or ran out of memory. A call that
+   * Settles when the GPU is lost: it crashed, was reset by the system, or had no memory for what was
+   * under way; an adapter or a training that does not fit is refused and loses nothing. A call that
    * meets the loss fails with kind `device`, or `memory`; but where this has been called it waits for
    * {@link recover} and goes on after it.
    *

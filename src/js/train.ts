@@ -191,7 +191,7 @@ function begin(turns: Turns, { name, lora, optimizer, room, resume, given }: Pla
     if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
     else if (!there) await engine.newLora(name, lora);
     try {
-      engine.beginTraining(name, optimizer, room);
+      await engine.beginTraining(name, optimizer, room);
     } catch (error) {
       if (!there) engine.deleteAdapter(name);
       throw error;

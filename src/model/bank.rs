@@ -1,7 +1,7 @@
 //! The adapter bank's tensors: at each linear map room for the stacked ranks of all loaded
 //! adapters. Which adapter lies where is the engine's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::ModelConfig;
 use crate::error::Result;
@@ -211,6 +211,13 @@ impl Bank {
         self.tables.reshape(tensors, room)?;
         self.room = room;
         Ok(())
+    }
+
+    /// Every tensor of the bank.
+    pub(super) fn tensors(&self) -> BTreeSet<TensorId> {
+        let sites = self.sites.iter().flat_map(|site| [site.a, site.b]);
+        let points = self.points.iter().map(|point| point.gains);
+        sites.chain(points).chain(self.tables.tensors()).chain([self.mixes, self.z]).collect()
     }
 
     /// The two halves of what adapters do at `site`, for plans: `partials` as in [`Shrink`].

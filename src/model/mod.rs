@@ -5,12 +5,14 @@ mod backward;
 mod bank;
 mod forward;
 mod gguf_names;
+mod needs;
 mod tables;
 mod training;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Room, Site};
 pub use gguf_names::{GgufLinear, GgufTensor, checkpoint_tensor, gguf_architecture, gguf_linear, gguf_name};
+pub use needs::{Needs, size};
 pub use tables::{Table, Tables};
 pub use training::{Moments, Trainee, Training};
 pub use weights::{Matrix, Weights};
@@ -173,12 +175,25 @@ impl Model {
         plan
     }
 
-    /// Makes room to train an adapter of the bank, or frees it. Plans must be made anew.
+    /// What training and all tensors would be with room to train an adapter of the bank, or without.
+    /// Plans must be made anew once they are put in the place of the model's own.
     ///
     /// Errors with `Memory`.
-    pub fn reshape_training(&mut self, trainee: Option<Trainee>) -> Result<()> {
-        let Self { training, tensors, config, sizes, bank, .. } = self;
-        training.reshape(tensors, config, *sizes, bank, trainee)
+    pub fn with_trainee(&self, trainee: Option<Trainee>) -> Result<(Training, Tensors)> {
+        let (mut training, mut tensors) = (self.training.clone(), self.tensors.clone());
+        training.reshape(&mut tensors, &self.config, self.sizes, &self.bank, trainee)?;
+        Ok((training, tensors))
+    }
+
+    /// All tensors as they would be with `room` in `bank`, a changed copy of the model's own. Plans must
+    /// be made anew once both are put in its place.
+    ///
+    /// Errors with `Memory`.
+    pub fn with_bank(&self, bank: &mut Bank, room: Room) -> Result<Tensors> {
+        let mut tensors = self.tensors.clone();
+        bank.reshape(&mut tensors, room)?;
+        self.training.reshape_ranks(&mut tensors, room)?;
+        Ok(tensors)
     }
 
     /// The tensors there would be with a bank of this room and this trainee.
@@ -247,6 +262,11 @@ impl Model {
             [self.config.num_attention_heads, self.config.num_key_value_heads].map(|n| n * head_dim);
         let up = if self.config.gated { 2 * f } else { f };
         c * (2 * q + 2 * kv + up + f)
+    }
+
+    /// The same of all layers.
+    pub fn all_layer_weights(&self) -> usize {
+        self.config.num_hidden_layers.saturating_mul(self.layer_weights())
     }
 
     /// Weights of the head.

@@ -71,6 +71,12 @@ impl Tables {
         Ok(())
     }
 
+    /// All of them.
+    pub(super) fn tensors(&self) -> [TensorId; 4] {
+        let [embed, head] = self.maps;
+        [self.deltas, self.prompts, embed, head]
+    }
+
     /// What plans read of a table's replaced rows.
     pub(super) fn replaced(&self, table: Table) -> Option<Replaced> {
         self.map(table).map(|map| Replaced { map, deltas: self.deltas })

@@ -4,7 +4,7 @@
 //! Conv1D weights (in, out) are turned to (out, in). A matrix too large for one binding is cut
 //! into runs of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Family, ModelConfig, Norm, Positions};
 use crate::error::{Error, Result};
@@ -295,6 +295,11 @@ impl Weights {
     pub fn vector(&self, name: &str) -> Option<(TensorId, usize, usize)> {
         let place = self.places.get(bare(name)).filter(|place| place.target.cols == 1)?;
         place.target.runs(place.first, place.shape[0]).first().copied()
+    }
+
+    /// Every tensor that holds a part of the checkpoint.
+    pub(super) fn tensors(&self) -> BTreeSet<TensorId> {
+        self.places.values().flat_map(|place| &place.target.slices).map(|slice| slice.tensor).collect()
     }
 
     /// Elements of the checkpoint.

@@ -34,6 +34,9 @@ pub mod split_qkv_grad;
 pub mod square_sum;
 pub mod weight;
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::machine;
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Op, Plan, Replaced, Shrink, TensorId, Tensors};
 
@@ -58,16 +61,39 @@ pub struct Cpu {
     kernels: Kernels,
     tensors: Tensors,
     data: Vec<Vec<u32>>,
+    max_bytes: Option<u64>,
 }
+
+/// Bytes of the tensors of all CPU backends, now and at most so far.
+static HELD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 impl Cpu {
     /// An empty backend.
     pub fn new(kernels: Kernels) -> Self {
-        Self { kernels, tensors: Tensors::default(), data: Vec::new() }
+        Self { kernels, tensors: Tensors::default(), data: Vec::new(), max_bytes: None }
     }
 
-    /// Makes room, zeroed, for every tensor declared or reshaped since the last call.
+    /// An empty backend that takes so many bytes and no more, whatever the machine has; for tests.
+    pub fn with_max_bytes(kernels: Kernels, max_bytes: u64) -> Self {
+        let mut cpu = Self::new(kernels);
+        cpu.max_bytes = Some(max_bytes);
+        cpu
+    }
+
+    /// The most bytes all tensors together may have, as far as that is known.
+    pub fn max_bytes(&self) -> Option<u64> {
+        let held = self.tensors.total_bytes();
+        self.max_bytes.or_else(|| machine::free().map(|free| free.saturating_add(held)))
+    }
+
+    /// Makes room, zeroed, for every tensor declared or reshaped since the last call. On an error
+    /// nothing is changed.
     pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
+        if self.max_bytes.is_some_and(|most| tensors.total_bytes() > most) {
+            let (all, most) = (tensors.total_bytes(), self.max_bytes.unwrap_or(0));
+            return Err(Error::memory(format!("{all} bytes of tensors, expected at most {most}")));
+        }
+        let mut fresh = Vec::new();
         for (id, tensor) in tensors.iter() {
             if self.data.get(id.index()).is_some_and(|data| data.len() == tensor.words()) {
                 continue;
@@ -80,14 +106,25 @@ impl Cpu {
                     4 * tensor.words()
                 ))
             })?;
-            data.resize(tensor.words(), 0);
-            match self.data.get_mut(id.index()) {
+            fresh.push((id.index(), data, tensor.words()));
+        }
+        for (index, mut data, words) in fresh {
+            data.resize(words, 0);
+            match self.data.get_mut(index) {
                 Some(held) => *held = data,
                 None => self.data.push(data),
             }
         }
-        self.tensors = tensors.clone();
+        self.hold(tensors.clone());
         Ok(())
+    }
+
+    fn hold(&mut self, tensors: Tensors) {
+        let [now, most] = &HELD;
+        now.fetch_sub(self.tensors.total_bytes(), Relaxed);
+        let held = now.fetch_add(tensors.total_bytes(), Relaxed) + tensors.total_bytes();
+        most.fetch_max(held, Relaxed);
+        self.tensors = tensors;
     }
 
     /// Writes words from word `offset` of a tensor on.
@@ -112,6 +149,13 @@ impl Cpu {
                 self.step(op, plan.n());
             }
         }
+    }
+
+    /// Bytes that tensors of CPU backends have given back since they were most.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn given_back() -> u64 {
+        let [now, most] = &HELD;
+        most.load(Relaxed).saturating_sub(now.load(Relaxed))
     }
 
     fn f32(&self, id: TensorId) -> &[f32] {
@@ -255,4 +299,10 @@ impl Cpu {
 
 fn cast(words: &mut [u32]) -> &mut [f32] {
     bytemuck::cast_slice_mut(words)
+}
+
+impl Drop for Cpu {
+    fn drop(&mut self) {
+        self.hold(Tensors::default());
+    }
 }

@@ -6,7 +6,11 @@ pub mod dispatch_grad;
 mod fault;
 mod instance;
 pub mod kernels;
+mod memory;
+mod open;
+mod pace;
 mod read;
+mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,12 +18,14 @@ use std::sync::Arc;
 use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
-use crate::plan::{Dtype, Mix, Plan, TensorId, Tensors};
+use crate::plan::{Dtype, Plan, TensorId, Tensors};
 
 use dispatch::{Dispatch, dispatch};
 use fault::Fault;
-use instance::instance;
 use kernels::Kernel;
+use memory::Scopes;
+use pace::Pace;
+use work::work;
 
 /// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
 const UPLOAD_PORTION_BYTES: usize = 16 << 20;
@@ -53,6 +59,13 @@ pub struct GpuOptions {
     pub max_tensor_bytes: Option<u64>,
     /// What to compile in place of a kernel's own source; for tests.
     pub source: Option<fn(&Kernel) -> String>,
+    /// Cap on the bytes of all tensors, past which the device is out of memory; for tests of that.
+    pub max_bytes: Option<u64>,
+    /// Tells the time, ms, in place of the system's clock; for tests of how work is parted.
+    pub clock: Option<fn() -> f64>,
+    /// Multiplications that the slowest device makes in a ms, as every one is taken to be until it is
+    /// measured; for tests with small models.
+    pub least_speed: Option<f64>,
 }
 
 /// A WebGPU device (in a browser) or its native equivalent.
@@ -67,8 +80,11 @@ pub struct Gpu {
     max_tensor_bytes: u64,
     /// Invocations per dot product, 1 on software adapters.
     lanes: u32,
+    max_bytes: Option<u64>,
     tensors: Tensors,
     buffers: Vec<wgpu::Buffer>,
+    /// Buffers made ahead of [`allocate`](Self::allocate), each for the tensor of that index.
+    reserved: Vec<(usize, wgpu::Buffer)>,
     /// Bound in place of absent optional inputs, and of an absent output: no buffer may be both.
     nothing: [wgpu::Buffer; 2],
     /// Where results are mapped; grown when a larger read is asked for.
@@ -76,68 +92,26 @@ pub struct Gpu {
     pipelines: HashMap<(&'static str, Dtype), wgpu::ComputePipeline>,
     source: fn(&Kernel) -> String,
     fault: Arc<Fault>,
+    pace: Pace,
     counts: Counts,
 }
 
 /// A plan as a list of launches whose objects all exist.
 #[derive(Debug)]
 pub struct Recording {
-    launches: Vec<(wgpu::ComputePipeline, wgpu::BindGroup, [u32; 3])>,
+    launches: Vec<Launch>,
+}
+
+#[derive(Debug)]
+struct Launch {
+    pipeline: wgpu::ComputePipeline,
+    group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+    /// How long it takes, see [`work`].
+    work: u64,
 }
 
 impl Gpu {
-    /// Opens the system's default adapter.
-    ///
-    /// Errors with `Unsupported` where there is none, `Device` if it refuses.
-    pub async fn open(options: &GpuOptions) -> Result<Self> {
-        let adapter = instance()
-            .request_adapter(&wgpu::RequestAdapterOptions {
-                power_preference: wgpu::PowerPreference::HighPerformance,
-                ..Default::default()
-            })
-            .await
-            .map_err(|e| Error::unsupported(format!("no WebGPU adapter: {e}")))?;
-        let info = adapter.get_info();
-        let limits = if options.default_limits { wgpu::Limits::default() } else { adapter.limits() };
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("lorakeet"),
-                required_limits: limits.clone(),
-                ..Default::default()
-            })
-            .await
-            .map_err(|e| Error::device(format!("WebGPU device: {e}")))?;
-        let fault = Arc::new(Fault::default());
-        watch(&device, &fault);
-        let offered = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
-        let buffer = |label, size, usage| {
-            device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some(label),
-                size,
-                usage,
-                mapped_at_creation: false,
-            })
-        };
-        Ok(Self {
-            // As large as the largest element a shader declares, a `Mix`.
-            nothing: [(); 2]
-                .map(|()| buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE)),
-            staging: buffer("staging", 4096, STAGING),
-            queue,
-            adapter: [info.name, info.driver].join(" ").trim().to_owned(),
-            max_tensor_bytes: options.max_tensor_bytes.unwrap_or(offered).min(offered),
-            // A software adapter pays per invocation; a GPU wants coalesced loads.
-            lanes: if options.software.unwrap_or(info.device_type == wgpu::DeviceType::Cpu) { 1 } else { 16 },
-            tensors: Tensors::default(),
-            buffers: Vec::new(),
-            pipelines: HashMap::new(),
-            source: options.source.unwrap_or(Kernel::source),
-            fault,
-            counts: Counts { buffers: 3, ..Counts::default() },
-            device,
-        })
-    }
-
     /// What the adapter calls itself.
     pub fn adapter(&self) -> &str {
         &self.adapter
@@ -151,37 +125,6 @@ impl Gpu {
     /// The most bytes one tensor may have.
     pub fn max_tensor_bytes(&self) -> u64 {
         self.max_tensor_bytes
-    }
-
-    /// Creates a buffer, zeroed, for every tensor declared or reshaped since the last call.
-    ///
-    /// Errors with `Memory` if a tensor is larger than a binding may be.
-    pub fn allocate(&mut self, tensors: &Tensors) -> Result<()> {
-        if self.is_lost() {
-            return Ok(());
-        }
-        for (id, tensor) in tensors.iter() {
-            // Shaders may view any tensor as vec4.
-            let size = (4 * tensor.words() as u64).next_multiple_of(16).max(16);
-            if self.buffers.get(id.index()).is_some_and(|buffer| buffer.size() == size) {
-                continue;
-            }
-            if size > self.max_tensor_bytes.next_multiple_of(16) {
-                return Err(Error::memory(format!(
-                    "tensor `{}`: {size} bytes, the device binds at most {}",
-                    tensor.name, self.max_tensor_bytes
-                )));
-            }
-            let usage =
-                wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-            let buffer = self.create(&tensor.name, size, usage);
-            match self.buffers.get_mut(id.index()) {
-                Some(held) => std::mem::replace(held, buffer).destroy(),
-                None => self.buffers.push(buffer),
-            }
-        }
-        self.tensors = tensors.clone();
-        self.check()
     }
 
     /// Writes words from word `offset` of a tensor on.
@@ -216,8 +159,10 @@ impl Gpu {
         if self.is_lost() {
             return Ok(Recording { launches: Vec::new() });
         }
+        let (tensors, n) = (&self.tensors, plan.n());
+        let works: Vec<u64> = plan.steps().iter().map(|op| work(op, tensors, n)).collect();
         let launches: Vec<Dispatch> =
-            plan.steps().iter().map(|op| dispatch(op, &self.tensors, plan.n(), self.lanes)).collect();
+            plan.steps().iter().map(|op| dispatch(op, tensors, n, self.lanes)).collect();
         let alignment = u64::from(self.device.limits().min_uniform_buffer_offset_alignment);
         let largest = launches.iter().map(|launch| launch.params.len() as u64).max().unwrap_or(0);
         let stride = largest.next_multiple_of(alignment);
@@ -226,36 +171,50 @@ impl Gpu {
             slot[..launch.params.len()].copy_from_slice(&launch.params);
         }
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let scopes = Scopes::told_at_once(&self.device);
         let params = self.create("params", bytes.len() as u64, usage);
         self.queue.write_buffer(&params, 0, &bytes);
-        let launches = launches.into_iter().enumerate().map(|(i, launch)| {
+        let launches = launches.into_iter().zip(works).enumerate().map(|(i, (launch, work))| {
             let pipeline = self.pipeline(&launch.kernel);
             let group = self.bind(&pipeline, &launch, &params, i as u64 * stride);
-            (pipeline, group, launch.workgroups)
+            Launch { pipeline, group, workgroups: launch.workgroups, work }
         });
         let recording = Recording { launches: launches.collect() };
+        scopes.map_or(Ok(()), Scopes::ready)?;
         self.check()?;
         Ok(recording)
     }
 
-    /// Submits the recording `times` times over, as one command buffer.
+    /// Submits the recording `times` times over, as one command buffer, or as several where one would
+    /// keep the device for too long.
     pub fn run(&mut self, recording: &Recording, times: usize) {
         if self.is_lost() {
             return;
         }
-        let mut encoder = self.device.create_command_encoder(&Default::default());
-        {
-            let mut pass = encoder.begin_compute_pass(&Default::default());
-            for _ in 0..times {
-                for (pipeline, group, [x, y, z]) in &recording.launches {
-                    pass.set_pipeline(pipeline);
-                    pass.set_bind_group(0, group, &[]);
-                    pass.dispatch_workgroups(*x, *y, *z);
+        let mut launches = (0..times).flat_map(|_| &recording.launches).peekable();
+        while launches.peek().is_some() {
+            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut work = 0;
+            {
+                let mut pass = encoder.begin_compute_pass(&Default::default());
+                while let Some(launch) = launches.next_if(|next| self.pace.takes(work, next.work)) {
+                    let [x, y, z] = launch.workgroups;
+                    pass.set_pipeline(&launch.pipeline);
+                    pass.set_bind_group(0, &launch.group, &[]);
+                    pass.dispatch_workgroups(x, y, z);
+                    work += launch.work;
                 }
             }
+            self.pace.submitted(work);
+            self.queue.submit([encoder.finish()]);
+            self.counts.submits += 1;
         }
-        self.queue.submit([encoder.finish()]);
-        self.counts.submits += 1;
+    }
+
+    /// Rows of a run, at most `most`, of which each takes so many multiplications: fewer on a slow device,
+    /// but never so few that other kernels compute them.
+    pub fn rows_within(&self, per_row: usize, most: usize) -> usize {
+        self.pace.rows(per_row, most)
     }
 
     /// Errors with the first error reported since the device was opened, if any.
@@ -278,6 +237,7 @@ impl Gpu {
     pub fn release(&mut self) {
         self.fault.set(Error::device("WebGPU device: given up"));
         self.buffers.drain(..).for_each(|buffer| buffer.destroy());
+        self.reserved.drain(..).for_each(|(_, buffer)| buffer.destroy());
         self.staging.destroy();
         self.device.destroy();
     }
@@ -357,18 +317,3 @@ impl Drop for Gpu {
 }
 
 const STAGING: wgpu::BufferUsages = wgpu::BufferUsages::MAP_READ.union(wgpu::BufferUsages::COPY_DST);
-
-/// Notes errors that no call returns: validation, memory, loss of the device.
-fn watch(device: &wgpu::Device, fault: &Arc<Fault>) {
-    let noted = Arc::clone(fault);
-    device.on_uncaptured_error(Arc::new(move |error| {
-        noted.set(match error {
-            wgpu::Error::OutOfMemory { .. } => Error::memory("WebGPU device: out of memory"),
-            other => Error::device(format!("WebGPU device: {other}")),
-        });
-    }));
-    let noted = Arc::clone(fault);
-    device.set_device_lost_callback(move |_, message| {
-        noted.set(Error::device(format!("WebGPU device lost: {message}")));
-    });
-}

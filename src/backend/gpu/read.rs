@@ -5,7 +5,7 @@ use futures_channel::oneshot;
 use crate::error::{Error, Result};
 use crate::plan::TensorId;
 
-use super::{Gpu, STAGING};
+use super::Gpu;
 
 /// Results are read in portions of about so many bytes, so that what they are mapped in stays small.
 const READ_PORTION_BYTES: usize = 16 << 20;
@@ -41,10 +41,7 @@ impl Gpu {
     async fn read_portion(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<u32>> {
         self.check()?;
         let bytes = parts.iter().map(|(_, _, len)| 4 * *len as u64).sum();
-        if self.staging.size() < bytes {
-            self.staging.destroy();
-            self.staging = self.create("staging", bytes.next_power_of_two(), STAGING);
-        }
+        self.grow_staging(bytes).await?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
         let mut at = 0;
         for (id, offset, len) in parts {
@@ -68,6 +65,7 @@ impl Gpu {
             self.fault.set(Error::device("WebGPU device: a result could not be read back"));
         }
         self.check()?;
+        self.pace.done();
         let view = self
             .staging
             .get_mapped_range(..bytes)

@@ -161,13 +161,13 @@ impl Engine {
         }
         self.check_trains_through(&options.beside)?;
         match &options.warm_start {
-            Some(from) => self.copy_adapter(from, &options.name)?,
+            Some(from) => self.copy_adapter(from, &options.name).await?,
             None => {
                 let TempLoraOptions { variant, rank, alpha, target_modules, seed, .. } = options.clone();
                 self.new_lora(&options.name, &NewLora { variant, rank, alpha, target_modules, seed }).await?;
             }
         }
-        if let Err(e) = self.begin_training(&options.name, options.room()) {
+        if let Err(e) = self.begin_training_reserved(&options.name, options.room()).await {
             self.delete_adapter(&options.name)?;
             return Err(e);
         }

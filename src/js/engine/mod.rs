@@ -55,7 +55,8 @@ impl JsLoader {
         options: JsValue,
     ) -> JsResult<JsLoader> {
         let (backend, options) = open_backend(options).await?;
-        let inner = Loader::new(&config, generation_config.as_deref(), &tokenizer, backend, &options)?;
+        let inner =
+            Loader::open(&config, generation_config.as_deref(), &tokenizer, backend, &options).await?;
         Ok(Self { inner, pieces: Vec::new() })
     }
 
@@ -71,7 +72,7 @@ impl JsLoader {
         let header =
             gguf_header(&header, file_bytes)?.ok_or_else(|| Error::format("GGUF header: too short"))?;
         let (backend, options) = open_backend(options).await?;
-        let inner = Loader::from_gguf(&header, tokenizer.as_deref(), backend, &options)?;
+        let inner = Loader::open_gguf(&header, tokenizer.as_deref(), backend, &options).await?;
         let pieces = inner.gguf_pieces(&header)?;
         Ok(Self { inner, pieces })
     }
@@ -262,9 +263,9 @@ impl JsEngine {
 
     /// Loads a GGUF LoRA as adapter `name` and describes it; see `adapters`.
     #[wasm_bindgen(js_name = loadGgufAdapter)]
-    pub fn load_gguf_adapter(&self, name: &str, file: &[u8]) -> JsResult<JsValue> {
+    pub async fn load_gguf_adapter(&self, name: String, file: Vec<u8>) -> JsResult<JsValue> {
         let mut engine = self.engine()?;
-        let info = engine.load_gguf_adapter(name, file)?;
+        let info = engine.load_gguf_adapter_reserved(&name, &file).await?;
         to_js(&JsAdapterInfo::of(&info, &engine))
     }
 

@@ -53,7 +53,7 @@ impl JsEngine {
     /// Makes room to train a loaded adapter; `optimizer` is {dropout, weightDecay, seed}, `room`
     /// {maxLength, memoryLimit?}.
     #[wasm_bindgen(js_name = beginTraining)]
-    pub fn begin_training(&self, name: &str, optimizer: JsValue, room: JsValue) -> JsResult<()> {
+    pub async fn begin_training(&self, name: String, optimizer: JsValue, room: JsValue) -> JsResult<()> {
         let optimizer: OptimizerFields = from_js(optimizer)?;
         let optimizer = optimizer.check()?;
         let RoomFields { max_length, memory_limit } = from_js(room)?;
@@ -62,7 +62,7 @@ impl JsEngine {
             dropout: optimizer.dropout > 0.0,
             memory_limit: memory_limit.map(|bytes| bytes as u64),
         };
-        self.engine()?.begin_training(name, room)?;
+        self.engine()?.begin_training_reserved(&name, room).await?;
         *self.optimizer.borrow_mut() = optimizer;
         Ok(())
     }

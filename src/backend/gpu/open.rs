@@ -1,0 +1,165 @@
+//! Opening a device: which limits are asked for, and what of them is used.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::plan::{Mix, Tensors};
+
+use super::fault::Fault;
+use super::instance::instance;
+use super::kernels::Kernel;
+use super::pace::Pace;
+use super::{Counts, Gpu, GpuOptions, STAGING};
+
+/// What a storage buffer's size is a multiple of: shaders may view any tensor as vec4.
+const VEC4_BYTES: u64 = 16;
+
+impl Gpu {
+    /// Opens the system's default adapter.
+    ///
+    /// Errors with `Unsupported` where there is none, `Device` if it refuses.
+    pub async fn open(options: &GpuOptions) -> Result<Self> {
+        let adapter = request_adapter().await?;
+        let info = adapter.get_info();
+        let own = (!options.default_limits).then(|| adapter.limits());
+        // An adapter that gave a device, or refused one, is not asked again.
+        let mut asked = Some(adapter);
+        let ((device, queue), limits) = first_granted(own, async |limits| {
+            let adapter = match asked.take() {
+                Some(adapter) => adapter,
+                None => request_adapter().await?,
+            };
+            let device = adapter.request_device(&wgpu::DeviceDescriptor {
+                label: Some("lorakeet"),
+                required_limits: limits,
+                ..Default::default()
+            });
+            device.await.map_err(|e| Error::device(format!("WebGPU device: {e}")))
+        })
+        .await?;
+        let fault = Arc::new(Fault::default());
+        watch(&device, &fault);
+        let offered = usable_bytes(&limits);
+        let buffer = |label, size, usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        Ok(Self {
+            // As large as the largest element a shader declares, a `Mix`.
+            nothing: [(); 2]
+                .map(|()| buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE)),
+            staging: buffer("staging", 4096, STAGING),
+            queue,
+            adapter: [info.name, info.driver].join(" ").trim().to_owned(),
+            max_tensor_bytes: options
+                .max_tensor_bytes
+                .map_or(offered, |most| rounded_down(most).min(offered)),
+            max_bytes: options.max_bytes,
+            // A software adapter pays per invocation; a GPU wants coalesced loads.
+            lanes: if options.software.unwrap_or(info.device_type == wgpu::DeviceType::Cpu) { 1 } else { 16 },
+            tensors: Tensors::default(),
+            buffers: Vec::new(),
+            reserved: Vec::new(),
+            pipelines: HashMap::new(),
+            source: options.source.unwrap_or(Kernel::source),
+            fault,
+            pace: Pace::new(options.clock, options.least_speed),
+            counts: Counts { buffers: 3, ..Counts::default() },
+            device,
+        })
+    }
+}
+
+async fn request_adapter() -> Result<wgpu::Adapter> {
+    let preference = wgpu::PowerPreference::HighPerformance;
+    let options = wgpu::RequestAdapterOptions { power_preference: preference, ..Default::default() };
+    let adapter = instance().request_adapter(&options).await;
+    adapter.map_err(|e| Error::unsupported(format!("no WebGPU adapter: {e}")))
+}
+
+/// What `ask` gives for the adapter's own limits or, where it refuses those, for the specification's
+/// default ones; and which they were.
+///
+/// Errors as `ask` did last.
+async fn first_granted<T>(
+    own: Option<wgpu::Limits>,
+    mut ask: impl AsyncFnMut(wgpu::Limits) -> Result<T>,
+) -> Result<(T, wgpu::Limits)> {
+    if let Some(own) = own
+        && let Ok(device) = ask(own.clone()).await
+    {
+        return Ok((device, own));
+    }
+    let default = wgpu::Limits::default();
+    Ok((ask(default.clone()).await?, default))
+}
+
+/// The most bytes of a tensor under these limits.
+fn usable_bytes(limits: &wgpu::Limits) -> u64 {
+    rounded_down(limits.max_storage_buffer_binding_size.min(limits.max_buffer_size))
+}
+
+fn rounded_down(bytes: u64) -> u64 {
+    bytes / VEC4_BYTES * VEC4_BYTES
+}
+
+/// Notes errors that no call returns: validation, memory, loss of the device.
+fn watch(device: &wgpu::Device, fault: &Arc<Fault>) {
+    let noted = Arc::clone(fault);
+    device.on_uncaptured_error(Arc::new(move |error| {
+        noted.set(match error {
+            wgpu::Error::OutOfMemory { .. } => Error::memory("WebGPU device: out of memory"),
+            other => Error::device(format!("WebGPU device: {other}")),
+        });
+    }));
+    let noted = Arc::clone(fault);
+    device.set_device_lost_callback(move |_, message| {
+        noted.set(Error::device(format!("WebGPU device lost: {message}")));
+    });
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_rounded_down_to_what_can_be_bound() {
+        let usable = |binding, buffer| {
+            usable_bytes(&wgpu::Limits {
+                max_storage_buffer_binding_size: binding,
+                max_buffer_size: buffer,
+                ..wgpu::Limits::default()
+            })
+        };
+        // Chrome's.
+        assert_eq!(usable(2_147_483_644, 4_294_967_292), 2_147_483_632);
+        assert_eq!(usable(1 << 30, (1 << 28) + 15), 1 << 28);
+        assert_eq!(usable(1 << 27, 1 << 28), 1 << 27);
+    }
+
+    #[pollster::test]
+    async fn default_limits_are_asked_for_where_an_adapters_own_are_refused() {
+        let own = wgpu::Limits { max_buffer_size: 1 << 40, ..wgpu::Limits::default() };
+        let limits = |most: u64| {
+            let own = own.clone();
+            async move {
+                let mut asked = Vec::new();
+                let granted = first_granted(Some(own), async |limits: wgpu::Limits| {
+                    asked.push(limits.max_buffer_size);
+                    if limits.max_buffer_size > most { Err(Error::device("refused")) } else { Ok(7) }
+                });
+                let granted = granted.await.map(|(device, limits)| (device, limits.max_buffer_size));
+                (granted, asked)
+            }
+        };
+        let default = wgpu::Limits::default().max_buffer_size;
+        assert_eq!(limits(u64::MAX).await, (Ok((7, 1 << 40)), vec![1 << 40]));
+        assert_eq!(limits(default).await, (Ok((7, default)), vec![1 << 40, default]));
+        assert_eq!(limits(1).await, (Err(Error::device("refused")), vec![1 << 40, default]));
+    }
+}
