@@ -8,6 +8,7 @@
 //!                    plan <- model         activation <- config, plan
 //!                    plan <- backend         shaders/ <- backend/gpu
 //!                             mersenne_twister <- format, svd <- engine
+//!      json <- config, format, tokenizer, engine, the terminal program
 //!                                order <- svd, tokenizer, engine
 //!      tokenizer, model, backend <- engine <- js, the terminal program
 //! ```
@@ -39,6 +40,7 @@ pub mod engine;
 pub mod format;
 #[cfg(target_arch = "wasm32")]
 pub mod js;
+pub mod json;
 pub mod model;
 pub mod tokenizer;
 

@@ -111,3 +111,225 @@ async fn trained_adapters() {
         }
     }
 }
+
+/// Folders of mlx-lm and mistral-finetune, `tests/fixtures/other_trainers.py`; each is exported as a PEFT
+/// folder that gives the same logits.
+#[pollster::test]
+async fn folders_of_other_trainers() {
+    let warns = [
+        ("mlx-old", "`lora_parameters.alpha` is not used"),
+        (
+            "mlx-unused",
+            "tensors of 4 modules that num_layers or keys in adapter_config.json leave out are not used: `model.layers.0",
+        ),
+        ("finetune-alone", "params.json does not tell the LoRA's scaling, which is taken to be 2"),
+    ];
+    let mut seen = 0;
+    for model in ["llama", "qwen2", "gpt2", "mistral"] {
+        let home = repository("tests/fixtures/adapters/other").join(model);
+        for (backend, mut engine) in open(&repository(&format!("tests/fixtures/models/{model}"))).await {
+            for entry in std::fs::read_dir(&home).expect("there") {
+                let folder = entry.expect("an entry").path();
+                let kind = folder.file_name().expect("a name").to_string_lossy().into_owned();
+                let what = format!("{model}/{kind} on {backend}");
+                let loaded = folder::load_adapter(&mut engine, "x", &folder).await;
+                let info = loaded.unwrap_or_else(|e| panic!("{what}: {e}"));
+                match warns.iter().find(|(warned, _)| *warned == kind) {
+                    Some((_, words)) => {
+                        assert!(info.warnings[0].contains(words), "{what}: {:?}", info.warnings)
+                    }
+                    None => assert!(info.warnings.is_empty(), "{what}: {:?}", info.warnings),
+                }
+                let reference = read(&folder.join("reference.safetensors")).expect("there");
+                let reference = Fixture::new(&reference);
+                let ids = reference.ids("input_ids");
+                let got = logits(&mut engine, &ids, 1.0).await;
+                assert_close(&what, &got, &reference.f32("logits"), tolerance(backend));
+                let off = logits(&mut engine, &ids, 0.0).await;
+                let tells = Tolerance { abs: 0.05, rel: 0.0 };
+                assert!(misfit(&got, &off, tells).is_some(), "{what}: does nothing");
+                let files = engine.export_adapter("x").expect("a LoRA");
+                engine.load_adapter("x", &files.config, &files.weights).await.expect("a PEFT folder");
+                let again = logits(&mut engine, &ids, 1.0).await;
+                assert_close(&what, &again, &got, Tolerance { abs: 1e-6, rel: 0.0 });
+                engine.delete_adapter("x").expect("idle");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 11, "{seen}");
+}
+
+/// A folder of the test's own, deleted in the end.
+struct Made(PathBuf);
+
+impl Made {
+    fn new(name: &str, files: &[(&str, &[u8])]) -> Self {
+        let path = std::env::temp_dir().join(format!("lorakeet-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("writable");
+        files.iter().for_each(|(name, bytes)| std::fs::write(path.join(name), bytes).expect("writable"));
+        Self(path)
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[pollster::test]
+async fn what_is_wrong_with_them_is_named() {
+    let (_, mut engine) = open(&repository("tests/fixtures/models/llama")).await.remove(0);
+    let home = repository("tests/fixtures/adapters/other/llama/mlx-all");
+    let weights = read(&home.join("adapters.safetensors")).expect("there");
+    let config: Value =
+        serde_json::from_slice(&read(&home.join("adapter_config.json")).expect("there")).expect("JSON");
+    let set = |path: &str, value: Value| {
+        let mut config = config.clone();
+        *config.pointer_mut(path).expect("a field") = value;
+        config.to_string().into_bytes()
+    };
+    for (config, words) in [
+        (set("/fine_tune_type", "full".into()), "fine_tune_type `full` of mlx-lm"),
+        (
+            set("/fine_tune_type", "loha".into()),
+            "field `fine_tune_type` is \"loha\", expected \"lora\" or \"dora\"",
+        ),
+        (set("/lora_parameters", Value::Null), "field `lora_parameters` of mlx-lm is missing"),
+        (
+            set("/lora_parameters/scale", Value::Null),
+            "field `lora_parameters.scale` is null, expected a number other than 0",
+        ),
+        (set("/lora_parameters/scale", "2".into()), "field `lora_parameters.scale` is \"2\""),
+        (
+            set("/lora_parameters/rank", (-4).into()),
+            "field `lora_parameters.rank` is -4, expected an integer from 1 on",
+        ),
+        (set("/lora_parameters/rank", 8.into()), ".lora_a`: shape [42, 4], expected rank 8"),
+        (set("/lora_parameters/dropout", 0.into()), ""),
+        (set("/num_layers", "all".into()), "field `num_layers` is \"all\", expected an integer"),
+    ] {
+        let got = engine.load_adapter("x", &config, &weights).await;
+        match got {
+            Ok(_) => assert_eq!(words, ""),
+            Err(e) => assert!(!words.is_empty() && e.to_string().contains(words), "{words}: {e}"),
+        }
+    }
+    // Weights and config of two trainers.
+    let peft =
+        read(&repository("tests/fixtures/adapters/llama/qv/adapter_model.safetensors")).expect("there");
+    let error = engine.load_adapter("y", &set("/train", true.into()), &peft).await.expect_err("another's");
+    assert!(error.to_string().contains("an adapter of mlx-lm has no place for it"), "{error}");
+    // One module's tensors under two names.
+    let twice = twice(&weights);
+    let error = engine.load_adapter("y", &set("/train", true.into()), &twice).await.expect_err("twice");
+    assert!(error.to_string().contains("the file has it twice"), "{error}");
+    let made = Made::new("alone", &[("adapters.safetensors", &weights)]);
+    let error = folder::load_adapter(&mut engine, "y", &made.0).await.expect_err("no config");
+    assert!(error.to_string().contains("adapter_config.json"), "{error}");
+}
+
+/// A file's tensors, and its first one once more under a wrapper's name.
+fn twice(weights: &[u8]) -> Vec<u8> {
+    use lorakeet::format::{TensorData, safetensors::Header, write};
+    let header = Header::from_file_bytes(weights).expect("valid");
+    let values: Vec<(String, Vec<usize>, Vec<f32>)> = header
+        .tensors
+        .iter()
+        .map(|info| {
+            let values = info.read_f32(info.bytes_in(weights).expect("inside")).expect("f32");
+            (info.name.clone(), info.shape.clone(), values)
+        })
+        .collect();
+    let mut tensors: Vec<_> = values
+        .iter()
+        .map(|(name, shape, values)| (name.clone(), shape.clone(), TensorData::F32(values)))
+        .collect();
+    let (name, shape, first) = tensors[0].clone();
+    tensors.push((format!("_orig_mod.{name}"), shape, first));
+    write(&tensors, &Default::default()).expect("valid")
+}
+
+/// Tensors of some layers only, on a base of this repository and on a real one.
+#[pollster::test]
+async fn layers_without_tensors_stay_the_bases() {
+    let home = repository("tests/fixtures/adapters/llama/qv");
+    let config = read(&home.join("adapter_config.json")).expect("there");
+    let all = read(&home.join("adapter_model.safetensors")).expect("there");
+    for (backend, mut engine) in open(&repository("tests/fixtures/models/llama")).await {
+        let (ids, whole) = ([5, 90, 17, 203], engine.load_adapter("x", &config, &all).await.expect("valid"));
+        assert!(whole.warnings.is_empty());
+        let all_on = logits(&mut engine, &ids, 1.0).await;
+        let some = only(&all, |name| name.contains(".layers.1."));
+        let info = engine.load_adapter("x", &config, &some).await.expect("as PEFT does");
+        let warning = "adapter_config.json targets 4 modules that the adapter has no tensors for, which stay the \
+                       base's: `model.layers.0.self_attn.q_proj`, `model.layers.0.self_attn.v_proj`, \
+                       `model.layers.2.self_attn.q_proj`, `model.layers.2.self_attn.v_proj`";
+        assert_eq!(info.warnings, [warning], "{backend}");
+        assert_eq!(info.modules.len(), 2);
+        let some_on = logits(&mut engine, &ids, 1.0).await;
+        // The same as one whose other layers' B are zero.
+        let zeroed = zeroed(&all, |name| !name.contains(".layers.1.") && name.contains("lora_B"));
+        engine.load_adapter("x", &config, &zeroed).await.expect("valid");
+        assert_close(backend, &some_on, &logits(&mut engine, &ids, 1.0).await, tolerance(backend));
+        assert!(misfit(&some_on, &all_on, Tolerance { abs: 1e-2, rel: 0.0 }).is_some());
+        // A module of which there is nothing at all, and half of one.
+        let no_v = only(&all, |name| !name.contains("v_proj"));
+        let error = engine.load_adapter("x", &config, &no_v).await.expect_err("named in vain");
+        let words = "module `model.layers.0.self_attn.v_proj`: adapter_config.json targets it, the adapter has no \
+                     tensors for it";
+        assert_eq!(error.to_string(), words);
+        let half = only(&all, |name| !name.contains(".layers.0.self_attn.q_proj.lora_B"));
+        let error = engine.load_adapter("x", &config, &half).await.expect_err("half");
+        assert!(error.to_string().contains("the adapter has no lora_B for it"), "{error}");
+    }
+    let data = repository("../shared/data");
+    let cases =
+        ["06-fewer-layers-than-named", "02-mlx-lm-adapter/all-layers", "02-mlx-lm-adapter/last-two-layers"];
+    for case in cases.map(|case| data.join("cases").join(case)).iter().filter(|case| case.exists()) {
+        for (backend, mut engine) in open(&data.join("models/stories260K")).await {
+            let what = format!("{} on {backend}", case.display());
+            let info =
+                folder::load_adapter(&mut engine, "x", case).await.unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(
+                info.warnings.len(),
+                usize::from(case.ends_with(cases[0])),
+                "{what}: {:?}",
+                info.warnings
+            );
+            let reference = read(&case.join("reference.safetensors")).expect("there");
+            let reference = Fixture::new(&reference);
+            let got = logits(&mut engine, &reference.ids("input_ids"), 1.0).await;
+            assert_close(&what, &got, &reference.f32("adapter_logits"), tolerance(backend));
+        }
+    }
+}
+
+fn changed(weights: &[u8], keeps: impl Fn(&str) -> bool, zeroes: impl Fn(&str) -> bool) -> Vec<u8> {
+    use lorakeet::format::{TensorData, safetensors::Header, write};
+    let header = Header::from_file_bytes(weights).expect("valid");
+    let kept = header.tensors.iter().filter(|info| keeps(&info.name));
+    let values: Vec<(String, Vec<usize>, Vec<f32>)> = kept
+        .map(|info| {
+            let mut values = info.read_f32(info.bytes_in(weights).expect("inside")).expect("f32");
+            if zeroes(&info.name) {
+                values.fill(0.0);
+            }
+            (info.name.clone(), info.shape.clone(), values)
+        })
+        .collect();
+    let tensors: Vec<_> = values
+        .iter()
+        .map(|(name, shape, values)| (name.clone(), shape.clone(), TensorData::F32(values)))
+        .collect();
+    write(&tensors, &Default::default()).expect("valid")
+}
+
+fn only(weights: &[u8], keeps: impl Fn(&str) -> bool) -> Vec<u8> {
+    changed(weights, keeps, |_| false)
+}
+
+fn zeroed(weights: &[u8], zeroes: impl Fn(&str) -> bool) -> Vec<u8> {
+    changed(weights, |_| true, zeroes)
+}

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("activation", &[]),
-    ("config", &["error", "activation"]),
+    ("config", &["error", "activation", "json"]),
     ("dtype", &["error"]),
     ("widen", &["dtype"]),
     ("mersenne_twister", &[]),
     ("order", &[]),
+    ("json", &["error"]),
     ("svd", &["mersenne_twister", "order"]),
-    ("format", &["error", "config", "dtype", "mersenne_twister", "widen"]),
-    ("tokenizer", &["error", "config", "order"]),
+    ("format", &["error", "json", "config", "dtype", "mersenne_twister", "widen"]),
+    ("tokenizer", &["error", "json", "config", "order"]),
     ("plan", &["error", "activation", "dtype"]),
     ("model", &["error", "config", "plan"]),
     ("backend", &["error", "activation", "dtype", "plan"]),
@@ -23,6 +24,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "engine",
         &[
             "error",
+            "json",
             "config",
             "dtype",
             "mersenne_twister",
@@ -36,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "widen",
         ],
     ),
-    ("js", &["error", "dtype", "format", "tokenizer", "backend", "engine"]),
+    ("js", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
 fn sources(path: &Path) -> Vec<PathBuf> {

@@ -383,6 +383,23 @@ fn values_of_another_type_or_size() {
     malformed(json!({"rank_pattern": [1]}), "field `rank_pattern` is [1], expected an object");
     malformed(json!({"alpha_pattern": {"q": true}}), "field `alpha_pattern.q` is true, expected a number");
     malformed(json!({"lora_alpha": "16"}), "field `lora_alpha` is \"16\", expected a number");
+    malformed(json!({"r": null}), &format!("field `r` is null, expected {rank}"));
+    malformed(json!({"r": -4}), &format!("field `r` is -4, expected {rank}"));
+    malformed(json!({"r": [4]}), &format!("field `r` is [4], expected {rank}"));
+    malformed(
+        json!({"rank_pattern": {"q": null}}),
+        &format!("field `rank_pattern.q` is null, expected {rank}"),
+    );
+    malformed(json!({"alpha_pattern": {"q": null}}), "field `alpha_pattern.q` is null, expected a number");
+    malformed(json!({"lora_alpha": null}), "field `lora_alpha` is null, expected a number");
+    malformed(json!({"lora_alpha": true}), "field `lora_alpha` is true, expected a number");
+    malformed(json!({"lora_alpha": "NaN"}), "field `lora_alpha` is \"NaN\", expected a number");
+    malformed(json!({"lora_alpha": 0}), "field `lora_alpha` is 0, expected another number");
+    assert_error(
+        read(&json!({"peft_type": "VERA", "r": null, "target_modules": ["q_proj"]})),
+        ErrorKind::Format,
+        &format!("adapter_config.json: field `r` is null, expected {rank}"),
+    );
     malformed(json!({"lora_alpha": 1e39}), "field `lora_alpha` is 1e+39, expected a number");
     malformed(json!({"use_dora": 1}), "field `use_dora` is 1, expected true or false");
     malformed(json!({"bias": "vera_only"}), "field `bias` is \"vera_only\", expected none, lora_only or all");
@@ -464,7 +481,12 @@ fn what_is_no_config() {
         br#"{"rank_pattern": {"q": 1, "q": 2}}"#,
         "adapter_config.json: `q` appears twice at line 1 column 33",
     );
-    format(br#"{"lora_alpha": NaN}"#, "adapter_config.json: expected value at line 1 column 16");
+    for (value, line) in [("NaN", ""), ("Infinity", "\n"), ("-Infinity", "\n\n  ")] {
+        let json = format!("{{\"r\": 4,{line} \"lora_alpha\": {value}, \"peft_type\": \"LORA\"}}");
+        let message = format!("adapter_config.json: field `lora_alpha` is {value}, expected a number");
+        format(json.as_bytes(), &message);
+    }
+    format(br#"{"lora_alpha": nan}"#, "adapter_config.json: expected ident at line 1 column 17");
     assert!(AdapterConfig::from_json("[".repeat(100_000).as_bytes()).is_err());
 }
 
@@ -501,10 +523,13 @@ fn patterns_that_are_not_read_are_named() {
     // Python wants it in front of the whole pattern, which only here is the config's own.
     assert!(read(&lora(json!({"target_modules": "(?i)Q_PROJ"}))).is_ok());
     unsupported(json!({"alpha_pattern": {"(?i)q": 2}}), "pattern `(?i)q`: a `(?…)` that is not read");
-    for look_around in ["(?!.*vision).*q_proj", "model.*(?<!qq)_proj", "(?=q).*", "(?<=a)b"] {
-        let words = format!("pattern `{look_around}`: a `(?…)` that is not read");
-        unsupported(json!({"target_modules": look_around}), &words);
+    let wide = "a look-behind of more than one width";
+    unsupported(json!({"target_modules": "(?<=a|bc)q"}), &format!("pattern `(?<=a|bc)q`: {wide}"));
+    unsupported(json!({"target_modules": "(?<!a+)q"}), &format!("pattern `(?<!a+)q`: {wide}"));
+    for more in ["(?>a)", "(?<n>a)", "(?P=n)", "(?(1)a|b)", "(?-i:a)"] {
+        unsupported(json!({"target_modules": more}), &format!("pattern `{more}`: a `(?…)` that is not read"));
     }
+    unsupported(json!({"target_modules": "a*+b"}), "pattern `a*+b`: it does not compile");
     let long = json!({"target_modules": "a".repeat(4097)});
     unsupported(long, "a pattern of 4097 bytes, expected at most 4096");
 }
@@ -1071,4 +1096,95 @@ proptest! {
             }
         }
     }
+}
+
+/// `tests/fixtures/patterns.py` asked Python.
+#[test]
+fn patterns_fit_what_python_says() {
+    let fixture: Value =
+        serde_json::from_str(include_str!("fixtures/peft/patterns.json")).expect("valid JSON");
+    let names: Vec<&str> =
+        fixture["names"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    let (mut wrong, rows) = (Vec::new(), fixture["rows"].as_array().expect("a list"));
+    for row in rows {
+        let asked = row[1].as_u64().expect("a count") as usize;
+        let config = of(lora(json!({"target_modules": row[0]})));
+        let fits: Vec<usize> = (0..asked).filter(|i| config.targets(names[*i], true, false)).collect();
+        if json!(fits) != row[2] {
+            wrong.push(format!("{}: {fits:?}, Python {}", row[0], row[2]));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), rows.len(), wrong.join("\n"));
+    assert!(rows.len() >= 500);
+}
+
+#[test]
+fn look_arounds_that_lie_in_each_other_do_not_hang() {
+    let started = Instant::now();
+    let name = "a".repeat(200);
+    let ahead = "(?=.*".repeat(40) + "b" + &")".repeat(40) + ".*";
+    assert!(!of(lora(json!({"target_modules": ahead}))).targets(&name, true, false));
+    let behind = "(?<!b(?:".repeat(15) + "b" + &"))".repeat(15) + "(?:a|a)+";
+    assert!(read(&lora(json!({"target_modules": behind}))).is_ok());
+    let empty = "(?:".repeat(20) + "(?:)" + &"{9999})".repeat(20);
+    assert!(of(lora(json!({"target_modules": empty}))).targets("", true, false));
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn wrappers_in_a_tensors_name_are_left_out() {
+    let config = of(lora(json!({})));
+    for name in [
+        "_orig_mod.base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight",
+        "base_model.model._orig_mod.model.layers.1.self_attn.q_proj.lora_A.weight",
+        "module.base_model.model.model.layers.1.self_attn.q_proj.lora_A.default.weight",
+        "base_model.model.model.layers.1._checkpoint_wrapped_module.self_attn.q_proj.lora_A.weight",
+        "_fsdp_wrapped_module.base_model.model.model.layers.1._fsdp_wrapped_module._checkpoint_wrapped_module.self_attn.q_proj.lora_A.weight",
+        "base_model.model.model.layers.1.self_attn.q_proj._orig_mod.lora_A._orig_mod.weight",
+    ] {
+        placed(&config, name, Q, Role::LoraA);
+    }
+    unplaced(&config, "base_model.model.submodule.lora_C.weight");
+    let saving = of(lora(json!({"modules_to_save": ["lm_head"]})));
+    placed(
+        &saving,
+        "module.base_model.model._orig_mod.lm_head.weight",
+        "lm_head",
+        Role::Saved("weight".to_owned()),
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_config() {
+    let text = lora(json!({"base_model_name_or_path": "größe/模型"})).to_string();
+    let want = AdapterConfig::from_json(text.as_bytes());
+    assert!(want.is_ok());
+    let utf16 = |bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        std::iter::once(0xfeff).chain(text.encode_utf16()).flat_map(bytes).collect()
+    };
+    for marked in
+        [["\u{feff}", &text].concat().into_bytes(), utf16(u16::to_le_bytes), utf16(u16::to_be_bytes)]
+    {
+        assert_eq!(AdapterConfig::from_json(&marked), want);
+        assert!(AdapterConfig::from_json(&marked[..marked.len() - 1]).is_err());
+    }
+    let twice = ["\u{feff}\u{feff}", &text].concat();
+    assert!(AdapterConfig::from_json(twice.as_bytes()).is_err());
+}
+
+#[test]
+fn a_base_is_named_where_the_config_names_none() {
+    for before in
+        [json!({}), json!({"base_model_name_or_path": null}), json!({"base_model_name_or_path": ""})]
+    {
+        let bytes = lora(before).to_string();
+        let named = AdapterConfig::naming_base(bytes.as_bytes(), "org/base").expect("an object");
+        let (want, got) =
+            (AdapterConfig::from_json(bytes.as_bytes()).expect("valid"), AdapterConfig::from_json(&named));
+        let mut want = want;
+        want.base_model_name_or_path = Some("org/base".to_owned());
+        assert_eq!(got, Ok(want));
+    }
+    let bytes = lora(json!({"base_model_name_or_path": "its/own"})).to_string();
+    assert_eq!(AdapterConfig::naming_base(bytes.as_bytes(), "org/base"), Ok(bytes.into_bytes()));
 }

@@ -9,7 +9,7 @@ use lorakeet::format::explained;
 use lorakeet::format::gguf::LoraFile;
 use lorakeet::format::peft::{AdapterConfig, Role, part_of, refuse_pickle};
 use lorakeet::format::safetensors::{Header, TensorInfo};
-use lorakeet::{Error, Result};
+use lorakeet::{Error, Result, json};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -114,8 +114,8 @@ fn of_gguf(path: &Path) -> Result<Report> {
 
 fn of_folder(path: &Path) -> Result<Report> {
     let json = read(&path.join("adapter_config.json"))?;
-    let raw: Value = serde_json::from_slice(&json)
-        .map_err(|e| Error::format(format!("adapter_config.json: {e}, {}", path.display())))
+    let raw: Value = json::read("adapter_config.json", &json)
+        .map_err(|e| Error::format(format!("{e}, {}", path.display())))
         .map_err(|e| explained("adapter_config.json", &json, e))?;
     let mut unsupported = Vec::new();
     let config = AdapterConfig::from_json(&json).map_err(|e| unsupported.push(e.to_string())).ok();

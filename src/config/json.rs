@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::json;
 
 use super::keys::{self, shortened};
 use super::{Activation, Family, MAX_LAYERS, ModelConfig, Norm, Positions, RopeScaling, out_of_range};
@@ -57,8 +58,7 @@ impl ModelConfig {
     /// Errors: `Format` where the JSON is not a config, `Unsupported` naming the field whose
     /// arithmetic is not implemented, `Mismatch` where fields contradict each other.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let mut fields: Map<String, Value> =
-            serde_json::from_slice(bytes).map_err(|e| Error::format(format!("config.json: {e}")))?;
+        let mut fields: Map<String, Value> = json::read("config.json", bytes)?;
         let Some(Value::String(model_type)) = fields.remove("model_type") else {
             return Err(Error::format("config.json: field `model_type` is missing"));
         };
@@ -171,8 +171,7 @@ impl ModelConfig {
     ///
     /// Errors with `Format` if it is not such a file.
     pub fn read_generation_config(&mut self, bytes: &[u8]) -> Result<()> {
-        let json: Value = serde_json::from_slice(bytes)
-            .map_err(|e| Error::format(format!("generation_config.json: {e}")))?;
+        let json: Value = json::read("generation_config.json", bytes)?;
         let ids = token_ids(json.get("eos_token_id"), "eos_token_id")?;
         if !ids.is_empty() {
             self.eos_token_ids = ids;

@@ -41,7 +41,7 @@ pub struct AdapterInfo {
     pub virtual_tokens: usize,
     /// Bytes of its own numbers, f32.
     pub bytes: usize,
-    /// What its file cannot say, and the caller should know; mostly empty.
+    /// What its files cannot say, or say and do not have, and the caller should know; mostly empty.
     pub warnings: Vec<String>,
 }
 
@@ -70,6 +70,10 @@ pub(super) struct Loaded {
     pub places: Places,
     /// The folder it came from.
     pub files: Option<AdapterFiles>,
+    /// What that folder called its base.
+    pub base: Option<String>,
+    /// B with the scale in it, and the folder, while no step has changed the adapter that is trained.
+    pub untrained: Option<(Vec<Vec<f32>>, AdapterFiles)>,
 }
 
 impl Loaded {
@@ -152,12 +156,13 @@ impl Adapters {
         Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
     }
 
-    /// Gives an adapter another name, in the engine's own choice too.
+    /// Gives an adapter another name, in the engine's own choice and in what is merged too.
     ///
     /// Errors with `Argument` if it is not loaded.
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         self.find_mut(from)?.info.name = to.to_owned();
-        for (name, _) in self.default.iter_mut().filter(|(name, _)| name == from) {
+        let merged = self.merged.iter_mut().flat_map(|merged| &mut merged.choice);
+        for (name, _) in self.default.iter_mut().chain(merged).filter(|(name, _)| name == from) {
             *name = to.to_owned();
         }
         Ok(())
@@ -177,10 +182,16 @@ impl Adapters {
     /// uses it.
     pub(super) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
         self.check_unmerged(name)?;
+        self.check_untrained(name)?;
+        self.check_unused(name, id)
+    }
+
+    /// Errors with `Argument` if adapter `name` is being trained.
+    pub(super) fn check_untrained(&self, name: &str) -> Result<()> {
         if self.trainee.as_deref() == Some(name) {
             return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
         }
-        self.check_unused(name, id)
+        Ok(())
     }
 
     /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
@@ -233,6 +244,18 @@ impl Adapters {
             active.insert(at, (loaded, *weight));
         }
         Ok(active)
+    }
+
+    /// The line of a key.
+    fn mix(&self, key: &MixKey) -> Mix {
+        let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
+        for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
+            let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
+            let Some(Loaded { ranks, index, scale, .. }) = loaded else { continue };
+            let is_affine = loaded.is_some_and(Loaded::is_affine);
+            *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
+        }
+        mix
     }
 
     fn free_index(&self) -> usize {
@@ -298,6 +321,8 @@ impl Engine {
             adapter,
             places,
             files,
+            base: None,
+            untrained: None,
         })
     }
 
@@ -353,12 +378,7 @@ impl Engine {
         if key.is_empty() {
             return Ok((0, cache_key));
         }
-        let mut mix = Mix { n_blocks: active.len() as u32, ..Mix::zeroed() };
-        for (block, (loaded, weight)) in mix.blocks.iter_mut().zip(&active) {
-            let Loaded { ranks, index, .. } = loaded;
-            let weight = weight * loaded.scale;
-            *block = Block::new(ranks.start, ranks.len(), *index, loaded.is_affine(), weight);
-        }
+        let mix = adapters.mix(&key);
         let there = adapters.lines.iter().skip(1).position(|line| line.key == key);
         let line = match there {
             Some(at) => at + 1,
@@ -382,6 +402,17 @@ impl Engine {
             let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
             let used = 1 + 3 * mix.n_blocks as usize;
             self.backend.upload(self.model.bank.mixes, line * words.len(), &words[..used]);
+        }
+    }
+
+    /// Writes the lines that running generations use once more, with another scale of adapter `id`.
+    pub(super) fn rescale_lines(&mut self, id: u64) {
+        for at in 1..MIXES {
+            let line = &self.adapters.lines[at];
+            if line.users > 0 && line.key.iter().any(|(used, _)| *used == id) {
+                self.adapters.lines[at].mix = Some(self.adapters.mix(&line.key));
+                self.write_mix(at);
+            }
         }
     }
 

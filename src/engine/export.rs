@@ -1,9 +1,10 @@
 //! A loaded adapter as the two files of a PEFT folder.
-//! Not a conversion: a folder that was loaded comes back byte for byte.
+//! Not a conversion: a folder that was loaded comes back byte for byte, but that it names its base.
 
 use crate::error::{Error, Result};
 use crate::format::peft::AdapterConfig;
 use crate::format::{TensorData, write};
+use crate::json::unmarked;
 
 use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
@@ -63,20 +64,21 @@ impl Engine {
     /// Errors as that does.
     pub fn adapter_config(&self, name: &str) -> Result<Vec<u8>> {
         match &self.adapters.find(name)?.files {
-            Some(files) => Ok(files.config.clone()),
+            Some(files) => Ok(unmarked(&self.naming_base(&files.config)?).into_owned()),
             None => Ok(self.export_adapter(name)?.config),
         }
     }
 
     /// The PEFT folder of a loaded adapter: the one it came from, or, where it was made here, a
-    /// LoRA whose alpha is such that A and B are the adapter's own.
+    /// LoRA whose alpha is such that A and B are the adapter's own. It names its base where the folder
+    /// did, or [`set_base_name`](Self::set_base_name) has told.
     ///
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
     /// here no LoRA expresses.
     pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
-        let Loaded { info, adapter, files, scale, .. } = self.adapters.find(name)?;
-        if let Some(files) = files {
-            return Ok(files.clone());
+        let Loaded { info, adapter, files, scale, base, .. } = self.adapters.find(name)?;
+        if let Some(AdapterFiles { config, weights }) = files {
+            return Ok(AdapterFiles { config: self.naming_base(config)?, weights: weights.clone() });
         }
         let refused = |part: &str| {
             Err(Error::unsupported(format!(
@@ -103,6 +105,7 @@ impl Engine {
         }
         let names: Vec<&str> = modules.iter().map(|(module, ..)| module.as_str()).collect();
         let mut config = AdapterConfig::lora(info.rank, f64::from(*scale) * info.rank as f64, &names)?;
+        config.base_model_name_or_path = base.as_ref().or(self.base_name.as_ref()).cloned();
         for (module, rank, ..) in &modules {
             config.keep_scale(module, *rank)?;
         }
@@ -112,5 +115,13 @@ impl Engine {
             Factors { module, rank: *rank, a, b, embedding }
         });
         AdapterFiles::lora(&config, factors)
+    }
+
+    /// A folder's config, with the base's name where it has none and that is known.
+    fn naming_base(&self, config: &[u8]) -> Result<Vec<u8>> {
+        match &self.base_name {
+            Some(name) => AdapterConfig::naming_base(config, name),
+            None => Ok(config.to_vec()),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
@@ -18,7 +18,7 @@ const GGUF_HEADER_BYTES: u64 = 1 << 20;
 
 /// Loads `config.json`, `tokenizer.json` and the safetensors of `folder` or, if that is a file, a
 /// GGUF model, reporting `progress(bytes read, bytes of all weight files)`. A GGUF file without a
-/// tokenizer takes the `tokenizer.json` beside it.
+/// tokenizer takes the `tokenizer.json` beside it. Exported adapters call their base by this path.
 ///
 /// Errors as [`Loader`] does, and with `Argument` for a file that is not there, `Network` for one that cannot be read.
 pub fn open(
@@ -27,7 +27,9 @@ pub fn open(
     options: &EngineOptions,
     progress: impl FnMut(u64, u64),
 ) -> Result<Engine> {
-    load(folder, backend, options, progress)?.finish()
+    let mut engine = load(folder, backend, options, progress)?.finish()?;
+    engine.set_base_name(&folder.display().to_string());
+    Ok(engine)
 }
 
 /// The same, for [`Engine::recover`].
@@ -112,8 +114,8 @@ fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {
     }
 }
 
-/// Loads as `name` a PEFT folder's `adapter_config.json` and `adapter_model.safetensors`, or, if
-/// `folder` is a file, a GGUF LoRA.
+/// Loads as `name` a PEFT folder's `adapter_config.json` and `adapter_model.safetensors`, or that of
+/// another trainer that [`Engine::load_adapter`] reads, or, if `folder` is a file, a GGUF LoRA.
 ///
 /// Errors as [`Engine::load_adapter`] and [`Engine::load_gguf_adapter`] do, and with `Argument` or `Network`
 /// where a file cannot be read; a folder of the pickled kind is refused with the way to convert
@@ -122,12 +124,30 @@ pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Res
     if folder.is_file() {
         return engine.load_gguf_adapter(name, &read(folder)?).map_err(|e| e.context(folder.display()));
     }
-    let config = read(&folder.join("adapter_config.json"))?;
-    let (weights, pickle) = (folder.join("adapter_model.safetensors"), folder.join("adapter_model.bin"));
+    let pickle = folder.join("adapter_model.bin");
+    let [config, weights] = adapter_files(folder);
     if !weights.exists() && pickle.exists() {
         refuse_pickle("adapter_model.bin", &read(&pickle)?)?;
     }
+    // mistral-finetune's weights may come without their config.
+    let is_alone = weights.ends_with(MISTRAL_WEIGHTS) && !config.exists();
+    let config = if is_alone { Vec::new() } else { read(&config)? };
     engine.load_adapter(name, &config, &read(&weights)?).await
+}
+
+/// The weights that mistral-finetune writes.
+const MISTRAL_WEIGHTS: &str = "lora.safetensors";
+
+/// Where an adapter's config and weights are: PEFT's, where no other trainer's are in their place.
+pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
+    let first = |names: &[&str]| {
+        let paths = names.iter().map(|name| folder.join(name));
+        paths.clone().find(|path| path.exists()).or_else(|| paths.clone().next()).unwrap_or_default()
+    };
+    let weights = first(&["adapter_model.safetensors", "adapters.safetensors", MISTRAL_WEIGHTS]);
+    let is_mistral = weights.ends_with(MISTRAL_WEIGHTS);
+    let config = first(if is_mistral { &["params.json"] } else { &["adapter_config.json"] });
+    [config, weights]
 }
 
 /// Writes an exported adapter's two files into `folder`, which is made if it is not there.

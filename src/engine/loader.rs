@@ -186,7 +186,7 @@ impl Loader {
         plans.get(Kind::Decode, 1, &model, &mut backend)?;
         plans.get(Kind::Prefill, MAX_ROWS, &model, &mut backend)?;
         backend.check()?;
-        let (rows_of, next_generation, device) = (None, 0, 0);
+        let (rows_of, next_generation, device, base_name) = (None, 0, 0, None);
         Ok(Engine {
             model,
             tokenizer,
@@ -198,6 +198,7 @@ impl Loader {
             next_generation,
             device,
             warnings,
+            base_name,
         })
     }
 }

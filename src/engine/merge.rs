@@ -19,7 +19,7 @@ const PIECE_ELEMENTS: usize = 2 << 20;
 /// What the weights hold beside the base.
 #[derive(Debug)]
 pub(super) struct Merged {
-    choice: Choice,
+    pub choice: Choice,
     /// Never used twice: what was cached under one merge is not valid under another.
     version: u32,
     originals: Vec<Original>,
@@ -69,8 +69,8 @@ impl Engine {
     /// ← bias + Σ γ·shift. The merged adapters leave the engine's own choice; others can be
     /// blended on top. A copy of every weight it changes is kept in main memory.
     ///
-    /// Errors with `Argument` if adapters are merged already, a generation is running, or the
-    /// choice is not to be had; `Unsupported` naming what no weight can take; `Device`. The
+    /// Errors with `Argument` if adapters are merged already, one of these is being trained, a
+    /// generation is running, or the choice is not to be had; `Unsupported` naming what no weight can take; `Device`. The
     /// weights are then as they were.
     pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
         if let Some(merged) = &self.adapters.merged {
@@ -81,6 +81,7 @@ impl Engine {
         if choice.is_empty() {
             return Err(Error::argument("no adapter to merge"));
         }
+        choice.iter().try_for_each(|(name, _)| self.adapters.check_untrained(name))?;
         let originals = self.fold(&choice).await?;
         let adapters = &mut self.adapters;
         adapters.merges += 1;

@@ -10,6 +10,7 @@ mod combination;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
+mod foreign;
 mod generate;
 mod gguf;
 mod gguf_model;
@@ -93,6 +94,8 @@ pub struct Engine {
     /// Which device it is on, counted: what was computed on another is gone.
     device: u64,
     warnings: Vec<String>,
+    /// What exported adapters call this base, if it is known.
+    base_name: Option<String>,
 }
 
 impl Engine {
@@ -104,6 +107,11 @@ impl Engine {
     /// The tensors and plans.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Tells where the base is from, a hub id or a folder's path: exported adapters name it.
+    pub fn set_base_name(&mut self, name: &str) {
+        self.base_name = Some(name.to_owned()).filter(|name| !name.is_empty());
     }
 
     /// The text codec.

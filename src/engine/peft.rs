@@ -1,7 +1,7 @@
 //! From a PEFT folder to an [`Adapter`]: the arithmetic that its config asks for, done once.
 //! What the folder says is `format::peft`'s; where ranks lie is `adapters`'.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, Part, Role, part_of, refuse_pickle};
@@ -13,6 +13,10 @@ use super::adapter::{Adapter, ModuleDelta, PointDelta};
 use super::adapters::AdapterInfo;
 use super::bank::unknown;
 use super::export::AdapterFiles;
+use super::foreign::Converted;
+
+/// Most modules that a warning names.
+const NAMED: usize = 4;
 
 /// A tensor of the adapter's file.
 #[derive(Debug)]
@@ -27,17 +31,26 @@ pub(super) type Roles = BTreeMap<Role, Loaded>;
 
 impl Engine {
     /// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`;
-    /// an adapter of that name is replaced.
+    /// an adapter of that name is replaced. Those of mlx-lm (`adapter_config.json`,
+    /// `adapters.safetensors`) and of mistral-finetune (`params.json`, or nothing, and
+    /// `lora.safetensors`) are made such a folder first. What should be known of it is in the
+    /// [`warnings`](AdapterInfo::warnings).
     ///
     /// Errors with `Format` for the files, `Unsupported` naming what is not implemented,
     /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
     /// name, `Memory`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
-        let files = AdapterFiles { config: config.to_vec(), weights: weights.to_vec() };
-        let config = AdapterConfig::from_json(config)?;
         refuse_pickle("adapter_model.safetensors", weights)?;
-        let mut modules = read(&config, weights)?;
-        let mut adapter = Adapter::default();
+        let Converted { files, warnings } = match self.from_other_trainer(config, weights)? {
+            Some(converted) => converted,
+            None => {
+                let files = AdapterFiles { config: config.to_vec(), weights: weights.to_vec() };
+                Converted { files, warnings: Vec::new() }
+            }
+        };
+        let config = AdapterConfig::from_json(&files.config)?;
+        let mut modules = read(&config, &files.weights)?;
+        let mut adapter = Adapter { warnings, ..Adapter::default() };
         let mut shared = modules.remove("").unwrap_or_default();
         adapter.lead = self.virtual_tokens(&config, &shared)?;
         self.make_projections(&config, &modules, &mut shared)?;
@@ -63,7 +76,7 @@ impl Engine {
             }
         }
         self.tie_rows(&config, &mut adapter);
-        self.check_targets(&config, &modules)?;
+        adapter.warnings.extend(self.check_targets(&config, &modules)?);
         self.add_reserved(name, adapter, Some(files)).await
     }
 
@@ -74,27 +87,45 @@ impl Engine {
         config.targets(&module, module != weights.embedding(), bare == "lm_head")
     }
 
-    /// Every module that the config targets has tensors, and no other has.
-    fn check_targets(&self, config: &AdapterConfig, modules: &BTreeMap<String, Roles>) -> Result<()> {
+    /// Every module that the config targets has tensors, and no other has. Where those of some layers
+    /// have and those of others have none, the others stay the base's, as PEFT leaves them: a warning.
+    fn check_targets(
+        &self,
+        config: &AdapterConfig,
+        modules: &BTreeMap<String, Roles>,
+    ) -> Result<Option<String>> {
         let weights = &self.model.weights;
+        let has = |bare: &str| modules.get(&weights.full_name(bare)).is_some_and(adapts);
+        let adapted: BTreeSet<String> =
+            self.model.bank.modules().filter(|bare| has(bare)).map(kind).collect();
+        let mut missing = Vec::new();
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
             let is_tied_head = bare == "lm_head" && self.model.config.tie_word_embeddings;
             let targeted = self.targets(config, bare)
                 || is_tied_head && config.ties() && config.targets(&weights.embedding(), false, false);
-            let adapted = modules.get(&module).is_some_and(adapts);
-            if targeted && !adapted {
-                return Err(Error::mismatch(format!(
-                    "module `{module}`: adapter_config.json targets it, the adapter has no tensors for it"
-                )));
+            if targeted && !has(bare) {
+                if !adapted.contains(&kind(bare)) {
+                    return Err(Error::mismatch(format!(
+                        "module `{module}`: adapter_config.json targets it, the adapter has no tensors for it"
+                    )));
+                }
+                missing.push(format!("`{module}`"));
             }
-            if adapted && !targeted {
+            if has(bare) && !targeted {
                 return Err(Error::mismatch(format!(
                     "module `{module}`: the adapter has tensors for it, adapter_config.json does not target it"
                 )));
             }
         }
-        Ok(())
+        let (n, more) = (missing.len(), if missing.len() > NAMED { ", …" } else { "" });
+        missing.truncate(NAMED);
+        Ok((n > 0).then(|| {
+            format!(
+                "adapter_config.json targets {n} modules that the adapter has no tensors for, which stay the base's: {}{more}",
+                missing.join(", ")
+            )
+        }))
     }
 
     /// y += scale · B (A x), with what else the config asks for: a latent mapping between A and
@@ -366,6 +397,13 @@ pub(super) fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<Strin
         }
     }
     Ok(modules)
+}
+
+/// What modules of all layers share: the name with `*` for the layer.
+fn kind(module: &str) -> String {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = module.split('.').map(|part| if is_number(part) { "*" } else { part }).collect();
+    parts.join(".")
 }
 
 /// Whether tensors make their module a targeted one.

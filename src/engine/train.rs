@@ -75,6 +75,10 @@ pub struct Step {
     losses: f64,
     done: usize,
     all: usize,
+    /// Whether its update is made.
+    finished: bool,
+    /// Whether a piece of it has failed: it would begin anew.
+    failed: bool,
 }
 
 /// A piece of work that ends in at most one submission.
@@ -103,7 +107,7 @@ impl Step {
 
     /// Whether the adapter has been changed.
     pub fn is_finished(&self) -> bool {
-        self.slices.is_empty() && self.opened == self.windows.len()
+        self.finished
     }
 }
 
@@ -170,6 +174,8 @@ impl Engine {
             losses: 0.0,
             done: 0,
             all,
+            finished: false,
+            failed: false,
         };
         self.restart_step(&mut step);
         Ok(step)
@@ -178,6 +184,7 @@ impl Engine {
     fn restart_step(&mut self, step: &mut Step) {
         self.close_window(step);
         step.slices.clear();
+        step.failed = false;
         (step.device, step.opened, step.losses, step.done) = (self.device, 0, 0.0, 0);
         let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&step.numbers));
         self.backend.upload(self.model.training.numbers, 0, words);
@@ -205,11 +212,17 @@ impl Engine {
     /// layer forward; then waits for them.
     ///
     /// Errors with `Device`. The step must be [`end_step`](Self::end_step)ed all the same, or begins
-    /// anew once the engine has [recovered](Self::recover).
+    /// anew if it is asked for more, as it does once the engine has [recovered](Self::recover).
     pub async fn next_slices(&mut self, step: &mut Step, rows: usize) -> Result<()> {
-        if step.device != self.device {
+        if step.failed || step.device != self.device && !step.finished {
             self.restart_step(step);
         }
+        let done = self.do_slices(step, rows).await;
+        step.failed = done.is_err();
+        done
+    }
+
+    async fn do_slices(&mut self, step: &mut Step, rows: usize) -> Result<()> {
         let mut left = rows;
         loop {
             let slice = match step.slices.pop_front() {
@@ -253,7 +266,8 @@ impl Engine {
         }
     }
 
-    /// Gives back what a step occupies, finished or not; one that is finished counts.
+    /// Gives back what a step occupies, finished or not; one that is finished counts, one that failed
+    /// does not.
     pub fn end_step(&mut self, mut step: Step, optimizer: &mut Optimizer) {
         optimizer.steps += u32::from(step.is_finished());
         self.close_window(&mut step);
@@ -329,7 +343,12 @@ impl Engine {
                 }
                 let rows = self.model.training.trainee.as_ref().map_or(1, Trainee::update_rows);
                 self.run_kind(Kind::TrainUpdate, rows)?;
-                self.sync_trainee().await?;
+                if let Err(e) = self.sync_trainee().await {
+                    // What cannot be written now, a lost device's successor gets.
+                    self.undo_step()?;
+                    return Err(e);
+                }
+                step.finished = true;
             }
         }
         Ok(())

@@ -29,16 +29,17 @@ impl Engine {
     /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit. Everything is
     /// as it was then.
     pub fn begin_training(&mut self, name: &str, room: TrainingRoom) -> Result<()> {
-        let scale = self.check_trainable(name)?;
+        let of_folder = self.check_trainable(name)?;
         let (training, tensors) = self.with_trainee(name, room)?;
         self.backend.allocate(&tensors).map_err(|e| self.no_room(name, &tensors, e))?;
         (self.model.training, self.model.tensors) = (training, tensors);
         let loaded = self.adapters.find_mut(name)?;
-        if let Some(scale) = scale {
-            for delta in &mut loaded.adapter.deltas {
-                delta.b.iter_mut().for_each(|b| *b /= scale);
-            }
-            (loaded.scale, loaded.files) = (scale, None);
+        if let Some((scale, base)) = of_folder {
+            let deltas = &mut loaded.adapter.deltas;
+            let scaled = deltas.iter().map(|delta| delta.b.clone()).collect();
+            deltas.iter_mut().flat_map(|delta| &mut delta.b).for_each(|b| *b /= scale);
+            (loaded.scale, loaded.base) = (scale, base);
+            loaded.untrained = loaded.files.take().map(|files| (scaled, files));
         }
         self.adapters.trainee = Some(name.to_owned());
         self.adapters.moments.clear();
@@ -58,10 +59,10 @@ impl Engine {
         self.begin_training(name, room)
     }
 
-    /// The scale that B is trained without, if there is one.
+    /// The scale that B is trained without, and the name of its base, if a folder tells them.
     ///
     /// Errors as [`begin_training`](Self::begin_training), but for memory.
-    fn check_trainable(&self, name: &str) -> Result<Option<f32>> {
+    fn check_trainable(&self, name: &str) -> Result<Option<(f32, Option<String>)>> {
         if let Some(other) = &self.adapters.trainee {
             return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
         }
@@ -77,12 +78,23 @@ impl Engine {
         self.model.with_trainee(Some(trainee))
     }
 
-    /// Frees what training needed; the adapter stays as it has become. No error if none is
-    /// trained.
+    /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
+    /// what it was. No error if none is trained.
     pub fn end_training(&mut self) -> Result<()> {
-        self.adapters.trainee = None;
+        let name = self.adapters.trainee.take();
         self.adapters.moments = Vec::new();
-        self.free_training()
+        self.free_training()?;
+        if let Some(name) = name
+            && let Some((scaled, files)) = self.adapters.find_mut(&name)?.untrained.take()
+        {
+            let loaded = self.adapters.find_mut(&name)?;
+            loaded.adapter.deltas.iter_mut().zip(scaled).for_each(|(delta, b)| delta.b = b);
+            (loaded.scale, loaded.files) = (1.0, Some(files));
+            self.rewrite(&name)?;
+            self.renew(&name)?;
+            self.rescale_lines(self.adapters.find(&name)?.id);
+        }
+        Ok(())
     }
 
     /// The adapter that is being trained.
@@ -111,8 +123,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The scale folded into a plain LoRA's B, if its folder tells one; 1 and less is none.
-    fn only_scale(&self, name: &str) -> Result<Option<f32>> {
+    /// The scale folded into a plain LoRA's B, and its base's name, if it has a folder that tells them.
+    fn only_scale(&self, name: &str) -> Result<Option<(f32, Option<String>)>> {
         let Loaded { adapter, files, .. } = self.adapters.find(name)?;
         let Adapter { deltas, points, rows, lead, warnings: _ } = adapter;
         let refused = |part: &str| {
@@ -151,7 +163,7 @@ impl Engine {
                 "adapter `{name}`: scales {scales:?}, expected one scale for all modules"
             )));
         }
-        Ok(Some(first))
+        Ok(Some((first, config.base_model_name_or_path)))
     }
 
     /// What of the bank is trained.
@@ -232,6 +244,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Writes the trainee's numbers and moments as its last finished step left them.
+    ///
+    /// Errors if none is trained.
+    pub(super) fn undo_step(&mut self) -> Result<()> {
+        let name = self.adapters.trainee.clone().expect("a step is under way");
+        self.clear_moments();
+        self.write_moments();
+        self.rewrite_trainee(&name)
+    }
+
     /// Writes the trainee's moments, which are zeros otherwise.
     pub(super) fn write_moments(&mut self) {
         for (id, words) in &self.adapters.moments {
@@ -249,10 +271,11 @@ impl Engine {
     ///
     /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
     pub(super) async fn copy_adapter(&mut self, from: &str, to: &str) -> Result<()> {
-        let Loaded { adapter, scale, files, .. } = self.adapters.find(from)?;
-        let (adapter, scale, files) = (adapter.clone(), *scale, files.clone());
+        let Loaded { adapter, scale, files, base, .. } = self.adapters.find(from)?;
+        let (adapter, scale, files, base) = (adapter.clone(), *scale, files.clone(), base.clone());
         self.add_reserved(to, adapter, files).await?;
-        self.adapters.find_mut(to)?.scale = scale;
+        let copy = self.adapters.find_mut(to)?;
+        (copy.scale, copy.base) = (scale, base);
         Ok(())
     }
 
@@ -302,7 +325,8 @@ impl Engine {
             }
         }
         self.adapters.moments = moments.into_iter().zip(read).collect();
-        self.adapters.find_mut(&name)?.adapter.deltas = learned;
+        let loaded = self.adapters.find_mut(&name)?;
+        (loaded.adapter.deltas, loaded.untrained) = (learned, None);
         self.renew(&name)
     }
 }

@@ -4,6 +4,7 @@
 use super::foreign::explained;
 use super::unique_map::UniqueMap;
 use crate::error::{Error, Result};
+use crate::json;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,10 +24,9 @@ impl ShardIndex {
     ///
     /// Errors with `Format` if it is not JSON, names no tensor, names one twice, or places
     /// one in a file that is not a plain `….safetensors` beside the index.
-    pub fn parse(json: &[u8]) -> Result<Self> {
-        let RawIndex { weight_map: UniqueMap(weight_map) } = serde_json::from_slice(json).map_err(|e| {
-            explained("model.safetensors.index.json", json, Error::format(format!("shard index: {e}")))
-        })?;
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let RawIndex { weight_map: UniqueMap(weight_map) } = json::read("shard index", bytes)
+            .map_err(|e| explained("model.safetensors.index.json", bytes, e))?;
         if weight_map.is_empty() {
             return Err(Error::format("shard index: `weight_map` is empty"));
         }

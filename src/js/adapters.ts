@@ -7,7 +7,7 @@ import { LorakeetError, orCancelled, throwIfCancelled } from "./error.js";
 import { HUB_NAMES, Hub, type HubOptions } from "./hub.js";
 import { checkNames, checkSignal, wrong } from "./options.js";
 import { Remote } from "./remote.js";
-import { adapterFolder, settled, settledTemplate, small, templateFiles, type AdapterSource, type Folder, type TemplateSource } from "./source.js";
+import { adapterFolder, optional, settled, settledTemplate, small, templateFiles, type AdapterSource, type Folder, type TemplateSource } from "./source.js";
 import type { Turns } from "./turns.js";
 import { WasmEngine, enter } from "./wasm.js";
 
@@ -27,7 +27,10 @@ export interface AdapterInfo {
   weight: number;
   /** Its weight in what is merged into the model's weights; 0 where it is not. */
   merged: number;
-  /** What its file cannot say and you should know, such as the scale of a GGUF LoRA; mostly empty. */
+  /**
+   * What its files cannot say, as the scale of a GGUF LoRA, or say and do not have, as modules without
+   * tensors, and you should know; mostly empty.
+   */
   warnings: string[];
 }
 
@@ -63,8 +66,11 @@ const BASE = "__base__";
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
 const PICKLE = "adapter_model.bin";
+const MLX_WEIGHTS = "adapters.safetensors";
+const MISTRAL_WEIGHTS = "lora.safetensors";
+const MISTRAL_CONFIG = "params.json";
 
-/** Reads a PEFT folder or a GGUF LoRA and loads it when the engine comes to it. */
+/** Reads an adapter's folder or a GGUF LoRA and loads it when the engine comes to it. */
 export async function loadAdapter(
   turns: Turns, conversations: Conversations, cache: ModelCache, source: AdapterSource, options: AdapterOptions,
 ): Promise<AdapterInfo> {
@@ -89,8 +95,7 @@ async function readAdapter(turns: Turns, name: string, folder: Folder, signal: A
       return engine.loadGgufAdapter(name, file) as Promise<AdapterInfo>;
     }, signal);
   }
-  const config = await small(folder, CONFIG, signal);
-  const weights = await readWeights(folder, signal);
+  const { config, weights } = await readFiles(folder, signal);
   return turns.take((engine) => {
     throwIfCancelled(signal, folder.what);
     return engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>;
@@ -158,8 +163,17 @@ export function givenName(name: unknown): string {
   return adapterName(name);
 }
 
+/** PEFT's and mlx-lm's folders have a config; mistral-finetune's may have weights alone. */
+async function readFiles(folder: Folder, signal: AbortSignal | undefined): Promise<{ config: Uint8Array; weights: Uint8Array }> {
+  const config = await optional(folder, CONFIG, signal);
+  if (config !== undefined) return { config, weights: await readWeights(folder, signal) };
+  const weights = await optional(folder, MISTRAL_WEIGHTS, signal);
+  if (weights === undefined) throw folder.missing(CONFIG);
+  return { config: (await optional(folder, MISTRAL_CONFIG, signal)) ?? new Uint8Array(), weights };
+}
+
 async function readWeights(folder: Folder, signal: AbortSignal | undefined): Promise<Uint8Array> {
-  const file = await folder.find(WEIGHTS, signal);
+  const file = (await folder.find(WEIGHTS, signal)) ?? (await folder.find(MLX_WEIGHTS, signal));
   if (file) return file.whole();
   const pickle = await folder.find(PICKLE, signal);
   if (!pickle) throw folder.missing(WEIGHTS);

@@ -1,8 +1,8 @@
 // The caller's side of objects that are elsewhere: their methods are called by messages.
-// It knows no method of any of them but `dispose`, which is no error where all has ended.
+// It knows no method of any of them but `dispose`, which is no error where all has ended, and those that end an object.
 
 import { LorakeetError } from "./error.js";
-import { ROOT, isStream, pack, type Description, type FromHost, type Packed, type ToHost } from "./message.js";
+import { ROOT, isEnd, isStream, pack, type Description, type FromHost, type Packed, type ToHost } from "./message.js";
 import { page } from "./page.js";
 
 /** A worker, or one end of a channel. */
@@ -58,6 +58,11 @@ export class Connection {
     } finally {
       this.#stop(id, life);
     }
+  }
+
+  /** The other side need not keep an object any more. */
+  release(object: number): void {
+    this.#post({ type: "end", id: object });
   }
 
   /** Calls a method that gives a stream; it begins, and each step does, when it is asked for. */
@@ -181,7 +186,32 @@ function remote(connection: Connection, object: number, { values, methods, parts
   }
   const own = Object.assign(Object.create(prototype), values);
   for (const [name, part] of Object.entries(parts)) own[name] = remote(connection, object, part, [...path, name]);
+  // What has parts is the engine, which goes with all.
+  if (path.length === 0 && Object.keys(parts).length === 0) endable(connection, object, prototype);
   return own;
+}
+
+/** Lets a temporary adapter go once it has ended, and answers in its place from then on. */
+function endable(connection: Connection, object: number, prototype: Record<string, unknown>): void {
+  const gone = () => new LorakeetError("argument", "the temporary adapter is disposed");
+  let ended = false;
+  for (const [name, method] of Object.entries(prototype) as [string, (...args: unknown[]) => unknown][]) {
+    prototype[name] = (...args: unknown[]) => {
+      if (ended && name === "dispose") return Promise.resolve();
+      if (ended) return isStream(name, args) ? failing(gone()) : Promise.reject(gone());
+      const answer = method(...args);
+      if (!isEnd(name)) return answer;
+      return (answer as Promise<unknown>).then((value) => {
+        ended = true;
+        connection.release(object);
+        return value;
+      });
+    };
+  }
+}
+
+async function* failing(error: LorakeetError): AsyncGenerator<never> {
+  throw error;
 }
 
 function remade({ kind, name, message, cause }: FromHost & { type: "error" }): Error {

@@ -131,6 +131,7 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
   const info = { model: folder.name || "model", ...(made.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
+  made.setBaseName(folder.id);
   const turns = new Turns(made, new Seats(info.batch, { maxQueue, streamIdleTimeout }));
   const origin = { folder, remote, request: { contextLength, batch, dtype } };
   return new Engine(turns, info, origin, fallbackReason, cache, new Conversations(turns, templateFiles(folder, template, remote)!, chatWasm));
@@ -208,7 +209,8 @@ export class Engine {
 
   /**
    * Loads a PEFT folder: `adapter_config.json` and `adapter_model.safetensors`, as `save_pretrained`
-   * writes them; or a GGUF LoRA, as llama.cpp's converter does. It is not switched on by that.
+   * writes them; one of mlx-lm or of mistral-finetune; or a GGUF LoRA, as llama.cpp's converter does. It is
+   * not switched on by that.
    *
    * ```ts
    * await engine.loadAdapter("./adapters/sql/"); // as "sql"
@@ -274,7 +276,8 @@ export class Engine {
 
   /**
    * A loaded adapter as a PEFT folder: `adapter_config.json` and `adapter_model.safetensors`, those it
-   * was loaded from or, where it was made here, those of a LoRA.
+   * was loaded from or, where it was made here, those of a LoRA. The config names its base, as PEFT and
+   * llama.cpp's converter want it: by the hub id, or the name of its folder, where it names none.
    *
    * Errors with `argument` if it is not loaded, `unsupported` if no LoRA can express it.
    */
@@ -286,8 +289,8 @@ export class Engine {
    * Folds adapters into the model's weights and out of the engine's choice; others can be chosen on
    * top. It saves their cost per token, rounds as f32 does, and keeps a copy of what it changes.
    *
-   * Errors with `argument` if adapters are merged already, one is not loaded, or a completion is
-   * running; `unsupported` for what no weight can take; `device`.
+   * Errors with `argument` if adapters are merged already, one is not loaded or is being trained, or a
+   * completion is running; `unsupported` for what no weight can take; `device`.
    */
   async mergeAdapter(choice: AdapterChoice): Promise<void> {
     const weights = adapterWeights("adapter", choice);

@@ -54,6 +54,14 @@ export function isStream(method: string, args: readonly unknown[]): boolean {
   return Object.hasOwn(STREAMS, method) || (Boolean(stream) && typeof stream !== "function"); // a Blob's is one
 }
 
+/** Methods after which a temporary adapter's object is of no use. */
+const ENDS: readonly (keyof TempLora)[] = ["dispose", "keepAs"];
+
+/** Whether a call, once it has succeeded, ends its object. */
+export function isEnd(method: string): boolean {
+  return (ENDS as readonly string[]).includes(method);
+}
+
 /** What cannot be sent is written as an object with this property. */
 const KIND = "lorakeet:kind";
 

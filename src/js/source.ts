@@ -39,9 +39,9 @@ export type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
 
 /** An adapter's files by their role instead of their names. */
 export interface AdapterParts {
-  /** `adapter_config.json` */
+  /** `adapter_config.json`, or mistral-finetune's `params.json` */
   config: FileSource;
-  /** `adapter_model.safetensors` */
+  /** `adapter_model.safetensors`, or mlx-lm's `adapters.safetensors`, or mistral-finetune's `lora.safetensors` */
   weights: FileSource;
 }
 
@@ -59,9 +59,9 @@ type FolderSource = string | URL | FileList | Iterable<File>;
 export type ModelSource = FolderSource | ModelParts | Bytes | FileSystemDirectoryHandle;
 
 /**
- * Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given, or a GGUF
- * LoRA: the URL of a `.gguf` file, a `File` or its `blob:` URL, its bytes, or files with one such and no
- * `adapter_config.json`.
+ * Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given, or one as
+ * mlx-lm or mistral-finetune write it, or a GGUF LoRA: the URL of a `.gguf` file, a `File` or its `blob:` URL,
+ * its bytes, or files with one such and no `adapter_config.json`.
  */
 export type AdapterSource = FolderSource | AdapterParts | Bytes | FileSystemDirectoryHandle;
 
@@ -151,6 +151,8 @@ export function templateFiles(folder: Folder | undefined, template: Blob | URL |
 export interface Folder {
   /** Its own name; empty where the source tells none. */
   readonly name: string;
+  /** What others call it: its hub id, else its own name. */
+  readonly id: string;
   /** What reading it is called: "loading the model". */
   readonly what: string;
   /** Opens a file; undefined if there is none. */
@@ -171,6 +173,9 @@ export interface ModelFolder extends Folder {
 
 const GGUF = ".gguf";
 
+/** Files that only an adapter's folder has, PEFT's and mlx-lm's first, then mistral-finetune's. */
+const ADAPTER_FILES = ["adapter_config.json", "lora.safetensors"];
+
 /** Reads what the caller passed. Errors with `argument`. */
 export function modelFolder(source: Settled<ModelSource>, hub: Hub, remote: Remote): ModelFolder {
   const folder = plainFolder("model", source, hub, remote);
@@ -182,7 +187,7 @@ export function modelFolder(source: Settled<ModelSource>, hub: Hub, remote: Remo
 /** Reads what the caller passed. Errors with `argument`. */
 export function adapterFolder(source: Settled<AdapterSource>, hub: Hub, remote: Remote): Folder {
   const folder = plainFolder("adapter", source, hub, remote);
-  if (folder instanceof FileFolder) return folder.gguf === undefined ? folder.beside("adapter_config.json") : folder;
+  if (folder instanceof FileFolder) return folder.gguf === undefined ? folder.beside(folder.first(ADAPTER_FILES)) : folder;
   if (folder) return folder;
   if (isObject(source) && "config" in source && "weights" in source) {
     const { config, weights } = source;
@@ -223,6 +228,7 @@ function isObject(value: unknown): value is object {
 
 class UrlFolder implements Folder {
   readonly name: string;
+  readonly id: string;
   readonly what: string;
   readonly gguf?: string;
   readonly url: URL;
@@ -236,12 +242,15 @@ class UrlFolder implements Folder {
     if (last !== undefined && url.pathname.endsWith(GGUF)) {
       this.gguf = last;
       this.name = stem(last);
+      this.id = repository?.id ?? this.name;
       this.url.pathname = url.pathname.replace(/[^/]*$/, "");
       return;
     }
     if (!url.pathname.endsWith("/")) this.url.pathname += "/";
-    if (path.at(-2) === "resolve") path.splice(-2); // a hub URL: org/model/resolve/main
+    const isHub = path.at(-2) === "resolve"; // org/model/resolve/main
+    if (isHub) path.splice(-2);
     this.name = path.at(-1) ?? url.host;
+    this.id = repository?.id ?? (isHub ? path.slice(-2).join("/") : this.name);
   }
 
   find(name: string, signal?: AbortSignal): Promise<ByteFile | undefined> {
@@ -281,6 +290,7 @@ class UrlFolder implements Folder {
 
 class FileFolder implements Folder {
   readonly name: string;
+  readonly id: string;
   readonly what: string;
   readonly gguf?: string;
 
@@ -289,13 +299,14 @@ class FileFolder implements Folder {
     if (other !== undefined) throw wrong(of, other, "a File");
     this.what = `loading the ${of}`;
     // The folder itself is exact; a GGUF in it is a conversion.
-    const isFolder = files.some(({ name }) => (of === "adapter" ? name === "adapter_config.json" : name.endsWith(".safetensors")));
+    const isFolder = files.some(({ name }) => (of === "adapter" ? ADAPTER_FILES.includes(name) : name.endsWith(".safetensors")));
     const ggufs = isFolder ? [] : files.filter((file) => file.name.endsWith(GGUF));
     if (ggufs.length > 1) {
       throw new LorakeetError("argument", `${ggufs.length} GGUF files, expected one ${of} at a time: ${ggufs.map((file) => file.name).join(", ")}`);
     }
     if (ggufs[0]) this.gguf = ggufs[0].name;
     this.name = name ?? (this.gguf === undefined ? path(files[0])[0] : stem(this.gguf)) ?? "";
+    this.id = this.name;
   }
 
   /** The folder in which `name` is, and nothing of its neighbours: one adapter's weights fit another's config. */
@@ -309,6 +320,11 @@ class FileFolder implements Folder {
     if (found.length === 0) return this;
     const home = path(found[0]).join("/");
     return new FileFolder(this.of, this.files.filter((file) => path(file).join("/") === home), places[0]);
+  }
+
+  /** The first of some names that a file has. */
+  first(names: readonly string[]): string {
+    return names.find((name) => this.files.some((file) => file.name === name)) ?? names[0]!;
   }
 
   async find(name: string): Promise<ByteFile | undefined> {
@@ -345,6 +361,7 @@ function path(file: File | undefined): string[] {
 
 class PartsFolder implements ModelFolder {
   readonly name = "";
+  readonly id = "";
   readonly what: string;
 
   constructor(of: string, readonly remote: Remote, readonly parts: ReadonlyMap<string, FileSource>, readonly weightNames: readonly string[] = []) {

@@ -1,6 +1,7 @@
 //! A `tokenizer.json`, read once into typed parts.
 //! Not a judge of what they say: `vet.rs` is.
 
+use crate::json::unmarked;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -28,7 +29,8 @@ pub(super) struct File {
 
 impl File {
     pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut reader = serde_json::Deserializer::from_slice(json);
+        let json = unmarked(json);
+        let mut reader = serde_json::Deserializer::from_slice(&json);
         let file = object(&mut reader)?;
         reader.end()?;
         Ok(file)

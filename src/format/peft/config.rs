@@ -8,6 +8,7 @@ use super::{AdapterConfig, Bias, Ia3, Lora, Method, TokenRows};
 use crate::config::MAX_LAYERS;
 use crate::error::{Error, Result};
 use crate::format::explained;
+use crate::json;
 
 /// Largest rank accepted, so that arithmetic on shapes cannot overflow.
 pub(super) const MAX_RANK: usize = 1 << 16;
@@ -28,8 +29,7 @@ impl AdapterConfig {
     }
 
     fn read(bytes: &[u8]) -> Result<Self> {
-        let json: Json =
-            serde_json::from_slice(bytes).map_err(|e| Error::format(format!("adapter_config.json: {e}")))?;
+        let json: Json = json::read("adapter_config.json", bytes)?;
         let Json::Object(entries) = json else {
             return Err(Error::format("adapter_config.json: it is not an object"));
         };
@@ -114,7 +114,10 @@ impl Fields {
         selection.layers = self.layers()?;
         let lora = Lora {
             r: self.size("r", Some(8), MAX_RANK)?,
-            lora_alpha: match self.take("lora_alpha") {
+            lora_alpha: match self.take_any("lora_alpha") {
+                Some(Json::Number(0.0)) => {
+                    return Err(wrong("lora_alpha", &Json::Number(0.0), "another number"));
+                }
                 Some(alpha) => number("lora_alpha", &alpha)?,
                 None => 8.0,
             },
@@ -188,7 +191,11 @@ impl Fields {
     fn virtual_tokens(&mut self, peft_type: &str) -> Result<Method> {
         let num_virtual_tokens = self.size("num_virtual_tokens", None, MAX_SIZE)?;
         let token_dim = self.size("token_dim", None, MAX_SIZE)?;
-        let submodules = self.size("num_transformer_submodules", Some(1), MAX_SIZE)?;
+        // PEFT makes 1 of null where a decoder is adapted.
+        let submodules = match self.take("num_transformer_submodules") {
+            Some(value) => in_range("num_transformer_submodules", &value, 1..=MAX_SIZE)?,
+            None => 1,
+        };
         if submodules != 1 {
             return Err(Error::unsupported(format!(
                 "adapter_config.json: field `num_transformer_submodules` is {submodules}, expected 1: a decoder"

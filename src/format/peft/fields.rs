@@ -83,11 +83,16 @@ impl Fields {
 
     /// The value of a field, unless it is null.
     pub(super) fn take(&mut self, field: &str) -> Option<Json> {
-        let at = self.0.iter().position(|(name, _)| name == field)?;
-        Some(self.0.remove(at).1).filter(|value| *value != Json::Null)
+        self.take_any(field).filter(|value| *value != Json::Null)
     }
 
-    /// The same, and leaves it.
+    /// The value of a field, null too: for numbers that PEFT has a default for, which null is not.
+    pub(super) fn take_any(&mut self, field: &str) -> Option<Json> {
+        let at = self.0.iter().position(|(name, _)| name == field)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// The value of a field, unless it is null; it stays.
     pub(super) fn get(&self, field: &str) -> Option<&Json> {
         let (_, value) = self.0.iter().find(|(name, _)| name == field)?;
         Some(value).filter(|value| **value != Json::Null)
@@ -122,7 +127,9 @@ impl Fields {
     }
 
     pub(super) fn size(&mut self, field: &str, default: Option<usize>, most: usize) -> Result<usize> {
-        match (self.take(field), default) {
+        // Null is not PEFT's default.
+        let value = if default.is_some() { self.take_any(field) } else { self.take(field) };
+        match (value, default) {
             (Some(value), _) => in_range(field, &value, 1..=most),
             (None, Some(size)) => Ok(size),
             (None, None) => Err(Error::format(format!("adapter_config.json: field `{field}` is missing"))),

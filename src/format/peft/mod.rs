@@ -28,10 +28,11 @@ mod part;
 mod pattern;
 mod pickle;
 mod projections;
+mod regex;
 mod selection;
 mod write;
 
-pub use part::{Part, Role, part_of};
+pub use part::{Part, Role, part_of, unwrapped};
 pub use pickle::refuse_pickle;
 
 use crate::error::{Error, Result};
@@ -142,9 +143,12 @@ pub enum Bias {
 impl AdapterConfig {
     /// A plain LoRA over the modules whose names end in one of `target_modules`, for export.
     ///
-    /// Errors with `Argument` if the rank is 0 or too large, alpha not finite, or the list
+    /// Errors with `Argument` if the rank is 0 or too large, alpha 0 or not finite, or the list
     /// empty.
     pub fn lora(r: usize, lora_alpha: f64, target_modules: &[&str]) -> Result<Self> {
+        if lora_alpha == 0.0 {
+            return Err(Error::argument("LoRA of alpha 0, which would do nothing"));
+        }
         if r == 0 || r > config::MAX_RANK || !lora_alpha.is_finite() || target_modules.is_empty() {
             return Err(Error::argument(format!(
                 "LoRA of rank {r}, alpha {lora_alpha} over {} target_modules, expected rank 1 to {}, a finite \
@@ -195,6 +199,15 @@ impl AdapterConfig {
         let rslora = matches!(&self.method, Method::Lora(lora) if lora.use_rslora);
         let divisor = if rslora { (r as f64).sqrt() } else { r as f64 };
         self.set_module(module, r, f64::from(self.scale(module)?) * divisor)
+    }
+
+    /// The same adapter, of the modules in these layers only.
+    ///
+    /// No error is known: the pattern for them is PEFT's own.
+    pub fn in_layers(mut self, layers: std::ops::Range<usize>) -> Result<Self> {
+        let indices = layers.map(|layer| layer as i64).collect();
+        self.selection.layers = Some(selection::Layers::new(indices, Vec::new())?);
+        Ok(self)
     }
 
     /// Whether the adapter acts on the base's `module`.

@@ -62,12 +62,23 @@ const ADAPTER: &str = "default";
 /// Ends of modules whose weight PEFT saves, unasked, where the vocabulary was resized.
 const EMBEDDINGS: &[&str] = &["embed_tokens", "lm_head", "wte"];
 
-/// The place of the tensor `name` of an adapter with this config.
+/// What training puts around a module, and leaves in its name: `torch.compile`, data parallelism,
+/// activation checkpointing, FSDP.
+const WRAPPERS: &[&str] = &["_orig_mod", "module", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"];
+
+/// A tensor's name without the wrappers in it.
+pub fn unwrapped(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
+    parts.join(".")
+}
+
+/// The place of the tensor `name` of an adapter with this config, whatever wrappers its name has.
 ///
 /// Errors with `Mismatch` for a name that has none: nothing in a file is skipped.
 pub fn part_of(name: &str, config: &AdapterConfig) -> Result<Part> {
+    let unwrapped = unwrapped(name);
     // What transformers injects without a `PeftModel` around it has no prefix.
-    let bare = name.strip_prefix("base_model.model.").unwrap_or(name);
+    let bare = unwrapped.strip_prefix("base_model.model.").unwrap_or(&unwrapped);
     let placed = of_model(bare, config).or_else(|| of_module(bare, config));
     placed.ok_or_else(|| {
         Error::mismatch(format!(

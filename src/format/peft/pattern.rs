@@ -1,9 +1,8 @@
-//! Python's regular expressions over module names, as far as configs use them.
-//! Not a regex engine: it lets through what Python and `regex-lite` read alike. That engine is
-//! small and takes time linear in the name, so no pattern can hang; it knows no look-around.
+//! Python's regular expressions over module names, as configs use them.
+//! Not the engine that runs them, which is `regex`.
 
+use super::regex::{ENDS_IN_BACKSLASH, Regex};
 use crate::error::{Error, Result};
-use regex_lite::Regex;
 
 /// Longest pattern accepted, in bytes.
 const MAX_BYTES: usize = 4096;
@@ -13,6 +12,8 @@ const MAX_BYTES: usize = 4096;
 pub(super) struct Pattern {
     text: String,
     regex: Regex,
+    /// Whether the whole name is to fit.
+    whole: bool,
 }
 
 impl PartialEq for Pattern {
@@ -25,29 +26,29 @@ impl Pattern {
     /// `re.fullmatch(text, name)`
     pub(super) fn full(text: &str) -> Result<Self> {
         // Python lets flags for the whole pattern stand only in front of it.
-        let (flags, rest) = match text.strip_prefix("(?i)") {
-            Some(rest) => ("(?i)", rest),
-            None => ("", text),
-        };
-        Self::compile(text, rest, |p| format!(r"{flags}\A(?:{p})\z"))
+        let plain = text.strip_prefix("(?i)");
+        Self::compile(text, true, || Regex::new(plain.unwrap_or(text), plain.is_some()))
     }
 
     /// `re.match(whole, name)`, where `whole` puts the config's `text` in its place.
     pub(super) fn start(text: &str, whole: impl FnOnce(&str) -> String) -> Result<Self> {
-        Self::compile(text, text, |p| format!(r"\A(?:{})", whole(p)))
+        Self::compile(text, false, || match Regex::new(text, false).err() {
+            // It would act on what is put behind it.
+            Some(why @ ENDS_IN_BACKSLASH) => Err(why),
+            // What is wrong with the config's own part is told first.
+            alone => Regex::new(&whole(text), false).map_err(|why| alone.unwrap_or(why)),
+        })
     }
 
-    fn compile(text: &str, rest: &str, whole: impl FnOnce(&str) -> String) -> Result<Self> {
-        let refused = |why: &str| Error::unsupported(format!("adapter_config.json: pattern `{text}`: {why}"));
+    fn compile(text: &str, whole: bool, new: impl FnOnce() -> Result<Regex, &'static str>) -> Result<Self> {
         if text.len() > MAX_BYTES {
             return Err(Error::unsupported(format!(
                 "adapter_config.json: a pattern of {} bytes, expected at most {MAX_BYTES}",
                 text.len()
             )));
         }
-        let rest = from_python(rest).map_err(refused)?;
-        let regex = Regex::new(&whole(&rest)).map_err(|_| refused("it does not compile"))?;
-        Ok(Self { text: text.to_owned(), regex })
+        let refused = |why| Error::unsupported(format!("adapter_config.json: pattern `{text}`: {why}"));
+        Ok(Self { text: text.to_owned(), regex: new().map_err(refused)?, whole })
     }
 
     /// The text in the config.
@@ -62,7 +63,7 @@ impl Pattern {
 
     /// The part of a module's name that it fits, from the start.
     pub(super) fn matched<'a>(&self, name: &'a str) -> Option<&'a str> {
-        self.regex.find(name).map(|found| found.as_str())
+        self.regex.matched(name, self.whole)
     }
 }
 
@@ -110,70 +111,4 @@ fn fits_end(key: &str, name: &str) -> bool {
 /// The value of the first pattern that fits.
 pub(super) fn first<V: Copy>(patterns: &[(ModulePattern, V)], module: &str) -> Option<V> {
     patterns.iter().find(|(pattern, _)| pattern.is_match(module)).map(|(_, value)| *value)
-}
-
-/// Rewrites what the two languages spell differently; refuses what only one of them knows, or
-/// what means different things.
-fn from_python(pattern: &str) -> Result<String, &'static str> {
-    let mut out = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars().peekable();
-    let mut in_set = false;
-    while let Some(c) = chars.next() {
-        out.push(c);
-        match c {
-            '\\' => escape(&mut chars, &mut out, in_set)?,
-            ']' if in_set => in_set = false,
-            '[' if in_set => return Err("`[` in a set needs a backslash"),
-            '&' | '~' | '|' | '-' if in_set && chars.peek() == Some(&c) => {
-                return Err("a set holds a doubled `&`, `~`, `|` or `-`");
-            }
-            _ if in_set => {}
-            '[' => {
-                in_set = true;
-                out.extend(chars.next_if_eq(&'^'));
-                // Where a set would be empty, `]` is one of it.
-                out.extend(chars.next_if_eq(&']'));
-            }
-            '(' if chars.peek() == Some(&'?') => group(&chars.clone().skip(1).take(2).collect::<String>())?,
-            '{' => count(&chars.clone().collect::<String>())?,
-            _ => {}
-        }
-    }
-    if in_set { Err("a set is not closed") } else { Ok(out) }
-}
-
-/// What follows `{` must be `2}`, `2,}` or `2,3}`; Python takes anything else for a plain `{`.
-fn count(after: &str) -> Result<(), &'static str> {
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    let inside = after.split_once('}').map(|(inside, _)| inside);
-    match inside.map(|inside| inside.split_once(',').unwrap_or((inside, ""))) {
-        Some((least, most)) if !least.is_empty() && digits(least) && digits(most) => Ok(()),
-        _ => Err("`{` starts no count; it needs a backslash"),
-    }
-}
-
-fn group(after: &str) -> Result<(), &'static str> {
-    if after.starts_with(':') || after.starts_with("P<") {
-        Ok(())
-    } else {
-        Err("a `(?…)` that is not read")
-    }
-}
-
-fn escape(
-    chars: &mut impl Iterator<Item = char>,
-    out: &mut String,
-    in_set: bool,
-) -> Result<(), &'static str> {
-    let Some(c) = chars.next() else { return Err("it ends in a backslash") };
-    match c {
-        // The very end: Python's capital is the other's small letter.
-        'Z' if !in_set => out.push('z'),
-        'A' | 'b' | 'B' if !in_set => out.push(c),
-        'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'n' | 'r' | 't' | 'f' | 'v' => out.push(c),
-        '<' | '>' => return Err("`\\<` and `\\>` need no backslash"),
-        c if !c.is_ascii_alphanumeric() => out.push(c),
-        _ => return Err("a backslash before a letter or digit that is not read"),
-    }
-    Ok(())
 }

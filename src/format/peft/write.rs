@@ -5,6 +5,8 @@ use super::json::Json;
 use super::pattern::ModulePattern;
 use super::selection::{Names, Selection};
 use super::{AdapterConfig, Bias, Lora, Method};
+use crate::error::{Error, Result};
+use crate::json;
 
 impl AdapterConfig {
     /// The file that PEFT reads, ending in a line break. Fields that would hold PEFT's default
@@ -53,6 +55,24 @@ impl AdapterConfig {
         }
         // Nothing in it can fail to be written: keys are strings and numbers finite.
         serde_json::to_string_pretty(&Json::Object(fields.0)).unwrap_or_default() + "\n"
+    }
+}
+
+impl AdapterConfig {
+    /// An `adapter_config.json` that names its base `name`; the same bytes where it names one already.
+    ///
+    /// Errors with `Format` where it is no object.
+    pub fn naming_base(config: &[u8], name: &str) -> Result<Vec<u8>> {
+        const FIELD: &str = "base_model_name_or_path";
+        let Json::Object(mut entries) = json::read("adapter_config.json", config)? else {
+            return Err(Error::format("adapter_config.json: it is not an object"));
+        };
+        match entries.iter_mut().find(|(field, _)| field == FIELD) {
+            Some((_, value)) if !value.is_unset() => return Ok(config.to_vec()),
+            Some((_, value)) => *value = text(name),
+            None => entries.insert(0, (FIELD.to_owned(), text(name))),
+        }
+        Ok(serde_json::to_vec_pretty(&Json::Object(entries)).unwrap_or_default())
     }
 }
 

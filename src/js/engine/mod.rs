@@ -194,6 +194,13 @@ impl JsEngine {
         Ok(self.engine()?.recover(loader.inner).await?)
     }
 
+    /// Tells where the base is from; exported adapters name it.
+    #[wasm_bindgen(js_name = setBaseName)]
+    pub fn set_base_name(&self, name: &str) -> JsResult<()> {
+        self.engine()?.set_base_name(name);
+        Ok(())
+    }
+
     /// {device, adapter, contextLength, batch, vocabSize, memoryBytes, dtype, warnings}
     pub fn info(&self) -> JsResult<JsValue> {
         to_js(&EngineInfo::of(&*self.engine()?))
@@ -372,7 +379,7 @@ impl JsEngine {
     /// Forgets batch `id`, finished or not; its cache entries can be reused.
     pub fn end(&self, id: u32) -> JsResult<()> {
         let mut engine = self.engine()?;
-        engine.end(self.generations.take(id)?);
+        engine.end(self.generations.remove(id)?);
         Ok(())
     }
 

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 pub struct Numbered<T> {
     what: &'static str,
     next: Cell<u32>,
-    things: RefCell<Vec<(u32, T)>>,
+    /// None in the place of one that is taken out.
+    things: RefCell<Vec<(u32, Option<T>)>>,
 }
 
 impl<T> Numbered<T> {
@@ -22,34 +23,47 @@ impl<T> Numbered<T> {
     /// Keeps a thing, and tells its number.
     pub fn add(&self, thing: T) -> u32 {
         let number = self.next.replace(self.next.get() + 1);
-        self.put(number, thing);
+        self.things.borrow_mut().push((number, Some(thing)));
         number
     }
 
     /// Takes a thing out, to be `put` back after use: a call that waits must not hold a borrow.
     ///
-    /// Errors with `Argument` if there is none.
+    /// Errors with `Argument` if there is none, or it is taken out.
     pub fn take(&self, number: u32) -> Result<T> {
-        let mut things = self.things.borrow_mut();
-        let index = things.iter().position(|(n, _)| *n == number).ok_or_else(|| self.missing(number))?;
-        Ok(things.swap_remove(index).1)
+        self.at(number, |held| held.take())?.ok_or_else(|| self.busy(number))
     }
 
     /// Puts back what `take` took.
     pub fn put(&self, number: u32, thing: T) {
-        self.things.borrow_mut().push((number, thing));
+        // Nothing else can have removed it.
+        let _ = self.at(number, |held| *held = Some(thing));
+    }
+
+    /// Takes a thing out for good.
+    ///
+    /// Errors as `take` does.
+    pub fn remove(&self, number: u32) -> Result<T> {
+        let thing = self.take(number)?;
+        self.things.borrow_mut().retain(|(n, _)| *n != number);
+        Ok(thing)
     }
 
     /// What `see` makes of a thing.
     ///
-    /// Errors with `Argument` if there is none.
+    /// Errors as `take` does.
     pub fn see<U>(&self, number: u32, see: impl FnOnce(&mut T) -> U) -> Result<U> {
-        let mut things = self.things.borrow_mut();
-        let held = things.iter_mut().find(|(n, _)| *n == number);
-        held.map(|(_, thing)| see(thing)).ok_or_else(|| self.missing(number))
+        self.at(number, |held| held.as_mut().map(see))?.ok_or_else(|| self.busy(number))
     }
 
-    fn missing(&self, number: u32) -> Error {
-        Error::argument(format!("no {} {number}", self.what))
+    fn at<U>(&self, number: u32, see: impl FnOnce(&mut Option<T>) -> U) -> Result<U> {
+        let mut things = self.things.borrow_mut();
+        let held = things.iter_mut().find(|(n, _)| *n == number);
+        let missing = || Error::argument(format!("no {} {number}", self.what));
+        held.map(|(_, held)| see(held)).ok_or_else(missing)
+    }
+
+    fn busy(&self, number: u32) -> Error {
+        Error::argument(format!("{} {number} is in the middle of another call", self.what))
     }
 }

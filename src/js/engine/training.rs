@@ -95,7 +95,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = endStep)]
     pub fn end_step(&self, id: u32) -> JsResult<()> {
         let mut engine = self.engine()?;
-        engine.end_step(self.steps.take(id)?, &mut self.optimizer.borrow_mut());
+        engine.end_step(self.steps.remove(id)?, &mut self.optimizer.borrow_mut());
         Ok(())
     }
 
@@ -164,7 +164,7 @@ impl JsEngine {
     pub fn end_temp_lora(&self, id: u32, keep: Option<String>) -> JsResult<()> {
         let mut engine = self.engine()?;
         self.temps.see(id, |temp| engine.end_temp_lora(temp, keep.as_deref()))??;
-        self.temps.take(id)?;
+        self.temps.remove(id)?;
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::ChatTemplate;
 use crate::error::{Error, Result};
+use crate::json::unmarked;
 
 /// transformers' names of special tokens.
 const SPECIALS: [&str; 7] =
@@ -25,7 +26,8 @@ impl ChatTemplate {
     ) -> Result<Self> {
         let config = fields(CONFIG, tokenizer_config)?;
         let own = fields(JSON, json)?;
-        let source = match jinja {
+        let jinja = jinja.map(unmarked);
+        let source = match &jinja {
             Some(bytes) => {
                 std::str::from_utf8(bytes).map_err(|_| Error::format("chat_template.jinja: not UTF-8"))?
             }
@@ -55,8 +57,7 @@ const JSON: &str = "chat_template.json";
 
 fn fields(name: &str, json: Option<&[u8]>) -> Result<Map<String, Value>> {
     let Some(json) = json else { return Ok(Map::new()) };
-    let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json); // a byte order mark
-    serde_json::from_slice(json).map_err(|e| broken(name, e))
+    serde_json::from_slice(&unmarked(json)).map_err(|e| broken(name, e))
 }
 
 fn none() -> Error {
