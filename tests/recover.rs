@@ -358,3 +358,206 @@ async fn another_model_is_refused() {
         assert_eq!(engine.logits(&IDS).await.expect("fits"), before, "{name}");
     }
 }
+
+const ROOM: TrainingRoom = TrainingRoom { window: 32, dropout: false, memory_limit: None };
+
+fn of(name: &str) -> Vec<(String, f32)> {
+    vec![(name.to_owned(), 1.0)]
+}
+
+async fn logits(engine: &mut Engine, name: &str) -> Vec<f32> {
+    engine.logits_with(&IDS, Some(&of(name))).await.expect("fits")
+}
+
+async fn refuses_to_merge(engine: &mut Engine, name: &str) {
+    let before = (engine.logits(&IDS).await.expect("fits"), engine.active_adapters().clone());
+    for choice in [of(name), [of("qv"), of(name)].concat()] {
+        let error = engine.merge_adapter(&choice).await.expect_err("it is being trained");
+        assert_eq!(error.kind(), ErrorKind::Argument);
+        assert_eq!(error.to_string(), format!("adapter `{name}` is being trained, end that first"));
+    }
+    assert!(engine.merged_adapters().is_empty());
+    assert_eq!((engine.logits(&IDS).await.expect("fits"), engine.active_adapters().clone()), before);
+}
+
+/// An adapter that is being trained is not merged, so that neither a loss of the device nor its end meets
+/// it in two places; others are, and all is put back.
+#[pollster::test]
+async fn what_is_being_trained_is_not_merged() {
+    for (name, mut engine) in opened().await {
+        let engine = &mut engine;
+        with_adapters(engine).await;
+        engine.set_adapter(of("qv")).expect("loaded");
+        // A temporary adapter.
+        let mut temp = engine.begin_temp_lora(temp_options()).await.expect("valid");
+        engine.temp_learn(&mut temp, &IDS.repeat(2), false).expect("known ids");
+        work(engine, name, &mut temp, &[]).await;
+        let temporary = temp.options().name.clone();
+        refuses_to_merge(engine, &temporary).await;
+        engine.merge_adapter(&of("lora-bias")).await.expect_err("its shift has no bias to go to");
+        engine.merge_adapter(&of("qv")).await.expect("another");
+        let merged = logits(engine, &temporary).await;
+        move_on(engine, name).await;
+        assert_eq!(logits(engine, &temporary).await, merged, "{name}");
+        engine.unmerge_adapter().expect("merged");
+        engine.end_temp_lora(&mut temp, Some("kept")).expect("kept");
+        let kept = logits(engine, "kept").await;
+        engine.merge_adapter(&of("kept")).await.expect("an ordinary one now");
+        assert_eq!(engine.merged_adapters(), of("kept"));
+        let merged = engine.logits(&IDS).await.expect("fits");
+        move_on(engine, name).await;
+        assert_eq!(engine.logits(&IDS).await.expect("fits"), merged, "{name}");
+        let error = engine.begin_training("kept", ROOM).expect_err("merged");
+        assert_eq!(error.to_string(), "adapter `kept` is merged into the weights, unmerge it first");
+        engine.unmerge_adapter().expect("merged");
+        assert_eq!(logits(engine, "kept").await, kept, "{name}");
+        // One that is trained by steps.
+        engine.begin_training("kept", ROOM).expect("a plain LoRA");
+        refuses_to_merge(engine, "kept").await;
+        let error = engine.delete_adapter("kept").expect_err("it is being trained");
+        assert_eq!(error.to_string(), "adapter `kept` is being trained, end that first");
+        move_on(engine, name).await;
+        engine.set_adapter(of("kept")).expect("it can be used meanwhile");
+        engine.export_adapter("kept").expect("and exported");
+        engine.end_training().expect("it ends");
+        engine.merge_adapter(&of("kept")).await.expect("an ordinary one again");
+        engine.unmerge_adapter().expect("merged");
+        engine.delete_adapter("kept").expect("idle");
+    }
+}
+
+fn window() -> Window {
+    Window { tokens: IDS.repeat(2), first: 1, constant_context: false }
+}
+
+/// Neither the optimizer's steps, nor the adapter, nor what it computes know of a step that failed, before
+/// its update or in it; asked for more it fails again.
+#[pollster::test]
+async fn a_step_that_failed_counts_nowhere() {
+    let lora = NewLora { variant: Variant::Lora, rank: 4, alpha: 6.0, target_modules: Vec::new(), seed: 3 };
+    for (name, mut engine) in opened().await {
+        let engine = &mut engine;
+        let mut good = Optimizer::default();
+        for x in ["x", "y"] {
+            engine.new_lora(x, &lora).await.expect("fits");
+            engine.begin_training(x, ROOM).expect("a plain LoRA");
+            let mut optimizer = Optimizer::default();
+            engine.train_step(vec![window()], &of(x), &mut optimizer, 1e-2).await.expect("works");
+            assert_eq!(optimizer.steps, 1);
+            if x == "x" {
+                let before = (engine.export_adapter(x).expect("a LoRA"), logits(engine, x).await);
+                // Moments of a gradient's size, steps of f32's: the update makes no numbers.
+                let mut step =
+                    engine.begin_step(vec![window()], &of(x), &optimizer, f32::MAX).expect("valid");
+                for _ in 0..2 {
+                    let error = loop {
+                        match engine.next_slices(&mut step, 20).await {
+                            Ok(()) => assert!(!step.is_finished(), "{name}"),
+                            Err(error) => break error,
+                        }
+                    };
+                    assert!(
+                        error.to_string().contains("a smaller learning rate may help"),
+                        "{name}: {error}"
+                    );
+                    let (done, all) = step.progress();
+                    assert!(!step.is_finished() && done < all, "{name}: {done} of {all}");
+                }
+                engine.end_step(step, &mut optimizer);
+                assert_eq!(optimizer.steps, 1, "{name}");
+                let after = (engine.export_adapter(x).expect("a LoRA"), logits(engine, x).await);
+                assert!(before == after, "{name}: what it was");
+                let error = engine.train_step(vec![window()], &of(x), &mut optimizer, f32::MAX).await;
+                assert!(error.is_err() && optimizer.steps == 1, "{name}: {error:?}");
+            }
+            // The next step is as if nothing had been.
+            engine.train_step(vec![window()], &of(x), &mut optimizer, 1e-2).await.expect("works");
+            assert_eq!(optimizer.steps, 2, "{name}");
+            good = optimizer;
+            engine.end_training().expect("it ends");
+        }
+        assert_eq!(good.steps, 2);
+        let [x, y] = ["x", "y"].map(|x| engine.export_adapter(x).expect("a LoRA").weights);
+        assert!(x == y, "{name}: moments and numbers are those of two good steps");
+    }
+}
+
+/// Training that ends without a step leaves every bit as it was: the folder, the logits, and a text under way.
+#[pollster::test]
+async fn training_without_a_step_leaves_no_trace() {
+    for (name, mut engine) in opened().await {
+        let engine = &mut engine;
+        let files = |kind: &str| {
+            let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tests/fixtures/adapters/llama")
+                .join(kind);
+            ["adapter_config.json", "adapter_model.safetensors"]
+                .map(|file| std::fs::read(home.join(file)).expect("there"))
+        };
+        for kind in ["qv", "rslora", "all-linear"] {
+            let [config, weights] = files(kind);
+            // A scale that f32 cannot divide out.
+            let config = String::from_utf8(config).expect("text");
+            let alpha = config.lines().find(|line| line.contains("\"lora_alpha\"")).expect("a field");
+            let config = config.replace(alpha, "\"lora_alpha\": 7.3,").into_bytes();
+            engine.load_adapter("x", &config, &weights).await.expect("valid");
+            let before = (engine.export_adapter("x").expect("a folder"), logits(engine, "x").await);
+            for loses in [false, true] {
+                engine.begin_training("x", ROOM).expect("a plain LoRA");
+                let request = Request { adapter: Some(of("x")), ..Request::greedy(IDS.to_vec(), 6) };
+                let mut generation = engine.start(&[request.clone()]).expect("valid");
+                engine.next(&mut generation).await.expect("works");
+                if loses {
+                    move_on(engine, name).await;
+                }
+                // A step that is dropped is none.
+                let step =
+                    engine.begin_step(vec![window()], &of("x"), &Optimizer::default(), 1.0).expect("valid");
+                engine.end_step(step, &mut Optimizer::default());
+                engine.end_training().expect("it ends");
+                while !generation.is_finished() {
+                    engine.next(&mut generation).await.expect("works");
+                }
+                engine.end(generation);
+                let after = (engine.export_adapter("x").expect("a folder"), logits(engine, "x").await);
+                assert!(before == after, "{kind} on {name}");
+            }
+            // With a step it is another.
+            engine.begin_training("x", ROOM).expect("a plain LoRA");
+            engine
+                .train_step(vec![window()], &of("x"), &mut Optimizer::default(), 1e-2)
+                .await
+                .expect("works");
+            engine.end_training().expect("it ends");
+            assert_ne!(engine.export_adapter("x").expect("a LoRA").weights, before.0.weights, "{kind}");
+            assert_ne!(logits(engine, "x").await, before.1, "{kind} on {name}");
+            engine.delete_adapter("x").expect("idle");
+        }
+    }
+}
+
+/// The scale of an adapter whose training ends while a text is being drawn under it.
+#[pollster::test]
+async fn a_text_goes_on_when_training_ends_without_a_step() {
+    for (name, mut engine) in opened().await {
+        let engine = &mut engine;
+        with_adapters(engine).await;
+        let request = Request { adapter: Some(of("qv")), ..Request::greedy(IDS.to_vec(), 20) };
+        let mut texts = Vec::new();
+        for trains in [false, true] {
+            if trains {
+                engine.begin_training("qv", ROOM).expect("a plain LoRA");
+            }
+            let mut generation = engine.start(&[request.clone()]).expect("valid");
+            let mut tokens = Vec::new();
+            while !generation.is_finished() {
+                let deltas = engine.next(&mut generation).await.expect("works");
+                tokens.extend(deltas.into_iter().flat_map(|delta| delta.tokens));
+                engine.end_training().expect("it ends");
+            }
+            engine.end(generation);
+            texts.push(tokens);
+        }
+        assert_eq!(texts[0], texts[1], "{name}");
+    }
+}
