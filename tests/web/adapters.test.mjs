@@ -192,6 +192,53 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual(results, names.map((name) => [name, true]));
     });
 
+    test("folders of mlx-lm and mistral-finetune load from every source, and are exported as PEFT's", async () => {
+      const results = await page.evaluate(async () => {
+        const [mlx, mistral] = ["/test/adapters/other/llama/mlx-last", "/test/adapters/other/mistral/finetune"];
+        const chosen = (home, names, inside) => Promise.all(names.map(async (name) => {
+          const file = new File([await (await fetch(`${home}/${name}`)).blob()], name);
+          return inside ? Object.defineProperty(file, "webkitRelativePath", { value: `${inside}/${name}` }) : file;
+        }));
+        const [config, weights] = await chosen(mlx, ["adapter_config.json", "adapters.safetensors"]);
+        const wrong = new File(["{}"], "adapter_config.json");
+        Object.defineProperty(wrong, "webkitRelativePath", { value: "mine/checkpoint/adapter_config.json" });
+        const results = [];
+        const load = async (source, options) => {
+          const { name, warnings } = await engine.loadAdapter(source, options);
+          results.push([name, warnings.length, await alone({ adapter: name })]);
+          const [exported] = await engine.exportAdapter(name);
+          results.at(-1).push(JSON.parse(await exported.text()).base_model_name_or_path);
+          await engine.deleteAdapter(name);
+        };
+        await load(mlx);
+        await load([...(await chosen(mlx, ["adapter_config.json", "adapters.safetensors"], "mine")), wrong]);
+        await load([config, weights], { name: "files" });
+        await load({ config, weights }, { name: "parts" });
+        const usual = engine;
+        engine = await lorakeet.createEngine("/test/fixtures/mistral", { device: usual.device, batch: 1 });
+        try {
+          const names = ["params.json", "lora.safetensors"];
+          await load(mistral);
+          await load(await chosen(mistral, names, "mine"));
+          await load(`${mistral}-alone/`);
+          await load(await chosen(`${mistral}-alone`, names.slice(1)), { name: "file" });
+          results.push(await failure(() => engine.loadAdapter("/test/adapters/other/llama")));
+        } finally {
+          await engine.dispose();
+          engine = usual;
+        }
+        return results;
+      });
+      const texts = results.slice(0, 8).map((each) => each[2]);
+      assert.deepEqual([new Set(texts.slice(0, 4)).size, new Set(texts.slice(4, 6)).size, new Set(texts.slice(6)).size], [1, 1, 1]);
+      assert.deepEqual(results.slice(0, 8).map(([name, warnings, , base]) => [name, warnings, base]), [
+        ["mlx-last", 0, "llama"], ["mine", 0, "llama"], ["files", 0, "llama"], ["parts", 0, "llama"],
+        ["finetune", 0, "mistral"], ["mine", 0, "mistral"], ["finetune-alone", 1, "mistral"], ["file", 1, "mistral"],
+      ]);
+      assert.equal(results[8].kind, "network");
+      assert.match(results[8].message, /^adapter_config\.json: not found/);
+    });
+
     test("a name loaded again is the new adapter", async () => {
       const [first, second, expected] = await page.evaluate(async () => {
         await engine.loadAdapter(folder("vo"), { name: "changing" });

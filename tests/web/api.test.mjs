@@ -258,3 +258,35 @@ test("a module that stops fails what is under way and what comes after, and hang
   for (const error of errors) assert.deepEqual(error, { kind: "device", message: "the WebAssembly module stopped: unreachable; reload the page" });
   await page.close();
 });
+
+test("a batch that is in the middle of another call is called busy, and one that is gone is not there", async () => {
+  const page = await openApi(browser);
+  const errors = await page.evaluate(async () => {
+    const { Engine } = await import("/dist/wasm/lorakeet.js");
+    const engine = await lorakeet.createEngine("/models/demo/", { device: "webgpu", worker: false });
+    const { next } = Engine.prototype;
+    const message = (error) => error.message ?? String(error);
+    const errors = [];
+    Engine.prototype.next = async function (id) {
+      Engine.prototype.next = next;
+      const first = next.call(this, id); // it waits for the GPU
+      await next.call(this, id).catch((error) => errors.push(message(error)));
+      try {
+        this.end(id);
+      } catch (error) {
+        errors.push(message(error));
+      }
+      await next.call(this, id + 7).catch((error) => errors.push(message(error)));
+      return first;
+    };
+    const { usage } = await engine.completions.create({ prompt: "The old man", max_tokens: 5, temperature: 0 });
+    await engine.dispose();
+    return [...errors, usage.completion_tokens];
+  });
+  assert.equal(errors.length, 4, JSON.stringify(errors));
+  assert.match(errors[0], /^batch \d+ is in the middle of another call$/);
+  assert.match(errors[1], /in the middle of another call$/);
+  assert.match(errors[2], /^no batch \d+$/);
+  assert.equal(errors[3], 5);
+  await page.close();
+});
