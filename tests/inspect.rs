@@ -1,10 +1,12 @@
-//! `lorakeet inspect --adapter`: adapters of every kind described without a base model.
+//! `lorakeet inspect`: models described by their config alone, adapters of every kind without a base model.
 //! Not what they compute.
 #![cfg(all(feature = "cli", not(target_arch = "wasm32")))]
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -160,4 +162,135 @@ fn real_adapters() {
             ),
         ])
     );
+}
+
+/// What `inspect --json` says of a folder that has a `config.json` and nothing else, or the words it ends
+/// with: of the address space the program may have 100 MB, of time a second.
+#[track_caller]
+fn described(config: &str) -> Result<Value, String> {
+    static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+    let name = format!("lorakeet-inspect-{}-{}", std::process::id(), FOLDERS.fetch_add(1, Ordering::Relaxed));
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir_all(&folder).expect("a temporary folder");
+    std::fs::write(folder.join("config.json"), config).expect("written");
+    let program = env!("CARGO_BIN_EXE_lorakeet");
+    let mut command = if cfg!(target_os = "linux") {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -v 100000; exec \"$0\" \"$@\"", program]);
+        shell
+    } else {
+        Command::new(program)
+    };
+    let started = Instant::now();
+    let output =
+        command.args(["inspect", "--json", "--model"]).arg(&folder).output().expect("the program runs");
+    let seconds = started.elapsed().as_secs_f64();
+    std::fs::remove_dir_all(&folder).expect("removed");
+    assert!(seconds < 1.0, "{seconds} s");
+    let words = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    if output.status.success() {
+        Ok(serde_json::from_slice(&output.stdout).expect("one JSON object"))
+    } else {
+        // A panic or the system's end of it has another code.
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert_eq!(words.lines().count(), 1, "{words}");
+        Err(words)
+    }
+}
+
+fn llama(hidden: u64, intermediate: u64, layers: u64, heads: u64) -> Value {
+    json!({
+        "model_type": "llama", "vocab_size": 128_256, "hidden_size": hidden, "intermediate_size": intermediate,
+        "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": 8,
+        "max_position_embeddings": 8192, "rope_theta": 500_000.0,
+    })
+}
+
+/// Weights of 32 and 1,624 GB.
+#[test]
+fn a_model_is_described_by_its_config_alone() {
+    let report = described(&llama(4096, 14_336, 32, 32).to_string()).expect("Llama 3 8B");
+    assert_eq!(report["parameters"], json!(8_030_261_248u64));
+    assert_eq!((&report["layers"], &report["tokenizer_tokens"]), (&json!(32), &Value::Null));
+    let bytes = |report: &Value, dtype: &str| report["memory_bytes"][dtype].as_f64().expect(dtype);
+    // The weights, and less than a twentieth beside them.
+    for (dtype, bits) in [("f32", 32.0), ("f16", 16.0), ("q8", 8.5), ("q4", 4.5)] {
+        let weights = 8_030_261_248.0 * bits / 8.0;
+        let most = weights + 0.05 * 8_030_261_248.0 * 4.0;
+        assert!((weights..most).contains(&bytes(&report, dtype)), "{dtype}: {report}");
+    }
+    let report = described(&llama(16_384, 53_248, 126, 128).to_string()).expect("405B");
+    assert_eq!(report["parameters"], json!(405_853_388_800u64));
+    assert!(bytes(&report, "f32") > 1.6e12 && bytes(&report, "q4") > 228e9, "{report}");
+    assert_eq!(report["device_bytes"], report["memory_bytes"]["f32"]);
+}
+
+#[test]
+fn hostile_configs_are_refused_at_once() {
+    let config = |key: &str, value: Value| {
+        let mut config = llama(4096, 14_336, 32, 32);
+        config[key] = value;
+        described(&config.to_string()).expect_err(key)
+    };
+    for (key, value, words) in [
+        ("hidden_size", json!(1u64 << 40), "hidden_size 1099511627776 is out of range"),
+        ("num_hidden_layers", json!(1_000_000_000), "num_hidden_layers 1000000000 is out of range"),
+        ("vocab_size", json!(0), "vocab_size 0 is out of range"),
+        ("intermediate_size", json!(1u64 << 33), "intermediate_size 8589934592 is out of range"),
+        (
+            "max_position_embeddings",
+            json!(1u64 << 50),
+            "max_position_embeddings 1125899906842624 is out of range",
+        ),
+    ] {
+        assert_eq!(config(key, value), format!("error (unsupported): config.json: {words}"));
+    }
+    let mut most = llama(1 << 22, 1 << 22, 1024, 1 << 20);
+    most["head_dim"] = json!(2);
+    let error = described(&most.to_string()).expect_err("more than there is");
+    assert!(error.contains(" parameters, expected at most 1099511627776"), "{error}");
+    let gpt2 = json!({
+        "model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1_000_000_000, "n_head": 2, "n_positions": 5,
+    });
+    let words = "error (unsupported): config.json: n_layer 1000000000 is out of range";
+    assert_eq!(described(&gpt2.to_string()), Err(words.to_owned()));
+    // As large as is accepted: listed all the same.
+    let mut large = llama(1 << 14, 1 << 16, 240, 128);
+    large["vocab_size"] = json!(1 << 22);
+    described(&large.to_string()).expect("a trillion parameters");
+}
+
+#[test]
+fn what_is_no_config_is_told() {
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n";
+    let error = described(pointer).expect_err("a pointer");
+    assert!(error.starts_with("error (format): config.json: a Git LFS pointer"), "{error}");
+}
+
+/// Bodies of real models: each is described, or refused by name.
+#[test]
+fn real_configs_are_described_or_refused() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/configs");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("skipped: no real configs beside this checkout");
+        return;
+    };
+    let (mut described_count, mut refused_count) = (0, 0);
+    for path in entries.map(|entry| entry.expect("an entry").path()) {
+        let json = std::fs::read_to_string(&path).expect("readable");
+        match described(&json) {
+            Ok(report) => {
+                described_count += 1;
+                assert!(report["memory_bytes"]["q4"].as_u64() > Some(10_000_000), "{path:?}: {report}");
+            }
+            Err(words) => {
+                refused_count += 1;
+                assert!(
+                    words.starts_with("error (unsupported): config.json: model_type"),
+                    "{path:?}: {words}"
+                );
+            }
+        }
+    }
+    assert!(described_count >= 15 && refused_count >= 15, "{described_count}, {refused_count}");
 }

@@ -1,13 +1,70 @@
 //! `inspect`: what a model is made of, and the steps that decode a token.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use lorakeet::engine::Engine;
-use serde_json::json;
+use lorakeet::Result;
+use lorakeet::dtype::Dtype;
+use lorakeet::engine::{AdapterInfo, Engine, EngineOptions, folder};
+use lorakeet::model::{Model, Needs};
+use serde_json::{Value, json};
 
-/// Prints the architecture, sizes and, if asked, the decode plan.
+use super::{Args, DEFAULT_MODEL, backend};
+
+/// What there is to tell of a model.
+struct Subject<'a> {
+    model: &'a Model,
+    tokenizer_tokens: Option<usize>,
+    warnings: &'a [String],
+    backend: &'a str,
+    adapters: Vec<AdapterInfo>,
+    /// What all tensors take by the type that weights are held as.
+    memory: Vec<(&'a str, Option<Needs>)>,
+}
+
+/// Prints the architecture, sizes and, if asked, the decode plan of a model that is not loaded.
+///
+/// Errors as [`folder::describe`].
+pub async fn describe(args: &Args, with_plan: bool) -> Result<()> {
+    let backend = backend(args.backend).await?;
+    let options = EngineOptions { context_length: args.context_length, dtype: args.dtype, batch: None };
+    let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
+    let name = backend.name();
+    let description = folder::describe(model, backend, &options)?;
+    let types = [Dtype::F32].into_iter().chain(Dtype::PACKED);
+    print(
+        &Subject {
+            model: &description.model,
+            tokenizer_tokens: description.tokenizer_tokens,
+            warnings: &description.warnings,
+            backend: name,
+            adapters: Vec::new(),
+            memory: types.map(|dtype| (dtype.name(), description.needs_as(dtype).ok())).collect(),
+        },
+        with_plan,
+        args.json,
+    );
+    Ok(())
+}
+
+/// The same of one that is, with its adapters.
 pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
-    let (model, config) = (engine.model(), engine.config());
+    print(
+        &Subject {
+            model: engine.model(),
+            tokenizer_tokens: Some(engine.tokenizer().vocab_size()),
+            warnings: engine.warnings(),
+            backend: engine.backend().name(),
+            adapters: engine.list_adapters().cloned().collect(),
+            memory: Vec::new(),
+        },
+        with_plan,
+        as_json,
+    );
+}
+
+fn print(subject: &Subject, with_plan: bool, as_json: bool) {
+    let (model, config) = (subject.model, &subject.model.config);
     let parameters = model.weights.parameters();
     let plan = model.decode(1);
     if as_json {
@@ -21,14 +78,15 @@ pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
             "key_value_heads": config.num_key_value_heads,
             "head_dim": config.head_dim,
             "vocab_size": config.vocab_size,
-            "tokenizer_tokens": engine.tokenizer().vocab_size(),
+            "tokenizer_tokens": subject.tokenizer_tokens,
             "context": model.context(),
             "slots": model.slots(),
             "device_bytes": model.tensors.total_bytes(),
             "weights": model.weights.held().iter().map(|(dtype, n)| (dtype.name(), *n)).collect::<BTreeMap<_, _>>(),
-            "warnings": engine.warnings(),
+            "warnings": subject.warnings,
             "steps_per_token": plan.steps().len(),
-            "backend": engine.backend().name(),
+            "backend": subject.backend,
+            "memory_bytes": subject.memory.iter().map(|(name, needs)| ((*name).to_owned(), json!(needs.map(|needs| needs.total())))).collect::<serde_json::Map<String, Value>>(),
         });
         println!("{report}");
         return;
@@ -45,9 +103,9 @@ pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
         config.intermediate_size,
     );
     println!(
-        "vocabulary {} ({} in the tokenizer), context {} of {}",
+        "vocabulary {} ({}), context {} of {}",
         config.vocab_size,
-        engine.tokenizer().vocab_size(),
+        subject.tokenizer_tokens.map_or("no tokenizer".to_owned(), |n| format!("{n} in the tokenizer")),
         model.context(),
         config.max_position_embeddings,
     );
@@ -60,7 +118,12 @@ pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
     let held = model.weights.held();
     let held = held.iter().map(|(dtype, n)| format!("{:.2} M as {}", *n as f64 / 1e6, dtype.name()));
     println!("weights held: {}", held.collect::<Vec<_>>().join(", "));
-    for adapter in engine.list_adapters() {
+    for (dtype, needs) in &subject.memory {
+        let needs = needs.map_or("more than can be addressed".to_owned(), |needs| needs.to_string());
+        println!("memory with weights as {dtype}: {needs}");
+    }
+    subject.warnings.iter().for_each(|warning| println!("warning: {warning}"));
+    for adapter in &subject.adapters {
         println!(
             "adapter {}: rank {}, {} modules, {:.1} KiB",
             adapter.name,

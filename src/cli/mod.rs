@@ -181,6 +181,11 @@ pub async fn run(args: &Args) -> Result<()> {
         let engine = if args.model.is_some() { Some(open_base(args).await?) } else { None };
         return inspect_adapter::run(&paths, engine, args.json).await;
     }
+    if let Command::Inspect { plan } = args.command
+        && args.adapter.is_empty()
+    {
+        return inspect::describe(args, plan).await;
+    }
     let mut engine = open(args).await?;
     match &args.command {
         Command::Generate(options) => generate(&mut engine, options, args.json).await,
@@ -249,11 +254,8 @@ async fn open_base(args: &Args) -> Result<Engine> {
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    if let Ok(engine) = &engine {
-        engine
-            .warnings()
-            .iter()
-            .for_each(|warning| eprintln!("warning: model {}: {warning}", model.display()));
+    for warning in engine.iter().flat_map(Engine::warnings) {
+        eprintln!("warning: model {}: {warning}", model.display());
     }
     engine
 }

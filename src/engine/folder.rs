@@ -11,7 +11,7 @@ use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{FIRST_BYTES, Header, PREFIX_BYTES};
 
-use super::{AdapterFiles, AdapterInfo, Engine, EngineOptions, Loader};
+use super::{AdapterFiles, AdapterInfo, Description, Engine, EngineOptions, Loader};
 
 /// How much of a GGUF file is read at first; a header that goes on makes it twice as much.
 const GGUF_HEADER_BYTES: u64 = 1 << 20;
@@ -43,8 +43,7 @@ pub fn load(
         return load_gguf(folder, backend, options, progress).map_err(|e| e.context(folder.display()));
     }
     let config = read(&folder.join("config.json"))?;
-    let generation = folder.join("generation_config.json");
-    let generation = if generation.exists() { Some(read(&generation)?) } else { None };
+    let generation = read_if_there(&folder.join("generation_config.json"))?;
     let tokenizer = read(&folder.join("tokenizer.json"))?;
     let mut loader = Loader::new(&config, generation.as_deref(), &tokenizer, backend, options)?;
     let index = folder.join("model.safetensors.index.json");
@@ -80,18 +79,30 @@ pub fn load(
     Ok(loader)
 }
 
+/// What the files of `folder` or, if that is a file, a GGUF model say of it. A folder's weights and
+/// tokenizer may be missing, and of a GGUF file only its header is read.
+///
+/// Errors as [`Description`]'s makers do, and with `Network` where a file cannot be read.
+pub fn describe(folder: &Path, backend: Backend, options: &EngineOptions) -> Result<Description> {
+    if folder.is_file() {
+        let told = |e: Error| e.context(folder.display());
+        let (_, header, tokenizer) = open_gguf(folder).map_err(told)?;
+        return Description::of_gguf(&header, tokenizer.as_deref(), backend, options).map_err(told);
+    }
+    let config = read(&folder.join("config.json"))?;
+    let [generation, tokenizer] = ["generation_config.json", "tokenizer.json"].map(|name| folder.join(name));
+    let (generation, tokenizer) = (read_if_there(&generation)?, read_if_there(&tokenizer)?);
+    Description::of_files(&config, generation.as_deref(), tokenizer.as_deref(), backend, options)
+}
+
 fn load_gguf(
     path: &Path,
     backend: Backend,
     options: &EngineOptions,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Loader> {
-    let unread = |e: std::io::Error| Error::network(format!("cannot be read: {e}"));
-    let mut file = File::open(path).map_err(unread)?;
+    let (mut file, header, tokenizer) = open_gguf(path)?;
     let total = file.metadata().map_err(unread)?.len();
-    let header = gguf_header(&mut file, total)?;
-    let beside = path.with_file_name("tokenizer.json");
-    let tokenizer = if !header.has_tokenizer() && beside.exists() { Some(read(&beside)?) } else { None };
     let mut loader = Loader::from_gguf(&header, tokenizer.as_deref(), backend, options)?;
     for piece in loader.gguf_pieces(&header)? {
         let bytes = read_at(&mut file, piece.start, piece.byte_len()).map_err(unread)?;
@@ -99,6 +110,20 @@ fn load_gguf(
         progress(piece.end, total);
     }
     Ok(loader)
+}
+
+/// A GGUF file, its header, and the `tokenizer.json` beside it if it has none of its own.
+fn open_gguf(path: &Path) -> Result<(File, gguf::Header, Option<Vec<u8>>)> {
+    let mut file = File::open(path).map_err(unread)?;
+    let total = file.metadata().map_err(unread)?.len();
+    let header = gguf_header(&mut file, total)?;
+    let beside = path.with_file_name("tokenizer.json");
+    let tokenizer = if header.has_tokenizer() { None } else { read_if_there(&beside)? };
+    Ok((file, header, tokenizer))
+}
+
+fn unread(error: std::io::Error) -> Error {
+    Error::network(format!("cannot be read: {error}"))
 }
 
 fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {
@@ -182,6 +207,10 @@ fn read_at(file: &mut File, start: u64, len: u64) -> std::io::Result<Vec<u8>> {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|e| failed(path, &e))
+}
+
+fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    if path.exists() { read(path).map(Some) } else { Ok(None) }
 }
 
 /// The error of a file that could not be read: `Argument` where it is not there or is not to be read by its name,

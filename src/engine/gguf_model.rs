@@ -47,7 +47,10 @@ impl Loader {
         Self::of_gguf(header, tokenizer, backend, options)?.reserved().await
     }
 
-    fn of_gguf(
+    /// A model that has no room on the backend yet.
+    ///
+    /// Errors as [`from_gguf`](Self::from_gguf).
+    pub(super) fn of_gguf(
         header: &Header,
         tokenizer: Option<&[u8]>,
         backend: Backend,

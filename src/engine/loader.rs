@@ -26,7 +26,7 @@ const LOADING_BYTES: u64 = 16 * PIECE_ELEMENTS as u64;
 #[derive(Debug)]
 pub struct Loader {
     pub(super) model: Model,
-    tokenizer: Tokenizer,
+    pub(super) tokenizer: Tokenizer,
     pub(super) backend: Backend,
     /// Whether tensors have llama.cpp's names and row orders.
     pub(super) gguf: bool,
@@ -207,7 +207,7 @@ impl Loader {
 ///
 /// Errors as [`ModelConfig::from_json`] and [`ModelConfig::read_generation_config`], and with what
 /// the file is where it is another.
-pub fn read_config(config: &[u8], generation_config: Option<&[u8]>) -> Result<ModelConfig> {
+pub(super) fn read_config(config: &[u8], generation_config: Option<&[u8]>) -> Result<ModelConfig> {
     let read = ModelConfig::from_json(config);
     let mut read = read.map_err(|e| explained("config.json", config, e))?;
     if let Some(json) = generation_config {

@@ -7,6 +7,7 @@ mod arithmetic;
 mod bank;
 mod chat;
 mod combination;
+mod describe;
 mod export;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
@@ -42,6 +43,7 @@ pub use adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta, RowDeltas};
 pub use adapters::{AdapterInfo, Choice};
 pub use arithmetic::MajoritySign;
 pub use combination::{Arithmetic, Combination, CombinationType};
+pub use describe::Description;
 pub use export::AdapterFiles;
 pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use hidden::Pooling;

@@ -5,7 +5,7 @@ use crate::backend::Backend;
 use crate::config::ModelConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Model, Needs, Sizes, size};
-use crate::plan::Dtype;
+use crate::plan::{Dtype, MAX_TENSOR_BYTES};
 
 use super::EngineOptions;
 
@@ -24,7 +24,7 @@ const LEAST_CONTEXT: usize = 128;
 ///
 /// Errors with `Argument` for an option, `Memory` if one tensor is past what can be addressed.
 pub fn needs(config: &ModelConfig, options: &EngineOptions) -> Result<Needs> {
-    Ok(Model::new(config.clone(), sizes(config, options, u64::MAX))?.needs())
+    Ok(Model::new(config.clone(), sizes(config, options, MAX_TENSOR_BYTES))?.needs())
 }
 
 /// The sizes that options mean.

@@ -32,7 +32,7 @@ async function loads(fault) {
 }
 
 const CUT = "model.safetensors: * after # of 239104 bytes, URL";
-const SHORT = "model.safetensors: tensor `model.layers.2.self_attn.v_proj.weight`: ends at byte 235872 of 235040 bytes of data";
+const SHORT = "model.safetensors: the file ends after # of 239104 bytes: a download that was cut short";
 
 // [fault, kind, message]; `*` stands for the browser's own words, `#` for how far it came.
 const FAILURES = [
@@ -41,8 +41,8 @@ const FAILURES = [
   ["cut-chunked", "network", "model.safetensors: *, URL"],
   ["lying", "format", SHORT],
   ["truncated", "format", SHORT],
-  ["truncated-header", "format", "model.safetensors: file of 100 bytes, too short for a header"],
-  ["empty", "format", "model.safetensors: file of 0 bytes, too short for a header"],
+  ["truncated-header", "format", "model.safetensors: the file ends after 100 of # bytes: a download that was cut short"],
+  ["empty", "format", "model.safetensors: an empty file"],
   ["huge-header", "format", "model.safetensors: safetensors header: 18446744073709551615 bytes, expected at most 16777216"],
   ["broken", "network", "model.safetensors: HTTP 500, URL"],
   ["broken-config", "network", "config.json: HTTP 503, URL"],
