@@ -473,7 +473,7 @@ fn what_is_no_config() {
     let format = |bytes: &[u8], message: &str| {
         assert_error(AdapterConfig::from_json(bytes), ErrorKind::Format, message)
     };
-    format(b"", "adapter_config.json: EOF while parsing a value at line 1 column 0");
+    format(b"", "adapter_config.json: an empty file");
     format(b"[]", "adapter_config.json: it is not an object");
     format(b"{}", "adapter_config.json: field `peft_type` is missing");
     format(br#"{"r": 1, "r": 2}"#, "adapter_config.json: `r` appears twice at line 1 column 16");
