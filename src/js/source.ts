@@ -1,6 +1,7 @@
 // Where the files of a model or an adapter are: a folder at a URL or on the hub, files the user chose, or
 // parts named one by one. Not what is in them: that is judged in Rust.
 
+import { GGUF, blob, files, oneFile } from "./bytes.js";
 import { LorakeetError, throwIfCancelled } from "./error.js";
 import { BlobFile, type ByteFile } from "./file.js";
 import type { Target } from "./http.js";
@@ -82,48 +83,6 @@ async function settle(of: string, source: unknown): Promise<unknown> {
   return Object.fromEntries(await Promise.all(parts));
 }
 
-/** A file that is all there is: its first bytes tell whether it is a GGUF, whatever it is called. */
-async function oneFile(of: string, blob: Blob): Promise<File> {
-  const { name } = blob instanceof File ? blob : { name: "" };
-  const head = new TextDecoder("latin1").decode(await new BlobFile(name || of, blob).peek(9));
-  if (name.endsWith(GGUF) || (name !== "" && !head.startsWith("GGUF"))) return blob as File;
-  // JSON, or safetensors: eight bytes of length, and JSON.
-  if (!head.startsWith("GGUF") && (head[0] === "{" || head[8] === "{")) {
-    const parts = of === "model" ? "{config, tokenizer, weights}" : "{config, weights}";
-    throw new LorakeetError("argument", `${of}: one file of a folder, expected all of them, as files or ${parts}, or a GGUF`);
-  }
-  return new File([blob], `${name || of}${GGUF}`);
-}
-
-/** URLs of bytes that are in this page already, and of no server. */
-const IN_PAGE = /^(blob|data):/i;
-
-/** A file's bytes as a Blob; anything else as it is. Errors with `network` for a URL in the page that is no more. */
-async function blob(value: unknown): Promise<unknown> {
-  const url = typeof value === "string" || value instanceof URL ? String(value) : "";
-  if (IN_PAGE.test(url)) {
-    try {
-      return await (await fetch(url)).blob();
-    } catch (error) {
-      throw new LorakeetError("network", `a ${url.slice(0, 5)} URL cannot be read: ${(error as Error).message}, ${url.slice(0, 100)}`, { cause: error });
-    }
-  }
-  if (value instanceof ReadableStream) return new Response(value).blob();
-  if (value instanceof ArrayBuffer || value instanceof Uint8Array) return new Blob([value as Uint8Array<ArrayBuffer>]);
-  return isObject(value) && "getFile" in value ? (value as FileSystemFileHandle).getFile() : value;
-}
-
-/** The files of a directory, without those of directories in it. */
-async function files(directory: FileSystemDirectoryHandle): Promise<File[]> {
-  const files = [];
-  for await (const handle of directory.values()) {
-    if (handle.kind !== "file") continue;
-    const file = await (handle as FileSystemFileHandle).getFile();
-    files.push(Object.defineProperty(file, "webkitRelativePath", { value: `${directory.name}/${file.name}` }));
-  }
-  return files;
-}
-
 /** A chat template with a Blob in the place of handles, streams, bytes and text. Errors with `argument`. */
 export async function settledTemplate(template: TemplateSource | undefined): Promise<Blob | URL | undefined> {
   if (template === undefined) return undefined;
@@ -170,8 +129,6 @@ export interface ModelFolder extends Folder {
   /** The weight files, where the caller has named them. */
   readonly weightNames?: readonly string[];
 }
-
-const GGUF = ".gguf";
 
 /** Files that only an adapter's folder has, PEFT's and mlx-lm's first, then mistral-finetune's. */
 const ADAPTER_FILES = ["adapter_config.json", "lora.safetensors"];

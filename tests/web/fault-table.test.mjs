@@ -136,13 +136,16 @@ const ROWS = [
   }, ["device", /^WebGPU device/]],
   ["device", "the engine's worker does not start", () => load(small, { worker: new Worker("data:text/javascript,throw new Error('no')") }), ["unsupported", /^the engine's worker did not start: /]],
 
-  ["memory", "an adapter to train does not fit", () => trained({ rank: 65_536 }), ["memory", /adapter `x`: .*\d{4}/]],
-  ["memory", "it does not fit into what the caller allows", () => trained({ rank: 64, memoryLimit: engine.info.memoryBytes + 1_500_000 }), ["memory", /^training adapter `x`: \d+ bytes .+; a rank of \d+ would fit$/]],
+  ["memory", "a context longer than there is room for", async () => {
+    const config = { ...(await (await fetch(`${small}config.json`)).json()), max_position_embeddings: 2 ** 20 };
+    return load(await parts({ "config.json": new Blob([JSON.stringify(config)]) }), { contextLength: 2 ** 20, batch: 128 });
+  }, ["memory", /would fit/]],
+  ["memory", "an adapter to train does not fit into what the caller allows", () => trained({ rank: 64, memoryLimit: engine.info.memoryBytes + 1_500_000 }), ["memory", /^training adapter `x`: \d+ bytes .+; a rank of \d+ would fit$/]],
   ["memory", "a temporary adapter does not fit into what the caller allows", () => engine.createTempLora({ rank: 64, chunkTokens: 8, contextTokens: 8, memoryLimit: engine.info.memoryBytes + 1_500_000 }), ["memory", /^training adapter `temp`: \d+ bytes .+; a rank of \d+ would fit$/]],
   ["memory", "there is no room for a checkpoint", () => patched(fullAfter(0), () => trained({ checkpoint: "a", checkpointEvery: 1, epochs: 3 })).finally(() => engine.deleteAdapter("x")), ["memory", /^checkpoint `a`: .+The disk is full\.$/]],
 
-  ["input", "the weights are a Git LFS pointer", async () => load(await parts({ "model.safetensors": new Blob([`version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 239104\n`]) })), ["format", /^(weights\[0\]|model\.safetensors): .*(Git LFS pointer|safetensors header)/]],
-  ["input", "a GGUF is a web page", () => load(new Blob(["<!doctype html><html><title>Sign in</title></html>"])), ["format", /^model\.gguf: /]],
+  ["input", "the weights are a Git LFS pointer", async () => load(await parts({ "model.safetensors": new Blob([`version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 239104\n`]) })), ["format", /^weights\[0\]: .*a Git LFS pointer, not the file/]],
+  ["input", "a GGUF is a web page", () => load(new Blob(["<!doctype html><html><title>Sign in</title></html>"])), ["format", /^model\.gguf: .*a web page, not the file/]],
   ["input", "the weights are cut", (url) => load(`${url}truncated/`), ["format", /^model\.safetensors: .*byte/]],
   ["input", "config.json is no JSON", async () => load(await parts({ "config.json": new Blob(["{"]) })), ["format", /^config\.json: /]],
   ["input", "the architecture is unknown", async () => load(await parts({ "config.json": new Blob(['{"model_type": "bert", "architectures": ["BertModel"]}']) })), ["unsupported", /^config\.json: model_type `bert`, expected one of llama/]],
@@ -150,7 +153,10 @@ const ROWS = [
   ["input", "an adapter's weights are a file of a folder behind a blob: URL", async () => engine.loadAdapter(URL.createObjectURL(await (await fetch("/test/adapters/llama/qv/adapter_model.safetensors")).blob())), ["argument", /^adapter: one file of a folder, expected all of them/]],
   ["input", "the prompt is longer than the context", () => engine.completions.create({ prompt: Array(64).fill(1), max_tokens: 1 }), ["argument", /context/]],
   ["input", "a token is none of the vocabulary's", () => engine.completions.create({ prompt: [1, 99_999], max_tokens: 1 }), ["argument", /99999/]],
-  ["input", "training would begin at no rate", () => trained({ learningRate: NaN }), ["argument", /^learningRate NaN, expected/]],
+  ["input", "a weight is no number", async () => {
+    const weights = new Uint8Array(await (await fetch(`${small}model.safetensors`)).arrayBuffer()).fill(255, -4);
+    return load(await parts({ "model.safetensors": new Blob([weights]) }));
+  }, ["format", /tensor `[a-z_.0-9]+`: .*(NaN|infinite)/]],
 ];
 
 test("there are forty faults: 12 of the network, 8 of storage, 6 of devices, 4 of memory, 10 of input", () => {
