@@ -123,6 +123,22 @@ fn smollm_cuts_digits() {
     assert_eq!(parts_at(&gguf, &cut, &TEXTS), None);
 }
 
+/// A merge of which a part, or what it makes, is no token is never reached.
+#[test]
+fn a_merge_without_its_token_is_skipped() {
+    let tokens = ["a", "b", "c", "ab"].map(str::to_owned);
+    let merges = ["b c", "x b", "a y", "a b"].map(str::to_owned);
+    let tables = GgufTokenizer {
+        model: "gpt2",
+        pre: Some("gpt-2"),
+        tokens: &tokens,
+        merges: &merges,
+        ..GgufTokenizer::default()
+    };
+    let tokenizer = Tokenizer::from_gguf(&tables).expect("valid");
+    assert_eq!(tokenizer.encode("abcd", false).expect("valid"), [3, 2], "and `d` is no token");
+}
+
 /// Scores decide, the longer first half of two cuts comes first, and pieces of one score go by id.
 #[test]
 fn sentence_piece_merges_by_score() {

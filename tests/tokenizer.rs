@@ -1,5 +1,4 @@
-//! Ids and texts against the stable release of the `tokenizers` crate, which judges the release
-//! candidate that encodes here and the decoder that is our own.
+//! Ids and texts against the `tokenizers` crate, the judge of what is our own.
 //! Not a test of hostile files: `formats.rs` has those.
 
 #![cfg(not(target_arch = "wasm32"))]
@@ -352,4 +351,252 @@ fn components_agree_with_the_crate() {
             );
         }
     }
+}
+
+/// A prompt and its completion are one text: no stray space, and a token of both is the completion's.
+#[test]
+fn a_completion_goes_on_its_prompt() {
+    let words = ["<unk>", "▁", "m", "i", "d", "l", "e", "mi", "dl", "▁mi", "dle", "<s>"];
+    let vocab: serde_json::Map<String, Value> =
+        words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let file = json!({
+        "added_tokens": [{ "id": 11, "content": "<s>", "single_word": false, "lstrip": false,
+                           "rstrip": false, "normalized": false, "special": true }],
+        "normalizer": { "type": "Sequence", "normalizers": [
+            { "type": "Prepend", "prepend": "▁" },
+            { "type": "Replace", "pattern": { "String": " " }, "content": "▁" },
+        ]},
+        "model": { "type": "BPE", "unk_token": "<unk>", "fuse_unk": true, "vocab": vocab,
+                   "merges": [["m", "i"], ["d", "l"], ["▁", "mi"], ["dl", "e"]] },
+    });
+    let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
+    assert_eq!(tokenizer.encode_joined("mid", "dle", false).unwrap(), (vec![9, 4, 10], 2));
+    assert_eq!(tokenizer.encode_joined("mid", "le", false).unwrap(), (vec![9, 10], 1), "of both");
+    assert_eq!(tokenizer.encode_joined("mi", " mi", false).unwrap(), (vec![9, 9], 1));
+    assert_eq!(tokenizer.encode_continuation("dle").unwrap(), [10]);
+    assert_eq!(tokenizer.encode_continuation(" mi").unwrap(), [9]);
+    let added = tokenizer.added_tokens();
+    assert_eq!(added.len(), 1);
+    assert_eq!((added[0].id, added[0].content.as_str(), added[0].special), (11, "<s>", true));
+}
+
+/// A generator of numbers (xorshift), so that the texts are the same every time.
+fn next(state: &mut u64, below: usize) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state % below as u64) as usize
+}
+
+/// Lines of many scripts, spaces, digits, marks and added tokens.
+fn lines(count: usize, added: &[&str]) -> Vec<String> {
+    let scripts: [(char, char); 14] = [
+        (' ', '~'),
+        ('a', 'z'),
+        ('\t', '\r'),
+        ('\u{c0}', '\u{24f}'),
+        ('\u{300}', '\u{36f}'),
+        ('\u{400}', '\u{4ff}'),
+        ('\u{620}', '\u{669}'),
+        ('\u{900}', '\u{97f}'),
+        ('\u{e01}', '\u{e5b}'),
+        ('\u{2000}', '\u{2064}'),
+        ('\u{3040}', '\u{30ff}'),
+        ('\u{4e00}', '\u{5fff}'),
+        ('\u{ac00}', '\u{ad00}'),
+        ('\u{1f300}', '\u{1f64f}'),
+    ];
+    let mut state = 0x1234_5678_9abc_def1;
+    let line = |_| {
+        let mut line = String::new();
+        for _ in 0..1 + next(&mut state, 12) {
+            let (from, to) = scripts[next(&mut state, scripts.len())];
+            for _ in 0..1 + next(&mut state, 8) {
+                line.extend(char::from_u32(
+                    from as u32 + next(&mut state, to as usize - from as usize) as u32,
+                ));
+            }
+            match next(&mut state, 8) {
+                0 => line.push_str(added[next(&mut state, added.len())]),
+                1 => line.push_str("    "),
+                2 => line.push_str("'ll don'T 1234567"),
+                3 => {}
+                _ => line.push(' '),
+            }
+        }
+        line
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn lines_of_all_kinds_agree_with_the_crate() {
+    for line in lines(600, &["<|endoftext|>", " <s> ", "<|im_end|>\n", "</s>", "<|eot_id|>"]) {
+        each_tokenizer(|path, ours, theirs| {
+            let want = theirs.encode_fast(line.as_str(), false).unwrap();
+            assert_eq!(ours.encode(&line, false).unwrap(), want.get_ids(), "{path}: {line:?}");
+        });
+    }
+}
+
+/// A file of this model and these parts, read by both.
+fn both(file: &Value) -> (Tokenizer, tokenizers_stable::Tokenizer) {
+    let json = file.to_string();
+    let ours = Tokenizer::from_json(json.as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"));
+    (ours, tokenizers_stable::Tokenizer::from_bytes(json.as_bytes()).unwrap())
+}
+
+/// The fixture's vocabulary without eight bytes: they are dropped, or become the unknown token.
+#[test]
+fn a_byte_level_vocabulary_may_lack_bytes() {
+    let file = std::fs::read(fixture_folder().join("tokenizer.json")).unwrap();
+    let mut file: Value = serde_json::from_slice(&file).unwrap();
+    let vocab = file["model"]["vocab"].as_object_mut().unwrap();
+    let missing = ["Ħ", "Ą", "ħ", "ē", "ĕ", "ñ", "ò", "õ"];
+    for (at, token) in missing.into_iter().enumerate() {
+        let id = vocab.remove(token).unwrap();
+        vocab.insert(format!("other {at}"), id);
+    }
+    let merges = file["model"]["merges"].as_array_mut().unwrap();
+    merges.retain(|merge| !missing.iter().any(|token| merge.to_string().contains(token)));
+    for unknown in [Value::Null, json!("<|endoftext|>")] {
+        for fuse in [false, true] {
+            file["model"]["unk_token"] = unknown.clone();
+            file["model"]["fuse_unk"] = json!(fuse);
+            let (ours, theirs) = both(&file);
+            for text in ["a\u{4}b\u{13}\u{14}\u{16}c", "\u{60000}\u{90000}", "", "\u{4}", "plain"] {
+                let ids = ours.encode(text, false).unwrap();
+                assert_eq!(ids, theirs.encode(text, false).unwrap().get_ids(), "{text:?}");
+                assert_eq!(ours.decode(&ids, false).unwrap(), theirs.decode(&ids, false).unwrap());
+            }
+        }
+    }
+}
+
+/// Added tokens of every flag, beside every way to write the first space.
+#[test]
+fn added_tokens_of_every_flag_agree_with_the_crate() {
+    let words = ["<unk>", "▁", "a", "b", "c", "d", "Ġ", "▁a", "ab"];
+    let vocab: serde_json::Map<String, Value> =
+        words.iter().enumerate().map(|(id, word)| ((*word).to_owned(), json!(id))).collect();
+    let space = |scheme: &str| json!({ "type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme });
+    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true });
+    let strip = json!({ "type": "Strip", "strip_left": true, "strip_right": false });
+    let removed = json!({ "type": "Replace", "pattern": { "String": "a" }, "content": "" });
+    let accents =
+        json!({ "type": "Sequence", "normalizers": [{ "type": "NFD" }, { "type": "StripAccents" }] });
+    let regex = json!({ "type": "Replace", "pattern": { "Regex": "[bB]+|\\s{2,}" }, "content": "c" });
+    let prepend = json!({ "type": "Prepend", "prepend": "▁" });
+    let normalizers = [Value::Null, json!({ "type": "Lowercase" }), strip, removed, accents, regex, prepend];
+    let texts = lines(30, &["tok", " TOK ", "tok!", "töken", "a tok b", "tok tok", "▁tok"]);
+    for flags in 0..16 {
+        let flag = |bit: u32| flags >> bit & 1 == 1;
+        for (normalizer, cut) in normalizers.iter().flat_map(|normalizer| {
+            let cuts = [space("always"), space("first"), space("never"), byte_level.clone()];
+            cuts.map(|cut| (normalizer, cut))
+        }) {
+            let (ours, theirs) = both(&json!({
+                "version": "1.0", "truncation": null, "padding": null, "post_processor": null, "decoder": null,
+                "normalizer": normalizer, "pre_tokenizer": cut,
+                "added_tokens": [{ "id": 9, "content": "tok", "single_word": flag(0), "lstrip": flag(1),
+                                   "rstrip": flag(2), "normalized": flag(3), "special": false }],
+                "model": { "type": "BPE", "unk_token": "<unk>", "vocab": vocab,
+                           "merges": [["▁", "a"], ["a", "b"]] },
+            }));
+            for text in
+                texts.iter().map(String::as_str).chain(["tok a", "  a tok b", "a tok  b", "xtok tokx"])
+            {
+                let want = theirs.encode_fast(text, false).unwrap();
+                assert_eq!(
+                    ours.encode(text, false).unwrap(),
+                    want.get_ids(),
+                    "{flags}, {normalizer}, {cut}: {text:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unigram_agrees_with_the_crate() {
+    let mut vocab = vec![json!(["<unk>", 0.0]), json!(["<0x61>", 0.0])];
+    let words =
+        ["▁", "a", "b", "ab", "abc", "bc", "c", "▁a", "漢", "e", "an", "in", "the", "▁the", "on", "o"];
+    vocab.extend(words.iter().enumerate().map(|(at, word)| json!([word, -2.0 - at as f64 / 3.0])));
+    let first = vocab.len();
+    vocab.extend((0..=255).filter(|&byte| byte != 0x61).map(|byte| json!([format!("<0x{byte:02X}>"), -9.0])));
+    for vocab in [&vocab[..first], &vocab[..]] {
+        for byte_fallback in [false, true] {
+            let (ours, theirs) = both(&json!({
+                "version": "1.0", "truncation": null, "padding": null, "post_processor": null, "decoder": null,
+                "normalizer": null, "added_tokens": [],
+                "pre_tokenizer": { "type": "Metaspace", "replacement": "▁", "prepend_scheme": "always" },
+                "model": { "type": "Unigram", "unk_id": 0, "byte_fallback": byte_fallback, "vocab": vocab },
+            }));
+            for text in lines(60, &["abc", "the"]).iter().map(String::as_str).chain(TEXTS) {
+                let ids = ours.encode(text, false).unwrap();
+                assert_eq!(ids, theirs.encode(text, false).unwrap().get_ids(), "{text:?}");
+            }
+        }
+    }
+}
+
+/// The cuts that models are known by.
+#[test]
+fn patterns_agree_with_the_crate() {
+    let patterns = [
+        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"##,
+        r"\w+|(?:ab){1,2}|.?\d",
+        "[一-龥\u{3040}-ゟ゠-ヿ]+",
+    ];
+    for regex in patterns {
+        let split = json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
+        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false });
+        let mut file: Value =
+            serde_json::from_slice(&std::fs::read(fixture_folder().join("tokenizer.json")).unwrap()).unwrap();
+        file["pre_tokenizer"] = json!({ "type": "Sequence", "pretokenizers": [split, byte_level] });
+        // Where a text is cut shows in what is merged: here, any two bytes in a row.
+        let bytes: Vec<String> = file["model"]["vocab"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|k| k.chars().count() == 1)
+            .cloned()
+            .collect();
+        let vocab: serde_json::Map<String, Value> =
+            bytes.iter().cloned().zip((0u32..).map(|id| json!(id))).collect();
+        file["model"]["vocab"] = Value::Object(vocab);
+        let vocab = file["model"]["vocab"].as_object_mut().unwrap();
+        let mut merges = Vec::new();
+        for a in &bytes {
+            for b in &bytes {
+                let id = vocab.len();
+                vocab.insert(format!("{a}{b}"), json!(id));
+                merges.push(json!([a, b]));
+            }
+        }
+        file["model"]["merges"] = json!(merges);
+        file["added_tokens"] = json!([]);
+        let (ours, theirs) = both(&file);
+        for text in lines(150, &["\n\n", "/"]).iter().map(String::as_str).chain(TEXTS) {
+            let want = theirs.encode_fast(text, false).unwrap();
+            assert_eq!(ours.encode(text, false).unwrap(), want.get_ids(), "{regex}: {text:?}");
+        }
+    }
+}
+
+/// A megabyte without a space, in seconds.
+#[test]
+fn a_long_word_takes_no_time() {
+    let (a, spaces) = ("a".repeat(1 << 20), " ".repeat(1 << 20));
+    let start = std::time::Instant::now();
+    let file = std::fs::read(fixture_folder().join("tokenizer.json")).unwrap();
+    let tokenizer = Tokenizer::from_json(&file).unwrap();
+    assert!(!tokenizer.encode(&a, false).unwrap().is_empty());
+    assert!(!tokenizer.encode(&spaces, false).unwrap().is_empty());
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }

@@ -1,32 +1,10 @@
-//! The file's normalizer, pre-tokenizer and post-processor, as the crate's.
-//! Not its decoder (`steps.rs`), and not every component: the others are refused by name.
-//!
-//! The release candidate runs no `Metaspace` and no `ByteLevel` pre-tokenizer. As its `tk-convert`
-//! does, the first becomes a normalizer and a split, the second a property of the model and a
-//! split.
+//! What the parts of a file have in common, and its post-processor.
+//! Not the other parts: `normalize.rs`, `cut.rs` and `steps.rs` are.
 
+use super::regex::Pattern;
 use super::{broken, unsupported};
 use crate::error::Result;
 use serde_json::Value;
-use tokenizers::SplitDelimiterBehavior as Behavior;
-use tokenizers::normalizers::byte_level::ByteLevel;
-use tokenizers::normalizers::metaspace::{MetaspaceNormalizer, PrependBehavior};
-use tokenizers::normalizers::prepend::Prepend;
-use tokenizers::normalizers::replace::Replace;
-use tokenizers::normalizers::strip::Strip;
-use tokenizers::normalizers::unicode::{NFC, NFD, NFKC, NFKD};
-use tokenizers::normalizers::utils::Lowercase;
-use tokenizers::pipeline::{PipelineNormalizer, PipelinePreTokenizer};
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::pre_tokenizers::delimiter::CharDelimiterSplit;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::punctuation::Punctuation;
-use tokenizers::pre_tokenizers::sequence::PipelineSequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::pre_tokenizers::whitespace::{Whitespace, WhitespaceSplit};
-use tokenizers::utils::byte_level::GPT2_REGEX_STR;
-use tokenizers::utils::{DEEPSEEK_PATTERNS, Grammar, recognize};
-
 /// The components of a part: itself, or what its `Sequence`s list under `members`. None for `null`.
 pub(super) fn list<'a>(part: &'a Value, role: &str, members: &str) -> Result<Vec<(&'a str, &'a Value)>> {
     if part.is_null() {
@@ -69,185 +47,19 @@ fn lacks(part: &Value, key: &str) -> crate::error::Error {
     broken(format!("`{}`: `{key}` is missing or of another type", string(part, "type").unwrap_or_default()))
 }
 
-/// The string a `Replace` looks for.
-pub(super) fn replaced<'a>(part: &'a Value, role: &str) -> Result<&'a str> {
+/// What a component looks for: a text, or a pattern that matches no empty text.
+pub(super) fn pattern(part: &Value, role: &str) -> Result<Pattern> {
+    let kind = string(part, "type").unwrap_or_default();
     let pattern = part.get("pattern").unwrap_or(&Value::Null);
-    if let Some(regex) = string(pattern, "Regex") {
-        return Err(unsupported(format!("{role} `Replace` of regex `{regex}`")));
+    let (of, to) = if kind == "Replace" { ("of", "replace") } else { ("by", "split at") };
+    match (string(pattern, "String"), string(pattern, "Regex")) {
+        (Some(""), _) => Err(broken(format!("{role} `{kind}`: an empty string to {to}"))),
+        (Some(text), _) => Ok(Pattern::literal(text)),
+        (None, Some(regex)) => {
+            Pattern::new(regex).ok_or_else(|| unsupported(format!("{role} `{kind}` {of} regex `{regex}`")))
+        }
+        (None, None) => Err(lacks(part, "pattern")),
     }
-    match string(pattern, "String") {
-        Some("") => Err(broken(format!("{role} `Replace`: an empty string to replace"))),
-        Some(string) => Ok(string),
-        None => Err(lacks(part, "pattern")),
-    }
-}
-
-pub(super) fn normalizers(part: &Value) -> Result<Vec<PipelineNormalizer>> {
-    let listed = list(part, "normalizer", "normalizers")?;
-    listed.into_iter().map(|(kind, part)| normalizer(kind, part)).collect()
-}
-
-// Left out on purpose. `BertNormalizer`, `StripAccents`, `Nmt`, `Precompiled`: none of the model
-// families needs them, and the stable crate, which judges the others, panics on some texts.
-fn normalizer(kind: &str, part: &Value) -> Result<PipelineNormalizer> {
-    Ok(match kind {
-        "ByteLevel" => PipelineNormalizer::ByteLevel(ByteLevel),
-        "Lowercase" => PipelineNormalizer::Lowercase(Lowercase),
-        "NFC" => PipelineNormalizer::NFC(NFC),
-        "NFD" => PipelineNormalizer::NFD(NFD),
-        "NFKC" => PipelineNormalizer::NFKC(NFKC),
-        "NFKD" => PipelineNormalizer::NFKD(NFKD),
-        "Strip" => {
-            PipelineNormalizer::Strip(Strip::new(flag(part, "strip_left")?, flag(part, "strip_right")?))
-        }
-        "Prepend" => PipelineNormalizer::Prepend(Prepend::new(text(part, "prepend")?.to_owned())),
-        "Replace" => {
-            let replace = Replace::new(replaced(part, "normalizer")?, text(part, "content")?);
-            PipelineNormalizer::Replace(replace.map_err(broken)?)
-        }
-        _ => return Err(unsupported(format!("normalizer `{kind}`"))),
-    })
-}
-
-/// How a text is cut before the model sees it.
-pub(super) struct Cut {
-    pub pre_tokenizer: PipelinePreTokenizer,
-    /// What a `Metaspace` does to the text, after the normalizers.
-    pub metaspace: Option<PipelineNormalizer>,
-    /// The model's vocabulary is spelled in GPT-2's alphabet.
-    pub byte_level: bool,
-}
-
-impl Cut {
-    /// Errors with `Unsupported` where the two releases of the crate part: what `Metaspace` takes
-    /// for the start of a text, if the normalizers took something from it.
-    pub fn check_start(&self, normalizers: &[PipelineNormalizer]) -> Result<()> {
-        let Some(PipelineNormalizer::Metaspace(metaspace)) = &self.metaspace else { return Ok(()) };
-        let shortens = |n: &_| matches!(n, PipelineNormalizer::Strip(_) | PipelineNormalizer::Replace(_));
-        if metaspace.prepend() == PrependBehavior::First && normalizers.iter().any(shortens) {
-            return Err(unsupported(
-                "pre_tokenizer `Metaspace` of the first word beside `Strip` or `Replace`",
-            ));
-        }
-        Ok(())
-    }
-}
-
-pub(super) fn pre_tokenizer(part: &Value) -> Result<Cut> {
-    let mut listed = list(part, "pre_tokenizer", "pretokenizers")?;
-    let (mut byte_level, mut metaspace) = (false, None);
-    let mut parts = Vec::new();
-    match listed[..] {
-        [("Metaspace", part)] => {
-            listed.clear();
-            metaspace = Some(PipelineNormalizer::Metaspace(metaspace_normalizer(part)?));
-            if part.get("split").and_then(Value::as_bool).unwrap_or(true) {
-                let delimiter = SplitPattern::String(text(part, "replacement")?.to_owned());
-                parts.push(split(delimiter, Behavior::MergedWithNext, false)?);
-            }
-        }
-        [.., ("ByteLevel", part)] => {
-            listed.pop();
-            byte_level = true;
-            if flag(part, "add_prefix_space")? {
-                return Err(unsupported("pre_tokenizer `ByteLevel` that adds a space in front"));
-            }
-            if part.get("use_regex").and_then(Value::as_bool).unwrap_or(true) {
-                parts.push(split(SplitPattern::Regex(GPT2_REGEX_STR.to_owned()), Behavior::Isolated, false)?);
-            }
-        }
-        _ => {}
-    }
-    let mut all = Vec::with_capacity(listed.len() + parts.len());
-    for (at, (kind, part)) in listed.iter().enumerate() {
-        all.push(pre_tokenizer_part(kind, part, at < 3 && is_deepseek(&listed))?);
-    }
-    all.append(&mut parts);
-    let pre_tokenizer = match all.len() {
-        0 => PipelinePreTokenizer::None,
-        1 => all.remove(0),
-        _ => PipelinePreTokenizer::Sequence(PipelineSequence::new(all)),
-    };
-    Ok(Cut { pre_tokenizer, metaspace, byte_level })
-}
-
-/// SentencePiece's spaces. `add_prefix_space` is an older spelling of `prepend_scheme`.
-fn metaspace_normalizer(part: &Value) -> Result<MetaspaceNormalizer> {
-    let scheme = string(part, "prepend_scheme").unwrap_or("always");
-    let prepend = match scheme {
-        "always" => PrependBehavior::Always,
-        "first" => PrependBehavior::First,
-        "never" => PrependBehavior::Never,
-        _ => return Err(broken(format!("`Metaspace`: prepend_scheme `{scheme}`"))),
-    };
-    if part.get("add_prefix_space").and_then(Value::as_bool) == Some(false) && scheme != "never" {
-        return Err(broken("`Metaspace`: add_prefix_space contradicts prepend_scheme"));
-    }
-    Ok(MetaspaceNormalizer::new(character(part, "replacement")?, prepend, false))
-}
-
-fn pre_tokenizer_part(kind: &str, part: &Value, of_deepseek: bool) -> Result<PipelinePreTokenizer> {
-    Ok(match kind {
-        "BertPreTokenizer" => PipelinePreTokenizer::Bert(BertPreTokenizer),
-        "Digits" => PipelinePreTokenizer::Digits(Digits::new(flag(part, "individual_digits")?)),
-        "CharDelimiterSplit" => {
-            PipelinePreTokenizer::Delimiter(CharDelimiterSplit::new(character(part, "delimiter")?))
-        }
-        "Punctuation" => PipelinePreTokenizer::Punctuation(Punctuation::new(behavior(part)?)),
-        "Whitespace" => PipelinePreTokenizer::Whitespace(Whitespace),
-        "WhitespaceSplit" => PipelinePreTokenizer::WhitespaceSplit(WhitespaceSplit),
-        "Split" => {
-            let pattern = part.get("pattern").unwrap_or(&Value::Null);
-            let (behavior, invert) = (behavior(part)?, flag(part, "invert")?);
-            match (string(pattern, "String"), string(pattern, "Regex")) {
-                (Some(""), _) => return Err(broken("pre_tokenizer `Split`: an empty string to split at")),
-                (Some(text), _) => split(SplitPattern::String(text.to_owned()), behavior, invert)?,
-                (None, Some(regex)) if of_deepseek || is_built_in(regex, behavior, invert) => {
-                    split(SplitPattern::Regex(regex.to_owned()), behavior, invert)?
-                }
-                (None, Some(regex)) => {
-                    return Err(unsupported(format!("pre_tokenizer `Split` by regex `{regex}`")));
-                }
-                (None, None) => return Err(lacks(part, "pattern")),
-            }
-        }
-        _ => return Err(unsupported(format!("pre_tokenizer `{kind}`"))),
-    })
-}
-
-fn split(pattern: SplitPattern, behavior: Behavior, invert: bool) -> Result<PipelinePreTokenizer> {
-    let split = Split::native(pattern, behavior, invert).and_then(Split::canonicalized_for_pipeline);
-    split.map(PipelinePreTokenizer::Split).map_err(broken)
-}
-
-/// Whether the crate runs this regex without an engine: as its matches, which leave no gaps. Of
-/// the digits in the `cl100k` family, it knows 1 and 3 but takes other numbers for 3 (1.0.0-rc.3).
-fn is_built_in(regex: &str, behavior: Behavior, invert: bool) -> bool {
-    let known = match recognize(regex) {
-        Some(Grammar::Cl100k { digit_cap }) => matches!(digit_cap, 1 | 3),
-        grammar => grammar.is_some(),
-    };
-    known && matches!((behavior, invert), (Behavior::Isolated, false) | (Behavior::Removed, true))
-}
-
-/// Whether these start with DeepSeek's three splits, which the crate runs as one.
-fn is_deepseek(listed: &[(&str, &Value)]) -> bool {
-    let mut patterns = listed.iter().map(|(_, part)| {
-        let isolated = string(part, "behavior") == Some("Isolated") && !flag(part, "invert").unwrap_or(true);
-        part.pointer("/pattern/Regex").and_then(Value::as_str).filter(|_| isolated)
-    });
-    listed.len() == 3 && DEEPSEEK_PATTERNS.iter().all(|regex| patterns.next().flatten() == Some(regex))
-}
-
-fn behavior(part: &Value) -> Result<Behavior> {
-    Ok(match text(part, "behavior")? {
-        "Removed" => Behavior::Removed,
-        "Isolated" => Behavior::Isolated,
-        "MergedWithPrevious" => Behavior::MergedWithPrevious,
-        "MergedWithNext" => Behavior::MergedWithNext,
-        "Contiguous" => Behavior::Contiguous,
-        _ => return Err(lacks(part, "behavior")),
-    })
 }
 
 /// The ids a post-processor puts around a text.

@@ -1,14 +1,16 @@
 //! A `tokenizer.json`, read once into typed parts.
-//! Not a judge of what they say: `vet.rs` is.
+//! Not a judge of what they say: `check` is all it looks at, the parts judge themselves.
 
 use crate::json::unmarked;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, Expected, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 use std::marker::PhantomData;
-use tokenizers::models::bpe;
+
+use super::strings::Strings;
+use super::{broken, unsupported};
 
 /// The file. Its truncation and padding are not read.
 #[derive(Deserialize)]
@@ -35,7 +37,40 @@ impl File {
         reader.end()?;
         Ok(file)
     }
+
+    /// Errors with `Format` or `Unsupported` if the model is none that is run here.
+    pub fn check(&self) -> crate::error::Result<()> {
+        let model = &self.model;
+        match (model.kind.as_deref(), model.vocab.is_list) {
+            (None | Some("BPE"), false) | (None | Some("Unigram"), true) => {}
+            (Some(kind @ ("BPE" | "Unigram")), _) => {
+                return Err(broken(format!("model `{kind}` with the vocabulary of another")));
+            }
+            (Some(kind), _) => return Err(unsupported(format!("model `{kind}`"))),
+        }
+        if model.vocab.tokens.len() == 0 {
+            return Err(broken("the vocabulary is empty"));
+        }
+        if model.dropout.is_some_and(|p| p != 0.0) {
+            return Err(unsupported("model with dropout"));
+        }
+        for affix in [&model.continuing_subword_prefix, &model.end_of_word_suffix] {
+            if let Some(affix) = affix.as_deref().filter(|affix| !affix.is_empty()) {
+                return Err(unsupported(format!("model with `{affix}` at the parts of a word")));
+            }
+        }
+        let added = self.added_tokens.iter().map(|token| token.content.as_str());
+        match model.vocab.tokens.iter().chain(added).map(str::len).find(|&bytes| bytes > MAX_TOKEN_BYTES) {
+            Some(bytes) => {
+                Err(broken(format!("a token of {bytes} bytes, expected at most {MAX_TOKEN_BYTES}")))
+            }
+            None => Ok(()),
+        }
+    }
 }
+
+/// Longer tokens are taken for a lie.
+const MAX_TOKEN_BYTES: usize = u16::MAX as usize;
 
 /// `T` from an object only: serde would take its fields from a list as well.
 fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -85,26 +120,38 @@ pub(super) struct Model {
     pub ignore_merges: Option<bool>,
 }
 
-/// Token to id, or Unigram's list of (token, score), whose ids are the positions.
-pub(super) enum Vocab {
-    Map(bpe::Vocab),
-    List(Vec<(String, f64)>),
+/// Tokens with their ids, or Unigram's list of (token, score), whose ids are the positions.
+#[derive(Default)]
+pub(super) struct Vocab {
+    pub tokens: Strings,
+    /// Of a map: each token's.
+    pub ids: Vec<u32>,
+    /// Of a list: each token's.
+    pub scores: Vec<f64>,
+    pub is_list: bool,
 }
 
-impl Vocab {
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Map(ids) => ids.len(),
-            Self::List(pieces) => pieces.len(),
-        }
+/// A string, onto the end of others.
+struct Push<'s>(&'s mut Strings);
+
+impl<'de> DeserializeSeed<'de> for Push<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Push<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token")
     }
 
-    /// Every token with its id, in no order.
-    pub fn tokens(&self) -> Box<dyn Iterator<Item = (&str, u32)> + '_> {
-        match self {
-            Self::Map(ids) => Box::new(ids.iter().map(|(token, &id)| (token.as_str(), id))),
-            Self::List(pieces) => Box::new((0..).zip(pieces).map(|(id, (token, _))| (token.as_str(), id))),
-        }
+    fn visit_str<E: serde::de::Error>(self, token: &str) -> Result<(), E> {
+        self.0.push(token);
+        Ok(())
     }
 }
 
@@ -120,22 +167,21 @@ impl<'de> Deserialize<'de> for Vocab {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Vocab, A::Error> {
-                let mut ids = bpe::Vocab::default();
-                while let Some((token, id)) = entries.next_entry::<String, u32>()? {
-                    if ids.contains_key(&token) {
-                        return Err(A::Error::custom(format_args!("token `{token}` appears twice")));
-                    }
-                    ids.insert(token, id);
+                let mut vocab = Vocab::default();
+                while entries.next_key_seed(Push(&mut vocab.tokens))?.is_some() {
+                    vocab.ids.push(entries.next_value()?);
                 }
-                Ok(Vocab::Map(ids))
+                Ok(vocab)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vocab, A::Error> {
-                let mut pieces = Vec::new();
-                while let Some(piece) = entries.next_element()? {
-                    pieces.push(piece);
+                let mut vocab = Vocab { is_list: true, ..Vocab::default() };
+                while let Some((token, score)) = entries.next_element::<(String, f64)>()? {
+                    vocab.tokens.push(&token);
+                    vocab.ids.push(vocab.scores.len() as u32);
+                    vocab.scores.push(score);
                 }
-                Ok(Vocab::List(pieces))
+                Ok(vocab)
             }
         }
 
@@ -145,46 +191,90 @@ impl<'de> Deserialize<'de> for Vocab {
 
 /// Pairs of tokens, written `"a b"` or `["a", "b"]`, the first to be merged first.
 #[derive(Default)]
-pub(super) struct Merges(pub bpe::Merges);
+pub(super) struct Merges(Strings);
 
-impl<'de> Deserialize<'de> for Merges {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let merges = Option::<Vec<Merge>>::deserialize(deserializer)?.unwrap_or_default();
-        Ok(Self(merges.into_iter().filter_map(|Merge(pair)| pair).collect()))
+impl Merges {
+    pub fn push(&mut self, a: &str, b: &str) {
+        self.0.push(a);
+        self.0.push(b);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len() / 2
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        (0..self.len()).filter_map(|at| Some((self.0.get(2 * at)?, self.0.get(2 * at + 1)?)))
     }
 }
 
-/// One merge; `None` is the version line with which a list of lines may start.
-struct Merge(Option<(String, String)>);
-
-impl<'de> Deserialize<'de> for Merge {
+impl<'de> Deserialize<'de> for Merges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MergeVisitor;
+        struct MergesVisitor;
 
-        impl<'de> Visitor<'de> for MergeVisitor {
-            type Value = Merge;
+        impl<'de> Visitor<'de> for MergesVisitor {
+            type Value = Merges;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a merge of two tokens")
+                f.write_str("a list of merges")
             }
 
-            fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<Merge, E> {
-                if line.starts_with("#version") {
-                    return Ok(Merge(None));
-                }
-                match line.split_once(' ') {
-                    Some((a, b)) if !b.contains(' ') => Ok(Merge(Some((a.to_owned(), b.to_owned())))),
-                    _ => Err(E::custom(format_args!("merge `{line}`: expected two tokens and a space"))),
-                }
+            fn visit_unit<E: serde::de::Error>(self) -> Result<Merges, E> {
+                Ok(Merges::default())
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut tokens: A) -> Result<Merge, A::Error> {
-                let a = tokens.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
-                let b = tokens.next_element()?.ok_or_else(|| A::Error::invalid_length(1, &self))?;
-                Ok(Merge(Some((a, b))))
+            fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Merges, A::Error> {
+                let mut merges = Merges::default();
+                while entries.next_element_seed(Pair(&mut merges))?.is_some() {}
+                Ok(merges)
             }
         }
 
-        deserializer.deserialize_any(MergeVisitor)
+        deserializer.deserialize_any(MergesVisitor)
+    }
+}
+
+/// One merge, onto the end of others; a list of lines may start with that of its version.
+struct Pair<'m>(&'m mut Merges);
+
+impl<'de> DeserializeSeed<'de> for Pair<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pair<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a merge of two tokens")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, line: &str) -> Result<(), E> {
+        if line.starts_with("#version") {
+            return Ok(());
+        }
+        let (a, b) = two_tokens(line).map_err(E::custom)?;
+        self.0.push(a, b);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut tokens: A) -> Result<(), A::Error> {
+        for at in 0..2 {
+            let expected: &dyn Expected = &"a merge of two tokens";
+            let token = tokens.next_element_seed(Push(&mut self.0.0))?;
+            token.ok_or_else(|| A::Error::invalid_length(at, expected))?;
+        }
+        Ok(())
+    }
+}
+
+/// The two tokens of a line, or what is wrong with it.
+pub(super) fn two_tokens(line: &str) -> Result<(&str, &str), String> {
+    match line.split_once(' ') {
+        Some((a, b)) if !b.contains(' ') => Ok((a, b)),
+        _ => Err(format!("merge `{line}`: expected two tokens and a space")),
     }
 }

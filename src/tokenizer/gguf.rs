@@ -6,13 +6,12 @@
 //! brought into NFC.
 
 use super::components::Template;
-use super::file::{AddedToken, File, Merges, Model, Vocab};
-use super::{Tokenizer, broken, unsupported};
+use super::file::{AddedToken, File, Merges, Model, Vocab, two_tokens};
+use super::{Parts, Tokenizer, broken, unsupported};
 use crate::error::Result;
 use crate::order::largest_first;
 use serde_json::Value;
 use std::collections::HashSet;
-use tokenizers::models::bpe;
 
 /// The keys after `tokenizer.ggml.`, by their own names where they are not shortened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -101,13 +100,13 @@ impl GgufTokenizer<'_> {
             "llama" => (self.sentence_piece()?, true),
             other => return Err(unsupported(format!("model `{other}`"))),
         };
-        let mut tokenizer = Tokenizer::new(file)?;
-        tokenizer.template = Template {
+        let mut parts = Parts::new(file)?;
+        parts.template = Template {
             before: self.around(self.add_bos.unwrap_or(adds_bos), "bos", self.bos)?,
             after: self.around(self.add_eos.unwrap_or(false), "eos", self.eos)?,
         };
-        tokenizer.chat_template = self.chat_template.map(str::to_owned);
-        Ok(tokenizer)
+        parts.chat_template = self.chat_template.map(str::to_owned);
+        Ok(Tokenizer::of(parts))
     }
 
     /// A token put around a text.
@@ -140,21 +139,25 @@ impl GgufTokenizer<'_> {
             Some(other) => return Err(unsupported(format!("pre `{other}`"))),
             None => return Err(unsupported("BPE without `pre`, which says how a text is cut")),
         };
-        let pair = |line: &String| match line.split_once(' ') {
-            Some((a, b)) if !b.contains(' ') => Ok((a.to_owned(), b.to_owned())),
-            _ => Err(broken(format!("merge `{line}`: expected two tokens and a space"))),
-        };
+        // A merge that names or makes no token is never reached, and in some files.
+        let known: HashSet<&str> = self.tokens.iter().map(String::as_str).collect();
+        let (mut merges, mut made) = (Merges::default(), String::new());
+        for line in self.merges {
+            let (a, b) = two_tokens(line).map_err(broken)?;
+            made.clear();
+            made.push_str(a);
+            made.push_str(b);
+            if [a, b, &made].into_iter().all(|token| known.contains(token)) {
+                merges.push(a, b);
+            }
+        }
         Ok(File {
             added_tokens: self.added_tokens(),
             normalizer: part(normalizer)?,
             pre_tokenizer: sequence("pretokenizers", &parts.join(","))?,
             post_processor: Value::Null,
             decoder: part(BYTE_LEVEL)?,
-            model: Model {
-                merges: Merges(self.merges.iter().map(pair).collect::<Result<_>>()?),
-                ignore_merges: Some(is_llama3(self.pre)),
-                ..self.bpe()?
-            },
+            model: Model { merges, ignore_merges: Some(is_llama3(self.pre)), ..self.bpe() },
         })
     }
 
@@ -165,8 +168,7 @@ impl GgufTokenizer<'_> {
             (SPACES.to_owned(), DECODER.to_owned())
         };
         let unknown = self.unknown.and_then(|id| self.tokens.get(id as usize)).cloned();
-        let model = self.bpe()?;
-        let has_bytes = matches!(&model.vocab, Vocab::Map(vocab) if vocab.contains_key("<0x00>"));
+        let has_bytes = self.tokens.iter().any(|token| token == "<0x00>");
         Ok(File {
             added_tokens: self.added_tokens(),
             normalizer: sequence("normalizers", &normalizer)?,
@@ -174,26 +176,25 @@ impl GgufTokenizer<'_> {
             post_processor: Value::Null,
             decoder: sequence("decoders", &decoder)?,
             model: Model {
-                merges: Merges(self.merges_by_score()?),
+                merges: self.merges_by_score()?,
                 unk_token: unknown,
                 fuse_unk: Some(true),
                 byte_fallback: Some(has_bytes),
-                ..model
+                ..self.bpe()
             },
         })
     }
 
     /// A model of all tokens and no merges.
-    fn bpe(&self) -> Result<Model> {
-        let mut vocab = bpe::Vocab::default();
+    fn bpe(&self) -> Model {
+        let mut vocab = Vocab::default();
         for (id, token) in (0..).zip(self.tokens) {
-            if vocab.insert(token.clone(), id).is_some() {
-                return Err(broken(format!("token `{token}` appears twice")));
-            }
+            vocab.tokens.push(token);
+            vocab.ids.push(id);
         }
-        Ok(Model {
+        Model {
             kind: Some("BPE".to_owned()),
-            vocab: Vocab::Map(vocab),
+            vocab,
             merges: Merges::default(),
             dropout: None,
             unk_token: None,
@@ -203,7 +204,7 @@ impl GgufTokenizer<'_> {
             fuse_unk: None,
             byte_fallback: None,
             ignore_merges: None,
-        })
+        }
     }
 
     fn added_tokens(&self) -> Vec<AddedToken> {
@@ -225,7 +226,7 @@ impl GgufTokenizer<'_> {
     /// Every cut of a piece in two others, as transformers makes merges of SentencePiece's scores:
     /// by score, and of one piece the longer first half first. Pieces of equal scores, which some
     /// converters write, come by id: SentencePiece numbers them in the order of its merges.
-    fn merges_by_score(&self) -> Result<bpe::Merges> {
+    fn merges_by_score(&self) -> Result<Merges> {
         let (mut pieces, mut scores): (Vec<&str>, Vec<f64>) = Default::default();
         for (id, token) in self.tokens.iter().enumerate() {
             if self.kind(id) != Kind::Normal {
@@ -239,11 +240,11 @@ impl GgufTokenizer<'_> {
             scores.push(self.scores.get(id).copied().unwrap_or(0.0));
         }
         let known: HashSet<&str> = pieces.iter().copied().collect();
-        let mut merges = bpe::Merges::new();
+        let mut merges = Merges::default();
         for token in largest_first(&scores).into_iter().map(|at| pieces[at]) {
             let cuts = token.char_indices().rev().filter(|&(at, _)| at > 0).map(|(at, _)| token.split_at(at));
             let both_known = cuts.filter(|(a, b)| known.contains(a) && known.contains(b));
-            merges.extend(both_known.map(|(a, b)| (a.to_owned(), b.to_owned())));
+            both_known.for_each(|(a, b)| merges.push(a, b));
         }
         Ok(merges)
     }

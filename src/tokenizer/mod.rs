@@ -1,20 +1,28 @@
 //! Text to token ids and back, for one `tokenizer.json` or the tables of a GGUF file.
 //! A chat template is text to text, and comes before: [`ChatTemplate`].
 //!
-//! Encoding is the `tokenizers` crate's, handed the parts we read and vetted (its own reader of
-//! 1.0 files parses them twice). Decoding is our own ([`StreamDecoder`]), because a page shows
-//! tokens as they come, and the crate's stream borrows the tokenizer, decodes everything since
-//! the last whole character again at each step, and fails on ids that make no valid UTF-8. The
-//! stable release of the crate judges both.
+//! Plain Rust of our own, judged by the `tokenizers` crate: the same ids, and the same texts. What
+//! a browser has already (Unicode's tables) is asked of it.
+//!
+//! ```text
+//! text -> added.rs -> normalize.rs -> added.rs -> cut.rs -> bpe.rs or unigram.rs -> ids
+//! ids -> vocabulary.rs -> steps.rs -> text
+//! ```
 
+mod added;
+mod bpe;
 mod chat;
 mod components;
+mod cut;
 mod file;
 mod gguf;
-mod model;
+mod normalize;
+mod regex;
 mod steps;
 mod stream;
-mod vet;
+mod strings;
+mod unicode;
+mod unigram;
 mod vocabulary;
 
 pub use chat::{ChatContext, ChatTemplate, Message};
@@ -22,22 +30,52 @@ pub use gguf::GgufTokenizer;
 pub use stream::StreamDecoder;
 
 use crate::error::{Error, Result};
+use added::Finder;
+use bpe::{Bpe, Seen};
 use components::Template;
+use cut::{Cut, Pieces};
 use file::File;
+use normalize::{Normalizer, Piece};
+use std::borrow::Cow;
+use std::sync::Arc;
 use steps::Step;
-use tokenizers::pipeline::{EncodeOptions, PipelinePostProcessor, PipelineTokenizer};
+use unigram::Unigram;
 use vocabulary::Vocabulary;
 
-/// A `tokenizer.json`, ready to encode and decode.
+/// A `tokenizer.json`, ready to encode and decode. Cheap to clone.
 #[derive(Clone)]
 pub struct Tokenizer {
-    pipeline: PipelineTokenizer,
+    parts: Arc<Parts>,
+}
+
+struct Parts {
+    /// Added tokens: found in the text as it came, and in the normalized one.
+    added: [Finder; 2],
+    normalizers: Vec<Normalizer>,
+    cuts: Vec<Cut>,
+    model: Model,
     /// What the file puts around a text.
     template: Template,
     /// The file's decoder, as steps that can be taken one token at a time.
     steps: Vec<Step>,
     vocabulary: Vocabulary,
     chat_template: Option<String>,
+}
+
+enum Model {
+    Bpe(Bpe),
+    Unigram(Unigram),
+}
+
+/// A token that is found in a text as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedTokenInfo {
+    /// Its id.
+    pub id: u32,
+    /// As spelled in a text.
+    pub content: String,
+    /// Whether decoding can skip it.
+    pub special: bool,
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -53,43 +91,22 @@ impl Tokenizer {
     /// Errors with `Format` if the file contradicts itself, `Unsupported` if it names a
     /// component this crate does not run.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        File::parse(json).map_err(broken).and_then(Self::new).map_err(|e| e.context("tokenizer.json"))
+        let parts = File::parse(json).map_err(broken).and_then(Parts::new);
+        parts.map(Self::of).map_err(|e| e.context("tokenizer.json"))
     }
 
-    /// Vets a file's parts and builds what they say.
-    fn new(file: File) -> Result<Self> {
-        vet::check(&file)?;
-        let mut vocabulary = Vocabulary::new(&file.model.vocab, &file.added_tokens)?;
-        let template = components::template(&file.post_processor, vocabulary.size())?;
-        let steps = steps::of(&file.decoder)?;
-        let mut cut = components::pre_tokenizer(&file.pre_tokenizer)?;
-        let mut normalizers = components::normalizers(&file.normalizer)?;
-        cut.check_start(&normalizers)?;
-        let added = vocabulary::added(&mut vocabulary, &file, &normalizers, cut.metaspace.is_some())?;
-        normalizers.extend(cut.metaspace.take());
-        let model = model::build(file.model, cut.byte_level)?;
-        let pipeline = PipelineTokenizer::from_parts(
-            added,
-            normalizers,
-            cut.pre_tokenizer,
-            model,
-            PipelinePostProcessor::default(),
-            None,
-            Default::default(),
-            None,
-            None,
-        );
-        Ok(Self { pipeline, template, steps, vocabulary, chat_template: None })
+    fn of(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts) }
     }
 
     /// The Jinja template that came with the vocabulary, as it is; `tokenizer.json` has none.
     pub fn chat_template(&self) -> Option<&str> {
-        self.chat_template.as_deref()
+        self.parts.chat_template.as_deref()
     }
 
     /// The highest id plus one, added tokens included. A model may have more rows than this.
     pub fn vocab_size(&self) -> usize {
-        self.vocabulary.size()
+        self.parts.vocabulary.size()
     }
 
     /// The ids of a text; `add_special_tokens` as the file's template says (often one
@@ -97,15 +114,46 @@ impl Tokenizer {
     ///
     /// Errors with `Format` if the vocabulary cannot spell the text and has no unknown token.
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
-        let mut tokens = Vec::new();
-        let encoded = self.pipeline.encode_into(text, &EncodeOptions::no_specials(), &mut tokens);
-        encoded.map_err(|e| broken(e).context("tokenizer"))?;
-        let ids = tokens.into_iter().map(u32::from);
+        let ids = self.parts.encode(text, true)?;
         if !add_special_tokens {
-            return Ok(ids.collect());
+            return Ok(ids);
         }
-        let Template { before, after } = &self.template;
-        Ok(before.iter().copied().chain(ids).chain(after.iter().copied()).collect())
+        let Template { before, after } = &self.parts.template;
+        Ok([before, &ids[..], after].concat())
+    }
+
+    /// The ids of a text that goes on another: none for the space that a text begins with
+    /// (SentencePiece's `▁`), and no template.
+    ///
+    /// Errors as [`encode`](Self::encode).
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>> {
+        self.parts.encode(text, false)
+    }
+
+    /// The ids of a prompt and its completion as one text, and where the completion's begin: at
+    /// the first that the prompt alone does not have, so a token of both is the completion's.
+    ///
+    /// Errors as [`encode`](Self::encode).
+    pub fn encode_joined(
+        &self,
+        prompt: &str,
+        completion: &str,
+        add_special_tokens: bool,
+    ) -> Result<(Vec<u32>, usize)> {
+        let ids = self.encode(&format!("{prompt}{completion}"), add_special_tokens)?;
+        let mut alone = self.encode(prompt, add_special_tokens)?;
+        if add_special_tokens {
+            alone.truncate(alone.len() - self.parts.template.after.len());
+        }
+        let begin = ids.iter().zip(&alone).take_while(|(a, b)| a == b).count();
+        Ok((ids, begin))
+    }
+
+    /// The tokens that the file adds to the model's own, by id.
+    pub fn added_tokens(&self) -> Vec<AddedTokenInfo> {
+        let all = self.parts.vocabulary.added.iter();
+        all.map(|(&id, added)| AddedTokenInfo { id, content: added.content.clone(), special: added.special })
+            .collect()
     }
 
     /// The text of some ids. Ids outside the vocabulary are no text; bytes that are no UTF-8
@@ -128,23 +176,23 @@ impl Tokenizer {
 
     /// The id of a token as spelled in the vocabulary (`"<s>"`, `"Ġthe"`).
     pub fn token_to_id(&self, token: &str) -> Option<u32> {
-        self.vocabulary.id(token)
+        self.parts.vocabulary.id(token)
     }
 
     /// A token as spelled in the vocabulary.
     pub fn id_to_token(&self, id: u32) -> Option<String> {
-        self.vocabulary.token(id).map(str::to_owned)
+        self.parts.vocabulary.token(id).map(str::to_owned)
     }
 
     /// Whether this id is one of the file's added tokens, which are found in a text before it is cut: those
     /// with a meaning of their own, special ones included.
     pub fn is_added(&self, id: u32) -> bool {
-        self.vocabulary.is_added(id)
+        self.parts.vocabulary.is_added(id)
     }
 
     /// Whether the file marks this id as special: decoding can skip it.
     pub fn is_special(&self, id: u32) -> bool {
-        self.vocabulary.is_special(id)
+        self.parts.vocabulary.is_special(id)
     }
 
     /// The token that decoding starts from; `None` if it is to be skipped, or there is none.
@@ -152,7 +200,70 @@ impl Tokenizer {
         if skip_special_tokens && self.is_special(id) {
             return None;
         }
-        self.vocabulary.decodable(id).map(str::to_owned)
+        self.parts.vocabulary.decodable(id).map(str::to_owned)
+    }
+}
+
+impl Parts {
+    /// Checks a file's parts and builds what they say.
+    fn new(file: File) -> Result<Self> {
+        file.check()?;
+        let File { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, mut model } = file;
+        let unigram_scores = std::mem::take(&mut model.vocab.scores);
+        let is_list = model.vocab.is_list;
+        let mut vocabulary = Vocabulary::new(std::mem::take(&mut model.vocab), &added_tokens)?;
+        let template = components::template(&post_processor, vocabulary.size())?;
+        let steps = steps::of(&decoder)?;
+        let cuts = cut::of(&pre_tokenizer)?;
+        let normalizers = normalize::of(&normalizer)?;
+        let added = added::finders(&mut vocabulary, &added_tokens, &normalizers)?;
+        let model = match is_list {
+            true => Model::Unigram(Unigram::new(&model, unigram_scores, &vocabulary)?),
+            false => Model::Bpe(Bpe::new(&model, &vocabulary)?),
+        };
+        Ok(Self { added, normalizers, cuts, model, template, steps, vocabulary, chat_template: None })
+    }
+
+    /// `prefix`: whether the text gets what a text begins with.
+    fn encode(&self, text: &str, prefix: bool) -> Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        let [as_it_came, normalized] = &self.added;
+        as_it_came
+            .each(text, |text, start, id| {
+                if let Some(id) = id {
+                    ids.push(id);
+                    return Ok(());
+                }
+                let prefix = prefix || start > 0;
+                let mut piece = Piece { text: Cow::Borrowed(text), first: start == 0 };
+                self.normalizers.iter().for_each(|normalizer| normalizer.apply(&mut piece, prefix));
+                normalized.each(&piece.text, |text, start, id| match id {
+                    Some(id) => {
+                        ids.push(id);
+                        Ok(())
+                    }
+                    None => {
+                        let first = piece.first && start == 0;
+                        self.encode_normalized(Piece { text: Cow::Borrowed(text), first }, prefix, &mut ids)
+                    }
+                })
+            })
+            .map_err(|e| e.context("tokenizer"))?;
+        Ok(ids)
+    }
+
+    fn encode_normalized(&self, piece: Piece, prefix: bool, ids: &mut Vec<u32>) -> Result<()> {
+        let mut pieces = Pieces::new(piece);
+        self.cuts.iter().for_each(|cut| pieces.cut(cut, prefix));
+        let text = pieces.piece.text.as_ref();
+        let mut seen = Seen::with_room(pieces.ranges.len());
+        for range in pieces.ranges {
+            seen.encode(text, range, ids, |word, ids| match &self.model {
+                Model::Bpe(bpe) => bpe.encode(&self.vocabulary, word, ids),
+                Model::Unigram(unigram) => unigram.encode(&self.vocabulary, word, ids),
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -4,30 +4,45 @@
 //! Twin of `tokenizers::decoders`, which map a list of tokens to a list of strings. Each step
 //! here gives the same strings, in order, from a token, what it remembers, and a flush.
 
-use super::components::{character, flag, list, replaced, text};
+use super::components::{character, flag, list, pattern, text};
+use super::normalize::replaced;
+use super::regex::Pattern;
 use super::{broken, unsupported};
 use crate::error::Result;
 use serde_json::Value;
-use tokenizers::decoders::metaspace::{MetaspaceDecoder, PrependScheme};
-use tokenizers::decoders::replace::ReplaceDecoder;
-use tokenizers::decoders::strip::Strip;
-use tokenizers::decoders::wordpiece::WordPiece;
-use tokenizers::{Decoder, DecoderRuntime};
 
-/// One step. `DecoderRuntime`s inside are used on single tokens.
+/// One step.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// The same for every token: `Replace`, `Strip` before `Fuse`.
-    Each(DecoderRuntime),
-    /// Different for the first token: `Metaspace`, `WordPiece`.
-    FirstDiffers(DecoderRuntime),
+    Replace {
+        pattern: Pattern,
+        content: String,
+    },
+    /// `Strip` before `Fuse`: up to `limit` times `content` from the start of each token.
+    Strip {
+        content: char,
+        limit: usize,
+    },
+    /// SentencePiece's spaces; `drops_first`: none in the first token.
+    Metaspace {
+        replacement: char,
+        drops_first: bool,
+    },
+    /// Words begin but where a token has the prefix.
+    WordPiece {
+        prefix: String,
+        cleanup: bool,
+    },
     /// Tokens like `<0x0A>` are bytes; a run of them is text if it is UTF-8, and else one
     /// U+FFFD per byte.
     ByteFallback,
     /// Every character is a byte (GPT-2's alphabet); invalid UTF-8 becomes U+FFFD.
     ByteLevel,
     /// `Strip` after `Fuse`: up to `limit` times `content` from the start of the text.
-    StripStart { content: char, limit: usize },
+    StripStart {
+        content: char,
+        limit: usize,
+    },
     /// No decoder in the file: tokens are words.
     Spaces,
 }
@@ -37,41 +52,47 @@ pub(super) enum Step {
 pub(super) struct StepState {
     /// Bytes whose meaning is open: a run of fallback bytes, or an unfinished character.
     bytes: Vec<u8>,
-    /// How much of the start is behind us: tokens for `FirstDiffers` and `Spaces` (0 or 1),
+    /// How much of the start is behind us: tokens for `Metaspace`, `WordPiece` and `Spaces` (0 or 1),
     /// stripped characters for `StripStart` (its limit once another character came).
     passed: usize,
 }
 
 /// Passes tokens through the steps in order; with `flush`, also what the steps hold back.
-pub(super) fn run(
-    steps: &[Step],
-    states: &mut [StepState],
-    mut tokens: Vec<String>,
-    flush: bool,
-) -> Result<String> {
+pub(super) fn run(steps: &[Step], states: &mut [StepState], mut tokens: Vec<String>, flush: bool) -> String {
     for (step, state) in steps.iter().zip(states) {
         let mut passed_on = Vec::with_capacity(tokens.len());
         for token in tokens {
-            step.push(state, token, &mut passed_on)?;
+            step.push(state, token, &mut passed_on);
         }
         if flush {
             step.flush(state, &mut passed_on);
         }
         tokens = passed_on;
     }
-    Ok(tokens.concat())
+    tokens.concat()
 }
 
 impl Step {
-    fn push(&self, state: &mut StepState, token: String, out: &mut Vec<String>) -> Result<()> {
+    fn push(&self, state: &mut StepState, token: String, out: &mut Vec<String>) {
         match self {
-            Self::Each(decoder) => out.extend(chain(decoder, vec![token])?),
-            Self::FirstDiffers(decoder) if state.passed == 0 => {
-                state.passed = 1;
-                out.extend(chain(decoder, vec![token])?);
+            Self::Replace { pattern, content } => out.push(replaced(&token, pattern, content).0),
+            Self::Strip { content, limit } => {
+                let stripped = token.chars().take(*limit).take_while(|c| c == content).count();
+                out.push(token.chars().skip(stripped).collect());
             }
-            Self::FirstDiffers(decoder) => {
-                out.extend(chain(decoder, vec![String::new(), token])?.into_iter().skip(1))
+            Self::Metaspace { replacement, drops_first } => {
+                let space = if *drops_first && state.passed == 0 { "" } else { " " };
+                state.passed = 1;
+                out.push(token.replace(*replacement, space));
+            }
+            Self::WordPiece { prefix, cleanup } => {
+                let token = match (state.passed, token.strip_prefix(prefix)) {
+                    (0, _) => token,
+                    (_, Some(rest)) => rest.to_owned(),
+                    (_, None) => format!(" {token}"),
+                };
+                state.passed = 1;
+                out.push(if *cleanup { cleaned(token) } else { token });
             }
             Self::ByteFallback => match fallback_byte(&token) {
                 Some(byte) => state.bytes.push(byte),
@@ -99,7 +120,6 @@ impl Step {
                 out.push(token);
             }
         }
-        Ok(())
     }
 
     fn flush(&self, state: &mut StepState, out: &mut Vec<String>) {
@@ -117,8 +137,22 @@ impl Step {
     }
 }
 
-fn chain(decoder: &DecoderRuntime, tokens: Vec<String>) -> Result<Vec<String>> {
-    decoder.decode_chain(tokens).map_err(broken)
+/// Without the spaces that English has not, as BERT's tokenizers write it.
+fn cleaned(token: String) -> String {
+    const WITH: [[&str; 2]; 11] = [
+        [" .", "."],
+        [" ?", "?"],
+        [" !", "!"],
+        [" ,", ","],
+        [" ' ", "'"],
+        [" n't", "n't"],
+        [" 'm", "'m"],
+        [" do not", " don't"],
+        [" 's", "'s"],
+        [" 've", "'ve"],
+        [" 're", "'re"],
+    ];
+    WITH.iter().fold(token, |token, [with, without]| token.replace(with, without))
 }
 
 /// The byte of a token like `<0x0A>`.
@@ -144,7 +178,7 @@ fn append_byte_level(token: &str, bytes: &mut Vec<u8>) {
 
 /// GPT-2's alphabet: printable Latin-1 is itself, the other 68 bytes follow from U+0100 on,
 /// in their order (`bytes_to_unicode` in GPT-2's encoder.py).
-pub(super) fn byte_level_byte(c: char) -> Option<u8> {
+fn byte_level_byte(c: char) -> Option<u8> {
     let code = u32::from(c);
     let byte = match code {
         0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => code,
@@ -195,12 +229,12 @@ pub(super) fn of(decoder: &Value) -> Result<Vec<Step>> {
                 let (content, limit) = (character(part, "content")?, count(part, "start")?);
                 steps.push(match fused {
                     true => Step::StripStart { content, limit },
-                    false => Step::Each(DecoderRuntime::Strip(Strip::new(content, limit, 0))),
+                    false => Step::Strip { content, limit },
                 });
             }
             "Replace" if !fused => {
-                let replace = ReplaceDecoder::new(replaced(part, "decoder")?, text(part, "content")?);
-                steps.push(Step::Each(DecoderRuntime::Replace(replace.map_err(broken)?)));
+                let (pattern, content) = (pattern(part, "decoder")?, text(part, "content")?.to_owned());
+                steps.push(Step::Replace { pattern, content });
             }
             "ByteFallback" if !fused => steps.push(Step::ByteFallback),
             "ByteLevel" if !fused => {
@@ -208,18 +242,13 @@ pub(super) fn of(decoder: &Value) -> Result<Vec<Step>> {
                 fused = true;
             }
             "Metaspace" if !fused => {
-                let prepend = match part.get("prepend_scheme").and_then(Value::as_str) {
-                    Some("never") => PrependScheme::Never,
-                    Some("first") => PrependScheme::First,
-                    _ => PrependScheme::Always,
-                };
-                let metaspace = MetaspaceDecoder::new(character(part, "replacement")?, prepend);
-                steps.push(Step::FirstDiffers(DecoderRuntime::Metaspace(metaspace)));
+                let never = part.get("prepend_scheme").and_then(Value::as_str) == Some("never");
+                let replacement = character(part, "replacement")?;
+                steps.push(Step::Metaspace { replacement, drops_first: !never });
             }
             "WordPiece" if !fused => {
                 let prefix = text(part, "prefix")?.to_owned();
-                let pieces = WordPiece::new(prefix, flag(part, "cleanup")?);
-                steps.push(Step::FirstDiffers(DecoderRuntime::WordPiece(pieces)));
+                steps.push(Step::WordPiece { prefix, cleanup: flag(part, "cleanup")? });
             }
             _ => {
                 let after = if fused { " after the tokens are fused" } else { "" };

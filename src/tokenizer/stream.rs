@@ -12,8 +12,7 @@ use crate::error::Result;
 /// byte fallback, a run of byte tokens is held back until it ends: whether its bytes show as
 /// text or as U+FFFD is only known then.
 ///
-/// Pass the same tokenizer every time. An error (a decoder's pattern that gives up on a
-/// token) loses that token only.
+/// Pass the same tokenizer every time. No id fails: what has no token is no text.
 #[derive(Clone, Debug)]
 pub struct StreamDecoder {
     skip_special_tokens: bool,
@@ -52,7 +51,7 @@ impl StreamDecoder {
     }
 
     fn run(&mut self, tokenizer: &Tokenizer, tokens: Vec<String>, flush: bool) -> Result<String> {
-        self.states.resize_with(tokenizer.steps.len(), StepState::default);
-        steps::run(&tokenizer.steps, &mut self.states, tokens, flush)
+        self.states.resize_with(tokenizer.parts.steps.len(), StepState::default);
+        Ok(steps::run(&tokenizer.parts.steps, &mut self.states, tokens, flush))
     }
 }

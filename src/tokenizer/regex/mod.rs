@@ -1,0 +1,259 @@
+//! Patterns that tokenizers cut and replace by: a parser, and a matcher that tries and goes back.
+//! Not all of regular expressions: no anchors, no references. What is not read is refused.
+//!
+//! Leftmost, first alternative, as backtracking engines have it. Work is bounded: a pattern that
+//! goes back too often on a text matches no further there, as in `fancy-regex`.
+
+mod parse;
+
+use super::unicode::Ranges;
+use std::sync::Arc;
+
+/// Steps back that one search may take, for each byte of the text, and at least.
+const STEPS_BACK: usize = 64;
+const LEAST_STEPS_BACK: usize = 1 << 20;
+
+/// Most repetitions that are counted.
+const MOST: u32 = 1000;
+
+/// A set of characters.
+#[derive(Debug)]
+struct Set {
+    ascii: u128,
+    /// Sorted, apart.
+    ranges: Ranges,
+}
+
+impl Set {
+    fn new(mut ranges: Ranges) -> Self {
+        ranges.sort_unstable();
+        let mut merged = Ranges::with_capacity(ranges.len());
+        for (start, end) in ranges {
+            match merged.last_mut() {
+                Some((_, last)) if start as u32 <= *last as u32 + 1 => *last = end.max(*last),
+                _ => merged.push((start, end)),
+            }
+        }
+        let in_merged = |byte: &u8| merged.iter().any(|&(a, b)| (a..=b).contains(&char::from(*byte)));
+        let ascii = (0..128u8).filter(in_merged).fold(0, |set, byte| set | 1 << byte);
+        Self { ascii, ranges: merged }
+    }
+
+    fn has(&self, c: char) -> bool {
+        match c.is_ascii() {
+            true => self.ascii >> c as u32 & 1 == 1,
+            false => {
+                let at = self.ranges.partition_point(|&(start, _)| start <= c);
+                at.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|&(_, end)| c <= end)
+            }
+        }
+    }
+
+    /// Everything else. Surrogates are no characters.
+    fn inverted(&self) -> Ranges {
+        let mut all = Ranges::new();
+        let mut next = Some('\0');
+        for &(start, end) in &self.ranges {
+            if let (Some(from), Some(to)) = (next.filter(|&from| from < start), before(start)) {
+                all.push((from, to));
+            }
+            next = after(end);
+        }
+        all.extend(next.map(|from| (from, char::MAX)));
+        all
+    }
+}
+
+fn before(c: char) -> Option<char> {
+    if c == '\u{e000}' { Some('\u{d7ff}') } else { char::from_u32((c as u32).checked_sub(1)?) }
+}
+
+fn after(c: char) -> Option<char> {
+    if c == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(c as u32 + 1) }
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    One(Arc<Set>),
+    All(Vec<Node>),
+    Any(Vec<Node>),
+    Repeat {
+        node: Box<Node>,
+        least: u32,
+        most: u32,
+        how: How,
+    },
+    /// What follows is, or is not, this.
+    Ahead {
+        node: Box<Node>,
+        is: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    Greedy,
+    Lazy,
+    Possessive,
+}
+
+/// A pattern, ready to search.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(Node);
+
+impl Pattern {
+    /// `None` if the pattern has what is not read here, or matches the empty text.
+    pub fn new(pattern: &str) -> Option<Self> {
+        parse::parse(pattern).filter(|node| shortest(node) > 0).map(Self)
+    }
+
+    /// The text itself.
+    pub fn literal(text: &str) -> Self {
+        Self(Node::All(text.chars().map(|c| Node::One(Arc::new(Set::new(vec![(c, c)])))).collect()))
+    }
+
+    /// The matches in a text, one after the other.
+    pub fn each(&self, text: &str, mut found: impl FnMut(usize, usize)) {
+        let mut search = Search { text, left: (text.len().saturating_mul(STEPS_BACK)).max(LEAST_STEPS_BACK) };
+        let mut at = 0;
+        while at < text.len() && search.left > 0 {
+            match search.node(&self.0, at, &mut |_, end| Some(end)) {
+                Some(end) => {
+                    found(at, end);
+                    at = end;
+                }
+                None => at += search.char_at(at).map_or(1, char::len_utf8),
+            }
+        }
+    }
+}
+
+/// The fewest characters of a match.
+fn shortest(node: &Node) -> u32 {
+    match node {
+        Node::One(_) => 1,
+        Node::All(nodes) => nodes.iter().fold(0, |sum, node| shortest(node).saturating_add(sum)),
+        Node::Any(nodes) => nodes.iter().map(shortest).min().unwrap_or(0),
+        Node::Repeat { node, least, .. } => shortest(node).saturating_mul(*least),
+        Node::Ahead { .. } => 0,
+    }
+}
+
+/// What must match after a node, from there; gives the end of it all.
+type Then<'t, 'f> = &'f mut dyn FnMut(&mut Search<'t>, usize) -> Option<usize>;
+
+struct Search<'t> {
+    text: &'t str,
+    /// Steps back that are left.
+    left: usize,
+}
+
+impl<'t> Search<'t> {
+    fn char_at(&self, at: usize) -> Option<char> {
+        match self.text.as_bytes().get(at)? {
+            byte if byte.is_ascii() => Some(char::from(*byte)),
+            _ => self.text.get(at..)?.chars().next(),
+        }
+    }
+
+    fn step_back(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left > 0
+    }
+
+    fn node(&mut self, node: &Node, at: usize, then: Then<'t, '_>) -> Option<usize> {
+        match node {
+            Node::One(set) => match self.char_at(at) {
+                Some(c) if set.has(c) => then(self, at + c.len_utf8()),
+                _ => None,
+            },
+            Node::All(nodes) => self.all(nodes, at, then),
+            Node::Any(nodes) => {
+                nodes.iter().find_map(|node| if self.step_back() { self.node(node, at, then) } else { None })
+            }
+            Node::Ahead { node, is } => {
+                let there = self.node(node, at, &mut |_, end| Some(end)).is_some();
+                if there == *is { then(self, at) } else { None }
+            }
+            Node::Repeat { node, least, most, how } => self.repeat(node, (*least, *most), *how, at, then),
+        }
+    }
+
+    fn all(&mut self, nodes: &[Node], at: usize, then: Then<'t, '_>) -> Option<usize> {
+        match nodes {
+            [] => then(self, at),
+            [node] => self.node(node, at, then),
+            [node, rest @ ..] => self.node(node, at, &mut |search, at| search.all(rest, at, then)),
+        }
+    }
+
+    /// Repeats one character in a loop; groups are tried as often as the stack allows (`MOST`).
+    fn repeat(
+        &mut self,
+        node: &Node,
+        (least, most): (u32, u32),
+        how: How,
+        at: usize,
+        then: Then<'t, '_>,
+    ) -> Option<usize> {
+        if let (Node::One(set), true) = (node, how != How::Lazy) {
+            let (mut count, mut end) = (0, at);
+            while count < most
+                && let Some(c) = self.char_at(end)
+                && set.has(c)
+            {
+                end += c.len_utf8();
+                count += 1;
+            }
+            loop {
+                if count < least {
+                    return None;
+                }
+                let done = then(self, end);
+                if done.is_some() || how == How::Possessive || count == least || !self.step_back() {
+                    return done;
+                }
+                end -= 1;
+                while !self.text.is_char_boundary(end) {
+                    end -= 1;
+                }
+                count -= 1;
+            }
+        }
+        if how == How::Possessive {
+            let (mut count, mut end) = (0, at);
+            while count < most
+                && let Some(next) = self.node(node, end, &mut |_, end| Some(end))
+                && next > end
+            {
+                (count, end) = (count + 1, next);
+            }
+            return if count < least { None } else { then(self, end) };
+        }
+        let most = most.min(MOST);
+        let again: Then<'t, '_> = &mut |search, next| match next > at || least > 0 {
+            true => search.repeat(node, (least.saturating_sub(1), most.saturating_sub(1)), how, next, then),
+            false => None,
+        };
+        if least > 0 {
+            return self.node(node, at, again);
+        }
+        if !self.step_back() {
+            return None;
+        }
+        if how == How::Greedy {
+            let more = if most > 0 { self.node(node, at, again) } else { None };
+            more.or_else(|| then(self, at))
+        } else {
+            then(self, at).or_else(|| {
+                if most > 0 {
+                    self.node(node, at, &mut |search, next| {
+                        search.repeat(node, (0, most - 1), how, next, then)
+                    })
+                } else {
+                    None
+                }
+            })
+        }
+    }
+}
