@@ -255,7 +255,9 @@ async fn open_base(args: &Args) -> Result<Engine> {
             .iter()
             .for_each(|warning| eprintln!("warning: model {}: {warning}", model.display()));
     }
-    engine
+    let mut engine = engine?;
+    engine.check_kernels().await?;
+    Ok(engine)
 }
 
 /// A bar on standard error; nothing where it would end up in a file or beside JSON.
