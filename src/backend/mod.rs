@@ -135,6 +135,32 @@ impl Backend {
         }
     }
 
+    /// Tries the kernels of these plans that were not tried before, each on a few numbers whose answer
+    /// is known. Main memory has none.
+    ///
+    /// Errors with `Device`, naming a kernel that is wrong; or if the device is lost.
+    pub async fn check_kernels(&mut self, plans: &[Plan]) -> Result<()> {
+        match self {
+            Self::Cpu(_) => Ok(()),
+            Self::Gpu(gpu) => gpu.check_kernels(plans).await,
+        }
+    }
+
+    /// What is known of a device's kernels, by their names: whether they are right.
+    pub fn verdicts(&self) -> gpu::known_answer::Verdicts {
+        match self {
+            Self::Cpu(_) => Default::default(),
+            Self::Gpu(gpu) => gpu.verdicts().clone(),
+        }
+    }
+
+    /// Takes over what was known of this device before.
+    pub fn trust(&mut self, known: gpu::known_answer::Verdicts) {
+        if let Self::Gpu(gpu) = self {
+            gpu.trust(known);
+        }
+    }
+
     /// Brings what [`check`](Self::check) would error with when it comes; cancelled if it never does.
     pub fn lost(&self) -> oneshot::Receiver<Error> {
         match self {

@@ -257,7 +257,9 @@ async fn open_base(args: &Args) -> Result<Engine> {
     for warning in engine.iter().flat_map(Engine::warnings) {
         eprintln!("warning: model {}: {warning}", model.display());
     }
-    engine
+    let mut engine = engine?;
+    engine.check_kernels().await?;
+    Ok(engine)
 }
 
 /// A bar on standard error; nothing where it would end up in a file or beside JSON.

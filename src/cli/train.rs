@@ -74,6 +74,7 @@ pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<
     engine.new_lora(NAME, &NewLora { variant, rank, alpha, target_modules: target.clone(), seed }).await?;
     engine
         .begin_training(NAME, TrainingRoom { window: length, dropout: dropout > 0.0, memory_limit: None })?;
+    engine.check_kernels().await?;
     let mut choice = engine.active_adapters().clone();
     choice.push((NAME.to_owned(), 1.0));
     let all = (epochs * windows.len().div_ceil(batch)).min(options.max_steps.unwrap_or(usize::MAX));

@@ -1,6 +1,7 @@
 //! Building an engine piece by piece: the caller reads bytes, this says which and where to.
 
 use crate::backend::Backend;
+use crate::backend::gpu::known_answer::Verdicts;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::format::explained;
@@ -10,7 +11,7 @@ use crate::plan::{Dtype, TensorId};
 use crate::tokenizer::Tokenizer;
 
 use super::adapters::Adapters;
-use super::plans::{Kind, Plans};
+use super::plans::{Kind, Plans, every_kernel};
 use super::room::{fitting, sizes};
 use super::slots::Slots;
 use super::{Engine, EngineOptions};
@@ -172,6 +173,21 @@ impl Loader {
             Some(words) => weights.place_words(name, &words, write),
             None => weights.place(name, &piece.read_f32(bytes)?, write),
         }
+    }
+
+    /// Tries the kernels that the model needs, before its weights come; `known` is what was known of
+    /// this device before. A lost or wrong device errs here, and [`verdicts`](Self::verdicts) tells
+    /// what to keep of it.
+    ///
+    /// Errors with `Device`, naming a kernel that is wrong; or if the device is lost.
+    pub async fn check_kernels(&mut self, known: Verdicts) -> Result<()> {
+        self.backend.trust(known);
+        self.backend.check_kernels(&every_kernel(&self.model)).await
+    }
+
+    /// What is known of the device's kernels.
+    pub fn verdicts(&self) -> Verdicts {
+        self.backend.verdicts()
     }
 
     /// The engine, once every tensor has come; every kernel is made here, so that the first

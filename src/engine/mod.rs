@@ -131,6 +131,14 @@ impl Engine {
         &self.backend
     }
 
+    /// Tries the kernels that the model needs with the adapters it has, and those of training if an
+    /// adapter is trained; each once. A device may compute wrongly, and nothing else tells.
+    ///
+    /// Errors with `Device`, naming a kernel that is wrong; or if the device is lost.
+    pub async fn check_kernels(&mut self) -> Result<()> {
+        self.backend.check_kernels(&plans::every_kernel(&self.model)).await
+    }
+
     /// Ids of a prompt, with the special tokens its tokenizer puts around a text.
     ///
     /// Errors with `Argument` for a text of no tokens.

@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use crate::backend::{Backend, Prepared};
 use crate::error::Result;
 use crate::model::{MAX_ROWS, Model};
+use crate::plan::Plan;
 
 /// What a plan ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,22 @@ impl Plans {
             }
         })
     }
+}
+
+/// Plans that name every kernel which running the model needs, and training it if an adapter is.
+pub fn every_kernel(model: &Model) -> Vec<Plan> {
+    // A prompt comes in runs of all rows, of few and of one.
+    let mut plans = vec![model.decode(1), model.prefill(2), model.prefill(MAX_ROWS)];
+    if let Some(trainee) = &model.training.trainee {
+        let last = model.config.num_hidden_layers - 1;
+        plans.push(model.train_embed(1));
+        for n in [1, 2, MAX_ROWS] {
+            plans.extend([model.train_layer(n, last), model.train_backward(n, last)]);
+        }
+        plans.extend([1, model.score_rows()].map(|n| model.train_head(n)));
+        plans.push(model.train_update(trainee.update_rows()));
+    }
+    plans
 }
 
 /// Rows of the next run when `pending` are to go and a run takes at most `most`: a power of

@@ -3,12 +3,22 @@
 
 /** For example `apple metal-3` or `google swiftshader`; empty where the browser does not tell. */
 export async function gpuName(): Promise<string> {
+  const info = await gpuInfo();
+  return info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(" ");
+}
+
+/** All that the browser tells of the GPU and its driver, in one text. */
+export async function gpuIdentity(): Promise<string> {
+  const { vendor, architecture, device, description } = (await gpuInfo()) ?? {};
+  return [vendor, architecture, device, description].join("\n");
+}
+
+async function gpuInfo(): Promise<GpuInfo | undefined> {
   const { gpu } = globalThis.navigator as { gpu?: Gpu };
   try {
-    const info = (await gpu?.requestAdapter({ powerPreference: "high-performance" }))?.info;
-    return info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(" ");
+    return (await gpu?.requestAdapter({ powerPreference: "high-performance" }))?.info;
   } catch {
-    return ""; // it is only a name
+    return undefined; // it only tells names
   }
 }
 
@@ -25,5 +35,6 @@ interface Gpu {
 interface GpuInfo {
   vendor: string;
   architecture: string;
+  device: string;
   description: string;
 }

@@ -6,6 +6,7 @@ import type { ByteFile } from "./file.js";
 import { gpuName, isSoftware } from "./gpu.js";
 import { pause } from "./pause.js";
 import { optional, small, type Folder, type ModelFolder } from "./source.js";
+import { checkKernels } from "./verdicts.js";
 import { WasmLoader, enter, type WasmEngine } from "./wasm.js";
 
 /** What a loading engine reports. */
@@ -165,8 +166,14 @@ async function openOn(
   throwIfCancelled(signal, WHAT);
   const software = device === "webgpu" && isSoftware(await gpuName());
   const loader = await enter(() => opener({ device, contextLength, batch, dtype, software }));
-  if (signal?.aborted) await release(loader);
-  throwIfCancelled(signal, WHAT);
+  try {
+    throwIfCancelled(signal, WHAT);
+    if (device === "webgpu") await checkKernels(loader);
+    throwIfCancelled(signal, WHAT);
+  } catch (error) {
+    await release(loader);
+    throw error;
+  }
   return loader;
 }
 

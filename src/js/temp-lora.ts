@@ -10,6 +10,7 @@ import type { Seating } from "./seats.js";
 import { Slices } from "./slices.js";
 import { checkTempLora, type TempLoraOptions } from "./temp-lora-options.js";
 import type { Turns } from "./turns.js";
+import { keeping } from "./verdicts.js";
 import type { WasmEngine } from "./wasm.js";
 
 /** What became of one chunk. Losses are means over its tokens, nats. */
@@ -118,7 +119,7 @@ export async function createTempLora(turns: Turns, options: TempLoraOptions): Pr
   const { budget, ...fields } = checkTempLora(options);
   const slices = new Slices(budget);
   const keeps = fields.kv !== undefined && fields.kv !== "recompute";
-  return new TempLora(turns, slices, keeps, await turns.take((engine) => engine.beginTempLora(fields) as Promise<Begun>));
+  return new TempLora(turns, slices, keeps, await turns.take((engine) => keeping(engine, () => engine.beginTempLora(fields) as Promise<Begun>)));
 }
 
 /** A temporary adapter. {@link Engine.createTempLora} makes one. */

@@ -12,6 +12,7 @@ import {
 } from "./options.js";
 import { Slices, type SliceBudget } from "./slices.js";
 import type { Turns } from "./turns.js";
+import { keeping } from "./verdicts.js";
 import { WasmEngine } from "./wasm.js";
 
 /** What to teach, to which adapter, and how. */
@@ -191,7 +192,7 @@ function begin(turns: Turns, { name, lora, optimizer, room, resume, given }: Pla
     if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
     else if (!there) await engine.newLora(name, lora);
     try {
-      await engine.beginTraining(name, optimizer, room);
+      await keeping(engine, () => engine.beginTraining(name, optimizer, room));
     } catch (error) {
       if (!there) engine.deleteAdapter(name);
       throw error;

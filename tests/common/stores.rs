@@ -1,5 +1,6 @@
 //! Stores to a part of a vector, found in naga's IR: WGSL lets a store to one component write the
 //! whole vector, so that invocations which share one race. Nothing here touches a device.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use naga::proc::TypeResolution;
 use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Validator};

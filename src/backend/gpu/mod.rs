@@ -6,6 +6,9 @@ pub mod dispatch_grad;
 mod fault;
 mod instance;
 pub mod kernels;
+pub mod known_answer;
+pub mod known_cases;
+mod known_table;
 mod memory;
 mod open;
 mod pace;
@@ -91,6 +94,7 @@ pub struct Gpu {
     staging: wgpu::Buffer,
     pipelines: HashMap<(&'static str, Dtype), wgpu::ComputePipeline>,
     source: fn(&Kernel) -> String,
+    verdicts: known_answer::Verdicts,
     fault: Arc<Fault>,
     pace: Pace,
     counts: Counts,

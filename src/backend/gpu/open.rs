@@ -67,6 +67,7 @@ impl Gpu {
             reserved: Vec::new(),
             pipelines: HashMap::new(),
             source: options.source.unwrap_or(Kernel::source),
+            verdicts: Default::default(),
             fault,
             pace: Pace::new(options.clock, options.least_speed),
             counts: Counts { buffers: 3, ..Counts::default() },

@@ -171,6 +171,11 @@ impl Engine {
             self.delete_adapter(&options.name)?;
             return Err(e);
         }
+        if let Err(e) = self.check_kernels().await {
+            self.end_training()?;
+            self.delete_adapter(&options.name)?;
+            return Err(e);
+        }
         let optimizer = Optimizer { dropout: options.dropout, seed: options.seed, ..Optimizer::default() };
         let probe = if options.probe_rate { Probe::Waiting } else { Probe::Over };
         Ok(TempLora {

@@ -117,6 +117,18 @@ impl JsLoader {
         Ok(self.inner.load(piece, bytes)?)
     }
 
+    /// Tries the kernels that the model needs, but those of `known`, [[name, isRight]].
+    #[wasm_bindgen(js_name = checkKernels)]
+    pub async fn check_kernels(&mut self, known: JsValue) -> JsResult<()> {
+        let known: Vec<(String, bool)> = from_js(known)?;
+        Ok(self.inner.check_kernels(known.into_iter().collect()).await?)
+    }
+
+    /// What is known of the GPU's kernels: [[name, isRight]].
+    pub fn verdicts(&self) -> JsResult<JsValue> {
+        to_js(&self.inner.verdicts().into_iter().collect::<Vec<_>>())
+    }
+
     /// The engine, once every file has been read.
     pub fn finish(self) -> JsResult<JsEngine> {
         let engine = self.inner.finish()?;
@@ -204,6 +216,11 @@ impl JsEngine {
     /// {device, adapter, contextLength, batch, vocabSize, memoryBytes, dtype, warnings}
     pub fn info(&self) -> JsResult<JsValue> {
         to_js(&EngineInfo::of(&*self.engine()?))
+    }
+
+    /// What is known of the GPU's kernels: [[name, isRight]].
+    pub fn verdicts(&self) -> JsResult<JsValue> {
+        to_js(&self.engine()?.backend().verdicts().into_iter().collect::<Vec<_>>())
     }
 
     /// Ids of a text, special tokens included.

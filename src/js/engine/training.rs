@@ -62,7 +62,12 @@ impl JsEngine {
             dropout: optimizer.dropout > 0.0,
             memory_limit: memory_limit.map(|bytes| bytes as u64),
         };
-        self.engine()?.begin_training_reserved(&name, room).await?;
+        let mut engine = self.engine()?;
+        engine.begin_training_reserved(&name, room).await?;
+        if let Err(e) = engine.check_kernels().await {
+            engine.end_training()?;
+            return Err(e.into());
+        }
         *self.optimizer.borrow_mut() = optimizer;
         Ok(())
     }

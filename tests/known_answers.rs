@@ -1,0 +1,236 @@
+//! The known answers by which a device's kernels are tried: that they are the twins', that every
+//! kernel passes, and that a broken one is named. Not the kernels' own tests, which judge every shape.
+#![cfg(not(target_arch = "wasm32"))]
+
+mod common;
+
+use std::fmt::Write;
+use std::sync::Mutex;
+
+use common::gpu_with;
+use lorakeet::backend::Backend;
+use lorakeet::backend::cpu::{Cpu, Kernels};
+use lorakeet::backend::gpu::kernels::{self, Kernel};
+use lorakeet::backend::gpu::known_answer::{answer, digest, is_right};
+use lorakeet::backend::gpu::known_cases::Case;
+use lorakeet::backend::gpu::{Gpu, GpuOptions, dispatch};
+use lorakeet::error::ErrorKind;
+use lorakeet::plan::{Dtype, Plan, Tensors};
+
+fn variants() -> impl Iterator<Item = Kernel> {
+    kernels::ALL.iter().flat_map(|kernel| kernel.variants())
+}
+
+/// Type and digest of each output that the twin makes of a kernel's case.
+async fn twin_answer(kernel: &Kernel) -> Vec<(Dtype, [f32; 2])> {
+    let mut tensors = Tensors::default();
+    let case = Case::of(kernel, &mut tensors);
+    let mut twin = Backend::Cpu(Cpu::new(Kernels::Twin));
+    let plan = plan_of(&case, &tensors);
+    twin.allocate(&tensors).expect("small");
+    case.contents.iter().for_each(|(id, words)| twin.upload(*id, 0, words));
+    let prepared = twin.prepare(&plan).expect("a plan");
+    twin.run(&prepared, 1);
+    let mut digests = Vec::new();
+    for id in case.op.writes() {
+        let tensor = tensors.get(id);
+        let words = twin.read(id, 0, tensor.words()).await.expect("a result");
+        digests.push((tensor.dtype, digest(tensor.dtype, &words)));
+    }
+    digests
+}
+
+fn plan_of(case: &Case, tensors: &Tensors) -> Plan {
+    let mut plan = Plan::new(case.n);
+    plan.push(tensors, case.op.clone());
+    plan
+}
+
+#[pollster::test]
+async fn the_table_is_what_the_twins_compute() {
+    let mut table = String::new();
+    let mut is_same = true;
+    for kernel in variants() {
+        let twin = twin_answer(&kernel).await;
+        let held = answer(&kernel).unwrap_or_default();
+        // Thirty times closer than a device has to be: twins differ by their machine's exp and tanh alone.
+        let near = |dtype, got: [f32; 2], want: [f32; 2]| {
+            is_right(dtype, got, want) && got.iter().zip(want).all(|(g, w)| (g - w).abs() <= 1e-6 * want[1])
+        };
+        is_same &= held.len() == twin.len();
+        is_same &= twin.iter().zip(held).all(|(&(dtype, got), &want)| near(dtype, got, want));
+        let digests: Vec<_> = twin.iter().map(|(_, digest)| digest).collect();
+        writeln!(table, "    (\"{}\", Dtype::{:?}, &{digests:?}),", kernel.name, kernel.dtype)
+            .expect("a text");
+    }
+    assert!(is_same, "src/backend/gpu/known_table.rs is to hold\n{table}");
+}
+
+/// A case runs the very kernel that it is for, on a device that has it.
+#[test]
+fn a_case_runs_its_kernel() {
+    for kernel in variants() {
+        let mut tensors = Tensors::default();
+        let case = Case::of(&kernel, &mut tensors);
+        let lanes = if kernel.name == "linear_block" { 1 } else { 16 };
+        let run = dispatch::dispatch(&case.op, &tensors, case.n, lanes).kernel;
+        assert_eq!((run.name, run.dtype), (kernel.name, kernel.dtype));
+    }
+}
+
+/// Every output element of every case counts: what a kernel leaves as it was is no answer.
+#[pollster::test]
+async fn an_output_left_alone_is_wrong() {
+    for kernel in variants() {
+        let mut tensors = Tensors::default();
+        let case = Case::of(&kernel, &mut tensors);
+        for (id, &want) in case.op.writes().iter().zip(answer(&kernel).expect("it is in the table")) {
+            let (_, words) = case.contents.iter().find(|(of, _)| of == id).expect("it has contents");
+            let dtype = tensors.get(*id).dtype;
+            assert!(!is_right(dtype, digest(dtype, words), want), "{}", kernel.name);
+        }
+    }
+}
+
+/// The plans of these kernels' cases, and the tensors they are over.
+fn plans(kernels: &[Kernel]) -> (Tensors, Vec<Plan>) {
+    let mut tensors = Tensors::default();
+    let cases: Vec<Case> = kernels.iter().map(|kernel| Case::of(kernel, &mut tensors)).collect();
+    let plans = cases.iter().map(|case| plan_of(case, &tensors)).collect();
+    (tensors, plans)
+}
+
+fn gpu(backend: &mut Backend) -> &mut Gpu {
+    let Backend::Gpu(gpu) = backend else { unreachable!("it was asked for") };
+    gpu
+}
+
+/// Kernels that a device of so many lanes runs.
+fn kernels_of(software: bool) -> Vec<Kernel> {
+    let is_packed_tile = |k: &Kernel| k.name == "linear" && k.dtype != Dtype::F32;
+    let other = |k: &Kernel| {
+        if software { k.name == "linear_rows" || is_packed_tile(k) } else { k.name == "linear_block" }
+    };
+    variants().filter(|kernel| !other(kernel)).collect()
+}
+
+#[pollster::test]
+async fn every_kernel_passes_once_and_is_compiled_once() {
+    for software in [false, true] {
+        let options = GpuOptions { default_limits: true, software: Some(software), ..GpuOptions::default() };
+        let Some(mut backend) = gpu_with(options).await else { return };
+        let kernels = kernels_of(software);
+        let (tensors, plans) = plans(&kernels);
+        let gpu = gpu(&mut backend);
+        gpu.allocate(&tensors).expect("small");
+        for plan in &plans {
+            gpu.record(plan).expect("it compiles");
+        }
+        let before = gpu.counts();
+        let began = std::time::Instant::now();
+        gpu.check_kernels(&plans).await.expect("all are right");
+        println!("software: {software}, {} kernels: {:?}", kernels.len(), began.elapsed());
+        assert_eq!(gpu.verdicts().len(), kernels.len());
+        assert!(gpu.verdicts().values().all(|right| *right), "{:?}", gpu.verdicts());
+        let tried = gpu.counts();
+        assert_eq!((tried.pipelines, tried.reads), (before.pipelines, before.reads + 1));
+        gpu.check_kernels(&plans).await.expect("known");
+        assert_eq!(gpu.counts(), tried, "a verdict is asked for once");
+    }
+}
+
+/// What `source` breaks: a kernel's name, what of its text is replaced, and by what.
+static BROKEN: Mutex<(&str, &str, &str)> = Mutex::new(("", "", ""));
+/// Held while a test uses it.
+static BREAKING: Mutex<()> = Mutex::new(());
+
+fn broken_source(kernel: &Kernel) -> String {
+    let (name, from, to) = *BROKEN.lock().expect("no test has panicked with it in hand");
+    let source = kernel.source();
+    if kernel.name != name {
+        return source;
+    }
+    assert!(source.contains(from), "{name}: no `{from}`");
+    source.replacen(from, to, 1)
+}
+
+/// What `check_kernels` says if one kernel is changed so.
+async fn failure_of(
+    kernels: &[Kernel],
+    broken: (&'static str, &'static str, &'static str),
+) -> Option<String> {
+    *BROKEN.lock().expect("no test has panicked with it in hand") = broken;
+    let options = GpuOptions {
+        default_limits: true,
+        software: Some(broken.0 == "linear_block"),
+        source: Some(broken_source),
+        ..GpuOptions::default()
+    };
+    let mut backend = gpu_with(options).await?;
+    let (tensors, plans) = plans(kernels);
+    let gpu = gpu(&mut backend);
+    gpu.allocate(&tensors).expect("small");
+    let error = gpu.check_kernels(&plans).await.expect_err(broken.0);
+    assert_eq!(error.kind(), ErrorKind::Device);
+    // The verdict stays, and the device goes on.
+    assert_eq!(gpu.check_kernels(&plans).await.expect_err("it is known"), error);
+    assert!(!gpu.is_lost());
+    assert_eq!(gpu.verdicts().values().filter(|right| !**right).count(), 1, "{:?}", gpu.verdicts());
+    Some(error.to_string())
+}
+
+/// A kernel that is wrong in one place only is named, and no other is.
+#[expect(clippy::await_holding_lock, reason = "one thread")]
+#[pollster::test]
+async fn a_broken_kernel_is_named() {
+    let _one = BREAKING.lock();
+    let others = [kernels::EMBED, kernels::SAMPLE, kernels::ACTIVATION];
+    for (kernel, from, to) in [
+        (kernels::EMBED, "y[n * params.c + c] = value", "y[n * params.c + c] = value + f32(id.x == 70u)"),
+        (kernels::NORM, "params.eps", "0.0"),
+        (kernels::LINEAR_VEC, "c += LANES", "c += 2u * LANES"),
+        (kernels::LINEAR_ROWS.over(Dtype::Q8), "sums_3 +=", "sums_2 +="),
+        (kernels::LINEAR_BLOCK.over(Dtype::Q4), "sums_44 += right * lower", "sums_44 += left * lower"),
+        (kernels::LINEAR_TILE.over(Dtype::F16), "sums[a][b]", "sums[a][a]"),
+        (kernels::ATTENTION, "total * fade", "total"),
+        (kernels::SPLIT_QKV, "b * cos", "a * cos"),
+        (kernels::ACTIVATION, "x[row + params.f + f]", "x[row + f]"),
+        (kernels::SAMPLE, "value > top", "value < top"),
+        (kernels::SHRINK_GRAD, "gamma *", "1.0 *"),
+        (kernels::OUTER_GRAD, "(four ^ (depth % 8u))", "four / 2u"),
+        (kernels::ADAM_W, "training.learning_rate", "0.0"),
+    ] {
+        let mut tried = vec![kernel];
+        tried.extend(others.iter().filter(|other| other.name != kernel.name));
+        let Some(message) = failure_of(&tried, (kernel.name, from, to)).await else { return };
+        let named = format!("kernel `{}` over {} gives wrong numbers", kernel.name, kernel.dtype.name());
+        assert!(message.contains(&named), "{message}");
+    }
+}
+
+/// A store to a component that writes the whole vector, as WGSL permits, is caught where it shows; the
+/// same store of the component alone is none.
+#[expect(clippy::await_holding_lock, reason = "one thread")]
+#[pollster::test]
+async fn a_race_is_named() {
+    const REST: &str = "query[c / 4u] = vec4(output[at.x], output[at.y], output[at.z], output[at.w]);";
+    let _one = BREAKING.lock();
+    let alone = "query[c / 4u][c % 4u] = value;";
+    let whole = "var four = query[c / 4u]; four[c % 4u] = value; query[c / 4u] = four;";
+    let without_rest: fn(&Kernel) -> String = |kernel| {
+        let source = broken_source(kernel);
+        assert!(source.contains(REST));
+        source.replace(REST, "")
+    };
+    for (store, is_right) in [(alone, true), (whole, false)] {
+        *BROKEN.lock().expect("no test has panicked with it in hand") =
+            ("attention", "output[c] = value;", store);
+        let source = Some(without_rest);
+        let options = GpuOptions { default_limits: true, source, ..GpuOptions::default() };
+        let Some(mut backend) = gpu_with(options).await else { return };
+        let (tensors, plans) = plans(&[kernels::ATTENTION]);
+        let gpu = gpu(&mut backend);
+        gpu.allocate(&tensors).expect("small");
+        assert_eq!(gpu.check_kernels(&plans).await.is_ok(), is_right, "{store}");
+    }
+}
