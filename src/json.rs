@@ -31,8 +31,8 @@ pub fn unmarked(bytes: &[u8]) -> Cow<'_, [u8]> {
     };
     match bytes {
         [0xef, 0xbb, 0xbf, rest @ ..] => Cow::Borrowed(rest),
-        [0xff, 0xfe, ..] if bytes.len() % 2 == 0 => utf16(u16::from_le_bytes),
-        [0xfe, 0xff, ..] if bytes.len() % 2 == 0 => utf16(u16::from_be_bytes),
+        [0xff, 0xfe, ..] if bytes.len().is_multiple_of(2) => utf16(u16::from_le_bytes),
+        [0xfe, 0xff, ..] if bytes.len().is_multiple_of(2) => utf16(u16::from_be_bytes),
         _ => Cow::Borrowed(bytes),
     }
 }

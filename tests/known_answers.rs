@@ -180,7 +180,6 @@ async fn failure_of(
 }
 
 /// A kernel that is wrong in one place only is named, and no other is.
-#[expect(clippy::await_holding_lock, reason = "one thread")]
 #[pollster::test]
 async fn a_broken_kernel_is_named() {
     let _one = BREAKING.lock();
@@ -210,7 +209,6 @@ async fn a_broken_kernel_is_named() {
 
 /// A store to a component that writes the whole vector, as WGSL permits, is caught where it shows; the
 /// same store of the component alone is none.
-#[expect(clippy::await_holding_lock, reason = "one thread")]
 #[pollster::test]
 async fn a_race_is_named() {
     const REST: &str = "query[c / 4u] = vec4(output[at.x], output[at.y], output[at.z], output[at.w]);";

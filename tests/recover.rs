@@ -505,7 +505,7 @@ async fn training_without_a_step_leaves_no_trace() {
             for loses in [false, true] {
                 engine.begin_training("x", ROOM).expect("a plain LoRA");
                 let request = Request { adapter: Some(of("x")), ..Request::greedy(IDS.to_vec(), 6) };
-                let mut generation = engine.start(&[request.clone()]).expect("valid");
+                let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
                 engine.next(&mut generation).await.expect("works");
                 if loses {
                     move_on(engine, name).await;
@@ -548,7 +548,7 @@ async fn a_text_goes_on_when_training_ends_without_a_step() {
             if trains {
                 engine.begin_training("qv", ROOM).expect("a plain LoRA");
             }
-            let mut generation = engine.start(&[request.clone()]).expect("valid");
+            let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
             let mut tokens = Vec::new();
             while !generation.is_finished() {
                 let deltas = engine.next(&mut generation).await.expect("works");

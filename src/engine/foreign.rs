@@ -32,7 +32,7 @@ impl Engine {
     /// mistral-finetune's config is its `params.json`, or nothing where that is not there.
     ///
     /// Errors with `Format`, `Unsupported` and `Mismatch` naming the field or the tensor.
-    pub(super) fn from_other_trainer(&self, config: &[u8], weights: &[u8]) -> Result<Option<Converted>> {
+    pub(super) fn other_trainers(&self, config: &[u8], weights: &[u8]) -> Result<Option<Converted>> {
         if config.is_empty() && is_mistral(weights) {
             return self.of_mistral(&Map::new(), weights).map(Some);
         }

@@ -41,7 +41,7 @@ impl Engine {
     /// name, `Memory`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
         refuse_pickle("adapter_model.safetensors", weights)?;
-        let Converted { files, warnings } = match self.from_other_trainer(config, weights)? {
+        let Converted { files, warnings } = match self.other_trainers(config, weights)? {
             Some(converted) => converted,
             None => {
                 let files = AdapterFiles { config: config.to_vec(), weights: weights.to_vec() };

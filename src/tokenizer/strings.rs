@@ -103,7 +103,7 @@ impl Sorted {
     /// Of strings that are the same, the last counts; of empty ones, none.
     pub fn new<'s>(strings: impl Iterator<Item = (&'s str, u32)>) -> Self {
         let mut all: Vec<(&str, u32)> = strings.filter(|(string, _)| !string.is_empty()).collect();
-        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.sort_by_key(|&(string, _)| string);
         let mut sorted = Self::default();
         for (at, &(string, id)) in all.iter().enumerate() {
             if all.get(at + 1).is_none_or(|&(next, _)| next != string) {

@@ -1,6 +1,6 @@
 //! The tables of the JavaScript engine.
 
-use js_sys::{JsString, RegExp};
+use js_sys::{Array, JsString, RegExp};
 
 use super::{Form, Ranges};
 
@@ -29,11 +29,10 @@ pub fn class(name: &str) -> Ranges {
     let mut ranges = Ranges::new();
     for block in (0..0x11_0000).step_by(BLOCK as usize) {
         let text: String = (block..block + BLOCK).filter_map(char::from_u32).collect();
-        let text = JsString::from(text);
-        while let Some(found) = run.exec(&text) {
-            let Some(found) = found.get(0).as_string() else { break };
+        let runs = JsString::from(text).match_(&run).map(|runs| Array::from(&runs));
+        for found in runs.iter().flat_map(Array::iter).filter_map(|found| found.as_string()) {
             let mut chars = found.chars();
-            let Some(first) = chars.next() else { break };
+            let Some(first) = chars.next() else { continue };
             ranges.push((first, chars.next_back().unwrap_or(first)));
         }
     }
