@@ -306,6 +306,82 @@ async fn layers_without_tensors_stay_the_bases() {
     }
 }
 
+/// The same file with a table of other length: cut, or longer by zeros.
+fn with_rows(weights: &[u8], table: &str, rows: usize) -> Vec<u8> {
+    use lorakeet::format::{TensorData, safetensors::Header, write};
+    let header = Header::from_file_bytes(weights).expect("valid");
+    let read = |info: &lorakeet::format::safetensors::TensorInfo| {
+        let (mut shape, bytes) = (info.shape.clone(), info.bytes_in(weights).expect("inside"));
+        let mut values = info.read_f32(bytes).expect("f32");
+        if info.name.contains(table) {
+            values.resize(rows * shape[1], 0.0);
+            shape[0] = rows;
+        }
+        (info.name.clone(), shape, values)
+    };
+    let values: Vec<_> = header.tensors.iter().map(read).collect();
+    let tensors: Vec<_> = values
+        .iter()
+        .map(|(name, shape, values)| (name.clone(), shape.clone(), TensorData::F32(values)))
+        .collect();
+    write(&tensors, &Default::default()).expect("valid")
+}
+
+/// Tables that were made longer for new tokens, or cut to the tokenizer's.
+#[pollster::test]
+async fn tables_of_other_lengths() {
+    for (folder, table) in [("save-head", "lm_head"), ("save-norm-embed", "embed_tokens")] {
+        let home = repository("tests/fixtures/adapters/llama").join(folder);
+        let config = read(&home.join("adapter_config.json")).expect("there");
+        let all = read(&home.join("adapter_model.safetensors")).expect("there");
+        let reference = read(&home.join("reference.safetensors")).expect("there");
+        let reference = Fixture::new(&reference);
+        let ids = reference.ids("input_ids");
+        for (backend, mut engine) in open(&repository("tests/fixtures/models/llama")).await {
+            let v = engine.config().vocab_size;
+            for (rows, words) in [(v + 2, "2 tokens were"), (v + 1, "1 token was")] {
+                let longer = with_rows(&all, table, rows);
+                let error = engine.load_adapter("x", &config, &longer).await.expect_err("new tokens");
+                assert_eq!(error.kind(), ErrorKind::Mismatch);
+                let expected =
+                    format!("{rows} rows: {words} added to this base before the adapter was trained");
+                assert!(error.to_string().contains(&expected), "{error}");
+                assert!(error.to_string().contains(&format!("resize_token_embeddings({rows})")), "{error}");
+            }
+            // Cut behind the last id of the reference; the head's other columns are the base's.
+            let rows = *ids.iter().max().expect("some") as usize + 1;
+            let cut = with_rows(&all, table, rows);
+            let info = engine.load_adapter("x", &config, &cut).await.expect("fewer rows");
+            let words =
+                format!("{rows} rows, this base has {v}: its tokens from {rows} on keep the base's rows");
+            assert!(info.warnings.len() == 1 && info.warnings[0].ends_with(&words), "{:?}", info.warnings);
+            let got = logits(&mut engine, &ids, 1.0).await;
+            let (expected, columns) =
+                (reference.f32("adapter_logits"), if table == "lm_head" { rows } else { v });
+            for (got, expected) in got.chunks_exact(v).zip(expected.chunks_exact(v)) {
+                assert_close(folder, &got[..columns], &expected[..columns], tolerance(backend));
+            }
+        }
+    }
+}
+
+/// Tokens added before training, on a real base.
+#[pollster::test]
+async fn added_tokens_of_a_real_base() {
+    let data = repository("../shared/data");
+    let case = data.join("cases/03-added-tokens");
+    if !case.exists() {
+        println!("skipped: no case beside this checkout");
+        return;
+    }
+    for (backend, mut engine) in open(&data.join("models/stories260K")).await {
+        let error = folder::load_adapter(&mut engine, "x", &case).await.expect_err("514 rows over 512");
+        assert!(error.to_string().contains("514 rows: 2 tokens were added"), "{backend}: {error}");
+        let info = folder::load_adapter(&mut engine, "x", &case.join("fewer-rows")).await.expect("500 rows");
+        assert_eq!(info.warnings.len(), 2, "{backend}: {:?}", info.warnings);
+    }
+}
+
 fn changed(weights: &[u8], keeps: impl Fn(&str) -> bool, zeroes: impl Fn(&str) -> bool) -> Vec<u8> {
     use lorakeet::format::{TensorData, safetensors::Header, write};
     let header = Header::from_file_bytes(weights).expect("valid");

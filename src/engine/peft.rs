@@ -22,7 +22,7 @@ const NAMED: usize = 4;
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) name: String,
-    shape: Vec<usize>,
+    pub(super) shape: Vec<usize>,
     pub(super) values: Vec<f32>,
 }
 

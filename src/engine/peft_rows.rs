@@ -79,6 +79,12 @@ impl Engine {
         let (rank, scale) = (config.rank(module)?, config.scale(module)?);
         let a = find(roles, &Role::EmbeddingA, module, "lora_embedding_A")?;
         let b = find(roles, &Role::EmbeddingB, module, "lora_embedding_B")?;
+        if let [r, n] = a.shape[..]
+            && r == rank
+            && n > v
+        {
+            return Err(a.added(n, n - v));
+        }
         a.expect(&[rank, v])?;
         b.expect(&[c, rank])?;
         delta.rank = rank;
@@ -127,8 +133,14 @@ impl Engine {
         }
         let (tokens, new): (Vec<u32>, &Loaded) =
             if let Some(rows) = roles.get(&Role::Saved("weight".to_owned())) {
-                rows.expect(&[v, c])?;
-                ((0..v as u32).collect(), rows)
+                let n = rows.table_rows(v, c, self.tokenizer.vocab_size())?;
+                if n < v {
+                    adapter.warnings.push(format!(
+                    "tensor `{}`: {n} rows, this base has {v}: its tokens from {n} on keep the base's rows",
+                    rows.name
+                ));
+                }
+                ((0..n as u32).collect(), rows)
             } else if let Some(rows) = roles.get(&Role::TokenDelta) {
                 let tokens = config.token_rows(module, table == Table::Embed).unwrap_or_default();
                 rows.expect(&[tokens.len(), c])?;
@@ -176,5 +188,56 @@ impl Engine {
             }
         }
         Ok(())
+    }
+}
+
+impl Loaded {
+    /// Rows of a table (V, C) that comes whole. It may have fewer than the base's `v`: those were cut to
+    /// the `tokens` of the tokenizer, or to fewer, and what is behind them is not asked for.
+    ///
+    /// Errors with `Mismatch` for rows of tokens that the base or its tokenizer does not have, or another width.
+    fn table_rows(&self, v: usize, c: usize, tokens: usize) -> Result<usize> {
+        match self.shape[..] {
+            [n, width] if width == c && n > v => Err(self.added(n, n - v)),
+            [n, width] if width == c && n < v && n > tokens => Err(self.added(n, n - tokens)),
+            [n, width] if width == c && n > 0 => Ok(n),
+            _ => self.expect(&[v, c]).map(|()| v),
+        }
+    }
+
+    /// What to do about a table of `n` rows, the last of which are new tokens'.
+    fn added(&self, n: usize, new: usize) -> Error {
+        let tokens = if new == 1 { "1 token was".to_owned() } else { format!("{new} tokens were") };
+        Error::mismatch(format!(
+            "tensor `{}`: {n} rows: {tokens} added to this base before the adapter was trained, and the base here \
+             does not have them. Load one that has: in Python `base.resize_token_embeddings({n})`, then \
+             `save_pretrained` of it and of the adapter's tokenizer into one folder",
+            self.name
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_a_table_are_the_bases_or_those_of_its_tokens() {
+        let rows = |shape: &[usize]| {
+            let table = Loaded { name: "head".to_owned(), shape: shape.to_vec(), values: Vec::new() };
+            table.table_rows(64, 3, 60)
+        };
+        for n in [1, 59, 60, 64] {
+            assert_eq!(rows(&[n, 3]), Ok(n));
+        }
+        for (n, new) in
+            [(61, "1 token was"), (63, "3 tokens were"), (65, "1 token was"), (70, "6 tokens were")]
+        {
+            let error = rows(&[n, 3]).expect_err("new tokens").to_string();
+            assert!(error.contains(&format!("{n} rows: {new} added to this base")), "{error}");
+        }
+        for shape in [&[64, 4][..], &[0, 3], &[64], &[65, 4]] {
+            assert!(rows(shape).expect_err("another width").to_string().contains("expected [64, 3]"));
+        }
     }
 }
