@@ -353,7 +353,7 @@ fn components_agree_with_the_crate() {
     }
 }
 
-/// A prompt and its completion are one text: no stray space, and a token of both is the completion's.
+/// A prompt and its completion are one text: no stray space, and no token that the prompt alone does not have.
 #[test]
 fn a_completion_goes_on_its_prompt() {
     let words = ["<unk>", "▁", "m", "i", "d", "l", "e", "mi", "dl", "▁mi", "dle", "<s>"];
@@ -370,9 +370,9 @@ fn a_completion_goes_on_its_prompt() {
                    "merges": [["m", "i"], ["d", "l"], ["▁", "mi"], ["dl", "e"]] },
     });
     let tokenizer = Tokenizer::from_json(file.to_string().as_bytes()).unwrap();
-    assert_eq!(tokenizer.encode_joined("mid", "dle", false).unwrap(), (vec![9, 4, 10], 2));
-    assert_eq!(tokenizer.encode_joined("mid", "le", false).unwrap(), (vec![9, 10], 1), "of both");
-    assert_eq!(tokenizer.encode_joined("mi", " mi", false).unwrap(), (vec![9, 9], 1));
+    assert_eq!(tokenizer.encode_example("mid", "dle").unwrap(), (vec![9, 4, 10], 2));
+    assert_eq!(tokenizer.encode_example("mid", "le").unwrap(), (vec![9, 4, 5, 6], 2), "not `dle`");
+    assert_eq!(tokenizer.encode_example("mi", " mi").unwrap(), (vec![9, 9], 1));
     assert_eq!(tokenizer.encode_continuation("dle").unwrap(), [10]);
     assert_eq!(tokenizer.encode_continuation(" mi").unwrap(), [9]);
     let added = tokenizer.added_tokens();

@@ -153,6 +153,19 @@ impl Engine {
         Ok(ids)
     }
 
+    /// Ids of a training example, an end token last if the model has one, and how many are the prompt's.
+    ///
+    /// Errors with `Format` if the vocabulary cannot spell it.
+    pub fn encode_example(&self, prompt: &str, completion: &str) -> Result<(Vec<u32>, usize)> {
+        let (mut ids, mut given) = self.tokenizer.encode_example(prompt, completion)?;
+        if given == 0 {
+            ids.splice(0..0, self.model.config.bos_token_id);
+            given = usize::from(self.model.config.bos_token_id.is_some());
+        }
+        ids.extend(self.model.config.eos_token_ids.first());
+        Ok((ids, given))
+    }
+
     fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let v = self.model.config.vocab_size;
         match ids.iter().find(|&&id| id as usize >= v) {

@@ -130,23 +130,24 @@ impl Tokenizer {
         self.parts.encode(text, false)
     }
 
-    /// The ids of a prompt and its completion as one text, and where the completion's begin: at
-    /// the first that the prompt alone does not have, so a token of both is the completion's.
+    /// The ids of a prompt and its completion, without what the template puts behind a text, and how many
+    /// are the prompt's. They are those of one text, unless a token there would be of both: who has but the
+    /// prompt has no such token, and the completion goes on from the prompt's own.
     ///
     /// Errors as [`encode`](Self::encode).
-    pub fn encode_joined(
-        &self,
-        prompt: &str,
-        completion: &str,
-        add_special_tokens: bool,
-    ) -> Result<(Vec<u32>, usize)> {
-        let ids = self.encode(&format!("{prompt}{completion}"), add_special_tokens)?;
-        let mut alone = self.encode(prompt, add_special_tokens)?;
-        if add_special_tokens {
-            alone.truncate(alone.len() - self.parts.template.after.len());
+    pub fn encode_example(&self, prompt: &str, completion: &str) -> Result<(Vec<u32>, usize)> {
+        let without_end = |text: &str| {
+            let mut ids = self.encode(text, true)?;
+            ids.truncate(ids.len() - self.parts.template.after.len());
+            Ok(ids)
+        };
+        let mut ids = without_end(prompt)?;
+        let (whole, given) = (without_end(&format!("{prompt}{completion}"))?, ids.len());
+        if whole.starts_with(&ids) {
+            return Ok((whole, given));
         }
-        let begin = ids.iter().zip(&alone).take_while(|(a, b)| a == b).count();
-        Ok((ids, begin))
+        ids.extend(self.encode_continuation(completion)?);
+        Ok((ids, given))
     }
 
     /// The tokens that the file adds to the model's own, by id.

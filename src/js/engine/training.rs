@@ -35,12 +35,7 @@ impl JsEngine {
     /// [ids, count].
     #[wasm_bindgen(js_name = encodeExample)]
     pub fn encode_example(&self, prompt: &str, completion: &str) -> JsResult<JsValue> {
-        let engine = self.engine()?;
-        let mut ids = engine.encode(prompt)?;
-        let first = ids.len();
-        ids.extend(engine.tokenizer().encode(completion, false)?);
-        ids.extend(engine.config().eos_token_ids.first());
-        to_js(&(ids, first))
+        to_js(&self.engine()?.encode_example(prompt, completion)?)
     }
 
     /// Share of the highest learning rate at `step`, from 0, of `steps`; `schedule` is `constant`,
