@@ -356,8 +356,7 @@ async fn tables_of_other_lengths() {
                 format!("{rows} rows, this base has {v}: its tokens from {rows} on keep the base's rows");
             assert!(info.warnings.len() == 1 && info.warnings[0].ends_with(&words), "{:?}", info.warnings);
             let got = logits(&mut engine, &ids, 1.0).await;
-            let (expected, columns) =
-                (reference.f32("logits"), if table == "lm_head" { rows } else { v });
+            let (expected, columns) = (reference.f32("logits"), if table == "lm_head" { rows } else { v });
             for (got, expected) in got.chunks_exact(v).zip(expected.chunks_exact(v)) {
                 assert_close(folder, &got[..columns], &expected[..columns], tolerance(backend));
             }

@@ -232,3 +232,29 @@ async fn a_race_is_named() {
         assert_eq!(gpu.check_kernels(&plans).await.is_ok(), is_right, "{store}");
     }
 }
+
+/// A kernel that only adapters need is tried when one is loaded: it is taken off, and the base goes on.
+#[pollster::test]
+async fn an_adapter_whose_kernel_is_broken_is_taken_off() {
+    use lorakeet::engine::{EngineOptions, folder};
+    let _one = BREAKING.lock();
+    *BROKEN.lock().expect("no test has panicked with it in hand") = ("shrink", "dots[j]", "dots[0]");
+    let options = GpuOptions {
+        default_limits: true,
+        software: Some(false),
+        source: Some(broken_source),
+        ..Default::default()
+    };
+    let Some(backend) = gpu_with(options).await else { return };
+    let home = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let options = EngineOptions { batch: Some(1), ..Default::default() };
+    let mut engine = folder::open(&home.join("models/llama"), backend, &options, |_, _| {}).expect("valid");
+    engine.check_kernels().await.expect("the base has no use for it");
+    let before = engine.logits(&[5, 90, 17]).await.expect("it fits");
+    folder::load_adapter(&mut engine, "x", &home.join("adapters/llama/all-linear")).await.expect("valid");
+    let error = engine.check_adapter("x").await.expect_err("it is broken");
+    assert_eq!(error.kind(), ErrorKind::Device);
+    assert!(error.to_string().contains("kernel `shrink` over f32 gives wrong numbers"), "{error}");
+    assert_eq!(engine.list_adapters().count(), 0);
+    assert_eq!(engine.logits(&[5, 90, 17]).await.expect("it fits"), before);
+}

@@ -92,7 +92,8 @@ async fn a_stop_string_that_spells_a_special_token_ends_the_text_there() {
         (format!("{token}{after}"), before.as_str()),
         (format!("{last}{token}"), before.strip_suffix(&last).expect("its end")),
     ] {
-        let (text, tokens, finish) = run(&mut engine, stopping(std::slice::from_ref(&stop))).await.expect("valid");
+        let (text, tokens, finish) =
+            run(&mut engine, stopping(std::slice::from_ref(&stop))).await.expect("valid");
         assert_eq!((text.as_str(), finish), (kept, Some(Finish::Stop)), "{stop:?}");
         assert!(tokens.len() < drawn.len(), "{stop:?}: {tokens:?}");
     }

@@ -139,6 +139,17 @@ impl Engine {
         self.backend.check_kernels(&plans::every_kernel(&self.model)).await
     }
 
+    /// The same for an adapter that has just been loaded, which is taken off if a kernel of its own is wrong.
+    ///
+    /// Errors as that does.
+    pub async fn check_adapter(&mut self, name: &str) -> Result<()> {
+        if let Err(e) = self.check_kernels().await {
+            self.delete_adapter(name)?;
+            return Err(e);
+        }
+        Ok(())
+    }
+
     /// Ids of a prompt, with the special tokens its tokenizer puts around a text.
     ///
     /// Errors with `Argument` for a text of no tokens.

@@ -9,6 +9,7 @@ import { checkNames, checkSignal, wrong } from "./options.js";
 import { Remote } from "./remote.js";
 import { adapterFolder, optional, settled, settledTemplate, small, templateFiles, type AdapterSource, type Folder, type TemplateSource } from "./source.js";
 import type { Turns } from "./turns.js";
+import { keeping } from "./verdicts.js";
 import { WasmEngine, enter } from "./wasm.js";
 
 /** A loaded adapter. */
@@ -92,13 +93,13 @@ async function readAdapter(turns: Turns, name: string, folder: Folder, signal: A
     const file = await small(folder, folder.gguf, signal);
     return turns.take((engine) => {
       throwIfCancelled(signal, folder.what);
-      return engine.loadGgufAdapter(name, file) as Promise<AdapterInfo>;
+      return keeping(engine, () => engine.loadGgufAdapter(name, file) as Promise<AdapterInfo>);
     }, signal);
   }
   const { config, weights } = await readFiles(folder, signal);
   return turns.take((engine) => {
     throwIfCancelled(signal, folder.what);
-    return engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>;
+    return keeping(engine, () => engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>);
   }, signal);
 }
 

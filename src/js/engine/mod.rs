@@ -238,6 +238,7 @@ impl JsEngine {
     pub async fn load_adapter(&self, name: String, config: Vec<u8>, weights: Vec<u8>) -> JsResult<JsValue> {
         let mut engine = self.engine()?;
         let info = engine.load_adapter(&name, &config, &weights).await?;
+        engine.check_adapter(&name).await?;
         to_js(&JsAdapterInfo::of(&info, &engine))
     }
 
@@ -290,6 +291,7 @@ impl JsEngine {
     pub async fn load_gguf_adapter(&self, name: String, file: Vec<u8>) -> JsResult<JsValue> {
         let mut engine = self.engine()?;
         let info = engine.load_gguf_adapter_reserved(&name, &file).await?;
+        engine.check_adapter(&name).await?;
         to_js(&JsAdapterInfo::of(&info, &engine))
     }
 
