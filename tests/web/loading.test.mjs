@@ -160,7 +160,7 @@ test("wrong sources and options say what is wrong", async () => {
     for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
     return errors;
   });
-  const id = "expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`), or a URL that begins with `./`, `/` or `https:`";
+  const id = "expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
   assert.deepEqual(errors, {
     path: { kind: "argument", message: `model "models/demo/", ${id}` },
     bare: { kind: "argument", message: `model "model", ${id}` },
@@ -170,18 +170,18 @@ test("wrong sources and options say what is wrong", async () => {
     notFiles: { kind: "argument", message: 'model "a", expected a File' },
     noFiles: { kind: "argument", message: "config.json: not among the 0 files given" },
     absent: { kind: "network", message: errors.absent.message }, // of the file whose answer came first
-    option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, dtype, maxQueue, streamIdleTimeout, chatTemplate, cache, signal, onProgress, wasmUrl, chatWasmUrl, worker, revision, token, hubUrl" },
+    option: { kind: "argument", message: "option `contextLenght`: unknown, expected one of device, contextLength, batch, dtype, maxQueue, streamIdleTimeout, chatTemplate, cache, signal, onProgress, wasmUrl, chatWasmUrl, worker, revision, subfolder, token, hubUrl" },
     device: { kind: "argument", message: 'device "gpu", expected auto or webgpu or cpu' },
     context: { kind: "argument", message: "contextLength 0.5, expected a whole number from 0 to 4294967295" },
     options: { kind: "argument", message: "options null, expected an object" },
     signal: { kind: "argument", message: "signal {}, expected an AbortSignal" },
-    json: { kind: "format", message: "config.json: EOF while parsing an object at line 1 column 1" },
+    json: { kind: "format", message: "config.json: the file ends after 1 bytes: a download that was cut short" },
     architecture: { kind: "unsupported", message: errors.architecture.message }, // its list grows
     shape: { kind: "mismatch", message: "model.safetensors: tensor `lm_head.weight`: shape [300, 42], expected [300, 48]" },
     layers: { kind: "mismatch", message: "tensor `model.layers.3.input_layernorm.weight` is missing, and 8 more" },
     vocabulary: { kind: "mismatch", message: "tokenizer: 300 tokens, expected at most the model's vocab_size 299" },
     tokenizer: { kind: "format", message: errors.tokenizer.message }, // serde's words
-    notWeights: { kind: "format", message: "model.safetensors: safetensors header: 2336927755350992246 bytes, expected at most 16777216" },
+    notWeights: { kind: "format", message: "model.safetensors: a Git LFS pointer, not the file it stands for: get that with `git lfs pull`, or download it" },
   });
   assert.match(errors.architecture.message, /^config\.json: model_type `bert`, expected one of llama, /);
   assert.match(errors.tokenizer.message, /^tokenizer/);
