@@ -60,9 +60,10 @@ export class Connection {
     }
   }
 
-  /** The other side need not keep an object any more. */
-  release(object: number): void {
+  /** The other side need not keep an object any more. Returns whether there still is one. */
+  release(object: number): boolean {
     this.#post({ type: "end", id: object });
+    return this.#ended === undefined;
   }
 
   /** Calls a method that gives a stream; it begins, and each step does, when it is asked for. */
@@ -191,7 +192,7 @@ function remote(connection: Connection, object: number, { values, methods, parts
   return own;
 }
 
-/** Lets a temporary adapter go once it has ended, and answers in its place from then on. */
+/** Lets a temporary adapter go once it has ended, and answers in its place from then on; after the engine's end, that is the answer. */
 function endable(connection: Connection, object: number, prototype: Record<string, unknown>): void {
   const gone = () => new LorakeetError("argument", "the temporary adapter is disposed");
   let ended = false;
@@ -202,8 +203,7 @@ function endable(connection: Connection, object: number, prototype: Record<strin
       const answer = method(...args);
       if (!isEnd(name)) return answer;
       return (answer as Promise<unknown>).then((value) => {
-        ended = true;
-        connection.release(object);
+        ended = connection.release(object);
         return value;
       });
     };

@@ -74,3 +74,11 @@ test("a temporary adapter that has ended is kept by neither side", async () => {
   assert.deepEqual(await three.exportAdapter(), ["three"]);
   connection.end(new Error("over"));
 });
+
+test("what ended with the engine says so, also once it is disposed", async () => {
+  const { connection, make } = connected();
+  const one = await make("one");
+  connection.end(new Error("over"));
+  await one.dispose();
+  await assert.rejects(one.exportAdapter(), /over/);
+});

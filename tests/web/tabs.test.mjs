@@ -133,14 +133,16 @@ test("when the tab that has it is closed, another opens it, and what was under w
 });
 
 test("a tab that is closed leaves nothing behind in the engine", async () => {
-  const [one, two] = [await tab({ batch: 1 }), await tab()];
+  const [one, two] = [await tab({ batch: 1, streamIdleTimeout: Infinity }), await tab()];
   await two.evaluate(async () => {
     await engine.createTempLora({ rank: 2 });
     await engine.completions.create({ prompt: "The old man", max_tokens: 100, stream: true }).next(); // it has the only row
   });
-  assert.equal(await one.evaluate(async () => (await outcome(write)).kind), "argument");
+  await one.evaluate(() => void outcome(write).then((outcome) => (globalThis.served = outcome)));
+  await one.waitForTimeout(1000); // a text takes less
+  assert.equal(await one.evaluate(() => globalThis.served), undefined, "it waits for the row");
   await two.close();
-  await one.waitForFunction(async () => (await outcome(write)) === "no error" && (await engine.listAdapters()).length === 0);
+  await one.waitForFunction(async () => globalThis.served === "no error" && (await engine.listAdapters()).length === 0);
 });
 
 test("dispose leaves the others theirs, and hands it over", async () => {
