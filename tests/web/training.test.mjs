@@ -568,7 +568,8 @@ test("training for which there is no memory names what fits, and leaves nothing"
     return [error, limited, step, temp, await engine.listAdapters(), before, await write()];
   });
   assert.equal(error.kind, "memory");
-  assert.match(error.message, /^training adapter `x`: \d{10} bytes with the model's, expected at most 4294967295; a rank of \d+ would fit$/);
+  const [, need, most] = /^training adapter `x`: (\d+) bytes with the model's, expected at most (\d+); a rank of \d+ would fit$/.exec(error.message).map(Number);
+  assert.ok(need > 2 ** 32 && most < 2 ** 32 && most > 2 ** 31, error.message); // what is left beside the adapter's files
   assert.equal(limited.kind, "memory");
   assert.ok(step.loss > 0);
   assert.match(temp.message, /^training adapter `temp`: \d+ bytes with the model's, expected at most \d+; a rank of \d+ would fit$/);
