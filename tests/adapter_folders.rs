@@ -283,6 +283,13 @@ async fn layers_without_tensors_stay_the_bases() {
         let half = only(&all, |name| !name.contains(".layers.0.self_attn.q_proj.lora_B"));
         let error = engine.load_adapter("x", &config, &half).await.expect_err("half");
         assert!(error.to_string().contains("the adapter has no lora_B for it"), "{error}");
+        // DoRA without a magnitude is no LoRA.
+        let home = repository("tests/fixtures/adapters/llama/dora");
+        let config = read(&home.join("adapter_config.json")).expect("there");
+        let dora = read(&home.join("adapter_model.safetensors")).expect("there");
+        let bare = only(&dora, |name| !(name.contains(".layers.0.") && name.contains("magnitude")));
+        let error = engine.load_adapter("x", &config, &bare).await.expect_err("half");
+        assert!(error.to_string().contains("the adapter has no lora_magnitude_vector for it"), "{error}");
     }
     let data = repository("../shared/data");
     let cases =

@@ -155,7 +155,8 @@ impl Engine {
                 bias.expect(&[outputs])?;
                 delta.shift = bias.values.iter().map(|b| b * scale).collect();
             }
-            if let Some(magnitude) = roles.get(&Role::Magnitude) {
+            if config.has_magnitudes() {
+                let magnitude = find(roles, &Role::Magnitude, module, "lora_magnitude_vector")?;
                 magnitude.expect(&[outputs])?;
                 self.renormalise(&mut delta, &magnitude.values, inputs).await?;
             }

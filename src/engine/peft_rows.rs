@@ -90,7 +90,8 @@ impl Engine {
         delta.rank = rank;
         delta.a = a.values.clone();
         delta.b = b.values.iter().map(|b| b * scale).collect();
-        if let Some(magnitude) = roles.get(&Role::Magnitude) {
+        if config.has_magnitudes() {
+            let magnitude = find(roles, &Role::Magnitude, module, "lora_magnitude_vector")?;
             magnitude.expect(&[c])?;
             let mut squares = vec![0.0f64; c];
             self.each_row(module, |token, row| {

@@ -83,7 +83,14 @@ export function checkMessages(name: string, messages: unknown): Message[] {
 export function conversation(messages: readonly Message[], isAsked: boolean, variables: object = {}): string {
   // By its own clock a page is in its user's time zone.
   const now = Math.floor(Date.now() / 1000) - new Date().getTimezoneOffset() * 60;
-  return JSON.stringify({ messages, add_generation_prompt: isAsked, now, variables });
+  // Half a character has no UTF-8; a text of `completions` is made whole in the same way.
+  const whole = (_: string, value: unknown) => (typeof value === "string" ? wellFormed(value) : value);
+  return JSON.stringify({ messages, add_generation_prompt: isAsked, now, variables }, whole);
+}
+
+/** A text with U+FFFD in the place of each half of a character. */
+function wellFormed(text: string): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text));
 }
 
 /** `response_format: {type: "text"}` asks for nothing. */

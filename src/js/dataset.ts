@@ -8,8 +8,16 @@ import { checkBoolean, wrong } from "./options.js";
 import { pause } from "./pause.js";
 import type { Turns } from "./turns.js";
 
+/** What a dataset notes beside its examples; nothing of it is learned. A field that is null is as one that is not there. */
+export interface ItemNotes {
+  id?: unknown;
+  source?: unknown;
+  category?: unknown;
+  score?: unknown;
+}
+
 /** A text to go on from, and what is to come after it. */
-export interface TrainingExample {
+export interface TrainingExample extends ItemNotes {
   /** Given. */
   prompt: string;
   /** To be learned, with an end token after it where the model has one. */
@@ -17,25 +25,30 @@ export interface TrainingExample {
 }
 
 /** A conversation in the model's chat template, whose answers are to be learned, each after what came before it. */
-export interface TrainingConversation {
+export interface TrainingConversation extends ItemNotes {
   messages: readonly ChatMessage[];
 }
 
 /** An example in Alpaca's form. Its prompt has the headings `### Instruction:`, `### Input:` (where there is one) and `### Response:`. */
-export interface InstructionExample {
+export interface InstructionExample extends ItemNotes {
   instruction: string;
-  input?: string;
+  input?: string | null;
   /** To be learned, with an end token after it where the model has one. */
   output: string;
+  /** All of it once more, as Alpaca's own file has it; not read. */
+  text?: unknown;
 }
 
-/** A conversation in ShareGPT's form. It is learned as {@link TrainingConversation} is. */
-export interface ShareGptConversation {
-  conversations: readonly {
-    /** `human` or `user`, `gpt` or `assistant`, `system`. */
-    from: string;
-    value: string;
-  }[];
+/** A turn in ShareGPT's form. */
+export interface ShareGptTurn {
+  /** `human` or `user`, `gpt` or `assistant`, `system`. */
+  from: string;
+  value: string;
+}
+
+/** A conversation in ShareGPT's form, or with messages in the place of its turns. It is learned as {@link TrainingConversation} is. */
+export interface ShareGptConversation extends ItemNotes {
+  conversations: readonly (ShareGptTurn | ChatMessage)[];
 }
 
 /** A part of a dataset. */
@@ -70,7 +83,7 @@ export async function windows(
       all.push(...(await form.windows({ turns, conversations, at, fields, maxLength, completionOnly: completionOnly ?? true })));
     } else if (completionOnly) {
       throw new LorakeetError("argument", `completionOnly true, expected examples of ${FORMS}: a text has no completion`);
-    } else {
+    } else if (item !== "") {
       const ids = Array.from(await turns.take((engine) => engine.encode(item)));
       for (let at = 0; at + 1 < ids.length; at += maxLength - 1) all.push({ tokens: ids.slice(at, at + maxLength), first: 1 });
     }
@@ -90,21 +103,25 @@ interface Item {
   completionOnly: boolean;
 }
 
-/** A form that an item may have: the fields it must have, those it may have, and its windows. */
+/** A form that an item may have: the fields it must have, those it may have, one that is not read, and its windows. */
 interface Form {
   needs: readonly string[];
   may: readonly string[];
+  unread?: string;
   windows(item: Item): Promise<Window[]>;
 }
 
 const ITEM_FORMS: readonly Form[] = [
   { needs: ["prompt", "completion"], may: [], windows: (item) => example(item, texts(item, "prompt"), "completion") },
   { needs: ["messages"], may: [], windows: (item) => answers(item, "messages", item.fields.messages) },
-  { needs: ["instruction", "output"], may: ["input"], windows: (item) => example(item, instruction(item), "output") },
+  { needs: ["instruction", "output"], may: ["input"], unread: "text", windows: (item) => example(item, instruction(item), "output") },
   { needs: ["conversations"], may: [], windows: (item) => answers(item, "conversations", shareGpt(item)) },
 ];
 
 const FORMS = ITEM_FORMS.map(({ needs, may }) => `{${[...needs, ...may.map((name) => `${name}?`)].join(", ")}}`).join(", ");
+
+/** Fields of {@link ItemNotes}. */
+const NOTES: readonly string[] = ["id", "source", "category", "score"];
 
 /** The form whose first field an item has. */
 function formOf(at: string, item: unknown): { form: Form; fields: Record<string, unknown> } {
@@ -112,7 +129,8 @@ function formOf(at: string, item: unknown): { form: Form; fields: Record<string,
   if (form === undefined) throw wrong(at, item, `a text, ${FORMS}`);
   const fields = item as Record<string, unknown>;
   const known = [...form.needs, ...form.may];
-  const unknown = Object.keys(fields).find((name) => !known.includes(name));
+  const isRead = (name: string) => (fields[name] ?? null) !== null && name !== form.unread && !NOTES.includes(name);
+  const unknown = Object.keys(fields).find((name) => isRead(name) && !known.includes(name));
   if (unknown !== undefined) throw new LorakeetError("argument", `${at}.${unknown}: unknown, expected ${known.join(", ")}`);
   return { form, fields };
 }
@@ -126,16 +144,17 @@ function texts({ at, fields }: Item, name: string): string {
 
 function instruction(item: Item): string {
   const parts = [["Instruction", texts(item, "instruction")]];
-  if (item.fields.input !== undefined && item.fields.input !== "") parts.push(["Input", texts(item, "input")]);
+  if ((item.fields.input ?? "") !== "") parts.push(["Input", texts(item, "input")]);
   return `${parts.map(([heading, text]) => `### ${heading}:\n${text}\n\n`).join("")}### Response:\n`;
 }
 
 const ROLES: Readonly<Record<string, string>> = { human: "user", user: "user", gpt: "assistant", assistant: "assistant", system: "system" };
 
-/** ShareGPT's turns as messages. */
+/** ShareGPT's turns as messages; what has a role is one. */
 function shareGpt({ at, fields: { conversations: turns } }: Item): unknown {
   if (!Array.isArray(turns)) return turns;
   return turns.map((turn: unknown, i) => {
+    if (typeof turn === "object" && turn !== null && "role" in turn) return turn;
     const { from, value } = (turn ?? {}) as { from?: unknown; value?: unknown };
     const role = typeof from === "string" && Object.hasOwn(ROLES, from) ? ROLES[from] : undefined;
     if (role === undefined) throw wrong(`${at}.conversations[${i}].from`, from, Object.keys(ROLES).join(", "));

@@ -12,7 +12,7 @@ export type {
 export type { ChatCompletionRequest, ChatMessage, TextPart } from "./chat-request.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Completions } from "./completions.js";
 export type {
-  InstructionExample, ShareGptConversation, TrainingConversation, TrainingDataset, TrainingExample, TrainingItem,
+  InstructionExample, ItemNotes, ShareGptConversation, ShareGptTurn, TrainingConversation, TrainingDataset, TrainingExample, TrainingItem,
 } from "./dataset.js";
 export type { Dtype, Engine, EngineInfo, EngineOptions } from "./engine.js";
 export type { DeviceLost } from "./device-loss.js";

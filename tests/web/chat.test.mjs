@@ -42,7 +42,7 @@ test("a conversation is the template's prompt, and an answer OpenAI's", async ()
 });
 
 test("conversations teach their answers, each after what came before it", async () => {
-  const [steps, expected, all, errors] = await page.evaluate(async (messages) => {
+  const [steps, expected, all, errors, alike] = await page.evaluate(async (messages) => {
     const losses = async (options) => {
       const losses = [];
       for await (const { loss } of engine.trainAdapter({ name: "taught", rank: 2, epochs: 1, batch: 2, maxLength: 128, ...options })) losses.push(loss);
@@ -68,17 +68,38 @@ test("conversations teach their answers, each after what came before it", async 
       await failure(() => losses({ dataset: [{ messages: [{ role: "fox", content: "yip" }] }] })),
       await failure(() => losses({ dataset, maxLength: 8 })),
     ];
+    const turns = messages.map(({ role, content }) => ({ from: role === "user" ? "human" : "gpt", value: content }));
+    const forms = [{ id: "a_0", source: "b", conversations: turns }, { id: 1, conversations: messages, system: null }];
+    const alike = [];
+    for (const form of forms) alike.push(await losses({ dataset: [form] }));
+    errors.push(await failure(() => losses({ dataset: [{ conversations: turns, system: "Be brief." }] })));
+    errors.push(await failure(() => losses({ dataset: [{ conversations: [{ role: "fox", content: "yip" }] }] })));
     const answers = [...(await nats(one, asked)), ...(await nats(two, two.slice(0, two.lastIndexOf(" Foxes"))))];
-    return [await losses({ dataset }), mean(answers), [await losses({ dataset, completionOnly: false }), mean(await nats(two))], errors];
+    return [await losses({ dataset }), mean(answers), [await losses({ dataset, completionOnly: false }), mean(await nats(two))], errors, alike];
   }, [{ role: "user", content: "Who are you?" }, { role: "assistant", content: "A fox." }, { role: "user", content: "Why?" }, { role: "assistant", content: "Foxes are born." }]);
   assert.equal(steps.length, 1);
   assert.ok(Math.abs(steps[0] - expected) < 1e-4, `${steps[0]}, expected ${expected}`);
   assert.equal(all[0].length, 1);
   assert.ok(Math.abs(all[0][0] - all[1]) < 1e-4, `${all[0][0]}, expected ${all[1]}`);
   assert.ok(Math.abs(all[1] - expected) > 1e-3, "the two are alike");
-  assert.deepEqual(errors.map(({ kind }) => kind), ["argument", "unsupported", "argument"]);
+  assert.deepEqual(alike, [steps, steps]); // ShareGPT's form, and messages in it
+  assert.deepEqual(errors.map(({ kind }) => kind), ["argument", "unsupported", "argument", "argument", "unsupported"]);
+  assert.equal(errors[3].message, "dataset[0].system: unknown, expected conversations");
+  assert.match(errors[4].message, /^dataset\[0\]\.conversations\[0\]: role `fox` is not supported/);
   assert.equal(errors[0].message, "dataset[0].messages: no answer, expected a message of role assistant");
   assert.match(errors[2].message, /^dataset\[0\]\.messages\[1\]: a prompt of \d+ tokens, expected fewer than maxLength 8$/);
+});
+
+test("half a character in a message is what it is in a prompt", async () => {
+  const [chat, text] = await page.evaluate(async () => {
+    const messages = [{ role: "user", content: "\ud83d odd \udc00\u0004" }];
+    return [
+      await engine.chat.completions.create({ messages, max_tokens: 4, temperature: 0 }),
+      await engine.completions.create({ prompt: "<user> \ud83d odd \udc00\u0004\n<assistant>", max_tokens: 4, temperature: 0 }),
+    ];
+  });
+  assert.equal(chat.choices[0].message.content, text.choices[0].text);
+  assert.equal(chat.usage.prompt_tokens, text.usage.prompt_tokens);
 });
 
 test("a stream adds up to the answer, and the next turn takes this one from the cache", async () => {

@@ -191,7 +191,7 @@ for (const device of ["cpu", "webgpu"]) {
     });
 
     once("examples of Alpaca and ShareGPT are what they say in the forms of here", async () => {
-      const [alpaca, plain, headings, chats] = await page.evaluate(async () => {
+      const [alpaca, plain, noted, headings, chats] = await page.evaluate(async () => {
         const losses = async (dataset) => (await steps({ name: "forms", dataset, epochs: 1, batch: dataset.length, maxLength: 100 })).map(({ loss }) => loss);
         const loss = async (dataset) => {
           const [first] = await losses(dataset);
@@ -204,6 +204,7 @@ for (const device of ["cpu", "webgpu"]) {
         return [
           await loss([{ instruction, input, output }]),
           await loss([{ instruction, output, input: "" }]),
+          await loss([{ instruction, output, input: null, id: 7, text: "### Instruction: Name the dog." }, ""]),
           [
             await loss([headed("### Instruction:\nName the dog.\n\n### Input:\nThe dog is Tom.\n\n### Response:\n")]),
             await loss([headed("### Instruction:\nName the dog.\n\n### Response:\n")]),
@@ -213,6 +214,7 @@ for (const device of ["cpu", "webgpu"]) {
       });
       assert.deepEqual([alpaca, plain], headings);
       assert.notEqual(alpaca, plain);
+      assert.equal(noted, plain); // notes and an empty text teach nothing
       assert.match(chats.message, /^chat: the model has no template/); // it is read as a conversation
     });
 

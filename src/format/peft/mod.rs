@@ -268,6 +268,11 @@ impl AdapterConfig {
         matches!(&self.method, Method::Lora(lora) if lora.ensure_weight_tying)
     }
 
+    /// Whether each module that is adapted has a magnitude (DoRA).
+    pub fn has_magnitudes(&self) -> bool {
+        matches!(&self.method, Method::Lora(lora) if lora.use_dora)
+    }
+
     /// The rows of the embedding `module` that the adapter replaces, if any.
     ///
     /// The head of a model with tied embeddings follows the input embedding, unless it is
