@@ -672,3 +672,23 @@ fn words_with_spaces_in_them_agree_with_the_crate() {
         }
     }
 }
+
+/// What `tokenizers` itself reads, and then finds between all characters, or writes characters twice.
+#[test]
+fn parts_that_mean_nothing_are_refused() {
+    let empty = json!({ "type": "Prepend", "prepend": "" });
+    let all = json!({ "type": "Replace", "pattern": { "Regex": "[a-z]+" }, "content": "" });
+    for (normalizer, words) in [
+        (empty, "normalizer `Prepend` of an empty string"),
+        (all, "added token `tok` that the normalizer makes empty"),
+    ] {
+        let file = json!({
+            "added_tokens": [{ "id": 1, "content": "tok", "single_word": false, "lstrip": false,
+                               "rstrip": false, "normalized": true, "special": false }],
+            "normalizer": normalizer, "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] },
+        });
+        let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.to_string(), format!("tokenizer.json: {words}: not supported"));
+    }
+}
