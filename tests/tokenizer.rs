@@ -15,6 +15,9 @@ const SHARED: &str = "../shared/data";
 const SHARED_TOKENIZERS: [&str; 5] =
     ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/llama3_2", "tokenizers/qwen3", "models/stories260K"];
 
+/// Tokenizers of the page's own models.
+const PAGE_TOKENIZERS: [&str; 2] = ["www/models/demo", "www/models/novels"];
+
 const TEXTS: [&str; 14] = [
     "",
     " ",
@@ -46,8 +49,10 @@ struct Pair {
 
 /// Every tokenizer at hand, read once.
 static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHARED);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shared = root.join(SHARED);
     let mut folders = vec![fixture_folder()];
+    folders.extend(PAGE_TOKENIZERS.map(|name| root.join(name)));
     if shared.is_dir() {
         folders.extend(SHARED_TOKENIZERS.map(|name| shared.join(name)));
     } else {
@@ -599,4 +604,91 @@ fn a_long_word_takes_no_time() {
     assert!(!tokenizer.encode(&a, false).unwrap().is_empty());
     assert!(!tokenizer.encode(&spaces, false).unwrap().is_empty());
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+/// Cuts at a pattern; `a` and `b` are all the vocabulary.
+fn cut_at(pattern: &Value) -> Result<Tokenizer> {
+    let split = json!({ "type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false });
+    let model = json!({ "type": "BPE", "vocab": { "a": 0, "b": 1 }, "merges": [] });
+    let file = json!({ "added_tokens": [], "pre_tokenizer": split, "model": model });
+    Tokenizer::from_json(file.to_string().as_bytes())
+}
+
+/// Patterns that look at the whole rest of the text from each of its places.
+#[test]
+fn a_pattern_that_looks_far_takes_no_time() {
+    let text = "ab".repeat(1 << 15) + &"a".repeat(1 << 19);
+    let start = std::time::Instant::now();
+    for regex in ["a++b", "(?:ab)++c", "(?=a+)a", "(?=(?:ab)++)a", "a+b", ".++b"] {
+        let ids = cut_at(&json!({ "Regex": regex })).unwrap().encode(&text, false).unwrap();
+        assert_eq!(ids.len(), text.len(), "{regex}");
+    }
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+/// What a pattern asks of the stack is bounded, however long it is and the text.
+#[test]
+fn a_long_pattern_takes_no_stack() {
+    let (long, text) = ("ab".repeat(30_000), "ab".repeat(40_000));
+    let ids = cut_at(&json!({ "String": long })).unwrap().encode(&text, false).unwrap();
+    assert_eq!(ids.len(), text.len());
+    for regex in [&long, "(?:(?:ab){0,1000}){0,1000}a", "(?:a?){999}(?:b?){999}a", "a{2,900}?a{2,900}?"] {
+        let error = cut_at(&json!({ "Regex": regex })).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        let words = format!("tokenizer.json: pre_tokenizer `Split` by regex `{regex}`: not supported");
+        assert_eq!(error.to_string(), words);
+    }
+    let deepest = cut_at(&json!({ "Regex": "(?:ab?){1,200}" })).unwrap();
+    assert_eq!(deepest.encode(&text, false).unwrap().len(), text.len());
+}
+
+/// SentencePiece's words are merged one at a time, but where a token goes on over a space.
+#[test]
+fn words_with_spaces_in_them_agree_with_the_crate() {
+    let merges = [["▁", "▁"], ["▁▁", "▁▁"], ["▁", "a"], ["▁a", "b"], ["b", "a"], ["a", "▁"], ["a▁", "b"]];
+    for (last, space) in (3..=merges.len()).flat_map(|last| [(last, "▁"), (last, "_")]) {
+        let mut vocab = serde_json::Map::new();
+        let mut add = |token: &str| {
+            let id = vocab.len();
+            vocab.entry(token).or_insert(json!(id));
+        };
+        ["<unk>", "▁", "a", "b"].into_iter().for_each(&mut add);
+        merges[..last].iter().for_each(|pair| add(&pair.concat()));
+        let replaced = json!({ "type": "Replace", "pattern": { "String": " " }, "content": space });
+        for (fuse, ignore) in [(false, false), (true, false), (true, true)] {
+            let (ours, theirs) = both(&json!({
+                "version": "1.0", "truncation": null, "padding": null, "pre_tokenizer": null,
+                "post_processor": null, "decoder": null, "added_tokens": [], "normalizer": replaced,
+                "model": { "type": "BPE", "unk_token": "<unk>", "fuse_unk": fuse, "ignore_merges": ignore,
+                           "vocab": vocab, "merges": merges[..last] },
+            }));
+            let mut state = 0x1234_5678_9abc_def1;
+            for _ in 0..200 {
+                let len = next(&mut state, 80);
+                let text: String = (0..len).map(|_| ['a', 'b', ' ', '▁', 'x'][next(&mut state, 5)]).collect();
+                let want = theirs.encode_fast(text.as_str(), false).unwrap();
+                assert_eq!(ours.encode(&text, false).unwrap(), want.get_ids(), "{last} {space}: {text:?}");
+            }
+        }
+    }
+}
+
+/// What `tokenizers` itself reads, and then finds between all characters, or writes characters twice.
+#[test]
+fn parts_that_mean_nothing_are_refused() {
+    let empty = json!({ "type": "Prepend", "prepend": "" });
+    let all = json!({ "type": "Replace", "pattern": { "Regex": "[a-z]+" }, "content": "" });
+    for (normalizer, words) in [
+        (empty, "normalizer `Prepend` of an empty string"),
+        (all, "added token `tok` that the normalizer makes empty"),
+    ] {
+        let file = json!({
+            "added_tokens": [{ "id": 1, "content": "tok", "single_word": false, "lstrip": false,
+                               "rstrip": false, "normalized": true, "special": false }],
+            "normalizer": normalizer, "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] },
+        });
+        let error = Tokenizer::from_json(file.to_string().as_bytes()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.to_string(), format!("tokenizer.json: {words}: not supported"));
+    }
 }

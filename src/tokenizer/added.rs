@@ -4,12 +4,12 @@
 //! Followed from `tokenizers` 0.23: those not normalized are found in the text as it came, then
 //! the others in each normalized part.
 
-use super::broken;
 use super::file::AddedToken;
 use super::normalize::{Normalizer, Piece};
 use super::strings::Sorted;
 use super::unicode::{self, Ranges};
 use super::vocabulary::{Added, Vocabulary};
+use super::{broken, unsupported};
 use crate::error::Result;
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -105,7 +105,7 @@ impl Finder {
 /// into the vocabulary.
 ///
 /// Errors with `Format` if an id is not what `tokenizers` would give: the model's if it has the
-/// token, and else the next after the vocabulary.
+/// token, and else the next after the vocabulary; `Unsupported` if the normalizer leaves nothing of a token.
 pub(super) fn finders(
     vocabulary: &mut Vocabulary,
     added: &[AddedToken],
@@ -133,6 +133,9 @@ pub(super) fn finders(
             normalizers.iter().for_each(|normalizer| normalizer.apply(&mut piece, true));
         }
         let decodable = piece.text.into_owned();
+        if decodable.is_empty() {
+            return Err(unsupported(format!("added token `{content}` that the normalizer makes empty")));
+        }
         kinds[usize::from(token.normalized)].push((decodable.clone(), token));
         vocabulary.added.insert(*id, Added { content: content.clone(), decodable, special: token.special });
     }

@@ -28,6 +28,8 @@ pub(super) struct Bpe {
     unknown: Option<Option<u32>>,
     fuse_unknown: bool,
     ignore_merges: bool,
+    /// Whether no merge reaches over the front of a run of SentencePiece's spaces.
+    stops_at_spaces: bool,
     /// Open addressing; a free slot has `NONE` first.
     merges: Vec<Merge>,
 }
@@ -57,10 +59,12 @@ impl Bpe {
     pub fn new(model: &Model, vocabulary: &Vocabulary) -> Result<Self> {
         let mut merges = vec![FREE; (model.merges.len() * 3 / 2 + 2).next_power_of_two()];
         let mut made = String::new();
+        let mut stops_at_spaces = vocabulary.model_id("▁").is_some();
         for (rank, (a, b)) in (0..).zip(model.merges.iter()) {
             made.clear();
             made.push_str(a);
             made.push_str(b);
+            stops_at_spaces &= !made.trim_start_matches('▁').contains('▁');
             let id = |token: &str| {
                 let missing = || broken(format!("merge of `{a}` and `{b}`: no token `{token}`"));
                 vocabulary.model_id(token).ok_or_else(missing)
@@ -79,8 +83,14 @@ impl Bpe {
             unknown: model.unk_token.as_deref().map(|token| vocabulary.model_id(token)),
             fuse_unknown: model.fuse_unk.unwrap_or_default(),
             ignore_merges: model.ignore_merges.unwrap_or_default(),
+            stops_at_spaces,
             merges,
         })
+    }
+
+    /// Whether the ids of a text are those of its words, each with the spaces (`▁`) before it.
+    pub fn goes_by_words(&self) -> bool {
+        self.stops_at_spaces && !self.ignore_merges
     }
 
     /// Appends the ids of a piece.

@@ -112,6 +112,11 @@ pub(super) fn of(part: &Value) -> Result<Vec<Cut>> {
     Ok(cuts)
 }
 
+/// Words, each with SentencePiece's spaces before it.
+pub(super) fn words() -> Result<Cut> {
+    Ok(Cut::Split { pattern: known("▁*+[^▁]+|▁+")?, behavior: Behavior::Isolated, invert: false })
+}
+
 /// `add_prefix_space` is an older spelling of `prepend_scheme`.
 fn prepend(part: &Value) -> Result<Prepend> {
     let scheme = part.get("prepend_scheme").and_then(Value::as_str).unwrap_or("always");

@@ -215,13 +215,17 @@ impl Parts {
         let mut vocabulary = Vocabulary::new(std::mem::take(&mut model.vocab), &added_tokens)?;
         let template = components::template(&post_processor, vocabulary.size())?;
         let steps = steps::of(&decoder)?;
-        let cuts = cut::of(&pre_tokenizer)?;
+        let mut cuts = cut::of(&pre_tokenizer)?;
         let normalizers = normalize::of(&normalizer)?;
         let added = added::finders(&mut vocabulary, &added_tokens, &normalizers)?;
         let model = match is_list {
             true => Model::Unigram(Unigram::new(&model, unigram_scores, &vocabulary)?),
             false => Model::Bpe(Bpe::new(&model, &vocabulary)?),
         };
+        // A text in many words is merged sooner than one in a piece, and words come again.
+        if matches!(&model, Model::Bpe(bpe) if bpe.goes_by_words()) {
+            cuts.push(cut::words()?);
+        }
         Ok(Self { added, normalizers, cuts, model, template, steps, vocabulary, chat_template: None })
     }
 

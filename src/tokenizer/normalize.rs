@@ -50,7 +50,10 @@ pub(super) fn of(part: &Value) -> Result<Vec<Normalizer>> {
                     Normalizer::Strip { left: flag(part, "strip_left")?, right: flag(part, "strip_right")? }
                 }
                 "StripAccents" => Normalizer::StripAccents(unicode::class("M").unwrap_or_default()),
-                "Prepend" => Normalizer::Prepend(text(part, "prepend")?.to_owned()),
+                "Prepend" => match text(part, "prepend")? {
+                    "" => return Err(unsupported("normalizer `Prepend` of an empty string")),
+                    prepended => Normalizer::Prepend(prepended.to_owned()),
+                },
                 "Replace" => Normalizer::Replace {
                     pattern: pattern(part, "normalizer")?,
                     content: text(part, "content")?.to_owned(),

@@ -2,19 +2,22 @@
 //! Not all of regular expressions: no anchors, no references. What is not read is refused.
 //!
 //! Leftmost, first alternative, as backtracking engines have it. Work is bounded: a pattern that
-//! goes back too often on a text matches no further there, as in `fancy-regex`.
+//! looks or goes back too often on a text matches no further there, as in `fancy-regex`.
 
 mod parse;
 
 use super::unicode::Ranges;
 use std::sync::Arc;
 
-/// Steps back that one search may take, for each byte of the text, and at least.
-const STEPS_BACK: usize = 64;
-const LEAST_STEPS_BACK: usize = 1 << 20;
+/// Steps that one search may take, for each byte of the text, and at least.
+const STEPS: usize = 64;
+const LEAST_STEPS: usize = 1 << 20;
 
 /// Most repetitions that are counted.
 const MOST: u32 = 1000;
+
+/// Most levels of the stack that a match may take.
+const DEEPEST_MATCH: u32 = 1000;
 
 /// A set of characters.
 #[derive(Debug)]
@@ -99,25 +102,38 @@ enum How {
 
 /// A pattern, ready to search.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(Node);
+pub(super) struct Pattern(Sought);
+
+#[derive(Clone, Debug)]
+enum Sought {
+    Text(String),
+    Regex(Node),
+}
 
 impl Pattern {
-    /// `None` if the pattern has what is not read here, or matches the empty text.
+    /// `None` if the pattern has what is not read here, matches the empty text, or would take too deep a stack.
     pub fn new(pattern: &str) -> Option<Self> {
-        parse::parse(pattern).filter(|node| shortest(node) > 0).map(Self)
+        let node = parse::parse(pattern)?;
+        (shortest(&node) > 0 && deepest(&node) <= DEEPEST_MATCH).then_some(Self(Sought::Regex(node)))
     }
 
     /// The text itself.
     pub fn literal(text: &str) -> Self {
-        Self(Node::All(text.chars().map(|c| Node::One(Arc::new(Set::new(vec![(c, c)])))).collect()))
+        Self(Sought::Text(text.to_owned()))
     }
 
     /// The matches in a text, one after the other.
     pub fn each(&self, text: &str, mut found: impl FnMut(usize, usize)) {
-        let mut search = Search { text, left: (text.len().saturating_mul(STEPS_BACK)).max(LEAST_STEPS_BACK) };
+        let node = match &self.0 {
+            Sought::Text(sought) => {
+                return text.match_indices(sought).for_each(|(at, sought)| found(at, at + sought.len()));
+            }
+            Sought::Regex(node) => node,
+        };
+        let mut search = Search { text, left: text.len().saturating_mul(STEPS).max(LEAST_STEPS) };
         let mut at = 0;
         while at < text.len() && search.left > 0 {
-            match search.node(&self.0, at, &mut |_, end| Some(end)) {
+            match search.node(node, at, &mut |_, end| Some(end)) {
                 Some(end) => {
                     found(at, end);
                     at = end;
@@ -139,12 +155,28 @@ fn shortest(node: &Node) -> u32 {
     }
 }
 
+/// The most levels that matching takes: what follows a node is matched on top of it.
+fn deepest(node: &Node) -> u32 {
+    match node {
+        Node::One(_) => 1,
+        Node::All(nodes) => nodes.iter().map(deepest).fold(1, u32::saturating_add),
+        Node::Any(nodes) => nodes.iter().map(deepest).max().unwrap_or(0).saturating_add(1),
+        Node::Ahead { node, .. } => deepest(node).saturating_add(1),
+        Node::Repeat { node, most, how, .. } => match (&**node, how) {
+            (Node::One(_), How::Greedy | How::Possessive) | (_, How::Possessive) => {
+                deepest(node).saturating_add(1)
+            }
+            _ => deepest(node).saturating_add(1).saturating_mul(*most),
+        },
+    }
+}
+
 /// What must match after a node, from there; gives the end of it all.
 type Then<'t, 'f> = &'f mut dyn FnMut(&mut Search<'t>, usize) -> Option<usize>;
 
 struct Search<'t> {
     text: &'t str,
-    /// Steps back that are left.
+    /// Steps that are left: over a character in a repetition, to another branch, or back.
     left: usize,
 }
 
@@ -156,7 +188,7 @@ impl<'t> Search<'t> {
         }
     }
 
-    fn step_back(&mut self) -> bool {
+    fn step(&mut self) -> bool {
         self.left = self.left.saturating_sub(1);
         self.left > 0
     }
@@ -169,7 +201,7 @@ impl<'t> Search<'t> {
             },
             Node::All(nodes) => self.all(nodes, at, then),
             Node::Any(nodes) => {
-                nodes.iter().find_map(|node| if self.step_back() { self.node(node, at, then) } else { None })
+                nodes.iter().find_map(|node| if self.step() { self.node(node, at, then) } else { None })
             }
             Node::Ahead { node, is } => {
                 let there = self.node(node, at, &mut |_, end| Some(end)).is_some();
@@ -201,6 +233,7 @@ impl<'t> Search<'t> {
             while count < most
                 && let Some(c) = self.char_at(end)
                 && set.has(c)
+                && self.step()
             {
                 end += c.len_utf8();
                 count += 1;
@@ -210,7 +243,7 @@ impl<'t> Search<'t> {
                     return None;
                 }
                 let done = then(self, end);
-                if done.is_some() || how == How::Possessive || count == least || !self.step_back() {
+                if done.is_some() || how == How::Possessive || count == least || !self.step() {
                     return done;
                 }
                 end -= 1;
@@ -225,6 +258,7 @@ impl<'t> Search<'t> {
             while count < most
                 && let Some(next) = self.node(node, end, &mut |_, end| Some(end))
                 && next > end
+                && self.step()
             {
                 (count, end) = (count + 1, next);
             }
@@ -238,7 +272,7 @@ impl<'t> Search<'t> {
         if least > 0 {
             return self.node(node, at, again);
         }
-        if !self.step_back() {
+        if !self.step() {
             return None;
         }
         if how == How::Greedy {
