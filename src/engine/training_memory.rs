@@ -1,11 +1,15 @@
 //! What training an adapter takes, known before any of it is made, and what would take less.
 
+use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{Room, Trainee};
 
 use super::Engine;
 use super::adapters::padded;
 use super::bank::kept_ranks;
+
+/// Times that a trained adapter's numbers lie in main memory beside the backend's tensors.
+const HOST_COPIES: u64 = 5;
 
 /// What training needs room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,11 +31,20 @@ impl Engine {
         trainee: &Trainee,
         memory_limit: Option<u64>,
     ) -> Result<()> {
-        let limit = memory_limit.unwrap_or(u64::MAX).min(self.backend.max_bytes());
+        let own = self.adapters.find(name)?;
+        let numbers = own.adapter.bytes() as u64;
+        // What a step keeps of the adapter beside its tensors: its numbers as they were and as they are
+        // read back, and both moments.
+        let beside = |rank: usize| match self.backend {
+            Backend::Cpu(_) => HOST_COPIES * (numbers / own.info.rank.max(1) as u64 + 1) * rank as u64,
+            Backend::Gpu(_) => 0,
+        };
         let room = self.model.bank.room;
-        let fits = |trainee: &Trainee, room: Room| -> Result<()> {
+        let fits = |trainee: &Trainee, room: Room, rank: usize| -> Result<()> {
             let tensors = self.model.training_tensors(trainee.clone(), room)?;
             let (all, most) = (tensors.total_bytes(), self.backend.max_tensor_bytes());
+            let free = self.backend.max_bytes().saturating_sub(beside(rank));
+            let limit = memory_limit.unwrap_or(u64::MAX).min(free);
             if all > limit {
                 return Err(Error::memory(format!("{all} bytes with the model's, expected at most {limit}")));
             }
@@ -44,17 +57,16 @@ impl Engine {
                 None => Ok(()),
             }
         };
-        let Err(e) = fits(trainee, room) else { return Ok(()) };
-        let own = self.adapters.find(name)?;
+        let Err(e) = fits(trainee, room, own.info.rank) else { return Ok(()) };
         let rank = largest(own.info.rank, |rank| {
             let trainee = Trainee { count: padded(rank), ..trainee.clone() };
             let others = self.adapters.loaded.iter().filter(|loaded| loaded.id != own.id);
             let ends = others.map(|loaded| loaded.ranks.end).chain([trainee.first + trainee.count]);
             let ranks = kept_ranks(room, ends.max().unwrap_or(0));
-            fits(&trainee, Room { ranks, ..room }).is_ok()
+            fits(&trainee, Room { ranks, ..room }, rank).is_ok()
         });
         let window = largest(trainee.window, |window| {
-            window > 1 && fits(&Trainee { window, ..trainee.clone() }, room).is_ok()
+            window > 1 && fits(&Trainee { window, ..trainee.clone() }, room, own.info.rank).is_ok()
         });
         let advice = match (rank, window) {
             (None, None) => "no rank and no window would fit".to_owned(),

@@ -26,8 +26,10 @@ pub fn class(name: &str) -> Ranges {
         name => format!(r"\p{{{name}}}"),
     };
     let run = RegExp::new(&format!("{class}+"), "gu");
+    // Planes 4 to 13 are empty, and the last two are for private use: all of them are in `C` alone.
+    let has_all = |block: &u32| matches!(block, 0..0x4_0000 | 0xe_0000..0xf_0000) || name == "C";
     let mut ranges = Ranges::new();
-    for block in (0..0x11_0000).step_by(BLOCK as usize) {
+    for block in (0..0x11_0000).step_by(BLOCK as usize).filter(has_all) {
         let text: String = (block..block + BLOCK).filter_map(char::from_u32).collect();
         let runs = JsString::from(text).match_(&run).map(|runs| Array::from(&runs));
         for found in runs.iter().flat_map(Array::iter).filter_map(|found| found.as_string()) {

@@ -14,8 +14,11 @@ use lorakeet::format::peft::{AdapterConfig, part_of};
 use lorakeet::format::safetensors::Header;
 use lorakeet::tokenizer::{ChatContext, ChatTemplate, Message, StreamDecoder, Tokenizer};
 
-/// By name, as its folder of the corpus is called.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+/// Its name, which its folder of the corpus has too, and what it does with bytes.
+type Parser = (&'static str, fn(&[u8]));
+
+/// Every parser.
+pub const ALL: &[Parser] = &[
     ("chat_request", chat_request),
     ("config", config),
     ("gguf_lora", gguf_lora),
