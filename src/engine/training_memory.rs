@@ -43,9 +43,9 @@ impl Engine {
         let fits = |trainee: &Trainee, room: Room, rank: usize| -> Result<()> {
             let tensors = self.model.training_tensors(trainee.clone(), room)?;
             let (all, most) = (tensors.total_bytes(), self.backend.max_tensor_bytes());
-            let free = self.backend.max_bytes().saturating_sub(beside(rank));
-            let limit = memory_limit.unwrap_or(u64::MAX).min(free);
-            if all > limit {
+            let limits =
+                [(all, memory_limit.unwrap_or(u64::MAX)), (all + beside(rank), self.backend.max_bytes())];
+            if let Some((all, limit)) = limits.into_iter().find(|(all, limit)| all > limit) {
                 return Err(Error::memory(format!("{all} bytes with the model's, expected at most {limit}")));
             }
             match tensors.iter().find(|(_, tensor)| tensor.bytes() > most) {

@@ -553,7 +553,7 @@ for (const device of ["cpu", "webgpu"]) {
 
 test("training for which there is no memory names what fits, and leaves nothing", async () => {
   const page = await openApi(browser);
-  const [error, limited, step, temp, list, before, after] = await page.evaluate(async () => {
+  const [error, limited, step, temp, largest, list, before, after] = await page.evaluate(async () => {
     const engine = await lorakeet.createEngine("/models/demo/", { device: "cpu", contextLength: 64, batch: 1 });
     const write = async () => (await engine.completions.create({ prompt: "The old man", temperature: 0, max_tokens: 8 })).choices[0].text;
     const before = await write();
@@ -567,13 +567,15 @@ test("training for which there is no memory names what fits, and leaves nothing"
     const step = await train({ rank, memoryLimit });
     await engine.deleteAdapter("x");
     const temp = await failure(() => engine.createTempLora({ rank: 500, memoryLimit }));
-    return [error, limited, step, temp, await engine.listAdapters(), before, await write()];
+    const largest = await train({ rank: Number(/a rank of (\d+) would fit/.exec(error.message)[1]) });
+    await engine.deleteAdapter("x");
+    return [error, limited, step, temp, largest, await engine.listAdapters(), before, await write()];
   });
   assert.equal(error.kind, "memory");
   const [, need, most] = /^training adapter `x`: (\d+) bytes with the model's, expected at most (\d+); a rank of \d+ would fit$/.exec(error.message).map(Number);
   assert.ok(need > 2 ** 32 && most < 2 ** 32 && most > 2 ** 31, error.message); // what is left beside the adapter's files
   assert.equal(limited.kind, "memory");
-  assert.ok(step.loss > 0);
+  assert.ok(step.loss > 0 && largest.loss > 0);
   assert.match(temp.message, /^training adapter `temp`: \d+ bytes with the model's, expected at most \d+; a rank of \d+ would fit$/);
   assert.deepEqual(list, []);
   assert.equal(after, before);
