@@ -232,23 +232,10 @@ async fn what_is_wrong_with_them_is_named() {
 
 /// A file's tensors, and its first one once more under a wrapper's name.
 fn twice(weights: &[u8]) -> Vec<u8> {
-    use lorakeet::format::{TensorData, safetensors::Header, write};
-    let header = Header::from_file_bytes(weights).expect("valid");
-    let values: Vec<(String, Vec<usize>, Vec<f32>)> = header
-        .tensors
-        .iter()
-        .map(|info| {
-            let values = info.read_f32(info.bytes_in(weights).expect("inside")).expect("f32");
-            (info.name.clone(), info.shape.clone(), values)
-        })
-        .collect();
-    let mut tensors: Vec<_> = values
-        .iter()
-        .map(|(name, shape, values)| (name.clone(), shape.clone(), TensorData::F32(values)))
-        .collect();
-    let (name, shape, first) = tensors[0].clone();
-    tensors.push((format!("_orig_mod.{name}"), shape, first));
-    write(&tensors, &Default::default()).expect("valid")
+    rewritten(weights, |tensors| {
+        let (name, shape, values) = tensors[0].clone();
+        tensors.push((format!("_orig_mod.{name}"), shape, values));
+    })
 }
 
 /// Tensors of some layers only, on a base of this repository and on a real one.
@@ -315,23 +302,12 @@ async fn layers_without_tensors_stay_the_bases() {
 
 /// The same file with a table of other length: cut, or longer by zeros.
 fn with_rows(weights: &[u8], table: &str, rows: usize) -> Vec<u8> {
-    use lorakeet::format::{TensorData, safetensors::Header, write};
-    let header = Header::from_file_bytes(weights).expect("valid");
-    let read = |info: &lorakeet::format::safetensors::TensorInfo| {
-        let (mut shape, bytes) = (info.shape.clone(), info.bytes_in(weights).expect("inside"));
-        let mut values = info.read_f32(bytes).expect("f32");
-        if info.name.contains(table) {
+    rewritten(weights, |tensors| {
+        for (_, shape, values) in tensors.iter_mut().filter(|(name, ..)| name.contains(table)) {
             values.resize(rows * shape[1], 0.0);
             shape[0] = rows;
         }
-        (info.name.clone(), shape, values)
-    };
-    let values: Vec<_> = header.tensors.iter().map(read).collect();
-    let tensors: Vec<_> = values
-        .iter()
-        .map(|(name, shape, values)| (name.clone(), shape.clone(), TensorData::F32(values)))
-        .collect();
-    write(&tensors, &Default::default()).expect("valid")
+    })
 }
 
 /// Tables that were made longer for new tokens, or cut to the tokenizer's.
@@ -388,30 +364,29 @@ async fn added_tokens_of_a_real_base() {
     }
 }
 
-fn changed(weights: &[u8], keeps: impl Fn(&str) -> bool, zeroes: impl Fn(&str) -> bool) -> Vec<u8> {
+fn only(weights: &[u8], keeps: impl Fn(&str) -> bool) -> Vec<u8> {
+    rewritten(weights, |tensors| tensors.retain(|(name, ..)| keeps(name)))
+}
+
+fn zeroed(weights: &[u8], zeroes: impl Fn(&str) -> bool) -> Vec<u8> {
+    rewritten(weights, |tensors| {
+        tensors.iter_mut().filter(|(name, ..)| zeroes(name)).for_each(|(.., values)| values.fill(0.0));
+    })
+}
+
+/// A safetensors file with its tensors (name, shape, values) changed.
+fn rewritten(weights: &[u8], change: impl FnOnce(&mut Vec<(String, Vec<usize>, Vec<f32>)>)) -> Vec<u8> {
     use lorakeet::format::{TensorData, safetensors::Header, write};
     let header = Header::from_file_bytes(weights).expect("valid");
-    let kept = header.tensors.iter().filter(|info| keeps(&info.name));
-    let values: Vec<(String, Vec<usize>, Vec<f32>)> = kept
-        .map(|info| {
-            let mut values = info.read_f32(info.bytes_in(weights).expect("inside")).expect("f32");
-            if zeroes(&info.name) {
-                values.fill(0.0);
-            }
-            (info.name.clone(), info.shape.clone(), values)
-        })
-        .collect();
+    let read = |info: &lorakeet::format::safetensors::TensorInfo| {
+        let values = info.read_f32(info.bytes_in(weights).expect("inside")).expect("f32");
+        (info.name.clone(), info.shape.clone(), values)
+    };
+    let mut values: Vec<_> = header.tensors.iter().map(read).collect();
+    change(&mut values);
     let tensors: Vec<_> = values
         .iter()
         .map(|(name, shape, values)| (name.clone(), shape.clone(), TensorData::F32(values)))
         .collect();
     write(&tensors, &Default::default()).expect("valid")
-}
-
-fn only(weights: &[u8], keeps: impl Fn(&str) -> bool) -> Vec<u8> {
-    changed(weights, keeps, |_| false)
-}
-
-fn zeroed(weights: &[u8], zeroes: impl Fn(&str) -> bool) -> Vec<u8> {
-    changed(weights, |_| true, zeroes)
 }
