@@ -14,6 +14,7 @@ use crate::json;
 use super::Engine;
 use super::export::AdapterFiles;
 use super::gguf::half_split;
+use super::weighted::transpose;
 
 /// What mistral-finetune and its readers take where no file says.
 const MISTRAL_SCALING: f64 = 2.0;
@@ -81,22 +82,18 @@ impl Engine {
                     if ties {
                         tensors.push((tensor("lm_head", "lora_B.weight"), vec![v, r], values.clone()));
                     }
-                    tensors.push((name("lora_embedding_A"), vec![r, v], transposed(&values, r)));
+                    tensors.push((name("lora_embedding_A"), vec![r, v], transpose(&values, r)));
                 }
                 "lora_b" if is_table => {
                     let (c, r, values) = of.cols()?;
                     if ties {
-                        tensors.push((
-                            tensor("lm_head", "lora_A.weight"),
-                            vec![r, c],
-                            transposed(&values, r),
-                        ));
+                        tensors.push((tensor("lm_head", "lora_A.weight"), vec![r, c], transpose(&values, r)));
                     }
                     tensors.push((name("lora_embedding_B"), vec![c, r], values));
                 }
                 "lora_a" => {
                     let (c, r, values) = of.rows()?;
-                    tensors.push((name("lora_A.weight"), vec![r, c], transposed(&values, r)));
+                    tensors.push((name("lora_A.weight"), vec![r, c], transpose(&values, r)));
                 }
                 "lora_b" => {
                     let (f, r, values) = of.cols()?;
@@ -283,7 +280,7 @@ impl Matrix<'_> {
     /// (R, N): N, R, values (N, R)
     fn cols(self) -> Result<(usize, usize, Vec<f32>)> {
         match self.info.shape[..] {
-            [r, n] if r == self.rank => Ok((n, r, transposed(&self.values, n))),
+            [r, n] if r == self.rank => Ok((n, r, transpose(&self.values, n))),
             [_, _] => Err(wrong_rank(self.info, self.rank)),
             _ => Err(no_matrix(self.info)),
         }
@@ -386,9 +383,4 @@ fn size(file: &str, field: &str, value: &Value) -> Result<usize> {
     size.ok_or_else(|| {
         Error::format(format!("{file}: field `{field}` is {value}, expected an integer from 1 on"))
     })
-}
-
-/// x (N, cols) -> (cols, N)
-fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
-    (0..cols).flat_map(|col| x.iter().skip(col).step_by(cols)).copied().collect()
 }

@@ -9,6 +9,7 @@ use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
 use super::Engine;
 use super::adapter::{Adapter, ModuleDelta};
 use super::adapters::AdapterInfo;
+use super::weighted::transpose;
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.
 struct Placed<'a> {
@@ -93,12 +94,12 @@ impl Engine {
         let (mut a, mut b) = (read(&pair.a, file)?, read(&pair.b, file)?);
         let mut got = [pair.a.shape[1], pair.b.shape[0]];
         if pair.looked_up {
-            a = transposed(&a, rank);
+            a = transpose(&a, rank);
             got[0] = pair.a.shape[0];
         }
         if swapped && linear.turned {
             // (A, B) of a turned map are (Bᵀ, Aᵀ).
-            (a, b) = (transposed(&b, rank), transposed(&a, pair.a.shape[1]));
+            (a, b) = (transpose(&b, rank), transpose(&a, pair.a.shape[1]));
             got.reverse();
         }
         if got != [*inputs, *outputs] {
@@ -135,11 +136,6 @@ fn read(info: &TensorInfo, file: &[u8]) -> Result<Vec<f32>> {
         Some(bad) => Err(Error::format(format!("tensor `{}`: holds {bad}", info.name))),
         None => Ok(values),
     }
-}
-
-/// x (N, cols) -> (cols, N)
-fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
-    (0..cols).flat_map(|col| x.iter().skip(col).step_by(cols)).copied().collect()
 }
 
 /// Undoes the interleaving of the halves of each head's `d` rows: x (F, row) -> (F, row).

@@ -297,8 +297,9 @@ fn clamp(b: &mut [f32], a: &mut [f32], quantile: f64) {
     b.iter_mut().chain(a.iter_mut()).for_each(|x| *x = x.max(-limit).min(limit));
 }
 
-fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
-    (0..cols).flat_map(|c| matrix[c..].iter().step_by(cols).copied()).collect()
+/// matrix (N, cols) -> (cols, N)
+pub(super) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
+    (0..cols).flat_map(|c| matrix.iter().skip(c).step_by(cols).copied()).collect()
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {

@@ -51,10 +51,7 @@ impl Finder {
     }
 
     fn is_word(&self, c: Option<char>) -> bool {
-        c.is_some_and(|c| {
-            let at = self.words.partition_point(|&(start, _)| start <= c);
-            at.checked_sub(1).and_then(|at| self.words.get(at)).is_some_and(|&(_, end)| c <= end)
-        })
+        c.is_some_and(|c| unicode::is_in(&self.words, c))
     }
 
     /// The parts of a text in order: between tokens, and tokens.

@@ -81,10 +81,7 @@ impl Normalizer {
                 (if *right { kept.trim_end() } else { kept }).to_owned()
             }
             Self::StripAccents(marks) => {
-                let is_mark = |c: char| {
-                    let at = marks.partition_point(|&(start, _)| start <= c);
-                    at.checked_sub(1).and_then(|at| marks.get(at)).is_some_and(|&(_, end)| c <= end)
-                };
+                let is_mark = |c: char| unicode::is_in(marks, c);
                 piece.first &= !text.starts_with(is_mark);
                 text.chars().filter(|&c| !is_mark(c)).collect()
             }

@@ -6,7 +6,7 @@
 
 mod parse;
 
-use super::unicode::Ranges;
+use super::unicode::{self, Ranges};
 use std::sync::Arc;
 
 /// Steps that one search may take, for each byte of the text, and at least.
@@ -45,10 +45,7 @@ impl Set {
     fn has(&self, c: char) -> bool {
         match c.is_ascii() {
             true => self.ascii >> c as u32 & 1 == 1,
-            false => {
-                let at = self.ranges.partition_point(|&(start, _)| start <= c);
-                at.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|&(_, end)| c <= end)
-            }
+            false => unicode::is_in(&self.ranges, c),
         }
     }
 

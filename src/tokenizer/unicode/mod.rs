@@ -39,6 +39,12 @@ impl Form {
 /// Characters, as sorted ranges, ends included.
 pub(super) type Ranges = Vec<(char, char)>;
 
+/// Whether a character is in one of them.
+pub(super) fn is_in(ranges: &[(char, char)], c: char) -> bool {
+    let at = ranges.partition_point(|&(start, _)| start <= c);
+    at.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|&(_, end)| c <= end)
+}
+
 /// The classes of characters that are known here, by the names they have in patterns.
 const CLASSES: [&str; 18] =
     ["L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "N", "Nd", "P", "S", "Z", "C", "Han", "s", "w"];
