@@ -1,10 +1,10 @@
-//! Fast [`attention_grad_kv`](crate::backend::cpu::attention_grad_kv), in f32.
+//! Fast [`attention_grad_kv`](crate::twin::attention_grad_kv), in f32.
 
 use crate::plan::{INACTIVE, Row};
 
-use super::super::attention::visible;
-use super::super::split_qkv::Heads;
 use super::lanes::{add_scaled, dots};
+use crate::twin::attention::visible;
+use crate::twin::split_qkv::Heads;
 
 /// dK[pos] += scale · Σ p·(dp − Δ)·q and dV[pos] += Σ p·dy; see the twin.
 pub fn attention_grad_kv(

@@ -1,10 +1,10 @@
-//! Fast [`outer_grad`](crate::backend::cpu::outer_grad): the active rows of u transposed, then
+//! Fast [`outer_grad`](crate::twin::outer_grad): the active rows of u transposed, then
 //! one product.
 
 use crate::plan::{INACTIVE, Row};
 
-use super::super::linear::Columns;
 use super::product::{Window, add_product};
+use crate::twin::linear::Columns;
 
 /// g[r, v.first + j] += Σ u[n, u.first + r]·v[n, v.first + j]; see the twin.
 pub fn outer_grad(

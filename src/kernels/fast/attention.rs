@@ -1,11 +1,11 @@
-//! Fast [`attention`](crate::backend::cpu::attention): keys and values are walked once per
+//! Fast [`attention`](crate::twin::attention): keys and values are walked once per
 //! query head, in f32.
 
 use crate::plan::{INACTIVE, Row};
 
-use super::super::attention::visible;
-use super::super::split_qkv::Heads;
 use super::lanes::{add_scaled, dots};
+use crate::twin::attention::visible;
+use crate::twin::split_qkv::Heads;
 
 /// y = softmax(scale · q · Kᵀ) · V; see the twin.
 pub fn attention(

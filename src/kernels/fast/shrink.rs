@@ -1,7 +1,7 @@
-//! Fast [`shrink`](crate::backend::cpu::shrink): four ranks at a time.
+//! Fast [`shrink`](crate::twin::shrink): four ranks at a time.
 
-use super::super::shrink::ShrinkData;
 use super::lanes::dots;
+use crate::twin::shrink::ShrinkData;
 
 /// z = γ ∘ A·x; see the twin.
 pub fn shrink(x: &[f32], shrink: ShrinkData<'_>, c: usize, z: &mut [f32]) {

@@ -1,9 +1,9 @@
-//! Fast [`linear_grad`](crate::backend::cpu::linear_grad): W is packed once and read from the
+//! Fast [`linear_grad`](crate::twin::linear_grad): W is packed once and read from the
 //! first cache by every four rows of dy.
 
-use super::super::linear::Columns;
-use super::super::weight::WeightData;
 use super::product::{DEPTH, Window, add_product};
+use crate::twin::linear::Columns;
+use crate::twin::weight::WeightData;
 
 /// dx = dy[:, first..first + F] · W (+ dx); see the twin.
 pub fn linear_grad(dy: &[f32], weight: WeightData<'_>, columns: Columns, accumulate: bool, dx: &mut [f32]) {

@@ -8,7 +8,7 @@ pub fn free() -> Option<u64> {
     const PAGE: u64 = 64 << 10;
     const ADDRESSABLE: u64 = 1 << 32;
     let grown = PAGE * core::arch::wasm32::memory_size(0) as u64;
-    Some(ADDRESSABLE - grown + super::cpu::Cpu::given_back())
+    Some(ADDRESSABLE - grown + crate::cpu::Cpu::given_back())
 }
 
 #[cfg(not(target_arch = "wasm32"))]

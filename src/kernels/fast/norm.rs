@@ -1,7 +1,7 @@
-//! Fast [`norm`](crate::backend::cpu::norm); LayerNorm stays with the twin.
+//! Fast [`norm`](crate::twin::norm); LayerNorm stays with the twin.
 
-use super::super::norm::norm as twin;
 use super::lanes::dots;
+use crate::twin::norm::norm as twin;
 
 /// y = x̂ · weight (+ bias); see the twin.
 pub fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, centred: bool, y: &mut [f32]) {

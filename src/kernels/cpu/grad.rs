@@ -2,10 +2,11 @@
 
 use crate::plan::{AttentionInputs, GradOp, TensorId, Training};
 
-use super::linear::Columns;
 use super::{Cpu, Kernels, cast};
-use super::{
-    activation_grad, adam_w, attention_grad_kv, attention_grad_q, cross_entropy, dropout, expand_grad, fast,
+use crate::fast;
+use crate::twin::linear::Columns;
+use crate::twin::{
+    activation_grad, adam_w, attention_grad_kv, attention_grad_q, cross_entropy, dropout, expand_grad,
     keep_rows, layer_norm_grad, linear_grad, outer_grad, recall_rows, rms_norm_grad, shrink_grad,
     split_qkv_grad, square_sum,
 };

@@ -1,4 +1,4 @@
-//! Fast [`cross_entropy`](crate::backend::cpu::cross_entropy): one f32 exponential per logit.
+//! Fast [`cross_entropy`](crate::twin::cross_entropy): one f32 exponential per logit.
 
 use crate::plan::{INACTIVE, Training};
 

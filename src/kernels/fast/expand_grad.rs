@@ -1,4 +1,4 @@
-//! Fast [`expand_grad`](crate::backend::cpu::expand_grad): four ranks at a time.
+//! Fast [`expand_grad`](crate::twin::expand_grad): four ranks at a time.
 
 use crate::plan::{Mix, Row};
 

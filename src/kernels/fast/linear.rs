@@ -1,11 +1,11 @@
-//! Fast [`linear`](crate::backend::cpu::linear). Few rows: tiles of 2 x-rows by 4 w-rows, which fill
+//! Fast [`linear`](crate::twin::linear). Few rows: tiles of 2 x-rows by 4 w-rows, which fill
 //! the registers; 1 by 8 for one row, which keeps more weights on their way from memory.
 
-use super::super::linear::{Columns, DeltaData};
-use super::super::weight::WeightData;
 use super::lanes::{add_four, add_scaled, dots};
 use super::product::{Window, add_product};
 use crate::plan::FEW_ROWS;
+use crate::twin::linear::{Columns, DeltaData};
+use crate::twin::weight::WeightData;
 
 /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
 pub fn linear(

@@ -1,9 +1,9 @@
-//! Fast [`activation`](crate::backend::cpu::activation), in f32; exact GELU, which needs an
+//! Fast [`activation`](crate::twin::activation), in f32; exact GELU, which needs an
 //! error function, stays with the twin.
 
 use crate::activation::Activation;
 
-use super::super::activation::activation as twin;
+use crate::twin::activation::activation as twin;
 
 /// y = act(x), or act(gate) ∘ up; see the twin.
 pub fn activation(x: &[f32], kind: Activation, gated: bool, f: usize, y: &mut [f32]) {

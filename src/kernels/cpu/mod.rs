@@ -1,50 +1,23 @@
 //! The CPU backend: runs a plan step by step in main memory.
 //!
-//! Each op has a plain twin in the file of its name: f64 sums, no cleverness, the judge of the
-//! shader of that name. `fast/` replaces those where time goes and is judged by the twins.
+//! Which version of an op runs, `twin` or `fast`, is chosen when it is made.
 
-pub mod activation;
-pub mod activation_grad;
-pub mod adam_w;
-pub mod affine;
-pub mod attention;
-pub mod attention_grad_kv;
-pub mod attention_grad_q;
-pub mod cross_entropy;
-pub mod dropout;
-pub mod embed;
-pub mod embed_delta;
-pub mod expand_grad;
-pub mod fast;
 mod grad;
-pub mod head_delta;
-pub mod keep_rows;
-pub mod layer_norm_grad;
-pub mod linear;
-pub mod linear_grad;
-pub mod norm;
-pub mod outer_grad;
-pub mod recall_rows;
-pub mod rms_norm_grad;
-pub mod sample;
-pub mod shrink;
-pub mod shrink_grad;
-pub mod split_qkv;
-pub mod split_qkv_grad;
-pub mod square_sum;
-pub mod weight;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::machine;
 use crate::error::{Error, Result};
+use crate::fast;
+use crate::machine;
 use crate::plan::{Dtype, Op, Plan, Replaced, Shrink, TensorId, Tensors};
-
-use head_delta::ReplacedData;
-use linear::{Columns, DeltaData};
-use shrink::ShrinkData;
-use split_qkv::Heads;
-use weight::WeightData;
+use crate::twin::head_delta::ReplacedData;
+use crate::twin::linear::{Columns, DeltaData};
+use crate::twin::shrink::ShrinkData;
+use crate::twin::split_qkv::Heads;
+use crate::twin::weight::WeightData;
+use crate::twin::{
+    activation, affine, attention, embed, embed_delta, head_delta, linear, norm, sample, shrink, split_qkv,
+};
 
 /// Which implementations run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,7 +126,7 @@ impl Cpu {
 
     /// Bytes that tensors of CPU backends have given back since they were most.
     #[cfg(target_arch = "wasm32")]
-    pub(super) fn given_back() -> u64 {
+    pub(crate) fn given_back() -> u64 {
         let [now, most] = &HELD;
         most.load(Relaxed).saturating_sub(now.load(Relaxed))
     }

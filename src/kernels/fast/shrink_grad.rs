@@ -1,4 +1,4 @@
-//! Fast [`shrink_grad`](crate::backend::cpu::shrink_grad): four ranks at a time.
+//! Fast [`shrink_grad`](crate::twin::shrink_grad): four ranks at a time.
 
 use crate::plan::{Mix, Row, part_columns};
 

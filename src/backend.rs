@@ -1,9 +1,13 @@
 //! How to compute: one interface over the CPU and WebGPU.
 //! It knows tensors and plans, no architecture.
 
-pub mod gpu;
+pub use crate::gpu;
 
-pub use lorakeet_kernels::backend::cpu;
+/// The backend in main memory, and the plain versions of the ops.
+pub mod cpu {
+    pub use lorakeet_kernels::cpu::*;
+    pub use lorakeet_kernels::twin::*;
+}
 
 use futures_channel::oneshot;
 

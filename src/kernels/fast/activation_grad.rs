@@ -1,9 +1,9 @@
-//! Fast [`activation_grad`](crate::backend::cpu::activation_grad), in f32; exact GELU, which
+//! Fast [`activation_grad`](crate::twin::activation_grad), in f32; exact GELU, which
 //! needs an error function, stays with the twin.
 
 use crate::activation::Activation;
 
-use super::super::activation_grad::activation_grad as twin;
+use crate::twin::activation_grad::activation_grad as twin;
 
 /// dx = dy ∘ act'(x), or [dy ∘ up ∘ act'(gate) | dy ∘ act(gate)]; see the twin.
 pub fn activation_grad(x: &[f32], dy: &[f32], kind: Activation, gated: bool, f: usize, dx: &mut [f32]) {
