@@ -10,7 +10,7 @@
 //!                             mersenne_twister <- format, svd <- engine
 //!      json <- config, format, tokenizer, engine, the terminal program
 //!                                order <- svd, tokenizer, engine
-//!      tokenizer, model, backend <- engine <- js, the terminal program
+//!      tokenizer, model, backend <- engine <- bindings, the terminal program
 //! ```
 //!
 //! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
@@ -24,7 +24,7 @@
 //! - [`backend`] runs plans and knows no architecture. Each op has a plain CPU twin, a shader
 //!   and, where time goes, a fast CPU version; the same PyTorch fixtures judge all of them.
 //! - [`engine`] holds a conversation with a model: cache slots, generation, scores.
-//! - `js` is what JavaScript sees of the engine; the TypeScript beside it does the I/O.
+//! - `bindings` is what JavaScript sees of the engine; the TypeScript in `src/js` does the I/O.
 //!
 //! # The decode loop
 //!
@@ -35,11 +35,11 @@
 #![deny(missing_docs)]
 
 pub mod backend;
+#[cfg(target_arch = "wasm32")]
+pub mod bindings;
 pub mod config;
 pub mod engine;
 pub mod format;
-#[cfg(target_arch = "wasm32")]
-pub mod js;
 pub mod json;
 pub mod model;
 pub mod tokenizer;

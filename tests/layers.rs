@@ -38,7 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "widen",
         ],
     ),
-    ("js", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
+    ("bindings", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
 fn sources(path: &Path) -> Vec<PathBuf> {
@@ -92,7 +92,7 @@ fn every_module_has_its_arrows() {
 
 #[test]
 fn a_forbidden_arrow_is_seen() {
-    assert_eq!(used("use crate::engine::Engine; // crate::js"), BTreeSet::from(["engine".to_owned()]));
+    assert_eq!(used("use crate::engine::Engine; // crate::bindings"), BTreeSet::from(["engine".to_owned()]));
     assert!(used("crate::Result").contains("Result"));
 }
 
