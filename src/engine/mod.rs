@@ -1,60 +1,31 @@
 //! A model one can talk to: loading, scoring and generation over one backend.
 //! I/O is the caller's; nothing here fetches or opens a file (`folder` apart, native only).
 
-mod adapter;
 mod adapters;
-mod arithmetic;
-mod bank;
-mod chat;
-mod combination;
-mod describe;
-mod export;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod folder;
-mod foreign;
-mod generate;
-mod gguf;
-mod gguf_model;
-mod hidden;
-mod lead;
-mod loader;
-mod logprobs;
-mod merge;
-mod mixed;
-mod mixture;
-mod new_lora;
-mod peft;
-mod peft_rows;
+mod load;
 mod plans;
-mod recover;
-mod room;
-mod schedule;
-mod score;
-mod seat;
-mod slots;
-mod stop;
 mod temp_lora;
-mod train;
-mod trainee;
-mod training_memory;
-mod weighted;
+mod text;
+mod training;
 
-pub use adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta, RowDeltas};
+pub use adapters::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta, RowDeltas};
+pub use adapters::arithmetic::MajoritySign;
+pub use adapters::combination::{Arithmetic, Combination, CombinationType};
+pub use adapters::export::AdapterFiles;
+pub use adapters::new_lora::{NewLora, Variant};
 pub use adapters::{AdapterInfo, Choice};
-pub use arithmetic::MajoritySign;
-pub use combination::{Arithmetic, Combination, CombinationType};
-pub use describe::Description;
-pub use export::AdapterFiles;
-pub use generate::{Delta, Finish, Generation, Overflow, Request, Usage};
-pub use hidden::Pooling;
-pub use loader::Loader;
-pub use logprobs::TokenLogprobs;
-pub use new_lora::{NewLora, Variant};
-pub use room::needs;
-pub use schedule::Schedule;
+pub use load::describe::Description;
+#[cfg(not(target_arch = "wasm32"))]
+pub use load::folder;
+pub use load::loader::Loader;
+pub use load::room::needs;
 pub use temp_lora::{ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions};
-pub use train::{Optimizer, Step, Window};
-pub use training_memory::TrainingRoom;
+pub use text::generate::{Delta, Finish, Generation, Overflow, Request, Usage};
+pub use text::hidden::Pooling;
+pub use text::logprobs::TokenLogprobs;
+pub use training::memory::TrainingRoom;
+pub use training::schedule::Schedule;
+pub use training::train::{Optimizer, Step, Window};
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;
@@ -65,7 +36,7 @@ use crate::tokenizer::Tokenizer;
 
 use adapters::Adapters;
 use plans::Plans;
-use slots::Slots;
+use text::slots::Slots;
 
 /// How much an engine makes room for.
 #[derive(Clone, Copy, Debug, Default)]

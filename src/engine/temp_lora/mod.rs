@@ -8,15 +8,15 @@ use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 
-use super::Engine;
-use super::adapters::Choice;
-use super::generate::{Delta, Generation, Overflow, Request};
-use super::mixture::Mixture;
-use super::new_lora::NewLora;
-use super::score::Scoring;
-use super::stop::Tail;
-use super::train::{Optimizer, Step};
-use super::trainee::TraineeState;
+use crate::engine::Engine;
+use crate::engine::adapters::Choice;
+use crate::engine::adapters::new_lora::NewLora;
+use crate::engine::text::generate::{Delta, Generation, Overflow, Request};
+use crate::engine::text::mixture::Mixture;
+use crate::engine::text::score::Scoring;
+use crate::engine::text::stop::Tail;
+use crate::engine::training::train::{Optimizer, Step};
+use crate::engine::training::trainee::TraineeState;
 
 mod options;
 mod probe;

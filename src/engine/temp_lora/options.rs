@@ -2,10 +2,10 @@
 
 use crate::error::{Error, Result};
 
-use super::super::adapters::Choice;
-use super::super::generate::MAX_BLOCK;
-use super::super::new_lora::Variant;
-use super::super::training_memory::TrainingRoom;
+use crate::engine::adapters::Choice;
+use crate::engine::adapters::new_lora::Variant;
+use crate::engine::text::generate::MAX_BLOCK;
+use crate::engine::training::memory::TrainingRoom;
 
 /// What happens to the keys and values of the text when the adapter has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,8 +160,8 @@ impl TempLoraOptions {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::train::Optimizer;
     use super::*;
+    use crate::engine::training::train::Optimizer;
 
     /// The published code's constants, which a preset must not drift from.
     #[test]

@@ -4,11 +4,11 @@
 
 use crate::error::Result;
 
-use super::super::Engine;
-use super::super::score::Scoring;
-use super::super::trainee::TraineeState;
 use super::work::is_repetitive;
 use super::{After, TempLora, Work};
+use crate::engine::Engine;
+use crate::engine::text::score::Scoring;
+use crate::engine::training::trainee::TraineeState;
 
 /// The rates tried, as multiples of the option's.
 const MULTIPLES: [f32; 4] = [1.0 / 16.0, 0.25, 1.0, 4.0];

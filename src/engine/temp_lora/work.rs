@@ -2,11 +2,11 @@
 
 use crate::error::Result;
 
-use super::super::Engine;
-use super::super::generate::{Delta, Finish, Generation, Request};
-use super::super::mixed::MixedLosses;
-use super::super::train::Window;
 use super::{After, ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions, Work, keep_newest};
+use crate::engine::Engine;
+use crate::engine::text::generate::{Delta, Finish, Generation, Request};
+use crate::engine::text::mixed::MixedLosses;
+use crate::engine::training::train::Window;
 
 impl Engine {
     /// Takes the next chunk of what is pending.

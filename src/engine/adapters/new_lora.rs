@@ -1,0 +1,147 @@
+//! Adapters that begin here, to be trained: a LoRA that does nothing yet, in two variants.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::format::peft::AdapterConfig;
+use crate::mersenne_twister::MersenneTwister;
+use crate::svd::Svd;
+
+use crate::engine::Engine;
+use crate::engine::adapters::AdapterInfo;
+use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
+use crate::engine::adapters::bank::unknown;
+
+/// What of a new adapter is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Variant {
+    /// A and B (arXiv:2106.09685).
+    #[default]
+    Lora,
+    /// LoRA-XS (arXiv:2405.17604): a core R (R, R) between the R largest singular vectors of the
+    /// base's own weight. It is an ordinary LoRA but for how it learns.
+    LoraXs,
+}
+
+impl FromStr for Variant {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "lora" => Ok(Self::Lora),
+            "lora-xs" => Ok(Self::LoraXs),
+            other => Err(Error::argument(format!("variant `{other}`, expected lora or lora-xs"))),
+        }
+    }
+}
+
+/// A new LoRA adapter to be trained.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewLora {
+    /// What of it is trained.
+    pub variant: Variant,
+    /// R
+    pub rank: usize,
+    /// Numerator of the scale alpha / R.
+    pub alpha: f64,
+    /// Ends of the names of the modules to adapt; empty is every linear map but the head.
+    pub target_modules: Vec<String>,
+    /// Of the numbers that A begins with.
+    pub seed: u32,
+}
+
+impl Engine {
+    /// Adds a LoRA that does nothing yet: A Kaiming-uniform with a = √5, that is ±1/√C, and B zero,
+    /// as PEFT begins one (arXiv:2106.09685). LoRA-XS reads the base's weights and begins with a core
+    /// of zeros.
+    ///
+    /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
+    /// does not have, `Memory`, `Device`.
+    pub async fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
+        let &NewLora { variant, rank, alpha, ref target_modules, seed } = lora;
+        let mut targets: Vec<&str> = target_modules.iter().map(String::as_str).collect();
+        if targets.is_empty() {
+            targets.push("all-linear");
+        }
+        let config = AdapterConfig::lora(rank, alpha, &targets)?;
+        let modules = self.trained_modules(&config, target_modules)?;
+        let mut random = MersenneTwister::new(seed);
+        let mut deltas = Vec::new();
+        for module in modules {
+            deltas.push(match variant {
+                Variant::Lora => self.kaiming(module, rank, &mut random)?,
+                Variant::LoraXs => self.principal(module, rank).await?,
+            });
+        }
+        let info = self.add_reserved(name, Adapter { deltas, ..Adapter::default() }, None).await?;
+        let loaded = self.adapters.find_mut(name)?;
+        loaded.scale = (alpha / rank as f64) as f32;
+        Ok(info)
+    }
+
+    /// Names of the modules that the targets mean, or of every linear map but the head.
+    fn trained_modules(&self, config: &AdapterConfig, targets: &[String]) -> Result<Vec<String>> {
+        let weights = &self.model.weights;
+        let mut modules = Vec::new();
+        for bare in self.model.bank.modules() {
+            let module = weights.full_name(bare);
+            let (is_head, is_embedding) = (bare == "lm_head", module == weights.embedding());
+            let wanted =
+                if targets.is_empty() { !is_head && !is_embedding } else { self.targets(config, bare) };
+            if !wanted {
+                continue;
+            }
+            if is_head || is_embedding {
+                return Err(Error::unsupported(format!(
+                    "target module `{module}`: the embedding and the head are not trained"
+                )));
+            }
+            modules.push(module);
+        }
+        if modules.is_empty() {
+            return Err(Error::argument(format!("target modules {targets:?}: the base has none of them")));
+        }
+        Ok(modules)
+    }
+
+    fn kaiming(&self, module: String, rank: usize, random: &mut MersenneTwister) -> Result<ModuleDelta> {
+        let [inputs, outputs] = self.shape(&module)?;
+        let bound = 1.0 / (inputs as f32).sqrt();
+        let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
+        a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
+        Ok(ModuleDelta { module, rank, a, b, ..ModuleDelta::default() })
+    }
+
+    /// With W = U S Vᵀ cut to the rank: B = U, A₀ = S Vᵀ, as published, and R = 0. The published R
+    /// begins as noise of 1e-5, which a B and an A₀ that are not zero do without.
+    async fn principal(&mut self, module: String, rank: usize) -> Result<ModuleDelta> {
+        let [inputs, outputs] = self.shape(&module)?;
+        let most = inputs.min(outputs);
+        if rank > most {
+            return Err(Error::argument(format!(
+                "rank {rank}: module `{module}` has {inputs} inputs and {outputs} outputs, lora-xs takes at most {most}"
+            )));
+        }
+        let mut weight = Vec::new();
+        for (tensor, first, count) in self.model.weights.rows_of(&module).ok_or_else(|| unknown(&module))? {
+            weight.extend(self.read_f32(tensor, first * inputs, count * inputs).await?);
+        }
+        let Svd { u, s, v } = Svd::truncated(&weight, inputs, rank);
+        let scaled = |(s, v): (&f64, &Vec<f64>)| -> Vec<f32> { v.iter().map(|v| (s * v) as f32).collect() };
+        let core = Core { r: zeros(rank * rank)?, a: s.iter().zip(&v).flat_map(scaled).collect() };
+        let b = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
+        let a = zeros(rank * inputs)?;
+        Ok(ModuleDelta { module, rank, a, b, core: Some(core), ..ModuleDelta::default() })
+    }
+}
+
+/// `n` zeros. Errors with `Memory`.
+fn zeros(n: usize) -> Result<Vec<f32>> {
+    let mut zeros = Vec::new();
+    let bytes = n.saturating_mul(4);
+    zeros
+        .try_reserve_exact(n)
+        .map_err(|_| Error::memory(format!("an adapter's matrix of {bytes} bytes is not to be had")))?;
+    zeros.resize(n, 0.0);
+    Ok(zeros)
+}

@@ -1,0 +1,253 @@
+//! From a GGUF file's header and tensors to a loaded model: llama.cpp's names and row orders undone.
+//! What the file says is `format::gguf`'s, how names correspond `model`'s.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::backend::Backend;
+use crate::config::{Positions, RopeScaling};
+use crate::dtype::Dtype;
+use crate::error::{Error, Result};
+use crate::format::gguf::{Header, ROPE_FACTORS, Value};
+use crate::format::safetensors::{SourceDtype, TensorInfo};
+use crate::model::{GgufTensor, checkpoint_tensor, gguf_architecture, gguf_name};
+use crate::tokenizer::{GgufTokenizer, Tokenizer};
+use crate::widen::Blocks;
+
+use crate::engine::adapters::gguf::half_split;
+use crate::engine::load::loader::read_tokenizer;
+use crate::engine::{EngineOptions, Loader};
+
+impl Loader {
+    /// Makes room for the model of a GGUF file. `tokenizer`, a `tokenizer.json`, is for files that
+    /// [have none](Header::has_tokenizer).
+    ///
+    /// Errors with `Format` or `Unsupported` naming the key or tensor, `Mismatch` naming a tensor
+    /// that is missing or of another architecture, `Argument` for the options or for want of a
+    /// tokenizer, `Memory`.
+    pub fn from_gguf(
+        header: &Header,
+        tokenizer: Option<&[u8]>,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        let mut loader = Self::of_gguf(header, tokenizer, backend, options)?;
+        loader.allocate()?;
+        Ok(loader)
+    }
+
+    /// The same, where a device that is out of memory tells so only to who waits.
+    ///
+    /// Errors as that does.
+    pub async fn open_gguf(
+        header: &Header,
+        tokenizer: Option<&[u8]>,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        Self::of_gguf(header, tokenizer, backend, options)?.reserved().await
+    }
+
+    /// A model that has no room on the backend yet.
+    ///
+    /// Errors as [`from_gguf`](Self::from_gguf).
+    pub(in crate::engine) fn of_gguf(
+        header: &Header,
+        tokenizer: Option<&[u8]>,
+        backend: Backend,
+        options: &EngineOptions,
+    ) -> Result<Self> {
+        let config = header.model_config()?;
+        let tokenizer = match tokenizer {
+            _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
+            Some(json) => read_tokenizer(json)?,
+            None => {
+                return Err(Error::argument(
+                    "GGUF file: it has no tokenizer, and no tokenizer.json is beside it",
+                ));
+            }
+        };
+        header.tensors.iter().try_for_each(check_type)?;
+        let family = config.family;
+        let named =
+            |tensor: &TensorInfo| Some((checkpoint_tensor(family, &tensor.name)?.name, tensor.dtype.held()));
+        let types: HashMap<String, Dtype> = header.tensors.iter().filter_map(named).collect();
+        let dtype_of = |name: &str| options.dtype.or(types.get(name).copied()).unwrap_or(Dtype::F32);
+        let mut loader = Self::prepare(config, tokenizer, backend, options, &dtype_of)?;
+        loader.gguf = true;
+        loader.model.weights.expect_turned();
+        let names: HashSet<&str> = header.tensors.iter().map(|tensor| tensor.name.as_str()).collect();
+        for name in loader.model.weights.names() {
+            let name = gguf_name(family, name).unwrap_or_else(|| name.to_owned());
+            if !names.contains(name.as_str()) {
+                return Err(Error::mismatch(format!("tensor `{name}` is missing")));
+            }
+        }
+        // What the metadata claims is believed once tensors of such shapes lie in the file.
+        for tensor in &header.tensors {
+            loader.pieces(tensor)?;
+        }
+        if options.dtype.is_none() {
+            loader.warnings = loader.widened(header);
+        }
+        Ok(loader)
+    }
+
+    /// What to read of the file, in order, and [`load`](Self::load).
+    ///
+    /// Errors with `Mismatch` naming a tensor that the architecture does not have.
+    pub fn gguf_pieces(&self, header: &Header) -> Result<Vec<TensorInfo>> {
+        let mut pieces = Vec::new();
+        for tensor in header.by_offset() {
+            pieces.extend(self.pieces(tensor)?);
+        }
+        Ok(pieces)
+    }
+
+    /// Whether a tensor must come in one piece.
+    ///
+    /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
+    pub(in crate::engine) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
+        let config = &self.model.config;
+        let rotary = matches!(config.positions, Positions::Rotary { .. });
+        if rotary && info.name == ROPE_FACTORS {
+            let expected = [config.head_dim / 2];
+            return if info.shape == expected {
+                Ok(true)
+            } else {
+                Err(Error::mismatch(format!(
+                    "tensor `{ROPE_FACTORS}`: shape {:?}, expected {expected:?}",
+                    info.shape
+                )))
+            };
+        }
+        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&info.name)?;
+        let expected = self.model.weights.expects(&name, &info.shape);
+        expected.map_err(|e| e.context(format_args!("tensor `{}`", info.name)))?;
+        Ok(interleaved)
+    }
+
+    pub(in crate::engine) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+        if piece.name == ROPE_FACTORS {
+            return self.set_rope_factors(piece.read_f32(bytes)?);
+        }
+        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&piece.name)?;
+        if !interleaved {
+            return self.place(&name, piece, bytes);
+        }
+        // Rows are whole blocks: they change places before they become numbers.
+        let rows = piece.shape.first().copied().unwrap_or(1).max(1);
+        let row_bytes = (bytes.len() / rows).max(1);
+        self.place(&name, piece, &half_split(bytes, row_bytes, self.model.config.head_dim))
+    }
+
+    /// What takes more memory than in the file, by the two types.
+    fn widened(&self, header: &Header) -> Vec<String> {
+        let mut widened: BTreeMap<(String, &str), (usize, u64, u64)> = BTreeMap::new();
+        for tensor in &header.tensors {
+            let [rows, cols] = tensor.shape[..] else { continue };
+            let held = self.checkpoint_tensor(&tensor.name).ok();
+            let held = held.and_then(|held| self.model.weights.dtype_of(&held.name));
+            let Some(dtype) = held else { continue };
+            let (stored, held) = (tensor.byte_len(), 4 * (rows * dtype.row_words(cols)) as u64);
+            if held > stored {
+                let sums = widened.entry((tensor.dtype.to_string(), dtype.name())).or_default();
+                *sums = (sums.0 + 1, sums.1 + stored, sums.2 + held);
+            }
+        }
+        let say = |((from, to), (n, stored, held))| {
+            let (tensors, their) = if n == 1 { ("tensor", "its") } else { ("tensors", "their") };
+            format!(
+                "{n} {tensors} of type {from} held as {to}, which keeps {their} numbers: {held} bytes, {stored} in the file"
+            )
+        };
+        widened.into_iter().map(say).collect()
+    }
+
+    fn set_rope_factors(&mut self, factors: Vec<f32>) -> Result<()> {
+        if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
+            return Err(Error::format(format!(
+                "tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers"
+            )));
+        }
+        if let Positions::Rotary { scaling, .. } = &mut self.model.config.positions {
+            *scaling = RopeScaling::Factors(factors);
+        }
+        self.upload_constants();
+        Ok(())
+    }
+
+    fn checkpoint_tensor(&self, name: &str) -> Result<GgufTensor> {
+        let family = self.model.config.family;
+        let tensor = checkpoint_tensor(family, name).filter(|tensor| self.model.weights.has(&tensor.name));
+        tensor.ok_or_else(|| {
+            let architecture = gguf_architecture(family);
+            Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
+        })
+    }
+}
+
+/// Errors with `Unsupported` naming a tensor of a type that is not read.
+fn check_type(TensorInfo { name, dtype, .. }: &TensorInfo) -> Result<()> {
+    use SourceDtype::{BF16, F16, F32};
+    if matches!(dtype, F32 | F16 | BF16 | SourceDtype::Blocks(_)) {
+        return Ok(());
+    }
+    let [read @ .., last] = Blocks::ALL.map(Blocks::name);
+    let read = read.join(", ");
+    Err(Error::unsupported(format!(
+        "tensor `{name}`: type {dtype}, expected F32, F16, BF16, {read} or {last}"
+    )))
+}
+
+/// Keys after `tokenizer.ggml.` that are read here or change nothing, as those of further tokens do.
+const TOKENIZER_KEYS: &[&str] = &[
+    "add_bos_token",
+    "add_eos_token",
+    "add_sep_token",
+    "add_space_prefix",
+    "merges",
+    "model",
+    "pre",
+    "remove_extra_whitespaces",
+    "scores",
+    "token_type",
+    "token_type_count",
+    "tokens",
+];
+
+/// The tokenizer's keys.
+///
+/// Errors with `Format` if one is of another type, `Unsupported` naming one whose effect is not
+/// implemented.
+fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
+    let key = |name: &str| format!("tokenizer.ggml.{name}");
+    let flag = |name| header.get(&key(name), "a truth", Value::as_bool);
+    let id = |name| header.token_id(name);
+    let refused = |name: &str| Error::unsupported(format!("GGUF metadata `{}` is not supported", key(name)));
+    let prefix = key("");
+    let mut names = header.metadata.keys().filter_map(|name| name.strip_prefix(&prefix));
+    if let Some(name) = names.find(|name| !TOKENIZER_KEYS.contains(name) && !name.ends_with("_token_id")) {
+        return Err(refused(name));
+    }
+    for name in ["add_sep_token", "remove_extra_whitespaces"] {
+        if flag(name)? == Some(true) {
+            return Err(refused(name));
+        }
+    }
+    let texts = |name| header.get(&key(name), "texts", Value::as_texts);
+    Ok(GgufTokenizer {
+        model: header.text(&key("model"))?,
+        pre: header.get(&key("pre"), "a text", Value::as_text)?,
+        tokens: texts("tokens")?.unwrap_or_default(),
+        scores: header.get(&key("scores"), "floats", Value::as_floats)?.unwrap_or_default(),
+        token_type: header.get(&key("token_type"), "integers", Value::as_integers)?.unwrap_or_default(),
+        merges: texts("merges")?.unwrap_or_default(),
+        unknown: id("unknown_token_id")?,
+        bos: id("bos_token_id")?,
+        eos: id("eos_token_id")?,
+        add_bos: flag("add_bos_token")?,
+        add_eos: flag("add_eos_token")?,
+        add_space_prefix: flag("add_space_prefix")?,
+        chat_template: header.get("tokenizer.chat_template", "a text", Value::as_text)?,
+    })
+}

@@ -1,0 +1,113 @@
+//! Hidden states of texts, and one vector for each text: its embedding.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::model::MAX_ROWS;
+use crate::plan::Row;
+
+use crate::engine::Engine;
+use crate::engine::adapters::Choice;
+use crate::engine::plans::{Kind, forward_rows, run_rows};
+use crate::engine::text::generate::not_numbers;
+
+/// How the hidden states of a text become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over its tokens.
+    #[default]
+    Mean,
+    /// That of the last token, which alone has seen all of them.
+    Last,
+    /// That of the first token.
+    Cls,
+}
+
+impl FromStr for Pooling {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "mean" => Ok(Self::Mean),
+            "last" => Ok(Self::Last),
+            "cls" => Ok(Self::Cls),
+            _ => Err(Error::argument(format!("pooling `{name}`, expected mean, last or cls"))),
+        }
+    }
+}
+
+impl Engine {
+    /// Hidden states (T, C) of `ids` under `choice` (`None` is the engine's own), computed anew:
+    /// after `layer` layers, or by default after all and the last norm, as transformers counts
+    /// `hidden_states`. Those of virtual tokens are left out.
+    ///
+    /// Errors with `Argument` for ids as [`logits`](Self::logits) does, a choice that cannot be
+    /// made, or a layer the model has not, and with `Device` naming the token whose states are not
+    /// numbers.
+    pub async fn hidden_states(
+        &mut self,
+        ids: &[u32],
+        choice: Option<&Choice>,
+        layer: Option<usize>,
+    ) -> Result<Vec<f32>> {
+        let (layers, c) = (self.model.config.num_hidden_layers, self.model.config.hidden_size);
+        let layer = layer.unwrap_or(layers);
+        if layer > layers {
+            return Err(Error::argument(format!("layer {layer}, expected 0 to {layers}")));
+        }
+        let (seat, tokens) = self.seat_anew(ids, choice)?;
+        let state = self.model.hidden_state(layer);
+        let (mut states, mut done): (Vec<f32>, usize) = (Vec::with_capacity(tokens.len() * c), seat.given);
+        let result = loop {
+            if done == tokens.len() {
+                break Ok(());
+            }
+            let most = forward_rows(&self.backend, self.model.all_layer_weights(), MAX_ROWS);
+            let n = run_rows(tokens.len() - done, most);
+            let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(tokens[pos], pos)).collect();
+            self.rows_of = None;
+            self.upload_rows(&rows);
+            let plan = match self.plans.get(Kind::Hidden(layer), n, &self.model, &mut self.backend) {
+                Ok(plan) => plan,
+                Err(e) => break Err(e),
+            };
+            self.backend.run(plan, 1);
+            match self.backend.read(state, 0, n * c).await {
+                Ok(read) => states.extend_from_slice(bytemuck::cast_slice(&read)),
+                Err(e) => break Err(e),
+            }
+            done += n;
+        };
+        // The layers after this one have nothing in the cache.
+        let cached = if layer == layers { &tokens[..done] } else { &[] };
+        let virtual_rows = seat.lead - seat.given;
+        self.leave_seat(seat, cached);
+        result?;
+        match states.iter().position(|state: &f32| !state.is_finite()) {
+            Some(at) => Err(not_numbers(format_args!("token {}", (at / c + 1).saturating_sub(virtual_rows)))),
+            None => Ok(states.split_off(virtual_rows * c)),
+        }
+    }
+
+    /// One vector (C) for a text: its [`hidden_states`](Self::hidden_states), pooled.
+    ///
+    /// Errors as those do.
+    pub async fn embed(
+        &mut self,
+        ids: &[u32],
+        choice: Option<&Choice>,
+        layer: Option<usize>,
+        pooling: Pooling,
+    ) -> Result<Vec<f32>> {
+        let states = self.hidden_states(ids, choice, layer).await?;
+        let c = self.model.config.hidden_size;
+        Ok(match pooling {
+            Pooling::Cls => states[..c].to_vec(),
+            Pooling::Last => states[states.len() - c..].to_vec(),
+            Pooling::Mean => {
+                let sum = |i: usize| states.iter().skip(i).step_by(c).copied().map(f64::from).sum::<f64>();
+                (0..c).map(|i| (sum(i) / ids.len() as f64) as f32).collect()
+            }
+        })
+    }
+}
