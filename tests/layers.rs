@@ -47,7 +47,7 @@ const MAIN: &[(&str, &[&str])] = &[
             "widen",
         ],
     ),
-    ("js", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
+    ("bindings", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
 /// The packages: where their modules lie, and what those may use. The map is drawn in `src/lib.rs`.
@@ -111,7 +111,7 @@ fn every_module_has_its_arrows() {
 
 #[test]
 fn a_forbidden_arrow_is_seen() {
-    assert_eq!(used("use crate::engine::Engine; // crate::js"), BTreeSet::from(["engine".to_owned()]));
+    assert_eq!(used("use crate::engine::Engine; // crate::bindings"), BTreeSet::from(["engine".to_owned()]));
     assert!(used("crate::Result").contains("Result"));
 }
 
