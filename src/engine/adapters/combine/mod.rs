@@ -1,6 +1,9 @@
 //! Weighted combinations of LoRAs into one adapter (PEFT's `add_weighted_adapter`).
 //! Not a live blend: that is a choice of several adapters, exact and free; this makes a new one.
 
+pub(in crate::engine) mod arithmetic;
+pub(in crate::engine) mod combination;
+
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
@@ -9,11 +12,11 @@ use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
 use crate::engine::Engine;
-use crate::engine::adapters::arithmetic::combine;
-use crate::engine::adapters::combination::{Arithmetic, Combination, CombinationType};
-use crate::engine::adapters::export::{AdapterFiles, Factors};
+use crate::engine::adapters::combine::arithmetic::combine;
+use crate::engine::adapters::combine::combination::{Arithmetic, Combination, CombinationType};
+use crate::engine::adapters::files::{AdapterFiles, Factors};
+use crate::engine::adapters::loaded::{AdapterInfo, Choice};
 use crate::engine::adapters::peft::{Roles, read};
-use crate::engine::adapters::{AdapterInfo, Choice};
 
 /// An adapter to combine.
 struct Input {

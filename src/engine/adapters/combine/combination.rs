@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::arithmetic::{MajoritySign, Pruning};
+use crate::engine::adapters::combine::arithmetic::{MajoritySign, Pruning};
 
 /// How to combine; the names and meanings are PEFT's.
 #[derive(Clone, Debug, PartialEq)]
