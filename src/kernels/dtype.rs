@@ -61,15 +61,6 @@ impl Dtype {
         Self::PACKED.contains(&self)
     }
 
-    /// The narrowest type that holds what both hold, exactly.
-    pub fn join(self, other: Self) -> Self {
-        match (self, other) {
-            _ if self == other => self,
-            (Self::Q4, Self::Q8) | (Self::Q8, Self::Q4) => Self::Q8,
-            _ => Self::F32,
-        }
-    }
-
     /// Whether a row of `cols` elements can have this type.
     pub fn fits(self, cols: usize) -> bool {
         !self.is_packed() || cols.is_multiple_of(ROW_UNIT)

@@ -24,10 +24,10 @@ use crate::engine::{
     AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Optimizer, Request, Step, TempLora,
 };
 use crate::error::{Error, Result};
-use crate::format::ShardIndex;
 use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
-use crate::format::safetensors::{Header, TensorInfo};
+use crate::format::safetensors::Header;
+use crate::format::{ShardIndex, TensorInfo};
 
 use super::{JsResult, error::Thrown};
 use convert::{
