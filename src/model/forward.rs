@@ -106,7 +106,7 @@ impl Adapt for Ride {
         let Model { bank, state, .. } = steps.model;
         let point = &bank.points[point];
         if point.enabled {
-            steps.push(Op::Affine { rows: state.rows, mixes: bank.mixes, gains: point.gains, x });
+            steps.push(Op::Affine { rows: state.rows, mixes: bank.mixes(), gains: point.gains, x });
         }
     }
 

@@ -2,27 +2,20 @@
 //! Which adapters act is `adapters`' business.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bank, Room, Table, size};
-use crate::plan::{ABSENT, Tensors};
+use crate::model::{Bank, Demand, Held, Room, Table, size};
+use crate::plan::{ABSENT, MAX_RANKS, Tensors};
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::loaded::{AdapterInfo, Loaded, Place};
+use crate::engine::adapters::loaded::{AdapterInfo, Loaded};
 
 /// A bank as it is to be, and all tensors with it.
 pub(in crate::engine) struct Grown {
     bank: Bank,
     pub tensors: Tensors,
-}
-
-/// Room for so many ranks is kept when no adapter needs it, so that those that come and go do not
-/// move the others.
-const KEPT_RANKS: usize = 64;
-
-/// What of a room for ranks is kept if adapters need `ranks`.
-pub(in crate::engine) fn kept_ranks(room: Room, ranks: usize) -> usize {
-    ranks.next_power_of_two().max(KEPT_RANKS).min(room.ranks)
+    /// Of each adapter that will be loaded then.
+    ranks: Vec<Held>,
 }
 
 impl Engine {
@@ -34,8 +27,8 @@ impl Engine {
         adapter: Adapter,
         files: Option<AdapterFiles>,
     ) -> Result<AdapterInfo> {
-        let loaded = self.fitted(name, adapter, files)?;
-        let grown = self.grown_for(&loaded)?;
+        let mut loaded = self.fitted(name, adapter, files)?;
+        let grown = self.grown_for(&mut loaded)?;
         if let Some(grown) = &grown {
             self.backend.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
         }
@@ -46,45 +39,51 @@ impl Engine {
     /// goes. On an error everything is as it was.
     pub(in crate::engine) fn put(&mut self, loaded: Loaded, grown: Option<Grown>) -> Result<AdapterInfo> {
         let info = loaded.info.clone();
-        let replaced = self.adapters.find(&info.name).ok().map(|loaded| loaded.id);
-        if let Some(grown) = grown {
-            self.set_bank(grown).map_err(|e| of_adapter(&info.name, e))?;
+        if let Some(grown) = &grown {
+            self.backend.allocate(&grown.tensors).map_err(|e| of_adapter(&info.name, e))?;
         }
         self.adapters.next_id += 1;
+        self.adapters.loaded.retain(|loaded| loaded.info.name != info.name);
         self.adapters.loaded.push(loaded);
-        self.write_newest();
-        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
+        match grown {
+            Some(grown) => self.hold_bank(grown),
+            None => self.write_adapter(self.adapters.loaded.len() - 1),
+        }
         Ok(info)
     }
 
-    /// The bank with room for an adapter that is to be loaded; `None` if it has that already.
+    /// Gives an adapter that is to be loaded its ranks, and returns the bank with room for it; `None` if it
+    /// has that already. An adapter of its name makes way.
     ///
     /// Errors with `Memory`.
-    pub(in crate::engine) fn grown_for(&self, newest: &Loaded) -> Result<Option<Grown>> {
+    pub(in crate::engine) fn grown_for(&self, newest: &mut Loaded) -> Result<Option<Grown>> {
         let before = &self.model.bank;
-        let needed = Room {
-            ranks: newest.ranks.end,
-            adapters: newest.index + 1,
-            rows: newest.rows.end,
-            prompts: newest.prompts.end,
-        };
+        let name = newest.info.name.clone();
+        let needed = Room { adapters: newest.index + 1, rows: newest.rows.end, prompts: newest.prompts.end };
         // At least two, so that the second adapter finds room.
         let room = before.room.grown_to(Room { adapters: needed.adapters.max(2), ..needed });
         let mut bank = before.clone();
-        bank.enable(
-            newest.places.deltas.iter().map(|place| place.site),
-            newest.places.points.iter().copied(),
-        );
+        bank.enable(newest.places.points.iter().copied());
         for (table, rows) in Table::ALL.into_iter().zip(&newest.adapter.rows) {
             if !rows.tokens.is_empty() {
                 bank.tables.enable(table);
             }
         }
-        if room == before.room && !bank.has_more_than(before) {
+        let others = self.adapters.loaded.iter().filter(|loaded| loaded.info.name != name);
+        let place = before.place(&newest.demand(), others.clone().map(|loaded| &loaded.ranks));
+        if let Some(ranks) = place.filter(|_| room == before.room && !bank.has_more_than(before)) {
+            newest.ranks = ranks;
             return Ok(None);
         }
-        let name = &newest.info.name;
-        let tensors = self.model.with_bank(&mut bank, room).map_err(|e| of_adapter(name, e))?;
+        let demands = others.map(Loaded::demand).chain([newest.demand()]).collect::<Vec<_>>();
+        let ranks = self.arrange(&mut bank, &demands);
+        if ranks.iter().flatten().any(|ranks| ranks.end > MAX_RANKS) {
+            return Err(Error::memory(format!(
+                "adapter `{name}`: rank {}, the bank stacks at most {MAX_RANKS} ranks of all adapters",
+                newest.info.rank
+            )));
+        }
+        let tensors = self.model.with_bank(&mut bank, room).map_err(|e| of_adapter(&name, e))?;
         let (all, most) = (tensors.total_bytes(), self.backend.max_bytes());
         if all > most {
             return Err(Error::memory(format!(
@@ -93,43 +92,55 @@ impl Engine {
                 size(most)
             )));
         }
-        Ok(Some(Grown { bank, tensors }))
+        Ok(Some(Grown { bank, tensors, ranks }))
     }
 
-    /// Puts a larger bank, or a smaller one, in the place of the one there is. On an error that stays.
-    pub(in crate::engine) fn set_bank(&mut self, Grown { bank, tensors }: Grown) -> Result<()> {
-        self.backend.allocate(&tensors)?;
+    /// Arranges a bank for adapters with these demands. What is trained keeps its shapes.
+    pub(in crate::engine) fn arrange(&self, bank: &mut Bank, demands: &[Demand]) -> Vec<Held> {
+        let trainee = self.model.training.trainee.iter();
+        bank.arrange(demands, &trainee.flat_map(|trainee| &trainee.sites).map(|site| site.site).collect())
+    }
+
+    /// Puts a larger bank, or a smaller one, in the place of the one there is, once all its tensors are
+    /// allocated. Adapters that have moved, and the lines that name them, are written anew.
+    fn hold_bank(&mut self, Grown { bank, tensors, ranks }: Grown) {
         (self.model.bank, self.model.tensors) = (bank, tensors);
         self.plans = Default::default();
+        self.adapters.loaded.iter_mut().zip(ranks).for_each(|(loaded, ranks)| loaded.ranks = ranks);
+        let Self { model, adapters, .. } = self;
+        let trained = adapters.trainee.as_ref().and_then(|name| adapters.find(name).ok());
+        if let (Some(trainee), Some(loaded)) = (&mut model.training.trainee, trained) {
+            for trained in &mut trainee.sites {
+                trained.first = loaded.range_at(&model.bank.sites[trained.site]).start;
+            }
+        }
         self.write_adapters();
-        Ok(())
+        self.write_mixes();
     }
 
     /// Gives back room for many ranks that no adapter needs any more. A device that has no room to do so
     /// keeps what there is.
     pub(in crate::engine) fn give_room_back(&mut self) -> Result<()> {
-        let (room, ranks) =
-            (self.model.bank.room, self.adapters.loaded.iter().map(|loaded| loaded.ranks.end));
-        let ranks = kept_ranks(room, ranks.max().unwrap_or(0));
-        if ranks == room.ranks {
+        let mut bank = self.model.bank.clone();
+        if !bank.has_many_ranks() {
             return Ok(());
         }
-        let mut bank = self.model.bank.clone();
-        let tensors = self.model.with_bank(&mut bank, Room { ranks, ..room })?;
-        match self.set_bank(Grown { bank, tensors }) {
+        let demands: Vec<_> = self.adapters.loaded.iter().map(Loaded::demand).collect();
+        let ranks = self.arrange(&mut bank, &demands);
+        let room = bank.room;
+        let tensors = self.model.with_bank(&mut bank, room)?;
+        if tensors.total_bytes() >= self.model.tensors.total_bytes() {
+            return Ok(());
+        }
+        match self.backend.allocate(&tensors) {
             Err(e) if e.kind() == ErrorKind::Memory => Ok(()),
-            result => result,
+            result => result.map(|()| self.hold_bank(Grown { bank, tensors, ranks })),
         }
     }
 
     /// Writes every adapter's numbers.
     pub(in crate::engine) fn write_adapters(&mut self) {
         (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
-    }
-
-    /// Writes the numbers of the adapter loaded last.
-    pub(in crate::engine) fn write_newest(&mut self) {
-        self.write_adapter(self.adapters.loaded.len() - 1);
     }
 
     /// Writes an adapter's numbers once more.
@@ -150,29 +161,35 @@ impl Engine {
     fn write_deltas(&mut self, i: usize) {
         let Self { model, backend, adapters, .. } = self;
         let (loaded, bank) = (&adapters.loaded[i], &model.bank);
+        let demand = loaded.demand();
         for (s, site) in bank.sites.iter().enumerate().filter(|(_, site)| site.enabled) {
-            let (c, f, len) = (site.inputs, site.outputs(), loaded.ranks.len());
+            let (c, f, room) = (site.inputs, site.outputs(), bank.layout(site).ranks);
+            let (range, parts) = (loaded.range_at(site), demand.get(&s).copied().unwrap_or_default());
+            // A has a run of rows for each block, B one.
+            let len = range.len();
+            let mut a = vec![0.0f32; site.blocks() * len * c];
             let mut b = vec![0.0f32; len * f];
             let mut rows = [vec![0.0f32; f], vec![0.0f32; f]];
-            for part in 0..site.parts() {
-                let mut a = vec![0.0f32; len * c];
-                let here = Place { site: s, part };
-                let deltas = loaded.adapter.deltas.iter().zip(&loaded.places.deltas);
-                for (delta, _) in deltas.filter(|(_, place)| **place == here) {
-                    a[..delta.a.len()].copy_from_slice(&delta.a);
-                    let first = site.edges[part];
-                    for (column, line) in delta.b.chunks_exact(delta.rank.max(1)).enumerate() {
-                        line.iter().enumerate().for_each(|(r, value)| b[r * f + first + column] = *value);
-                    }
-                    for (row, values) in rows.iter_mut().zip([&delta.gain, &delta.shift]) {
-                        row[first..][..values.len()].copy_from_slice(values);
-                    }
+            let deltas = loaded.adapter.deltas.iter().zip(&loaded.places.deltas);
+            for (delta, place) in deltas.filter(|(_, place)| place.site == s) {
+                let (at, first) = (bank.part_rows(site, 0, &parts, place.part), site.edges[place.part]);
+                let row = at.a / room * len + at.a % room;
+                a[row * c..][..delta.a.len()].copy_from_slice(&delta.a);
+                for (column, line) in delta.b.chunks_exact(delta.rank.max(1)).enumerate() {
+                    let numbers = line.iter().enumerate();
+                    numbers.for_each(|(r, value)| b[(at.b + r) * f + first + column] = *value);
                 }
-                let first = (part * bank.room.ranks + loaded.ranks.start) * c;
-                backend.upload(site.a, first, bytemuck::cast_slice(&a));
+                for (row, values) in rows.iter_mut().zip([&delta.gain, &delta.shift]) {
+                    row[first..][..values.len()].copy_from_slice(values);
+                }
             }
-            backend.upload(site.b, loaded.ranks.start * f, bytemuck::cast_slice(&b));
-            let gain_row = bank.room.ranks + loaded.index;
+            for (block, a) in a.chunks_exact((len * c).max(1)).enumerate() {
+                backend.upload(site.a, (block * room + range.start) * c, bytemuck::cast_slice(a));
+            }
+            if len > 0 {
+                backend.upload(site.b, range.start * f, bytemuck::cast_slice(&b));
+            }
+            let gain_row = room + loaded.index;
             for (row, values) in [gain_row, gain_row + bank.room.adapters].into_iter().zip(&rows) {
                 backend.upload(site.b, row * f, bytemuck::cast_slice(values));
             }

@@ -4,12 +4,10 @@
 use std::ops::Range;
 
 use crate::error::Error;
+use crate::model::{Demand, Held, Site, padded};
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::files::AdapterFiles;
-
-/// Ranks start and end at multiples of this, so that kernels take them four at a time.
-const RANK_STEP: usize = 4;
 
 /// Adapters by name, each with its weight; empty is the base.
 pub type Choice = Vec<(String, f32)>;
@@ -43,8 +41,8 @@ pub(in crate::engine) struct Loaded {
     pub id: u64,
     /// Its place among gains, shifts and maps.
     pub index: usize,
-    /// Its ranks.
-    pub ranks: Range<usize>,
+    /// Its ranks in each layout of the bank.
+    pub ranks: Held,
     /// Its rows among all replaced ones: the embedding's, then the head's.
     pub rows: Range<usize>,
     /// Its virtual tokens among all that have an embedding.
@@ -73,6 +71,21 @@ impl Loaded {
         !self.is_affine() && rows && self.n_virtual == 0
     }
 
+    /// The ranks it needs, by site. Where its cores are trained they are of one size.
+    pub(in crate::engine) fn demand(&self) -> Demand {
+        let mut demand = Demand::new();
+        for (delta, place) in self.adapter.deltas.iter().zip(&self.places.deltas) {
+            let rank = if delta.core.is_some() { self.info.rank } else { delta.rank };
+            demand.entry(place.site).or_default()[place.part] = padded(rank);
+        }
+        demand
+    }
+
+    /// Its ranks in the layout of a site.
+    pub(in crate::engine) fn range_at(&self, site: &Site) -> Range<usize> {
+        self.ranks[site.layout].clone()
+    }
+
     /// Whether any module or activation is scaled or shifted.
     pub(super) fn is_affine(&self) -> bool {
         let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
@@ -92,11 +105,6 @@ pub(in crate::engine) struct Place {
 pub(in crate::engine) struct Places {
     pub deltas: Vec<Place>,
     pub points: Vec<usize>,
-}
-
-/// Ranks that an adapter of this rank occupies.
-pub(in crate::engine) fn padded(rank: usize) -> usize {
-    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
 }
 
 /// A module that is not among the base's linear maps.

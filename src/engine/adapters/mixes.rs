@@ -15,8 +15,6 @@ use crate::engine::adapters::loaded::{Choice, Loaded, MixKey};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     pub(super) key: MixKey,
-    /// What is written there; none before the first use.
-    mix: Option<Mix>,
     users: usize,
     released: u64,
 }
@@ -37,16 +35,15 @@ impl Adapters {
         self.loaded.iter().filter(|loaded| key.iter().any(|(id, _)| *id == loaded.id))
     }
 
-    /// The line of a key.
-    fn mix(&self, key: &MixKey) -> Mix {
-        let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
-        for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
-            let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
-            let Some(Loaded { ranks, index, scale, .. }) = loaded else { continue };
-            let is_affine = loaded.is_some_and(Loaded::is_affine);
-            *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
+    /// What a line says in a layout; `None` if not all its adapters are loaded.
+    fn mix(&self, line: &Line, layout: usize) -> Option<Mix> {
+        let mut mix = Mix { n_blocks: line.key.len() as u32, ..Mix::zeroed() };
+        for (block, (id, weight)) in mix.blocks.iter_mut().zip(&line.key) {
+            let loaded = self.loaded.iter().find(|loaded| loaded.id == *id)?;
+            let (ranks, weight) = (&loaded.ranks[layout], f32::from_bits(*weight) * loaded.scale);
+            *block = Block::new(ranks.start, ranks.len(), loaded.index, loaded.is_affine(), weight);
         }
-        mix
+        Some(mix)
     }
 }
 
@@ -63,7 +60,6 @@ impl Engine {
         if key.is_empty() {
             return Ok((0, cache_key));
         }
-        let mix = adapters.mix(&key);
         let there = adapters.lines.iter().skip(1).position(|line| line.key == key);
         let line = match there {
             Some(at) => at + 1,
@@ -72,7 +68,7 @@ impl Engine {
                 let (at, _) = free.min_by_key(|(_, line)| line.released).ok_or_else(|| {
                     Error::argument(format!("{} mixes of adapters are in use at once", MIXES - 1))
                 })?;
-                (adapters.lines[at].key, adapters.lines[at].mix) = (key, Some(mix));
+                adapters.lines[at].key = key;
                 self.write_mix(at);
                 at
             }
@@ -81,12 +77,14 @@ impl Engine {
         Ok((line, cache_key))
     }
 
-    /// Writes a line of the `mixes` tensor.
-    fn write_mix(&mut self, line: usize) {
-        if let Some(mix) = &self.adapters.lines[line].mix {
-            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
+    /// Writes a line of each layout's `mixes`.
+    fn write_mix(&mut self, at: usize) {
+        let line = &self.adapters.lines[at];
+        for (i, layout) in self.model.bank.layouts().iter().enumerate() {
+            let Some(mix) = self.adapters.mix(line, i) else { return };
+            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&mix));
             let used = 1 + 3 * mix.n_blocks as usize;
-            self.backend.upload(self.model.bank.mixes, line * words.len(), &words[..used]);
+            self.backend.upload(layout.mixes, at * words.len(), &words[..used]);
         }
     }
 
@@ -95,7 +93,6 @@ impl Engine {
         for at in 1..MIXES {
             let line = &self.adapters.lines[at];
             if line.users > 0 && line.key.iter().any(|(used, _)| *used == id) {
-                self.adapters.lines[at].mix = Some(self.adapters.mix(&line.key));
                 self.write_mix(at);
             }
         }
@@ -103,7 +100,7 @@ impl Engine {
 
     /// Writes every line that may still be used.
     pub(in crate::engine) fn write_mixes(&mut self) {
-        (0..MIXES).for_each(|line| self.write_mix(line));
+        (1..MIXES).for_each(|line| self.write_mix(line));
     }
 
     /// Makes an adapter's numbers a new version: what was cached under the old one is not used. Running

@@ -20,16 +20,14 @@ mod peft;
 mod peft_rows;
 mod place;
 
-use std::ops::Range;
-
 use crate::error::{Error, Result};
-use crate::model::MIXES;
-use crate::plan::{MAX_BLOCKS, MAX_RANKS, TensorId};
+use crate::model::{Held, MIXES, free};
+use crate::plan::{MAX_BLOCKS, TensorId};
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, padded};
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded};
 use crate::engine::adapters::merged::Merged;
 use crate::engine::adapters::mixes::Line;
 
@@ -176,12 +174,12 @@ impl Engine {
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
     /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        let loaded = self.fitted(name, adapter, None)?;
-        let grown = self.grown_for(&loaded)?;
+        let mut loaded = self.fitted(name, adapter, None)?;
+        let grown = self.grown_for(&mut loaded)?;
         self.put(loaded, grown)
     }
 
-    /// An adapter with its place in the bank, which may have to grow for it.
+    /// An adapter with its place in the bank, but for its ranks.
     pub(in crate::engine) fn fitted(
         &self,
         name: &str,
@@ -206,18 +204,12 @@ impl Engine {
             warnings: adapter.warnings.clone(),
         };
         let adapters = &self.adapters;
-        let ranks = free(adapters.loaded.iter().map(|l| &l.ranks), padded(rank));
-        if ranks.end > MAX_RANKS {
-            return Err(Error::memory(format!(
-                "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
-            )));
-        }
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
         let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
         Ok(Loaded {
             id: adapters.next_id,
             index: adapters.free_index(),
-            ranks,
+            ranks: Held::new(),
             rows: free(adapters.loaded.iter().map(|l| &l.rows), rows),
             prompts: free(adapters.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
@@ -271,15 +263,4 @@ impl Engine {
     pub fn active_adapters(&self) -> &Choice {
         &self.adapters.default
     }
-}
-
-/// The lowest range of `len` numbers that is free of the ranges taken.
-fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>> + Clone, len: usize) -> Range<usize> {
-    let is_free = |start: &usize| {
-        taken.clone().all(|range| range.is_empty() || range.end <= *start || *start + len <= range.start)
-    };
-    // It begins where all do, or where one ends.
-    let starts = std::iter::once(0).chain(taken.clone().map(|range| range.end));
-    let start = starts.filter(is_free).min().expect("behind the last one is room");
-    start..start + len
 }

@@ -2,11 +2,10 @@
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::model::{Room, Trainee};
+use crate::model::{Bank, Demand, Trainee, padded};
 
 use crate::engine::Engine;
-use crate::engine::adapters::bank::kept_ranks;
-use crate::engine::adapters::loaded::padded;
+use crate::engine::adapters::loaded::Loaded;
 
 /// Times that a trained adapter's numbers lie in main memory beside the backend's tensors.
 const HOST_COPIES: u64 = 5;
@@ -39,9 +38,9 @@ impl Engine {
             Backend::Cpu(_) => HOST_COPIES * (numbers / own.info.rank.max(1) as u64 + 1) * rank as u64,
             Backend::Gpu(_) => 0,
         };
-        let room = self.model.bank.room;
-        let fits = |trainee: &Trainee, room: Room, rank: usize| -> Result<()> {
-            let tensors = self.model.training_tensors(trainee.clone(), room)?;
+        let bank = &self.model.bank;
+        let fits = |trainee: &Trainee, bank: &Bank, rank: usize| -> Result<()> {
+            let tensors = self.model.training_tensors(trainee.clone(), bank.clone())?;
             let (all, most) = (tensors.total_bytes(), self.backend.max_tensor_bytes());
             let limits =
                 [(all, memory_limit.unwrap_or(u64::MAX)), (all + beside(rank), self.backend.max_bytes())];
@@ -57,16 +56,13 @@ impl Engine {
                 None => Ok(()),
             }
         };
-        let Err(e) = fits(trainee, room, own.info.rank) else { return Ok(()) };
+        let Err(e) = fits(trainee, bank, own.info.rank) else { return Ok(()) };
         let rank = largest(own.info.rank, |rank| {
-            let trainee = Trainee { count: padded(rank), ..trainee.clone() };
-            let others = self.adapters.loaded.iter().filter(|loaded| loaded.id != own.id);
-            let ends = others.map(|loaded| loaded.ranks.end).chain([trainee.first + trainee.count]);
-            let ranks = kept_ranks(room, ends.max().unwrap_or(0));
-            fits(&trainee, Room { ranks, ..room }, rank).is_ok()
+            let (trainee, bank) = self.with_rank(trainee, own.id, rank);
+            fits(&trainee, &bank, rank).is_ok()
         });
         let window = largest(trainee.window, |window| {
-            window > 1 && fits(&Trainee { window, ..trainee.clone() }, room, own.info.rank).is_ok()
+            window > 1 && fits(&Trainee { window, ..trainee.clone() }, bank, own.info.rank).is_ok()
         });
         let advice = match (rank, window) {
             (None, None) => "no rank and no window would fit".to_owned(),
@@ -77,6 +73,21 @@ impl Engine {
             }
         };
         Err(Error::memory(format!("training adapter `{name}`: {e}; {advice}")))
+    }
+
+    /// The trainee and the bank if adapter `id`, which is to be trained, had at most this rank.
+    fn with_rank(&self, trainee: &Trainee, id: u64, rank: usize) -> (Trainee, Bank) {
+        let (mut trainee, mut bank) = (trainee.clone(), self.model.bank.clone());
+        let most = padded(rank);
+        trainee.sites.iter_mut().flat_map(|site| &mut site.parts).for_each(|ranks| *ranks = most.min(*ranks));
+        if bank.has_many_ranks() {
+            let sites = trainee.sites.iter().map(|site| (site.site, site.parts));
+            let own: Demand = sites.collect();
+            let of = |loaded: &Loaded| if loaded.id == id { own.clone() } else { loaded.demand() };
+            let demands: Vec<_> = self.adapters.loaded.iter().map(of).collect();
+            self.arrange(&mut bank, &demands);
+        }
+        (trainee, bank)
     }
 }
 

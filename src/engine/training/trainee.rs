@@ -3,7 +3,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::peft::AdapterConfig;
-use crate::model::{Trainee, Training};
+use crate::model::{TrainedSite, Trainee, Training, padded};
 use crate::plan::{TensorId, Tensors};
 
 use crate::engine::Engine;
@@ -167,23 +167,15 @@ impl Engine {
 
     /// What of the bank is trained.
     fn trainee(&self, name: &str, TrainingRoom { window, dropout, .. }: TrainingRoom) -> Result<Trainee> {
-        let Loaded { ranks, places, adapter, .. } = self.adapters.find(name)?;
-        let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
-        for place in &places.deltas {
-            let parts = self.model.bank.sites[place.site].parts();
-            let at = sites.iter().position(|(site, _)| *site == place.site).unwrap_or_else(|| {
-                sites.push((place.site, vec![false; parts]));
-                sites.len() - 1
-            });
-            sites[at].1[place.part] = true;
-        }
-        sites.sort_unstable();
+        let loaded = self.adapters.find(name)?;
+        let trained = |(site, parts): (usize, _)| {
+            let first = loaded.range_at(&self.model.bank.sites[site]).start;
+            TrainedSite { site, first, parts }
+        };
         Ok(Trainee {
-            first: ranks.start,
-            count: ranks.len(),
-            sites,
+            sites: loaded.demand().into_iter().map(trained).collect(),
             dropout,
-            cores: adapter.deltas.iter().all(|delta| delta.core.is_some()),
+            cores: loaded.adapter.deltas.iter().all(|delta| delta.core.is_some()),
             window: window.clamp(2, self.model.context()),
         })
     }
@@ -211,14 +203,14 @@ impl Engine {
     pub(in crate::engine) fn write_cores(&mut self) {
         let Self { model, backend, adapters, .. } = self;
         let loaded = adapters.trainee.as_ref().and_then(|name| adapters.find(name).ok());
-        let Some(Loaded { ranks, adapter, places, .. }) = loaded else { return };
+        let Some(Loaded { info, adapter, places, .. }) = loaded else { return };
         for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
             let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part))
             else {
                 continue;
             };
             for (i, row) in core.r.chunks_exact(delta.rank).enumerate() {
-                backend.upload(tensors.r, i * ranks.len(), bytemuck::cast_slice(row));
+                backend.upload(tensors.r, i * padded(info.rank), bytemuck::cast_slice(row));
             }
             backend.upload(tensors.a, 0, bytemuck::cast_slice(&core.a));
         }
@@ -286,16 +278,19 @@ impl Engine {
     pub(in crate::engine) async fn sync_trainee(&mut self) -> Result<()> {
         let name = self.adapters.trainee.clone().expect("a step is under way");
         let Self { model, backend, adapters, .. } = self;
-        let Loaded { ranks, adapter, places, .. } = adapters.find(&name)?;
+        let loaded = adapters.find(&name)?;
+        let Loaded { info, adapter, places, .. } = loaded;
+        let (demand, count) = (loaded.demand(), padded(info.rank));
         let of_place = |(delta, place): (&ModuleDelta, &Place)| {
             let site = &model.bank.sites[place.site];
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
-            let row = place.part * model.bank.room.ranks + ranks.start;
+            let first = loaded.range_at(site).start;
+            let rows = model.bank.part_rows(site, first, &demand[&place.site], place.part);
             let other = match model.training.core(place.site, place.part) {
-                Some(core) => (core.r, 0, rank * ranks.len()),
-                None => (site.b, ranks.start * stride, rank * stride),
+                Some(core) => (core.r, 0, rank * count),
+                None => (site.b, rows.b * stride, rank * stride),
             };
-            [(site.a, row * c, rank * c), other]
+            [(site.a, rows.a * c, rank * c), other]
         };
         let mut parts: Vec<_> = adapter.deltas.iter().zip(&places.deltas).flat_map(of_place).collect();
         let moments: Vec<_> =
@@ -315,7 +310,7 @@ impl Engine {
             }
             delta.a = a;
             if let Some(core) = &mut delta.core {
-                core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
+                core.r = other.chunks_exact(count).flat_map(|row| &row[..rank]).copied().collect();
             } else {
                 let stride = site.outputs();
                 let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
