@@ -4,10 +4,10 @@
 //! by layer and tile by tile, both in reverse: when a tile's turn comes, all later tiles have
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
-use crate::config::Norm;
 use crate::plan::{AttentionInputs, Delta, GradOp, Op, Plan, Shrink, Slice, TensorId, part_columns};
 
 use super::Model;
+use super::blueprint::Norm;
 use super::forward::Steps;
 use super::training::{Core, Trainee, Training};
 use super::weights::{Layer, Linear, NormWeights};
@@ -101,7 +101,7 @@ pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
         dq: t.dq,
         dk_cache,
         dv_cache,
-        rope: state.rope,
+        rope: state.rope(&model.config, l),
         dqkv: t.dqkv,
         head_dim: model.config.head_dim,
     }));
@@ -196,7 +196,7 @@ impl Backward<'_> {
         self.steps.push(Op::SplitQkv {
             rows,
             qkv: scratch.qkv,
-            rope: state.rope,
+            rope: state.rope(config, self.l),
             q: scratch.q,
             k_cache,
             v_cache,

@@ -1,10 +1,10 @@
 //! The forward pass, step by step: a pre-norm decoder (arXiv:1706.03762 with the norm moved
 //! in front of each block). Families differ by what `config` switches.
 
-use crate::config::Norm;
 use crate::plan::{Delta, FEW_ROWS, Op, Plan, Slice, TensorId};
 
 use super::Model;
+use super::blueprint::Norm;
 use super::weights::{Layer, Linear, NormWeights};
 
 /// x = embed(tokens); per layer x += attention(norm(x)), x += mlp(norm(x))
@@ -101,7 +101,7 @@ impl Steps<'_> {
         self.push(Op::SplitQkv {
             rows: state.rows,
             qkv: scratch.qkv,
-            rope: state.rope,
+            rope: state.rope(config, l),
             q: scratch.q,
             k_cache,
             v_cache,
@@ -166,7 +166,7 @@ impl Steps<'_> {
     /// Factor on the scores of a layer's attention, and its window.
     pub fn attention_shape(&self, l: usize) -> (f32, usize) {
         let config = &self.model.config;
-        (1.0 / (config.head_dim as f32).sqrt(), config.windows[l].unwrap_or(0))
+        (config.attention_scale, config.layers[l].window.unwrap_or(0))
     }
 
     /// Whether adapters change an activation itself.

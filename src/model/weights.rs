@@ -1,4 +1,4 @@
-//! Where a checkpoint's tensors go: the only place that knows their names.
+//! Where a checkpoint's tensors go. Their names are the families'.
 //!
 //! q, k and v become one matrix, gate and up another, so that each is one dispatch; GPT-2's
 //! Conv1D weights (in, out) are turned to (out, in). A matrix too large for one binding is cut
@@ -6,11 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Family, ModelConfig, Norm, Positions};
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Slice, TensorId, Tensors};
 
 use super::bank::Bank;
+use super::blueprint::{Blueprint, Norm};
+use super::families::Family;
+use super::names::{Role, bare};
 
 /// A matrix of the model, (rows, cols), cut into runs of rows where it is too large.
 #[derive(Clone, Debug)]
@@ -74,10 +76,7 @@ pub struct Weights {
     pub(super) norm: NormWeights,
     /// (V, C); the embedding itself where tied
     pub(super) head: Linear,
-    /// What whole checkpoints put in front of every name but the head's.
-    prefix: &'static str,
-    /// Name of the embedding, without it.
-    embedding: &'static str,
+    family: &'static Family,
     places: BTreeMap<String, Place>,
     /// Whether linear maps come as (out, in), whatever checkpoints have.
     turned: bool,
@@ -98,7 +97,7 @@ struct Place {
 
 impl Weights {
     pub(super) fn declare(
-        config: &ModelConfig,
+        config: &Blueprint,
         tensors: &mut Tensors,
         bank: &mut Bank,
         dtype_of: &dyn Fn(&str) -> Dtype,
@@ -106,34 +105,33 @@ impl Weights {
     ) -> Result<Self> {
         let mut declare = Declare { tensors, bank, dtype_of, max_bytes, places: BTreeMap::new(), config };
         let (v, c) = (config.vocab_size, config.hidden_size);
-        let names = Names::of(config.family);
-        let embed = declare.matrix(names.embed, dtype_of(names.embed), v, c)?;
-        declare.place(names.embed, &embed, 0, v, false);
-        let embedding = names.embed.trim_end_matches(".weight");
-        declare.bank.embed =
-            declare.bank.site(declare.tensors, embedding, v, &[(embedding.to_owned(), c)])?;
-        let positions = match config.positions {
-            Positions::Learned => {
-                let s = config.max_position_embeddings;
-                let table = declare.matrix("wpe.weight", Dtype::F32, s, c)?;
-                declare.place("wpe.weight", &table, 0, s, false);
-                Some(declare.whole(&table, "wpe.weight")?)
-            }
-            Positions::Rotary { .. } => None,
+        let family = config.family;
+        let name = |role| family.module(role, 0);
+        let embedding = name(Role::Embedding);
+        let table = format!("{embedding}.weight");
+        let embed = declare.matrix(&table, dtype_of(&table), v, c)?;
+        declare.place(&table, &embed, 0, v, false);
+        declare.bank.embed = declare.bank.site(declare.tensors, &embedding, v, &[(embedding.clone(), c)])?;
+        let positions = if config.learned_positions {
+            let (s, name) = (config.max_position_embeddings, format!("{}.weight", name(Role::Positions)));
+            let table = declare.matrix(&name, Dtype::F32, s, c)?;
+            declare.place(&name, &table, 0, s, false);
+            Some(declare.whole(&table, &name)?)
+        } else {
+            None
         };
-        let layers =
-            (0..config.num_hidden_layers).map(|l| declare.layer(&names, l)).collect::<Result<_>>()?;
-        let norm = declare.norm(names.norm)?;
+        let layers = (0..config.layers.len()).map(|l| declare.layer(l)).collect::<Result<_>>()?;
+        let norm = declare.norm(&name(Role::LastNorm))?;
         let head = [("lm_head".to_owned(), v)];
         let head = if config.tie_word_embeddings {
             let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
             Linear { weight: embed.clone(), bias: None, site }
         } else {
-            declare.linear("lm_head", v, c, &head, false)?
+            let turned = family.turns(Role::Head);
+            declare.linear("lm_head", v, c, &head, turned, false)?
         };
         let places = declare.places;
-        let prefix = names.prefix;
-        Ok(Self { embed, positions, layers, norm, head, prefix, embedding, places, turned: false })
+        Ok(Self { embed, positions, layers, norm, head, family, places, turned: false })
     }
 
     /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
@@ -155,8 +153,8 @@ impl Weights {
             }
             return Ok(true);
         }
-        let derived = [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq"];
-        if bare == "lm_head.weight" || derived.iter().any(|end| bare.ends_with(end)) {
+        let derived = self.family.derived.iter().any(|end| bare.ends_with(end));
+        if bare == "lm_head.weight" || derived {
             return Ok(false);
         }
         Err(Error::mismatch(format!("tensor `{name}`: the architecture in config.json has no such tensor")))
@@ -272,12 +270,12 @@ impl Weights {
     /// A name as whole checkpoints write it.
     pub fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
-        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
+        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
     }
 
     /// Name of the embedding as a module.
     pub fn embedding(&self) -> String {
-        self.full_name(self.embedding)
+        self.full_name(&self.family.module(Role::Embedding, 0))
     }
 
     /// Where the rows (F, C) of a linear map lie: tensor, first row in it, rows. A tied head's
@@ -314,7 +312,11 @@ impl Weights {
         let all: usize = self.places.values().map(|place| place.rows() * place.target.row_words()).sum();
         let embed_is_head = self.embed.slices == self.head.weight.slices;
         let embed = if embed_is_head { 0 } else { looked_up(&self.embed) };
-        let positions = self.places.get("wpe.weight").map_or(0, |place| looked_up(&place.target));
+        let positions = self.positions.and_then(|table| {
+            let mut tables = self.places.values().map(|place| &place.target);
+            tables.find(|matrix| matrix.slices.iter().any(|slice| slice.tensor == table))
+        });
+        let positions = positions.map_or(0, looked_up);
         all - embed - positions
     }
 
@@ -367,58 +369,8 @@ impl Matrix {
     }
 }
 
-/// Checkpoint names that differ between families, without the base model's prefix.
-pub(super) struct Names {
-    pub prefix: &'static str,
-    pub embed: &'static str,
-    pub norm: &'static str,
-    pub layer: &'static str,
-    pub attention_norm: &'static str,
-    pub mlp_norm: &'static str,
-    pub q_k_v: &'static [&'static str],
-    pub o: &'static str,
-    pub up: &'static [&'static str],
-    pub down: &'static str,
-}
-
-impl Names {
-    pub fn of(family: Family) -> Self {
-        match family {
-            Family::Llama | Family::Qwen2 => Self {
-                prefix: "model.",
-                embed: "embed_tokens.weight",
-                norm: "norm",
-                layer: "layers",
-                attention_norm: "input_layernorm",
-                mlp_norm: "post_attention_layernorm",
-                q_k_v: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-                o: "self_attn.o_proj",
-                up: &["mlp.gate_proj", "mlp.up_proj"],
-                down: "mlp.down_proj",
-            },
-            Family::Gpt2 => Self {
-                prefix: "transformer.",
-                embed: "wte.weight",
-                norm: "ln_f",
-                layer: "h",
-                attention_norm: "ln_1",
-                mlp_norm: "ln_2",
-                q_k_v: &["attn.c_attn"],
-                o: "attn.c_proj",
-                up: &["mlp.c_fc"],
-                down: "mlp.c_proj",
-            },
-        }
-    }
-}
-
-/// The name without the prefix that a headless checkpoint leaves out.
-pub(super) fn bare(name: &str) -> &str {
-    name.strip_prefix("model.").or_else(|| name.strip_prefix("transformer.")).unwrap_or(name)
-}
-
 struct Declare<'a> {
-    config: &'a ModelConfig,
+    config: &'a Blueprint,
     tensors: &'a mut Tensors,
     bank: &'a mut Bank,
     /// Of a linear map, the embedding or the head by its checkpoint name, where it fits.
@@ -428,36 +380,50 @@ struct Declare<'a> {
 }
 
 impl Declare<'_> {
-    fn layer(&mut self, names: &Names, l: usize) -> Result<Layer> {
+    fn layer(&mut self, l: usize) -> Result<Layer> {
         let config = self.config;
+        let family = config.family;
         let (c, f) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
-        let name = |what: &str| format!("{}.{l}.{what}", names.layer);
-        let parts = |stems: &[&str], rows: &[usize]| -> Vec<(String, usize)> {
-            // One fused checkpoint tensor, or one for each part.
-            if let [stem] = stems {
-                vec![(name(stem), rows.iter().sum())]
-            } else {
-                stems.iter().map(|s| name(s)).zip(rows.iter().copied()).collect()
-            }
+        let name = |role| family.module(role, l);
+        let fused = |what: &str| format!("{}.{l}.{what}", family.layer);
+        let attention_norm = self.norm(&name(Role::AttentionNorm))?;
+        // One checkpoint tensor for all, or one for each part.
+        let q_k_v: &[_] = if family.has(Role::Qkv) {
+            &[(Role::Qkv, q + 2 * kv)]
+        } else {
+            &[(Role::Q, q), (Role::K, kv), (Role::V, kv)]
         };
-        let gate_up: &[usize] = if config.gated { &[f, f] } else { &[f] };
-        let up_rows = gate_up.iter().sum();
-        let attention_norm = self.norm(&name(names.attention_norm))?;
-        let q_k_v = parts(names.q_k_v, &[q, kv, kv]);
-        let qkv = self.linear(&name("qkv"), q + 2 * kv, c, &q_k_v, config.qkv_bias)?;
+        let gate_up: &[_] = if config.gated { &[(Role::Gate, f), (Role::Up, f)] } else { &[(Role::Up, f)] };
+        let qkv = self.map(&fused("qkv"), c, l, q_k_v, config.qkv_bias)?;
         self.bank.end_cache(qkv.site, attention_norm.point); // until the next layer comes
         Ok(Layer {
             attention_norm,
             qkv,
-            o: self.linear(&name("o"), c, q, &[(name(names.o), c)], config.o_bias)?,
-            o_input: self.bank.point(self.tensors, &format!("{}.input", name(names.o)), q)?,
-            mlp_norm: self.norm(&name(names.mlp_norm))?,
-            up: self.linear(&name("up"), up_rows, c, &parts(names.up, gate_up), config.mlp_bias)?,
-            down: self.linear(&name("down"), c, f, &[(name(names.down), c)], config.mlp_bias)?,
-            down_input: self.bank.point(self.tensors, &format!("{}.input", name(names.down)), f)?,
+            o: self.map(&fused("o"), q, l, &[(Role::O, c)], config.o_bias)?,
+            o_input: self.bank.point(self.tensors, &format!("{}.input", name(Role::O)), q)?,
+            mlp_norm: self.norm(&name(Role::MlpNorm))?,
+            up: self.map(&fused("up"), c, l, gate_up, config.mlp_bias)?,
+            down: self.map(&fused("down"), f, l, &[(Role::Down, c)], config.mlp_bias)?,
+            down_input: self.bank.point(self.tensors, &format!("{}.input", name(Role::Down)), f)?,
         })
+    }
+
+    /// A linear map of layer `l`, (role, rows) top to bottom, stored alike.
+    fn map(
+        &mut self,
+        name: &str,
+        cols: usize,
+        l: usize,
+        roles: &[(Role, usize)],
+        with_bias: bool,
+    ) -> Result<Linear> {
+        let family = self.config.family;
+        let turned = roles.iter().any(|(role, _)| family.turns(*role));
+        let parts: Vec<_> = roles.iter().map(|&(role, rows)| (family.module(role, l), rows)).collect();
+        let rows = parts.iter().map(|(_, rows)| rows).sum();
+        self.linear(name, rows, cols, &parts, turned, with_bias)
     }
 
     /// A (rows, cols) matrix filled by `parts`, (checkpoint stem, its rows), top to bottom.
@@ -467,9 +433,9 @@ impl Declare<'_> {
         rows: usize,
         cols: usize,
         parts: &[(String, usize)],
+        transposed: bool,
         with_bias: bool,
     ) -> Result<Linear> {
-        let transposed = self.config.family == Family::Gpt2 && name != "lm_head";
         // One type for all parts, that rounds none.
         let dtypes = parts.iter().map(|(stem, _)| (self.dtype_of)(&format!("{stem}.weight")));
         let dtype = dtypes.reduce(Dtype::join).unwrap_or(Dtype::F32);

@@ -50,7 +50,7 @@ impl Engine {
         choice: Option<&Choice>,
         layer: Option<usize>,
     ) -> Result<Vec<f32>> {
-        let (layers, c) = (self.model.config.num_hidden_layers, self.model.config.hidden_size);
+        let (layers, c) = (self.model.config.layers.len(), self.model.config.hidden_size);
         let layer = layer.unwrap_or(layers);
         if layer > layers {
             return Err(Error::argument(format!("layer {layer}, expected 0 to {layers}")));
