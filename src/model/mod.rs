@@ -7,8 +7,10 @@ mod blueprint;
 mod families;
 mod fields;
 mod forward;
+mod matrix;
 mod names;
 mod needs;
+mod places;
 mod rope;
 mod tables;
 mod training;
@@ -17,13 +19,14 @@ mod weights;
 pub use bank::{Bank, MIXES, Point, Room, Site};
 pub use blueprint::{Blueprint, LayerSpec, Norm};
 pub use families::Family;
+pub use matrix::Matrix;
 pub use names::{GgufLinear, GgufTensor};
 pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name};
 pub use needs::{Needs, size};
 pub use rope::{Rope, RopeScaling};
 pub use tables::{Table, Tables};
 pub use training::{Moments, Trainee, Training};
-pub use weights::{Matrix, Weights};
+pub use weights::Weights;
 
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, RING, Row, Sampling, TensorId, Tensors};
@@ -114,7 +117,7 @@ impl Model {
     }
 
     /// The same with types of their own: `dtype_of` takes a weight's checkpoint name without prefix.
-    /// Maps that are one matrix here are held in a type that rounds none of them.
+    /// Maps that are one matrix here are tensors of their own where their types differ.
     ///
     /// Errors as [`Model::new`].
     pub fn with_types(config: Blueprint, sizes: Sizes, dtype_of: &dyn Fn(&str) -> Dtype) -> Result<Self> {
