@@ -7,9 +7,9 @@ use crate::format::gguf::{LoraFile, LoraPair};
 use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
 
 use crate::engine::Engine;
-use crate::engine::adapters::AdapterInfo;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::weighted::transpose;
+use crate::engine::adapters::combine::transpose;
+use crate::engine::adapters::loaded::AdapterInfo;
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.
 struct Placed<'a> {
