@@ -3,11 +3,14 @@
 
 mod backward;
 mod bank;
+mod block;
 mod forward;
 mod gguf_names;
+mod kept;
 mod matrix;
 mod needs;
 mod places;
+mod steps;
 mod tables;
 mod training;
 mod weights;
@@ -159,7 +162,7 @@ impl Model {
     /// Fills the cache for `n` rows and computes no logits.
     pub fn prefill(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        forward::layers(self, &mut plan);
+        forward::layers(self, &mut plan, self.config.num_hidden_layers);
         plan
     }
 
@@ -213,14 +216,14 @@ impl Model {
     /// The first step of training on `n` rows: embeds them.
     pub fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::embed(self, &mut plan);
+        kept::embed(self, &mut plan);
         plan
     }
 
     /// Layer `l` forward on `n` rows, once all before it have run.
     pub fn train_layer(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::layer(self, &mut plan, l);
+        kept::layer(self, &mut plan, l);
         plan
     }
 
