@@ -3,15 +3,18 @@
 
 mod backward;
 mod bank;
+mod block;
 mod blueprint;
 mod families;
 mod fields;
 mod forward;
+mod kept;
 mod matrix;
 mod names;
 mod needs;
 mod places;
 mod rope;
+mod steps;
 mod tables;
 mod training;
 mod weights;
@@ -168,7 +171,7 @@ impl Model {
     /// Fills the cache for `n` rows and computes no logits.
     pub fn prefill(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        forward::layers(self, &mut plan);
+        forward::layers(self, &mut plan, self.config.layers.len());
         plan
     }
 
@@ -222,14 +225,14 @@ impl Model {
     /// The first step of training on `n` rows: embeds them.
     pub fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::embed(self, &mut plan);
+        kept::embed(self, &mut plan);
         plan
     }
 
     /// Layer `l` forward on `n` rows, once all before it have run.
     pub fn train_layer(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::layer(self, &mut plan, l);
+        kept::layer(self, &mut plan, l);
         plan
     }
 

@@ -1,5 +1,5 @@
-//! The model's weights, of which checkpoint tensors they are made. How their numbers come, `places` knows,
-//! what checkpoints call them, the model's family.
+//! The model's weights, and of which checkpoint tensors they are made. How their numbers come, `places`
+//! knows; what checkpoints call them, the model's family.
 //!
 //! q, k and v become one matrix, gate and up another, so that each is one dispatch where they have one
 //! type; GPT-2's Conv1D weights (in, out) are turned to (out, in).
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
-use super::bank::Bank;
+use super::bank::{Bank, Part};
 use super::blueprint::{Blueprint, Norm};
 use super::families::Family;
 use super::matrix::Matrix;
@@ -87,7 +87,8 @@ impl Weights {
         let family = config.family;
         let embedding = family.module(Role::Embedding, 0);
         let embed = declare.table(&embedding, v, dtype_of(&format!("{embedding}.weight")))?;
-        declare.bank.embed = declare.bank.site(declare.tensors, &embedding, v, &[(embedding.clone(), c)])?;
+        let parts = [Part::new(&*embedding, c, true)];
+        declare.bank.embed = declare.bank.site(declare.tensors, &embedding, v, &parts)?;
         let positions = if config.learned_positions {
             let name = family.module(Role::Positions, 0);
             let table = declare.table(&name, config.max_position_embeddings, Dtype::F32)?;
@@ -96,13 +97,13 @@ impl Weights {
             None
         };
         let layers = (0..config.layers.len()).map(|l| declare.layer(l)).collect::<Result<_>>()?;
-        let norm = declare.norm(&family.module(Role::LastNorm, 0))?;
-        let head = [("lm_head".to_owned(), v)];
+        let norm = declare.norm(&family.module(Role::LastNorm, 0), false)?;
+        let head = [Part::new("lm_head", v, false)];
         let head = if config.tie_word_embeddings {
             let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
             Linear { weight: embed.clone(), bias: None, site }
         } else {
-            declare.linear("lm_head", v, c, &head, family.turns(Role::Head), false)?
+            declare.linear("lm_head", c, &head, family.turns(Role::Head), false)?
         };
         let places = declare.places;
         Ok(Self { embed, positions, layers, norm, head, family, places, turned: false })
@@ -120,7 +121,7 @@ struct Declare<'a> {
 }
 
 impl Declare<'_> {
-    /// A table (rows, C) that tokens look up rows of.
+    /// A table (rows, C) of which tokens look up rows.
     fn table(&mut self, name: &str, rows: usize, dtype: Dtype) -> Result<Matrix> {
         let name = format!("{name}.weight");
         let table = self.matrix(&name, &[(rows, dtype)], self.config.hidden_size)?;
@@ -135,73 +136,76 @@ impl Declare<'_> {
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
         let name = |role| family.module(role, l);
-        // One checkpoint tensor for all, or one for each part.
+        // Which maps feed the cache: its keys and values are k and v of this layer's input; all behind
+        // them feeds only the next layer's.
+        let next = l + 1 < config.layers.len();
+        // One checkpoint tensor for all three, or one for each.
         let q_k_v: &[_] = if family.has(Role::Qkv) {
-            &[(Role::Qkv, q + 2 * kv)]
+            &[(Role::Qkv, q + 2 * kv, true)]
         } else {
-            &[(Role::Q, q), (Role::K, kv), (Role::V, kv)]
+            &[(Role::Q, q, next), (Role::K, kv, true), (Role::V, kv, true)]
         };
-        let gate_up: &[_] = if config.gated { &[(Role::Gate, f), (Role::Up, f)] } else { &[(Role::Up, f)] };
-        let attention_norm = self.norm(&name(Role::AttentionNorm))?;
-        let qkv = self.map("qkv", l, c, q_k_v, config.qkv_bias)?;
-        self.bank.end_cache(qkv.site, attention_norm.point); // until the next layer comes
+        let up: &[_] =
+            if config.gated { &[(Role::Gate, f, next), (Role::Up, f, next)] } else { &[(Role::Up, f, next)] };
+        let [o_input, down_input] = [Role::O, Role::Down].map(|role| format!("{}.input", name(role)));
         Ok(Layer {
-            attention_norm,
-            qkv,
-            o: self.map("o", l, q, &[(Role::O, c)], config.o_bias)?,
-            o_input: self.bank.point(self.tensors, &format!("{}.input", name(Role::O)), q)?,
-            mlp_norm: self.norm(&name(Role::MlpNorm))?,
-            up: self.map("up", l, c, gate_up, config.mlp_bias)?,
-            down: self.map("down", l, f, &[(Role::Down, c)], config.mlp_bias)?,
-            down_input: self.bank.point(self.tensors, &format!("{}.input", name(Role::Down)), f)?,
+            attention_norm: self.norm(&name(Role::AttentionNorm), true)?,
+            qkv: self.map("qkv", l, c, q_k_v, config.qkv_bias)?,
+            o: self.map("o", l, q, &[(Role::O, c, next)], config.o_bias)?,
+            o_input: self.bank.point(self.tensors, &o_input, q, next)?,
+            mlp_norm: self.norm(&name(Role::MlpNorm), next)?,
+            up: self.map("up", l, c, up, config.mlp_bias)?,
+            down: self.map("down", l, f, &[(Role::Down, c, next)], config.mlp_bias)?,
+            down_input: self.bank.point(self.tensors, &down_input, f, next)?,
         })
     }
 
-    /// A linear map of layer `l` made of `parts`, (role, rows) top to bottom, which are stored alike.
+    /// A linear map of layer `l` made of `parts`, top to bottom: role, rows, whether it feeds the cache.
+    /// They are stored alike.
     fn map(
         &mut self,
         what: &str,
         l: usize,
         cols: usize,
-        parts: &[(Role, usize)],
+        parts: &[(Role, usize, bool)],
         with_bias: bool,
     ) -> Result<Linear> {
         let family = self.config.family;
-        let turned = parts.iter().any(|(role, _)| family.turns(*role));
-        let parts: Vec<_> = parts.iter().map(|&(role, rows)| (family.module(role, l), rows)).collect();
-        let rows = parts.iter().map(|(_, rows)| rows).sum();
-        self.linear(&format!("{}.{l}.{what}", family.layer), rows, cols, &parts, turned, with_bias)
+        let turned = parts.iter().any(|(role, ..)| family.turns(*role));
+        let part = |&(role, rows, feeds)| Part::new(family.module(role, l), rows, feeds);
+        let parts: Vec<_> = parts.iter().map(part).collect();
+        self.linear(&format!("{}.{l}.{what}", family.layer), cols, &parts, turned, with_bias)
     }
 
-    /// A (rows, cols) matrix filled by `parts`, (checkpoint stem, its rows), top to bottom.
+    /// A matrix of `cols` columns filled by `parts`, top to bottom.
     fn linear(
         &mut self,
         name: &str,
-        rows: usize,
         cols: usize,
-        parts: &[(String, usize)],
+        parts: &[Part],
         transposed: bool,
         with_bias: bool,
     ) -> Result<Linear> {
-        let typed = |(stem, rows): &(String, usize)| (*rows, (self.dtype_of)(&format!("{stem}.weight")));
+        let rows = parts.iter().map(|part| part.outputs).sum();
+        let typed = |part: &Part| (part.outputs, (self.dtype_of)(&format!("{}.weight", part.module)));
         let types: Vec<_> = parts.iter().map(typed).collect();
         let weight = self.matrix(&format!("{name}.weight"), &types, cols)?;
         let bias = with_bias.then(|| self.matrix(&format!("{name}.bias"), &[(rows, Dtype::F32)], 1));
         let bias = bias.transpose()?;
         let mut first = 0;
-        for (stem, rows) in parts {
-            self.place(&format!("{stem}.weight"), &weight, first, *rows, transposed);
+        for Part { module, outputs, .. } in parts {
+            self.place(&format!("{module}.weight"), &weight, first, *outputs, transposed);
             if let Some(bias) = &bias {
-                self.place(&format!("{stem}.bias"), bias, first, *rows, false);
+                self.place(&format!("{module}.bias"), bias, first, *outputs, false);
             }
-            first += rows;
+            first += outputs;
         }
         let bias = bias.map(|bias| bias.whole(name)).transpose()?;
         let site = self.bank.site(self.tensors, name, cols, parts)?;
         Ok(Linear { weight, bias, site })
     }
 
-    fn norm(&mut self, name: &str) -> Result<NormWeights> {
+    fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
         let with_bias = matches!(self.config.norm, Norm::Layer(_));
         let mut vector = |what: &str| {
@@ -212,7 +216,7 @@ impl Declare<'_> {
         };
         let weight = vector("weight")?;
         let bias = if with_bias { Some(vector("bias")?) } else { None };
-        let point = self.bank.point(self.tensors, name, c)?;
+        let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
         Ok(NormWeights { weight, bias, point })
     }
 
