@@ -1,5 +1,6 @@
 //! Where real models and tokenizers are, which the tools fetch by digest.
 //! What is missing is a printed skip, and a failure where LORAKEET_REQUIRE_MODELS is set, as in CI.
+#![allow(dead_code)] // each test uses its part
 
 use std::path::PathBuf;
 
