@@ -3,19 +3,25 @@
 
 mod backward;
 mod bank;
+mod block;
 mod forward;
 mod gguf_names;
+mod kept;
+mod matrix;
 mod needs;
+mod places;
+mod steps;
 mod tables;
 mod training;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Room, Site};
 pub use gguf_names::{GgufLinear, GgufTensor, checkpoint_tensor, gguf_architecture, gguf_linear, gguf_name};
+pub use matrix::Matrix;
 pub use needs::{Needs, size};
 pub use tables::{Table, Tables};
 pub use training::{Moments, Trainee, Training};
-pub use weights::{Matrix, Weights};
+pub use weights::Weights;
 
 use crate::config::{ModelConfig, Positions};
 use crate::error::{Error, Result};
@@ -107,7 +113,7 @@ impl Model {
     }
 
     /// The same with types of their own: `dtype_of` takes a weight's checkpoint name without prefix.
-    /// Maps that are one matrix here are held in a type that rounds none of them.
+    /// Maps that are one matrix here are tensors of their own where their types differ.
     ///
     /// Errors as [`Model::new`].
     pub fn with_types(config: ModelConfig, sizes: Sizes, dtype_of: &dyn Fn(&str) -> Dtype) -> Result<Self> {
@@ -167,7 +173,7 @@ impl Model {
     /// Fills the cache for `n` rows and computes no logits.
     pub fn prefill(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        forward::layers(self, &mut plan);
+        forward::layers(self, &mut plan, self.config.num_hidden_layers);
         plan
     }
 
@@ -228,14 +234,14 @@ impl Model {
     /// The first step of training on `n` rows: embeds them.
     pub fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::embed(self, &mut plan);
+        kept::embed(self, &mut plan);
         plan
     }
 
     /// Layer `l` forward on `n` rows, once all before it have run.
     pub fn train_layer(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::layer(self, &mut plan, l);
+        kept::layer(self, &mut plan, l);
         plan
     }
 

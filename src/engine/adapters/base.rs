@@ -2,8 +2,8 @@
 //! Not the adapters that are loaded: what a file means does not depend on them.
 
 use crate::backend::Backend;
-use crate::engine::adapters::bank::unknown;
-use crate::engine::adapters::merge::Merged;
+use crate::engine::adapters::loaded::unknown;
+use crate::engine::adapters::merged::Merged;
 use crate::engine::runner::Runner;
 use crate::error::Result;
 use crate::model::Model;

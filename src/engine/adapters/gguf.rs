@@ -6,10 +6,11 @@ use crate::format::gguf::{LoraFile, LoraPair};
 use crate::format::safetensors::TensorInfo;
 use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
 
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::weighted::transpose;
-use crate::engine::adapters::{AdapterInfo, Adapters};
+use crate::engine::adapters::combine::transpose;
+use crate::engine::adapters::loaded::AdapterInfo;
 use crate::engine::runner::Runner;
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.

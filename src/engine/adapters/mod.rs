@@ -5,131 +5,38 @@
 //! line of the `mixes` tensor: at most 64 bytes, no object, no plan.
 
 pub(super) mod adapter;
-pub(super) mod arithmetic;
 pub(super) mod bank;
-pub(super) mod base;
-pub(super) mod combination;
-pub(super) mod export;
-pub(super) mod foreign;
+mod base;
+pub(super) mod combine;
+mod export;
+pub(super) mod files;
+mod foreign;
 pub(super) mod gguf;
-pub(super) mod lead;
-pub(super) mod merge;
+mod lead;
+pub(super) mod loaded;
+mod merge;
+mod merged;
+pub(super) mod mixes;
 pub(super) mod new_lora;
-pub(super) mod peft;
-pub(super) mod peft_rows;
-pub(super) mod weighted;
+mod peft;
+mod peft_rows;
+mod place;
 
 use std::ops::Range;
 
-use bytemuck::Zeroable;
-
 use crate::error::{Error, Result};
-use crate::model::{MIXES, Model};
-use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix};
+use crate::model::MIXES;
+use crate::plan::{MAX_BLOCKS, MAX_RANKS};
 
-use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta};
-use crate::engine::adapters::bank::{Places, feeds_cache, modules_of};
+use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::export::AdapterFiles;
+use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::lead::check_lead;
-use crate::engine::adapters::merge::Merged;
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, padded};
+use crate::engine::adapters::merged::Merged;
+use crate::engine::adapters::mixes::Line;
+use crate::engine::adapters::place::{feeds_cache, modules_of};
 use crate::engine::runner::Runner;
-
-/// Ranks start and end at multiples of this, so that kernels take them four at a time.
-const RANK_STEP: usize = 4;
-
-/// Adapters by name, each with its weight; empty is the base.
-pub type Choice = Vec<(String, f32)>;
-
-/// What makes cached keys and values valid: the version of each active adapter and the bits of
-/// its weight, and which merge the weights hold, if any.
-pub type MixKey = Vec<(u64, u32)>;
-
-/// A choice of adapters, looked up once: what a sequence needs to know of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Chosen {
-    /// All that act, in the order of their blocks.
-    key: MixKey,
-    /// What the `mixes` tensor is to say.
-    mix: Mix,
-    /// Under what the cache may remember what is computed: adapters that leave no trace in it are not
-    /// part of it.
-    pub(crate) cache_key: MixKey,
-    /// Ids of the virtual tokens that come before a text.
-    pub(crate) lead: Vec<u32>,
-}
-
-/// What is known of a loaded adapter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AdapterInfo {
-    /// As given when it was loaded.
-    pub name: String,
-    /// Largest rank of its modules.
-    pub rank: usize,
-    /// Names of the modules it acts on.
-    pub modules: Vec<String>,
-    /// Tokens it puts in front of every text.
-    pub virtual_tokens: usize,
-    /// Bytes of its own numbers, f32.
-    pub bytes: usize,
-    /// What its files cannot say, or say and do not have, and the caller should know; mostly empty.
-    pub warnings: Vec<String>,
-}
-
-/// An adapter in the bank.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub info: AdapterInfo,
-    /// Never used twice: a reloaded name is a new version.
-    pub id: u64,
-    /// Its place among gains, shifts and maps.
-    pub index: usize,
-    /// Its ranks.
-    pub ranks: Range<usize>,
-    /// Its rows among all replaced ones: the embedding's, then the head's.
-    pub rows: Range<usize>,
-    /// Its virtual tokens among all that have an embedding.
-    pub prompts: Range<usize>,
-    /// P: its virtual tokens, with an embedding or with given keys and values.
-    pub n_virtual: usize,
-    /// Factor on its weight in every mix: alpha / R of an adapter whose B is trained without it.
-    pub scale: f32,
-    /// Whether what it does shows in cached keys and values.
-    pub feeds_cache: bool,
-    pub adapter: Adapter,
-    /// Where its deltas and points act.
-    pub places: Places,
-    /// The folder it came from.
-    pub files: Option<AdapterFiles>,
-    /// What that folder called its base.
-    pub base: Option<String>,
-    /// B with the scale in it, and the folder, while no step has changed the adapter that is trained.
-    pub untrained: Option<(Vec<Vec<f32>>, AdapterFiles)>,
-}
-
-impl Loaded {
-    /// Whether gradients pass through it: it is a plain LoRA of linear maps.
-    pub fn trains_through(&self) -> bool {
-        let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
-        !self.is_affine() && rows && self.n_virtual == 0
-    }
-
-    /// Whether any module or activation is scaled or shifted.
-    fn is_affine(&self) -> bool {
-        let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
-        !self.adapter.points.is_empty() || self.adapter.deltas.iter().any(scales)
-    }
-}
-
-/// A line of the `mixes` tensor.
-#[derive(Clone, Debug, Default)]
-struct Line {
-    key: MixKey,
-    /// What is written there; none before the first use.
-    mix: Option<Mix>,
-    users: usize,
-    released: u64,
-}
 
 /// The loaded adapters and the lines of the `mixes` tensor.
 #[derive(Debug)]
@@ -190,12 +97,6 @@ impl Adapters {
         })
     }
 
-    /// The adapters of a line of the mixes.
-    pub(crate) fn of_line(&self, line: usize) -> impl Iterator<Item = &Loaded> {
-        let key = &self.lines[line].key;
-        self.loaded.iter().filter(|loaded| key.iter().any(|(id, _)| *id == loaded.id))
-    }
-
     pub(crate) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
         let id = self.find(name)?.id;
         Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
@@ -228,15 +129,6 @@ impl Adapters {
     pub(crate) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
         self.check_unmerged(name)?;
         self.check_unused(name, id)
-    }
-
-    /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
-    pub(crate) fn check_unused(&self, name: &str, id: u64) -> Result<()> {
-        let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
-        if self.lines.iter().any(uses) {
-            return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
-        }
-        Ok(())
     }
 
     /// The loaded adapters of a choice that act, with their weights. Errors with `Argument` for
@@ -282,26 +174,9 @@ impl Adapters {
         Ok(active)
     }
 
-    /// The line of a key.
-    fn mix(&self, key: &MixKey) -> Mix {
-        let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
-        for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
-            let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
-            let Some(Loaded { ranks, index, scale, .. }) = loaded else { continue };
-            let is_affine = loaded.is_some_and(Loaded::is_affine);
-            *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
-        }
-        mix
-    }
-
     fn free_index(&self) -> usize {
         (0..).find(|i| self.loaded.iter().all(|l| l.index != *i)).expect("integers do not run out")
     }
-}
-
-/// Ranks that an adapter of this rank occupies.
-pub(crate) fn padded(rank: usize) -> usize {
-    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
 }
 
 impl Adapters {
@@ -406,94 +281,6 @@ impl Adapters {
         self.release_mix(line);
         self.default = choice;
         Ok(())
-    }
-
-    /// What a choice comes to; `None` is the engine's own.
-    ///
-    /// Errors with `Argument` as [`active`](Self::active).
-    pub(crate) fn choose(&self, model: &Model, choice: Option<&Choice>) -> Result<Chosen> {
-        let active = self.active(choice.unwrap_or(&self.default))?;
-        let entry = |(loaded, weight): &(&Loaded, f32)| (loaded.id, weight.to_bits());
-        let key: MixKey = active.iter().map(entry).collect();
-        let feeding = active.iter().filter(|(loaded, _)| loaded.feeds_cache).map(entry);
-        let cache_key = feeding.chain(self.merged.as_ref().map(Merged::key)).collect();
-        let leading = active.iter().find(|(loaded, _)| loaded.n_virtual > 0);
-        let lead = leading.map_or(0..0, |(loaded, _)| {
-            let first = model.config.vocab_size + loaded.prompts.start;
-            first..first + loaded.n_virtual
-        });
-        Ok(Chosen { mix: self.mix(&key), key, cache_key, lead: lead.map(|id| id as u32).collect() })
-    }
-
-    /// The line of the `mixes` tensor for a choice, written now if it is not there. Give it back when done.
-    ///
-    /// Errors with `Argument` if every line is in use.
-    pub(crate) fn acquire_mix(&mut self, runner: &mut Runner, chosen: &Chosen) -> Result<usize> {
-        let Chosen { key, mix, .. } = chosen;
-        if key.is_empty() {
-            return Ok(0);
-        }
-        let there = self.lines.iter().skip(1).position(|line| line.key == *key);
-        let line = match there {
-            Some(at) => at + 1,
-            None => {
-                let free = self.lines.iter().enumerate().skip(1).filter(|(_, line)| line.users == 0);
-                let (at, _) = free.min_by_key(|(_, line)| line.released).ok_or_else(|| {
-                    Error::argument(format!("{} mixes of adapters are in use at once", MIXES - 1))
-                })?;
-                (self.lines[at].key, self.lines[at].mix) = (key.clone(), Some(*mix));
-                self.write_mix(runner, at);
-                at
-            }
-        };
-        self.lines[line].users += 1;
-        Ok(line)
-    }
-
-    /// Writes a line of the `mixes` tensor.
-    fn write_mix(&self, runner: &mut Runner, line: usize) {
-        if let Some(mix) = &self.lines[line].mix {
-            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
-            let used = 1 + 3 * mix.n_blocks as usize;
-            runner.upload(runner.model().bank.mixes, line * words.len(), &words[..used]);
-        }
-    }
-
-    /// Writes the lines that running generations use once more, with another scale of adapter `id`.
-    pub(crate) fn rescale_lines(&mut self, runner: &mut Runner, id: u64) {
-        for at in 1..MIXES {
-            let line = &self.lines[at];
-            if line.users > 0 && line.key.iter().any(|(used, _)| *used == id) {
-                self.lines[at].mix = Some(self.mix(&line.key));
-                self.write_mix(runner, at);
-            }
-        }
-    }
-
-    /// Writes every adapter and every line that may still be used, as a new device needs them.
-    pub(crate) fn write_all(&self, runner: &mut Runner) {
-        self.write_adapters(runner);
-        (0..MIXES).for_each(|line| self.write_mix(runner, line));
-    }
-
-    /// Makes an adapter's numbers a new version: what was cached under the old one is not used. Running
-    /// generations go on with the new one.
-    pub(crate) fn renew(&mut self, name: &str) -> Result<()> {
-        let id = self.next_id;
-        self.next_id += 1;
-        let old = std::mem::replace(&mut self.find_mut(name)?.id, id);
-        let used = self.lines.iter_mut().filter(|line| line.users > 0).flat_map(|line| &mut line.key);
-        used.filter(|(used, _)| *used == old).for_each(|(used, _)| *used = id);
-        Ok(())
-    }
-
-    /// Gives a line back. Its contents stay, for the next who asks for the same mix.
-    pub(crate) fn release_mix(&mut self, line: usize) {
-        if line > 0 {
-            self.clock += 1;
-            self.lines[line].users -= 1;
-            self.lines[line].released = self.clock;
-        }
     }
 
     /// Errors with `Argument` for a choice that cannot be made, `Unsupported` if gradients do not pass

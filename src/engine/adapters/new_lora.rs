@@ -7,11 +7,12 @@ use crate::format::peft::AdapterConfig;
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
-use crate::engine::adapters::bank::unknown;
 use crate::engine::adapters::base::Base;
+use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::loaded::unknown;
 use crate::engine::adapters::peft::is_targeted;
-use crate::engine::adapters::{AdapterInfo, Adapters};
 use crate::engine::runner::Runner;
 
 /// What of a new adapter is trained.

@@ -8,12 +8,13 @@ use crate::format::peft::{AdapterConfig, Method, Part, Role, part_of, refuse_pic
 use crate::format::safetensors::Header;
 use crate::model::Model;
 
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta, PointDelta};
-use crate::engine::adapters::bank::unknown;
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::export::AdapterFiles;
+use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::foreign::Converted;
-use crate::engine::adapters::{AdapterInfo, Adapters};
+use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::loaded::unknown;
 use crate::engine::runner::Runner;
 
 /// Most modules that a warning names.

@@ -6,8 +6,8 @@ use crate::format::peft::{AdapterConfig, Method, Role};
 use crate::model::Table;
 
 use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta, RowDeltas};
-use crate::engine::adapters::bank::unknown;
 use crate::engine::adapters::base::Base;
+use crate::engine::adapters::loaded::unknown;
 use crate::engine::adapters::peft::{Loaded, Roles, find};
 
 /// Elements of the base read at once.

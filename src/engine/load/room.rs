@@ -86,7 +86,7 @@ struct Smaller {
 /// precision of weights, then the rest of the context.
 fn smaller(sizes: Sizes) -> Vec<Smaller> {
     let width = |dtype: &Dtype| dtype.row_words(64);
-    let packed = Dtype::PACKED.into_iter().filter(|dtype| width(dtype) < width(&sizes.dtype));
+    let packed = Dtype::choices().filter(|dtype| width(dtype) < width(&sizes.dtype));
     let dtypes: Vec<_> = std::iter::once(None).chain(packed.map(Some)).collect();
     let is_good = |context: &usize| *context >= GOOD_CONTEXT.min(sizes.context);
     let (good, short): (Vec<_>, Vec<_>) = halves(sizes.context, LEAST_CONTEXT).partition(is_good);

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::NewLora;
 use crate::engine::runner::Runner;
 use crate::engine::text::mixture::Mixture;

@@ -1,7 +1,8 @@
 //! The owners that a temporary adapter works over, handed in together.
 //! Not an engine: it lends what one has, for a call.
 
-use crate::engine::adapters::{Adapters, Choice};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::score::Scoring;

@@ -4,7 +4,8 @@
 //! the device: a block of K steps is one submission and one small read, and writes nothing.
 
 use crate::backend::Backend;
-use crate::engine::adapters::{Adapters, Chosen};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::mixes::Chosen;
 use crate::engine::plans::{Kind, run_rows};
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;

@@ -2,7 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::engine::adapters::{Adapters, Choice};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, run_rows};
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;

@@ -4,7 +4,8 @@
 //! A token costs a run of two rows, a read of both rows' logits, the host's way through the
 //! vocabulary and a second run that draws, where a plain one waits for eight tokens' numbers at most.
 
-use crate::engine::adapters::{Adapters, Choice};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;

@@ -1,7 +1,7 @@
 //! What a request for text asks, and what it is given: options, pieces of text, counts.
 //! Not how the text comes about, nor JavaScript's names of the options.
 
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::text::logprobs::TokenLogprobs;
 use crate::error::{Error, Result};
 use crate::plan::Sampling;

@@ -1,6 +1,7 @@
 //! Logits and losses of given tokens.
 
-use crate::engine::adapters::{Adapters, Choice};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, run_rows};
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::engine::adapters::{Adapters, Chosen, MixKey};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::MixKey;
+use crate::engine::adapters::mixes::Chosen;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::error::{Error, Result};

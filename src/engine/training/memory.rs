@@ -4,8 +4,9 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{Room, Trainee};
 
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::bank::kept_ranks;
-use crate::engine::adapters::{Adapters, padded};
+use crate::engine::adapters::loaded::padded;
 use crate::engine::runner::Runner;
 
 /// Times that a trained adapter's numbers lie in main memory beside the backend's tensors.

@@ -9,7 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::{Model, Trainee};
 use crate::plan::{INACTIVE, Training};
 
-use crate::engine::adapters::{Adapters, Choice};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, run_rows};
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;

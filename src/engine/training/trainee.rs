@@ -1,9 +1,10 @@
 //! The adapter that is trained: how it begins, and that the engine's own copy of it follows what
 //! the device learns. Steps of training are `train`'s.
 
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::bank::Place;
-use crate::engine::adapters::{Adapters, Loaded};
+use crate::engine::adapters::loaded::Loaded;
+use crate::engine::adapters::loaded::Place;
 use crate::engine::runner::Runner;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;

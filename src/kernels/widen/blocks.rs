@@ -1,0 +1,192 @@
+//! ggml's types of blocks: names, sizes, and the numbers of the blocks of 32 elements.
+//! Those of 256 are `super_blocks`'.
+//!
+//! Each function follows the `dequantize_row_…` of its type in ggml-quants.c; the numbers are those of
+//! the `gguf` package bit by bit.
+
+use super::{half, super_blocks};
+use std::borrow::Cow;
+
+use crate::dtype::{BLOCK, Dtype, four_bits, q4_1, q8};
+
+/// A type whose elements are stored in blocks that share their scales.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are ggml's, less underscores")]
+pub enum Blocks {
+    Q4_0,
+    Q4_1,
+    Q5_0,
+    Q5_1,
+    Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
+    Iq4Nl,
+    Iq4Xs,
+}
+
+/// The codes of `iq4_nl` and `iq4_xs` by their four bits (`kvalues_iq4nl`).
+pub(super) const IQ4_CODES: [i8; 16] =
+    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+impl Blocks {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Q4_0,
+        Self::Q4_1,
+        Self::Q5_0,
+        Self::Q5_1,
+        Self::Q8_0,
+        Self::Q2K,
+        Self::Q3K,
+        Self::Q4K,
+        Self::Q5K,
+        Self::Q6K,
+        Self::Iq4Nl,
+        Self::Iq4Xs,
+    ];
+
+    /// The type that ggml calls `name`: `Q4_K`; `None` for one that is not read.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|blocks| blocks.name() == name)
+    }
+
+    /// ggml's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q4_0 => "Q4_0",
+            Self::Q4_1 => "Q4_1",
+            Self::Q5_0 => "Q5_0",
+            Self::Q5_1 => "Q5_1",
+            Self::Q8_0 => "Q8_0",
+            Self::Q2K => "Q2_K",
+            Self::Q3K => "Q3_K",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
+            Self::Iq4Nl => "IQ4_NL",
+            Self::Iq4Xs => "IQ4_XS",
+        }
+    }
+
+    /// Elements of a block, and its bytes.
+    pub fn size(self) -> (usize, usize) {
+        match self {
+            Self::Q4_0 | Self::Iq4Nl => (BLOCK, 18),
+            Self::Q4_1 => (BLOCK, 20),
+            Self::Q5_0 => (BLOCK, 22),
+            Self::Q5_1 => (BLOCK, 24),
+            Self::Q8_0 => (BLOCK, 34),
+            Self::Q2K => (super_blocks::LEN, 84),
+            Self::Q3K => (super_blocks::LEN, 110),
+            Self::Q4K => (super_blocks::LEN, 144),
+            Self::Q5K => (super_blocks::LEN, 176),
+            Self::Q6K => (super_blocks::LEN, 210),
+            Self::Iq4Xs => (super_blocks::LEN, 136),
+        }
+    }
+
+    /// The numbers of whole blocks.
+    pub fn widen(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            Self::Q4_0 => each(&recoded(bytes, q4_0), q8_0),
+            Self::Q4_1 => each(bytes, |&[d0, d1, m0, m1, ref codes @ ..]: &[u8; 20]| {
+                q4_1(*codes, [half([d0, d1]), half([m0, m1])])
+            }),
+            Self::Q5_0 => each(&recoded(bytes, q5_0), q8_0),
+            Self::Q5_1 => each(bytes, q5_1),
+            Self::Q8_0 => each(bytes, q8_0),
+            Self::Q2K => each(bytes, super_blocks::q2_k),
+            Self::Q3K => each(bytes, super_blocks::q3_k),
+            Self::Q4K => each(bytes, super_blocks::q4_k),
+            Self::Q5K => each(bytes, super_blocks::q5_k),
+            Self::Q6K => each(bytes, super_blocks::q6_k),
+            Self::Iq4Nl => each(&recoded(bytes, iq4_nl), q8_0),
+            Self::Iq4Xs => each(bytes, super_blocks::iq4_xs),
+        }
+    }
+
+    /// Blocks that are held as they are, and the type that holds them.
+    const HELD: [(Self, Dtype); 3] =
+        [(Self::Q8_0, Dtype::Q8), (Self::Q4_0, Dtype::Q4), (Self::Q4_1, Dtype::Q4_1)];
+
+    /// The narrowest type of weights that holds the same numbers.
+    pub fn held(self) -> Dtype {
+        match Self::HELD.iter().find(|(blocks, _)| *blocks == self) {
+            Some((_, dtype)) => *dtype,
+            None if self.to_q8_0(&[]).is_some() => Dtype::Q8,
+            None => Dtype::F32,
+        }
+    }
+
+    /// Whole blocks as type `dtype` stores the same numbers: what [`Dtype::from_stored`] takes. `None`
+    /// where that is not a matter of moving bits.
+    pub fn stored_as(self, dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+        if Self::HELD.contains(&(self, dtype)) {
+            return Some(Cow::Borrowed(bytes));
+        }
+        if dtype == Dtype::Q8 { self.to_q8_0(bytes).map(Cow::Owned) } else { None }
+    }
+
+    /// Whole blocks as blocks of `q8_0` that stand for the same numbers: the same scale, codes of
+    /// 8 bits. `None` where a block is more than a scale and small codes.
+    pub fn to_q8_0(self, bytes: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Q8_0 => Some(bytes.to_vec()),
+            Self::Q4_0 => Some(recoded(bytes, q4_0)),
+            Self::Q5_0 => Some(recoded(bytes, q5_0)),
+            Self::Iq4Nl => Some(recoded(bytes, iq4_nl)),
+            _ => None,
+        }
+    }
+}
+
+fn each<const BYTES: usize, const LEN: usize>(
+    bytes: &[u8],
+    block: impl Fn(&[u8; BYTES]) -> [f32; LEN],
+) -> Vec<f32> {
+    bytes.as_chunks().0.iter().flat_map(block).collect()
+}
+
+/// Blocks of a scale (f16) and so many bytes that are `codes`.
+fn recoded<const CODES: usize>(bytes: &[u8], codes: fn(&[u8; CODES]) -> [i8; BLOCK]) -> Vec<u8> {
+    let mut recoded = Vec::with_capacity(bytes.len() / (2 + CODES) * (2 + BLOCK));
+    for block in bytes.chunks_exact(2 + CODES) {
+        let (scale, rest) = block.split_at(2);
+        recoded.extend(scale);
+        recoded.extend(rest.first_chunk().map_or([0; BLOCK], codes).map(i8::cast_unsigned));
+    }
+    recoded
+}
+
+/// Five bits: the highest of each from 32 bits in front.
+fn five_bits(bytes: &[u8; 20]) -> [u8; BLOCK] {
+    let [h0, h1, h2, h3, low @ ..] = bytes;
+    let (low, high) = (four_bits(*low), u32::from_le_bytes([*h0, *h1, *h2, *h3]));
+    std::array::from_fn(|i| low[i] | ((high >> i & 1) as u8) << 4)
+}
+
+/// scale · code
+fn q8_0(&[s0, s1, ref codes @ ..]: &[u8; 34]) -> [f32; BLOCK] {
+    q8(*codes, half([s0, s1]))
+}
+
+fn q4_0(bytes: &[u8; 16]) -> [i8; BLOCK] {
+    four_bits(*bytes).map(|code| code.cast_signed() - 8)
+}
+
+fn q5_0(bytes: &[u8; 20]) -> [i8; BLOCK] {
+    five_bits(bytes).map(|code| code.cast_signed() - 16)
+}
+
+fn iq4_nl(bytes: &[u8; 16]) -> [i8; BLOCK] {
+    four_bits(*bytes).map(|code| IQ4_CODES[usize::from(code)])
+}
+
+/// scale · code + least
+fn q5_1(&[d0, d1, m0, m1, ref codes @ ..]: &[u8; 24]) -> [f32; BLOCK] {
+    let (scale, least) = (half([d0, d1]), half([m0, m1]));
+    five_bits(codes).map(|code| scale * f32::from(code) + least)
+}
