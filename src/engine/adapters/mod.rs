@@ -16,11 +16,13 @@ mod merge;
 pub(super) mod merged;
 mod mixes;
 pub(super) mod new_lora;
+pub(super) mod numbers;
 mod peft;
 mod peft_rows;
 mod place;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::MIXES;
@@ -42,8 +44,6 @@ pub struct Adapters {
     /// Applied where a request names none.
     pub(in crate::engine) default: Choice,
     pub(in crate::engine) merged: Option<Merged>,
-    /// Name of the one that is being trained.
-    pub(in crate::engine) trainee: Option<String>,
     /// The trainee's moments as its last finished step left them; none before the first.
     pub(in crate::engine) moments: Vec<(TensorId, Vec<u32>)>,
     /// Merges so far.
@@ -60,7 +60,6 @@ impl Default for Adapters {
             lines,
             default: Choice::new(),
             merged: None,
-            trainee: None,
             moments: Vec::new(),
             merges: 0,
             next_id: 1,
@@ -76,6 +75,11 @@ impl Adapters {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             Error::argument(format!("adapter `{name}` is not loaded; loaded are {known}"))
         })
+    }
+
+    /// The one that is being trained.
+    pub(in crate::engine) fn trainee(&self) -> Option<&Loaded> {
+        self.loaded.iter().find(|loaded| loaded.trained)
     }
 
     pub(in crate::engine) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
@@ -115,7 +119,7 @@ impl Adapters {
 
     /// Errors with `Argument` if adapter `name` is being trained.
     pub(in crate::engine) fn check_untrained(&self, name: &str) -> Result<()> {
-        if self.trainee.as_deref() == Some(name) {
+        if self.find(name)?.trained {
             return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
         }
         Ok(())
@@ -186,7 +190,7 @@ impl Engine {
         &self,
         name: &str,
         adapter: Adapter,
-        files: Option<AdapterFiles>,
+        files: Option<Arc<AdapterFiles>>,
     ) -> Result<Loaded> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
@@ -202,7 +206,7 @@ impl Engine {
             rank,
             modules: self.modules_of(&adapter),
             virtual_tokens: n_virtual,
-            bytes: adapter.bytes(),
+            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
             warnings: adapter.warnings.clone(),
         };
         let adapters = &self.adapters;
@@ -221,14 +225,13 @@ impl Engine {
             rows: free(adapters.loaded.iter().map(|l| &l.rows), rows),
             prompts: free(adapters.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
-            scale: 1.0,
+            trained: false,
             feeds_cache: self.feeds_cache(&adapter, &places),
             info,
             adapter,
             places,
             files,
             base: None,
-            untrained: None,
         })
     }
 

@@ -65,17 +65,16 @@ impl Engine {
         let config = AdapterConfig::lora(rank, alpha, &targets)?;
         let modules = self.trained_modules(&config, target_modules)?;
         let mut random = MersenneTwister::new(seed);
+        let scale = (alpha / rank as f64) as f32;
         let mut deltas = Vec::new();
         for module in modules {
-            deltas.push(match variant {
+            let delta = match variant {
                 Variant::Lora => self.kaiming(module, rank, &mut random)?,
                 Variant::LoraXs => self.principal(module, rank).await?,
-            });
+            };
+            deltas.push(ModuleDelta { scale, ..delta });
         }
-        let info = self.add_reserved(name, Adapter { deltas, ..Adapter::default() }, None).await?;
-        let loaded = self.adapters.find_mut(name)?;
-        loaded.scale = (alpha / rank as f64) as f32;
-        Ok(info)
+        self.add_reserved(name, Adapter { deltas, ..Adapter::default() }, None).await
     }
 
     /// Names of the modules that the targets mean, or of every linear map but the head.
@@ -108,7 +107,7 @@ impl Engine {
         let bound = 1.0 / (inputs as f32).sqrt();
         let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
         a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
-        Ok(ModuleDelta { module, rank, a, b, ..ModuleDelta::default() })
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), ..ModuleDelta::default() })
     }
 
     /// With W = U S Vᵀ cut to the rank: B = U, A₀ = S Vᵀ, as published, and R = 0. The published R
@@ -128,9 +127,10 @@ impl Engine {
         let Svd { u, s, v } = Svd::truncated(&weight, inputs, rank);
         let scaled = |(s, v): (&f64, &Vec<f64>)| -> Vec<f32> { v.iter().map(|v| (s * v) as f32).collect() };
         let core = Core { r: zeros(rank * rank)?, a: s.iter().zip(&v).flat_map(scaled).collect() };
-        let b = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
+        let b: Vec<f32> = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
         let a = zeros(rank * inputs)?;
-        Ok(ModuleDelta { module, rank, a, b, core: Some(core), ..ModuleDelta::default() })
+        let core = Some(core);
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), core, ..ModuleDelta::default() })
     }
 }
 

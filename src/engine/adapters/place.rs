@@ -31,7 +31,7 @@ impl Engine {
     }
 
     fn place(&self, delta: &ModuleDelta) -> Result<Place> {
-        let ModuleDelta { module, rank, a, b, core, gain, shift } = delta;
+        let ModuleDelta { module, rank, a, b, scale: _, rows, core, gain, shift } = delta;
         let bank = &self.model.bank;
         let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
         let [inputs, outputs] = bank.sites[site].shape(part);
@@ -47,7 +47,7 @@ impl Engine {
             fits("the core", r.len(), [*rank, *rank])?;
             fits("the core's A", a.len(), [*rank, inputs])?;
         }
-        for (what, values) in [("gain", gain), ("shift", shift)] {
+        for (what, values) in [("row factors", rows), ("gain", gain), ("shift", shift)] {
             if !values.is_empty() {
                 fits(what, values.len(), [outputs, 1])?;
             }

@@ -2,12 +2,11 @@
 //! the device learns. Steps of training are `train`'s.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::peft::AdapterConfig;
 use crate::model::{Trainee, Training};
 use crate::plan::{TensorId, Tensors};
 
 use crate::engine::Engine;
-use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
+use crate::engine::adapters::adapter::ModuleDelta;
 use crate::engine::adapters::loaded::{Loaded, Place};
 use crate::engine::training::memory::TrainingRoom;
 
@@ -21,26 +20,18 @@ pub(in crate::engine) struct TraineeState {
 
 impl Engine {
     /// Makes room to train a loaded adapter further, with fresh moments; only one is trained at a
-    /// time. Where it came from a PEFT folder with one scale for all modules, B is trained without
-    /// it, as PEFT does. One that began as LoRA-XS is trained by its cores.
+    /// time. B is trained without its scale, as PEFT does. One that began as LoRA-XS is trained by its
+    /// cores.
     ///
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
     /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit. Everything is
     /// as it was then.
     pub fn begin_training(&mut self, name: &str, room: TrainingRoom) -> Result<()> {
-        let of_folder = self.check_trainable(name)?;
+        self.check_trainable(name)?;
         let (training, tensors) = self.with_trainee(name, room)?;
         self.backend.allocate(&tensors).map_err(|e| self.no_room(name, &tensors, e))?;
         (self.model.training, self.model.tensors) = (training, tensors);
-        let loaded = self.adapters.find_mut(name)?;
-        if let Some((scale, base)) = of_folder {
-            let deltas = &mut loaded.adapter.deltas;
-            let scaled = deltas.iter().map(|delta| delta.b.clone()).collect();
-            deltas.iter_mut().flat_map(|delta| &mut delta.b).for_each(|b| *b /= scale);
-            (loaded.scale, loaded.base) = (scale, base);
-            loaded.untrained = loaded.files.take().map(|files| (scaled, files));
-        }
-        self.adapters.trainee = Some(name.to_owned());
+        self.adapters.find_mut(name)?.trained = true;
         self.adapters.moments.clear();
         self.plans = Default::default();
         self.clear_moments();
@@ -58,16 +49,14 @@ impl Engine {
         self.begin_training(name, room)
     }
 
-    /// The scale that B is trained without, and the name of its base, if a folder tells them.
-    ///
     /// Errors as [`begin_training`](Self::begin_training), but for memory.
-    fn check_trainable(&self, name: &str) -> Result<Option<(f32, Option<String>)>> {
-        if let Some(other) = &self.adapters.trainee {
+    fn check_trainable(&self, name: &str) -> Result<()> {
+        if let Some(other) = self.trained_adapter() {
             return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
         }
-        let id = self.adapters.find(name)?.id;
-        self.adapters.check_idle(name, id)?;
-        self.only_scale(name)
+        let loaded = self.adapters.find(name)?;
+        self.adapters.check_idle(name, loaded.id)?;
+        self.check_plain(loaded)
     }
 
     /// Training and all tensors as they are while an adapter is trained.
@@ -78,27 +67,27 @@ impl Engine {
     }
 
     /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
-    /// what it was. No error if none is trained.
+    /// what it was, else what its export is when it is loaded again. No error if none is trained.
     pub fn end_training(&mut self) -> Result<()> {
-        let name = self.adapters.trainee.take();
-        self.adapters.moments = Vec::new();
-        self.free_training()?;
-        if let Some(name) = name
-            && let Some((scaled, files)) = self.adapters.find_mut(&name)?.untrained.take()
-        {
-            let loaded = self.adapters.find_mut(&name)?;
-            loaded.adapter.deltas.iter_mut().zip(scaled).for_each(|(delta, b)| delta.b = b);
-            (loaded.scale, loaded.files) = (1.0, Some(files));
+        if let Some(name) = self.trained_adapter().map(str::to_owned) {
+            self.adapters.find_mut(&name)?.trained = false;
             self.rewrite(&name)?;
             self.renew(&name)?;
             self.rescale_lines(self.adapters.find(&name)?.id);
         }
-        Ok(())
+        self.adapters.moments = Vec::new();
+        self.free_training()
     }
 
     /// The adapter that is being trained.
     pub fn trained_adapter(&self) -> Option<&str> {
-        self.adapters.trainee.as_deref()
+        self.adapters.trainee().map(|loaded| loaded.info.name.as_str())
+    }
+
+    /// Its name. Errors with `Argument` if there is none.
+    fn trainee_name(&self) -> Result<String> {
+        let name = self.trained_adapter().map(str::to_owned);
+        name.ok_or_else(|| Error::argument("no adapter is being trained"))
     }
 
     /// What a refusal by the device means here: how much is needed, and what needs less.
@@ -122,47 +111,33 @@ impl Engine {
         Ok(())
     }
 
-    /// The scale folded into a plain LoRA's B, and its base's name, if it has a folder that tells them.
-    fn only_scale(&self, name: &str) -> Result<Option<(f32, Option<String>)>> {
-        let Loaded { adapter, files, .. } = self.adapters.find(name)?;
-        let Adapter { deltas, points, rows, lead, warnings: _ } = adapter;
+    /// Errors with `Unsupported` unless it is a plain LoRA of the body's linear maps, with one scale for all.
+    fn check_plain(&self, Loaded { info, adapter, .. }: &Loaded) -> Result<()> {
         let refused = |part: &str| {
-            Err(Error::unsupported(format!(
-                "adapter `{name}`: `{part}` is no plain LoRA, which alone is trained"
-            )))
+            Error::unsupported(format!(
+                "adapter `{}`: `{part}` is no plain LoRA, which alone is trained",
+                info.name
+            ))
         };
-        if let Some(delta) = points.first() {
-            return refused(&delta.point);
-        }
-        if rows.iter().any(|rows| !rows.tokens.is_empty()) {
-            return refused("rows of the embedding");
-        }
-        if lead.is_some() {
-            return refused("the start of a text");
-        }
-        let embedding = self.model.weights.embedding();
-        for ModuleDelta { module, rank, gain, shift, .. } in deltas {
-            let at = self.model.weights.full_name(module);
-            if *rank == 0 || !gain.is_empty() || !shift.is_empty() || at == "lm_head" || at == embedding {
-                return refused(module);
-            }
-        }
+        let deltas = adapter.as_plain_lora().map_err(|more| refused(more.part()))?;
+        let Some(first) = deltas.first() else { return Ok(()) };
+        let weights = &self.model.weights;
+        let is_table = |module: &str| module == "lm_head" || module == weights.embedding();
         // Made together, they all have a core or none.
-        let cored = |delta: &&ModuleDelta| delta.core.is_some();
-        if let Some(odd) = deltas.iter().find(|delta| cored(delta) != cored(&&deltas[0])) {
-            return refused(&odd.module);
+        let odd = |delta: &&ModuleDelta| {
+            is_table(&weights.full_name(&delta.module)) || delta.core.is_some() != first.core.is_some()
+        };
+        if let Some(odd) = deltas.iter().find(odd) {
+            return Err(refused(&odd.module));
         }
-        let Some(files) = files else { return Ok(None) };
-        let config = AdapterConfig::from_json(&files.config)?;
-        let scales: Vec<f32> =
-            deltas.iter().map(|delta| config.scale(&delta.module)).collect::<Result<_>>()?;
-        let Some((&first, rest)) = scales.split_first() else { return Ok(None) };
-        if first == 0.0 || rest.iter().any(|scale| *scale != first) {
+        if first.scale == 0.0 || deltas.iter().any(|delta| delta.scale != first.scale) {
+            let scales: Vec<f32> = deltas.iter().map(|delta| delta.scale).collect();
             return Err(Error::unsupported(format!(
-                "adapter `{name}`: scales {scales:?}, expected one scale for all modules"
+                "adapter `{}`: scales {scales:?}, expected one scale for all modules",
+                info.name
             )));
         }
-        Ok(Some((first, config.base_model_name_or_path)))
+        Ok(())
     }
 
     /// What of the bank is trained.
@@ -192,9 +167,8 @@ impl Engine {
     ///
     /// Errors if none is trained.
     pub(in crate::engine) fn restore_trainee(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
-        let name =
-            self.adapters.trainee.clone().ok_or_else(|| Error::argument("no adapter is being trained"))?;
-        self.adapters.find_mut(&name)?.adapter.deltas = deltas;
+        let name = self.trainee_name()?;
+        self.adapters.find_mut(&name)?.learn(deltas)?;
         self.adapters.moments.clear();
         self.clear_moments();
         self.rewrite_trainee(&name)
@@ -210,8 +184,7 @@ impl Engine {
     /// Writes the cores of what is trained, if it has any.
     pub(in crate::engine) fn write_cores(&mut self) {
         let Self { model, backend, adapters, .. } = self;
-        let loaded = adapters.trainee.as_ref().and_then(|name| adapters.find(name).ok());
-        let Some(Loaded { ranks, adapter, places, .. }) = loaded else { return };
+        let Some(Loaded { ranks, adapter, places, .. }) = adapters.trainee() else { return };
         for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
             let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part))
             else {
@@ -228,8 +201,7 @@ impl Engine {
     ///
     /// Errors with `Argument` if none is trained.
     pub(in crate::engine) fn trainee_state(&self) -> Result<TraineeState> {
-        let name = self.trained_adapter().ok_or_else(|| Error::argument("no adapter is being trained"))?;
-        let deltas = self.adapters.find(name)?.adapter.deltas.clone();
+        let deltas = self.adapters.find(&self.trainee_name()?)?.adapter.deltas.clone();
         Ok(TraineeState { deltas, moments: self.adapters.moments.clone() })
     }
 
@@ -247,7 +219,7 @@ impl Engine {
     ///
     /// Errors if none is trained.
     pub(in crate::engine) fn undo_step(&mut self) -> Result<()> {
-        let name = self.adapters.trainee.clone().expect("a step is under way");
+        let name = self.trained_adapter().expect("a step is under way").to_owned();
         self.clear_moments();
         self.write_moments();
         self.rewrite_trainee(&name)
@@ -270,11 +242,10 @@ impl Engine {
     ///
     /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
     pub(in crate::engine) async fn copy_adapter(&mut self, from: &str, to: &str) -> Result<()> {
-        let Loaded { adapter, scale, files, base, .. } = self.adapters.find(from)?;
-        let (adapter, scale, files, base) = (adapter.clone(), *scale, files.clone(), base.clone());
+        let Loaded { adapter, files, base, .. } = self.adapters.find(from)?;
+        let (adapter, files, base) = (adapter.clone(), files.clone(), base.clone());
         self.add_reserved(to, adapter, files).await?;
-        let copy = self.adapters.find_mut(to)?;
-        (copy.scale, copy.base) = (scale, base);
+        self.adapters.find_mut(to)?.base = base;
         Ok(())
     }
 
@@ -284,7 +255,7 @@ impl Engine {
     ///
     /// Errors with `Device`, and if a number is none; nothing here is changed then.
     pub(in crate::engine) async fn sync_trainee(&mut self) -> Result<()> {
-        let name = self.adapters.trainee.clone().expect("a step is under way");
+        let name = self.trained_adapter().expect("a step is under way").to_owned();
         let Self { model, backend, adapters, .. } = self;
         let Loaded { ranks, adapter, places, .. } = adapters.find(&name)?;
         let of_place = |(delta, place): (&ModuleDelta, &Place)| {
@@ -313,19 +284,18 @@ impl Engine {
                     delta.module
                 )));
             }
-            delta.a = a;
+            delta.a = a.into();
             if let Some(core) = &mut delta.core {
                 core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
             } else {
                 let stride = site.outputs();
                 let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
                 let at = (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f));
-                delta.b = at.map(|at| other[at]).collect();
+                delta.b = at.map(|at| other[at]).collect::<Vec<_>>().into();
             }
         }
         self.adapters.moments = moments.into_iter().zip(read).collect();
-        let loaded = self.adapters.find_mut(&name)?;
-        (loaded.adapter.deltas, loaded.untrained) = (learned, None);
+        self.adapters.find_mut(&name)?.learn(learned)?;
         self.renew(&name)
     }
 }
