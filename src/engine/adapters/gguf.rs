@@ -2,8 +2,8 @@
 //! What the file says is `format::gguf`'s, how names correspond `model`'s.
 
 use crate::error::{Error, Result};
+use crate::format::TensorInfo;
 use crate::format::gguf::{LoraFile, LoraPair};
-use crate::format::safetensors::TensorInfo;
 use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
 
 use crate::engine::Engine;
