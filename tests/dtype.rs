@@ -467,12 +467,12 @@ async fn packed_models_equal_f32_ones_of_the_same_numbers() {
 /// A and B after one step of plain SGD in disguise, see `tests/training.rs`.
 async fn stepped(mut engine: Engine, (config, weights): &(Vec<u8>, Vec<u8>)) -> (f64, Vec<f32>) {
     engine.load_adapter("x", config, weights).await.expect("fits");
-    let room = TrainingRoom { window: IDS.len(), dropout: false, memory_limit: None };
-    engine.begin_training("x", room).expect("a plain LoRA");
-    let mut optimizer = Optimizer { betas: [0.0, 0.0], eps: 1e8, max_norm: 0.0, ..Optimizer::default() };
+    let room = TrainingRoom { window: IDS.len(), memory_limit: None };
+    let optimizer = Optimizer { betas: [0.0, 0.0], eps: 1e8, max_norm: 0.0, ..Optimizer::default() };
+    engine.begin_training("x", optimizer, room).expect("a plain LoRA");
     let window = Window { tokens: IDS.to_vec(), first: 1, constant_context: false };
     let on: Choice = vec![("x".to_owned(), 1.0)];
-    let loss = engine.train_step(vec![window], &on, &mut optimizer, 1e8).await.expect("works");
+    let loss = engine.train_step(vec![window], &on, 1e8).await.expect("works");
     let file = engine.export_adapter("x").expect("a LoRA").weights;
     let header = Header::from_file_bytes(&file).expect("valid");
     let read = |t: &TensorInfo| t.read_f32(t.bytes_in(&file).expect("inside")).expect("f32");

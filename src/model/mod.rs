@@ -161,6 +161,17 @@ impl Model {
         self.tensors.get(self.state.logits).shape[0]
     }
 
+    /// Errors with `Argument` for a token that the vocabulary does not have.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let v = self.config.vocab_size;
+        match ids.iter().find(|&&id| id as usize >= v) {
+            Some(id) => {
+                Err(Error::argument(format!("token id {id}, expected below the vocabulary size {v}")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What must be uploaded before the first run, beside the checkpoint.
     pub fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
         let Self { config, state, sizes, .. } = self;
@@ -186,6 +197,13 @@ impl Model {
     /// draw, so that the next replay continues with the tokens drawn.
     pub fn decode(&self, n: usize) -> Plan {
         let mut plan = self.score(n);
+        forward::sample(self, &mut plan);
+        plan
+    }
+
+    /// The end of [`decode`](Self::decode) alone, for `n` rows whose logits are there.
+    pub fn draw(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
         forward::sample(self, &mut plan);
         plan
     }

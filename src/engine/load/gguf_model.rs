@@ -13,8 +13,9 @@ use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;
 
 use crate::engine::adapters::gguf::half_split;
+use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::read_tokenizer;
-use crate::engine::{EngineOptions, Loader};
+use crate::engine::load::options::EngineOptions;
 
 impl Loader {
     /// Makes room for the model of a GGUF file. `tokenizer`, a `tokenizer.json`, is for files that
@@ -49,7 +50,7 @@ impl Loader {
     /// A model that has no room on the backend yet.
     ///
     /// Errors as [`from_gguf`](Self::from_gguf).
-    pub(in crate::engine) fn of_gguf(
+    pub(crate) fn of_gguf(
         header: &Header,
         tokenizer: Option<&[u8]>,
         backend: Backend,
@@ -105,7 +106,7 @@ impl Loader {
     /// Whether a tensor must come in one piece.
     ///
     /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
-    pub(in crate::engine) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
+    pub(crate) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
         let config = &self.model.config;
         if config.rotates() && info.name == ROPE_FACTORS {
             let expected = [config.head_dim / 2];
@@ -124,7 +125,7 @@ impl Loader {
         Ok(interleaved)
     }
 
-    pub(in crate::engine) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         if piece.name == ROPE_FACTORS {
             return self.set_rope_factors(piece.read_f32(bytes)?);
         }
