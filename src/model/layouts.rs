@@ -227,3 +227,122 @@ pub fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>> + Clone, len: usiz
     let start = starts.filter(is_free).min().expect("behind the last one is room");
     start..start + len
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Blueprint, Model, Room, Sizes};
+    use crate::plan::Dtype;
+
+    /// Qwen2-0.5B's shapes, as published.
+    const QWEN2: &str = r#"{
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "hidden_act": "silu",
+        "hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24,
+        "num_attention_heads": 14, "num_key_value_heads": 2, "vocab_size": 151936,
+        "max_position_embeddings": 131072, "rms_norm_eps": 1e-06, "rope_theta": 1000000.0,
+        "bos_token_id": 151643, "eos_token_id": 151643, "tie_word_embeddings": true
+    }"#;
+
+    fn qwen2() -> Model {
+        let config = Blueprint::from_json(QWEN2.as_bytes()).expect("valid");
+        let sizes = Sizes { context: 8, slots: 1, max_tensor_bytes: u64::MAX, dtype: Dtype::F32 };
+        Model::new(config, sizes).expect("declared only")
+    }
+
+    /// An adapter of one rank on the layers' maps that `wanted` picks, and how many numbers it has.
+    fn demand(bank: &Bank, rank: usize, wanted: impl Fn(&str) -> bool) -> (Demand, usize) {
+        let (mut demand, mut numbers) = (Demand::new(), 0);
+        for name in bank.modules().filter(|name| name.starts_with("layers.") && wanted(name)) {
+            let (site, part) = bank.find(name).expect("it is listed");
+            demand.entry(site).or_default()[part] = padded(rank);
+            numbers += rank * bank.sites[site].shape(part).iter().sum::<usize>();
+        }
+        (demand, numbers)
+    }
+
+    /// Bytes of a bank with these adapters, and of their numbers alone.
+    fn bytes(adapters: &dyn Fn(&Bank) -> Vec<(Demand, usize)>) -> [u64; 2] {
+        let model = qwen2();
+        let mut bank = model.bank.clone();
+        let (demands, numbers): (Vec<_>, Vec<_>) = adapters(&bank).into_iter().unzip();
+        bank.arrange(&demands, &BTreeSet::new());
+        let tensors = model.with_bank(&mut bank, Room { adapters: 2, ..Room::default() }).expect("small");
+        let all = bank.tensors().iter().map(|&id| tensors.get(id).bytes()).sum();
+        [all, 4 * numbers.iter().sum::<usize>() as u64]
+    }
+
+    /// One adapter of many ranks on one map does not make every map as large.
+    #[test]
+    fn a_bank_costs_what_its_adapters_have() {
+        let all = |bank: &Bank| demand(bank, 8, |_| true);
+        let [bank, own] = bytes(&|bank| vec![all(bank), demand(bank, 256, |name| name.contains("q_proj"))]);
+        assert!(own > 60_000_000, "{own}");
+        assert!(10 * bank <= 13 * own, "{bank} bytes for {own}");
+        for wide in ["k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] {
+            let [bank, own] = bytes(&|bank| vec![all(bank), demand(bank, 256, |name| name.contains(wide))]);
+            // B is as wide as all that is fused.
+            let most = if wide.starts_with(['o', 'd']) { 13 } else { 20 };
+            assert!(10 * bank <= most * own, "{wide}: {bank} bytes for {own}");
+        }
+    }
+
+    /// Adapters of one rank on all maps share one layout, and parts have the same ranks.
+    #[test]
+    fn adapters_alike_share_a_layout() {
+        let mut bank = qwen2().bank;
+        let demands = [4, 8].map(|rank| demand(&bank, rank, |_| true).0);
+        assert_eq!(bank.arrange(&demands, &BTreeSet::new()), [vec![0..4], vec![4..12]]);
+        assert!(bank.sites.iter().all(|site| !site.stacked));
+        assert_eq!(bank.layouts().iter().map(|layout| layout.ranks).collect::<Vec<_>>(), [16]);
+        let third = demand(&bank, 4, |_| true).0;
+        let held = [vec![0..4], vec![4..12]];
+        assert_eq!(bank.place(&third, held.iter()), Some(vec![12..16]));
+        assert_eq!(bank.place(&third, [vec![4..12]].iter()), Some(vec![0..4]));
+        assert_eq!(bank.place(&demand(&bank, 8, |_| true).0, held.iter()), None);
+    }
+
+    /// However many ranks there are, there are few layouts, and in each every adapter has what it needs.
+    #[test]
+    fn the_cheapest_layouts_are_joined() {
+        let mut bank = qwen2().bank;
+        let of_layer = |name: &str| name.split('.').nth(1).map_or(0, |l| l.parse().unwrap_or(0));
+        let varied = |bank: &Bank, step: usize| -> Demand {
+            let each = (0..24).map(|l| demand(bank, 4 + l * step % 40, move |name| of_layer(name) == l).0);
+            each.flatten().collect()
+        };
+        let demands = [varied(&bank, 4), varied(&bank, 12), demand(&bank, 8, |n| n.contains("v_proj")).0];
+        let held = bank.arrange(&demands, &BTreeSet::new());
+        assert_eq!(bank.layouts().len(), MAX_LAYOUTS);
+        for (demand, held) in demands.iter().zip(&held) {
+            for (&s, parts) in demand {
+                let site = &bank.sites[s];
+                assert!(site.enabled && held[site.layout].len() >= site.needs(parts));
+                assert!(held[site.layout].end <= bank.layout(site).ranks);
+            }
+        }
+        for k in 0..MAX_LAYOUTS {
+            let ranges: Vec<_> = held.iter().map(|held| held[k].clone()).collect();
+            assert!(ranges.windows(2).all(|pair| pair[0].end <= pair[1].start), "{ranges:?}");
+        }
+    }
+
+    /// Parts that hold different ranks lie one after the other where that takes less.
+    #[test]
+    fn parts_of_different_ranks_are_stacked() {
+        let mut bank = qwen2().bank;
+        let demands = [demand(&bank, 256, |name| name == "layers.0.self_attn.q_proj").0];
+        bank.arrange(&demands, &BTreeSet::new());
+        let site = &bank.sites[bank.find("layers.0.self_attn.q_proj").expect("a module").0];
+        assert!(site.stacked);
+        let rows = |part| bank.part_rows(site, 12, &[8, 4, 16], part);
+        assert_eq!(rows(0), PartRows { a: 12, b: 12, own: [0, 0], count: 8 });
+        assert_eq!(rows(2), PartRows { a: 24, b: 24, own: [12, 12], count: 16 });
+        // What is trained stays as it is.
+        let kept = demands[0].keys().copied().collect();
+        let even = demand(&bank, 8, |_| true).0;
+        bank.arrange(&[even], &kept);
+        let stacked: Vec<_> = bank.sites.iter().filter(|site| site.stacked).collect();
+        assert_eq!(stacked.len(), 1);
+        assert_eq!(bank.layout(stacked[0]).ranks, 32, "3 parts of 8");
+    }
+}

@@ -1,53 +1,62 @@
 //! Loaded adapters in the bank: where each one's numbers go, and how they are written there.
 //! Which adapters act is `adapters`' business.
 
+use std::sync::Arc;
+
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Bank, Demand, Held, Room, Table, size};
+use crate::model::{Bank, Demand, Held, Model, Room, Table, size};
 use crate::plan::{ABSENT, MAX_RANKS, Tensors};
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::loaded::{AdapterInfo, Loaded};
+use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::loaded::Loaded;
+use crate::engine::runner::Runner;
 
 /// A bank as it is to be, and all tensors with it.
-pub(in crate::engine) struct Grown {
+pub(crate) struct Grown {
     bank: Bank,
     pub tensors: Tensors,
     /// Of each adapter that will be loaded then.
     ranks: Vec<Held>,
 }
 
-impl Engine {
-    /// [`add_adapter`](Self::add_adapter), keeping the folder that the adapter was made from. A device that is out of memory tells
+impl Adapters {
+    /// [`add`](Self::add), keeping the folder that the adapter was made from. A device that is out of memory tells
     /// so in browsers only to who waits.
-    pub(in crate::engine) async fn add_reserved(
+    pub(crate) async fn add_reserved(
         &mut self,
+        runner: &mut Runner,
         name: &str,
         adapter: Adapter,
-        files: Option<AdapterFiles>,
+        files: Option<Arc<AdapterFiles>>,
     ) -> Result<AdapterInfo> {
-        let mut loaded = self.fitted(name, adapter, files)?;
-        let grown = self.grown_for(&mut loaded)?;
+        let mut loaded = self.fitted(runner, name, adapter, files)?;
+        let grown = self.grown_for(runner, &mut loaded)?;
         if let Some(grown) = &grown {
-            self.backend.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
+            runner.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
         }
-        self.put(loaded, grown)
+        self.put(runner, loaded, grown)
     }
 
     /// Loads an adapter that fits into the bank, which is `grown` if it must be; one that has its name
     /// goes. On an error everything is as it was.
-    pub(in crate::engine) fn put(&mut self, loaded: Loaded, grown: Option<Grown>) -> Result<AdapterInfo> {
+    pub(crate) fn put(
+        &mut self,
+        runner: &mut Runner,
+        loaded: Loaded,
+        grown: Option<Grown>,
+    ) -> Result<AdapterInfo> {
         let info = loaded.info.clone();
-        if let Some(grown) = &grown {
-            self.backend.allocate(&grown.tensors).map_err(|e| of_adapter(&info.name, e))?;
-        }
-        self.adapters.next_id += 1;
-        self.adapters.loaded.retain(|loaded| loaded.info.name != info.name);
-        self.adapters.loaded.push(loaded);
-        match grown {
-            Some(grown) => self.hold_bank(grown),
-            None => self.write_adapter(self.adapters.loaded.len() - 1),
+        let ranks = grown.map(|grown| self.set_bank(runner, grown)).transpose();
+        let ranks = ranks.map_err(|e| of_adapter(&info.name, e))?;
+        self.next_id += 1;
+        self.loaded.retain(|loaded| loaded.info.name != info.name);
+        self.loaded.push(loaded);
+        match ranks {
+            Some(ranks) => self.move_all(runner, ranks),
+            None => self.write_adapter(runner, self.loaded.len() - 1),
         }
         Ok(info)
     }
@@ -56,8 +65,8 @@ impl Engine {
     /// has that already. An adapter of its name makes way.
     ///
     /// Errors with `Memory`.
-    pub(in crate::engine) fn grown_for(&self, newest: &mut Loaded) -> Result<Option<Grown>> {
-        let before = &self.model.bank;
+    pub(crate) fn grown_for(&self, runner: &Runner, newest: &mut Loaded) -> Result<Option<Grown>> {
+        let before = &runner.model().bank;
         let name = newest.info.name.clone();
         let needed = Room { adapters: newest.index + 1, rows: newest.rows.end, prompts: newest.prompts.end };
         // At least two, so that the second adapter finds room.
@@ -69,22 +78,22 @@ impl Engine {
                 bank.tables.enable(table);
             }
         }
-        let others = self.adapters.loaded.iter().filter(|loaded| loaded.info.name != name);
+        let others = self.loaded.iter().filter(|loaded| loaded.info.name != name);
         let place = before.place(&newest.demand(), others.clone().map(|loaded| &loaded.ranks));
         if let Some(ranks) = place.filter(|_| room == before.room && !bank.has_more_than(before)) {
             newest.ranks = ranks;
             return Ok(None);
         }
-        let demands = others.map(Loaded::demand).chain([newest.demand()]).collect::<Vec<_>>();
-        let ranks = self.arrange(&mut bank, &demands);
+        let demands: Vec<_> = others.map(Loaded::demand).chain([newest.demand()]).collect();
+        let ranks = arrange(runner.model(), &mut bank, &demands);
         if ranks.iter().flatten().any(|ranks| ranks.end > MAX_RANKS) {
             return Err(Error::memory(format!(
                 "adapter `{name}`: rank {}, the bank stacks at most {MAX_RANKS} ranks of all adapters",
                 newest.info.rank
             )));
         }
-        let tensors = self.model.with_bank(&mut bank, room).map_err(|e| of_adapter(&name, e))?;
-        let (all, most) = (tensors.total_bytes(), self.backend.max_bytes());
+        let tensors = runner.model().with_bank(&mut bank, room).map_err(|e| of_adapter(&name, e))?;
+        let (all, most) = (tensors.total_bytes(), runner.backend().max_bytes());
         if all > most {
             return Err(Error::memory(format!(
                 "adapter `{name}`: {} with the model and all adapters, expected at most {}",
@@ -95,72 +104,67 @@ impl Engine {
         Ok(Some(Grown { bank, tensors, ranks }))
     }
 
-    /// Arranges a bank for adapters with these demands. What is trained keeps its shapes.
-    pub(in crate::engine) fn arrange(&self, bank: &mut Bank, demands: &[Demand]) -> Vec<Held> {
-        let trainee = self.model.training.trainee.iter();
-        bank.arrange(demands, &trainee.flat_map(|trainee| &trainee.sites).map(|site| site.site).collect())
+    /// Puts a larger bank, or a smaller one, in the place of the one there is, and returns which ranks the
+    /// adapters are to have in it. On an error that stays.
+    fn set_bank(&self, runner: &mut Runner, Grown { bank, tensors, ranks }: Grown) -> Result<Vec<Held>> {
+        runner.set_bank(bank, tensors)?;
+        Ok(ranks)
     }
 
-    /// Puts a larger bank, or a smaller one, in the place of the one there is, once all its tensors are
-    /// allocated. Adapters that have moved, and the lines that name them, are written anew.
-    fn hold_bank(&mut self, Grown { bank, tensors, ranks }: Grown) {
-        (self.model.bank, self.model.tensors) = (bank, tensors);
-        self.plans = Default::default();
-        self.adapters.loaded.iter_mut().zip(ranks).for_each(|(loaded, ranks)| loaded.ranks = ranks);
-        let Self { model, adapters, .. } = self;
-        let trained = adapters.trainee.as_ref().and_then(|name| adapters.find(name).ok());
-        if let (Some(trainee), Some(loaded)) = (&mut model.training.trainee, trained) {
-            for trained in &mut trainee.sites {
-                trained.first = loaded.range_at(&model.bank.sites[trained.site]).start;
-            }
+    /// Gives all adapters other ranks, and writes them and the lines that name them anew.
+    fn move_all(&mut self, runner: &mut Runner, ranks: Vec<Held>) {
+        self.loaded.iter_mut().zip(ranks).for_each(|(loaded, ranks)| loaded.ranks = ranks);
+        if let Ok(trained) = self.trained() {
+            runner.move_trainee(&trained.ranks);
         }
-        self.write_adapters();
-        self.write_mixes();
+        self.write_all(runner);
     }
 
     /// Gives back room for many ranks that no adapter needs any more. A device that has no room to do so
     /// keeps what there is.
-    pub(in crate::engine) fn give_room_back(&mut self) -> Result<()> {
-        let mut bank = self.model.bank.clone();
+    pub(crate) fn give_room_back(&mut self, runner: &mut Runner) -> Result<()> {
+        let mut bank = runner.model().bank.clone();
         if !bank.has_many_ranks() {
             return Ok(());
         }
-        let demands: Vec<_> = self.adapters.loaded.iter().map(Loaded::demand).collect();
-        let ranks = self.arrange(&mut bank, &demands);
+        let demands: Vec<_> = self.loaded.iter().map(Loaded::demand).collect();
+        let ranks = arrange(runner.model(), &mut bank, &demands);
         let room = bank.room;
-        let tensors = self.model.with_bank(&mut bank, room)?;
-        if tensors.total_bytes() >= self.model.tensors.total_bytes() {
+        let tensors = runner.model().with_bank(&mut bank, room)?;
+        if tensors.total_bytes() >= runner.model().tensors.total_bytes() {
             return Ok(());
         }
-        match self.backend.allocate(&tensors) {
-            Err(e) if e.kind() == ErrorKind::Memory => Ok(()),
-            result => result.map(|()| self.hold_bank(Grown { bank, tensors, ranks })),
+        match self.set_bank(runner, Grown { bank, tensors, ranks }) {
+            Ok(ranks) => self.move_all(runner, ranks),
+            Err(e) if e.kind() == ErrorKind::Memory => {}
+            Err(e) => return Err(e),
         }
+        Ok(())
     }
 
     /// Writes every adapter's numbers.
-    pub(in crate::engine) fn write_adapters(&mut self) {
-        (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
+    pub(crate) fn write_adapters(&self, runner: &mut Runner) {
+        (0..self.loaded.len()).for_each(|i| self.write_adapter(runner, i));
     }
 
     /// Writes an adapter's numbers once more.
-    pub(in crate::engine) fn rewrite(&mut self, name: &str) -> Result<()> {
-        let id = self.adapters.find(name)?.id;
-        let at = self.adapters.loaded.iter().position(|loaded| loaded.id == id);
-        self.write_adapter(at.expect("it was just found"));
+    pub(crate) fn rewrite(&self, runner: &mut Runner, name: &str) -> Result<()> {
+        let id = self.find(name)?.id;
+        let at = self.loaded.iter().position(|loaded| loaded.id == id);
+        self.write_adapter(runner, at.expect("it was just found"));
         Ok(())
     }
 
     /// Writes what is the adapter's own at every enabled place; zeros where it does nothing.
-    fn write_adapter(&mut self, i: usize) {
-        self.write_deltas(i);
-        self.write_points(i);
-        self.write_rows(i);
+    fn write_adapter(&self, runner: &mut Runner, i: usize) {
+        self.write_deltas(runner, i);
+        self.write_points(runner, i);
+        self.write_rows(runner, i);
     }
 
-    fn write_deltas(&mut self, i: usize) {
-        let Self { model, backend, adapters, .. } = self;
-        let (loaded, bank) = (&adapters.loaded[i], &model.bank);
+    fn write_deltas(&self, runner: &mut Runner, i: usize) {
+        let (model, backend) = runner.parts();
+        let (loaded, bank) = (&self.loaded[i], &model.bank);
         let demand = loaded.demand();
         for (s, site) in bank.sites.iter().enumerate().filter(|(_, site)| site.enabled) {
             let (c, f, room) = (site.inputs, site.outputs(), bank.layout(site).ranks);
@@ -174,8 +178,8 @@ impl Engine {
             for (delta, place) in deltas.filter(|(_, place)| place.site == s) {
                 let (at, first) = (bank.part_rows(site, 0, &parts, place.part), site.edges[place.part]);
                 let row = at.a / room * len + at.a % room;
-                a[row * c..][..delta.a.len()].copy_from_slice(&delta.a);
-                for (column, line) in delta.b.chunks_exact(delta.rank.max(1)).enumerate() {
+                a[row * c..][..delta.a.len()].copy_from_slice(&delta.a.values());
+                for (column, line) in loaded.bank_b(delta).chunks_exact(delta.rank.max(1)).enumerate() {
                     let numbers = line.iter().enumerate();
                     numbers.for_each(|(r, value)| b[(at.b + r) * f + first + column] = *value);
                 }
@@ -196,9 +200,9 @@ impl Engine {
         }
     }
 
-    fn write_points(&mut self, i: usize) {
-        let Self { model, backend, adapters, .. } = self;
-        let (loaded, bank) = (&adapters.loaded[i], &model.bank);
+    fn write_points(&self, runner: &mut Runner, i: usize) {
+        let (model, backend) = runner.parts();
+        let (loaded, bank) = (&self.loaded[i], &model.bank);
         for (p, point) in bank.points.iter().enumerate().filter(|(_, point)| point.enabled) {
             let zeros = vec![0.0; point.cols];
             let mut deltas = loaded.adapter.points.iter().zip(&loaded.places.points);
@@ -210,9 +214,9 @@ impl Engine {
         }
     }
 
-    fn write_rows(&mut self, i: usize) {
-        let Self { model, backend, adapters, .. } = self;
-        let (loaded, tables) = (&adapters.loaded[i], &model.bank.tables);
+    fn write_rows(&self, runner: &mut Runner, i: usize) {
+        let (model, backend) = runner.parts();
+        let (loaded, tables) = (&self.loaded[i], &model.bank.tables);
         let Loaded { adapter, rows, prompts, index, .. } = loaded;
         let mut row = rows.start;
         for (table, rows) in Table::ALL.into_iter().zip(&adapter.rows) {
@@ -226,9 +230,19 @@ impl Engine {
             row += rows.tokens.len();
         }
         if let Some(Lead::Prompt(embeddings)) = &adapter.lead {
-            backend.upload(tables.prompts, prompts.start * tables.c, bytemuck::cast_slice(embeddings));
+            backend.upload(
+                tables.prompts,
+                prompts.start * tables.c,
+                bytemuck::cast_slice(&embeddings.values()),
+            );
         }
     }
+}
+
+/// Arranges a bank for adapters with these demands. What is trained keeps its shapes.
+pub(crate) fn arrange(model: &Model, bank: &mut Bank, demands: &[Demand]) -> Vec<Held> {
+    let trained = model.training.trainee.iter().flat_map(|trainee| &trainee.sites);
+    bank.arrange(demands, &trained.map(|trained| trained.site).collect())
 }
 
 fn of_adapter(name: &str, e: Error) -> Error {
