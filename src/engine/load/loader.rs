@@ -5,7 +5,7 @@ use crate::backend::gpu::known_answer::Verdicts;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::format::explained;
-use crate::format::safetensors::TensorInfo;
+use crate::format::TensorInfo;
 use crate::model::Model;
 use crate::plan::{Dtype, TensorId};
 use crate::tokenizer::Tokenizer;
