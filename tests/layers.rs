@@ -24,7 +24,7 @@ const KERNELS: &[(&str, &[&str])] = &[
 const MAIN: &[(&str, &[&str])] = &[
     ("config", &["error", "activation", "json"]),
     ("json", &["error"]),
-    ("format", &["error", "json", "config", "dtype", "mersenne_twister", "widen"]),
+    ("format", &["error", "json", "config", "dtype", "widen"]),
     ("tokenizer", &["error", "json", "config", "order"]),
     ("model", &["error", "config", "plan"]),
     ("gpu", &["error", "activation", "plan"]),

@@ -2,11 +2,11 @@
 //! Not a conversion: a folder that was loaded comes back byte for byte, but that it names its base.
 
 use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
 use crate::json::unmarked;
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::ModuleDelta;
+use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::engine::adapters::loaded::Loaded;
 
@@ -48,7 +48,7 @@ impl Engine {
         let alpha = |scale: f32, rank: usize| f64::from(scale) * rank as f64;
         let scale = deltas.first().map_or(1.0, |delta| delta.scale);
         let mut config = AdapterConfig::lora(info.rank, alpha(scale, info.rank), &names)?;
-        config.base_model_name_or_path = base.as_ref().or(self.base_name.as_ref()).cloned();
+        config.common.base_model_name_or_path = base.as_ref().or(self.base_name.as_ref()).cloned();
         for (module, delta) in modules.iter().zip(deltas) {
             if (config.rank(module)?, config.scale(module)?) != (delta.rank, delta.scale) {
                 config.set_module(module, delta.rank, alpha(delta.scale, delta.rank))?;

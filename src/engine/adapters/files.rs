@@ -2,8 +2,9 @@
 //! Not which adapters there are to write.
 
 use crate::error::Result;
-use crate::format::peft::AdapterConfig;
 use crate::format::{TensorData, write};
+
+use crate::engine::adapters::config::AdapterConfig;
 
 /// The files of a PEFT folder.
 #[derive(Clone, Debug, PartialEq, Eq)]

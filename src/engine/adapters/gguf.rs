@@ -8,8 +8,9 @@ use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::combine::transpose;
 use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::place::shape;
+use crate::engine::adapters::turned::{half_split, transpose};
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.
 struct Placed<'a> {
@@ -79,7 +80,7 @@ impl Engine {
         } else {
             gguf_linear(self.model.config.family, tensor)
         };
-        let found = linear.and_then(|linear| Some((self.shape(&linear.module).ok()?, linear)));
+        let found = linear.and_then(|linear| Some((shape(&self.model, &linear.module).ok()?, linear)));
         let (shape, mut linear) = found.ok_or_else(|| {
             Error::mismatch(format!("tensor `{}`: this base model has no such linear map", pair.a.name))
         })?;
@@ -136,13 +137,4 @@ fn read(info: &TensorInfo, file: &[u8]) -> Result<Vec<f32>> {
         Some(bad) => Err(Error::format(format!("tensor `{}`: holds {bad}", info.name))),
         None => Ok(values),
     }
-}
-
-/// Undoes the interleaving of the halves of each head's `d` rows: x (F, row) -> (F, row).
-pub(in crate::engine) fn half_split<T: Copy>(x: &[T], row: usize, d: usize) -> Vec<T> {
-    let from = |head: &[T], to: usize| {
-        let (j, i) = (to / (d / 2), to % (d / 2));
-        head[(2 * i + j) * row..][..row].to_vec()
-    };
-    x.chunks_exact(d * row).flat_map(|head| (0..d).flat_map(move |to| from(head, to))).collect()
 }

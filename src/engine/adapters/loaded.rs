@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
+use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
@@ -81,7 +81,7 @@ impl Loaded {
     /// Gives it numbers that it has learned: the folder it came from is no longer it.
     pub fn learn(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
         if let Some(files) = self.files.take() {
-            self.base = AdapterConfig::from_json(&files.config)?.base_model_name_or_path;
+            self.base = AdapterConfig::from_json(&files.config)?.common.base_model_name_or_path;
         }
         self.adapter.deltas = deltas;
         self.info.bytes = self.adapter.own_bytes();

@@ -6,20 +6,27 @@
 
 pub(super) mod adapter;
 pub(super) mod bank;
+mod base;
 pub(super) mod combine;
+pub(super) mod common;
+pub(super) mod config;
 mod export;
 pub(super) mod files;
-mod foreign;
-pub(super) mod gguf;
+mod folder;
+pub(super) mod foreign;
+mod gguf;
+pub(super) mod kinds;
 pub(super) mod loaded;
 mod merge;
 pub(super) mod merged;
 mod mixes;
 pub(super) mod new_lora;
 pub(super) mod numbers;
-mod peft;
-mod peft_rows;
+pub(super) mod part;
 mod place;
+mod saved;
+mod tensor;
+pub(super) mod turned;
 
 use std::ops::Range;
 use std::sync::Arc;

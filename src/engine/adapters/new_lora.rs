@@ -3,13 +3,15 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
+use crate::engine::adapters::config::AdapterConfig;
+use crate::engine::adapters::folder::is_targeted;
 use crate::engine::adapters::loaded::{AdapterInfo, unknown};
+use crate::engine::adapters::place::shape;
 
 /// What of a new adapter is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,8 +86,11 @@ impl Engine {
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
             let (is_head, is_embedding) = (bare == "lm_head", module == weights.embedding());
-            let wanted =
-                if targets.is_empty() { !is_head && !is_embedding } else { self.targets(config, bare) };
+            let wanted = if targets.is_empty() {
+                !is_head && !is_embedding
+            } else {
+                is_targeted(&self.model, config, bare)
+            };
             if !wanted {
                 continue;
             }
@@ -103,7 +108,7 @@ impl Engine {
     }
 
     fn kaiming(&self, module: String, rank: usize, random: &mut MersenneTwister) -> Result<ModuleDelta> {
-        let [inputs, outputs] = self.shape(&module)?;
+        let [inputs, outputs] = shape(&self.model, &module)?;
         let bound = 1.0 / (inputs as f32).sqrt();
         let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
         a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
@@ -113,7 +118,7 @@ impl Engine {
     /// With W = U S Vᵀ cut to the rank: B = U, A₀ = S Vᵀ, as published, and R = 0. The published R
     /// begins as noise of 1e-5, which a B and an A₀ that are not zero do without.
     async fn principal(&mut self, module: String, rank: usize) -> Result<ModuleDelta> {
-        let [inputs, outputs] = self.shape(&module)?;
+        let [inputs, outputs] = shape(&self.model, &module)?;
         let most = inputs.min(outputs);
         if rank > most {
             return Err(Error::argument(format!(
@@ -122,7 +127,7 @@ impl Engine {
         }
         let mut weight = Vec::new();
         for (tensor, first, count) in self.model.weights.rows_of(&module).ok_or_else(|| unknown(&module))? {
-            weight.extend(self.read_f32(tensor, first * inputs, count * inputs).await?);
+            weight.extend(self.base().read_f32(tensor, first * inputs, count * inputs).await?);
         }
         let Svd { u, s, v } = Svd::truncated(&weight, inputs, rank);
         let scaled = |(s, v): (&f64, &Vec<f64>)| -> Vec<f32> { v.iter().map(|v| (s * v) as f32).collect() };
@@ -140,7 +145,7 @@ fn zeros(n: usize) -> Result<Vec<f32>> {
     let bytes = n.saturating_mul(4);
     zeros
         .try_reserve_exact(n)
-        .map_err(|_| Error::memory(format!("an adapter's matrix of {bytes} bytes is not to be had")))?;
+        .map_err(|_| Error::memory(format!("no room for an adapter's matrix of {bytes} bytes")))?;
     zeros.resize(n, 0.0);
     Ok(zeros)
 }

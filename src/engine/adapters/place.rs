@@ -2,11 +2,19 @@
 //! Nothing is written here.
 
 use crate::error::{Error, Result};
-use crate::model::Table;
+use crate::model::{Model, Table};
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta, PointDelta};
 use crate::engine::adapters::loaded::{Place, Places, unknown};
+
+/// (C, F) of a linear map of the base.
+///
+/// Errors with `Mismatch` where it has none of this name.
+pub(in crate::engine) fn shape(model: &Model, module: &str) -> Result<[usize; 2]> {
+    let (site, part) = model.bank.find(module).ok_or_else(|| unknown(module))?;
+    Ok(model.bank.sites[site].shape(part))
+}
 
 impl Engine {
     /// Where an adapter acts, once its shapes are known to fit.
