@@ -53,7 +53,7 @@ impl Default for ModuleDelta {
 
 impl ModuleDelta {
     /// scale · rows ∘ B (F, R)
-    pub(in crate::engine) fn scaled_b(&self) -> Vec<f32> {
+    pub(crate) fn scaled_b(&self) -> Vec<f32> {
         let mut b = self.b.values();
         b.iter_mut().for_each(|b| *b *= self.scale);
         for (row, factor) in b.chunks_exact_mut(self.rank.max(1)).zip(&self.rows) {
@@ -111,7 +111,7 @@ pub struct Adapter {
 
 /// What of an adapter is more than A and B of linear maps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum More<'a> {
+pub(crate) enum More<'a> {
     /// An activation that it scales or shifts.
     Point(&'a str),
     /// Rows of the embedding or the head.
@@ -124,7 +124,7 @@ pub(in crate::engine) enum More<'a> {
 
 impl More<'_> {
     /// What it acts on.
-    pub(in crate::engine) fn part(&self) -> &str {
+    pub(crate) fn part(&self) -> &str {
         match self {
             Self::Point(part) | Self::Module(part) => part,
             Self::Rows => "rows of the embedding",
@@ -135,7 +135,7 @@ impl More<'_> {
 
 impl Adapter {
     /// What it does to modules, where it does nothing else.
-    pub(in crate::engine) fn as_maps(&self) -> Result<&[ModuleDelta], More<'_>> {
+    pub(crate) fn as_maps(&self) -> Result<&[ModuleDelta], More<'_>> {
         // Every part is named, so that a new one cannot be left out unseen.
         let Self { deltas, points, rows, lead, warnings: _ } = self;
         if let Some(delta) = points.first() {
@@ -151,7 +151,7 @@ impl Adapter {
     }
 
     /// Its modules, where it is a plain LoRA on each.
-    pub(in crate::engine) fn as_plain_lora(&self) -> Result<&[ModuleDelta], More<'_>> {
+    pub(crate) fn as_plain_lora(&self) -> Result<&[ModuleDelta], More<'_>> {
         let deltas = self.as_maps()?;
         let is_plain =
             |d: &ModuleDelta| d.rank > 0 && [&d.rows, &d.gain, &d.shift].iter().all(|v| v.is_empty());
@@ -162,12 +162,12 @@ impl Adapter {
     }
 
     /// How many numbers it has.
-    pub(in crate::engine) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.sum(Numbers::len, 1)
     }
 
     /// Bytes of main memory that its numbers take beside a file that is kept.
-    pub(in crate::engine) fn own_bytes(&self) -> usize {
+    pub(crate) fn own_bytes(&self) -> usize {
         self.sum(Numbers::own_bytes, 4)
     }
 

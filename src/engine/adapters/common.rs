@@ -16,7 +16,7 @@ pub struct Common {
     /// Whether the trainer took the base's linear weights for (in, out). PEFT corrects it by
     /// the layer's type, so that the adapter's own tensors are the same either way.
     pub fan_in_fan_out: bool,
-    pub(in crate::engine) selection: Selection,
+    pub(crate) selection: Selection,
 }
 
 /// Which biases of the base were trained, and replace the base's.

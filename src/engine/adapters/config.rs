@@ -116,7 +116,7 @@ impl AdapterConfig {
     }
 
     /// Its LoRA. Errors with `Argument` for another kind.
-    pub(in crate::engine) fn as_lora(&self) -> Result<&Lora> {
+    pub(crate) fn as_lora(&self) -> Result<&Lora> {
         if let Method::Lora(lora) = &self.method { Ok(lora) } else { Err(self.no_rank()) }
     }
 

@@ -1,24 +1,25 @@
 //! A loaded adapter as the two files of a PEFT folder.
 //! Not a conversion: a folder that was loaded comes back byte for byte, but that it names its base.
 
+use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::error::{Error, Result};
 use crate::json::unmarked;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::ModuleDelta;
 use crate::engine::adapters::config::AdapterConfig;
-use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::engine::adapters::loaded::Loaded;
+use crate::model::Model;
 
-impl Engine {
-    /// `adapter_config.json` of a loaded adapter, as [`export_adapter`](Self::export_adapter)
+impl Adapters {
+    /// `adapter_config.json` of a loaded adapter, as [`export`](Self::export)
     /// gives it.
     ///
     /// Errors as that does.
-    pub fn adapter_config(&self, name: &str) -> Result<Vec<u8>> {
-        match &self.adapters.find(name)?.files {
+    pub(crate) fn config(&self, model: &Model, name: &str) -> Result<Vec<u8>> {
+        match &self.find(name)?.files {
             Some(files) => Ok(unmarked(&self.naming_base(&files.config)?).into_owned()),
-            None => Ok(self.export_adapter(name)?.config),
+            None => Ok(self.export(model, name)?.config),
         }
     }
 
@@ -28,8 +29,8 @@ impl Engine {
     ///
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
     /// here no LoRA expresses.
-    pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
-        let Loaded { info, adapter, files, base, .. } = self.adapters.find(name)?;
+    pub(crate) fn export(&self, model: &Model, name: &str) -> Result<AdapterFiles> {
+        let Loaded { info, adapter, files, base, .. } = self.find(name)?;
         if let Some(files) = files {
             return Ok(AdapterFiles {
                 config: self.naming_base(&files.config)?,
@@ -42,7 +43,7 @@ impl Engine {
                 "adapter `{name}`: what it does to `{part}` is nothing that a LoRA can express"
             ))
         })?;
-        let full = |delta: &ModuleDelta| self.model.weights.full_name(&delta.module);
+        let full = |delta: &ModuleDelta| model.weights.full_name(&delta.module);
         let modules: Vec<String> = deltas.iter().map(full).collect();
         let names: Vec<&str> = modules.iter().map(String::as_str).collect();
         let alpha = |scale: f32, rank: usize| f64::from(scale) * rank as f64;
@@ -54,7 +55,7 @@ impl Engine {
                 config.set_module(module, delta.rank, alpha(delta.scale, delta.rank))?;
             }
         }
-        let table = self.model.weights.embedding();
+        let table = model.weights.embedding();
         let numbers: Vec<_> = deltas.iter().map(|delta| (delta.a.values(), delta.b.values())).collect();
         let factors = modules.iter().zip(deltas).zip(&numbers).map(|((module, delta), (a, b))| {
             let embedding = *module == table;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::format::safetensors::Header;
 use crate::model::Model;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::base::Base;
 use crate::engine::adapters::config::AdapterConfig;
@@ -20,11 +20,12 @@ use crate::engine::adapters::numbers::Numbers;
 use crate::engine::adapters::part::{Part, part_of};
 use crate::engine::adapters::saved;
 use crate::engine::adapters::tensor::Tensor;
+use crate::engine::runner::Runner;
 
 /// Most modules that a warning names.
 const NAMED: usize = 4;
 
-impl Engine {
+impl Adapters {
     /// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`;
     /// an adapter of that name is replaced. Those of mlx-lm (`adapter_config.json`,
     /// `adapters.safetensors`) and of mistral-finetune (`params.json`, or nothing, and
@@ -34,21 +35,18 @@ impl Engine {
     /// Errors with `Format` for the files, `Unsupported` naming what is not implemented,
     /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
     /// name, `Memory`.
-    pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
-        let Converted { files, config, warnings } = self.peft_folder(config, weights)?;
+    pub(crate) async fn load(
+        &mut self,
+        runner: &mut Runner,
+        name: &str,
+        config: &[u8],
+        weights: &[u8],
+    ) -> Result<AdapterInfo> {
+        let mut base = self.base(runner);
+        let Converted { files, config, warnings } = base.peft_folder(config, weights)?;
         let files = Arc::new(files);
-        let adapter = read_folder(&mut self.base(), &config, &files, warnings).await?;
-        self.add_reserved(name, adapter, Some(files)).await
-    }
-
-    /// The base, for those who read adapters.
-    pub(in crate::engine) fn base(&mut self) -> Base<'_> {
-        Base {
-            model: &self.model,
-            backend: &mut self.backend,
-            merged: self.adapters.merged.as_ref(),
-            tokens: self.tokenizer.vocab_size(),
-        }
+        let adapter = read_folder(&mut base, &config, &files, warnings).await?;
+        self.add_reserved(runner, name, adapter, Some(files)).await
     }
 }
 
@@ -85,10 +83,7 @@ async fn read_folder(
 }
 
 /// The adapter's tensors by module and role.
-pub(in crate::engine) fn read(
-    config: &AdapterConfig,
-    files: &Arc<AdapterFiles>,
-) -> Result<BTreeMap<String, Roles>> {
+pub(crate) fn read(config: &AdapterConfig, files: &Arc<AdapterFiles>) -> Result<BTreeMap<String, Roles>> {
     let header =
         Header::from_file_bytes(&files.weights).map_err(|e| e.context("adapter_model.safetensors"))?;
     let mut modules: BTreeMap<String, Roles> = BTreeMap::new();
@@ -109,7 +104,7 @@ fn adapts(config: &AdapterConfig, roles: &Roles) -> bool {
 }
 
 /// Whether a config targets one of the bank's modules, by its name without prefix.
-pub(in crate::engine) fn is_targeted(model: &Model, config: &AdapterConfig, bare: &str) -> bool {
+pub(crate) fn is_targeted(model: &Model, config: &AdapterConfig, bare: &str) -> bool {
     let module = model.weights.full_name(bare);
     config.targets(&module, module != model.weights.embedding(), bare == "lm_head")
 }

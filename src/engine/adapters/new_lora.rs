@@ -6,12 +6,13 @@ use crate::error::{Error, Result};
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::folder::is_targeted;
 use crate::engine::adapters::loaded::{AdapterInfo, unknown};
-use crate::engine::adapters::place::shape;
+use crate::engine::runner::Runner;
 
 /// What of a new adapter is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,14 +52,27 @@ pub struct NewLora {
     pub seed: u32,
 }
 
-impl Engine {
+impl Adapters {
     /// Adds a LoRA that does nothing yet: A Kaiming-uniform with a = √5, that is ±1/√C, and B zero,
     /// as PEFT begins one (arXiv:2106.09685). LoRA-XS reads the base's weights and begins with a core
     /// of zeros.
     ///
     /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
     /// does not have, `Memory`, `Device`.
-    pub async fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
+    pub(crate) async fn create(
+        &mut self,
+        runner: &mut Runner,
+        name: &str,
+        lora: &NewLora,
+    ) -> Result<AdapterInfo> {
+        let adapter = self.base(runner).begun(lora).await?;
+        self.add_reserved(runner, name, adapter, None).await
+    }
+}
+
+impl Base<'_> {
+    /// A LoRA that does nothing yet.
+    async fn begun(&mut self, lora: &NewLora) -> Result<Adapter> {
         let &NewLora { variant, rank, alpha, ref target_modules, seed } = lora;
         let mut targets: Vec<&str> = target_modules.iter().map(String::as_str).collect();
         if targets.is_empty() {
@@ -76,7 +90,7 @@ impl Engine {
             };
             deltas.push(ModuleDelta { scale, ..delta });
         }
-        self.add_reserved(name, Adapter { deltas, ..Adapter::default() }, None).await
+        Ok(Adapter { deltas, ..Adapter::default() })
     }
 
     /// Names of the modules that the targets mean, or of every linear map but the head.
@@ -89,7 +103,7 @@ impl Engine {
             let wanted = if targets.is_empty() {
                 !is_head && !is_embedding
             } else {
-                is_targeted(&self.model, config, bare)
+                is_targeted(self.model, config, bare)
             };
             if !wanted {
                 continue;
@@ -108,7 +122,7 @@ impl Engine {
     }
 
     fn kaiming(&self, module: String, rank: usize, random: &mut MersenneTwister) -> Result<ModuleDelta> {
-        let [inputs, outputs] = shape(&self.model, &module)?;
+        let [inputs, outputs] = self.shape(&module)?;
         let bound = 1.0 / (inputs as f32).sqrt();
         let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
         a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
@@ -118,7 +132,7 @@ impl Engine {
     /// With W = U S Vᵀ cut to the rank: B = U, A₀ = S Vᵀ, as published, and R = 0. The published R
     /// begins as noise of 1e-5, which a B and an A₀ that are not zero do without.
     async fn principal(&mut self, module: String, rank: usize) -> Result<ModuleDelta> {
-        let [inputs, outputs] = shape(&self.model, &module)?;
+        let [inputs, outputs] = self.shape(&module)?;
         let most = inputs.min(outputs);
         if rank > most {
             return Err(Error::argument(format!(
@@ -127,7 +141,7 @@ impl Engine {
         }
         let mut weight = Vec::new();
         for (tensor, first, count) in self.model.weights.rows_of(&module).ok_or_else(|| unknown(&module))? {
-            weight.extend(self.base().read_f32(tensor, first * inputs, count * inputs).await?);
+            weight.extend(self.read_f32(tensor, first * inputs, count * inputs).await?);
         }
         let Svd { u, s, v } = Svd::truncated(&weight, inputs, rank);
         let scaled = |(s, v): (&f64, &Vec<f64>)| -> Vec<f32> { v.iter().map(|v| (s * v) as f32).collect() };

@@ -103,7 +103,7 @@ pub(super) async fn rows(
         return Err(Error::mismatch(format!("tensor `{}`: module `{module}` has no bias", bias.name)));
     }
     let (tokens, new): (Vec<u32>, Vec<f32>) = if let Some(rows) = roles.get(SAVED_WEIGHT) {
-        let n = rows.table_rows(v, c, base.tokens)?;
+        let n = rows.table_rows(v, c, base.tokenizer_tokens)?;
         if n < v {
             adapter.warnings.push(format!(
                 "tensor `{}`: {n} rows, this base has {v}: its tokens from {n} on keep the base's rows",
@@ -114,7 +114,7 @@ pub(super) async fn rows(
     } else if let Some(rows) = roles.get(TOKEN_DELTA) {
         let tokens = config.token_rows(module, table == Table::Embed).unwrap_or_default();
         rows.expect(&[tokens.len(), c])?;
-        base.check_ids(tokens)?;
+        base.model.check_ids(tokens)?;
         (tokens.to_vec(), rows.values())
     } else {
         return Ok(());

@@ -7,7 +7,7 @@ use crate::engine::adapters::numbers::Numbers;
 
 /// A tensor of an adapter's file.
 #[derive(Debug)]
-pub(in crate::engine) struct Tensor {
+pub(crate) struct Tensor {
     pub name: String,
     pub shape: Vec<usize>,
     pub numbers: Numbers,

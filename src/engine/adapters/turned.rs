@@ -2,12 +2,12 @@
 //! No numbers are changed.
 
 /// matrix (N, cols) -> (cols, N)
-pub(in crate::engine) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
+pub(crate) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
     (0..cols).flat_map(|c| matrix.iter().skip(c).step_by(cols).copied()).collect()
 }
 
 /// Undoes the interleaving of the halves of each head's `d` rows: x (F, row) -> (F, row).
-pub(in crate::engine) fn half_split<T: Copy>(x: &[T], row: usize, d: usize) -> Vec<T> {
+pub(crate) fn half_split<T: Copy>(x: &[T], row: usize, d: usize) -> Vec<T> {
     let from = |head: &[T], to: usize| {
         let (j, i) = (to / (d / 2), to % (d / 2));
         head[(2 * i + j) * row..][..row].to_vec()

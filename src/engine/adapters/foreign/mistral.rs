@@ -10,7 +10,7 @@ use crate::format::peft::unwrapped;
 use crate::format::safetensors::Header;
 
 use super::{Converted, key, lora, no_matrix, no_place, number, read, size, tensor, wrong_rank};
-use crate::engine::Engine;
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::turned::half_split;
 
 /// What mistral-finetune and its readers take where no file says.
@@ -18,7 +18,7 @@ const MISTRAL_SCALING: f64 = 2.0;
 
 /// What its `params.json` says of the arithmetic.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Mistral {
+pub(crate) struct Mistral {
     /// The scale itself.
     pub(super) scaling: f64,
     pub(super) rank: Option<usize>,
@@ -46,7 +46,7 @@ impl Mistral {
     }
 }
 
-impl Engine {
+impl Base<'_> {
     /// mistral-finetune: Mistral's own names, with the rows of queries and keys in pairs of rotation.
     pub(super) fn of_mistral(&self, config: Mistral, weights: &[u8]) -> Result<Converted> {
         let Mistral { scaling, mut rank, warnings } = config;
@@ -77,7 +77,7 @@ impl Engine {
         }
         let rank = rank.unwrap_or_default();
         let mut peft = lora(&keys, rank, scaling * rank as f64, "lora")?;
-        peft.common.base_model_name_or_path.clone_from(&self.base_name);
+        peft.common.base_model_name_or_path = self.name.map(str::to_owned);
         Converted::of(peft, tensors, warnings)
     }
 }

@@ -10,13 +10,13 @@ use crate::format::TensorInfo;
 use crate::format::peft::unwrapped;
 
 use super::{Converted, key, lora, no_matrix, no_place, number, read, size, tensor, wrong_rank};
-use crate::engine::Engine;
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::kinds::Method;
 use crate::engine::adapters::turned::transpose;
 
 /// What mlx-lm's `adapter_config.json` says of the arithmetic.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Mlx {
+pub(crate) struct Mlx {
     pub(super) rank: usize,
     pub(super) scale: f64,
     dora: bool,
@@ -93,7 +93,7 @@ impl Mlx {
     }
 }
 
-impl Engine {
+impl Base<'_> {
     /// mlx-lm: `{module}.lora_a` (C_in, R) and `.lora_b` (R, C_out), on a table (V, R) and (R, C), and
     /// with DoRA `.m` (C_out); `scale` multiplies as it is; `num_layers` counts from the end, and what
     /// lies before is not used.
@@ -163,7 +163,7 @@ impl Engine {
         if let Method::Lora(lora) = &mut peft.method {
             lora.use_dora = config.dora;
         }
-        peft.common.base_model_name_or_path = self.base_name.clone().or(config.model);
+        peft.common.base_model_name_or_path = self.name.map(str::to_owned).or(config.model);
         let mut warnings = config.warnings;
         if let Some(module) = unused.first() {
             warnings.push(format!(

@@ -14,7 +14,7 @@ use crate::format::safetensors::Header;
 use crate::format::{TensorData, TensorInfo, write};
 use crate::json;
 
-use crate::engine::Engine;
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::part::part_of;
@@ -47,7 +47,7 @@ pub struct FolderPart {
 }
 
 /// A PEFT folder made of another, and what its reader should know.
-pub(in crate::engine) struct Converted {
+pub(crate) struct Converted {
     pub files: AdapterFiles,
     pub config: AdapterConfig,
     pub warnings: Vec<String>,
@@ -135,11 +135,11 @@ impl Folder {
     }
 }
 
-impl Engine {
+impl Base<'_> {
     /// The PEFT folder that a config and weights mean.
     ///
     /// Errors with `Format`, `Unsupported` and `Mismatch` naming the field or the tensor.
-    pub(in crate::engine) fn peft_folder(&self, config: &[u8], weights: &[u8]) -> Result<Converted> {
+    pub(crate) fn peft_folder(&self, config: &[u8], weights: &[u8]) -> Result<Converted> {
         match Folder::read(config, weights)?.0 {
             Trainer::Peft(parsed) => {
                 let files = AdapterFiles { config: config.to_vec(), weights: weights.to_vec() };

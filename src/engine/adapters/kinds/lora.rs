@@ -35,8 +35,8 @@ pub struct Lora {
     pub ensure_weight_tying: bool,
     /// Embedding rows that are replaced.
     pub trainable_token_indices: Vec<TokenRows>,
-    pub(in crate::engine) rank_pattern: Vec<(ModulePattern, usize)>,
-    pub(in crate::engine) alpha_pattern: Vec<(ModulePattern, f64)>,
+    pub(crate) rank_pattern: Vec<(ModulePattern, usize)>,
+    pub(crate) alpha_pattern: Vec<(ModulePattern, f64)>,
 }
 
 /// Rows of one embedding that the adapter replaces.
@@ -50,7 +50,7 @@ pub struct TokenRows {
 
 impl Lora {
     /// Of one rank and one alpha, and nothing else.
-    pub(in crate::engine) fn plain(r: usize, lora_alpha: f64) -> Self {
+    pub(crate) fn plain(r: usize, lora_alpha: f64) -> Self {
         Self {
             r,
             lora_alpha,
@@ -65,7 +65,7 @@ impl Lora {
     }
 
     /// Gives the one module of this name a rank and an alpha of its own.
-    pub(in crate::engine) fn set_module(&mut self, module: &str, r: usize, lora_alpha: f64) -> Result<()> {
+    pub(crate) fn set_module(&mut self, module: &str, r: usize, lora_alpha: f64) -> Result<()> {
         // In front: the first pattern that fits decides.
         self.rank_pattern.retain(|(pattern, _)| pattern.text() != module);
         self.rank_pattern.insert(0, (ModulePattern::new(module)?, r));
@@ -75,7 +75,7 @@ impl Lora {
     }
 
     /// What alpha is divided by at this rank.
-    pub(in crate::engine) fn divisor(&self, r: usize) -> f64 {
+    pub(crate) fn divisor(&self, r: usize) -> f64 {
         if self.use_rslora { (r as f64).sqrt() } else { r as f64 }
     }
 }

@@ -24,7 +24,7 @@ pub use virtual_tokens::VirtualTokens;
 pub type Role = &'static str;
 
 /// The tensors of one module.
-pub(in crate::engine) type Roles = BTreeMap<Role, Tensor>;
+pub(crate) type Roles = BTreeMap<Role, Tensor>;
 
 /// Takes the tensor `role` of `module`, which an adapter of this kind must have.
 fn find(roles: &mut Roles, role: Role, module: &str) -> Result<Tensor> {
