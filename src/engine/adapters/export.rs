@@ -61,7 +61,7 @@ impl Adapters {
             let embedding = *module == table;
             Factors { module, rank: delta.rank, a, b, embedding }
         });
-        AdapterFiles::lora(&config, factors)
+        AdapterFiles::lora(config.to_json(), factors)
     }
 
     /// A folder's config, with the base's name where it has none and that is known.

@@ -4,10 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Error;
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
@@ -79,13 +78,9 @@ impl Loaded {
     }
 
     /// Gives it numbers that it has learned: the folder it came from is no longer it.
-    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
-        if let Some(files) = self.files.take() {
-            self.base = AdapterConfig::from_json(&files.config)?.common.base_model_name_or_path;
-        }
-        self.adapter.deltas = deltas;
+    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) {
+        (self.files, self.adapter.deltas) = (None, deltas);
         self.info.bytes = self.adapter.own_bytes();
-        Ok(())
     }
 
     /// Whether gradients pass through it: it is a plain LoRA of linear maps.

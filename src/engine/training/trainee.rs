@@ -99,7 +99,7 @@ impl Trainer {
         adapters: &mut Adapters,
         state: &TraineeState,
     ) -> Result<()> {
-        adapters.trained_mut()?.learn(state.deltas.clone())?;
+        adapters.trained_mut()?.learn(state.deltas.clone());
         self.moments.clone_from(&state.moments);
         self.steps = state.steps;
         self.undo_step(runner, adapters)
@@ -176,7 +176,7 @@ impl Trainer {
             }
         }
         self.moments = moments.into_iter().zip(read).collect();
-        adapters.trained_mut()?.learn(learned)?;
+        adapters.trained_mut()?.learn(learned);
         adapters.renew(&name)
     }
 }

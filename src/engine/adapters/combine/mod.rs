@@ -112,7 +112,7 @@ impl Adapters {
                 }
             });
         }
-        AdapterFiles::lora(&config, results.iter().map(Combined::factors))
+        AdapterFiles::lora(config.to_json(), results.iter().map(Combined::factors))
     }
 
     fn input(&self, model: &Model, name: &str, weight: f32) -> Result<Input> {
