@@ -370,7 +370,7 @@ impl Slice {
 /// The slices of a window whose first `cached` tokens have valid keys and values.
 fn slices_of(runner: &Runner, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
     let n = window.tokens.len();
-    let layers = runner.model().config.num_hidden_layers;
+    let layers = runner.model().config.layers.len();
     // The token before the first label is the first that a loss depends on. The last token
     // predicts nothing.
     let labels = window.first - 1..n - 1;

@@ -98,7 +98,7 @@ impl Base<'_> {
     /// with DoRA `.m` (C_out); `scale` multiplies as it is; `num_layers` counts from the end, and what
     /// lies before is not used.
     pub(super) fn of_mlx(&self, config: Mlx, weights: &[u8]) -> Result<Converted> {
-        let layers = self.model.config.num_hidden_layers;
+        let layers = self.model.config.layers.len();
         let first = config.layers.map_or(0, |n| layers.saturating_sub(n));
         let embedding = self.model.weights.embedding();
         let ties = self.model.config.tie_word_embeddings;

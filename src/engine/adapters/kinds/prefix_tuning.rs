@@ -1,7 +1,6 @@
 //! Prefix tuning (arXiv:2101.00190): keys and values put in front of every layer's,
 //! (num_virtual_tokens, num_layers · 2 · token_dim): [key; value] of each layer in turn.
 
-use crate::config::MAX_LAYERS;
 use crate::error::{Error, Result};
 use crate::format::peft::{Fields, MAX_SIZE, Path, Written};
 
@@ -10,6 +9,9 @@ use super::{Kind, Role, Roles, find};
 use crate::engine::adapters::adapter::Lead;
 use crate::engine::adapters::base::Base;
 use crate::engine::adapters::common::Common;
+
+/// Most layers accepted.
+const MAX_LAYERS: usize = 1024;
 
 /// What only a prefix tuning config has.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,7 +55,7 @@ impl Kind for PrefixTuning {
 
     fn lead(&self, base: &Base, shared: &mut Roles) -> Result<Option<Lead>> {
         let (VirtualTokens { num_virtual_tokens, token_dim }, config) = (self.tokens, &base.model.config);
-        base.expect_field("num_layers", self.num_layers, config.num_hidden_layers)?;
+        base.expect_field("num_layers", self.num_layers, config.layers.len())?;
         base.expect_field("token_dim", token_dim, config.num_key_value_heads * config.head_dim)?;
         let rows = find(shared, "prompt_embeddings", "")?;
         rows.expect(&[num_virtual_tokens, 2 * self.num_layers * token_dim])?;
