@@ -167,7 +167,7 @@ async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before:
         .begin_training("x", TrainingRoom { window: 32, dropout: true, memory_limit: None })
         .expect("a plain LoRA");
     let mut optimizer = Optimizer { dropout: 0.1, weight_decay: 0.01, ..Optimizer::default() };
-    let window = |first| Window { tokens: IDS.repeat(2), first, constant_context: false };
+    let window = |first| Window::new(IDS.repeat(2), first);
     let mut piece = 0;
     for _ in 0..3 {
         let windows = vec![window(4), window(1)];
@@ -427,7 +427,7 @@ async fn what_is_being_trained_is_not_merged() {
 }
 
 fn window() -> Window {
-    Window { tokens: IDS.repeat(2), first: 1, constant_context: false }
+    Window::new(IDS.repeat(2), 1)
 }
 
 /// Neither the optimizer's steps, nor the adapter, nor what it computes know of a step that failed, before

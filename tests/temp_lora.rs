@@ -301,7 +301,7 @@ async fn harm_is_rolled_back() {
     let mut optimizer = Optimizer::default();
     let choice = vec![("fresh".to_owned(), 1.0)];
     for &loss in &with[1].train_losses {
-        let window = Window { tokens: text[16..96].to_vec(), first: 32, constant_context: true };
+        let window = Window { constant_context: true, ..Window::new(text[16..96].to_vec(), 32) };
         let alone = engine.train_step(vec![window], &choice, &mut optimizer, 0.05).await.expect("works");
         assert!((loss - alone).abs() < 1e-4 * alone, "{loss} and {alone}");
     }

@@ -58,7 +58,7 @@ impl TrainingFiles {
 
     fn window(&self, reference: &Fixture<'_>, ids: &str, first: &str) -> Window {
         let first = reference.metadata(first).parse().expect("a number");
-        Window { tokens: reference.ids(ids), first, constant_context: false }
+        Window::new(reference.ids(ids), first)
     }
 
     /// Names of the trained tensors.
@@ -237,7 +237,7 @@ async fn gradients_equal_finite_differences() {
             tensors[t].1[at] += step;
             engine.add_adapter("x", adapter(&tensors)).expect("fits");
             engine.set_adapter(vec![("x".to_owned(), 1.5)]).expect("loaded");
-            let losses = engine.losses(&window.tokens, window.first).await.expect("fits");
+            let losses = engine.losses(&window.tokens, window.first()).await.expect("fits");
             *loss = losses.iter().sum::<f64>() / losses.len() as f64;
         }
         let slope = ((loss[0] - loss[1]) / f64::from(2.0 * H)) as f32;
@@ -335,7 +335,7 @@ async fn a_new_adapter_is_trained_beside_another_and_exported() {
         assert_eq!(engine.logits(&ids).await.expect("fits"), style, "{name}: B is zero");
         engine.begin_training("me", TrainingRoom { dropout: true, ..ROOM }).expect("idle");
         let mut optimizer = Optimizer { dropout: 0.1, ..Optimizer::default() };
-        let window = Window { tokens: ids.clone(), first: 1, constant_context: false };
+        let window = Window::new(ids.clone(), 1);
         let mut losses = Vec::new();
         for _ in 0..12 {
             losses.push(
@@ -364,13 +364,13 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     let mut engine = fixture.open(backend).await;
     let words = |error: lorakeet::Error| error.to_string();
     let optimizer = Optimizer::default();
-    let window = |n: u32, first| vec![Window { tokens: (0..n).collect(), first, constant_context: false }];
+    let window = |n: u32, first| vec![Window::new((0..n).collect(), first)];
     let mut step = |windows: Vec<Window>, choice: &Choice| {
         words(engine.begin_step(windows, choice, &optimizer, 1e-3).expect_err("refused"))
     };
     assert_eq!(
         step(window(4, 4), &on()),
-        "a window of 4 tokens, learned from 4 on; expected from 1 on, and at most 128 tokens"
+        "a window of 4 tokens with 3 targets, 0 of them learned; expected one target fewer than tokens, one or more learned, and at most 128 tokens"
     );
     assert_eq!(step(Vec::new(), &on()), "no window to learn from");
     assert_eq!(step(window(4, 1), &Choice::new()), "adapter `x` is being trained, the choice lacks it");

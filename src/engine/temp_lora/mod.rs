@@ -18,10 +18,12 @@ use crate::engine::text::stop::Tail;
 use crate::engine::training::train::{Optimizer, Step};
 use crate::engine::training::trainee::TraineeState;
 
+mod evaluation;
 mod options;
 mod probe;
 mod work;
 
+pub use evaluation::{ChunkLosses, Evaluation};
 pub use options::{Kv, TempLoraOptions};
 
 use probe::Probe;

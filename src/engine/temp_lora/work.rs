@@ -6,7 +6,7 @@ use super::{After, ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions, Work, 
 use crate::engine::Engine;
 use crate::engine::text::generate::{Delta, Finish, Generation, Request};
 use crate::engine::text::mixed::MixedLosses;
-use crate::engine::training::train::Window;
+use crate::engine::training::windows::Window;
 
 impl Engine {
     /// Takes the next chunk of what is pending.
@@ -86,7 +86,8 @@ impl Engine {
             temp.snapshot = Some((state, temp.optimizer.steps));
         }
         let (tokens, first) = temp.window();
-        let window = Window { tokens, first, constant_context: temp.options.constant_context };
+        let constant_context = temp.options.constant_context;
+        let window = Window { constant_context, ..Window::new(tokens, first) };
         let choice = temp.choice();
         let step = self.begin_step(vec![window], &choice, &temp.optimizer, learning_rate);
         let (step, after) = self.or_end(step, after)?;

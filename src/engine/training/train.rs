@@ -7,12 +7,13 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::model::Trainee;
-use crate::plan::{INACTIVE, Row, Training};
+use crate::plan::{Row, Training};
 
 use crate::engine::Engine;
 use crate::engine::adapters::Choice;
 use crate::engine::plans::{Kind, forward_rows, run_rows, slice_rows};
 use crate::engine::text::seat::Seat;
+use crate::engine::training::windows::Window;
 
 /// What a slice costs, however short: rows of a layer forward.
 const ANY_SLICE: usize = 4;
@@ -44,18 +45,6 @@ impl Default for Optimizer {
     }
 }
 
-/// A text to learn from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Context, then what is learned, at most as many as there is [`TrainingRoom`](crate::engine::TrainingRoom) for.
-    pub tokens: Vec<u32>,
-    /// The first token that is learned; those before it are given. At least 1.
-    pub first: usize,
-    /// Whether what is given counts as constant: cheaper, and its keys and values, if cached, are
-    /// not computed anew.
-    pub constant_context: bool,
-}
-
 /// A step under way; see [`Engine::begin_step`].
 #[derive(Debug)]
 pub struct Step {
@@ -66,8 +55,8 @@ pub struct Step {
     numbers: Training,
     /// The device it is done on, by number.
     device: u64,
-    /// Labels of all windows.
-    labels: usize,
+    /// Weights of all that is learned.
+    weights: f64,
     /// Most rows of the head at once: the losses do not depend on it.
     head_rows: usize,
     seat: Option<(Seat, Vec<u32>)>,
@@ -87,7 +76,8 @@ enum Slice {
     Open(Window),
     Embed(Range<usize>),
     Layer(usize, Range<usize>),
-    Head(Range<usize>),
+    /// With the weight of its losses.
+    Head(Range<usize>, f32),
     ClearCache,
     Backward(usize, Range<usize>),
     Close(Range<usize>),
@@ -95,14 +85,19 @@ enum Slice {
 }
 
 impl Step {
-    /// Mean loss, nats, of the labels seen so far, before the step's own update.
+    /// Mean loss, nats, of what has been read so far, before the step's own update.
     pub fn loss(&self) -> f64 {
-        self.losses / self.labels as f64
+        self.losses / self.weights
     }
 
     /// Work done, and all there is, in rows of a layer forward.
     pub fn progress(&self) -> (usize, usize) {
         (self.done, self.all)
+    }
+
+    /// The one that is open, or was last.
+    fn window(&self) -> &Window {
+        &self.windows[self.opened - 1]
     }
 
     /// Whether the adapter has been changed.
@@ -112,7 +107,7 @@ impl Step {
 }
 
 impl Engine {
-    /// Begins a step of the trained adapter on windows whose labels count equally. It acts under
+    /// Begins a step of the trained adapter on windows. It acts under
     /// `choice`, which must name it.
     ///
     /// Errors with `Argument` for a window out of range, a choice without the adapter or with one
@@ -130,25 +125,28 @@ impl Engine {
         }
         self.check_trains_through(choice)?;
         let most = self.model.training.trainee.as_ref().map_or(0, |trainee| trainee.window);
-        for Window { tokens, first, .. } in &windows {
-            if *first == 0 || *first >= tokens.len() || tokens.len() > most {
+        for Window { tokens, loss, .. } in &windows {
+            if loss.rows().is_empty() || loss.len() + 1 != tokens.len() || tokens.len() > most {
                 return Err(Error::argument(format!(
-                    "a window of {} tokens, learned from {first} on; expected from 1 on, and at most {most} tokens",
-                    tokens.len()
+                    "a window of {} tokens with {} targets, {} of them learned; expected one target fewer than tokens, one or more learned, and at most {most} tokens",
+                    tokens.len(),
+                    loss.len(),
+                    loss.learned().len()
                 )));
             }
             self.check_ids(tokens)?;
+            self.check_ids(&loss.learned())?;
         }
-        let labels = windows.iter().map(|window| window.tokens.len() - window.first).sum();
-        if labels == 0 {
+        if windows.is_empty() {
             return Err(Error::argument("no window to learn from"));
         }
+        let weights = windows.iter().map(|window| window.loss.total()).sum::<f64>();
         let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed, steps } = optimizer;
         let steps = steps + 1;
         let mut numbers = Training {
             seed: seed.wrapping_add(steps),
             dropout,
-            loss_weight: 1.0 / labels as f32,
+            loss_weight: 1.0 / weights as f32,
             max_norm,
             learning_rate,
             weight_decay,
@@ -167,7 +165,7 @@ impl Engine {
             opened: 0,
             numbers,
             device: self.device,
-            labels,
+            weights,
             head_rows,
             seat: None,
             slices: VecDeque::new(),
@@ -186,12 +184,16 @@ impl Engine {
         step.slices.clear();
         step.failed = false;
         (step.device, step.opened, step.losses, step.done) = (self.device, 0, 0.0, 0);
-        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&step.numbers));
-        self.backend.upload(self.model.training.numbers, 0, words);
+        self.upload_numbers(step);
         // A step that was dropped may have left gradients.
         for moments in &self.model.training.moments {
             moments.g.into_iter().for_each(|g| self.backend.clear(g));
         }
+    }
+
+    fn upload_numbers(&mut self, step: &Step) {
+        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&step.numbers));
+        self.backend.upload(self.model.training.numbers, 0, words);
     }
 
     /// Errors with `Argument` for a choice that cannot be made, `Unsupported` if gradients do not pass
@@ -256,7 +258,7 @@ impl Engine {
             // Forward once more, the gradient by the input, and those of adapters and attention.
             Slice::Backward(_, tile) => 3 * rows(tile),
             // There and back.
-            Slice::Head(tile) => {
+            Slice::Head(tile, _) => {
                 (2 * self.model.head_weights()).div_ceil(self.model.layer_weights()) * rows(tile)
             }
             Slice::Layer(_, tile) => rows(tile),
@@ -310,11 +312,14 @@ impl Engine {
                 self.upload_tile(step, &tile);
                 self.run_kind(Kind::TrainLayer(l), tile.len())?;
             }
-            Slice::Head(tile) => {
+            Slice::Head(tile, weight) => {
                 self.upload_tile(step, &tile);
-                let (_, tokens) = step.seat.as_ref().expect("a window is open");
-                let targets: Vec<u32> =
-                    tile.clone().map(|pos| tokens.get(pos + 1).copied().unwrap_or(INACTIVE)).collect();
+                let loss_weight = weight / step.weights as f32;
+                if loss_weight != step.numbers.loss_weight {
+                    step.numbers.loss_weight = loss_weight;
+                    self.upload_numbers(step);
+                }
+                let targets = step.window().loss.targets(tile.clone());
                 self.backend.upload(self.model.training.targets, 0, &targets);
                 self.run_kind(Kind::TrainHead, tile.len())?;
             }
@@ -326,9 +331,10 @@ impl Engine {
                 self.run_kind(Kind::TrainBackward(l), tile.len())?;
             }
             Slice::Close(labels) => {
-                let words = self.backend.read(self.model.training.losses, labels.start, labels.len()).await?;
+                let (first, n) = (labels.start, labels.len());
+                let words = self.backend.read(self.model.training.losses, first, n).await?;
                 let losses: &[f32] = bytemuck::cast_slice(&words);
-                step.losses += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+                step.losses += step.window().loss.sum(labels, losses);
                 self.close_window(step);
                 if step.opened == step.windows.len() {
                     step.slices.push_back(Slice::Update);
@@ -359,7 +365,7 @@ impl Engine {
         let (seat, tokens, reused) = self.take_seat(&window.tokens, Some(&step.choice))?;
         step.seat = Some((seat, tokens));
         self.rows_of = None;
-        let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
+        let first = if window.constant_context { reused.min(window.loss.rows().start) } else { 0 };
         let slices = self.slices_of(&window, first, step.head_rows);
         step.done += self.cost_of_window(&window, step.head_rows) - self.cost_of_all(&slices) - ANY_SLICE;
         step.slices = slices;
@@ -369,23 +375,22 @@ impl Engine {
 
     /// The slices of a window whose first `cached` tokens have valid keys and values.
     fn slices_of(&self, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
-        let n = window.tokens.len();
         let layers = self.model.config.num_hidden_layers;
-        // The token before the first label is the first that a loss depends on. The last token
-        // predicts nothing.
-        let labels = window.first - 1..n - 1;
+        // What comes after the last row that is learned has no part in it.
+        let labels = window.loss.rows();
         let trained = if window.constant_context { labels.start } else { 0 };
         // Back, a row goes through each weight twice: forward once more, and its gradient.
         let rows = slice_rows(&self.backend, 2 * self.model.layer_weights());
         let context = tiles(cached..trained, rows);
-        let text = tiles(trained..n - 1, rows);
+        let text = tiles(trained..labels.end, rows);
         let mut slices = VecDeque::new();
         for tile in context.iter().chain(&text) {
             slices.push_back(Slice::Embed(tile.clone()));
             slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
         }
-        let scored = tiles(labels.clone(), head_rows);
-        slices.extend(scored.into_iter().map(Slice::Head));
+        for (run, weight) in window.loss.runs(labels.clone()) {
+            slices.extend(tiles(run, head_rows).into_iter().map(|tile| Slice::Head(tile, weight)));
+        }
         for l in (0..layers).rev() {
             slices.push_back(Slice::ClearCache);
             slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));
