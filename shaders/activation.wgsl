@@ -3,7 +3,7 @@
 // shapes     x (N, F) or (N, 2F)   y (N, F)                                           f32
 // dispatch   (ceil(F / WORKGROUP_SIZE), N, 1): one invocation per element
 // accepts    any N, F >= 1
-// twin       src/backend/cpu/activation.rs
+// twin       src/kernels/twin/activation.rs
 // uses       shared/act.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

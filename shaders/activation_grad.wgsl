@@ -4,7 +4,7 @@
 // shapes     x (N, F) or (N, 2F)   dy (N, F)   dx like x                              f32
 // dispatch   (ceil(F / WORKGROUP_SIZE), N, 1): one invocation per element of dy
 // accepts    any N, F >= 1
-// twin       src/backend/cpu/activation_grad.rs
+// twin       src/kernels/twin/activation_grad.rs
 // uses       shared/act.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

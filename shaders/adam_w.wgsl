@@ -6,7 +6,7 @@
 //            the sum over all gradients is made by few workgroups
 // accepts    any len >= 1
 // numerics   f32; twin in f64
-// twin       src/backend/cpu/adam_w.rs
+// twin       src/kernels/twin/adam_w.rs
 // reference  arXiv:1711.05101, as torch.optim.AdamW and torch.nn.utils.clip_grad_norm_ have it
 // uses       shared/training.wgsl, shared/reduce.wgsl
 

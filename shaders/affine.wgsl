@@ -3,7 +3,7 @@
 // shapes     rows (N)   mixes (mixes)   gains (2·adapters, C) = [gains; shifts]   x (N, C) f32
 // dispatch   (ceil(C / WORKGROUP_SIZE), N, 1): one invocation per element
 // accepts    any N, C >= 1
-// twin       src/backend/cpu/affine.rs
+// twin       src/kernels/twin/affine.rs
 // uses       shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

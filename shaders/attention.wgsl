@@ -7,7 +7,7 @@
 //            WORKGROUP_SIZE with a running maximum and sum
 // accepts    any N, S >= 1, D <= 256; inactive rows write nothing
 // numerics   f32, online softmax; twin in f64
-// twin       src/backend/cpu/attention.rs
+// twin       src/kernels/twin/attention.rs
 // reference  arXiv:2205.14135 (the running softmax)
 // uses       shared/reduce.wgsl, shared/mix.wgsl, shared/row.wgsl
 

@@ -7,7 +7,7 @@
 //            no one else adds there; rows are walked 32 at a time, one query head after another
 // accepts    any N, S, D >= 1
 // numerics   f32 sums in order of query head, then row; twin in f64
-// twin       src/backend/cpu/attention_grad_kv.rs
+// twin       src/kernels/twin/attention_grad_kv.rs
 // reference  arXiv:2205.14135, algorithm 4
 // uses       shared/row.wgsl
 

@@ -7,7 +7,7 @@
 //            the statistics, a second one in tiles of WORKGROUP_SIZE sums dq
 // accepts    any N, S >= 1, D <= 256; inactive rows write nothing
 // numerics   f32, a running maximum per invocation; twin in f64
-// twin       src/backend/cpu/attention_grad_q.rs
+// twin       src/kernels/twin/attention_grad_q.rs
 // reference  arXiv:2205.14135, algorithm 4
 // uses       shared/row.wgsl, shared/reduce.wgsl
 

@@ -5,7 +5,7 @@
 // dispatch   (N, 1, 1): one workgroup per row; invocations stride over v
 // accepts    any N, V >= 1
 // numerics   f32, a running maximum per invocation; twin in f64
-// twin       src/backend/cpu/cross_entropy.rs
+// twin       src/kernels/twin/cross_entropy.rs
 // uses       shared/training.wgsl, shared/row.wgsl, shared/reduce.wgsl
 
 override WORKGROUP_SIZE: u32 = 256u;

@@ -5,7 +5,7 @@
 // dispatch   (ceil(C / WORKGROUP_SIZE), N, 1): one invocation per element
 // accepts    any N, C >= 1
 // numerics   the twin keeps the same elements
-// twin       src/backend/cpu/dropout.rs
+// twin       src/kernels/twin/dropout.rs
 // uses       shared/training.wgsl, shared/row.wgsl, shared/noise.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -3,7 +3,7 @@
 // shapes     rows (N)   weight (table_rows, C)   positions (S, C)   y (N, C)         f32
 // dispatch   (ceil(C / WORKGROUP_SIZE), N, 1): one invocation per element
 // accepts    any N, C >= 1; tokens outside the table's rows leave y untouched
-// twin       src/backend/cpu/embed.rs
+// twin       src/kernels/twin/embed.rs
 // uses       shared/row.wgsl, shared/weight_*.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -4,7 +4,7 @@
 //            map (adapters, V)   deltas (any, C)   y (N, C)                           f32
 // dispatch   (ceil(C / WORKGROUP_SIZE), N, 1): one invocation per element
 // accepts    any N, C >= 1; tokens past V are virtual and left alone
-// twin       src/backend/cpu/embed_delta.rs
+// twin       src/kernels/twin/embed_delta.rs
 // uses       shared/replaced.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

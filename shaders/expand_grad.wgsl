@@ -6,7 +6,7 @@
 //            walking the ranks in steps of 16
 // accepts    any N, C, R >= 1; ranks that are off may hold anything
 // numerics   f32 sums in order of r; twin in f64
-// twin       src/backend/cpu/expand_grad.rs
+// twin       src/kernels/twin/expand_grad.rs
 // uses       shared/tile.wgsl, shared/rank.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -6,7 +6,7 @@
 //            tokens and stride over c
 // accepts    any N, C, V >= 1
 // numerics   f32; twin in f64
-// twin       src/backend/cpu/head_delta.rs
+// twin       src/kernels/twin/head_delta.rs
 // uses       shared/lanes.wgsl, shared/replaced.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

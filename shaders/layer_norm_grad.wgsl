@@ -5,7 +5,7 @@
 // dispatch   (N, 1, 1): one workgroup per row; invocations stride over c
 // accepts    any N, C >= 1; no alignment assumed
 // numerics   f32 sums in tree order, the mean before squared distances; twin in f64
-// twin       src/backend/cpu/layer_norm_grad.rs
+// twin       src/kernels/twin/layer_norm_grad.rs
 // uses       shared/reduce.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

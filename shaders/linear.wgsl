@@ -6,7 +6,7 @@
 //            32 x 32 outputs, 4 x 4 each, walking C in steps of 16 through workgroup memory
 // accepts    any N, C, F >= 1; no alignment assumed
 // numerics   f32 sums in order of c; twin in f64
-// twin       src/backend/cpu/linear.rs
+// twin       src/kernels/twin/linear.rs
 // uses       shared/tile.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl,
 //            shared/weight_*.wgsl
 

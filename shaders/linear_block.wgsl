@@ -6,7 +6,7 @@
 // dispatch   (ceil(F / (8 * WORKGROUP_SIZE)), ceil(N / 8), 1): an invocation makes 8 x 8 outputs
 // accepts    any N, F >= 1; C a multiple of 4
 // numerics   f32; twin in f64
-// twin       src/backend/cpu/linear.rs
+// twin       src/kernels/twin/linear.rs
 // uses       shared/few_rows.wgsl, shared/lanes.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl,
 //            shared/weight_*.wgsl
 

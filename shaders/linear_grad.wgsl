@@ -5,7 +5,7 @@
 //            walking F in steps of 16
 // accepts    any N, C, F >= 1; no alignment assumed
 // numerics   f32 sums in order of f; twin in f64
-// twin       src/backend/cpu/linear_grad.rs
+// twin       src/kernels/twin/linear_grad.rs
 // uses       shared/tile.wgsl, shared/weight_*.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -5,7 +5,7 @@
 //            four rows of weight and stride over c for four rows of x
 // accepts    any N, F >= 1; C a multiple of 4
 // numerics   f32; twin in f64
-// twin       src/backend/cpu/linear.rs
+// twin       src/kernels/twin/linear.rs
 // uses       shared/few_rows.wgsl, shared/lanes.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl,
 //            shared/weight_*.wgsl
 

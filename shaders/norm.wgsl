@@ -8,7 +8,7 @@
 // accepts    any N, C >= 1; R a multiple of 4, or 0 without adapters; no alignment assumed
 // numerics   two passes where centred, f32 sums in tree order; twin in f64. Squares past f32 give
 //            numbers that are infinite or none, in both
-// twin       src/backend/cpu/norm.rs
+// twin       src/kernels/twin/norm.rs
 // reference  arXiv:1910.07467, arXiv:1607.06450 (centred)
 // uses       shared/reduce.wgsl, shared/lanes.wgsl, shared/ranks.wgsl, shared/mix.wgsl, shared/row.wgsl
 

@@ -6,7 +6,7 @@
 //            32 x 32 elements of g, walking the rows in steps of 16
 // accepts    any N, count >= 1; no alignment assumed
 // numerics   f32 sums in order of n; twin in f64
-// twin       src/backend/cpu/outer_grad.rs
+// twin       src/kernels/twin/outer_grad.rs
 // uses       shared/tile.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -3,7 +3,7 @@
 // shapes     rows (N)   y (S, C)   x (N, C)                                           f32
 // dispatch   (ceil(C / WORKGROUP_SIZE), N, 1): one invocation per element
 // accepts    any N, C >= 1; inactive rows write nothing
-// twin       src/backend/cpu/recall_rows.rs
+// twin       src/kernels/twin/recall_rows.rs
 // uses       shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -7,7 +7,7 @@
 //            or nothing finite: the ring then holds ABSENT, seen and the row's token stay
 // numerics   thresholds by radix selection on the scores' bits; probabilities summed as
 //            integers in units of 2^-30, so no result depends on scheduling
-// twin       src/backend/cpu/sample.rs
+// twin       src/kernels/twin/sample.rs
 // uses       shared/row.wgsl, shared/reduce.wgsl, shared/noise.wgsl
 
 override WORKGROUP_SIZE: u32 = 256u;

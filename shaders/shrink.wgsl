@@ -5,7 +5,7 @@
 //            four ranks and stride over c
 // accepts    any N, C >= 1; R a multiple of 4; ranks that are off are not written
 // numerics   f32; twin in f64
-// twin       src/backend/cpu/shrink.rs
+// twin       src/kernels/twin/shrink.rs
 // uses       shared/lanes.wgsl, shared/ranks.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -6,7 +6,7 @@
 //            32 ranks of one part, walking its outputs in steps of 16
 // accepts    any N, F, R >= 1; ranks that are off are not written
 // numerics   f32 sums in order of f; twin in f64
-// twin       src/backend/cpu/shrink_grad.rs
+// twin       src/kernels/twin/shrink_grad.rs
 // uses       shared/tile.wgsl, shared/rank.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;

@@ -4,7 +4,7 @@
 //            q (N, H·D)   k_cache, v_cache (slots, S, K·D)                            f32
 // dispatch   (ceil((H + 2K)·D / 2 / WORKGROUP_SIZE), N, 1): one invocation per pair (i, i + D/2)
 // accepts    any N >= 1, even D; inactive rows write nothing
-// twin       src/backend/cpu/split_qkv.rs
+// twin       src/kernels/twin/split_qkv.rs
 // reference  arXiv:2104.09864, pairs as in transformers' rotate_half
 // uses       shared/row.wgsl
 

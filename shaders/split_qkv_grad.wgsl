@@ -4,7 +4,7 @@
 //            rope (S, D) = [cos | sin]   dqkv (N, (H + 2K)·D)                         f32
 // dispatch   (ceil((H + 2K)·D / 2 / WORKGROUP_SIZE), N, 1): one invocation per pair (i, i + D/2)
 // accepts    any N >= 1, even D; inactive rows write nothing
-// twin       src/backend/cpu/split_qkv_grad.rs
+// twin       src/kernels/twin/split_qkv_grad.rs
 // reference  arXiv:2104.09864, pairs as in transformers' rotate_half
 // uses       shared/row.wgsl
 

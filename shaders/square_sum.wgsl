@@ -4,7 +4,7 @@
 // dispatch   (1, 1, 1): one workgroup, so that the order of the sum is fixed
 // accepts    any len >= 1
 // numerics   f32 sums in tree order; twin in f64
-// twin       src/backend/cpu/square_sum.rs
+// twin       src/kernels/twin/square_sum.rs
 // uses       shared/reduce.wgsl
 
 override WORKGROUP_SIZE: u32 = 256u;

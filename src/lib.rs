@@ -4,27 +4,28 @@
 //! # The map
 //!
 //! ```text
-//! error <- config <- format, tokenizer          dtype <- plan, widen <- format
-//!                    plan <- model         activation <- config, plan
-//!                    plan <- backend         shaders/ <- backend/gpu
-//!                             mersenne_twister <- format, svd <- engine
-//!      json <- config, format, tokenizer, engine, the terminal program
-//!                                order <- svd, tokenizer, engine
-//!      tokenizer, model, backend <- engine <- js, the terminal program
+//! src/kernels, a package of its own:
+//!      error, activation, dtype <- plan <- twin <- fast <- cpu        dtype <- widen
+//!      mersenne_twister, order <- svd
+//! src, over it:
+//!      error, activation, json <- config <- format, tokenizer        dtype, widen <- format
+//!      plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
+//!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
 //! ```
 //!
 //! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
-//! browser (`plan`, `backend::cpu` and what they use) is a package of its own, `src/kernels.rs`.
+//! browser is the package in `src/kernels`, which knows nothing of what lies around it.
 //!
 //! - [`format`] turns bytes into validated views and trusts none of them.
 //! - [`tokenizer`] turns text into ids and back.
 //! - [`plan`] is the language between the other two halves: tensors by name and shape, and
 //!   lists of steps over them. A plan is checked once, when it is built, and replayed.
 //! - [`model`] writes the architecture as plans. It knows checkpoint names and no device.
-//! - [`backend`] runs plans and knows no architecture. Each op has a plain CPU twin, a shader
-//!   and, where time goes, a fast CPU version; the same PyTorch fixtures judge all of them.
+//! - [`backend`] runs plans, in main memory or on a [`gpu`], and knows no architecture. Each op has a
+//!   plain CPU twin, a shader and, where time goes, a fast CPU version; the same PyTorch fixtures
+//!   judge all of them.
 //! - [`engine`] holds a conversation with a model: cache slots, generation, scores.
-//! - `js` is what JavaScript sees of the engine; the TypeScript beside it does the I/O.
+//! - `bindings` is what JavaScript sees of the engine; the TypeScript in `src/js` does the I/O.
 //!
 //! # The decode loop
 //!
@@ -35,11 +36,12 @@
 #![deny(missing_docs)]
 
 pub mod backend;
+#[cfg(target_arch = "wasm32")]
+pub mod bindings;
 pub mod config;
 pub mod engine;
 pub mod format;
-#[cfg(target_arch = "wasm32")]
-pub mod js;
+pub mod gpu;
 pub mod json;
 pub mod model;
 pub mod tokenizer;

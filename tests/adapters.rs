@@ -25,7 +25,7 @@ fn tolerance(backend: &str) -> Tolerance {
 fn linears(files: &ModelFiles) -> Vec<(String, [usize; 2])> {
     let headers = files.weights.iter().map(|file| Header::from_file_bytes(file).expect("valid"));
     let tensors = headers.flat_map(|header| header.tensors);
-    let linear = |info: lorakeet::format::safetensors::TensorInfo| {
+    let linear = |info: lorakeet::format::TensorInfo| {
         let module = info.name.strip_suffix(".weight")?.to_owned();
         let [rows, cols] = info.shape[..] else { return None };
         let embedding = ["embed_tokens", "wte", "wpe"].iter().any(|end| module.ends_with(end));

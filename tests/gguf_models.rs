@@ -92,7 +92,7 @@ async fn tensors_of_several_types_are_held_as_they_are() {
     for (name, dtype) in [
         ("model.embed_tokens.weight", Dtype::Q8),
         ("lm_head.weight", Dtype::F16),
-        ("model.layers.0.self_attn.q_proj.weight", Dtype::Q8),
+        ("model.layers.0.self_attn.q_proj.weight", Dtype::Q4),
         ("model.layers.0.self_attn.k_proj.weight", Dtype::Q8),
         ("model.layers.0.self_attn.v_proj.weight", Dtype::Q8),
         ("model.layers.0.self_attn.o_proj.weight", Dtype::F32),
@@ -106,12 +106,11 @@ async fn tensors_of_several_types_are_held_as_they_are() {
     let held = [
         (Dtype::F32, c * c + c * f),
         (Dtype::F16, v * c),
-        (Dtype::Q8, v * c + c * (c + 2 * kv)),
-        (Dtype::Q4, 2 * c * f),
+        (Dtype::Q8, v * c + c * 2 * kv),
+        (Dtype::Q4, c * c + 2 * c * f),
     ];
     assert_eq!(weights.held(), held.into());
     let said = [
-        "1 tensor of type Q4_0 held as q8, which keeps its numbers: 4352 bytes, 2304 in the file",
         "1 tensor of type Q4_1 held as f32, which keeps its numbers: 16384 bytes, 2560 in the file",
         "1 tensor of type Q5_0 held as q8, which keeps its numbers: 2176 bytes, 1408 in the file",
         "1 tensor of type Q6_K held as f32, which keeps its numbers: 65536 bytes, 13440 in the file",

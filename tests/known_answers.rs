@@ -63,7 +63,7 @@ async fn the_table_is_what_the_twins_compute() {
         writeln!(table, "    (\"{}\", Dtype::{:?}, &{digests:?}),", kernel.name, kernel.dtype)
             .expect("a text");
     }
-    assert!(is_same, "src/backend/gpu/known_table.rs is to hold\n{table}");
+    assert!(is_same, "src/gpu/known_table.rs is to hold\n{table}");
 }
 
 /// A case runs the very kernel that it is for, on a device that has it.

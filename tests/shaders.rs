@@ -47,9 +47,8 @@ fn a_broken_shader_is_caught() {
 
 #[test]
 fn twins_and_shaders_have_the_same_stems() {
-    let mut twins = stems("src/backend/cpu", "rs");
+    let mut twins = stems("src/kernels/twin", "rs");
     twins.remove("mod");
-    twins.remove("grad"); // runs the backward ones
     twins.remove("weight"); // what three of them read
     let named: BTreeSet<_> = kernels::ALL.iter().map(|k| k.twin.to_owned()).collect();
     assert_eq!(twins, named);

@@ -75,7 +75,7 @@ fn on() -> Choice {
 fn exported(engine: &Engine) -> Vec<(String, Vec<f32>)> {
     let files = engine.export_adapter("x").expect("a LoRA");
     let header = Header::from_file_bytes(&files.weights).expect("valid");
-    let read = |t: &lorakeet::format::safetensors::TensorInfo| {
+    let read = |t: &lorakeet::format::TensorInfo| {
         t.read_f32(t.bytes_in(&files.weights).expect("inside")).expect("f32")
     };
     header.tensors.iter().map(|t| (t.name.clone(), read(t))).collect()

@@ -59,7 +59,7 @@ async fn load(engine: &mut Engine, names: &[&str]) {
 /// Tensors by name: shape, elements.
 fn tensors(file: &[u8]) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
     let header = Header::from_file_bytes(file).expect("valid");
-    let values = |info: &lorakeet::format::safetensors::TensorInfo| {
+    let values = |info: &lorakeet::format::TensorInfo| {
         info.read_f32(info.bytes_in(file).expect("in the file")).expect("floats")
     };
     header.tensors.iter().map(|info| (info.name.clone(), (info.shape.clone(), values(info)))).collect()

@@ -1,5 +1,5 @@
 // training: numbers of the current training step; the fields of `Training` in
-// src/plan/training.rs.
+// src/kernels/plan/training.rs.
 
 struct Training {
     seed: u32,

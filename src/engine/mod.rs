@@ -9,11 +9,11 @@ mod text;
 mod training;
 
 pub use adapters::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta, RowDeltas};
-pub use adapters::arithmetic::MajoritySign;
-pub use adapters::combination::{Arithmetic, Combination, CombinationType};
-pub use adapters::export::AdapterFiles;
+pub use adapters::combine::arithmetic::MajoritySign;
+pub use adapters::combine::combination::{Arithmetic, Combination, CombinationType};
+pub use adapters::files::AdapterFiles;
+pub use adapters::loaded::{AdapterInfo, Choice};
 pub use adapters::new_lora::{NewLora, Variant};
-pub use adapters::{AdapterInfo, Choice};
 pub use load::describe::Description;
 #[cfg(not(target_arch = "wasm32"))]
 pub use load::folder;

@@ -5,17 +5,20 @@ mod backward;
 mod bank;
 mod forward;
 mod gguf_names;
+mod matrix;
 mod needs;
+mod places;
 mod tables;
 mod training;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Room, Site};
 pub use gguf_names::{GgufLinear, GgufTensor, checkpoint_tensor, gguf_architecture, gguf_linear, gguf_name};
+pub use matrix::Matrix;
 pub use needs::{Needs, size};
 pub use tables::{Table, Tables};
 pub use training::{Moments, Trainee, Training};
-pub use weights::{Matrix, Weights};
+pub use weights::Weights;
 
 use crate::config::{ModelConfig, Positions};
 use crate::error::{Error, Result};
@@ -107,7 +110,7 @@ impl Model {
     }
 
     /// The same with types of their own: `dtype_of` takes a weight's checkpoint name without prefix.
-    /// Maps that are one matrix here are held in a type that rounds none of them.
+    /// Maps that are one matrix here are tensors of their own where their types differ.
     ///
     /// Errors as [`Model::new`].
     pub fn with_types(config: ModelConfig, sizes: Sizes, dtype_of: &dyn Fn(&str) -> Dtype) -> Result<Self> {

@@ -2,14 +2,14 @@
 //! What the file says is `format::gguf`'s, how names correspond `model`'s.
 
 use crate::error::{Error, Result};
+use crate::format::TensorInfo;
 use crate::format::gguf::{LoraFile, LoraPair};
-use crate::format::safetensors::TensorInfo;
 use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
 
 use crate::engine::Engine;
-use crate::engine::adapters::AdapterInfo;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::weighted::transpose;
+use crate::engine::adapters::combine::transpose;
+use crate::engine::adapters::loaded::AdapterInfo;
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.
 struct Placed<'a> {

@@ -6,62 +6,19 @@ use std::collections::BTreeMap;
 use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::Model;
-use crate::plan::TensorId;
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::bank::{Place, unknown};
-use crate::engine::adapters::{Choice, Loaded};
+use crate::engine::adapters::loaded::{Choice, Loaded, Place, unknown};
+use crate::engine::adapters::merged::{Merged, Original};
 
 /// Elements read, folded and written at once.
 const PIECE_ELEMENTS: usize = 2 << 20;
-
-/// What the weights hold beside the base.
-#[derive(Debug)]
-pub(in crate::engine) struct Merged {
-    pub choice: Choice,
-    /// Never used twice: what was cached under one merge is not valid under another.
-    version: u32,
-    originals: Vec<Original>,
-}
-
-/// The base's own bits.
-#[derive(Debug)]
-struct Original {
-    tensor: TensorId,
-    first: usize,
-    words: Vec<u32>,
-}
 
 /// What is folded into one module: weights and deltas.
 struct Fold<'a> {
     module: String,
     terms: Vec<(f64, &'a ModuleDelta)>,
-}
-
-impl Merged {
-    pub(in crate::engine) fn has(&self, name: &str) -> bool {
-        self.choice.iter().any(|(merged, _)| merged == name)
-    }
-
-    /// The entry of a [`MixKey`](crate::engine::adapters::MixKey) that tells this merge from others;
-    /// adapters are counted from 1.
-    pub(in crate::engine) fn key(&self) -> (u64, u32) {
-        (0, self.version)
-    }
-
-    /// Puts the base's bits in the place of merged ones among elements of `tensor` from `first`.
-    pub(in crate::engine) fn unmerge_read(&self, tensor: TensorId, first: usize, words: &mut [u32]) {
-        let end = first + words.len();
-        for original in self.originals.iter().filter(|original| original.tensor == tensor) {
-            let from = first.max(original.first);
-            let to = end.min(original.first + original.words.len());
-            if from < to {
-                words[from - first..to - first]
-                    .copy_from_slice(&original.words[from - original.first..to - original.first]);
-            }
-        }
-    }
 }
 
 impl Engine {

@@ -5,113 +5,33 @@
 //! line of the `mixes` tensor: at most 64 bytes, no object, no plan.
 
 pub(super) mod adapter;
-pub(super) mod arithmetic;
 pub(super) mod bank;
-pub(super) mod combination;
-pub(super) mod export;
-pub(super) mod foreign;
+pub(super) mod combine;
+mod export;
+pub(super) mod files;
+mod foreign;
 pub(super) mod gguf;
-pub(super) mod merge;
+pub(super) mod loaded;
+mod merge;
+pub(super) mod merged;
+mod mixes;
 pub(super) mod new_lora;
-pub(super) mod peft;
-pub(super) mod peft_rows;
-pub(super) mod weighted;
+mod peft;
+mod peft_rows;
+mod place;
 
 use std::ops::Range;
 
-use bytemuck::Zeroable;
-
 use crate::error::{Error, Result};
 use crate::model::MIXES;
-use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix, TensorId};
+use crate::plan::{MAX_BLOCKS, MAX_RANKS, TensorId};
 
 use crate::engine::Engine;
-use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta};
-use crate::engine::adapters::bank::Places;
-use crate::engine::adapters::export::AdapterFiles;
-use crate::engine::adapters::merge::Merged;
-
-/// Ranks start and end at multiples of this, so that kernels take them four at a time.
-const RANK_STEP: usize = 4;
-
-/// Adapters by name, each with its weight; empty is the base.
-pub type Choice = Vec<(String, f32)>;
-
-/// What makes cached keys and values valid: the version of each active adapter and the bits of
-/// its weight, and which merge the weights hold, if any.
-pub type MixKey = Vec<(u64, u32)>;
-
-/// What is known of a loaded adapter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AdapterInfo {
-    /// As given when it was loaded.
-    pub name: String,
-    /// Largest rank of its modules.
-    pub rank: usize,
-    /// Names of the modules it acts on.
-    pub modules: Vec<String>,
-    /// Tokens it puts in front of every text.
-    pub virtual_tokens: usize,
-    /// Bytes of its own numbers, f32.
-    pub bytes: usize,
-    /// What its files cannot say, or say and do not have, and the caller should know; mostly empty.
-    pub warnings: Vec<String>,
-}
-
-/// An adapter in the bank.
-#[derive(Debug)]
-pub(in crate::engine) struct Loaded {
-    pub info: AdapterInfo,
-    /// Never used twice: a reloaded name is a new version.
-    pub id: u64,
-    /// Its place among gains, shifts and maps.
-    pub index: usize,
-    /// Its ranks.
-    pub ranks: Range<usize>,
-    /// Its rows among all replaced ones: the embedding's, then the head's.
-    pub rows: Range<usize>,
-    /// Its virtual tokens among all that have an embedding.
-    pub prompts: Range<usize>,
-    /// P: its virtual tokens, with an embedding or with given keys and values.
-    pub n_virtual: usize,
-    /// Factor on its weight in every mix: alpha / R of an adapter whose B is trained without it.
-    pub scale: f32,
-    /// Whether what it does shows in cached keys and values.
-    pub feeds_cache: bool,
-    pub adapter: Adapter,
-    /// Where its deltas and points act.
-    pub places: Places,
-    /// The folder it came from.
-    pub files: Option<AdapterFiles>,
-    /// What that folder called its base.
-    pub base: Option<String>,
-    /// B with the scale in it, and the folder, while no step has changed the adapter that is trained.
-    pub untrained: Option<(Vec<Vec<f32>>, AdapterFiles)>,
-}
-
-impl Loaded {
-    /// Whether gradients pass through it: it is a plain LoRA of linear maps.
-    pub fn trains_through(&self) -> bool {
-        let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
-        !self.is_affine() && rows && self.n_virtual == 0
-    }
-
-    /// Whether any module or activation is scaled or shifted.
-    fn is_affine(&self) -> bool {
-        let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
-        !self.adapter.points.is_empty() || self.adapter.deltas.iter().any(scales)
-    }
-}
-
-/// A line of the `mixes` tensor.
-#[derive(Clone, Debug, Default)]
-struct Line {
-    key: MixKey,
-    /// What is written there; none before the first use.
-    mix: Option<Mix>,
-    users: usize,
-    released: u64,
-}
+use crate::engine::adapters::adapter::{Adapter, Lead};
+use crate::engine::adapters::files::AdapterFiles;
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, padded};
+use crate::engine::adapters::merged::Merged;
+use crate::engine::adapters::mixes::Line;
 
 /// The loaded adapters and the lines of the `mixes` tensor.
 #[derive(Debug)]
@@ -158,12 +78,6 @@ impl Adapters {
         })
     }
 
-    /// The adapters of a line of the mixes.
-    pub(in crate::engine) fn of_line(&self, line: usize) -> impl Iterator<Item = &Loaded> {
-        let key = &self.lines[line].key;
-        self.loaded.iter().filter(|loaded| key.iter().any(|(id, _)| *id == loaded.id))
-    }
-
     pub(in crate::engine) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
         let id = self.find(name)?.id;
         Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
@@ -203,15 +117,6 @@ impl Adapters {
     pub(in crate::engine) fn check_untrained(&self, name: &str) -> Result<()> {
         if self.trainee.as_deref() == Some(name) {
             return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
-        }
-        Ok(())
-    }
-
-    /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
-    pub(in crate::engine) fn check_unused(&self, name: &str, id: u64) -> Result<()> {
-        let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
-        if self.lines.iter().any(uses) {
-            return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
         }
         Ok(())
     }
@@ -259,26 +164,9 @@ impl Adapters {
         Ok(active)
     }
 
-    /// The line of a key.
-    fn mix(&self, key: &MixKey) -> Mix {
-        let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
-        for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
-            let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
-            let Some(Loaded { ranks, index, scale, .. }) = loaded else { continue };
-            let is_affine = loaded.is_some_and(Loaded::is_affine);
-            *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
-        }
-        mix
-    }
-
     fn free_index(&self) -> usize {
         (0..).find(|i| self.loaded.iter().all(|l| l.index != *i)).expect("integers do not run out")
     }
-}
-
-/// Ranks that an adapter of this rank occupies.
-pub(in crate::engine) fn padded(rank: usize) -> usize {
-    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
 }
 
 impl Engine {
@@ -382,83 +270,6 @@ impl Engine {
     /// The adapters of requests that name none.
     pub fn active_adapters(&self) -> &Choice {
         &self.adapters.default
-    }
-
-    /// The line of the `mixes` tensor for a choice, written now if it is not there, and the key
-    /// under which the cache may remember what it computes: adapters that leave no trace in it
-    /// are not part of it. Give the line back when done.
-    pub(in crate::engine) fn acquire_mix(&mut self, choice: Option<&Choice>) -> Result<(usize, MixKey)> {
-        let adapters = &mut self.adapters;
-        let active = adapters.active(choice.unwrap_or(&adapters.default))?;
-        let key: MixKey = active.iter().map(|(loaded, weight)| (loaded.id, weight.to_bits())).collect();
-        let feeding = active.iter().zip(&key).filter(|((loaded, _), _)| loaded.feeds_cache);
-        let cache_key: MixKey = feeding.map(|(_, key)| *key).collect();
-        if key.is_empty() {
-            return Ok((0, cache_key));
-        }
-        let mix = adapters.mix(&key);
-        let there = adapters.lines.iter().skip(1).position(|line| line.key == key);
-        let line = match there {
-            Some(at) => at + 1,
-            None => {
-                let free = adapters.lines.iter().enumerate().skip(1).filter(|(_, line)| line.users == 0);
-                let (at, _) = free.min_by_key(|(_, line)| line.released).ok_or_else(|| {
-                    Error::argument(format!("{} mixes of adapters are in use at once", MIXES - 1))
-                })?;
-                (adapters.lines[at].key, adapters.lines[at].mix) = (key, Some(mix));
-                self.write_mix(at);
-                at
-            }
-        };
-        self.adapters.lines[line].users += 1;
-        Ok((line, cache_key))
-    }
-
-    /// Writes a line of the `mixes` tensor.
-    fn write_mix(&mut self, line: usize) {
-        if let Some(mix) = &self.adapters.lines[line].mix {
-            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
-            let used = 1 + 3 * mix.n_blocks as usize;
-            self.backend.upload(self.model.bank.mixes, line * words.len(), &words[..used]);
-        }
-    }
-
-    /// Writes the lines that running generations use once more, with another scale of adapter `id`.
-    pub(in crate::engine) fn rescale_lines(&mut self, id: u64) {
-        for at in 1..MIXES {
-            let line = &self.adapters.lines[at];
-            if line.users > 0 && line.key.iter().any(|(used, _)| *used == id) {
-                self.adapters.lines[at].mix = Some(self.adapters.mix(&line.key));
-                self.write_mix(at);
-            }
-        }
-    }
-
-    /// Writes every line that may still be used.
-    pub(in crate::engine) fn write_mixes(&mut self) {
-        (0..MIXES).for_each(|line| self.write_mix(line));
-    }
-
-    /// Makes an adapter's numbers a new version: what was cached under the old one is not used. Running
-    /// generations go on with the new one.
-    pub(in crate::engine) fn renew(&mut self, name: &str) -> Result<()> {
-        let adapters = &mut self.adapters;
-        let id = adapters.next_id;
-        adapters.next_id += 1;
-        let old = std::mem::replace(&mut adapters.find_mut(name)?.id, id);
-        let used = adapters.lines.iter_mut().filter(|line| line.users > 0).flat_map(|line| &mut line.key);
-        used.filter(|(used, _)| *used == old).for_each(|(used, _)| *used = id);
-        Ok(())
-    }
-
-    /// Gives a line back. Its contents stay, for the next who asks for the same mix.
-    pub(in crate::engine) fn release_mix(&mut self, line: usize) {
-        if line > 0 {
-            let adapters = &mut self.adapters;
-            adapters.clock += 1;
-            adapters.lines[line].users -= 1;
-            adapters.lines[line].released = adapters.clock;
-        }
     }
 }
 

@@ -8,9 +8,8 @@ use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
 use crate::engine::Engine;
-use crate::engine::adapters::AdapterInfo;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
-use crate::engine::adapters::bank::unknown;
+use crate::engine::adapters::loaded::{AdapterInfo, unknown};
 
 /// What of a new adapter is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

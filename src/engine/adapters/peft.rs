@@ -9,11 +9,10 @@ use crate::format::safetensors::Header;
 use crate::plan::TensorId;
 
 use crate::engine::Engine;
-use crate::engine::adapters::AdapterInfo;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta, PointDelta};
-use crate::engine::adapters::bank::unknown;
-use crate::engine::adapters::export::AdapterFiles;
+use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::foreign::Converted;
+use crate::engine::adapters::loaded::{AdapterInfo, unknown};
 
 /// Most modules that a warning names.
 const NAMED: usize = 4;

@@ -7,7 +7,7 @@ use crate::model::Table;
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta, RowDeltas};
-use crate::engine::adapters::bank::unknown;
+use crate::engine::adapters::loaded::unknown;
 use crate::engine::adapters::peft::{Loaded, Roles, find};
 
 /// Elements of the base read at once.

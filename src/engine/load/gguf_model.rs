@@ -8,7 +8,7 @@ use crate::config::{Positions, RopeScaling};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::format::gguf::{Header, ROPE_FACTORS, Value};
-use crate::format::safetensors::{SourceDtype, TensorInfo};
+use crate::format::{SourceDtype, TensorInfo};
 use crate::model::{GgufTensor, checkpoint_tensor, gguf_architecture, gguf_name};
 use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::error::{Error, Result};
 
 use crate::engine::Engine;
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::NewLora;
 use crate::engine::text::generate::{Delta, Generation, Overflow, Request};
 use crate::engine::text::mixture::Mixture;

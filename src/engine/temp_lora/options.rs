@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::Variant;
 use crate::engine::text::generate::MAX_BLOCK;
 use crate::engine::training::memory::TrainingRoom;

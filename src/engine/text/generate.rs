@@ -10,7 +10,7 @@ use crate::plan::{RING, Row, Sampling};
 use crate::tokenizer::StreamDecoder;
 
 use crate::engine::Engine;
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, forward_rows, run_rows};
 use crate::engine::text::logprobs::TokenLogprobs;
 use crate::engine::text::mixed::Mixing;

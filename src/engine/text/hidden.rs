@@ -7,7 +7,7 @@ use crate::model::MAX_ROWS;
 use crate::plan::Row;
 
 use crate::engine::Engine;
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, forward_rows, run_rows};
 use crate::engine::text::generate::not_numbers;
 

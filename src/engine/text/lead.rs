@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Lead};
-use crate::engine::adapters::{Choice, Loaded};
+use crate::engine::adapters::loaded::{Choice, Loaded};
 
 impl Engine {
     /// P of an adapter, once its shape is known to fit.

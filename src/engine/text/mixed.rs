@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::plan::{INACTIVE, RING, Row, Sampling};
 
 use crate::engine::Engine;
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::Kind;
 use crate::engine::text::generate::{Delta, Generation, Request, not_numbers};
 use crate::engine::text::mixture::Mixture;

@@ -6,7 +6,7 @@ use crate::model::MAX_ROWS;
 use crate::plan::Row;
 
 use crate::engine::Engine;
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, forward_rows, run_rows, slice_rows};
 use crate::engine::text::generate::not_numbers;
 use crate::engine::text::logprobs::log_sum_exp;

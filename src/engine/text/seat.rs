@@ -4,8 +4,8 @@ use crate::error::Result;
 use crate::plan::Row;
 
 use crate::engine::Engine;
-use crate::engine::adapters::merge::Merged;
-use crate::engine::adapters::{Choice, MixKey};
+use crate::engine::adapters::loaded::{Choice, MixKey};
+use crate::engine::adapters::merged::Merged;
 
 /// A slot and a line, taken together and given back together.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::MixKey;
+use crate::engine::adapters::loaded::MixKey;
 
 #[derive(Debug, Default)]
 struct Slot {

@@ -6,7 +6,7 @@ use crate::model::{Room, Trainee};
 
 use crate::engine::Engine;
 use crate::engine::adapters::bank::kept_ranks;
-use crate::engine::adapters::padded;
+use crate::engine::adapters::loaded::padded;
 
 /// Times that a trained adapter's numbers lie in main memory beside the backend's tensors.
 const HOST_COPIES: u64 = 5;

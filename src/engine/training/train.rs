@@ -10,7 +10,7 @@ use crate::model::Trainee;
 use crate::plan::{Row, Training};
 
 use crate::engine::Engine;
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, forward_rows, run_rows, slice_rows};
 use crate::engine::text::seat::Seat;
 use crate::engine::training::windows::Window;

@@ -7,9 +7,8 @@ use crate::model::{Trainee, Training};
 use crate::plan::{TensorId, Tensors};
 
 use crate::engine::Engine;
-use crate::engine::adapters::Loaded;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::bank::Place;
+use crate::engine::adapters::loaded::{Loaded, Place};
 use crate::engine::training::memory::TrainingRoom;
 
 /// What an adapter has learned, and how it was moving.

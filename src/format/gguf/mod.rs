@@ -27,8 +27,9 @@ pub use model::ROPE_FACTORS;
 pub use value::{Array, Value};
 
 use crate::error::{Error, Result};
+use crate::format::TensorInfo;
 use crate::format::foreign;
-use crate::format::safetensors::{PREFIX_BYTES, TensorInfo};
+use crate::format::safetensors::PREFIX_BYTES;
 use cursor::Cursor;
 use ggml_type::GgmlType;
 use std::collections::{BTreeMap, BTreeSet};

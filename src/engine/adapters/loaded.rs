@@ -1,0 +1,105 @@
+//! What is known of a loaded adapter: its name, its numbers, and where in the bank they lie.
+//! Not the bank, nor which adapters act.
+
+use std::ops::Range;
+
+use crate::error::Error;
+
+use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
+use crate::engine::adapters::files::AdapterFiles;
+
+/// Ranks start and end at multiples of this, so that kernels take them four at a time.
+const RANK_STEP: usize = 4;
+
+/// Adapters by name, each with its weight; empty is the base.
+pub type Choice = Vec<(String, f32)>;
+
+/// What makes cached keys and values valid: the version of each active adapter and the bits of
+/// its weight, and which merge the weights hold, if any.
+pub type MixKey = Vec<(u64, u32)>;
+
+/// What is known of a loaded adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterInfo {
+    /// As given when it was loaded.
+    pub name: String,
+    /// Largest rank of its modules.
+    pub rank: usize,
+    /// Names of the modules it acts on.
+    pub modules: Vec<String>,
+    /// Tokens it puts in front of every text.
+    pub virtual_tokens: usize,
+    /// Bytes of its own numbers, f32.
+    pub bytes: usize,
+    /// What its files cannot say, or say and do not have, and the caller should know; mostly empty.
+    pub warnings: Vec<String>,
+}
+
+/// An adapter in the bank.
+#[derive(Debug)]
+pub(in crate::engine) struct Loaded {
+    pub info: AdapterInfo,
+    /// Never used twice: a reloaded name is a new version.
+    pub id: u64,
+    /// Its place among gains, shifts and maps.
+    pub index: usize,
+    /// Its ranks.
+    pub ranks: Range<usize>,
+    /// Its rows among all replaced ones: the embedding's, then the head's.
+    pub rows: Range<usize>,
+    /// Its virtual tokens among all that have an embedding.
+    pub prompts: Range<usize>,
+    /// P: its virtual tokens, with an embedding or with given keys and values.
+    pub n_virtual: usize,
+    /// Factor on its weight in every mix: alpha / R of an adapter whose B is trained without it.
+    pub scale: f32,
+    /// Whether what it does shows in cached keys and values.
+    pub feeds_cache: bool,
+    pub adapter: Adapter,
+    /// Where its deltas and points act.
+    pub places: Places,
+    /// The folder it came from.
+    pub files: Option<AdapterFiles>,
+    /// What that folder called its base.
+    pub base: Option<String>,
+    /// B with the scale in it, and the folder, while no step has changed the adapter that is trained.
+    pub untrained: Option<(Vec<Vec<f32>>, AdapterFiles)>,
+}
+
+impl Loaded {
+    /// Whether gradients pass through it: it is a plain LoRA of linear maps.
+    pub fn trains_through(&self) -> bool {
+        let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
+        !self.is_affine() && rows && self.n_virtual == 0
+    }
+
+    /// Whether any module or activation is scaled or shifted.
+    pub(super) fn is_affine(&self) -> bool {
+        let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
+        !self.adapter.points.is_empty() || self.adapter.deltas.iter().any(scales)
+    }
+}
+
+/// A part of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::engine) struct Place {
+    pub site: usize,
+    pub part: usize,
+}
+
+/// Where the deltas and the points of an adapter act.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Places {
+    pub deltas: Vec<Place>,
+    pub points: Vec<usize>,
+}
+
+/// Ranks that an adapter of this rank occupies.
+pub(in crate::engine) fn padded(rank: usize) -> usize {
+    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
+}
+
+/// A module that is not among the base's linear maps.
+pub(in crate::engine) fn unknown(module: &str) -> Error {
+    Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
+}

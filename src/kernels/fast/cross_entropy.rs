@@ -1,0 +1,28 @@
+//! Fast [`cross_entropy`](crate::twin::cross_entropy): one f32 exponential per logit.
+
+use crate::plan::{INACTIVE, Training};
+
+/// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and the loss; see the
+/// twin.
+pub fn cross_entropy(training: &Training, targets: &[u32], logits: &mut [f32], v: usize, loss: &mut [f32]) {
+    let weight = training.loss_weight;
+    for ((&target, logits), loss) in targets.iter().zip(logits.chunks_exact_mut(v)).zip(loss) {
+        if target == INACTIVE {
+            logits.fill(0.0);
+            *loss = 0.0;
+            continue;
+        }
+        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let wanted = logits[target as usize] - most;
+        // A vocabulary's worth of f32 additions would lose digits.
+        let mut sum = 0.0f64;
+        for logit in logits.iter_mut() {
+            *logit = (*logit - most).exp();
+            sum += f64::from(*logit);
+        }
+        *loss = sum.ln() as f32 - wanted;
+        let scale = (f64::from(weight) / sum) as f32;
+        logits.iter_mut().for_each(|logit| *logit *= scale);
+        logits[target as usize] -= weight;
+    }
+}

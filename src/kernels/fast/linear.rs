@@ -1,0 +1,178 @@
+//! Fast [`linear`](crate::twin::linear). Few rows: tiles of 2 x-rows by 4 w-rows, which fill
+//! the registers; 1 by 8 for one row, which keeps more weights on their way from memory.
+
+use super::lanes::{add_four, add_scaled, dots};
+use super::product::{Window, add_product};
+use crate::plan::FEW_ROWS;
+use crate::twin::linear::{Columns, DeltaData};
+use crate::twin::weight::WeightData;
+
+/// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
+pub fn linear(
+    x: &[f32],
+    weight: WeightData<'_>,
+    bias: Option<&[f32]>,
+    columns: Columns,
+    accumulate: bool,
+    delta: Option<DeltaData<'_>>,
+    y: &mut [f32],
+) {
+    let Some(delta) = delta else { return product(x, weight, bias, columns, accumulate, y) };
+    let (f, c, stride) = (weight.rows(), weight.c, columns.stride);
+    let scales =
+        |n: usize| delta.mixes[delta.rows[n].mix as usize].active().iter().any(|b| b.affine().is_some());
+    if !(0..x.len() / c).any(scales) {
+        product(x, weight, bias, columns, accumulate, y);
+        for (n, y) in y.chunks_exact_mut(stride).take(x.len() / c).enumerate() {
+            expand(&delta, n, columns, &mut y[columns.first..][..f]);
+        }
+        return;
+    }
+    // Gains apply to x · Wᵀ alone, so bias and residual come after.
+    let mut line = vec![0.0; f];
+    for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(stride)).enumerate() {
+        product(x, weight, None, Columns { first: 0, stride: f }, false, &mut line);
+        scale(&delta, n, columns, &mut line);
+        expand(&delta, n, columns, &mut line);
+        let y = &mut y[columns.first..][..f];
+        if !accumulate {
+            y.fill(0.0);
+        }
+        add_scaled(y, 1.0, &line);
+        if let Some(bias) = bias {
+            add_scaled(y, 1.0, &bias[columns.first..][..f]);
+        }
+    }
+}
+
+/// line ← line·(1 + Σ γ·gain) + Σ γ·shift, for the columns of row n
+fn scale(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
+    let Columns { first, stride } = columns;
+    let blocks = delta.mixes[delta.rows[n].mix as usize].active();
+    let affine = || blocks.iter().filter_map(|block| Some((block.weight, block.affine()?)));
+    let row = |row: usize| &delta.b[row * stride + first..][..line.len()];
+    let mut gains = vec![1.0; line.len()];
+    let mut shifts = vec![0.0; line.len()];
+    for (weight, adapter) in affine() {
+        let [gain, shift] = delta.gain_and_shift(adapter, stride);
+        add_scaled(&mut gains, weight, row(gain));
+        add_scaled(&mut shifts, weight, row(shift));
+    }
+    line.iter_mut().zip(&gains).zip(&shifts).for_each(|((y, gain), shift)| *y = *y * gain + shift);
+}
+
+/// line += Σ z·b, for the columns of row n
+fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
+    let Columns { first, stride } = columns;
+    let f = line.len();
+    let blocks = delta.mixes[delta.rows[n].mix as usize].active();
+    // Column ranges of the parts that this slice of the matrix touches.
+    let edges = [0, delta.parts[0], delta.parts[1], usize::MAX];
+    for part in 0..3 {
+        let (from, to) = (edges[part].max(first), edges[part + 1].min(first + f));
+        if from >= to {
+            continue;
+        }
+        let partials = delta.z_of(n, part);
+        let z = |r: usize| partials[r..].iter().step_by(delta.ranks).sum::<f32>();
+        let line = &mut line[from - first..to - first];
+        let row = |r: usize| &delta.b[r * stride + from..][..to - from];
+        for block in blocks {
+            let (mut r, end) = (block.range().start, block.range().end);
+            while r + 4 <= end {
+                add_four(
+                    line,
+                    [z(r), z(r + 1), z(r + 2), z(r + 3)],
+                    [row(r), row(r + 1), row(r + 2), row(r + 3)],
+                );
+                r += 4;
+            }
+            (r..end).for_each(|r| add_scaled(line, z(r), row(r)));
+        }
+    }
+}
+
+/// Rows of W turned at once: they stay in the second cache.
+const TURNED: usize = 64;
+
+/// What [`product`] does, by turning W, which pays for many rows.
+fn many_rows(
+    x: &[f32],
+    weight: WeightData<'_>,
+    bias: Option<&[f32]>,
+    columns: Columns,
+    accumulate: bool,
+    y: &mut [f32],
+) {
+    let (f, c) = (weight.rows(), weight.c);
+    let n = x.len() / c;
+    let Columns { first, stride } = columns;
+    for y in y.chunks_exact_mut(stride).take(n) {
+        let y = &mut y[first..][..f];
+        if !accumulate {
+            y.fill(0.0);
+        }
+        if let Some(bias) = bias {
+            add_scaled(y, 1.0, &bias[first..][..f]);
+        }
+    }
+    let x = Window { data: x, first: 0, stride: c };
+    let (mut space, mut turned) = (Vec::new(), vec![0.0; c * TURNED]);
+    for j0 in (0..f).step_by(TURNED) {
+        let width = TURNED.min(f - j0);
+        let rows = weight.read(j0, width, &mut space);
+        for (k, line) in turned.chunks_exact_mut(TURNED).enumerate() {
+            line.iter_mut().zip(rows.iter().skip(k).step_by(c)).for_each(|(to, from)| *to = *from);
+        }
+        add_product(x, n, c, |k| &turned[k * TURNED..][..width], y, first + j0, stride);
+    }
+}
+
+/// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y)
+fn product(
+    x: &[f32],
+    weight: WeightData<'_>,
+    bias: Option<&[f32]>,
+    columns: Columns,
+    accumulate: bool,
+    y: &mut [f32],
+) {
+    let (f, c) = (weight.rows(), weight.c);
+    let n = x.len() / c;
+    if n > FEW_ROWS {
+        return many_rows(x, weight, bias, columns, accumulate, y);
+    }
+    let put = |y: &mut [f32], row: usize, col: usize, dot: f32| {
+        let col = columns.first + col;
+        let y = &mut y[row * columns.stride + col];
+        let held = if accumulate { *y } else { 0.0 };
+        *y = dot + bias.map_or(0.0, |b| b[col]) + held;
+    };
+    let xs = |row: usize| &x[row * c..][..c];
+    let mut space = Vec::new();
+    let (n2, f8) = (n - n % 2, f - f % 8);
+    for col in (0..f8).step_by(8) {
+        let rows = weight.read(col, 8, &mut space);
+        let w: [_; 8] = std::array::from_fn(|j| &rows[j * c..][..c]);
+        for half in [0, 4] {
+            let w = std::array::from_fn(|j| w[half + j]);
+            for row in (0..n2).step_by(2) {
+                let tile: [[f32; 4]; 2] = dots([xs(row), xs(row + 1)], w);
+                for (i, dots) in tile.iter().enumerate() {
+                    dots.iter().enumerate().for_each(|(j, &dot)| put(y, row + i, col + half + j, dot));
+                }
+            }
+        }
+        if n2 < n {
+            let [dots] = dots([xs(n2)], w);
+            dots.iter().enumerate().for_each(|(j, &dot)| put(y, n2, col + j, dot));
+        }
+    }
+    for col in f8..f {
+        let w = weight.read(col, 1, &mut space);
+        for row in 0..n {
+            let [[dot]] = dots([xs(row)], [w]);
+            put(y, row, col, dot);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Fast [`norm`](crate::twin::norm); LayerNorm stays with the twin.
+
+use super::lanes::dots;
+use crate::twin::norm::norm as twin;
+
+/// y = x̂ · weight (+ bias); see the twin.
+pub fn norm(x: &[f32], weight: &[f32], bias: Option<&[f32]>, eps: f32, centred: bool, y: &mut [f32]) {
+    if centred || bias.is_some() {
+        return twin(x, weight, bias, eps, centred, y);
+    }
+    let c = weight.len();
+    for (x, y) in x.chunks_exact(c).zip(y.chunks_exact_mut(c)) {
+        let [[sum]] = dots([x], [x]);
+        let scale = if sum == f32::INFINITY { sum } else { 1.0 / (sum / c as f32 + eps).sqrt() };
+        y.iter_mut().zip(x).zip(weight).for_each(|((y, x), w)| *y = x * scale * w);
+    }
+}
