@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::export::AdapterFiles;
+use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::training::options::Kept;
 
 /// The file's first line, as JSON; the adapter's weights follow.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::{NewLora, Variant};
 use crate::engine::training::schedule::Schedule;
 use crate::engine::training::train::Optimizer;
