@@ -6,7 +6,7 @@ mod common;
 use common::models::{MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close};
 use lorakeet::engine::{
-    Adapter, Choice, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, Request, TrainingRoom, Variant,
+    Adapter, Choice, Engine, EngineOptions, Loss, ModuleDelta, NewLora, Optimizer, Request, TrainingRoom, Variant,
     Window,
 };
 use lorakeet::format::safetensors::Header;
@@ -190,6 +190,41 @@ async fn windows_accumulate() {
         engine.train_step(windows, &on(), &mut optimizer, 10.0 * LEARNING_RATE).await.expect("works");
         let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
         assert_tensors(name, &exported(&engine), &reference, "accumulated", 0.0, abs);
+    }
+}
+
+/// A loss is a value: any targets, each with a weight of its own. Weights that differ are the mean of what each
+/// token alone would teach.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_window_carries_its_loss() {
+    let [fixture, ..] = &FIXTURES;
+    let tokens = Fixture::new(fixture.reference).ids("input_ids");
+    let window = |weighed: &[(usize, f32)]| {
+        let mut weights = vec![0.0; tokens.len() - 1];
+        weighed.iter().for_each(|&(at, weight)| weights[at] = weight);
+        let targets = tokens[1..].iter().map(|id| id ^ 1).collect();
+        Window { loss: Loss::weighted(targets, weights).expect("valid"), ..Window::new(tokens.clone(), 1) }
+    };
+    let mut taught = Vec::new();
+    for weighed in [&[(3, 1.0)][..], &[(9, 2.0)], &[(3, 1.0), (9, 3.0)]] {
+        let mut of_backends = Vec::new();
+        for (name, backend) in backends().await {
+            let (loss, gradients) = gradients(&mut fixture.open(backend).await, window(weighed)).await;
+            of_backends.push((name, loss, gradients));
+        }
+        taught.push(of_backends);
+    }
+    let [first, second, both] = taught.try_into().expect("three");
+    for ((a, b), (name, loss, gradients)) in first.iter().zip(&second).zip(both) {
+        let mean = |a: f64, b: f64| (a + 3.0 * b) / 4.0;
+        assert!((loss - mean(a.1, b.1)).abs() < 1e-5, "{name}: {loss} of {} and {}", a.1, b.1);
+        for (((tensor, got), (_, a)), (_, b)) in gradients.iter().zip(&a.2).zip(&b.2) {
+            let want: Vec<f32> =
+                a.iter().zip(b).map(|(&a, &b)| mean(f64::from(a), f64::from(b)) as f32).collect();
+            let most = want.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let what = format!("{tensor} on {name}");
+            assert_close(&what, got, &want, Tolerance { abs: 1e-3 * most + 1e-6, rel: 0.0 });
+        }
     }
 }
 
