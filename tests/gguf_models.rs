@@ -95,7 +95,7 @@ async fn tensors_of_several_types_are_held_as_they_are() {
         ("model.layers.0.self_attn.q_proj.weight", Dtype::Q4),
         ("model.layers.0.self_attn.k_proj.weight", Dtype::Q8),
         ("model.layers.0.self_attn.v_proj.weight", Dtype::Q8),
-        ("model.layers.0.self_attn.o_proj.weight", Dtype::F32),
+        ("model.layers.0.self_attn.o_proj.weight", Dtype::Q4_1),
         ("model.layers.0.mlp.gate_proj.weight", Dtype::Q4),
         ("model.layers.0.mlp.down_proj.weight", Dtype::F32),
         ("model.norm.weight", Dtype::F32),
@@ -104,14 +104,14 @@ async fn tensors_of_several_types_are_held_as_they_are() {
     }
     let (v, c, f, kv) = (300, 64, 256, 32);
     let held = [
-        (Dtype::F32, c * c + c * f),
+        (Dtype::F32, c * f),
         (Dtype::F16, v * c),
         (Dtype::Q8, v * c + c * 2 * kv),
         (Dtype::Q4, c * c + 2 * c * f),
+        (Dtype::Q4_1, c * c),
     ];
     assert_eq!(weights.held(), held.into());
     let said = [
-        "1 tensor of type Q4_1 held as f32, which keeps its numbers: 16384 bytes, 2560 in the file",
         "1 tensor of type Q5_0 held as q8, which keeps its numbers: 2176 bytes, 1408 in the file",
         "1 tensor of type Q6_K held as f32, which keeps its numbers: 65536 bytes, 13440 in the file",
     ];

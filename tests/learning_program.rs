@@ -62,8 +62,10 @@ fn a_dataset_is_learned_as_in_a_page() {
     let out = std::env::temp_dir().join(format!("lorakeet-dataset-{}", std::process::id()));
     let files = ["--data", "tests/fixtures/training/dataset.json", "--out", out.to_str().expect("plain")];
     let options = ["--rank", "4", "--epochs", "2", "--batch", "2", "--max-length", "64", "--seed", "7"];
-    let rates = ["--learning-rate", "0.003", "--schedule", "cosine", "--warmup-steps", "1", "--dropout", "0.1"];
-    let trained = report(&[&["train", "--context-length", "128", "--json"], &files[..], &options, &rates].concat());
+    let rates =
+        ["--learning-rate", "0.003", "--schedule", "cosine", "--warmup-steps", "1", "--dropout", "0.1"];
+    let trained =
+        report(&[&["train", "--context-length", "128", "--json"], &files[..], &options, &rates].concat());
     let losses = |value: &Value| -> Vec<f64> {
         value.as_array().expect("a list").iter().map(|loss| loss.as_f64().expect("a number")).collect()
     };

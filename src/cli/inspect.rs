@@ -31,7 +31,6 @@ pub async fn describe(args: &Args, with_plan: bool) -> Result<()> {
     let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
     let name = backend.name();
     let description = folder::describe(model, backend, &options)?;
-    let types = [Dtype::F32].into_iter().chain(Dtype::PACKED);
     print(
         &Subject {
             model: &description.model,
@@ -39,7 +38,7 @@ pub async fn describe(args: &Args, with_plan: bool) -> Result<()> {
             warnings: &description.warnings,
             backend: name,
             adapters: Vec::new(),
-            memory: types.map(|dtype| (dtype.name(), description.needs_as(dtype).ok())).collect(),
+            memory: Dtype::choices().map(|dtype| (dtype.name(), description.needs_as(dtype).ok())).collect(),
         },
         with_plan,
         args.json,

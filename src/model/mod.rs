@@ -3,11 +3,14 @@
 
 mod backward;
 mod bank;
+mod block;
 mod forward;
 mod gguf_names;
+mod kept;
 mod matrix;
 mod needs;
 mod places;
+mod steps;
 mod tables;
 mod training;
 mod weights;
@@ -151,6 +154,17 @@ impl Model {
         self.tensors.get(self.state.logits).shape[0]
     }
 
+    /// Errors with `Argument` for a token that the vocabulary does not have.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let v = self.config.vocab_size;
+        match ids.iter().find(|&&id| id as usize >= v) {
+            Some(id) => {
+                Err(Error::argument(format!("token id {id}, expected below the vocabulary size {v}")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What must be uploaded before the first run, beside the checkpoint.
     pub fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
         vec![(self.state.rope, self.config.rope_table(self.sizes.context))]
@@ -159,7 +173,7 @@ impl Model {
     /// Fills the cache for `n` rows and computes no logits.
     pub fn prefill(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        forward::layers(self, &mut plan);
+        forward::layers(self, &mut plan, self.config.num_hidden_layers);
         plan
     }
 
@@ -174,6 +188,13 @@ impl Model {
     /// draw, so that the next replay continues with the tokens drawn.
     pub fn decode(&self, n: usize) -> Plan {
         let mut plan = self.score(n);
+        forward::sample(self, &mut plan);
+        plan
+    }
+
+    /// The end of [`decode`](Self::decode) alone, for `n` rows whose logits are there.
+    pub fn draw(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
         forward::sample(self, &mut plan);
         plan
     }
@@ -213,14 +234,14 @@ impl Model {
     /// The first step of training on `n` rows: embeds them.
     pub fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::embed(self, &mut plan);
+        kept::embed(self, &mut plan);
         plan
     }
 
     /// Layer `l` forward on `n` rows, once all before it have run.
     pub fn train_layer(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::layer(self, &mut plan, l);
+        kept::layer(self, &mut plan, l);
         plan
     }
 

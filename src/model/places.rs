@@ -106,6 +106,10 @@ impl Weights {
         if !dtype.is_packed() {
             return self.place_words(name, bytemuck::cast_slice(values), write);
         }
+        if !dtype.can_pack() {
+            let dtype = dtype.name();
+            return Err(Error::unsupported(format!("tensor `{name}`: numbers are not rounded to {dtype}")));
+        }
         let mut words = Vec::with_capacity(values.len() / cols * dtype.row_words(cols));
         values.chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));
         self.place_words(name, &words, write)

@@ -216,6 +216,11 @@ impl Training {
         self.reshape_ranks(tensors, bank.room)
     }
 
+    /// The trainee that plans of training are made for.
+    pub(super) fn of_trainee(&self) -> &Trainee {
+        self.trainee.as_ref().expect("plans of training are made for a trainee")
+    }
+
     /// The core at a part of one of the trainee's sites; `None` if that is not trained by cores.
     pub fn core(&self, site: usize, part: usize) -> Option<Core> {
         let trainee = self.trainee.as_ref().filter(|trainee| trainee.cores)?;

@@ -9,7 +9,7 @@ use crate::config::{Family, ModelConfig, Norm, Positions};
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
-use super::bank::Bank;
+use super::bank::{Bank, Part};
 use super::matrix::Matrix;
 use super::places::Place;
 
@@ -89,7 +89,7 @@ impl Weights {
         declare.place(names.embed, &embed, 0, v, false);
         let embedding = names.embed.trim_end_matches(".weight");
         declare.bank.embed =
-            declare.bank.site(declare.tensors, embedding, v, &[(embedding.to_owned(), c)])?;
+            declare.bank.site(declare.tensors, embedding, v, &[Part::new(embedding, c, true)])?;
         let positions = match config.positions {
             Positions::Learned => {
                 let s = config.max_position_embeddings;
@@ -101,13 +101,13 @@ impl Weights {
         };
         let layers =
             (0..config.num_hidden_layers).map(|l| declare.layer(&names, l)).collect::<Result<_>>()?;
-        let norm = declare.norm(names.norm)?;
-        let head = [("lm_head".to_owned(), v)];
+        let norm = declare.norm(names.norm, false)?;
+        let head = [Part::new("lm_head", v, false)];
         let head = if config.tie_word_embeddings {
             let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
             Linear { weight: embed.clone(), bias: None, site }
         } else {
-            declare.linear("lm_head", v, c, &head, false)?
+            declare.linear("lm_head", c, &head, false)?
         };
         let places = declare.places;
         let prefix = names.prefix;
@@ -182,61 +182,62 @@ impl Declare<'_> {
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
         let name = |what: &str| format!("{}.{l}.{what}", names.layer);
-        let parts = |stems: &[&str], rows: &[usize]| -> Vec<(String, usize)> {
-            // One fused checkpoint tensor, or one for each part.
+        // One fused checkpoint tensor, or one for each part.
+        let parts = |stems: &[&str], parts: &[(usize, bool)]| -> Vec<Part> {
             if let [stem] = stems {
-                vec![(name(stem), rows.iter().sum())]
+                let all = parts.iter().copied().reduce(|(n, feeds), (m, feed)| (n + m, feeds || feed));
+                all.into_iter().map(|(rows, feeds)| Part::new(name(stem), rows, feeds)).collect()
             } else {
-                stems.iter().map(|s| name(s)).zip(rows.iter().copied()).collect()
+                stems
+                    .iter()
+                    .zip(parts)
+                    .map(|(stem, &(rows, feeds))| Part::new(name(stem), rows, feeds))
+                    .collect()
             }
         };
-        let gate_up: &[usize] = if config.gated { &[f, f] } else { &[f] };
-        let up_rows = gate_up.iter().sum();
-        let attention_norm = self.norm(&name(names.attention_norm))?;
-        let q_k_v = parts(names.q_k_v, &[q, kv, kv]);
-        let qkv = self.linear(&name("qkv"), q + 2 * kv, c, &q_k_v, config.qkv_bias)?;
-        self.bank.end_cache(qkv.site, attention_norm.point); // until the next layer comes
+        // Which of them feed the cache: its keys and values are k and v of this layer's input; all behind
+        // them feeds only the next layer's.
+        let next = l + 1 < config.num_hidden_layers;
+        let q_k_v = parts(names.q_k_v, &[(q, next), (kv, true), (kv, true)]);
+        let gate_up: &[_] = if config.gated { &[(f, next), (f, next)] } else { &[(f, next)] };
+        let up = parts(names.up, gate_up);
+        let [o, down] = [names.o, names.down].map(|stem| [Part::new(name(stem), c, next)]);
+        let [o_input, down_input] = [names.o, names.down].map(|stem| format!("{}.input", name(stem)));
         Ok(Layer {
-            attention_norm,
-            qkv,
-            o: self.linear(&name("o"), c, q, &[(name(names.o), c)], config.o_bias)?,
-            o_input: self.bank.point(self.tensors, &format!("{}.input", name(names.o)), q)?,
-            mlp_norm: self.norm(&name(names.mlp_norm))?,
-            up: self.linear(&name("up"), up_rows, c, &parts(names.up, gate_up), config.mlp_bias)?,
-            down: self.linear(&name("down"), c, f, &[(name(names.down), c)], config.mlp_bias)?,
-            down_input: self.bank.point(self.tensors, &format!("{}.input", name(names.down)), f)?,
+            attention_norm: self.norm(&name(names.attention_norm), true)?,
+            qkv: self.linear(&name("qkv"), c, &q_k_v, config.qkv_bias)?,
+            o: self.linear(&name("o"), q, &o, config.o_bias)?,
+            o_input: self.bank.point(self.tensors, &o_input, q, next)?,
+            mlp_norm: self.norm(&name(names.mlp_norm), next)?,
+            up: self.linear(&name("up"), c, &up, config.mlp_bias)?,
+            down: self.linear(&name("down"), f, &down, config.mlp_bias)?,
+            down_input: self.bank.point(self.tensors, &down_input, f, next)?,
         })
     }
 
-    /// A (rows, cols) matrix filled by `parts`, (checkpoint stem, its rows), top to bottom.
-    fn linear(
-        &mut self,
-        name: &str,
-        rows: usize,
-        cols: usize,
-        parts: &[(String, usize)],
-        with_bias: bool,
-    ) -> Result<Linear> {
+    /// A matrix of `cols` columns filled by `parts`, top to bottom.
+    fn linear(&mut self, name: &str, cols: usize, parts: &[Part], with_bias: bool) -> Result<Linear> {
+        let rows = parts.iter().map(|part| part.outputs).sum();
         let transposed = self.config.family == Family::Gpt2 && name != "lm_head";
-        let typed = |(stem, rows): &(String, usize)| (*rows, (self.dtype_of)(&format!("{stem}.weight")));
+        let typed = |part: &Part| (part.outputs, (self.dtype_of)(&format!("{}.weight", part.module)));
         let types: Vec<_> = parts.iter().map(typed).collect();
         let weight = self.matrix(&format!("{name}.weight"), &types, cols)?;
         let bias = with_bias.then(|| self.matrix(&format!("{name}.bias"), &[(rows, Dtype::F32)], 1));
         let bias = bias.transpose()?;
         let mut first = 0;
-        for (stem, rows) in parts {
-            self.place(&format!("{stem}.weight"), &weight, first, *rows, transposed);
+        for Part { module, outputs, .. } in parts {
+            self.place(&format!("{module}.weight"), &weight, first, *outputs, transposed);
             if let Some(bias) = &bias {
-                self.place(&format!("{stem}.bias"), bias, first, *rows, false);
+                self.place(&format!("{module}.bias"), bias, first, *outputs, false);
             }
-            first += rows;
+            first += outputs;
         }
         let bias = bias.map(|bias| bias.whole(name)).transpose()?;
         let site = self.bank.site(self.tensors, name, cols, parts)?;
         Ok(Linear { weight, bias, site })
     }
 
-    fn norm(&mut self, name: &str) -> Result<NormWeights> {
+    fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
         let with_bias = matches!(self.config.norm, Norm::Layer(_));
         let mut vector = |what: &str| {
@@ -247,7 +248,7 @@ impl Declare<'_> {
         };
         let weight = vector("weight")?;
         let bias = if with_bias { Some(vector("bias")?) } else { None };
-        let point = self.bank.point(self.tensors, name, c)?;
+        let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
         Ok(NormWeights { weight, bias, point })
     }
 

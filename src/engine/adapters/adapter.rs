@@ -77,7 +77,7 @@ pub struct Adapter {
 
 impl Adapter {
     /// Bytes of its own numbers.
-    pub(in crate::engine) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let core = |core: &Core| core.r.len() + core.a.len();
         let deltas = self
             .deltas

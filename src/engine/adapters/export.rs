@@ -1,24 +1,25 @@
 //! A loaded adapter as the two files of a PEFT folder.
 //! Not a conversion: a folder that was loaded comes back byte for byte, but that it names its base.
 
+use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::error::{Error, Result};
 use crate::format::peft::AdapterConfig;
 use crate::json::unmarked;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::engine::adapters::loaded::Loaded;
+use crate::model::Model;
 
-impl Engine {
-    /// `adapter_config.json` of a loaded adapter, as [`export_adapter`](Self::export_adapter)
+impl Adapters {
+    /// `adapter_config.json` of a loaded adapter, as [`export`](Self::export)
     /// gives it.
     ///
     /// Errors as that does.
-    pub fn adapter_config(&self, name: &str) -> Result<Vec<u8>> {
-        match &self.adapters.find(name)?.files {
+    pub(crate) fn config(&self, model: &Model, name: &str) -> Result<Vec<u8>> {
+        match &self.find(name)?.files {
             Some(files) => Ok(unmarked(&self.naming_base(&files.config)?).into_owned()),
-            None => Ok(self.export_adapter(name)?.config),
+            None => Ok(self.export(model, name)?.config),
         }
     }
 
@@ -28,8 +29,8 @@ impl Engine {
     ///
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
     /// here no LoRA expresses.
-    pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
-        let Loaded { info, adapter, files, scale, base, .. } = self.adapters.find(name)?;
+    pub(crate) fn export(&self, model: &Model, name: &str) -> Result<AdapterFiles> {
+        let Loaded { info, adapter, files, scale, base, .. } = self.find(name)?;
         if let Some(AdapterFiles { config, weights }) = files {
             return Ok(AdapterFiles { config: self.naming_base(config)?, weights: weights.clone() });
         }
@@ -54,7 +55,7 @@ impl Engine {
             if !gain.is_empty() || !shift.is_empty() || *rank == 0 {
                 return refused(module);
             }
-            modules.push((self.model.weights.full_name(module), *rank, a, b));
+            modules.push((model.weights.full_name(module), *rank, a, b));
         }
         let names: Vec<&str> = modules.iter().map(|(module, ..)| module.as_str()).collect();
         let mut config = AdapterConfig::lora(info.rank, f64::from(*scale) * info.rank as f64, &names)?;
@@ -62,7 +63,7 @@ impl Engine {
         for (module, rank, ..) in &modules {
             config.keep_scale(module, *rank)?;
         }
-        let table = self.model.weights.embedding();
+        let table = model.weights.embedding();
         let factors = modules.iter().map(|(module, rank, a, b)| {
             let embedding = *module == table;
             Factors { module, rank: *rank, a, b, embedding }

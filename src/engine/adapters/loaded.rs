@@ -37,7 +37,7 @@ pub struct AdapterInfo {
 
 /// An adapter in the bank.
 #[derive(Debug)]
-pub(in crate::engine) struct Loaded {
+pub(crate) struct Loaded {
     pub info: AdapterInfo,
     /// Never used twice: a reloaded name is a new version.
     pub id: u64,
@@ -82,24 +82,24 @@ impl Loaded {
 
 /// A part of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) struct Place {
+pub(crate) struct Place {
     pub site: usize,
     pub part: usize,
 }
 
 /// Where the deltas and the points of an adapter act.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Places {
+pub(crate) struct Places {
     pub deltas: Vec<Place>,
     pub points: Vec<usize>,
 }
 
 /// Ranks that an adapter of this rank occupies.
-pub(in crate::engine) fn padded(rank: usize) -> usize {
+pub(crate) fn padded(rank: usize) -> usize {
     rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
 }
 
 /// A module that is not among the base's linear maps.
-pub(in crate::engine) fn unknown(module: &str) -> Error {
+pub(crate) fn unknown(module: &str) -> Error {
     Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
 }

@@ -4,13 +4,16 @@
 use std::collections::BTreeMap;
 
 use crate::backend::Backend;
+use crate::engine::adapters::merged::{Merged, Original};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::loaded::{Choice, Loaded, Place, unknown};
-use crate::engine::adapters::merged::{Merged, Original};
+use crate::engine::adapters::loaded::Choice;
+use crate::engine::adapters::loaded::Loaded;
+use crate::engine::adapters::loaded::{Place, unknown};
+use crate::engine::runner::Runner;
 
 /// Elements read, folded and written at once.
 const PIECE_ELEMENTS: usize = 2 << 20;
@@ -21,7 +24,7 @@ struct Fold<'a> {
     terms: Vec<(f64, &'a ModuleDelta)>,
 }
 
-impl Engine {
+impl Adapters {
     /// Folds a blend into the weights: W ← (1 + Σ γ·gain) ∘ W + Σ γ·B·A row by row, biases
     /// ← bias + Σ γ·shift. The merged adapters leave the engine's own choice; others can be
     /// blended on top. A copy of every weight it changes is kept in main memory.
@@ -29,30 +32,28 @@ impl Engine {
     /// Errors with `Argument` if adapters are merged already, one of these is being trained, a
     /// generation is running, or the choice is not to be had; `Unsupported` naming what no weight can take; `Device`. The
     /// weights are then as they were.
-    pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
-        if let Some(merged) = &self.adapters.merged {
+    pub(crate) async fn merge(&mut self, runner: &mut Runner, choice: &Choice) -> Result<()> {
+        if let Some(merged) = &self.merged {
             return Err(Error::argument(format!("{} merged already, unmerge first", names(&merged.choice))));
         }
-        self.check_no_generation()?;
         let choice: Choice = choice.iter().filter(|(_, weight)| *weight != 0.0).cloned().collect();
         if choice.is_empty() {
             return Err(Error::argument("no adapter to merge"));
         }
-        choice.iter().try_for_each(|(name, _)| self.adapters.check_untrained(name))?;
-        let originals = self.fold(&choice).await?;
-        let adapters = &mut self.adapters;
-        adapters.merges += 1;
-        adapters.default.retain(|(name, _)| choice.iter().all(|(merged, _)| merged != name));
-        adapters.merged = Some(Merged { choice, version: adapters.merges, originals });
+        let originals = self.fold(runner, &choice).await?;
+        self.merges += 1;
+        self.default.retain(|(name, _)| choice.iter().all(|(merged, _)| merged != name));
+        self.merged = Some(Merged { choice, version: self.merges, originals });
         Ok(())
     }
 
     /// Folds adapters into the base's weights, and returns what was there. On an error it is there again.
-    async fn fold(&mut self, choice: &Choice) -> Result<Vec<Original>> {
+    async fn fold(&self, runner: &mut Runner, choice: &Choice) -> Result<Vec<Original>> {
+        let (model, backend) = runner.parts();
         let mut originals = Vec::new();
-        for fold in &folds(&self.model, self.adapters.active(choice)?)? {
-            if let Err(e) = fold.apply(&self.model, &mut self.backend, &mut originals).await {
-                restore(&mut self.backend, &originals);
+        for fold in &folds(model, self.active(choice)?)? {
+            if let Err(e) = fold.apply(model, backend, &mut originals).await {
+                restore(backend, &originals);
                 return Err(e);
             }
         }
@@ -62,33 +63,25 @@ impl Engine {
     /// Folds what is merged into weights that are the base's own.
     ///
     /// Errors with `Device`.
-    pub(in crate::engine) async fn merge_again(&mut self) -> Result<()> {
-        let Some(mut merged) = self.adapters.merged.take() else { return Ok(()) };
-        let folded = self.fold(&merged.choice).await.map(|originals| merged.originals = originals);
-        self.adapters.merged = Some(merged);
+    pub(crate) async fn merge_again(&mut self, runner: &mut Runner) -> Result<()> {
+        let Some(mut merged) = self.merged.take() else { return Ok(()) };
+        let folded = self.fold(runner, &merged.choice).await.map(|originals| merged.originals = originals);
+        self.merged = Some(merged);
         folded
     }
 
     /// Gives the weights the base's bits again; what was cached before the merge is valid again.
     ///
     /// Errors with `Argument` if nothing is merged, or a generation is running.
-    pub fn unmerge_adapter(&mut self) -> Result<()> {
-        self.check_no_generation()?;
-        let merged = self.adapters.merged.take().ok_or_else(|| Error::argument("no adapter is merged"))?;
-        restore(&mut self.backend, &merged.originals);
+    pub(crate) fn unmerge(&mut self, runner: &mut Runner) -> Result<()> {
+        let merged = self.merged.take().ok_or_else(|| Error::argument("no adapter is merged"))?;
+        restore(runner.parts().1, &merged.originals);
         Ok(())
     }
 
     /// What is merged into the weights.
-    pub fn merged_adapters(&self) -> &[(String, f32)] {
-        self.adapters.merged.as_ref().map_or(&[], |merged| &merged.choice)
-    }
-
-    fn check_no_generation(&self) -> Result<()> {
-        if self.slots.any_busy() {
-            return Err(Error::argument("a generation is running, the weights cannot change under it"));
-        }
-        Ok(())
+    pub(crate) fn merged(&self) -> &[(String, f32)] {
+        self.merged.as_ref().map_or(&[], |merged| &merged.choice)
     }
 }
 

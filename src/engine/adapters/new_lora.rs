@@ -7,9 +7,13 @@ use crate::format::peft::AdapterConfig;
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
-use crate::engine::adapters::loaded::{AdapterInfo, unknown};
+use crate::engine::adapters::base::Base;
+use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::loaded::unknown;
+use crate::engine::adapters::peft::is_targeted;
+use crate::engine::runner::Runner;
 
 /// What of a new adapter is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,14 +53,29 @@ pub struct NewLora {
     pub seed: u32,
 }
 
-impl Engine {
+impl Adapters {
     /// Adds a LoRA that does nothing yet: A Kaiming-uniform with a = √5, that is ±1/√C, and B zero,
     /// as PEFT begins one (arXiv:2106.09685). LoRA-XS reads the base's weights and begins with a core
     /// of zeros.
     ///
     /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
     /// does not have, `Memory`, `Device`.
-    pub async fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
+    pub(crate) async fn create(
+        &mut self,
+        runner: &mut Runner,
+        name: &str,
+        lora: &NewLora,
+    ) -> Result<AdapterInfo> {
+        let adapter = self.base(runner).begun(lora).await?;
+        let info = self.add_reserved(runner, name, adapter, None).await?;
+        self.find_mut(name)?.scale = (lora.alpha / lora.rank as f64) as f32;
+        Ok(info)
+    }
+}
+
+impl Base<'_> {
+    /// A LoRA that does nothing yet.
+    async fn begun(&mut self, lora: &NewLora) -> Result<Adapter> {
         let &NewLora { variant, rank, alpha, ref target_modules, seed } = lora;
         let mut targets: Vec<&str> = target_modules.iter().map(String::as_str).collect();
         if targets.is_empty() {
@@ -72,10 +91,7 @@ impl Engine {
                 Variant::LoraXs => self.principal(module, rank).await?,
             });
         }
-        let info = self.add_reserved(name, Adapter { deltas, ..Adapter::default() }, None).await?;
-        let loaded = self.adapters.find_mut(name)?;
-        loaded.scale = (alpha / rank as f64) as f32;
-        Ok(info)
+        Ok(Adapter { deltas, ..Adapter::default() })
     }
 
     /// Names of the modules that the targets mean, or of every linear map but the head.
@@ -85,8 +101,11 @@ impl Engine {
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
             let (is_head, is_embedding) = (bare == "lm_head", module == weights.embedding());
-            let wanted =
-                if targets.is_empty() { !is_head && !is_embedding } else { self.targets(config, bare) };
+            let wanted = if targets.is_empty() {
+                !is_head && !is_embedding
+            } else {
+                is_targeted(self.model, config, bare)
+            };
             if !wanted {
                 continue;
             }

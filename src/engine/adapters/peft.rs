@@ -6,29 +6,32 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, Part, Role, part_of, refuse_pickle};
 use crate::format::safetensors::Header;
-use crate::plan::TensorId;
+use crate::model::Model;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta, PointDelta};
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::foreign::Converted;
-use crate::engine::adapters::loaded::{AdapterInfo, unknown};
+use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::loaded::unknown;
+use crate::engine::runner::Runner;
 
 /// Most modules that a warning names.
 const NAMED: usize = 4;
 
 /// A tensor of the adapter's file.
 #[derive(Debug)]
-pub(in crate::engine) struct Loaded {
-    pub(in crate::engine) name: String,
-    pub(in crate::engine) shape: Vec<usize>,
-    pub(in crate::engine) values: Vec<f32>,
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
 }
 
 /// The tensors of one module.
-pub(in crate::engine) type Roles = BTreeMap<Role, Loaded>;
+pub(crate) type Roles = BTreeMap<Role, Loaded>;
 
-impl Engine {
+impl Adapters {
     /// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`;
     /// an adapter of that name is replaced. Those of mlx-lm (`adapter_config.json`,
     /// `adapters.safetensors`) and of mistral-finetune (`params.json`, or nothing, and
@@ -38,7 +41,21 @@ impl Engine {
     /// Errors with `Format` for the files, `Unsupported` naming what is not implemented,
     /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
     /// name, `Memory`.
-    pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
+    pub(crate) async fn load(
+        &mut self,
+        runner: &mut Runner,
+        name: &str,
+        config: &[u8],
+        weights: &[u8],
+    ) -> Result<AdapterInfo> {
+        let (adapter, files) = self.base(runner).peft(config, weights).await?;
+        self.add_reserved(runner, name, adapter, Some(files)).await
+    }
+}
+
+impl Base<'_> {
+    /// What a folder's two files mean, and the folder that keeps it.
+    async fn peft(&mut self, config: &[u8], weights: &[u8]) -> Result<(Adapter, AdapterFiles)> {
         refuse_pickle("adapter_model.safetensors", weights)?;
         let Converted { files, warnings } = match self.other_trainers(config, weights)? {
             Some(converted) => converted,
@@ -76,14 +93,7 @@ impl Engine {
         }
         self.tie_rows(&config, &mut adapter);
         adapter.warnings.extend(self.check_targets(&config, &modules)?);
-        self.add_reserved(name, adapter, Some(files)).await
-    }
-
-    /// Whether a config targets one of the bank's modules, by its name without prefix.
-    pub(in crate::engine) fn targets(&self, config: &AdapterConfig, bare: &str) -> bool {
-        let weights = &self.model.weights;
-        let module = weights.full_name(bare);
-        config.targets(&module, module != weights.embedding(), bare == "lm_head")
+        Ok((adapter, files))
     }
 
     /// Every module that the config targets has tensors, and no other has. Where those of some layers
@@ -101,7 +111,7 @@ impl Engine {
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
             let is_tied_head = bare == "lm_head" && self.model.config.tie_word_embeddings;
-            let targeted = self.targets(config, bare)
+            let targeted = is_targeted(self.model, config, bare)
                 || is_tied_head && config.ties() && config.targets(&weights.embedding(), false, false);
             if targeted && !has(bare) {
                 if !adapted.contains(&kind(bare)) {
@@ -331,49 +341,16 @@ impl Engine {
         }
         Ok(())
     }
-
-    /// (C, F) of a linear map of the base.
-    pub(in crate::engine) fn shape(&self, module: &str) -> Result<[usize; 2]> {
-        let bank = &self.model.bank;
-        let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
-        Ok(bank.sites[site].shape(part))
-    }
-
-    /// A bias or a norm's weight of the base.
-    async fn vector(&mut self, name: &str) -> Result<Option<Vec<f32>>> {
-        match self.model.weights.vector(name) {
-            Some((tensor, first, count)) => Ok(Some(self.read_f32(tensor, first, count).await?)),
-            None => Ok(None),
-        }
-    }
-
-    /// The base's own numbers, whatever is merged into them; of a matrix, whole rows.
-    pub(in crate::engine) async fn read_f32(
-        &mut self,
-        tensor: TensorId,
-        first: usize,
-        count: usize,
-    ) -> Result<Vec<f32>> {
-        let declared = self.model.tensors.get(tensor);
-        let (dtype, c, width) = (declared.dtype, declared.row_len(), declared.row_words());
-        let mut words = self.backend.read(tensor, first / c * width, count / c * width).await?;
-        if let Some(merged) = &self.adapters.merged {
-            merged.unmerge_read(tensor, first, &mut words);
-        }
-        let mut values = vec![0.0; count];
-        dtype.unpack(&words, c, &mut values);
-        Ok(values)
-    }
 }
 
 impl Loaded {
-    pub(in crate::engine) fn matrix(&self) -> Result<[usize; 2]> {
+    pub(crate) fn matrix(&self) -> Result<[usize; 2]> {
         self.shape.as_slice().try_into().map_err(|_| {
             Error::mismatch(format!("tensor `{}`: shape {:?}, expected a matrix", self.name, self.shape))
         })
     }
 
-    pub(in crate::engine) fn expect(&self, shape: &[usize]) -> Result<()> {
+    pub(crate) fn expect(&self, shape: &[usize]) -> Result<()> {
         if self.shape == shape {
             return Ok(());
         }
@@ -382,7 +359,7 @@ impl Loaded {
 }
 
 /// The adapter's tensors by module and role.
-pub(in crate::engine) fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<String, Roles>> {
+pub(crate) fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<String, Roles>> {
     let header = Header::from_file_bytes(file).map_err(|e| e.context("adapter_model.safetensors"))?;
     let mut modules: BTreeMap<String, Roles> = BTreeMap::new();
     for info in &header.tensors {
@@ -397,6 +374,12 @@ pub(in crate::engine) fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTr
         }
     }
     Ok(modules)
+}
+
+/// Whether a config targets one of the bank's modules, by its name without prefix.
+pub(crate) fn is_targeted(model: &Model, config: &AdapterConfig, bare: &str) -> bool {
+    let module = model.weights.full_name(bare);
+    config.targets(&module, module != model.weights.embedding(), bare == "lm_head")
 }
 
 /// What modules of all layers share: the name with `*` for the layer.
@@ -424,12 +407,7 @@ fn product(b: &[f32], core: &[f32], rank: usize) -> Vec<f32> {
 }
 
 /// A tensor that an adapter of this kind must have.
-pub(in crate::engine) fn find<'a>(
-    roles: &'a Roles,
-    role: &Role,
-    module: &str,
-    name: &str,
-) -> Result<&'a Loaded> {
+pub(crate) fn find<'a>(roles: &'a Roles, role: &Role, module: &str, name: &str) -> Result<&'a Loaded> {
     let missing = || Error::mismatch(format!("module `{module}`: the adapter has no {name} for it"));
     roles.get(role).ok_or_else(missing)
 }

@@ -5,23 +5,19 @@ use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, Role};
 use crate::model::Table;
 
-use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta, RowDeltas};
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::loaded::unknown;
 use crate::engine::adapters::peft::{Loaded, Roles, find};
 
 /// Elements of the base read at once.
 const PIECE_ELEMENTS: usize = 1 << 20;
 
-impl Engine {
+impl Base<'_> {
     /// The embeddings, or the keys and values, of virtual tokens.
     ///
     /// Errors with `Mismatch` where they are another base's, or missing.
-    pub(in crate::engine) fn virtual_tokens(
-        &self,
-        config: &AdapterConfig,
-        shared: &Roles,
-    ) -> Result<Option<Lead>> {
+    pub(crate) fn virtual_tokens(&self, config: &AdapterConfig, shared: &Roles) -> Result<Option<Lead>> {
         let base = &self.model.config;
         let kv = base.num_key_value_heads * base.head_dim;
         let wrong = |field: &str, got: usize, expected: usize| {
@@ -53,7 +49,7 @@ impl Engine {
 
     /// What LoRA does to the embedding: row v ← row v + scale · B A[:, v], and with a magnitude m
     /// (C) each column c of the table renormalised to m[c] (arXiv:2402.09353).
-    pub(in crate::engine) async fn embedding(
+    pub(crate) async fn embedding(
         &mut self,
         config: &AdapterConfig,
         module: &str,
@@ -119,7 +115,7 @@ impl Engine {
     /// (`trainable_token_indices`). Rows like the base's are left out.
     ///
     /// Errors with `Mismatch` for another shape, `Argument` for a token the base does not have.
-    pub(in crate::engine) async fn replace_rows(
+    pub(crate) async fn replace_rows(
         &mut self,
         config: &AdapterConfig,
         module: &str,
@@ -138,7 +134,7 @@ impl Engine {
         }
         let (tokens, new): (Vec<u32>, &Loaded) =
             if let Some(rows) = roles.get(&Role::Saved("weight".to_owned())) {
-                let n = rows.table_rows(v, c, self.tokenizer.vocab_size())?;
+                let n = rows.table_rows(v, c, self.tokenizer_tokens)?;
                 if n < v {
                     adapter.warnings.push(format!(
                     "tensor `{}`: {n} rows, this base has {v}: its tokens from {n} on keep the base's rows",
@@ -149,7 +145,7 @@ impl Engine {
             } else if let Some(rows) = roles.get(&Role::TokenDelta) {
                 let tokens = config.token_rows(module, table == Table::Embed).unwrap_or_default();
                 rows.expect(&[tokens.len(), c])?;
-                self.check_ids(tokens)?;
+                self.model.check_ids(tokens)?;
                 (tokens.to_vec(), rows)
             } else {
                 return Ok(());
@@ -170,7 +166,7 @@ impl Engine {
 
     /// A tied head follows the embedding's single rows unless it has its own, and its whole table
     /// where the config ties them.
-    pub(in crate::engine) fn tie_rows(&self, config: &AdapterConfig, adapter: &mut Adapter) {
+    pub(crate) fn tie_rows(&self, config: &AdapterConfig, adapter: &mut Adapter) {
         let [embed, head] = &mut adapter.rows;
         let single = config.token_rows(&self.model.weights.embedding(), true).is_some();
         if self.model.config.tie_word_embeddings && head.tokens.is_empty() && (single || config.ties()) {

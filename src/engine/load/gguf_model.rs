@@ -14,8 +14,9 @@ use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;
 
 use crate::engine::adapters::gguf::half_split;
+use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::read_tokenizer;
-use crate::engine::{EngineOptions, Loader};
+use crate::engine::load::options::EngineOptions;
 
 impl Loader {
     /// Makes room for the model of a GGUF file. `tokenizer`, a `tokenizer.json`, is for files that
@@ -50,7 +51,7 @@ impl Loader {
     /// A model that has no room on the backend yet.
     ///
     /// Errors as [`from_gguf`](Self::from_gguf).
-    pub(in crate::engine) fn of_gguf(
+    pub(crate) fn of_gguf(
         header: &Header,
         tokenizer: Option<&[u8]>,
         backend: Backend,
@@ -106,7 +107,7 @@ impl Loader {
     /// Whether a tensor must come in one piece.
     ///
     /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
-    pub(in crate::engine) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
+    pub(crate) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
         let config = &self.model.config;
         let rotary = matches!(config.positions, Positions::Rotary { .. });
         if rotary && info.name == ROPE_FACTORS {
@@ -126,7 +127,7 @@ impl Loader {
         Ok(interleaved)
     }
 
-    pub(in crate::engine) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         if piece.name == ROPE_FACTORS {
             return self.set_rope_factors(piece.read_f32(bytes)?);
         }

@@ -2,59 +2,40 @@
 //! chunk while it grows, is used for the next chunk, and is then discarded, or kept.
 //!
 //! A chunk is scored or generated first, and learned after, so that no score has seen what it
-//! scores. Work is done in slices: [`Engine::temp_next`] moves it on and says what came of it.
+//! scores. Work is done in slices: [`Engine::temp_next`](crate::engine::Engine::temp_next) moves it on and says what came of it.
 
 use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 
-use crate::engine::Engine;
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::NewLora;
-use crate::engine::text::generate::{Delta, Generation, Overflow, Request};
+use crate::engine::owners::Owners;
+use crate::engine::runner::Runner;
 use crate::engine::text::mixture::Mixture;
+use crate::engine::text::request::{Delta, Overflow, Request};
 use crate::engine::text::score::Scoring;
+use crate::engine::text::sequence::Generation;
 use crate::engine::text::stop::Tail;
-use crate::engine::training::train::{Optimizer, Step};
+use crate::engine::training::optimizer::Optimizer;
+use crate::engine::training::train::Step;
 use crate::engine::training::trainee::TraineeState;
 
+mod chunk;
 mod evaluation;
 mod options;
+mod owners;
 mod probe;
 mod work;
 
+pub use chunk::ChunkReport;
 pub use evaluation::{ChunkLosses, Evaluation};
 pub use options::{Kv, TempLoraOptions};
 
+use chunk::Chunk;
 use probe::Probe;
 
-/// What became of one chunk. Losses are means, nats.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ChunkReport {
-    /// From 0.
-    pub index: usize,
-    /// Of the text.
-    pub tokens: usize,
-    /// Those that have a loss: all, but the text's first.
-    pub labels: usize,
-    /// Without the temporary adapter; of text that is scored, or drawn from the mix.
-    pub base_loss: Option<f64>,
-    /// With what the chunks before had taught it.
-    pub adapted_loss: Option<f64>,
-    /// Of the two mixed by their merits so far, see [`Mixture`].
-    pub mixed_loss: Option<f64>,
-    /// Before each step on the chunk; none where it was not learned.
-    pub train_losses: Vec<f64>,
-    /// Of those steps.
-    pub learning_rate: f32,
-    /// Whether what the chunk before had taught was undone.
-    pub rolled_back: bool,
-    /// Learning rates that were tried on the chunks before, and the mean loss of what followed each; the
-    /// best one is that of this chunk and all to come. Empty but for the chunk that decided.
-    pub probed: Vec<(f32, f64)>,
-}
-
-/// What a call of [`Engine::temp_next`] came to.
+/// What a call of [`Engine::temp_next`](crate::engine::Engine::temp_next) came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TempEvent {
     /// Nothing is left to do.
@@ -71,46 +52,62 @@ pub enum TempEvent {
 #[derive(Debug)]
 pub struct TempLora {
     options: TempLoraOptions,
-    optimizer: Optimizer,
     /// The newest tokens that have been learned, at most a context of them.
     context: Vec<u32>,
     /// Tokens to score, if asked, and to learn.
     pending: VecDeque<u32>,
     evaluates: bool,
-    /// What is generated, if anything is.
-    request: Option<Request>,
-    /// Whether it is drawn from the mix of base and adapted model.
-    mixes: bool,
-    left: usize,
-    chunk: Vec<u32>,
-    /// Whether the chunk was generated, not given.
-    drawn: bool,
-    report: ChunkReport,
+    /// The text that is to be generated, if one is.
+    asked: Option<Asked>,
+    /// Chunks that have been learned.
+    chunks: usize,
     mixture: Mixture,
     work: Work,
-    /// The adapter before the last chunk was learned, and the steps it had taken.
-    snapshot: Option<(TraineeState, u32)>,
-    /// What of the text is not shown yet, where a chunk has ended in it.
-    tail: Option<Tail>,
-    chunks_since_reset: usize,
+    /// The adapter before the last chunk was learned.
+    snapshot: Option<TraineeState>,
     probe: Probe,
 }
 
+/// A text that is to be generated.
+#[derive(Debug)]
+struct Asked {
+    request: Request,
+    /// Whether it is drawn from the mix of base and adapted model.
+    mixes: bool,
+    /// Tokens still to be drawn.
+    left: usize,
+    /// What of the text is not shown yet, where a chunk has ended in it.
+    tail: Option<Tail>,
+    chunks_since_reset: usize,
+}
+
+/// What is under way. A chunk goes from one piece of work to the next with all that is known of it.
 #[derive(Debug)]
 enum Work {
     None,
-    ScoreBase(Scoring, After),
-    ScoreAdapted(Scoring, Vec<f64>, After),
+    /// With what has been drawn of the chunk.
+    Draw(Box<Generation>, Vec<u32>),
+    ScoreBase(Chunk, Scoring),
+    /// With the base's losses.
+    ScoreAdapted(Chunk, Scoring, Vec<f64>),
     /// As another learning rate would have it.
-    Judge(Scoring, After),
-    Generate(Box<Generation>),
-    Train(Box<Step>, After),
+    Judge(Chunk, Scoring),
+    Train(Chunk, Box<Step>),
     /// All there was to learn, if anything.
-    Learned(After),
+    Learned(Chunk),
 }
 
-/// The generation that goes on after a chunk's work, if one does.
-type After = Option<Box<Generation>>;
+impl Work {
+    /// As [`TempEvent::Progress`] names it.
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Draw(..) => "generate",
+            Self::ScoreBase(..) | Self::ScoreAdapted(..) => "score",
+            Self::Judge(..) => "probe",
+            Self::Train(..) | Self::Learned(_) | Self::None => "train",
+        }
+    }
+}
 
 impl TempLora {
     /// As it was made.
@@ -127,256 +124,230 @@ impl TempLora {
 
     /// Whether there is a text to go on with.
     pub fn has_text(&self) -> bool {
-        !(self.context.is_empty() && self.chunk.is_empty() && self.pending.is_empty())
+        !(self.context.is_empty() && self.pending.is_empty() && matches!(self.work, Work::None))
     }
 
     /// Whether all that was asked for is done.
     pub fn is_idle(&self) -> bool {
-        matches!(self.work, Work::None) && self.pending.is_empty() && self.request.is_none()
+        matches!(self.work, Work::None) && self.pending.is_empty() && self.asked.is_none()
     }
 
     fn learning_rate(&self) -> f32 {
         let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, .. } = self.options;
-        let warm = (self.report.index + warmup_start) as f32 / warmup_chunks.max(1) as f32;
+        let warm = (self.chunks + warmup_start) as f32 / warmup_chunks.max(1) as f32;
         learning_rate * self.probe.multiple() * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
-    }
-
-    /// Context and chunk, and where the chunk's labels begin.
-    fn window(&self) -> (Vec<u32>, usize) {
-        let tokens = [&self.context[..], &self.chunk].concat();
-        (tokens, self.context.len().max(1))
     }
 }
 
-impl Engine {
+impl TempLora {
     /// Begins a temporary adapter. The base, and every other adapter, stay as they are.
     ///
     /// Errors with `Argument` for an option out of range or while another adapter is trained,
     /// `Unsupported` for adapters beside it that cannot be trained through, `Memory`.
-    pub async fn begin_temp_lora(&mut self, options: TempLoraOptions) -> Result<TempLora> {
-        options.check(self.model.context())?;
-        if self.adapters.find(&options.name).is_ok() {
-            return Err(Error::argument(format!("adapter `{}` is there already", options.name)));
+    pub(crate) async fn begin(owners: &mut Owners<'_>, options: TempLoraOptions) -> Result<Self> {
+        let Owners { runner, adapters, trainer, .. } = owners;
+        options.check(runner.model().context())?;
+        let name = &options.name;
+        if adapters.find(name).is_ok() {
+            return Err(Error::argument(format!("adapter `{name}` is there already")));
         }
-        if let Some(other) = self.trained_adapter() {
-            return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
-        }
-        self.check_trains_through(&options.beside)?;
+        trainer.check_idle()?;
+        adapters.check_trains_through(&options.beside)?;
         match &options.warm_start {
-            Some(from) => self.copy_adapter(from, &options.name).await?,
+            Some(from) => adapters.copy(runner, from, name).await?,
             None => {
                 let TempLoraOptions { variant, rank, alpha, target_modules, seed, .. } = options.clone();
-                self.new_lora(&options.name, &NewLora { variant, rank, alpha, target_modules, seed }).await?;
+                let lora = NewLora { variant, rank, alpha, target_modules, seed };
+                adapters.create(runner, name, &lora).await?;
             }
         }
-        if let Err(e) = self.begin_training_reserved(&options.name, options.room()).await {
-            self.delete_adapter(&options.name)?;
-            return Err(e);
-        }
-        if let Err(e) = self.check_kernels().await {
-            self.end_training()?;
-            self.delete_adapter(&options.name)?;
-            return Err(e);
-        }
         let optimizer = Optimizer { dropout: options.dropout, seed: options.seed, ..Optimizer::default() };
+        if let Err(e) = trainer.begin_reserved(runner, adapters, name, optimizer, options.room()).await {
+            adapters.delete(runner, name)?;
+            return Err(e);
+        }
+        if let Err(e) = runner.check_kernels().await {
+            trainer.end(runner, adapters)?;
+            adapters.delete(runner, name)?;
+            return Err(e);
+        }
         let probe = if options.probe_rate { Probe::Waiting } else { Probe::Over };
-        Ok(TempLora {
+        Ok(Self {
             options,
-            optimizer,
             context: Vec::new(),
             pending: VecDeque::new(),
             evaluates: false,
-            request: None,
-            mixes: false,
-            left: 0,
-            chunk: Vec::new(),
-            drawn: false,
-            report: ChunkReport::default(),
+            asked: None,
+            chunks: 0,
             mixture: Mixture::default(),
             work: Work::None,
             snapshot: None,
-            tail: None,
-            chunks_since_reset: 0,
             probe,
         })
     }
 
     /// Appends a text to be learned; with `evaluate` each chunk is scored first, with and without
-    /// the adapter. [`temp_next`](Self::temp_next) does it.
+    /// the adapter. [`next`](Self::next) does it.
     ///
     /// Errors with `Argument` for a token the base does not have, or while a text is generated.
-    pub fn temp_learn(&mut self, temp: &mut TempLora, tokens: &[u32], evaluate: bool) -> Result<()> {
-        self.check_ids(tokens)?;
-        if temp.request.is_some() {
+    pub(crate) fn learn(&mut self, runner: &Runner, tokens: &[u32], evaluate: bool) -> Result<()> {
+        runner.model().check_ids(tokens)?;
+        if self.asked.is_some() {
             return Err(Error::argument("a text is being generated, cancel that first"));
         }
-        temp.pending.extend(tokens);
-        temp.evaluates = evaluate;
+        self.pending.extend(tokens);
+        self.evaluates = evaluate;
         Ok(())
     }
 
     /// Goes on with the text, drawing tokens as `request` says: its prompt is put after what is
     /// there, and each chunk is learned once it is drawn. `max_tokens` counts them all. With `mix` they
     /// are drawn from the never-worse mix of base and adapted model, which takes two slots and two rows
-    /// a token. [`temp_next`](Self::temp_next) does it.
+    /// a token. [`next`](Self::next) does it.
     ///
     /// Errors with `Argument` for options out of range, no token to begin with, an engine of too few slots,
     /// or while other work is left.
-    pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request, mix: bool) -> Result<()> {
-        if !temp.is_idle() {
+    pub(crate) fn generate(&mut self, runner: &Runner, request: Request, mix: bool) -> Result<()> {
+        if !self.is_idle() {
             return Err(Error::argument("the temporary adapter has work left"));
         }
-        self.check_ids(&request.prompt)?;
-        if temp.context.is_empty() && request.prompt.is_empty() {
+        runner.model().check_ids(&request.prompt)?;
+        if self.context.is_empty() && request.prompt.is_empty() {
             return Err(Error::argument("prompt: no tokens"));
         }
-        let slots = 1 + usize::from(mix) + usize::from(temp.options.kv != Kv::Recompute);
-        if slots > self.model.slots() {
+        let slots = 1 + usize::from(mix) + usize::from(self.options.kv != Kv::Recompute);
+        if slots > runner.model().slots() {
             return Err(Error::argument(format!(
                 "keys and values that are kept, and a mix, take {slots} slots in all, expected an engine of `batch` {slots} or more"
             )));
         }
-        temp.mixes = mix;
-        temp.left = request.max_tokens.unwrap_or(usize::MAX);
-        temp.context.extend(&request.prompt);
-        keep_newest(&mut temp.context, temp.options.context_tokens);
-        let adapter = Some(temp.choice());
-        temp.request = Some(Request { adapter, overflow: Overflow::Slide, ..request });
-        temp.chunks_since_reset = 0;
-        temp.tail = None;
+        self.context.extend(&request.prompt);
+        keep_newest(&mut self.context, self.options.context_tokens);
+        let left = request.max_tokens.unwrap_or(usize::MAX);
+        let request = Request { adapter: Some(self.choice()), overflow: Overflow::Slide, ..request };
+        self.asked = Some(Asked { request, mixes: mix, left, tail: None, chunks_since_reset: 0 });
         Ok(())
     }
 
-    /// Moves the work on by one run, or by training as long as [`next_slices`](Self::next_slices) with `rows`.
+    /// Moves the work on by one run, or by training as long as [`Trainer::next_slices`] with `rows`.
     ///
     /// Errors with `Device`, and as generation does. The adapter is then as the last step that
-    /// ended left it, and [`temp_cancel`](Self::temp_cancel) makes it usable again. Where the device
-    /// was lost, the work goes on once the engine has [recovered](Self::recover).
-    pub async fn temp_next(&mut self, temp: &mut TempLora, rows: usize) -> Result<TempEvent> {
-        let mut work = std::mem::replace(&mut temp.work, Work::None);
-        let deltas = match self.temp_compute(&mut work, rows).await {
+    /// ended left it, and [`cancel`](Self::cancel) makes it usable again. Where the device
+    /// was lost, the work goes on once the engine has recovered.
+    pub(crate) async fn next(&mut self, owners: &mut Owners<'_>, rows: usize) -> Result<TempEvent> {
+        let mut work = std::mem::replace(&mut self.work, Work::None);
+        let deltas = match compute(owners, &mut work, rows).await {
             Ok(deltas) => deltas,
             Err(e) => {
-                if self.backend.check().is_err() {
-                    temp.work = work;
+                if owners.runner.backend().check().is_err() {
+                    self.work = work;
                 } else {
-                    self.temp_end_work(temp, work);
+                    self.drop_work(owners, work);
                 }
                 return Err(e);
             }
         };
         match work {
-            Work::None if temp.request.is_some() => self.temp_draw(temp),
-            Work::None => self.temp_take(temp),
-            Work::ScoreBase(scoring, after) => {
+            Work::None if self.asked.is_some() => self.begin_drawing(owners),
+            Work::None => self.take_chunk(owners),
+            Work::Draw(generation, drawn) => self.text_drawn(owners, generation, drawn, deltas),
+            Work::ScoreBase(chunk, scoring) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    temp.work = Work::ScoreBase(scoring, after);
+                    self.work = Work::ScoreBase(chunk, scoring);
                     return Ok(TempEvent::Progress("score", done, 2 * all));
                 }
-                let base = self.end_scoring(scoring);
-                let (tokens, first) = temp.window();
-                let next = self.begin_scoring(&tokens, first, Some(&temp.choice()));
-                let (scoring, after) = self.or_end(next, after)?;
-                temp.work = Work::ScoreAdapted(scoring, base, after);
+                let base = owners.end_scoring(scoring);
+                let next = owners.begin_scoring(&chunk.window, chunk.first, &self.choice());
+                let (scoring, chunk) = self.or_drop(owners, next, chunk)?;
+                self.work = Work::ScoreAdapted(chunk, scoring, base);
                 Ok(TempEvent::Progress("score", all, 2 * all))
             }
-            Work::ScoreAdapted(scoring, base, after) => {
+            Work::ScoreAdapted(chunk, scoring, base) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    temp.work = Work::ScoreAdapted(scoring, base, after);
+                    self.work = Work::ScoreAdapted(chunk, scoring, base);
                 } else {
-                    let adapted = self.end_scoring(scoring);
-                    let scored = self.temp_scored(temp, &base, &adapted);
-                    let ((), after) = self.or_end(scored, after)?;
-                    self.temp_lesson(temp, after)?;
+                    let adapted = owners.end_scoring(scoring);
+                    self.chunk_scored(owners, chunk, &base, &adapted)?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
-            Work::Judge(scoring, after) => {
+            Work::Judge(chunk, scoring) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    temp.work = Work::Judge(scoring, after);
+                    self.work = Work::Judge(chunk, scoring);
                 } else {
-                    self.temp_judged(temp, scoring, after)?;
+                    self.lane_judged(owners, chunk, scoring)?;
                 }
                 Ok(TempEvent::Progress("probe", done, all))
             }
-            Work::Generate(generation) => self.temp_drawn(temp, generation, deltas),
-            Work::Learned(after) => Ok(self.temp_learned(temp, after)),
-            Work::Train(step, after) => {
+            Work::Learned(chunk) => Ok(self.chunk_learned(chunk)),
+            Work::Train(chunk, step) => {
                 let (done, all) = step.progress();
                 if !step.is_finished() {
-                    temp.work = Work::Train(step, after);
+                    self.work = Work::Train(chunk, step);
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                temp.report.train_losses.push(step.loss());
-                self.end_step(*step, &mut temp.optimizer);
-                if temp.report.train_losses.len() < temp.options.epochs {
-                    self.temp_train(temp, after)?;
-                    return Ok(TempEvent::Progress("train", done, all));
-                }
-                let another = self.temp_next_rate(temp);
-                let (another, after) = self.or_end(another, after)?;
-                if another {
-                    self.temp_train(temp, after)?;
-                    return Ok(TempEvent::Progress("train", done, all));
-                }
-                Ok(self.temp_learned(temp, after))
+                let learned = self.step_taken(owners, chunk, *step)?;
+                Ok(learned.unwrap_or(TempEvent::Progress("train", done, all)))
             }
         }
     }
 
-    /// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
-    /// was drawn.
-    async fn temp_compute(&mut self, work: &mut Work, rows: usize) -> Result<Vec<Delta>> {
+    /// What succeeded, with the chunk; on an error that is dropped.
+    fn or_drop<T>(&mut self, owners: &mut Owners<'_>, result: Result<T>, chunk: Chunk) -> Result<(T, Chunk)> {
+        match result {
+            Ok(value) => Ok((value, chunk)),
+            Err(e) => {
+                self.drop_chunk(owners, chunk);
+                Err(e)
+            }
+        }
+    }
+
+    /// Work on a chunk ends before it is learned. One that was drawn has been read, and stays of the text.
+    fn drop_chunk(&mut self, owners: &mut Owners<'_>, chunk: Chunk) {
+        chunk.after.into_iter().for_each(|generation| owners.end(*generation));
+        if chunk.drawn {
+            self.context = chunk.window;
+            keep_newest(&mut self.context, self.options.context_tokens);
+        }
+    }
+
+    fn drop_work(&mut self, owners: &mut Owners<'_>, work: Work) {
         match work {
-            Work::None | Work::Learned(_) => {}
-            Work::ScoreBase(scoring, _) | Work::ScoreAdapted(scoring, ..) | Work::Judge(scoring, _) => {
-                self.next_scores(scoring).await?;
+            Work::None => {}
+            Work::Draw(generation, drawn) => {
+                owners.end(*generation);
+                self.context.extend(drawn);
+                keep_newest(&mut self.context, self.options.context_tokens);
             }
-            Work::Generate(generation) => return self.next(generation).await,
-            Work::Train(step, _) => self.next_slices(step, rows).await?,
+            Work::ScoreBase(chunk, scoring)
+            | Work::ScoreAdapted(chunk, scoring, _)
+            | Work::Judge(chunk, scoring) => {
+                drop(owners.end_scoring(scoring));
+                self.drop_chunk(owners, chunk);
+            }
+            Work::Train(chunk, step) => {
+                owners.end_step(*step);
+                self.drop_chunk(owners, chunk);
+            }
+            Work::Learned(chunk) => self.drop_chunk(owners, chunk),
         }
-        Ok(Vec::new())
-    }
-
-    fn temp_end_work(&mut self, temp: &mut TempLora, work: Work) {
-        let after = match work {
-            Work::None => None,
-            Work::Learned(after) => after,
-            Work::ScoreBase(scoring, after)
-            | Work::ScoreAdapted(scoring, _, after)
-            | Work::Judge(scoring, after) => {
-                drop(self.end_scoring(scoring));
-                after
-            }
-            Work::Generate(generation) => Some(generation),
-            Work::Train(step, after) => {
-                self.end_step(*step, &mut temp.optimizer);
-                after
-            }
-        };
-        after.into_iter().for_each(|generation| self.end(*generation));
     }
 
     /// Drops what is under way and what is left to do; the adapter stays as the last step that
     /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
     /// read, and what is generated next goes on from its end.
-    pub fn temp_cancel(&mut self, temp: &mut TempLora) {
-        if let Work::Judge(..) | Work::Train(..) = temp.work {
-            self.temp_drop_trial(temp);
+    pub(crate) fn cancel(&mut self, owners: &mut Owners<'_>) {
+        if let Work::Judge(..) | Work::Train(..) = self.work {
+            self.drop_trial(owners);
         }
-        let work = std::mem::replace(&mut temp.work, Work::None);
-        self.temp_end_work(temp, work);
-        temp.pending.clear();
-        if temp.drawn {
-            temp.context.append(&mut temp.chunk);
-            keep_newest(&mut temp.context, temp.options.context_tokens);
-        }
-        temp.chunk.clear();
-        temp.request = None;
-        temp.report = ChunkReport { index: temp.report.index, ..ChunkReport::default() };
+        let work = std::mem::replace(&mut self.work, Work::None);
+        self.drop_work(owners, work);
+        self.pending.clear();
+        self.asked = None;
     }
 
     /// Ends a temporary adapter: it becomes an ordinary one called `keep`, or is gone and the base
@@ -384,26 +355,41 @@ impl Engine {
     ///
     /// Errors with `Argument` if the name is taken or empty, or for one that is to go if a running generation
     /// uses it: it is then still there.
-    pub fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
+    pub(crate) fn end(&mut self, owners: &mut Owners<'_>, keep: Option<&str>) -> Result<()> {
         if let Some(name) = keep
-            && (name.is_empty() || name != temp.options.name && self.adapters.find(name).is_ok())
+            && (name.is_empty() || name != self.options.name && owners.adapters.find(name).is_ok())
         {
             return Err(Error::argument(format!("adapter `{name}`: the name is empty or taken")));
         }
-        self.temp_cancel(temp);
-        let name = &temp.options.name;
+        self.cancel(owners);
+        let Owners { runner, adapters, trainer, .. } = owners;
+        let name = &self.options.name;
         if keep.is_none() {
-            self.adapters.check_unused(name, self.adapters.find(name)?.id)?;
+            adapters.check_unused(name, adapters.find(name)?.id)?;
         }
-        self.end_training()?;
+        trainer.end(runner, adapters)?;
         match keep {
-            Some(name) => self.adapters.rename(&temp.options.name, name)?,
-            None => self.delete_adapter(&temp.options.name)?,
+            Some(keep) => adapters.rename(name, keep),
+            None => adapters.delete(runner, name),
         }
-        Ok(())
     }
 }
 
 fn keep_newest(tokens: &mut Vec<u32>, most: usize) {
     tokens.drain(..tokens.len().saturating_sub(most));
+}
+
+/// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
+/// was drawn.
+async fn compute(owners: &mut Owners<'_>, work: &mut Work, rows: usize) -> Result<Vec<Delta>> {
+    let Owners { runner, adapters, texts, trainer, tokenizer } = owners;
+    match work {
+        Work::None | Work::Learned(_) => {}
+        Work::ScoreBase(_, scoring) | Work::ScoreAdapted(_, scoring, _) | Work::Judge(_, scoring) => {
+            scoring.next(runner, adapters).await?;
+        }
+        Work::Draw(generation, _) => return generation.next(runner, adapters, tokenizer).await,
+        Work::Train(_, step) => trainer.next_slices(runner, adapters, texts, step, rows).await?,
+    }
+    Ok(Vec::new())
 }

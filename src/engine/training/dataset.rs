@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::tokenizer::Message;
+use crate::tokenizer::{Message, Tokenizer};
 
-use crate::engine::Engine;
+use crate::config::ModelConfig;
+use crate::engine::text::chat;
 use crate::engine::training::item::{Item, forms};
 use crate::engine::training::windows::{self, Window};
 
@@ -50,7 +51,7 @@ impl Dataset {
     /// [`answer`](Self::answer), in this order.
     ///
     /// Errors with `Argument` for an item of no known form, or without anything to learn.
-    pub fn add(&mut self, item: &Value, engine: &Engine) -> Result<Vec<Asked>> {
+    pub fn add(&mut self, tokenizer: &Tokenizer, config: &ModelConfig, item: &Value) -> Result<Vec<Asked>> {
         let at = format!("dataset[{}]", self.items);
         self.items += 1;
         match Item::parse(&at, item)? {
@@ -60,11 +61,12 @@ impl Dataset {
             ))),
             Item::Text(text) if text.is_empty() => Ok(Vec::new()),
             Item::Text(text) => {
-                self.windows.extend(windows::of_text(&engine.encode(&text)?, self.most));
+                let ids = chat::encode(tokenizer, config, &text)?;
+                self.windows.extend(windows::of_text(&ids, self.most));
                 Ok(Vec::new())
             }
             Item::Example { prompt, completion } => {
-                let (ids, given) = engine.encode_example(&prompt, &completion)?;
+                let (ids, given) = chat::encode_example(tokenizer, config, [&prompt, &completion])?;
                 self.windows.push(self.example(&at, ids, given)?);
                 Ok(Vec::new())
             }

@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::{NewLora, Variant};
+use crate::engine::training::optimizer::Optimizer;
 use crate::engine::training::schedule::Schedule;
-use crate::engine::training::train::Optimizer;
 
 /// How an adapter is taught.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,22 +4,26 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::tokenizer::Tokenizer;
 
-use crate::engine::Engine;
+use crate::config::ModelConfig;
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::files::AdapterFiles;
+use crate::engine::owners::Owners;
 use crate::engine::training::checkpoint::{Checkpoint, Head};
 use crate::engine::training::dataset::{Asked, Dataset};
 use crate::engine::training::memory::TrainingRoom;
 use crate::engine::training::options::TrainOptions;
 use crate::engine::training::order::shuffled;
-use crate::engine::training::train::{Optimizer, Step};
+use crate::engine::training::train::Step;
 use crate::engine::training::windows::Window;
 
-/// An adapter that is being taught a dataset. [`Engine::plan_training`] makes one.
+/// An adapter that is being taught a dataset. [`Engine::plan_training`](crate::engine::Engine::plan_training) makes one.
 #[derive(Debug)]
 pub struct Program {
     options: TrainOptions,
     dataset: Dataset,
-    optimizer: Optimizer,
     /// Steps done.
     done: usize,
     /// The order of an epoch's windows, and which epoch that is.
@@ -47,11 +51,11 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Tokens it read.
     pub tokens: usize,
-    /// Whether it is time for a [checkpoint](Engine::training_checkpoint).
+    /// Whether it is time for a [checkpoint](crate::engine::Engine::training_checkpoint).
     pub is_checkpoint: bool,
 }
 
-/// What a call of [`Engine::next_of_training`] came to.
+/// What a call of [`Engine::next_of_training`](crate::engine::Engine::next_of_training) came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TrainEvent {
     /// A part of a step: work done of all.
@@ -106,23 +110,13 @@ impl Program {
         let TrainOptions { learning_rate, schedule, warmup_steps, .. } = self.options;
         learning_rate * schedule.share(self.done, warmup_steps, self.steps())
     }
-
-    fn head(&self, of: &str) -> Head {
-        let (of, config) = (of.to_owned(), String::new());
-        Head { of, step: self.done, steps: self.steps(), options: self.options.kept(), config }
-    }
 }
 
-impl Engine {
-    /// A training that is to begin, once its dataset has been [given](Self::add_to_training).
-    ///
-    /// Errors with `Argument` for an option out of range.
-    pub fn plan_training(&self, options: TrainOptions) -> Result<Program> {
-        let context = self.model.context();
+impl Program {
+    pub(crate) fn plan(context: usize, options: TrainOptions) -> Result<Self> {
         options.check(context)?;
-        Ok(Program {
+        Ok(Self {
             dataset: Dataset::new(options.window(context), options.completion_only),
-            optimizer: options.optimizer(),
             options,
             done: 0,
             order: None,
@@ -132,90 +126,80 @@ impl Engine {
         })
     }
 
-    /// Adds an item to a training's dataset: a text, or an object in one of the forms
-    /// {prompt, completion}, {messages}, {instruction, output, input?} (Alpaca) and {conversations}
-    /// (ShareGPT). What is returned is to be written by the model's chat template, encoded, and given to
-    /// [`add_conversations`](Self::add_conversations) before the next item.
-    ///
-    /// Errors with `Argument` naming what of it is wrong, `Unsupported`.
-    pub fn add_to_training(&self, program: &mut Program, item: &Value) -> Result<Vec<Asked>> {
-        program.dataset.add(item, self)
+    pub(crate) fn add(
+        &mut self,
+        tokenizer: &Tokenizer,
+        config: &ModelConfig,
+        item: &Value,
+    ) -> Result<Vec<Asked>> {
+        self.dataset.add(tokenizer, config, item)
     }
 
-    /// Adds the token ids of the conversations that [`add_to_training`](Self::add_to_training) asked for.
-    ///
-    /// Errors with `Argument` for another number of them or a prompt that is too long, `Unsupported` for a
-    /// template that writes an answer's past differently once the answer is there.
-    pub fn add_conversations(&self, program: &mut Program, tokens: Vec<Vec<u32>>) -> Result<()> {
-        program.dataset.answer(tokens)
+    pub(crate) fn answer(&mut self, tokens: Vec<Vec<u32>>) -> Result<()> {
+        self.dataset.answer(tokens)
     }
 
-    /// Begins a training whose dataset is complete, with a new adapter or one there is, or goes on from a
-    /// checkpoint's file. Everything is as it was on an error.
-    ///
-    /// Errors with `Argument` for a dataset of nothing, an adapter that is there already or has another
-    /// shape, or a checkpoint of another training; `Format` for one that cannot be read; and as
-    /// [`new_lora`](Self::new_lora) and [`begin_training`](Self::begin_training) do.
-    pub async fn begin_program(&mut self, program: &mut Program, saved: Option<Saved<'_>>) -> Result<()> {
-        if program.dataset.windows.is_empty() {
+    pub(crate) async fn begin(&mut self, owners: &mut Owners<'_>, saved: Option<Saved<'_>>) -> Result<()> {
+        if self.dataset.windows.is_empty() {
             return Err(Error::argument("dataset: no text of at least two tokens"));
         }
         let saved = saved.map(|Saved { key, of, file }| {
             let saved = Checkpoint::parse(key, file)?;
-            saved.check(key, of, program.steps(), &program.options.kept())?;
+            saved.check(key, of, self.steps(), &self.options.kept())?;
             Ok::<_, Error>(saved)
         });
         let saved = saved.transpose()?;
-        let TrainOptions { name, resume, .. } = &program.options;
-        let is_there = self.get_adapter(name).is_ok();
+        let Owners { runner, adapters, trainer, .. } = owners;
+        let name = &self.options.name;
+        trainer.check_untrained(name)?;
+        let is_there = adapters.find(name).is_ok();
         match &saved {
             Some(Checkpoint { head, weights }) => {
-                self.load_adapter(name, head.config.as_bytes(), weights).await?;
-                program.done = head.step;
+                adapters.load(runner, name, head.config.as_bytes(), weights).await?;
             }
-            None if is_there && !resume => {
+            None if is_there && !self.options.resume => {
                 return Err(Error::argument(format!(
                     "adapter `{name}` is loaded already, expected `resume: true` or another name"
                 )));
             }
-            None if is_there => self.check_resumed(&program.options)?,
-            None => drop(self.new_lora(name, &program.options.lora()).await?),
+            None if is_there => self.check_resumed(runner.model(), adapters)?,
+            None => drop(adapters.create(runner, name, &self.options.lora()).await?),
         }
-        if let Err(e) = self.begin_program_training(program).await {
+        if let Err(e) = self.begin_training(owners).await {
             if !is_there {
-                self.delete_adapter(&program.options.name)?;
+                owners.adapters.delete(owners.runner, name)?;
             }
             return Err(e);
         }
-        program.is_unborn = !is_there && saved.is_none();
-        program.is_under_way = true;
+        self.done = saved.as_ref().map_or(0, |saved| saved.head.step);
+        self.is_unborn = !is_there && saved.is_none();
+        self.is_under_way = true;
         Ok(())
     }
 
-    async fn begin_program_training(&mut self, program: &Program) -> Result<()> {
-        let room = TrainingRoom {
-            window: program.options.window(self.model.context()),
-            dropout: program.options.dropout > 0.0,
-            memory_limit: program.options.memory_limit,
-        };
-        self.begin_training_reserved(&program.options.name, room).await?;
-        if let Err(e) = self.check_kernels().await {
-            self.end_training()?;
+    async fn begin_training(&self, owners: &mut Owners<'_>) -> Result<()> {
+        let Owners { runner, adapters, trainer, .. } = owners;
+        let TrainOptions { name, memory_limit, .. } = &self.options;
+        let window = self.options.window(runner.model().context());
+        let room = TrainingRoom { window, memory_limit: *memory_limit };
+        trainer.begin_reserved(runner, adapters, name, self.options.optimizer(), room).await?;
+        if let Err(e) = runner.check_kernels().await {
+            trainer.end(runner, adapters)?;
             return Err(e);
         }
         Ok(())
     }
 
     /// Errors with `Argument` if the adapter there is has another shape than is asked for.
-    fn check_resumed(&self, options: &TrainOptions) -> Result<()> {
+    fn check_resumed(&self, model: &Model, adapters: &Adapters) -> Result<()> {
         #[derive(serde::Deserialize)]
         struct Shape {
             r: usize,
             lora_alpha: f64,
         }
-        let TrainOptions { name, rank, alpha, target_modules, .. } = options;
-        let modules = &self.get_adapter(name)?.modules;
-        let Shape { r, lora_alpha } = serde_json::from_slice(&self.adapter_config(name)?)
+        let TrainOptions { name, rank, alpha, target_modules, .. } = &self.options;
+        let modules = &adapters.find(name)?.info.modules;
+        let Shape { r, lora_alpha } = serde_json::from_slice(&adapters.config(model, name)?)
             .map_err(|e| Error::format(format!("adapter `{name}`: {e}")))?;
         let other = |option: &str, its: String, here: String| {
             Err(Error::argument(format!(
@@ -241,58 +225,54 @@ impl Engine {
         Ok(())
     }
 
-    /// Moves a training on, by as much of a step as [`next_slices`](Self::next_slices) does with `rows`.
-    ///
-    /// Errors as that and [`begin_step`](Self::begin_step) do. The adapter is then as the last step that
-    /// ended left it, and what is asked for next does the step once more.
-    pub async fn next_of_training(&mut self, program: &mut Program, rows: usize) -> Result<TrainEvent> {
-        if !program.is_under_way || program.done == program.steps() {
+    pub(crate) async fn next(&mut self, owners: &mut Owners<'_>, rows: usize) -> Result<TrainEvent> {
+        if !self.is_under_way || self.done >= self.steps() {
             return Ok(TrainEvent::Done);
         }
-        let (mut step, learning_rate, tokens) = match program.step.take() {
+        let Owners { runner, adapters, texts, trainer, .. } = owners;
+        let (mut step, learning_rate, tokens) = match self.step.take() {
             Some(under_way) => under_way,
             None => {
-                let (windows, rate) = (program.next_windows(), program.rate());
+                let (windows, rate) = (self.next_windows(), self.rate());
                 let tokens = windows.iter().map(|window| window.tokens.len()).sum();
-                let choice = program.options.choice();
-                (self.begin_step(windows, &choice, &program.optimizer, rate as f32)?, rate, tokens)
+                let choice = self.options.choice();
+                (trainer.begin_step(runner, adapters, windows, &choice, rate as f32)?, rate, tokens)
             }
         };
-        let result = self.next_slices(&mut step, rows).await;
+        let result = trainer.next_slices(runner, adapters, texts, &mut step, rows).await;
         if result.is_err() || !step.is_finished() {
             let (done, all) = step.progress();
-            program.step = Some((step, learning_rate, tokens));
+            self.step = Some((step, learning_rate, tokens));
             return result.map(|()| TrainEvent::Progress(done, all));
         }
         let loss = step.loss();
-        self.end_step(step, &mut program.optimizer);
-        let epoch = program.done / program.per_epoch() + 1;
-        (program.done, program.is_unborn) = (program.done + 1, false);
-        let (step, steps) = (program.done, program.steps());
+        trainer.end_step(runner, adapters, texts, step);
+        let epoch = self.done / self.per_epoch() + 1;
+        (self.done, self.is_unborn) = (self.done + 1, false);
+        let (step, steps) = (self.done, self.steps());
         let is_checkpoint =
-            program.options.checkpoint_every.is_some_and(|n| step < steps && step.is_multiple_of(n));
+            self.options.checkpoint_every.is_some_and(|n| step < steps && step.is_multiple_of(n));
         Ok(TrainEvent::Step(StepReport { step, steps, epoch, loss, learning_rate, tokens, is_checkpoint }))
     }
 
-    /// The file from which the same training goes on; `of` is a digest of its
-    /// [identity](Program::identity).
-    ///
-    /// Errors as [`export_adapter`](Self::export_adapter) does.
-    pub fn training_checkpoint(&self, program: &Program, of: &str) -> Result<Vec<u8>> {
-        program.head(of).file(self.export_adapter(&program.options.name)?)
+    /// A checkpoint's file, of the adapter as it is exported.
+    pub(crate) fn checkpoint(&self, of: &str, files: AdapterFiles) -> Result<Vec<u8>> {
+        let (of, config) = (of.to_owned(), String::new());
+        let head = Head { of, step: self.done, steps: self.steps(), options: self.options.kept(), config };
+        head.file(files)
     }
 
-    /// Ends a training, complete or not, and frees what it needed. The adapter stays as the last step that
-    /// ended left it; a new one that has had none is gone. Ending it twice is no error.
-    pub fn end_program(&mut self, program: &mut Program) -> Result<()> {
-        if let Some((step, ..)) = program.step.take() {
-            self.end_step(step, &mut program.optimizer);
+    pub(crate) fn end(&mut self, owners: &mut Owners<'_>) -> Result<()> {
+        let Owners { runner, adapters, texts, trainer, .. } = owners;
+        if let Some((step, ..)) = self.step.take() {
+            trainer.end_step(runner, adapters, texts, step);
         }
-        if !std::mem::take(&mut program.is_under_way) {
+        if !self.is_under_way {
             return Ok(());
         }
-        self.end_training()?;
-        if program.is_unborn { self.delete_adapter(&program.options.name) } else { Ok(()) }
+        trainer.end(runner, adapters)?;
+        self.is_under_way = false;
+        if self.is_unborn { adapters.delete(runner, &self.options.name) } else { Ok(()) }
     }
 }
 
@@ -303,6 +283,6 @@ pub struct Saved<'a> {
     pub key: &'a str,
     /// A digest of the training's [identity](Program::identity).
     pub of: &'a str,
-    /// As [`Engine::training_checkpoint`] made it.
+    /// As [`Engine::training_checkpoint`](crate::engine::Engine::training_checkpoint) made it.
     pub file: &'a [u8],
 }

@@ -42,7 +42,7 @@ export interface EngineOptions extends HubOptions {
   /**
    * Type of the linear maps, the embedding and the head in memory: `q8` takes 8.5 bits a weight, `q4`
    * 4.5, in blocks of 32. A matrix whose inputs are no multiple of 64 stays f32, norms and biases do.
-   * Default `f32`; of a GGUF file, for each matrix the narrowest of these that keeps its numbers.
+   * Default `f32`; of a GGUF file, for each matrix the narrowest type that keeps its numbers.
    */
   dtype?: Dtype;
   /**
@@ -96,8 +96,8 @@ export interface EngineInfo {
   vocabSize: number;
   /** Bytes of weights, caches and work space on the device. */
   memoryBytes: number;
-  /** How most weights are held. */
-  dtype: Dtype;
+  /** How most weights are held: a {@link Dtype}, or a type that GGUF files alone have, as `q4_1`. */
+  dtype: string;
   /** What there is to know of the model's files, as that a GGUF file's tensors take more memory than they do there. */
   warnings: string[];
 }

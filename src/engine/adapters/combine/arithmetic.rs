@@ -34,7 +34,7 @@ impl FromStr for MajoritySign {
 
 /// What happens to each tensor before they are added.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::engine) enum Pruning {
+pub(crate) enum Pruning {
     None,
     /// This share of the elements stays, the largest.
     Magnitude(f64),
@@ -47,7 +47,7 @@ pub(in crate::engine) enum Pruning {
 ///
 /// The sign is that of the unweighted tensors, and 0 counts as positive for the majority but is
 /// no tensor's sign. Random numbers are drawn tensor by tensor.
-pub(in crate::engine) fn combine(
+pub(crate) fn combine(
     mut tensors: Vec<Vec<f32>>,
     weights: &[f32],
     pruning: Pruning,

@@ -1,8 +1,8 @@
 //! Weighted combinations of LoRAs into one adapter (PEFT's `add_weighted_adapter`).
 //! Not a live blend: that is a choice of several adapters, exact and free; this makes a new one.
 
-pub(in crate::engine) mod arithmetic;
-pub(in crate::engine) mod combination;
+pub(crate) mod arithmetic;
+pub(crate) mod combination;
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,14 @@ use crate::format::peft::{AdapterConfig, Role};
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::combine::arithmetic::combine;
 use crate::engine::adapters::combine::combination::{Arithmetic, Combination, CombinationType};
 use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::engine::adapters::loaded::{AdapterInfo, Choice};
-use crate::engine::adapters::peft::{Roles, read};
+use crate::engine::adapters::peft::{Roles, is_targeted, read};
+use crate::engine::runner::Runner;
+use crate::model::Model;
 
 /// An adapter to combine.
 struct Input {
@@ -40,7 +42,7 @@ struct Combined {
     b: Vec<f32>,
 }
 
-impl Engine {
+impl Adapters {
     /// Makes adapter `name` of several LoRAs; an adapter of that name is replaced. The result is
     /// PEFT's to the element, its habits included: the first adapter's config is copied, so that
     /// with `use_rslora` in it the result is √rank too strong; one adapter alone is combined by
@@ -50,20 +52,21 @@ impl Engine {
     ///
     /// Errors with `Argument` for adapters not loaded, options out of range, or ranks that
     /// differ where they must not; `Unsupported` naming what is no plain LoRA, or a module that
-    /// the first adapter's config keeps out; and as [`load_adapter`](Self::load_adapter).
-    pub async fn add_weighted_adapter(
+    /// the first adapter's config keeps out; and as [`load`](Self::load).
+    pub(crate) async fn add_weighted(
         &mut self,
+        runner: &mut Runner,
         name: &str,
         adapters: &Choice,
         combination: &Combination,
     ) -> Result<AdapterInfo> {
-        let files = self.weighted(adapters, combination)?;
-        self.load_adapter(name, &files.config, &files.weights).await
+        let files = self.weighted(runner.model(), adapters, combination)?;
+        self.load(runner, name, &files.config, &files.weights).await
     }
 
-    fn weighted(&self, adapters: &Choice, combination: &Combination) -> Result<AdapterFiles> {
+    fn weighted(&self, model: &Model, adapters: &Choice, combination: &Combination) -> Result<AdapterFiles> {
         combination.check()?;
-        let inputs = adapters.iter().map(|(name, weight)| self.input(name, *weight));
+        let inputs = adapters.iter().map(|(name, weight)| self.input(model, name, *weight));
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
         let combination_type = match combination.combination_type {
             _ if inputs.len() == 1 => CombinationType::Factors(Arithmetic::Linear),
@@ -71,8 +74,8 @@ impl Engine {
         };
         let rank = rank(&inputs, combination_type, combination.svd_rank)?;
         let configs: Vec<&AdapterConfig> = inputs.iter().map(|input| &input.config).collect();
-        let mut config = AdapterConfig::combined(&configs, rank, &self.body_linears())?;
-        let modules = self.targets_in_order(&config, &inputs)?;
+        let mut config = AdapterConfig::combined(&configs, rank, &body_linears(model))?;
+        let modules = targets_in_order(model, &config, &inputs)?;
         let mut random = MersenneTwister::new(combination.seed);
         if combination_type.is_random() {
             // PEFT first makes the layers of the result, and fills A, B and A again.
@@ -87,7 +90,7 @@ impl Engine {
                     "module `{module}`: the combined target_modules name it, none of the adapters has it"
                 )));
             }
-            let transposed = self.model.weights.is_transposed(&format!("{module}.weight"));
+            let transposed = model.weights.is_transposed(&format!("{module}.weight"));
             let target = Target { module, rank, shape, transposed };
             results.push(match combination_type {
                 CombinationType::Cat => target.cat(&parts),
@@ -104,11 +107,11 @@ impl Engine {
         AdapterFiles::lora(&config, results.iter().map(Combined::factors))
     }
 
-    fn input(&self, name: &str, weight: f32) -> Result<Input> {
+    fn input(&self, model: &Model, name: &str, weight: f32) -> Result<Input> {
         if !weight.is_finite() {
             return Err(Error::argument(format!("adapter `{name}`: weight {weight}, expected a number")));
         }
-        let files = self.export_adapter(name)?;
+        let files = self.export(model, name)?;
         let refused = |e: Error| e.context(format!("adapter `{name}` cannot be combined"));
         let config = AdapterConfig::from_json(&files.config)?;
         config.check_plain_lora().map_err(refused)?;
@@ -121,37 +124,37 @@ impl Engine {
         }
         Ok(Input { weight, config, modules })
     }
+}
 
-    /// Every linear map but the head, by its full name: what `all-linear` means.
-    fn body_linears(&self) -> Vec<String> {
-        let weights = &self.model.weights;
-        let modules = self.model.bank.modules().map(|bare| weights.full_name(bare));
-        modules.filter(|module| module != "lm_head" && *module != weights.embedding()).collect()
-    }
+/// Every linear map but the head, by its full name: what `all-linear` means.
+fn body_linears(model: &Model) -> Vec<String> {
+    let weights = &model.weights;
+    let modules = model.bank.modules().map(|bare| weights.full_name(bare));
+    modules.filter(|module| module != "lm_head" && *module != weights.embedding()).collect()
+}
 
-    /// The modules (and their C, F) that the result acts on, in the order in which PyTorch
-    /// lists them, which is that of the random numbers.
-    fn targets_in_order(
-        &self,
-        config: &AdapterConfig,
-        inputs: &[Input],
-    ) -> Result<Vec<(String, [usize; 2])>> {
-        let bank = &self.model.bank;
-        let mut targets = Vec::new();
-        for bare in bank.modules() {
-            let module = self.model.weights.full_name(bare);
-            let Some((site, part)) = bank.find(bare) else { continue };
-            if self.targets(config, bare) {
-                targets.push(((site, part), (module, bank.sites[site].shape(part))));
-            } else if inputs.iter().any(|input| input.modules.contains_key(&module)) {
-                return Err(Error::unsupported(format!(
-                    "module `{module}`: an adapter acts on it, the first adapter's adapter_config.json keeps it out"
-                )));
-            }
+/// The modules (and their C, F) that the result acts on, in the order in which PyTorch
+/// lists them, which is that of the random numbers.
+fn targets_in_order(
+    model: &Model,
+    config: &AdapterConfig,
+    inputs: &[Input],
+) -> Result<Vec<(String, [usize; 2])>> {
+    let bank = &model.bank;
+    let mut targets = Vec::new();
+    for bare in bank.modules() {
+        let module = model.weights.full_name(bare);
+        let Some((site, part)) = bank.find(bare) else { continue };
+        if is_targeted(model, config, bare) {
+            targets.push(((site, part), (module, bank.sites[site].shape(part))));
+        } else if inputs.iter().any(|input| input.modules.contains_key(&module)) {
+            return Err(Error::unsupported(format!(
+                "module `{module}`: an adapter acts on it, the first adapter's adapter_config.json keeps it out"
+            )));
         }
-        targets.sort_by_key(|(place, _)| *place);
-        Ok(targets.into_iter().map(|(_, target)| target).collect())
     }
+    targets.sort_by_key(|(place, _)| *place);
+    Ok(targets.into_iter().map(|(_, target)| target).collect())
 }
 
 /// `R` of the result.
@@ -301,7 +304,7 @@ fn clamp(b: &mut [f32], a: &mut [f32], quantile: f64) {
 }
 
 /// matrix (N, cols) -> (cols, N)
-pub(in crate::engine) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
+pub(crate) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
     (0..cols).flat_map(|c| matrix.iter().skip(c).step_by(cols).copied()).collect()
 }
 
