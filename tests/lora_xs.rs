@@ -65,8 +65,8 @@ fn with_cores(engine: &Engine, modules: &[&str]) -> Adapter {
         ModuleDelta {
             module: (*module).to_owned(),
             rank: RANK,
-            a: product(&core.r, &core.a, RANK),
-            b: noise(seed + 100, f * RANK, 0.2),
+            a: product(&core.r, &core.a, RANK).into(),
+            b: noise(seed + 100, f * RANK, 0.2).into(),
             core: Some(core),
             ..ModuleDelta::default()
         }
@@ -173,7 +173,7 @@ async fn a_step_of_adam_w_moves_the_core() {
             let core = delta.core.as_mut().expect("it has one");
             let c = core.a.len() / RANK;
             core.a = (0..RANK * c).map(|at| f32::from(u8::from(at % c == 2 * (at / c) + 1))).collect();
-            delta.a = product(&core.r, &core.a, RANK);
+            delta.a = product(&core.r, &core.a, RANK).into();
         }
         let optimizer = || Optimizer { max_norm: 0.0, weight_decay: 0.1, ..Optimizer::default() };
         let [before, by_gradient] = step(open().await, adapter.clone(), plain(), PLAIN).await;
@@ -231,7 +231,13 @@ async fn what_is_frozen_is_the_base_decomposed() {
             assert!(a.iter().all(|&a| a == 0.0), "{what}: it begins as nothing");
             let unit: Vec<f32> = (0..c * c).map(|at| f32::from(u8::from(at % (c + 1) == 0))).collect();
             assert_close(&what, &product(&transposed(&b, c), &b, w.len() / c), &unit, within(&unit, 1e-3));
-            let delta = ModuleDelta { module: module.to_owned(), rank: c, a, b, ..ModuleDelta::default() };
+            let delta = ModuleDelta {
+                module: module.to_owned(),
+                rank: c,
+                a: a.into(),
+                b: b.into(),
+                ..ModuleDelta::default()
+            };
             let adapter = Adapter { deltas: vec![delta], ..Adapter::default() };
             let [plain_before, plain_after] = step(plainly, adapter, plain(), PLAIN).await;
             let da = difference([&plain_before[0][0], &plain_after[0][0]]);

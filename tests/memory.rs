@@ -99,7 +99,7 @@ fn adapter(engine: &Engine, rank: usize) -> Adapter {
     let delta = |module: &str| {
         let (site, part) = bank.find(module).expect("Llama has it");
         let [c, f] = bank.sites[site].shape(part);
-        let (a, b) = (noise(1, rank * c, 0.3), noise(2, f * rank, 0.3));
+        let (a, b) = (noise(1, rank * c, 0.3).into(), noise(2, f * rank, 0.3).into());
         ModuleDelta { module: module.to_owned(), rank, a, b, ..ModuleDelta::default() }
     };
     Adapter { deltas: modules.map(delta).to_vec(), ..Adapter::default() }

@@ -295,8 +295,8 @@ fn adapter(tensors: &[(String, Vec<f32>)]) -> Adapter {
     let delta = |pair: &[(String, Vec<f32>)]| ModuleDelta {
         module: module(&pair[0].0),
         rank: 4,
-        a: pair[0].1.clone(),
-        b: pair[1].1.clone(),
+        a: pair[0].1.clone().into(),
+        b: pair[1].1.clone().into(),
         ..ModuleDelta::default()
     };
     Adapter { deltas: tensors.chunks_exact(2).map(delta).collect(), ..Adapter::default() }
@@ -345,8 +345,8 @@ fn adapter_of_rank(engine: &Engine, rank: usize) -> Adapter {
     let delta = ModuleDelta {
         module,
         rank,
-        a: vec![0.1; rank * c],
-        b: vec![0.1; f * rank],
+        a: vec![0.1; rank * c].into(),
+        b: vec![0.1; f * rank].into(),
         ..ModuleDelta::default()
     };
     Adapter { deltas: vec![delta], ..Adapter::default() }

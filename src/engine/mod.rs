@@ -291,7 +291,6 @@ impl Engine {
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
     /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        self.trainer.check_untrained(name)?;
         self.adapters.add(&mut self.runner, name, adapter)
     }
 
@@ -305,7 +304,6 @@ impl Engine {
     /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
     /// name, `Memory`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
-        self.trainer.check_untrained(name)?;
         self.adapters.load(&mut self.runner, name, config, weights).await
     }
 
@@ -317,7 +315,6 @@ impl Engine {
     /// `Mismatch` naming the architecture or tensor that does not fit this base, `Argument` for
     /// the name, `Memory`.
     pub fn load_gguf_adapter(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
-        self.trainer.check_untrained(name)?;
         self.adapters.load_gguf(&mut self.runner, name, file)
     }
 
@@ -325,7 +322,6 @@ impl Engine {
     ///
     /// Errors as that does.
     pub async fn load_gguf_adapter_reserved(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
-        self.trainer.check_untrained(name)?;
         self.adapters.load_gguf_reserved(&mut self.runner, name, file).await
     }
 
@@ -345,7 +341,6 @@ impl Engine {
         adapters: &Choice,
         combination: &Combination,
     ) -> Result<AdapterInfo> {
-        self.trainer.check_untrained(name)?;
         self.adapters.add_weighted(&mut self.runner, name, adapters, combination).await
     }
 
@@ -356,7 +351,6 @@ impl Engine {
     /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
     /// does not have, `Memory`, `Device`.
     pub async fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
-        self.trainer.check_untrained(name)?;
         self.adapters.create(&mut self.runner, name, lora).await
     }
 
@@ -376,7 +370,6 @@ impl Engine {
     ///
     /// Errors with `Argument` if it is not loaded, is merged, or a running generation uses it.
     pub fn delete_adapter(&mut self, name: &str) -> Result<()> {
-        self.trainer.check_untrained(name)?;
         self.adapters.delete(&mut self.runner, name)
     }
 
@@ -415,10 +408,6 @@ impl Engine {
     /// `Device`. The weights are then as they were.
     pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
         self.texts.check_idle()?;
-        choice
-            .iter()
-            .filter(|(_, w)| *w != 0.0)
-            .try_for_each(|(name, _)| self.trainer.check_untrained(name))?;
         self.adapters.merge(&mut self.runner, choice).await
     }
 
@@ -487,7 +476,7 @@ impl Engine {
 
     /// The adapter that is being trained.
     pub fn trained_adapter(&self) -> Option<&str> {
-        self.trainer.name()
+        self.adapters.trained().ok().map(|loaded| loaded.info.name.as_str())
     }
 
     /// Steps that the adapter has finished since its training began; 0 if none is trained.

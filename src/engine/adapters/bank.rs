@@ -1,6 +1,8 @@
 //! Loaded adapters in the bank: where each one's numbers go, and how they are written there.
 //! Which adapters act is `adapters`' business.
 
+use std::sync::Arc;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bank, Room, Table, size};
 use crate::plan::{ABSENT, Tensors};
@@ -35,7 +37,7 @@ impl Adapters {
         runner: &mut Runner,
         name: &str,
         adapter: Adapter,
-        files: Option<AdapterFiles>,
+        files: Option<Arc<AdapterFiles>>,
     ) -> Result<AdapterInfo> {
         let loaded = self.fitted(runner, name, adapter, files)?;
         let grown = self.grown_for(runner, &loaded)?;
@@ -164,9 +166,9 @@ impl Adapters {
                 let here = Place { site: s, part };
                 let deltas = loaded.adapter.deltas.iter().zip(&loaded.places.deltas);
                 for (delta, _) in deltas.filter(|(_, place)| **place == here) {
-                    a[..delta.a.len()].copy_from_slice(&delta.a);
+                    a[..delta.a.len()].copy_from_slice(&delta.a.values());
                     let first = site.edges[part];
-                    for (column, line) in delta.b.chunks_exact(delta.rank.max(1)).enumerate() {
+                    for (column, line) in loaded.bank_b(delta).chunks_exact(delta.rank.max(1)).enumerate() {
                         line.iter().enumerate().for_each(|(r, value)| b[r * f + first + column] = *value);
                     }
                     for (row, values) in rows.iter_mut().zip([&delta.gain, &delta.shift]) {
@@ -214,7 +216,11 @@ impl Adapters {
             row += rows.tokens.len();
         }
         if let Some(Lead::Prompt(embeddings)) = &adapter.lead {
-            backend.upload(tables.prompts, prompts.start * tables.c, bytemuck::cast_slice(embeddings));
+            backend.upload(
+                tables.prompts,
+                prompts.start * tables.c,
+                bytemuck::cast_slice(&embeddings.values()),
+            );
         }
     }
 }

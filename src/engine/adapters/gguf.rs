@@ -120,8 +120,8 @@ impl Base<'_> {
         if linear.interleaved {
             b = half_split(&b, rank, self.model.config.head_dim);
         }
-        b.iter_mut().for_each(|b| *b *= scale);
-        Ok(ModuleDelta { module: linear.module.clone(), rank, a, b, ..ModuleDelta::default() })
+        let module = linear.module.clone();
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), scale, ..ModuleDelta::default() })
     }
 }
 

@@ -48,7 +48,7 @@ impl Adapters {
         if cached >= n {
             return n;
         }
-        let layers = model.state.cache.len();
+        let (values, layers) = (values.values(), model.state.cache.len());
         for (l, (k, v)) in model.state.cache.iter().enumerate() {
             let shape = &model.tensors.get(*k).shape;
             let [_, s, kv] = shape[..] else { unreachable!("a cache is (slots, S, K·D)") };

@@ -9,10 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 
 use crate::engine::adapters::Adapters;
-use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::loaded::Choice;
-use crate::engine::adapters::loaded::Loaded;
-use crate::engine::adapters::loaded::{Place, unknown};
+use crate::engine::adapters::adapter::{ModuleDelta, More};
+use crate::engine::adapters::loaded::{Choice, Loaded, Place, unknown};
 use crate::engine::runner::Runner;
 
 /// Elements read, folded and written at once.
@@ -40,6 +38,7 @@ impl Adapters {
         if choice.is_empty() {
             return Err(Error::argument("no adapter to merge"));
         }
+        choice.iter().try_for_each(|(name, _)| self.check_untrained(name))?;
         let originals = self.fold(runner, &choice).await?;
         self.merges += 1;
         self.default.retain(|(name, _)| choice.iter().all(|(merged, _)| merged != name));
@@ -100,21 +99,15 @@ fn names(choice: &Choice) -> String {
 fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'a>>> {
     let mut folds: BTreeMap<Place, Fold<'a>> = BTreeMap::new();
     for (loaded, weight) in chosen {
-        // Every kind is named, so that a new one cannot be left out unseen.
-        let Adapter { deltas, points, rows, lead, warnings: _ } = &loaded.adapter;
         let refused = |module: &str, why: &str| {
             let name = &loaded.info.name;
             Error::unsupported(format!("adapter `{name}` cannot be merged: `{module}` {why}"))
         };
-        if let Some(delta) = points.first() {
-            return Err(refused(&delta.point, "is an activation, which has no weight"));
-        }
-        if rows.iter().any(|rows| !rows.tokens.is_empty()) {
-            return Err(refused("embed_tokens or lm_head", "has rows replaced"));
-        }
-        if lead.is_some() {
-            return Err(refused("the start of a text", "has virtual tokens"));
-        }
+        let deltas = loaded.adapter.as_maps().map_err(|more| match more {
+            More::Rows => refused("embed_tokens or lm_head", "has rows replaced"),
+            More::Lead => refused(more.part(), "has virtual tokens"),
+            More::Point(_) | More::Module(_) => refused(more.part(), "is an activation, which has no weight"),
+        })?;
         for (delta, place) in deltas.iter().zip(&loaded.places.deltas) {
             if place.site == model.bank.embed {
                 return Err(refused(
@@ -137,7 +130,7 @@ fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'
                 return Err(refused(&module, "is shifted, and has no bias in the base"));
             }
             let fold = folds.entry(*place).or_insert_with(|| Fold { module, terms: Vec::new() });
-            fold.terms.push((f64::from(weight * loaded.scale), delta));
+            fold.terms.push((f64::from(weight), delta));
         }
     }
     Ok(folds.into_values().collect())
@@ -150,13 +143,18 @@ impl Fold<'_> {
         let c = model.bank.sites[site].inputs;
         let rows_at_once = (PIECE_ELEMENTS / c).max(1);
         let runs = model.weights.rows_of(&self.module).ok_or_else(|| unknown(&self.module))?;
+        let factors = |(weight, delta): &(f64, &ModuleDelta)| (*weight, delta.a.values(), delta.scaled_b());
+        let factors: Vec<_> = self.terms.iter().map(factors).collect();
         let mut row = 0;
         for (tensor, first, count) in runs {
             for start in (0..count).step_by(rows_at_once) {
                 let n = rows_at_once.min(count - start);
                 let words = backend.read(tensor, (first + start) * c, n * c).await?;
                 let mut weight: Vec<f32> = bytemuck::cast_slice(&words).to_vec();
-                weight.chunks_exact_mut(c).zip(row + start..).for_each(|(w, f)| self.fold_row(f, w));
+                weight
+                    .chunks_exact_mut(c)
+                    .zip(row + start..)
+                    .for_each(|(w, f)| self.fold_row(&factors, f, w));
                 replace(backend, originals, Original { tensor, first: (first + start) * c, words }, &weight);
             }
             row += count;
@@ -171,10 +169,11 @@ impl Fold<'_> {
     }
 
     /// w ← w·(1 + Σ γ·gain[f]) + Σ γ·B[f]·A, w (C) the f-th row of W
-    fn fold_row(&self, f: usize, w: &mut [f32]) {
+    fn fold_row(&self, factors: &[(f64, Vec<f32>, Vec<f32>)], f: usize, w: &mut [f32]) {
         let gain: f64 = self.terms.iter().map(|(weight, d)| weight * at(&d.gain, f)).sum();
         let mut sums: Vec<f64> = w.iter().map(|w| f64::from(*w) * (1.0 + gain)).collect();
-        for (weight, ModuleDelta { rank, a, b, .. }) in &self.terms {
+        for (weight, a, b) in factors {
+            let rank = a.len() / w.len();
             for (a, b) in a.chunks_exact(w.len()).zip(&b[f * rank..]) {
                 let factor = weight * f64::from(*b);
                 sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += factor * f64::from(*a));

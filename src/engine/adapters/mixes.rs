@@ -56,8 +56,9 @@ impl Adapters {
         let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
         for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
             let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
-            let Some(Loaded { ranks, index, scale, .. }) = loaded else { continue };
-            let is_affine = loaded.is_some_and(Loaded::is_affine);
+            let Some(loaded) = loaded else { continue };
+            let Loaded { ranks, index, .. } = loaded;
+            let (is_affine, scale) = (loaded.is_affine(), loaded.mix_scale());
             *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
         }
         mix

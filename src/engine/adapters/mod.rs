@@ -18,11 +18,13 @@ mod merge;
 mod merged;
 pub(super) mod mixes;
 pub(super) mod new_lora;
+pub(super) mod numbers;
 mod peft;
 mod peft_rows;
 mod place;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::MIXES;
@@ -97,6 +99,22 @@ impl Adapters {
         })
     }
 
+    /// The one that is being trained: here alone that is known.
+    ///
+    /// Errors with `Argument` if there is none.
+    pub(crate) fn trained(&self) -> Result<&Loaded> {
+        let none = || Error::argument("no adapter is being trained");
+        self.loaded.iter().find(|loaded| loaded.trained).ok_or_else(none)
+    }
+
+    /// The same, to be changed.
+    ///
+    /// Errors as that does.
+    pub(crate) fn trained_mut(&mut self) -> Result<&mut Loaded> {
+        let name = self.trained()?.info.name.clone();
+        self.find_mut(&name)
+    }
+
     pub(crate) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
         let id = self.find(name)?.id;
         Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
@@ -128,7 +146,21 @@ impl Adapters {
     /// uses it.
     pub(crate) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
         self.check_unmerged(name)?;
+        self.check_untrained(name)?;
         self.check_unused(name, id)
+    }
+
+    /// Errors with `Argument` if any adapter is being trained.
+    pub(crate) fn check_none_trained(&self) -> Result<()> {
+        self.trained().map_or(Ok(()), |loaded| self.check_untrained(&loaded.info.name))
+    }
+
+    /// Errors with `Argument` if adapter `name` is being trained.
+    pub(crate) fn check_untrained(&self, name: &str) -> Result<()> {
+        if self.find(name)?.trained {
+            return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
+        }
+        Ok(())
     }
 
     /// The loaded adapters of a choice that act, with their weights. Errors with `Argument` for
@@ -197,7 +229,7 @@ impl Adapters {
         runner: &Runner,
         name: &str,
         adapter: Adapter,
-        files: Option<AdapterFiles>,
+        files: Option<Arc<AdapterFiles>>,
     ) -> Result<Loaded> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
@@ -213,7 +245,7 @@ impl Adapters {
             rank,
             modules: modules_of(runner.model(), &adapter),
             virtual_tokens: n_virtual,
-            bytes: adapter.bytes(),
+            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
             warnings: adapter.warnings.clone(),
         };
         let ranks = free(self.loaded.iter().map(|l| &l.ranks), padded(rank));
@@ -231,14 +263,13 @@ impl Adapters {
             rows: free(self.loaded.iter().map(|l| &l.rows), rows),
             prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
-            scale: 1.0,
+            trained: false,
             feeds_cache: feeds_cache(&runner.model().bank, &adapter, &places),
             info,
             adapter,
             places,
             files,
             base: None,
-            untrained: None,
         })
     }
 
@@ -246,11 +277,10 @@ impl Adapters {
     ///
     /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
     pub(crate) async fn copy(&mut self, runner: &mut Runner, from: &str, to: &str) -> Result<()> {
-        let Loaded { adapter, scale, files, base, .. } = self.find(from)?;
-        let (adapter, scale, files, base) = (adapter.clone(), *scale, files.clone(), base.clone());
+        let Loaded { adapter, files, base, .. } = self.find(from)?;
+        let (adapter, files, base) = (adapter.clone(), files.clone(), base.clone());
         self.add_reserved(runner, to, adapter, files).await?;
-        let copy = self.find_mut(to)?;
-        (copy.scale, copy.base) = (scale, base);
+        self.find_mut(to)?.base = base;
         Ok(())
     }
 

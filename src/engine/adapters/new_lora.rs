@@ -67,9 +67,7 @@ impl Adapters {
         lora: &NewLora,
     ) -> Result<AdapterInfo> {
         let adapter = self.base(runner).begun(lora).await?;
-        let info = self.add_reserved(runner, name, adapter, None).await?;
-        self.find_mut(name)?.scale = (lora.alpha / lora.rank as f64) as f32;
-        Ok(info)
+        self.add_reserved(runner, name, adapter, None).await
     }
 }
 
@@ -84,12 +82,14 @@ impl Base<'_> {
         let config = AdapterConfig::lora(rank, alpha, &targets)?;
         let modules = self.trained_modules(&config, target_modules)?;
         let mut random = MersenneTwister::new(seed);
+        let scale = (alpha / rank as f64) as f32;
         let mut deltas = Vec::new();
         for module in modules {
-            deltas.push(match variant {
+            let delta = match variant {
                 Variant::Lora => self.kaiming(module, rank, &mut random)?,
                 Variant::LoraXs => self.principal(module, rank).await?,
-            });
+            };
+            deltas.push(ModuleDelta { scale, ..delta });
         }
         Ok(Adapter { deltas, ..Adapter::default() })
     }
@@ -127,7 +127,7 @@ impl Base<'_> {
         let bound = 1.0 / (inputs as f32).sqrt();
         let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
         a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
-        Ok(ModuleDelta { module, rank, a, b, ..ModuleDelta::default() })
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), ..ModuleDelta::default() })
     }
 
     /// With W = U S Vᵀ cut to the rank: B = U, A₀ = S Vᵀ, as published, and R = 0. The published R
@@ -147,9 +147,10 @@ impl Base<'_> {
         let Svd { u, s, v } = Svd::truncated(&weight, inputs, rank);
         let scaled = |(s, v): (&f64, &Vec<f64>)| -> Vec<f32> { v.iter().map(|v| (s * v) as f32).collect() };
         let core = Core { r: zeros(rank * rank)?, a: s.iter().zip(&v).flat_map(scaled).collect() };
-        let b = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
+        let b: Vec<f32> = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
         let a = zeros(rank * inputs)?;
-        Ok(ModuleDelta { module, rank, a, b, core: Some(core), ..ModuleDelta::default() })
+        let core = Some(core);
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), core, ..ModuleDelta::default() })
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::Table;
 use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta, RowDeltas};
 use crate::engine::adapters::base::Base;
 use crate::engine::adapters::loaded::unknown;
-use crate::engine::adapters::peft::{Loaded, Roles, find};
+use crate::engine::adapters::peft::{Roles, Tensor, find};
 
 /// Elements of the base read at once.
 const PIECE_ELEMENTS: usize = 1 << 20;
@@ -87,24 +87,24 @@ impl Base<'_> {
         }
         a.expect(&[rank, v])?;
         b.expect(&[c, rank])?;
-        delta.rank = rank;
-        delta.a = a.values.clone();
-        delta.b = b.values.iter().map(|b| b * scale).collect();
+        (delta.rank, delta.scale) = (rank, scale);
+        (delta.a, delta.b) = (a.values.clone(), b.values.clone());
         if config.has_magnitudes() {
             let magnitude = find(roles, &Role::Magnitude, module, "lora_magnitude_vector")?;
             magnitude.expect(&[c])?;
+            let (magnitude, a, scaled_b) = (magnitude.values.values(), a.values.values(), delta.scaled_b());
             let mut squares = vec![0.0f64; c];
             self.each_row(module, |token, row| {
                 for (i, square) in squares.iter_mut().enumerate() {
-                    let b = &delta.b[i * rank..][..rank];
-                    let update: f32 = (0..rank).map(|r| b[r] * delta.a[r * v + token]).sum();
+                    let b = &scaled_b[i * rank..][..rank];
+                    let update: f32 = (0..rank).map(|r| b[r] * a[r * v + token]).sum();
                     *square += f64::from(row[i] + update).powi(2);
                 }
             })
             .await?;
             for (i, square) in squares.iter().enumerate() {
-                let scale = magnitude.values[i] / square.sqrt() as f32;
-                delta.b[i * rank..][..rank].iter_mut().for_each(|b| *b *= scale);
+                let scale = magnitude[i] / square.sqrt() as f32;
+                delta.rows.push(scale);
                 delta.gain.push(scale - 1.0);
             }
         }
@@ -132,7 +132,7 @@ impl Base<'_> {
         if let Some((_, bias)) = roles.iter().find(|(role, _)| **role == Role::Saved("bias".to_owned())) {
             return Err(Error::mismatch(format!("tensor `{}`: module `{module}` has no bias", bias.name)));
         }
-        let (tokens, new): (Vec<u32>, &Loaded) =
+        let (tokens, new): (Vec<u32>, &Tensor) =
             if let Some(rows) = roles.get(&Role::Saved("weight".to_owned())) {
                 let n = rows.table_rows(v, c, self.tokenizer_tokens)?;
                 if n < v {
@@ -150,12 +150,13 @@ impl Base<'_> {
             } else {
                 return Ok(());
             };
+        let new = new.values.values();
         let mut at: Vec<Option<usize>> = vec![None; v];
         tokens.iter().enumerate().for_each(|(i, &token)| at[token as usize] = Some(i));
         let rows = &mut adapter.rows[table as usize];
         self.each_row(module, |token, base| {
             let Some(i) = at[token] else { return };
-            let new = &new.values[i * c..][..c];
+            let new = &new[i * c..][..c];
             if new != base {
                 rows.tokens.push(token as u32);
                 rows.deltas.extend(new.iter().zip(base).map(|(new, base)| new - base));
@@ -192,7 +193,7 @@ impl Base<'_> {
     }
 }
 
-impl Loaded {
+impl Tensor {
     /// Rows of a table (V, C) that comes whole. It may have fewer than the base's `v`: those were cut to
     /// the `tokens` of the tokenizer, or to fewer, and what is behind them is not asked for.
     ///
@@ -221,11 +222,12 @@ impl Loaded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::adapters::numbers::Numbers;
 
     #[test]
     fn rows_of_a_table_are_the_bases_or_those_of_its_tokens() {
         let rows = |shape: &[usize]| {
-            let table = Loaded { name: "head".to_owned(), shape: shape.to_vec(), values: Vec::new() };
+            let table = Tensor { name: "head".to_owned(), shape: shape.to_vec(), values: Numbers::default() };
             table.table_rows(64, 3, 60)
         };
         for n in [1, 59, 60, 64] {

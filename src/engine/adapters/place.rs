@@ -34,7 +34,7 @@ impl Places {
 }
 
 fn place(bank: &Bank, delta: &ModuleDelta) -> Result<Place> {
-    let ModuleDelta { module, rank, a, b, core, gain, shift } = delta;
+    let ModuleDelta { module, rank, a, b, scale: _, rows, core, gain, shift } = delta;
     let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
     let [inputs, outputs] = bank.sites[site].shape(part);
     let fits = |what: &str, len: usize, shape: [usize; 2]| {
@@ -49,7 +49,7 @@ fn place(bank: &Bank, delta: &ModuleDelta) -> Result<Place> {
         fits("the core", r.len(), [*rank, *rank])?;
         fits("the core's A", a.len(), [*rank, inputs])?;
     }
-    for (what, values) in [("gain", gain), ("shift", shift)] {
+    for (what, values) in [("row factors", rows), ("gain", gain), ("shift", shift)] {
         if !values.is_empty() {
             fits(what, values.len(), [outputs, 1])?;
         }

@@ -151,7 +151,7 @@ impl TempLora {
         if adapters.find(name).is_ok() {
             return Err(Error::argument(format!("adapter `{name}` is there already")));
         }
-        trainer.check_idle()?;
+        adapters.check_none_trained()?;
         adapters.check_trains_through(&options.beside)?;
         match &options.warm_start {
             Some(from) => adapters.copy(runner, from, name).await?,

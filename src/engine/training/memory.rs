@@ -31,7 +31,7 @@ pub(crate) fn check_memory(
     memory_limit: Option<u64>,
 ) -> Result<()> {
     let own = adapters.find(name)?;
-    let numbers = own.adapter.bytes() as u64;
+    let numbers = 4 * own.adapter.len() as u64;
     // What a step keeps of the adapter beside its tensors: its numbers as they were and as they are
     // read back, and both moments.
     let beside = |rank: usize| match runner.backend() {

@@ -149,9 +149,8 @@ impl Program {
             Ok::<_, Error>(saved)
         });
         let saved = saved.transpose()?;
-        let Owners { runner, adapters, trainer, .. } = owners;
+        let Owners { runner, adapters, .. } = owners;
         let name = &self.options.name;
-        trainer.check_untrained(name)?;
         let is_there = adapters.find(name).is_ok();
         match &saved {
             Some(Checkpoint { head, weights }) => {

@@ -15,9 +15,9 @@ use crate::engine::plans::{Kind, run_rows};
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::seat::Seat;
+use crate::engine::training::Trainer;
 use crate::engine::training::optimizer::Optimizer;
 use crate::engine::training::windows::Window;
-use crate::engine::training::{Trained, Trainer};
 
 /// What a slice costs, however short: rows of a layer forward.
 const ANY_SLICE: usize = 4;
@@ -91,7 +91,8 @@ impl Trainer {
         choice: &Choice,
         learning_rate: f32,
     ) -> Result<Step> {
-        let Trained { name, optimizer, steps, .. } = self.trained()?;
+        let name = &adapters.trained()?.info.name;
+        let Self { optimizer, steps, .. } = self;
         if !choice.iter().any(|(chosen, weight)| chosen == name && *weight != 0.0) {
             return Err(Error::argument(format!("adapter `{name}` is being trained, the choice lacks it")));
         }
@@ -289,7 +290,7 @@ impl Trainer {
                     return Err(e);
                 }
                 step.finished = true;
-                self.trained_mut()?.steps += 1;
+                self.steps += 1;
             }
         }
         Ok(())

@@ -2,15 +2,14 @@
 //! the device learns. Steps of training are `train`'s.
 
 use crate::engine::adapters::Adapters;
-use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
+use crate::engine::adapters::adapter::ModuleDelta;
 use crate::engine::adapters::loaded::Loaded;
 use crate::engine::adapters::loaded::Place;
 use crate::engine::runner::Runner;
+use crate::engine::training::Trainer;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;
-use crate::engine::training::{Trained, Trainer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::peft::AdapterConfig;
 use crate::model::{Model, Trainee, Training};
 use crate::plan::{TensorId, Tensors};
 
@@ -26,8 +25,8 @@ pub(crate) struct TraineeState {
 
 impl Trainer {
     /// Makes room to train a loaded adapter further, with fresh moments; only one is trained at a
-    /// time. Where it came from a PEFT folder with one scale for all modules, B is trained without
-    /// it, as PEFT does. One that began as LoRA-XS is trained by its cores.
+    /// time. B is trained without its scale, as PEFT does. One that began as LoRA-XS is trained by its
+    /// cores.
     ///
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
     /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit. Everything is
@@ -40,19 +39,12 @@ impl Trainer {
         optimizer: Optimizer,
         room: TrainingRoom,
     ) -> Result<()> {
-        let of_folder = self.check_trainable(runner.model(), adapters, name)?;
+        check_trainable(runner.model(), adapters, name)?;
         let (training, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
         let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
         runner.set_training(training, tensors).map_err(|e| no_room(adapters, name, [needed, model], e))?;
-        let loaded = adapters.find_mut(name)?;
-        if let Some((scale, base)) = of_folder {
-            let deltas = &mut loaded.adapter.deltas;
-            let scaled = deltas.iter().map(|delta| delta.b.clone()).collect();
-            deltas.iter_mut().flat_map(|delta| &mut delta.b).for_each(|b| *b /= scale);
-            (loaded.scale, loaded.base) = (scale, base);
-            loaded.untrained = loaded.files.take().map(|files| (scaled, files));
-        }
-        self.trained = Some(Trained { name: name.to_owned(), optimizer, steps: 0, moments: Vec::new() });
+        adapters.find_mut(name)?.trained = true;
+        *self = Self { optimizer, ..Self::default() };
         clear_moments(runner);
         rewrite(runner, adapters, name)
     }
@@ -68,53 +60,34 @@ impl Trainer {
         optimizer: Optimizer,
         room: TrainingRoom,
     ) -> Result<()> {
-        self.check_trainable(runner.model(), adapters, name)?;
+        check_trainable(runner.model(), adapters, name)?;
         let (_, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
         let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
         runner.reserve(&tensors).await.map_err(|e| no_room(adapters, name, [needed, model], e))?;
         self.begin(runner, adapters, name, optimizer, room)
     }
 
-    /// The scale that B is trained without, and the name of its base, if a folder tells them.
-    ///
-    /// Errors as [`begin_training`](Self::begin_training), but for memory.
-    fn check_trainable(
-        &self,
-        model: &Model,
-        adapters: &Adapters,
-        name: &str,
-    ) -> Result<Option<(f32, Option<String>)>> {
-        self.check_idle()?;
-        adapters.check_idle(name, adapters.find(name)?.id)?;
-        only_scale(model, adapters, name)
-    }
-
     /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
-    /// what it was. No error if none is trained.
+    /// what it was, else what its export is when it is loaded again. No error if none is trained.
     pub(crate) fn end(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
-        let trained = self.trained.take();
-        let (training, tensors) = runner.model().with_trainee(None)?;
-        runner.set_training(training, tensors)?;
-        if let Some(Trained { name, .. }) = trained
-            && let Some((scaled, files)) = adapters.find_mut(&name)?.untrained.take()
-        {
-            let loaded = adapters.find_mut(&name)?;
-            loaded.adapter.deltas.iter_mut().zip(scaled).for_each(|(delta, b)| delta.b = b);
-            (loaded.scale, loaded.files) = (1.0, Some(files));
+        if let Ok(Loaded { info, .. }) = adapters.trained() {
+            let name = info.name.clone();
+            adapters.find_mut(&name)?.trained = false;
             adapters.rewrite(runner, &name)?;
             adapters.renew(&name)?;
             adapters.rescale_lines(runner, adapters.find(&name)?.id);
         }
-        Ok(())
+        *self = Self::default();
+        let (training, tensors) = runner.model().with_trainee(None)?;
+        runner.set_training(training, tensors)
     }
 
     /// All that steps of training change, as the last one that ended left it.
     ///
     /// Errors with `Argument` if none is trained.
     pub(crate) fn state(&self, adapters: &Adapters) -> Result<TraineeState> {
-        let Trained { name, moments, steps, .. } = self.trained()?;
-        let deltas = adapters.find(name)?.adapter.deltas.clone();
-        Ok(TraineeState { deltas, moments: moments.clone(), steps: *steps })
+        let deltas = adapters.trained()?.adapter.deltas.clone();
+        Ok(TraineeState { deltas, moments: self.moments.clone(), steps: self.steps })
     }
 
     /// Makes the trainee what it was.
@@ -126,10 +99,9 @@ impl Trainer {
         adapters: &mut Adapters,
         state: &TraineeState,
     ) -> Result<()> {
-        let trained = self.trained_mut()?;
-        adapters.find_mut(&trained.name)?.adapter.deltas.clone_from(&state.deltas);
-        trained.moments.clone_from(&state.moments);
-        trained.steps = state.steps;
+        adapters.trained_mut()?.learn(state.deltas.clone())?;
+        self.moments.clone_from(&state.moments);
+        self.steps = state.steps;
         self.undo_step(runner, adapters)
     }
 
@@ -139,12 +111,13 @@ impl Trainer {
     pub(super) fn undo_step(&self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
         clear_moments(runner);
         self.write_moments(runner);
-        rewrite(runner, adapters, &self.trained()?.name)
+        let name = adapters.trained()?.info.name.clone();
+        rewrite(runner, adapters, &name)
     }
 
     /// Writes the cores and the moments of what is trained, as a new device needs them.
     pub(crate) fn write_all(&self, runner: &mut Runner, adapters: &Adapters) {
-        if let Some(loaded) = self.name().and_then(|name| adapters.find(name).ok()) {
+        if let Ok(loaded) = adapters.trained() {
             write_cores(runner, loaded);
         }
         self.write_moments(runner);
@@ -152,7 +125,7 @@ impl Trainer {
 
     /// Writes the trainee's moments, which are zeros otherwise.
     fn write_moments(&self, runner: &mut Runner) {
-        for (id, words) in self.trained.iter().flat_map(|trained| &trained.moments) {
+        for (id, words) in &self.moments {
             runner.upload(*id, 0, words);
         }
     }
@@ -163,9 +136,9 @@ impl Trainer {
     ///
     /// Errors with `Device`, and if a number is none; nothing here is changed then.
     pub(super) async fn sync(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
-        let Trained { name, moments: kept, .. } = self.trained_mut()?;
         let (model, backend) = runner.parts();
-        let Loaded { ranks, adapter, places, .. } = adapters.find(name)?;
+        let Loaded { info, ranks, adapter, places, .. } = adapters.trained()?;
+        let name = info.name.clone();
         let of_place = |(delta, place): (&ModuleDelta, &Place)| {
             let site = &model.bank.sites[place.site];
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
@@ -192,20 +165,19 @@ impl Trainer {
                     delta.module
                 )));
             }
-            delta.a = a;
+            delta.a = a.into();
             if let Some(core) = &mut delta.core {
                 core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
             } else {
                 let stride = site.outputs();
                 let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
                 let at = (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f));
-                delta.b = at.map(|at| other[at]).collect();
+                delta.b = at.map(|at| other[at]).collect::<Vec<_>>().into();
             }
         }
-        *kept = moments.into_iter().zip(read).collect();
-        let loaded = adapters.find_mut(name)?;
-        (loaded.adapter.deltas, loaded.untrained) = (learned, None);
-        adapters.renew(name)
+        self.moments = moments.into_iter().zip(read).collect();
+        adapters.trained_mut()?.learn(learned)?;
+        adapters.renew(&name)
     }
 }
 
@@ -234,46 +206,41 @@ fn no_room(adapters: &Adapters, name: &str, [needed, model]: [u64; 2], e: Error)
     ))
 }
 
-/// The scale folded into a plain LoRA's B, and its base's name, if it has a folder that tells them.
-fn only_scale(model: &Model, adapters: &Adapters, name: &str) -> Result<Option<(f32, Option<String>)>> {
-    let Loaded { adapter, files, .. } = adapters.find(name)?;
-    let Adapter { deltas, points, rows, lead, warnings: _ } = adapter;
+/// Errors as [`Trainer::begin`], but for memory.
+fn check_trainable(model: &Model, adapters: &Adapters, name: &str) -> Result<()> {
+    adapters.check_none_trained()?;
+    let loaded = adapters.find(name)?;
+    adapters.check_idle(name, loaded.id)?;
+    check_plain(model, loaded)
+}
+
+/// Errors with `Unsupported` unless it is a plain LoRA of the body's linear maps, with one scale for all.
+fn check_plain(model: &Model, Loaded { info, adapter, .. }: &Loaded) -> Result<()> {
     let refused = |part: &str| {
-        Err(Error::unsupported(format!(
-            "adapter `{name}`: `{part}` is no plain LoRA, which alone is trained"
-        )))
+        Error::unsupported(format!(
+            "adapter `{}`: `{part}` is no plain LoRA, which alone is trained",
+            info.name
+        ))
     };
-    if let Some(delta) = points.first() {
-        return refused(&delta.point);
-    }
-    if rows.iter().any(|rows| !rows.tokens.is_empty()) {
-        return refused("rows of the embedding");
-    }
-    if lead.is_some() {
-        return refused("the start of a text");
-    }
-    let embedding = model.weights.embedding();
-    for ModuleDelta { module, rank, gain, shift, .. } in deltas {
-        let at = model.weights.full_name(module);
-        if *rank == 0 || !gain.is_empty() || !shift.is_empty() || at == "lm_head" || at == embedding {
-            return refused(module);
-        }
-    }
+    let deltas = adapter.as_plain_lora().map_err(|more| refused(more.part()))?;
+    let Some(first) = deltas.first() else { return Ok(()) };
+    let weights = &model.weights;
+    let is_table = |module: &str| module == "lm_head" || module == weights.embedding();
     // Made together, they all have a core or none.
-    let cored = |delta: &&ModuleDelta| delta.core.is_some();
-    if let Some(odd) = deltas.iter().find(|delta| cored(delta) != cored(&&deltas[0])) {
-        return refused(&odd.module);
+    let odd = |delta: &&ModuleDelta| {
+        is_table(&weights.full_name(&delta.module)) || delta.core.is_some() != first.core.is_some()
+    };
+    if let Some(odd) = deltas.iter().find(odd) {
+        return Err(refused(&odd.module));
     }
-    let Some(files) = files else { return Ok(None) };
-    let config = AdapterConfig::from_json(&files.config)?;
-    let scales: Vec<f32> = deltas.iter().map(|delta| config.scale(&delta.module)).collect::<Result<_>>()?;
-    let Some((&first, rest)) = scales.split_first() else { return Ok(None) };
-    if first == 0.0 || rest.iter().any(|scale| *scale != first) {
+    if first.scale == 0.0 || deltas.iter().any(|delta| delta.scale != first.scale) {
+        let scales: Vec<f32> = deltas.iter().map(|delta| delta.scale).collect();
         return Err(Error::unsupported(format!(
-            "adapter `{name}`: scales {scales:?}, expected one scale for all modules"
+            "adapter `{}`: scales {scales:?}, expected one scale for all modules",
+            info.name
         )));
     }
-    Ok(Some((first, config.base_model_name_or_path)))
+    Ok(())
 }
 
 /// What of the bank is trained.

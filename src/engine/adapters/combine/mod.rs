@@ -5,6 +5,7 @@ pub(crate) mod arithmetic;
 pub(crate) mod combination;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Role};
@@ -28,10 +29,14 @@ struct Input {
 }
 
 /// One adapter's part in a module.
-struct Part<'a> {
+struct Part {
     weight: f32,
     scale: f32,
-    factors: Factors<'a>,
+    rank: usize,
+    /// (R, C)
+    a: Vec<f32>,
+    /// (F, R)
+    b: Vec<f32>,
 }
 
 /// A and B of the result.
@@ -115,7 +120,7 @@ impl Adapters {
         let refused = |e: Error| e.context(format!("adapter `{name}` cannot be combined"));
         let config = AdapterConfig::from_json(&files.config)?;
         config.check_plain_lora().map_err(refused)?;
-        let modules = read(&config, &files.weights)?;
+        let modules = read(&config, &Arc::new(files))?;
         for loaded in modules.values().flat_map(|roles| roles.iter()) {
             if !matches!(loaded.0, Role::LoraA | Role::LoraB) {
                 let tensor = format!("tensor `{}`, expected a plain LoRA", loaded.1.name);
@@ -172,14 +177,14 @@ fn rank(inputs: &[Input], combination_type: CombinationType, svd_rank: Option<us
 }
 
 impl Input {
-    fn part(&self, module: &str) -> Result<Option<Part<'_>>> {
-        let Some((module, roles)) = self.modules.get_key_value(module) else { return Ok(None) };
+    fn part(&self, module: &str) -> Result<Option<Part>> {
+        let Some(roles) = self.modules.get(module) else { return Ok(None) };
         let (Some(a), Some(b)) = (roles.get(&Role::LoraA), roles.get(&Role::LoraB)) else {
             unreachable!("the adapter was loaded, so that `{module}` has both");
         };
         let (rank, scale) = (self.config.rank(module)?, self.config.scale(module)?);
-        let factors = Factors { module, rank, a: &a.values, b: &b.values, embedding: false };
-        Ok(Some(Part { weight: self.weight, scale, factors }))
+        let [a, b] = [a, b].map(|tensor| tensor.values.values());
+        Ok(Some(Part { weight: self.weight, scale, rank, a, b }))
     }
 }
 
@@ -201,16 +206,16 @@ struct Target {
 
 impl Target {
     /// A = [weight·scale·A₁; …; 0], B = [B₁ | … | 0]
-    fn cat(self, parts: &[Part<'_>]) -> Combined {
+    fn cat(self, parts: &[Part]) -> Combined {
         let [c, f] = self.shape;
         let (mut a, mut b) = (Vec::with_capacity(self.rank * c), vec![0.0; f * self.rank]);
         let mut first = 0;
-        for Part { weight, scale, factors } in parts {
-            a.extend(factors.a.iter().map(|a| a * weight * scale));
-            for (row, from) in b.chunks_exact_mut(self.rank).zip(factors.b.chunks_exact(factors.rank)) {
-                row[first..][..factors.rank].copy_from_slice(from);
+        for Part { weight, scale, rank, a: part_a, b: part_b } in parts {
+            a.extend(part_a.iter().map(|a| a * weight * scale));
+            for (row, from) in b.chunks_exact_mut(self.rank).zip(part_b.chunks_exact(*rank)) {
+                row[first..][..*rank].copy_from_slice(from);
             }
-            first += factors.rank;
+            first += rank;
         }
         a.resize(self.rank * c, 0.0);
         Combined { module: self.module, rank: self.rank, a, b }
@@ -219,27 +224,27 @@ impl Target {
     /// A = combine(±√|weight·scale|, A), B = combine(√|weight·scale|, B)
     fn factors(
         self,
-        parts: &[Part<'_>],
+        parts: &[Part],
         combination: &Combination,
         arithmetic: Arithmetic,
         random: &mut MersenneTwister,
     ) -> Result<Combined> {
-        let rank = parts[0].factors.rank;
-        if let Some(other) = parts.iter().map(|part| part.factors.rank).find(|other| *other != rank) {
+        let rank = parts[0].rank;
+        if let Some(other) = parts.iter().map(|part| part.rank).find(|other| *other != rank) {
             return Err(Error::argument(format!(
                 "module `{}`: ranks {rank} and {other}, expected one rank: only cat and svd combine different ones",
                 self.module
             )));
         }
         let (pruning, majority) = (combination.pruning(arithmetic)?, combination.majority(arithmetic));
-        let strength = |part: &Part<'_>| f64::from(part.weight) * f64::from(part.scale);
+        let strength = |part: &Part| f64::from(part.weight) * f64::from(part.scale);
         // One of the two has the sign, else it would be lost.
         let of_b: Vec<f32> = parts.iter().map(|part| strength(part).abs().sqrt() as f32).collect();
-        let signed = |(part, root): (&Part<'_>, &f32)| if strength(part) >= 0.0 { *root } else { -root };
+        let signed = |(part, root): (&Part, &f32)| if strength(part) >= 0.0 { *root } else { -root };
         let of_a: Vec<f32> = parts.iter().zip(&of_b).map(signed).collect();
-        let a = parts.iter().map(|part| part.factors.a.to_vec()).collect();
+        let a = parts.iter().map(|part| part.a.clone()).collect();
         let a = combine(a, &of_a, pruning, majority, random);
-        let b = parts.iter().map(|part| part.factors.b.to_vec()).collect();
+        let b = parts.iter().map(|part| part.b.clone()).collect();
         let b = combine(b, &of_b, pruning, majority, random);
         Ok(Combined { module: self.module, rank, a, b })
     }
@@ -247,14 +252,14 @@ impl Target {
     /// B = U·S and A = Vᵀ of the largest singular values of combine(weight, scale·B·A)
     fn svd(
         self,
-        parts: &[Part<'_>],
+        parts: &[Part],
         combination: &Combination,
         arithmetic: Arithmetic,
         random: &mut MersenneTwister,
     ) -> Result<Combined> {
         let [c, f] = self.shape;
         let Svd { u, s, v } = if arithmetic == Arithmetic::Linear {
-            let total = parts.iter().map(|part| part.factors.rank).sum();
+            let total = parts.iter().map(|part| part.rank).sum();
             let stacked = Self { rank: total, module: String::new(), ..self }.cat(parts);
             Svd::of_product(&wide(&stacked.b), &wide(&stacked.a), total)
         } else {
@@ -280,10 +285,11 @@ impl Target {
     }
 }
 
-impl Part<'_> {
+impl Part {
     /// scale·B·A, (F, C)
     fn product(&self, c: usize) -> Vec<f32> {
-        let Factors { rank, a, b, .. } = self.factors;
+        let Self { rank, a, b, .. } = self;
+        let rank = *rank;
         let row = |b: &[f32]| -> Vec<f32> {
             let at = |c_: usize| (0..rank).map(|r| f64::from(b[r]) * f64::from(a[r * c + c_])).sum::<f64>();
             (0..c).map(|c_| (at(c_) * f64::from(self.scale)) as f32).collect()
