@@ -110,7 +110,7 @@ async fn step_of_loaded(engine: &mut Engine, optimizer: Optimizer, rate: f32) ->
     let before = factors(engine);
     let choice: Choice = vec![(TRAINED.to_owned(), 0.7)];
     let tokens: Vec<u32> = (0..40).map(|i| (i * i * 7 + 3) % 97).collect();
-    let window = Window { tokens, first: 9, constant_context: false };
+    let window = Window::new(tokens, 9);
     engine.train_step(vec![window], &choice, rate).await.expect("works");
     let after = factors(engine);
     engine.end_training().expect("frees");

@@ -166,7 +166,7 @@ async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before:
     let optimizer = Optimizer { dropout: 0.1, weight_decay: 0.01, ..Optimizer::default() };
     let room = TrainingRoom { window: 32, memory_limit: None };
     engine.begin_training("x", optimizer, room).expect("a plain LoRA");
-    let window = |first| Window { tokens: IDS.repeat(2), first, constant_context: false };
+    let window = |first| Window::new(IDS.repeat(2), first);
     let mut piece = 0;
     for _ in 0..3 {
         let windows = vec![window(4), window(1)];
@@ -426,7 +426,7 @@ async fn what_is_being_trained_is_not_merged() {
 }
 
 fn window() -> Window {
-    Window { tokens: IDS.repeat(2), first: 1, constant_context: false }
+    Window::new(IDS.repeat(2), 1)
 }
 
 /// Neither the count of steps, nor the adapter, nor what it computes know of a step that failed, before

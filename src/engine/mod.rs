@@ -9,6 +9,7 @@ mod adapters;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod folder;
 mod load;
+mod owners;
 mod plans;
 mod runner;
 mod temp_lora;
@@ -25,17 +26,22 @@ pub use load::describe::Description;
 pub use load::loader::Loader;
 pub use load::options::EngineOptions;
 pub use load::room::needs;
-pub use temp_lora::{ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions};
+pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, TempEvent, TempLora, TempLoraOptions};
 pub use text::hidden::Pooling;
 pub use text::logprobs::TokenLogprobs;
 pub use text::request::{Delta, Finish, Overflow, Request, Usage};
 pub use text::sequence::Generation;
+pub use training::dataset::Asked;
 pub use training::memory::TrainingRoom;
 pub use training::optimizer::Optimizer;
+pub use training::options::TrainOptions;
+pub use training::program::{Program, Saved, StepReport, TrainEvent};
 pub use training::schedule::Schedule;
-pub use training::train::{Step, Window};
+pub use training::train::Step;
+pub use training::windows::{Loss, Window};
 
 use futures_channel::oneshot;
+use serde_json::Value;
 
 use crate::backend::Backend;
 use crate::config::ModelConfig;
@@ -44,8 +50,8 @@ use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
 use adapters::Adapters;
+use owners::Owners;
 use runner::Runner;
-use temp_lora::owners::Owners;
 use text::{Texts, chat};
 use training::Trainer;
 
@@ -478,8 +484,7 @@ impl Engine {
         self.trainer.steps()
     }
 
-    /// Begins a step of the trained adapter on windows whose labels count equally. It acts under
-    /// `choice`, which must name it.
+    /// Begins a step of the trained adapter on windows. It acts under `choice`, which must name it.
     ///
     /// Errors with `Argument` for a window out of range, a choice without the adapter or with one
     /// that cannot be trained through, or if none is trained.
@@ -513,6 +518,66 @@ impl Engine {
     ) -> Result<f64> {
         let Self { runner, adapters, texts, trainer, .. } = self;
         trainer.whole_step(runner, adapters, texts, windows, choice, learning_rate).await
+    }
+}
+
+/// Programs of training: from a dataset to the last step.
+impl Engine {
+    /// A training that is to begin, once its dataset has been [given](Self::add_to_training).
+    ///
+    /// Errors with `Argument` for an option out of range.
+    pub fn plan_training(&self, options: TrainOptions) -> Result<Program> {
+        Program::plan(self.model().context(), options)
+    }
+
+    /// Adds an item to a training's dataset: a text, or an object in one of the forms
+    /// {prompt, completion}, {messages}, {instruction, output, input?} (Alpaca) and {conversations}
+    /// (ShareGPT). What is returned is to be written by the model's chat template, encoded, and given to
+    /// [`add_conversations`](Self::add_conversations) before the next item.
+    ///
+    /// Errors with `Argument` naming what of it is wrong, `Unsupported`.
+    pub fn add_to_training(&self, program: &mut Program, item: &Value) -> Result<Vec<Asked>> {
+        program.add(&self.tokenizer, self.config(), item)
+    }
+
+    /// Adds the token ids of the conversations that [`add_to_training`](Self::add_to_training) asked for.
+    ///
+    /// Errors with `Argument` for another number of them or a prompt that is too long, `Unsupported` for a
+    /// template that writes an answer's past differently once the answer is there.
+    pub fn add_conversations(&self, program: &mut Program, tokens: Vec<Vec<u32>>) -> Result<()> {
+        program.answer(tokens)
+    }
+
+    /// Begins a training whose dataset is complete, with a new adapter or one there is, or goes on from a
+    /// checkpoint's file. Everything is as it was on an error.
+    ///
+    /// Errors with `Argument` for a dataset of nothing, an adapter that is there already or has another
+    /// shape, or a checkpoint of another training; `Format` for one that cannot be read; and as
+    /// [`new_lora`](Self::new_lora) and [`begin_training`](Self::begin_training) do.
+    pub async fn begin_program(&mut self, program: &mut Program, saved: Option<Saved<'_>>) -> Result<()> {
+        program.begin(&mut self.owners(), saved).await
+    }
+
+    /// Moves a training on, by as much of a step as [`next_slices`](Self::next_slices) does with `rows`.
+    ///
+    /// Errors as that and [`begin_step`](Self::begin_step) do. The adapter is then as the last step that
+    /// ended left it, and what is asked for next does the step once more.
+    pub async fn next_of_training(&mut self, program: &mut Program, rows: usize) -> Result<TrainEvent> {
+        program.next(&mut self.owners(), rows).await
+    }
+
+    /// The file from which the same training goes on; `of` is a digest of its
+    /// [identity](Program::identity).
+    ///
+    /// Errors as [`export_adapter`](Self::export_adapter) does.
+    pub fn training_checkpoint(&self, program: &Program, of: &str) -> Result<Vec<u8>> {
+        program.checkpoint(of, self.export_adapter(program.name())?)
+    }
+
+    /// Ends a training, complete or not, and frees what it needed. The adapter stays as the last step that
+    /// ended left it; a new one that has had none is gone. Ending it twice is no error.
+    pub fn end_program(&mut self, program: &mut Program) -> Result<()> {
+        program.end(&mut self.owners())
     }
 }
 
