@@ -264,7 +264,7 @@ async fn gradients_equal_finite_differences() {
     let reference = Fixture::new(fixture.reference);
     let window = fixture.window(&reference, "input_ids", "first_label");
     let (_, backend) = common::backends().await.remove(0);
-    let mut engine = fixture.open(backend).await;
+    let mut engine = fixture.open_with(backend, sgd()).await;
     let before = exported(&engine);
     let (_, got) = gradients(&mut engine, window.clone()).await;
     engine.end_training().expect("frees");
