@@ -52,7 +52,7 @@ async fn check(
     weight: f32,
     (reference, want): (&Path, &str),
 ) -> AdapterInfo {
-    let info = engine.load_gguf_adapter("x", file).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let info = engine.load_gguf_adapter("x", file).await.unwrap_or_else(|e| panic!("{what}: {e}"));
     let reference = std::fs::read(reference.join("reference.safetensors")).expect("there");
     let reference = Fixture::new(&reference);
     let ids = reference.ids("input_ids");
@@ -101,7 +101,7 @@ async fn modules_are_named_as_the_folder_names_them() {
         let path = repository(&format!("tests/fixtures/adapters/{model}/{kind}"));
         let mut peft = folder::load_adapter(&mut engine, "x", &path).await.expect("valid").modules;
         let mut gguf =
-            engine.load_gguf_adapter("y", &file(&format!("{model}-{kind}"))).expect("valid").modules;
+            engine.load_gguf_adapter("y", &file(&format!("{model}-{kind}"))).await.expect("valid").modules;
         peft.sort();
         gguf.sort();
         assert_eq!(gguf, peft);
@@ -113,7 +113,7 @@ async fn modules_are_named_as_the_folder_names_them() {
 async fn an_rslora_file_is_told_by_its_name() {
     let (mut engine, file) = (cpu("llama"), file("llama-rslora"));
     let reference = repository("tests/fixtures/adapters/llama/rslora");
-    let info = engine.load_gguf_adapter("x", &file).expect("valid");
+    let info = engine.load_gguf_adapter("x", &file).await.expect("valid");
     let root = (info.rank as f32).sqrt();
     assert!(info.warnings[0].contains("its metadata says \"Rslora\""), "{:?}", info.warnings);
     assert!(info.warnings[0].contains(&format!("weight {root:.3} is right")), "{:?}", info.warnings);
@@ -125,8 +125,8 @@ async fn an_rslora_file_is_told_by_its_name() {
 }
 
 #[track_caller]
-fn refused(engine: &mut Engine, file: &[u8], kind: ErrorKind, words: &str) {
-    let error = engine.load_gguf_adapter("x", file).expect_err("refused");
+async fn refused(engine: &mut Engine, file: &[u8], kind: ErrorKind, words: &str) {
+    let error = engine.load_gguf_adapter("x", file).await.expect_err("refused");
     assert_eq!((error.kind(), error.to_string().as_str()), (kind, words));
     assert_eq!(engine.list_adapters().count(), 0);
 }
@@ -139,39 +139,39 @@ fn what_does_not_fit_is_named() {
         &file("qwen2-all-linear"),
         ErrorKind::Mismatch,
         "GGUF adapter: general.architecture is `qwen2`, this base is `llama`",
-    );
+    ).await;
     let factors = |name: &str, a: (usize, usize), b: (usize, usize)| {
         let zeros = |(rows, cols)| vec![0.0; rows * cols];
         let file = adapter("llama").matrix(&format!("{name}.lora_a"), a.1, &zeros(a));
         file.matrix(&format!("{name}.lora_b"), b.1, &zeros(b)).bytes()
     };
     let words = "tensor `position_embd.weight.lora_a`: LoRA on embeddings of positions is not supported";
-    refused(&mut llama, &factors("position_embd.weight", (64, 2), (42, 2)), ErrorKind::Unsupported, words);
+    refused(&mut llama, &factors("position_embd.weight", (64, 2), (42, 2)), ErrorKind::Unsupported, words).await;
     // The embedding's A has a row for each token.
     refused(
         &mut llama,
         &factors("token_embd.weight", (2, 300), (42, 2)),
         ErrorKind::Mismatch,
         "tensors `token_embd.weight.lora_a` [2, 300] and `token_embd.weight.lora_b` [42, 2]: expected (V, R) and (C_out, R), R above 0",
-    );
+    ).await;
     refused(
         &mut llama,
         &factors("token_embd.weight", (299, 2), (42, 2)),
         ErrorKind::Mismatch,
         "tensors `token_embd.weight.lora_a` and `.lora_b`: a map 299 -> 42, expected 300 -> 42",
-    );
+    ).await;
     refused(
         &mut cpu("qwen2-window"),
         &file("qwen2-all-linear"),
         ErrorKind::Mismatch,
         "tensors `blk.0.attn_k.weight.lora_a` and `.lora_b`: a map 36 -> 12, expected 32 -> 16",
-    );
+    ).await;
     refused(
         &mut cpu("mistral"),
         &file("llama-f16"),
         ErrorKind::Mismatch,
         "tensor `blk.2.attn_q.weight.lora_a`: this base model has no such linear map",
-    );
+    ).await;
     for (stem, module) in
         [("attn_qkv", "llama"), ("attn_q", "gpt2"), ("ffn_gate", "gpt2"), ("attn_norm", "llama")]
     {
@@ -182,14 +182,14 @@ fn what_does_not_fit_is_named() {
             &[1.0; 8],
         );
         let words = format!("tensor `{name}.lora_a`: this base model has no such linear map");
-        refused(&mut cpu(module), &lora.bytes(), ErrorKind::Mismatch, &words);
+        refused(&mut cpu(module), &lora.bytes(), ErrorKind::Mismatch, &words).await;
     }
     let nan = adapter("llama").matrix("output.weight.lora_a", 42, &[f32::NAN; 84]).matrix(
         "output.weight.lora_b",
         2,
         &[1.0; 600],
     );
-    refused(&mut llama, &nan.bytes(), ErrorKind::Format, "tensor `output.weight.lora_a`: holds NaN");
+    refused(&mut llama, &nan.bytes(), ErrorKind::Format, "tensor `output.weight.lora_a`: holds NaN").await;
 }
 
 /// An adapter of this architecture, still without tensors.
@@ -235,7 +235,7 @@ async fn square_maps_alone_are_read_as_the_converter_writes_them() {
         2,
         &turned(&a, c),
     );
-    let info = engine.load_gguf_adapter("x", &lora.bytes()).expect("valid");
+    let info = engine.load_gguf_adapter("x", &lora.bytes()).await.expect("valid");
     assert!(info.warnings[1].starts_with("square maps only: lora_a and lora_b are taken to be exchanged"));
     let (module, b) =
         ("transformer.h.1.attn.c_proj".to_owned(), b.iter().map(|b| b * 2.5).collect::<Vec<_>>());
@@ -255,7 +255,7 @@ async fn the_head_is_adapted() {
         let [a, b] =
             [c * 2, 300 * 2].map(|n| (0..n).map(|i| ((i * 37 % 19) as f32 - 9.0) / 40.0).collect::<Vec<_>>());
         let lora = adapter(model).matrix("output.weight.lora_a", c, &a).matrix("output.weight.lora_b", 2, &b);
-        engine.load_gguf_adapter("x", &lora.bytes()).expect("valid");
+        engine.load_gguf_adapter("x", &lora.bytes()).await.expect("valid");
         let (a, b) = (a.into(), b.into());
         let delta =
             ModuleDelta { module: "lm_head".to_owned(), rank: 2, a, b, scale: 2.5, ..ModuleDelta::default() };
@@ -300,7 +300,7 @@ async fn factors_may_be_quantised() {
         names.iter().fold(file, |file, name| file.matrix(&format!("{name}.lora_b"), 2, &b)).bytes()
     });
     let mut under = async |file: &[u8]| {
-        engine.load_gguf_adapter("x", file).expect("valid");
+        engine.load_gguf_adapter("x", file).await.expect("valid");
         logits(&mut engine, &[3, 1, 4], 1.0).await
     };
     let (got, want) = (under(&stored).await, under(&widened).await);
@@ -311,7 +311,7 @@ async fn factors_may_be_quantised() {
     let rare = adapter("llama").stored(&format!("{}.lora_a", names[1]), &[256, 2], 16, &[0; 132]);
     let rare = rare.matrix(&format!("{}.lora_b", names[1]), 2, &b);
     let words = "tensor `blk.0.ffn_down.weight.lora_a`: dtype IQ2_XXS, expected F32, F16 or BF16";
-    let error = engine.load_gguf_adapter("y", &rare.bytes()).expect_err("refused");
+    let error = engine.load_gguf_adapter("y", &rare.bytes()).await.expect_err("refused");
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Mismatch, words));
 }
 
@@ -319,7 +319,7 @@ async fn factors_may_be_quantised() {
 #[pollster::test]
 async fn an_embedding_is_exported() {
     let mut engine = cpu("llama");
-    engine.load_gguf_adapter("x", &file("llama-embed-head")).expect("valid");
+    engine.load_gguf_adapter("x", &file("llama-embed-head")).await.expect("valid");
     let files = engine.export_adapter("x").expect("a LoRA");
     let reference = repository("tests/fixtures/adapters/llama/embed-head");
     let peft = std::fs::read(reference.join("adapter_model.safetensors")).expect("there");

@@ -30,15 +30,7 @@ impl Adapters {
     /// Errors with `Format` for the file, `Unsupported` naming what is not implemented,
     /// `Mismatch` naming the architecture or tensor that does not fit this base, `Argument` for
     /// the name, `Memory`.
-    pub(crate) fn load_gguf(&mut self, runner: &mut Runner, name: &str, file: &[u8]) -> Result<AdapterInfo> {
-        let adapter = self.base(runner).gguf_adapter(file)?;
-        self.add(runner, name, adapter)
-    }
-
-    /// The same, where a device that is out of memory tells so only to who waits.
-    ///
-    /// Errors as that does.
-    pub(crate) async fn load_gguf_reserved(
+    pub(crate) async fn load_gguf(
         &mut self,
         runner: &mut Runner,
         name: &str,
