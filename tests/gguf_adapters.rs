@@ -125,8 +125,8 @@ async fn an_rslora_file_is_told_by_its_name() {
 }
 
 #[track_caller]
-async fn refused(engine: &mut Engine, file: &[u8], kind: ErrorKind, words: &str) {
-    let error = engine.load_gguf_adapter("x", file).await.expect_err("refused");
+fn refused(engine: &mut Engine, file: &[u8], kind: ErrorKind, words: &str) {
+    let error = pollster::block_on(engine.load_gguf_adapter("x", file)).expect_err("refused");
     assert_eq!((error.kind(), error.to_string().as_str()), (kind, words));
     assert_eq!(engine.list_adapters().count(), 0);
 }
@@ -139,39 +139,39 @@ fn what_does_not_fit_is_named() {
         &file("qwen2-all-linear"),
         ErrorKind::Mismatch,
         "GGUF adapter: general.architecture is `qwen2`, this base is `llama`",
-    ).await;
+    );
     let factors = |name: &str, a: (usize, usize), b: (usize, usize)| {
         let zeros = |(rows, cols)| vec![0.0; rows * cols];
         let file = adapter("llama").matrix(&format!("{name}.lora_a"), a.1, &zeros(a));
         file.matrix(&format!("{name}.lora_b"), b.1, &zeros(b)).bytes()
     };
     let words = "tensor `position_embd.weight.lora_a`: LoRA on embeddings of positions is not supported";
-    refused(&mut llama, &factors("position_embd.weight", (64, 2), (42, 2)), ErrorKind::Unsupported, words).await;
+    refused(&mut llama, &factors("position_embd.weight", (64, 2), (42, 2)), ErrorKind::Unsupported, words);
     // The embedding's A has a row for each token.
     refused(
         &mut llama,
         &factors("token_embd.weight", (2, 300), (42, 2)),
         ErrorKind::Mismatch,
         "tensors `token_embd.weight.lora_a` [2, 300] and `token_embd.weight.lora_b` [42, 2]: expected (V, R) and (C_out, R), R above 0",
-    ).await;
+    );
     refused(
         &mut llama,
         &factors("token_embd.weight", (299, 2), (42, 2)),
         ErrorKind::Mismatch,
         "tensors `token_embd.weight.lora_a` and `.lora_b`: a map 299 -> 42, expected 300 -> 42",
-    ).await;
+    );
     refused(
         &mut cpu("qwen2-window"),
         &file("qwen2-all-linear"),
         ErrorKind::Mismatch,
         "tensors `blk.0.attn_k.weight.lora_a` and `.lora_b`: a map 36 -> 12, expected 32 -> 16",
-    ).await;
+    );
     refused(
         &mut cpu("mistral"),
         &file("llama-f16"),
         ErrorKind::Mismatch,
         "tensor `blk.2.attn_q.weight.lora_a`: this base model has no such linear map",
-    ).await;
+    );
     for (stem, module) in
         [("attn_qkv", "llama"), ("attn_q", "gpt2"), ("ffn_gate", "gpt2"), ("attn_norm", "llama")]
     {
@@ -182,14 +182,14 @@ fn what_does_not_fit_is_named() {
             &[1.0; 8],
         );
         let words = format!("tensor `{name}.lora_a`: this base model has no such linear map");
-        refused(&mut cpu(module), &lora.bytes(), ErrorKind::Mismatch, &words).await;
+        refused(&mut cpu(module), &lora.bytes(), ErrorKind::Mismatch, &words);
     }
     let nan = adapter("llama").matrix("output.weight.lora_a", 42, &[f32::NAN; 84]).matrix(
         "output.weight.lora_b",
         2,
         &[1.0; 600],
     );
-    refused(&mut llama, &nan.bytes(), ErrorKind::Format, "tensor `output.weight.lora_a`: holds NaN").await;
+    refused(&mut llama, &nan.bytes(), ErrorKind::Format, "tensor `output.weight.lora_a`: holds NaN");
 }
 
 /// An adapter of this architecture, still without tensors.

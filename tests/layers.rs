@@ -53,7 +53,7 @@ const MAIN: &[(&str, &[&str])] = &[
     ("bindings", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
-/// Room of `src/engine` -> rooms that it may name. What is made by the facade, `mod.rs`, knows it not.
+/// Room of `src/engine` -> rooms that it may name. The facade may name all, and none names the facade.
 const ENGINE: &[(&str, &[&str])] = &[
     ("plans", &[]),
     ("runner", &["plans"]),
@@ -142,7 +142,7 @@ fn rooms_of_the_engine_point_one_way() {
     let mut seen = 0;
     for Source { path, module, named } in Source::all("src") {
         let [engine, room, ..] = &module[..] else { continue };
-        if engine != "engine" {
+        if engine != "engine" || room == "facade" {
             continue;
         }
         let may_use = table.get(room.as_str()).unwrap_or_else(|| panic!("engine/{room} has no arrows"));
