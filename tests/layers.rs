@@ -13,11 +13,14 @@ const KERNELS: &[(&str, &[&str])] = &[
     ("mersenne_twister", &[]),
     ("order", &[]),
     ("svd", &["mersenne_twister", "order"]),
-    ("plan", &["error", "activation", "dtype"]),
-    ("twin", &["activation", "dtype", "plan"]),
-    ("fast", &["activation", "plan", "twin"]),
+    ("tensor", &["error", "dtype"]),
+    ("control", &["ops"]),
+    ("twin", &["activation", "dtype", "control", "ops"]),
+    ("fast", &["activation", "control", "twin"]),
+    ("ops", &["activation", "dtype", "tensor", "control", "twin", "fast"]),
+    ("plan", &["dtype", "tensor", "control", "ops"]),
     ("machine", &["cpu"]),
-    ("cpu", &["error", "plan", "twin", "fast", "machine"]),
+    ("cpu", &["error", "tensor", "ops", "plan", "machine"]),
 ];
 
 /// Module of `src` -> modules it may name. Those of `src/kernels` have the names they have there.
@@ -26,8 +29,8 @@ const MAIN: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("format", &["error", "json", "config", "dtype", "mersenne_twister", "widen"]),
     ("tokenizer", &["error", "json", "config", "order"]),
-    ("model", &["error", "config", "plan"]),
-    ("gpu", &["error", "activation", "plan"]),
+    ("model", &["error", "config", "ops", "plan"]),
+    ("gpu", &["error", "activation", "ops", "plan"]),
     ("backend", &["error", "plan", "gpu"]),
     (
         "engine",

@@ -5,7 +5,8 @@
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
 use crate::config::Norm;
-use crate::plan::{AttentionInputs, Delta, GradOp, Op, Plan, Shrink, Slice, TensorId, part_columns};
+use crate::ops::{self, AttentionInputs, Delta, DownProjection, Slice, part_columns};
+use crate::plan::{Plan, TensorId};
 
 use super::Model;
 use super::forward::Steps;
@@ -24,7 +25,7 @@ enum Map {
 /// What a map's adapters read, and what lies in z.
 #[derive(Clone, Copy)]
 struct Adapted {
-    shrink: Shrink,
+    shrink: DownProjection,
     delta: Delta,
     /// The shrink's input.
     input: TensorId,
@@ -56,12 +57,12 @@ pub fn head(model: &Model, plan: &mut Plan) {
     let mut back = Backward { steps: Steps { model, plan }, l: weights.layers.len() };
     back.recall(scratch.x, training.checkpoints[weights.layers.len()]);
     super::forward::head_of(&mut back.steps);
-    back.steps.push(Op::Grad(GradOp::CrossEntropy {
+    back.steps.push(ops::CrossEntropy {
         training: training.numbers,
         targets: training.targets,
         logits: state.logits,
         loss: t.loss,
-    }));
+    });
     keep(&mut back.steps, t.loss, training.losses);
     back.linear_grad(state.logits, &weights.head, t.dxn, false);
     if let Some((_, delta)) = model.bank.halves(weights.head.site, state.rows, 1) {
@@ -82,21 +83,21 @@ pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
     let down = back.adapted(Map::Down, &layer.down, scratch.hidden);
     back.recall(t.dx, training.gradients);
     back.map_grad(Map::Down, &layer.down, down, t.dx, t.dhidden);
-    back.steps.push(Op::Grad(GradOp::Activation {
+    back.steps.push(ops::ActivationGrad {
         x: scratch.up,
         dy: t.dhidden,
         dx: t.dup,
         kind: model.config.activation,
         gated: model.config.gated,
-    }));
+    });
     back.map_grad(Map::Up, &layer.up, up, t.dup, t.dxn);
     back.norm_grad(t.middle, &layer.mlp_norm, t.dxn);
     back.map_grad(Map::O, &layer.o, o, t.dx, t.dattended);
     let (forward, stats) = (back.attention_inputs(), t.stats);
     let [dk_cache, dv_cache] = training.cache;
-    back.steps.push(Op::Grad(GradOp::AttentionQ { forward, dy: t.dattended, dq: t.dq, stats }));
-    back.steps.push(Op::Grad(GradOp::AttentionKv { forward, dy: t.dattended, stats, dk_cache, dv_cache }));
-    back.steps.push(Op::Grad(GradOp::SplitQkv {
+    back.steps.push(ops::AttentionGradQ { forward, dy: t.dattended, dq: t.dq, stats });
+    back.steps.push(ops::AttentionGradKv { forward, dy: t.dattended, stats, dk_cache, dv_cache });
+    back.steps.push(ops::SplitQkvGrad {
         rows: state.rows,
         dq: t.dq,
         dk_cache,
@@ -104,7 +105,7 @@ pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
         rope: state.rope,
         dqkv: t.dqkv,
         head_dim: model.config.head_dim,
-    }));
+    });
     back.map_grad(Map::Qkv, &layer.qkv, qkv, t.dqkv, t.dxn);
     back.norm_grad(scratch.x, &layer.attention_norm, t.dxn);
     keep(&mut back.steps, t.dx, training.gradients);
@@ -118,14 +119,14 @@ pub fn update(model: &Model, plan: &mut Plan) {
     let mut steps = Steps { model, plan };
     for (i, moments) in training.moments.iter().enumerate() {
         for (half, g) in moments.g.into_iter().enumerate() {
-            steps.push(Op::Grad(GradOp::SquareSum { g, sums: training.sums, index: 2 * i + half }));
+            steps.push(ops::SquareSum { g, sums: training.sums, index: 2 * i + half });
         }
     }
     for ((site, parts), moments) in trainee.sites.iter().zip(&training.moments) {
         let site = &bank.sites[*site];
         let parts: Vec<usize> = (0..parts.len()).filter(|&part| parts[part]).collect();
         let mut adam = |half: usize, g_first: usize, param: TensorId, param_first: usize, len: usize| {
-            steps.push(Op::Grad(GradOp::AdamW {
+            steps.push(ops::AdamW {
                 training: training.numbers,
                 sums: training.sums,
                 g: moments.g[half],
@@ -135,7 +136,7 @@ pub fn update(model: &Model, plan: &mut Plan) {
                 param,
                 param_first,
                 len,
-            }));
+            });
         };
         let (c, f, count) = (site.inputs, site.outputs(), trainee.count);
         let row_of_a = |part: usize| part * bank.room.ranks + trainee.first;
@@ -148,7 +149,7 @@ pub fn update(model: &Model, plan: &mut Plan) {
                 let Core { r, a } = moments.cores[part];
                 let weight = Slice { tensor: a, first: 0 };
                 let (dx, dx_first) = (site.a, row_of_a(part));
-                steps.push(Op::Grad(GradOp::Linear { dy: r, weight, dx, dx_first, accumulate: false }));
+                steps.push(ops::LinearGrad { dy: r, weight, dx, dx_first, accumulate: false });
             }
             continue;
         }
@@ -166,7 +167,7 @@ fn trainee(training: &Training) -> &Trainee {
 /// By position: y[pos] = x
 fn keep(steps: &mut Steps<'_>, x: TensorId, y: TensorId) {
     let rows = steps.model.state.rows;
-    steps.push(Op::Grad(GradOp::KeepRows { rows, x, y }));
+    steps.push(ops::KeepRows { rows, x, y });
 }
 
 struct Backward<'a> {
@@ -178,7 +179,7 @@ impl Backward<'_> {
     /// x = y[pos]
     fn recall(&mut self, x: TensorId, y: TensorId) {
         let rows = self.steps.model.state.rows;
-        self.steps.push(Op::Grad(GradOp::RecallRows { rows, y, x }));
+        self.steps.push(ops::RecallRows { rows, y, x });
     }
 
     /// From the layer's input x to `hidden`, and `middle` = x + attention. Returns what the
@@ -193,7 +194,7 @@ impl Backward<'_> {
         let qkv = self.adapted(Map::Qkv, &layer.qkv, scratch.xn);
         self.linear(scratch.xn, &layer.qkv, scratch.qkv, false, qkv);
         let (rows, head_dim) = (state.rows, config.head_dim);
-        self.steps.push(Op::SplitQkv {
+        self.steps.push(ops::SplitQkv {
             rows,
             qkv: scratch.qkv,
             rope: state.rope,
@@ -204,7 +205,7 @@ impl Backward<'_> {
         });
         let AttentionInputs { q, scale, window, .. } = self.attention_inputs();
         let y = scratch.attended;
-        self.steps.push(Op::Attention {
+        self.steps.push(ops::Attention {
             rows,
             q,
             k_cache,
@@ -223,7 +224,7 @@ impl Backward<'_> {
         let up = self.adapted(Map::Up, &layer.up, training.scratch.normed);
         self.linear(training.scratch.normed, &layer.up, scratch.up, false, up);
         let (kind, gated) = (config.activation, config.gated);
-        self.steps.push(Op::Activation { x: scratch.up, y: scratch.hidden, kind, gated });
+        self.steps.push(ops::Activation { x: scratch.up, y: scratch.hidden, kind, gated });
         [qkv, o, up]
     }
 
@@ -245,16 +246,16 @@ impl Backward<'_> {
     fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId) {
         let (eps, centred) = self.steps.norm_kind();
         let &NormWeights { weight, bias, .. } = weights;
-        self.steps.push(Op::Norm { x, weight, bias, y, eps, centred, shrink: None });
+        self.steps.push(ops::Norm { x, weight, bias, y, eps, centred, shrink: None });
     }
 
     /// dx += dy · d norm(x) / dx
     fn norm_grad(&mut self, x: TensorId, weights: &NormWeights, dy: TensorId) {
         let (weight, dx) = (weights.weight, self.steps.model.training.scratch.dx);
-        self.steps.push(Op::Grad(match self.steps.model.config.norm {
-            Norm::Rms(eps) => GradOp::RmsNorm { x, weight, dy, dx, eps },
-            Norm::Layer(eps) => GradOp::LayerNorm { x, weight, dy, dx, eps },
-        }));
+        match self.steps.model.config.norm {
+            Norm::Rms(eps) => self.steps.push(ops::RmsNormGrad { x, weight, dy, dx, eps }),
+            Norm::Layer(eps) => self.steps.push(ops::LayerNormGrad { x, weight, dy, dx, eps }),
+        }
     }
 
     /// z = A·dropout(x) of a map's adapters, if it has any.
@@ -262,7 +263,7 @@ impl Backward<'_> {
         let Model { bank, state, training, .. } = self.steps.model;
         let (shrink, delta) = bank.halves(linear.site, state.rows, 1)?;
         let z = training.scratch.z[map as usize];
-        let (shrink, delta) = (Shrink { z, ..shrink }, Delta { z, ..delta });
+        let (shrink, delta) = (DownProjection { z, ..shrink }, Delta { z, ..delta });
         let input = if trainee(training).dropout {
             let dropped = training.scratch.dropped[map as usize];
             self.dropout(linear.site, x, dropped, false);
@@ -270,14 +271,14 @@ impl Backward<'_> {
         } else {
             x
         };
-        self.steps.push(Op::Shrink { x: input, shrink });
+        self.steps.push(ops::Shrink { x: input, shrink });
         Some(Adapted { shrink, delta, input })
     }
 
     fn dropout(&mut self, site: usize, x: TensorId, y: TensorId, accumulate: bool) {
         let Model { state, training, .. } = self.steps.model;
         let (training, rows, site) = (training.numbers, state.rows, site as u32);
-        self.steps.push(Op::Grad(GradOp::Dropout { training, rows, x, y, site, accumulate }));
+        self.steps.push(ops::Dropout { training, rows, x, y, site, accumulate });
     }
 
     /// y = delta(x · Wᵀ) (+ bias) (+ y)
@@ -291,7 +292,7 @@ impl Backward<'_> {
     ) {
         let delta = adapted.map(|adapted| adapted.delta);
         for &weight in &linear.weight.slices {
-            self.steps.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
+            self.steps.push(ops::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
         }
     }
 
@@ -299,7 +300,7 @@ impl Backward<'_> {
     fn linear_grad(&mut self, dy: TensorId, linear: &Linear, dx: TensorId, accumulate: bool) {
         for (i, &weight) in linear.weight.slices.iter().enumerate() {
             let accumulate = accumulate || i > 0;
-            self.steps.push(Op::Grad(GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate }));
+            self.steps.push(ops::LinearGrad { dy, weight, dx, dx_first: 0, accumulate });
         }
     }
 
@@ -308,9 +309,9 @@ impl Backward<'_> {
         let Model { bank, training, .. } = self.steps.model;
         let Delta { rows, mixes, b, ranks, parts, .. } = delta;
         let dz = training.scratch.dz;
-        self.steps.push(Op::Grad(GradOp::Shrink { rows, mixes, dy, b, dz, ranks, parts }));
+        self.steps.push(ops::ShrinkGrad { rows, mixes, dy, b, dz, ranks, parts });
         let a = bank.sites[site].a;
-        self.steps.push(Op::Grad(GradOp::Expand { rows, mixes, dz, a, dx, ranks, accumulate: true }));
+        self.steps.push(ops::ExpandGrad { rows, mixes, dz, a, dx, ranks, accumulate: true });
     }
 
     /// dx = dy by a map's input, and the gradients of the trainee's A and B at it.
@@ -324,16 +325,8 @@ impl Backward<'_> {
             let spread = t.spread[[0, 1, 0, 2][map as usize]];
             let Delta { rows, mixes, b, ranks, parts, .. } = delta;
             let (dz, a) = (t.dz, shrink.a);
-            self.steps.push(Op::Grad(GradOp::Shrink { rows, mixes, dy, b, dz, ranks, parts }));
-            self.steps.push(Op::Grad(GradOp::Expand {
-                rows,
-                mixes,
-                dz,
-                a,
-                dx: spread,
-                ranks,
-                accumulate: false,
-            }));
+            self.steps.push(ops::ShrinkGrad { rows, mixes, dy, b, dz, ranks, parts });
+            self.steps.push(ops::ExpandGrad { rows, mixes, dz, a, dx: spread, ranks, accumulate: false });
             self.dropout(linear.site, spread, dx, true);
         } else {
             self.adapters_grad(linear.site, delta, dy, dx);
@@ -352,14 +345,13 @@ impl Backward<'_> {
         let columns = part_columns(delta.parts, tensors.get(dy).row_len());
         for (part, cols) in columns.into_iter().enumerate().filter(|(part, _)| trainee.sites[i].1[*part]) {
             let u_first = part * delta.ranks + trainee.first;
-            let outer = |u, v, g, g_first, cols| {
-                Op::Grad(GradOp::Outer { rows, u, u_first, v, g, g_first, count, cols })
-            };
+            let outer =
+                |u, v, g, g_first, cols| ops::OuterGrad { rows, u, u_first, v, g, g_first, count, cols };
             if trainee.cores {
                 let y = training.scratch.frozen_z;
                 let weight = Slice { tensor: training.moments[i].cores[part].a, first: 0 };
                 let (x, bias, delta) = (input, None, None);
-                self.steps.push(Op::Linear { x, weight, bias, y, accumulate: false, delta });
+                self.steps.push(ops::Linear { x, weight, bias, y, accumulate: false, delta });
                 self.steps.push(outer(training.scratch.dz, y, ga, part * count, [0, count]));
                 continue;
             }

@@ -2,7 +2,8 @@
 //! in front of each block). Families differ by what `config` switches.
 
 use crate::config::Norm;
-use crate::plan::{Delta, FEW_ROWS, Op, Plan, Slice, TensorId};
+use crate::ops::{self, Delta, Op, Slice};
+use crate::plan::{FEW_ROWS, Plan, TensorId};
 
 use super::Model;
 use super::weights::{Layer, Linear, NormWeights};
@@ -50,7 +51,7 @@ pub(super) fn head_of(steps: &mut Steps<'_>) {
 /// The next tokens, drawn from the logits.
 pub fn sample(model: &Model, plan: &mut Plan) {
     let state = &model.state;
-    let op = Op::Sample {
+    let op = ops::Sample {
         logits: state.logits,
         sampling: state.sampling,
         seen: state.seen,
@@ -67,14 +68,14 @@ pub(super) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    pub fn push(&mut self, op: Op) {
+    pub fn push(&mut self, op: impl Into<Op>) {
         self.plan.push(&self.model.tensors, op);
     }
 
     pub fn embed(&mut self) {
         let weights = &self.model.weights;
         for &table in &weights.embed.slices {
-            self.push(Op::Embed {
+            self.push(ops::Embed {
                 rows: self.model.state.rows,
                 table,
                 positions: weights.positions,
@@ -84,7 +85,7 @@ impl Steps<'_> {
         let Model { bank, state, scratch, .. } = self.model;
         if bank.room.prompts > 0 {
             let table = Slice { tensor: bank.tables.prompts, first: bank.tables.v };
-            self.push(Op::Embed { rows: state.rows, table, positions: weights.positions, y: scratch.x });
+            self.push(ops::Embed { rows: state.rows, table, positions: weights.positions, y: scratch.x });
         }
         if let Some(op) = bank.embed_delta(state.rows, scratch.x) {
             self.push(op);
@@ -98,7 +99,7 @@ impl Steps<'_> {
         let head_dim = config.head_dim;
         let delta = self.norm(scratch.x, &layer.attention_norm, scratch.xn, &layer.qkv);
         self.linear(scratch.xn, &layer.qkv, scratch.qkv, false, delta);
-        self.push(Op::SplitQkv {
+        self.push(ops::SplitQkv {
             rows: state.rows,
             qkv: scratch.qkv,
             rope: state.rope,
@@ -112,7 +113,7 @@ impl Steps<'_> {
         let halves = self.model.bank.halves(layer.o.site, state.rows, config.num_attention_heads);
         let (shrink, delta) = halves.filter(|_| rides).unzip();
         let (scale, window) = self.attention_shape(l);
-        self.push(Op::Attention {
+        self.push(ops::Attention {
             rows: state.rows,
             q: scratch.q,
             k_cache,
@@ -132,7 +133,7 @@ impl Steps<'_> {
         let Model { config, scratch, .. } = self.model;
         let delta = self.norm(scratch.x, &layer.mlp_norm, scratch.xn, &layer.up);
         self.linear(scratch.xn, &layer.up, scratch.up, false, delta);
-        self.push(Op::Activation {
+        self.push(ops::Activation {
             x: scratch.up,
             y: scratch.hidden,
             kind: config.activation,
@@ -150,7 +151,7 @@ impl Steps<'_> {
         let (shrink, delta) = halves.unzip();
         let (eps, centred) = self.norm_kind();
         let &NormWeights { weight, bias, point } = weights;
-        self.push(Op::Norm { x, weight, bias, y, eps, centred, shrink });
+        self.push(ops::Norm { x, weight, bias, y, eps, centred, shrink });
         self.affine(point, y);
         delta
     }
@@ -179,7 +180,7 @@ impl Steps<'_> {
         if self.acts(point) {
             let Model { bank, state, .. } = self.model;
             let gains = bank.points[point].gains;
-            self.push(Op::Affine { rows: state.rows, mixes: bank.mixes, gains, x });
+            self.push(ops::Affine { rows: state.rows, mixes: bank.mixes, gains, x });
         }
     }
 
@@ -189,11 +190,11 @@ impl Steps<'_> {
         let Model { bank, state, .. } = self.model;
         let delta = ridden.or_else(|| {
             let (shrink, delta) = bank.halves(linear.site, state.rows, 1)?;
-            self.push(Op::Shrink { x, shrink });
+            self.push(ops::Shrink { x, shrink });
             Some(delta)
         });
         for &weight in &linear.weight.slices {
-            self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
+            self.push(ops::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
         }
     }
 }
