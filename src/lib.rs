@@ -10,7 +10,7 @@
 //! src, over it:
 //!      error, activation, json <- config <- format, tokenizer        dtype, widen <- format
 //!      plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
-//!      tokenizer, model, backend, svd <- engine <- js, the terminal program
+//!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
 //! ```
 //!
 //! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
@@ -25,7 +25,7 @@
 //!   plain CPU twin, a shader and, where time goes, a fast CPU version; the same PyTorch fixtures
 //!   judge all of them.
 //! - [`engine`] holds a conversation with a model: cache slots, generation, scores.
-//! - `js` is what JavaScript sees of the engine; the TypeScript beside it does the I/O.
+//! - `bindings` is what JavaScript sees of the engine; the TypeScript in `src/js` does the I/O.
 //!
 //! # The decode loop
 //!
@@ -36,12 +36,12 @@
 #![deny(missing_docs)]
 
 pub mod backend;
+#[cfg(target_arch = "wasm32")]
+pub mod bindings;
 pub mod config;
 pub mod engine;
 pub mod format;
 pub mod gpu;
-#[cfg(target_arch = "wasm32")]
-pub mod js;
 pub mod json;
 pub mod model;
 pub mod tokenizer;

@@ -378,7 +378,7 @@ fn zeroed(weights: &[u8], zeroes: impl Fn(&str) -> bool) -> Vec<u8> {
 fn rewritten(weights: &[u8], change: impl FnOnce(&mut Vec<(String, Vec<usize>, Vec<f32>)>)) -> Vec<u8> {
     use lorakeet::format::{TensorData, safetensors::Header, write};
     let header = Header::from_file_bytes(weights).expect("valid");
-    let read = |info: &lorakeet::format::safetensors::TensorInfo| {
+    let read = |info: &lorakeet::format::TensorInfo| {
         let values = info.read_f32(info.bytes_in(weights).expect("inside")).expect("f32");
         (info.name.clone(), info.shape.clone(), values)
     };

@@ -6,8 +6,8 @@
 use half::{bf16, f16};
 use lorakeet::format::gguf;
 use lorakeet::format::peft::AdapterConfig;
-use lorakeet::format::safetensors::{Header, MAX_HEADER_BYTES, SourceDtype, TensorInfo};
-use lorakeet::format::{ShardIndex, TensorData, explained, refuse_foreign, write};
+use lorakeet::format::safetensors::{Header, MAX_HEADER_BYTES};
+use lorakeet::format::{ShardIndex, SourceDtype, TensorData, TensorInfo, explained, refuse_foreign, write};
 use lorakeet::tokenizer::Tokenizer;
 use lorakeet::{Error, ErrorKind};
 use proptest::prelude::*;

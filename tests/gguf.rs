@@ -5,8 +5,8 @@
 mod common;
 
 use common::gguf::{GgufFile, text};
+use lorakeet::format::SourceDtype;
 use lorakeet::format::gguf::{Array, Header, LoraFile, Value};
-use lorakeet::format::safetensors::SourceDtype;
 use lorakeet::widen::Blocks;
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;

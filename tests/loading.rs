@@ -27,7 +27,7 @@ type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 fn weights(files: &ModelFiles) -> Tensors {
     let read = |file: &[u8]| -> Tensors {
         let header = Header::from_file_bytes(file).expect("valid");
-        let tensor = |info: &lorakeet::format::safetensors::TensorInfo| {
+        let tensor = |info: &lorakeet::format::TensorInfo| {
             let values = info.read_f32(info.bytes_in(file).expect("in the file")).expect("floats");
             (info.name.clone(), info.shape.clone(), values)
         };

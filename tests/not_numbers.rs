@@ -12,8 +12,9 @@ use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Engine, EngineOptions, Loader, Pooling, Request};
+use lorakeet::format::TensorInfo;
 use lorakeet::format::gguf;
-use lorakeet::format::safetensors::{Header, TensorInfo};
+use lorakeet::format::safetensors::Header;
 use lorakeet::{Error, ErrorKind, Result};
 
 const IDS: [u32; 5] = [5, 90, 17, 203, 44];

@@ -8,6 +8,7 @@ mod stores;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use lorakeet::dtype::Dtype;
 use lorakeet::gpu::kernels::Kernel;
 use lorakeet::gpu::ops;
 use naga::{AddressSpace, Handle, Module, StorageAccess, Type, TypeInner};
@@ -38,6 +39,15 @@ fn every_shader_is_valid_and_in_the_table() {
 fn a_broken_shader_is_caught() {
     let broken = Kernel { parts: &["fn embed() -> f32 { return 1u; }"], ..ops::embed::KERNEL };
     assert!(std::panic::catch_unwind(|| parse(&broken)).is_err());
+}
+
+/// f32 weights are read one by one or in fours; each packed type has a text of its own.
+#[test]
+fn every_type_of_weight_has_its_text() {
+    let texts = stems("shaders/shared", "wgsl");
+    let texts: BTreeSet<_> = texts.iter().filter_map(|stem| stem.strip_prefix("weight_")).collect();
+    let types = Dtype::PACKED.map(Dtype::name).into_iter().chain(["f32", "f32x4"]);
+    assert_eq!(texts, types.collect());
 }
 
 #[test]

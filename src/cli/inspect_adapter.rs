@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lorakeet::engine::{Engine, folder};
-use lorakeet::format::explained;
 use lorakeet::format::gguf::LoraFile;
 use lorakeet::format::peft::{AdapterConfig, Role, part_of, refuse_pickle};
-use lorakeet::format::safetensors::{Header, TensorInfo};
+use lorakeet::format::safetensors::Header;
+use lorakeet::format::{TensorInfo, explained};
 use lorakeet::{Error, Result, json};
 use serde::Serialize;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 //!
 //! A weight file never has to be in memory whole. [`safetensors::Header`] needs the first
 //! bytes of a file only, and says where each tensor lies; each
-//! [`TensorInfo`](safetensors::TensorInfo) then decodes its own bytes as they arrive.
+//! [`TensorInfo`] then decodes its own bytes as they arrive.
 
 mod foreign;
 pub mod gguf;
@@ -11,8 +11,10 @@ pub mod peft;
 pub mod safetensors;
 mod safetensors_write;
 mod shard_index;
+mod tensor;
 mod unique_map;
 
 pub use foreign::{explained, refuse_foreign};
 pub use safetensors_write::{TensorData, write};
 pub use shard_index::ShardIndex;
+pub use tensor::{SourceDtype, TensorInfo};

@@ -1,35 +1,35 @@
 // Lorakeet: compact language models in the browser.
 // The public surface and nothing else; importing it does nothing.
 
-export { createEngine } from "./create.js";
+export { createEngine } from "./api/create.js";
 export { LorakeetError } from "./error.js";
 
-export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./adapters.js";
-export type { CacheUsage, CachedFile, ModelCache } from "./cache.js";
+export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./api/adapters.js";
+export type { CacheUsage, CachedFile, ModelCache } from "./files/cache.js";
 export type {
   Chat, ChatCompletion, ChatCompletionChoice, ChatCompletionChunk, ChatCompletions, ChatDelta, ChatLogprobs, ChatTokenLogprob,
-} from "./chat.js";
-export type { ChatCompletionRequest, ChatMessage, TextPart } from "./chat-request.js";
-export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Completions } from "./completions.js";
+} from "./api/chat.js";
+export type { ChatCompletionRequest, ChatMessage, TextPart } from "./api/chat-request.js";
+export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Completions } from "./api/completions.js";
 export type {
   InstructionExample, ItemNotes, ShareGptConversation, ShareGptTurn, TrainingConversation, TrainingDataset, TrainingExample, TrainingItem,
-} from "./dataset.js";
-export type { Dtype, Engine, EngineInfo, EngineOptions } from "./engine.js";
-export type { DeviceLost } from "./device-loss.js";
-export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./embeddings.js";
+} from "./api/dataset.js";
+export type { Dtype, Engine, EngineInfo, EngineOptions } from "./api/engine.js";
+export type { DeviceLost } from "./thread/device-loss.js";
+export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./api/embeddings.js";
 export type { ErrorKind } from "./error.js";
-export type { FinishReason } from "./generation.js";
-export type { HubOptions } from "./hub.js";
-export type { Progress } from "./load.js";
-export type { RecoverOptions } from "./recover.js";
-export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./request.js";
-export type { CompletionUsage, Head } from "./response.js";
-export type { SliceBudget } from "./slices.js";
-export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource, TemplateSource } from "./source.js";
-export type { CacheKind } from "./store.js";
+export type { FinishReason } from "./api/generation.js";
+export type { HubOptions } from "./files/hub.js";
+export type { Progress } from "./api/load.js";
+export type { RecoverOptions } from "./api/recover.js";
+export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";
+export type { CompletionUsage, Head } from "./api/response.js";
+export type { SliceBudget } from "./thread/slices.js";
+export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";
+export type { CacheKind } from "./files/store.js";
 export type {
   ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempPart, TempProgress, TempTextOptions,
-} from "./temp-lora.js";
-export type { TempLoraOptions } from "./temp-lora-options.js";
-export type { TrainOptions, TrainingStep } from "./train.js";
-export type { CombinationOptions, CombinationType } from "./weighted.js";
+} from "./api/temp-lora.js";
+export type { TempLoraOptions } from "./api/temp-lora-options.js";
+export type { TrainOptions, TrainingStep } from "./api/train.js";
+export type { CombinationOptions, CombinationType } from "./api/weighted.js";

@@ -1,8 +1,8 @@
 // The script of an engine's worker. `createEngine` starts it.
 // Where a bundler does not, pass `worker: new Worker(…)` of this module.
 
-import { openEngine } from "./engine.js";
-import { host } from "./host.js";
+import { openEngine } from "./api/engine.js";
+import { host } from "./thread/host.js";
 import { setPage } from "./page.js";
 
 host({ openEngine }, globalThis as unknown as Parameters<typeof host>[1], setPage);

@@ -21,7 +21,7 @@ function output(program, args, cwd) {
 
 test("it holds the code, its types, the licences, and nothing else", () => {
   const { files } = pack();
-  const others = files.filter((path) => !/^dist\/([\w-]+|wasm\/lorakeet(_chat)?)\.(js|d\.ts)$/.test(path)).sort();
+  const others = files.filter((path) => !/^dist\/(((api|files|thread)\/)?[\w-]+|wasm\/lorakeet(_chat)?)\.(js|d\.ts)$/.test(path)).sort();
   assert.deepEqual(others, ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/wasm/lorakeet_bg.wasm", "dist/wasm/lorakeet_bg.wasm.d.ts", "dist/wasm/lorakeet_chat_bg.wasm", "dist/wasm/lorakeet_chat_bg.wasm.d.ts", "package.json"]);
   for (const name of ["index", "worker", "ai-sdk", "tabs"]) assert.ok(files.includes(`dist/${name}.js`), name);
 });

@@ -6,8 +6,8 @@ import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
-import { Connection } from "../../dist/connection.js";
-import { host } from "../../dist/host.js";
+import { Connection } from "../../dist/thread/connection.js";
+import { host } from "../../dist/thread/host.js";
 
 setFlagsFromString("--expose-gc");
 const gc = runInNewContext("gc");

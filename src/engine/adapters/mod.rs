@@ -5,152 +5,93 @@
 //! line of the `mixes` tensor: at most 64 bytes, no object, no plan.
 
 pub(super) mod adapter;
-pub(super) mod arithmetic;
 pub(super) mod bank;
-pub(super) mod combination;
-pub(super) mod export;
-pub(super) mod foreign;
+mod base;
+pub(super) mod combine;
+mod export;
+pub(super) mod files;
+mod foreign;
 pub(super) mod gguf;
-pub(super) mod merge;
+mod lead;
+pub(super) mod loaded;
+mod merge;
+mod merged;
+pub(super) mod mixes;
 pub(super) mod new_lora;
-pub(super) mod peft;
-pub(super) mod peft_rows;
-pub(super) mod weighted;
+pub(super) mod numbers;
+mod peft;
+mod peft_rows;
+mod place;
 
 use std::ops::Range;
-
-use bytemuck::Zeroable;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::MIXES;
-use crate::plan::{Block, MAX_BLOCKS, MAX_RANKS, Mix, TensorId};
+use crate::plan::{MAX_BLOCKS, MAX_RANKS};
 
-use crate::engine::Engine;
-use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta};
-use crate::engine::adapters::bank::Places;
-use crate::engine::adapters::export::AdapterFiles;
-use crate::engine::adapters::merge::Merged;
-
-/// Ranks start and end at multiples of this, so that kernels take them four at a time.
-const RANK_STEP: usize = 4;
-
-/// Adapters by name, each with its weight; empty is the base.
-pub type Choice = Vec<(String, f32)>;
-
-/// What makes cached keys and values valid: the version of each active adapter and the bits of
-/// its weight, and which merge the weights hold, if any.
-pub type MixKey = Vec<(u64, u32)>;
-
-/// What is known of a loaded adapter.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AdapterInfo {
-    /// As given when it was loaded.
-    pub name: String,
-    /// Largest rank of its modules.
-    pub rank: usize,
-    /// Names of the modules it acts on.
-    pub modules: Vec<String>,
-    /// Tokens it puts in front of every text.
-    pub virtual_tokens: usize,
-    /// Bytes of its own numbers, f32.
-    pub bytes: usize,
-    /// What its files cannot say, or say and do not have, and the caller should know; mostly empty.
-    pub warnings: Vec<String>,
-}
-
-/// An adapter in the bank.
-#[derive(Debug)]
-pub(in crate::engine) struct Loaded {
-    pub info: AdapterInfo,
-    /// Never used twice: a reloaded name is a new version.
-    pub id: u64,
-    /// Its place among gains, shifts and maps.
-    pub index: usize,
-    /// Its ranks.
-    pub ranks: Range<usize>,
-    /// Its rows among all replaced ones: the embedding's, then the head's.
-    pub rows: Range<usize>,
-    /// Its virtual tokens among all that have an embedding.
-    pub prompts: Range<usize>,
-    /// P: its virtual tokens, with an embedding or with given keys and values.
-    pub n_virtual: usize,
-    /// Factor on its weight in every mix: alpha / R of an adapter whose B is trained without it.
-    pub scale: f32,
-    /// Whether what it does shows in cached keys and values.
-    pub feeds_cache: bool,
-    pub adapter: Adapter,
-    /// Where its deltas and points act.
-    pub places: Places,
-    /// The folder it came from.
-    pub files: Option<AdapterFiles>,
-    /// What that folder called its base.
-    pub base: Option<String>,
-    /// B with the scale in it, and the folder, while no step has changed the adapter that is trained.
-    pub untrained: Option<(Vec<Vec<f32>>, AdapterFiles)>,
-}
-
-impl Loaded {
-    /// Whether gradients pass through it: it is a plain LoRA of linear maps.
-    pub fn trains_through(&self) -> bool {
-        let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
-        !self.is_affine() && rows && self.n_virtual == 0
-    }
-
-    /// Whether any module or activation is scaled or shifted.
-    fn is_affine(&self) -> bool {
-        let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
-        !self.adapter.points.is_empty() || self.adapter.deltas.iter().any(scales)
-    }
-}
-
-/// A line of the `mixes` tensor.
-#[derive(Clone, Debug, Default)]
-struct Line {
-    key: MixKey,
-    /// What is written there; none before the first use.
-    mix: Option<Mix>,
-    users: usize,
-    released: u64,
-}
+use crate::engine::adapters::adapter::{Adapter, Lead};
+use crate::engine::adapters::base::Base;
+use crate::engine::adapters::files::AdapterFiles;
+use crate::engine::adapters::lead::check_lead;
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, padded};
+use crate::engine::adapters::merged::Merged;
+use crate::engine::adapters::mixes::Line;
+use crate::engine::adapters::place::{feeds_cache, modules_of};
+use crate::engine::runner::Runner;
 
 /// The loaded adapters and the lines of the `mixes` tensor.
 #[derive(Debug)]
 pub struct Adapters {
-    pub(in crate::engine) loaded: Vec<Loaded>,
+    pub(crate) loaded: Vec<Loaded>,
     /// Line 0 is the base.
     lines: Vec<Line>,
     /// Applied where a request names none.
-    pub(in crate::engine) default: Choice,
-    pub(in crate::engine) merged: Option<Merged>,
-    /// Name of the one that is being trained.
-    pub(in crate::engine) trainee: Option<String>,
-    /// The trainee's moments as its last finished step left them; none before the first.
-    pub(in crate::engine) moments: Vec<(TensorId, Vec<u32>)>,
+    pub(crate) default: Choice,
+    pub(crate) merged: Option<Merged>,
     /// Merges so far.
-    pub(in crate::engine) merges: u32,
-    pub(in crate::engine) next_id: u64,
+    pub(crate) merges: u32,
+    pub(crate) next_id: u64,
     clock: u64,
+    /// Tokens that the base's tokenizer has.
+    tokenizer_tokens: usize,
+    /// What exported adapters call the base, if it is known.
+    base_name: Option<String>,
 }
 
-impl Default for Adapters {
-    fn default() -> Self {
+impl Adapters {
+    /// None yet, over a base whose tokenizer has so many tokens.
+    pub(crate) fn new(tokenizer_tokens: usize) -> Self {
         let lines = vec![Line::default(); MIXES];
         Self {
             loaded: Vec::new(),
             lines,
             default: Choice::new(),
             merged: None,
-            trainee: None,
-            moments: Vec::new(),
             merges: 0,
             next_id: 1,
             clock: 0,
+            tokenizer_tokens,
+            base_name: None,
         }
     }
-}
 
-impl Adapters {
-    pub(in crate::engine) fn find(&self, name: &str) -> Result<&Loaded> {
+    /// Tells what exported adapters are to call the base; an empty name takes that back.
+    pub(crate) fn set_base_name(&mut self, name: &str) {
+        self.base_name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    }
+
+    /// The adapters of requests that name none.
+    pub(crate) fn default_choice(&self) -> &Choice {
+        &self.default
+    }
+
+    /// The base, as files of adapters are read over it.
+    pub(crate) fn base<'a>(&'a self, runner: &'a mut Runner) -> Base<'a> {
+        Base::new(runner, self.merged.as_ref(), self.tokenizer_tokens, self.base_name.as_deref())
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<&Loaded> {
         self.loaded.iter().find(|l| l.info.name == name).ok_or_else(|| {
             let known: Vec<_> = self.loaded.iter().map(|l| format!("`{}`", l.info.name)).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -158,13 +99,23 @@ impl Adapters {
         })
     }
 
-    /// The adapters of a line of the mixes.
-    pub(in crate::engine) fn of_line(&self, line: usize) -> impl Iterator<Item = &Loaded> {
-        let key = &self.lines[line].key;
-        self.loaded.iter().filter(|loaded| key.iter().any(|(id, _)| *id == loaded.id))
+    /// The one that is being trained: here alone that is known.
+    ///
+    /// Errors with `Argument` if there is none.
+    pub(crate) fn trained(&self) -> Result<&Loaded> {
+        let none = || Error::argument("no adapter is being trained");
+        self.loaded.iter().find(|loaded| loaded.trained).ok_or_else(none)
     }
 
-    pub(in crate::engine) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
+    /// The same, to be changed.
+    ///
+    /// Errors as that does.
+    pub(crate) fn trained_mut(&mut self) -> Result<&mut Loaded> {
+        let name = self.trained()?.info.name.clone();
+        self.find_mut(&name)
+    }
+
+    pub(crate) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
         let id = self.find(name)?.id;
         Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
     }
@@ -172,7 +123,7 @@ impl Adapters {
     /// Gives an adapter another name, in the engine's own choice and in what is merged too.
     ///
     /// Errors with `Argument` if it is not loaded.
-    pub(in crate::engine) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+    pub(crate) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         self.find_mut(from)?.info.name = to.to_owned();
         let merged = self.merged.iter_mut().flat_map(|merged| &mut merged.choice);
         for (name, _) in self.default.iter_mut().chain(merged).filter(|(name, _)| name == from) {
@@ -193,25 +144,21 @@ impl Adapters {
 
     /// Errors with `Argument` if adapter `id`, called `name`, is merged, or a running generation
     /// uses it.
-    pub(in crate::engine) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
+    pub(crate) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
         self.check_unmerged(name)?;
         self.check_untrained(name)?;
         self.check_unused(name, id)
     }
 
-    /// Errors with `Argument` if adapter `name` is being trained.
-    pub(in crate::engine) fn check_untrained(&self, name: &str) -> Result<()> {
-        if self.trainee.as_deref() == Some(name) {
-            return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
-        }
-        Ok(())
+    /// Errors with `Argument` if any adapter is being trained.
+    pub(crate) fn check_none_trained(&self) -> Result<()> {
+        self.trained().map_or(Ok(()), |loaded| self.check_untrained(&loaded.info.name))
     }
 
-    /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
-    pub(in crate::engine) fn check_unused(&self, name: &str, id: u64) -> Result<()> {
-        let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
-        if self.lines.iter().any(uses) {
-            return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
+    /// Errors with `Argument` if adapter `name` is being trained.
+    pub(crate) fn check_untrained(&self, name: &str) -> Result<()> {
+        if self.find(name)?.trained {
+            return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
         }
         Ok(())
     }
@@ -219,7 +166,7 @@ impl Adapters {
     /// The loaded adapters of a choice that act, with their weights. Errors with `Argument` for
     /// an unknown name, a weight that is no number or that virtual tokens cannot have, a name
     /// twice or one that is merged, virtual tokens twice, or more adapters than a mix holds.
-    pub(in crate::engine) fn active(&self, choice: &Choice) -> Result<Vec<(&Loaded, f32)>> {
+    pub(crate) fn active(&self, choice: &Choice) -> Result<Vec<(&Loaded, f32)>> {
         let mut active: Vec<(&Loaded, f32)> = Vec::new();
         for (name, weight) in choice {
             let loaded = self.find(name)?;
@@ -259,66 +206,49 @@ impl Adapters {
         Ok(active)
     }
 
-    /// The line of a key.
-    fn mix(&self, key: &MixKey) -> Mix {
-        let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
-        for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
-            let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
-            let Some(Loaded { ranks, index, scale, .. }) = loaded else { continue };
-            let is_affine = loaded.is_some_and(Loaded::is_affine);
-            *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
-        }
-        mix
-    }
-
     fn free_index(&self) -> usize {
         (0..).find(|i| self.loaded.iter().all(|l| l.index != *i)).expect("integers do not run out")
     }
 }
 
-/// Ranks that an adapter of this rank occupies.
-pub(in crate::engine) fn padded(rank: usize) -> usize {
-    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
-}
-
-impl Engine {
+impl Adapters {
     /// Puts an adapter into the bank under `name`; an adapter of that name is replaced, and
     /// what was cached under it is not used again.
     ///
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
     /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
-    pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        let loaded = self.fitted(name, adapter, None)?;
-        let grown = self.grown_for(&loaded)?;
-        self.put(loaded, grown)
+    pub(crate) fn add(&mut self, runner: &mut Runner, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
+        let loaded = self.fitted(runner, name, adapter, None)?;
+        let grown = self.grown_for(runner, &loaded)?;
+        self.put(runner, loaded, grown)
     }
 
     /// An adapter with its place in the bank, which may have to grow for it.
-    pub(in crate::engine) fn fitted(
+    pub(crate) fn fitted(
         &self,
+        runner: &Runner,
         name: &str,
         adapter: Adapter,
-        files: Option<AdapterFiles>,
+        files: Option<Arc<AdapterFiles>>,
     ) -> Result<Loaded> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
         }
-        let places = self.places(&adapter)?;
-        let n_virtual = self.check_lead(&adapter)?;
-        if let Ok(replaced) = self.adapters.find(name) {
-            self.adapters.check_idle(name, replaced.id)?;
+        let places = Places::of(runner.model(), &adapter)?;
+        let n_virtual = check_lead(runner.model(), &adapter)?;
+        if let Ok(replaced) = self.find(name) {
+            self.check_idle(name, replaced.id)?;
         }
         let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
         let info = AdapterInfo {
             name: name.to_owned(),
             rank,
-            modules: self.modules_of(&adapter),
+            modules: modules_of(runner.model(), &adapter),
             virtual_tokens: n_virtual,
-            bytes: adapter.bytes(),
+            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
             warnings: adapter.warnings.clone(),
         };
-        let adapters = &self.adapters;
-        let ranks = free(adapters.loaded.iter().map(|l| &l.ranks), padded(rank));
+        let ranks = free(self.loaded.iter().map(|l| &l.ranks), padded(rank));
         if ranks.end > MAX_RANKS {
             return Err(Error::memory(format!(
                 "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
@@ -327,44 +257,47 @@ impl Engine {
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
         let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
         Ok(Loaded {
-            id: adapters.next_id,
-            index: adapters.free_index(),
+            id: self.next_id,
+            index: self.free_index(),
             ranks,
-            rows: free(adapters.loaded.iter().map(|l| &l.rows), rows),
-            prompts: free(adapters.loaded.iter().map(|l| &l.prompts), prompts),
+            rows: free(self.loaded.iter().map(|l| &l.rows), rows),
+            prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
-            scale: 1.0,
-            feeds_cache: self.feeds_cache(&adapter, &places),
+            trained: false,
+            feeds_cache: feeds_cache(&runner.model().bank, &adapter, &places),
             info,
             adapter,
             places,
             files,
             base: None,
-            untrained: None,
         })
+    }
+
+    /// Loads a copy of an adapter under another name.
+    ///
+    /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
+    pub(crate) async fn copy(&mut self, runner: &mut Runner, from: &str, to: &str) -> Result<()> {
+        let Loaded { adapter, files, base, .. } = self.find(from)?;
+        let (adapter, files, base) = (adapter.clone(), files.clone(), base.clone());
+        self.add_reserved(runner, to, adapter, files).await?;
+        self.find_mut(to)?.base = base;
+        Ok(())
     }
 
     /// Takes an adapter out of the bank, and out of the default choice.
     ///
     /// Errors with `Argument` if it is not loaded, is merged, or a running generation uses it.
-    pub fn delete_adapter(&mut self, name: &str) -> Result<()> {
-        let id = self.adapters.find(name)?.id;
-        self.adapters.check_idle(name, id)?;
-        self.adapters.loaded.retain(|loaded| loaded.id != id);
-        self.adapters.default.retain(|(chosen, _)| chosen != name);
-        self.give_room_back()
+    pub(crate) fn delete(&mut self, runner: &mut Runner, name: &str) -> Result<()> {
+        let id = self.find(name)?.id;
+        self.check_idle(name, id)?;
+        self.loaded.retain(|loaded| loaded.id != id);
+        self.default.retain(|(chosen, _)| chosen != name);
+        self.give_room_back(runner)
     }
 
     /// What is loaded, in the order of loading.
-    pub fn list_adapters(&self) -> impl Iterator<Item = &AdapterInfo> {
-        self.adapters.loaded.iter().map(|loaded| &loaded.info)
-    }
-
-    /// One loaded adapter.
-    ///
-    /// Errors with `Argument` if it is not loaded.
-    pub fn get_adapter(&self, name: &str) -> Result<&AdapterInfo> {
-        Ok(&self.adapters.find(name)?.info)
+    pub(crate) fn list(&self) -> impl Iterator<Item = &AdapterInfo> {
+        self.loaded.iter().map(|loaded| &loaded.info)
     }
 
     /// Chooses the adapters of requests that name none, and writes the line that switches to
@@ -372,92 +305,23 @@ impl Engine {
     ///
     /// Errors with `Argument` for a name that is not loaded, a weight that is no number, or
     /// more adapters than a mix holds.
-    pub fn set_adapter(&mut self, choice: Choice) -> Result<()> {
-        let (line, _) = self.acquire_mix(Some(&choice))?;
+    pub(crate) fn set_default(&mut self, runner: &mut Runner, choice: Choice) -> Result<()> {
+        let chosen = self.choose(runner.model(), Some(&choice))?;
+        let line = self.acquire_mix(runner, &chosen)?;
         self.release_mix(line);
-        self.adapters.default = choice;
+        self.default = choice;
         Ok(())
     }
 
-    /// The adapters of requests that name none.
-    pub fn active_adapters(&self) -> &Choice {
-        &self.adapters.default
-    }
-
-    /// The line of the `mixes` tensor for a choice, written now if it is not there, and the key
-    /// under which the cache may remember what it computes: adapters that leave no trace in it
-    /// are not part of it. Give the line back when done.
-    pub(in crate::engine) fn acquire_mix(&mut self, choice: Option<&Choice>) -> Result<(usize, MixKey)> {
-        let adapters = &mut self.adapters;
-        let active = adapters.active(choice.unwrap_or(&adapters.default))?;
-        let key: MixKey = active.iter().map(|(loaded, weight)| (loaded.id, weight.to_bits())).collect();
-        let feeding = active.iter().zip(&key).filter(|((loaded, _), _)| loaded.feeds_cache);
-        let cache_key: MixKey = feeding.map(|(_, key)| *key).collect();
-        if key.is_empty() {
-            return Ok((0, cache_key));
-        }
-        let mix = adapters.mix(&key);
-        let there = adapters.lines.iter().skip(1).position(|line| line.key == key);
-        let line = match there {
-            Some(at) => at + 1,
-            None => {
-                let free = adapters.lines.iter().enumerate().skip(1).filter(|(_, line)| line.users == 0);
-                let (at, _) = free.min_by_key(|(_, line)| line.released).ok_or_else(|| {
-                    Error::argument(format!("{} mixes of adapters are in use at once", MIXES - 1))
-                })?;
-                (adapters.lines[at].key, adapters.lines[at].mix) = (key, Some(mix));
-                self.write_mix(at);
-                at
-            }
-        };
-        self.adapters.lines[line].users += 1;
-        Ok((line, cache_key))
-    }
-
-    /// Writes a line of the `mixes` tensor.
-    fn write_mix(&mut self, line: usize) {
-        if let Some(mix) = &self.adapters.lines[line].mix {
-            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
-            let used = 1 + 3 * mix.n_blocks as usize;
-            self.backend.upload(self.model.bank.mixes, line * words.len(), &words[..used]);
-        }
-    }
-
-    /// Writes the lines that running generations use once more, with another scale of adapter `id`.
-    pub(in crate::engine) fn rescale_lines(&mut self, id: u64) {
-        for at in 1..MIXES {
-            let line = &self.adapters.lines[at];
-            if line.users > 0 && line.key.iter().any(|(used, _)| *used == id) {
-                self.adapters.lines[at].mix = Some(self.adapters.mix(&line.key));
-                self.write_mix(at);
-            }
-        }
-    }
-
-    /// Writes every line that may still be used.
-    pub(in crate::engine) fn write_mixes(&mut self) {
-        (0..MIXES).for_each(|line| self.write_mix(line));
-    }
-
-    /// Makes an adapter's numbers a new version: what was cached under the old one is not used. Running
-    /// generations go on with the new one.
-    pub(in crate::engine) fn renew(&mut self, name: &str) -> Result<()> {
-        let adapters = &mut self.adapters;
-        let id = adapters.next_id;
-        adapters.next_id += 1;
-        let old = std::mem::replace(&mut adapters.find_mut(name)?.id, id);
-        let used = adapters.lines.iter_mut().filter(|line| line.users > 0).flat_map(|line| &mut line.key);
-        used.filter(|(used, _)| *used == old).for_each(|(used, _)| *used = id);
-        Ok(())
-    }
-
-    /// Gives a line back. Its contents stay, for the next who asks for the same mix.
-    pub(in crate::engine) fn release_mix(&mut self, line: usize) {
-        if line > 0 {
-            let adapters = &mut self.adapters;
-            adapters.clock += 1;
-            adapters.lines[line].users -= 1;
-            adapters.lines[line].released = adapters.clock;
+    /// Errors with `Argument` for a choice that cannot be made, `Unsupported` if gradients do not pass
+    /// through all of it.
+    pub(crate) fn check_trains_through(&self, choice: &Choice) -> Result<()> {
+        match self.active(choice)?.into_iter().find(|(loaded, _)| !loaded.trains_through()) {
+            Some((loaded, _)) => Err(Error::unsupported(format!(
+                "adapter `{}`: it is no plain LoRA, another cannot be trained beside it",
+                loaded.info.name
+            ))),
+            None => Ok(()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::Choice;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::Variant;
 use crate::engine::text::generate::MAX_BLOCK;
 use crate::engine::training::memory::TrainingRoom;
@@ -124,7 +124,6 @@ impl TempLoraOptions {
     pub(super) fn room(&self) -> TrainingRoom {
         TrainingRoom {
             window: self.context_tokens + self.chunk_tokens + MAX_BLOCK,
-            dropout: self.dropout > 0.0,
             memory_limit: self.memory_limit,
         }
     }
@@ -161,7 +160,7 @@ impl TempLoraOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::training::train::Optimizer;
+    use crate::engine::training::optimizer::Optimizer;
 
     /// The published code's constants, which a preset must not drift from.
     #[test]

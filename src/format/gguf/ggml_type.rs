@@ -1,7 +1,7 @@
 //! The element types of GGUF tensors: their numbers, names and block sizes.
 //! Not their decoding, which is `TensorInfo::read_f32`'s.
 
-use crate::format::safetensors::SourceDtype;
+use crate::format::SourceDtype;
 use crate::widen::Blocks;
 
 /// One row of the table.

@@ -8,7 +8,7 @@
 
 use super::{Header, ROPE_FACTORS, Value, wrong};
 use crate::error::{Error, Result};
-use crate::format::safetensors::TensorInfo;
+use crate::format::TensorInfo;
 use std::collections::BTreeMap;
 
 const ALPHA_KEY: &str = "adapter.lora.alpha";

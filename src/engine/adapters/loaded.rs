@@ -1,0 +1,126 @@
+//! What is known of a loaded adapter: its name, its numbers, and where in the bank they lie.
+//! Not the bank, nor which adapters act.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::peft::AdapterConfig;
+
+use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
+use crate::engine::adapters::files::AdapterFiles;
+
+/// Ranks start and end at multiples of this, so that kernels take them four at a time.
+const RANK_STEP: usize = 4;
+
+/// Adapters by name, each with its weight; empty is the base.
+pub type Choice = Vec<(String, f32)>;
+
+/// What makes cached keys and values valid: the version of each active adapter and the bits of
+/// its weight, and which merge the weights hold, if any.
+pub type MixKey = Vec<(u64, u32)>;
+
+/// What is known of a loaded adapter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdapterInfo {
+    /// As given when it was loaded.
+    pub name: String,
+    /// Largest rank of its modules.
+    pub rank: usize,
+    /// Names of the modules it acts on.
+    pub modules: Vec<String>,
+    /// Tokens it puts in front of every text.
+    pub virtual_tokens: usize,
+    /// Bytes of main memory that its numbers take: its folder's, and what was computed from that.
+    pub bytes: usize,
+    /// What its files cannot say, or say and do not have, and the caller should know; mostly empty.
+    pub warnings: Vec<String>,
+}
+
+/// An adapter in the bank.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub info: AdapterInfo,
+    /// Never used twice: a reloaded name is a new version.
+    pub id: u64,
+    /// Its place among gains, shifts and maps.
+    pub index: usize,
+    /// Its ranks.
+    pub ranks: Range<usize>,
+    /// Its rows among all replaced ones: the embedding's, then the head's.
+    pub rows: Range<usize>,
+    /// Its virtual tokens among all that have an embedding.
+    pub prompts: Range<usize>,
+    /// P: its virtual tokens, with an embedding or with given keys and values.
+    pub n_virtual: usize,
+    /// Whether it is being trained: its B then lies in the bank without the scale, which every mix has.
+    pub trained: bool,
+    /// Whether what it does shows in cached keys and values.
+    pub feeds_cache: bool,
+    pub adapter: Adapter,
+    /// Where its deltas and points act.
+    pub places: Places,
+    /// The folder it came from.
+    pub files: Option<Arc<AdapterFiles>>,
+    /// What that folder called its base.
+    pub base: Option<String>,
+}
+
+impl Loaded {
+    /// Factor on its weight in every mix.
+    pub fn mix_scale(&self) -> f32 {
+        let delta = self.adapter.deltas.first().filter(|_| self.trained);
+        delta.map_or(1.0, |delta| delta.scale)
+    }
+
+    /// B of one of its modules as the bank has it.
+    pub fn bank_b(&self, delta: &ModuleDelta) -> Vec<f32> {
+        if self.trained { delta.b.values() } else { delta.scaled_b() }
+    }
+
+    /// Gives it numbers that it has learned: the folder it came from is no longer it.
+    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
+        if let Some(files) = self.files.take() {
+            self.base = AdapterConfig::from_json(&files.config)?.base_model_name_or_path;
+        }
+        self.adapter.deltas = deltas;
+        self.info.bytes = self.adapter.own_bytes();
+        Ok(())
+    }
+
+    /// Whether gradients pass through it: it is a plain LoRA of linear maps.
+    pub fn trains_through(&self) -> bool {
+        let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
+        !self.is_affine() && rows && self.n_virtual == 0
+    }
+
+    /// Whether any module or activation is scaled or shifted.
+    pub(super) fn is_affine(&self) -> bool {
+        let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
+        !self.adapter.points.is_empty() || self.adapter.deltas.iter().any(scales)
+    }
+}
+
+/// A part of a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub site: usize,
+    pub part: usize,
+}
+
+/// Where the deltas and the points of an adapter act.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub deltas: Vec<Place>,
+    pub points: Vec<usize>,
+}
+
+/// Ranks that an adapter of this rank occupies.
+pub(crate) fn padded(rank: usize) -> usize {
+    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
+}
+
+/// A module that is not among the base's linear maps.
+pub(crate) fn unknown(module: &str) -> Error {
+    Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
+}

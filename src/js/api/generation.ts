@@ -1,0 +1,167 @@
+// One batch of prompts being continued: asks Rust for step after step, and always ends the batch.
+// Not yet OpenAI's shapes: completions.ts makes those.
+
+import { chosen } from "./adapters.js";
+import { throwIfCancelled } from "../error.js";
+import type { CheckedRequest } from "./request.js";
+import { pause } from "../thread/pause.js";
+import type { Place, Seating } from "../thread/seats.js";
+import type { Turns } from "../thread/turns.js";
+
+/** Why a text ended: an end token or a stop string, or its room or `max_tokens`. */
+export type FinishReason = "stop" | "length";
+
+/** A token as text, and the logarithm of its probability. */
+interface LikelyToken {
+  token: string;
+  logprob: number;
+}
+
+/** The same of a token that was drawn, and of the likeliest at its place. */
+export interface TokenLogprobs extends LikelyToken {
+  top: LikelyToken[];
+}
+
+/** What one prompt gained in a step. */
+export interface Delta {
+  index: number;
+  text: string;
+  tokens: number[];
+  /** One for each token, or none. */
+  logprobs: TokenLogprobs[];
+  finish: FinishReason | undefined;
+}
+
+/** Token counts of one prompt, as Rust gives them. */
+export interface Counts {
+  prompt_tokens: number;
+  cached_tokens: number;
+  completion_tokens: number;
+}
+
+/** Either what a step brought, or, once, last, the counts of every prompt. */
+export type Event = { deltas: Delta[]; counts?: undefined } | { deltas?: undefined; counts: Counts[] };
+
+/** `Engine.next`'s reply. */
+interface Step {
+  deltas: Delta[];
+  finished: boolean;
+  pending: number;
+}
+
+const WHAT = "the completion";
+
+/**
+ * Runs a request; nothing begins before the first `next`. As many of its prompts as there is room for run at
+ * once, the others when their turn comes.
+ */
+export async function* generate(turns: Turns, request: CheckedRequest): AsyncGenerator<Event, void, undefined> {
+  const { signal } = request;
+  throwIfCancelled(signal, WHAT);
+  const { seats } = turns;
+  const all = request.prompts.length;
+  const counts: Counts[] = [];
+  let seating = seats.takeNow(1, all);
+  let place: Place | undefined;
+  try {
+    let whole: Prompts = request;
+    if (seating?.count !== all) {
+      if (!seating) place = seats.stand(1, all, signal, WHAT);
+      whole = await prepared(turns, request);
+    }
+    while (counts.length < all) {
+      const at = counts.length;
+      seating ??= await (place?.seated ?? seats.take(1, all - at, signal, WHAT, true));
+      place = undefined;
+      const end = at + seating.count;
+      counts.push(...(yield* generatePart(turns, seating, part(whole, at, end), at, request)));
+      seating = undefined;
+    }
+    yield { counts };
+  } finally {
+    place?.quit();
+    seating?.leave();
+  }
+}
+
+/** What of a request Rust takes. */
+type Prompts = Pick<CheckedRequest, "prompts" | "sampling">;
+
+/** A request that is to wait, checked now, with its prompts as tokens and the adapters it was made under. */
+async function prepared(turns: Turns, { prompts, sampling }: Prompts): Promise<Prompts> {
+  return turns.take((engine) => {
+    const ids = engine.prepare(prompts, sampling).map((each) => Array.from(each));
+    const isNamed = sampling.adapter !== undefined || sampling.adapters !== undefined;
+    return { prompts: ids, sampling: isNamed ? sampling : { ...sampling, adapter: chosen(engine) } };
+  });
+}
+
+/** Prompts `at` to `end`, which draw what they would among the others. */
+function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts {
+  const seed = ((sampling.seed as number) + at) >>> 0;
+  const adapters = (sampling.adapters as unknown[] | undefined)?.slice(at, end);
+  return { prompts: prompts.slice(at, end), sampling: { ...sampling, seed, adapters } };
+}
+
+/** Runs prompts of a request, the first of which is its `at`th, in seats that are left then; gives their counts. */
+async function* generatePart(
+  turns: Turns, seating: Seating, { prompts, sampling }: Prompts, at: number, { signal, onPrompt }: CheckedRequest,
+): AsyncGenerator<Event, Counts[], undefined> {
+  try {
+    const id = await turns.take((engine) => engine.start(prompts, sampling));
+    const counts = () => turns.take((engine) => prompts.map((_, index) => engine.usage(id, index) as Counts));
+    let isEnded = false;
+    const end = async () => {
+      if (isEnded || turns.closed) return;
+      isEnded = true;
+      await turns.take((engine) => engine.end(id));
+    };
+    try {
+      // The last token of each prompt is computed with the first one drawn.
+      const hears = at === 0 ? onPrompt : undefined;
+      const total = hears ? (await counts()).reduce((sum, each) => sum + each.prompt_tokens - 1 - each.cached_tokens, 0) : 0;
+      for (let waiting = true, loaded = 0; ; ) {
+        await pause();
+        throwIfCancelled(signal, WHAT);
+        const step: Step = await turns.take((engine) => engine.next(id), signal);
+        throwIfCancelled(signal, WHAT);
+        loaded = Math.max(loaded, total - step.pending); // after the loss of a device all is computed anew
+        if (waiting) hears?.({ loaded, total });
+        waiting &&= step.pending > 0;
+        const deltas = step.deltas.map((delta) => ({ ...delta, index: at + delta.index }));
+        if (step.finished) {
+          const ended = await counts();
+          await end();
+          seating.leave(); // whoever reads the rest keeps nobody waiting
+          if (deltas.length > 0) yield { deltas };
+          return ended;
+        }
+        if (deltas.length === 0) continue;
+        const readAgain = seating.idle(end);
+        yield { deltas };
+        readAgain();
+      }
+    } finally {
+      await end().catch(() => {}); // the error that led here is the one to tell
+    }
+  } finally {
+    seating.leave();
+  }
+}
+
+/** Runs a request to its end: what each prompt gained in all, and the counts of every prompt. */
+export async function gather(turns: Turns, request: CheckedRequest): Promise<{ texts: Delta[]; counts: Counts[] }> {
+  const texts = request.prompts.map((_, index): Delta => ({ index, text: "", tokens: [], logprobs: [], finish: undefined }));
+  let ended: Counts[] = [];
+  for await (const { deltas, counts } of generate(turns, request)) {
+    for (const { index, text, tokens, logprobs, finish } of deltas ?? []) {
+      const whole = texts[index]!;
+      whole.text += text;
+      whole.tokens.push(...tokens);
+      whole.logprobs.push(...logprobs);
+      whole.finish = finish;
+    }
+    ended = counts ?? ended;
+  }
+  return { texts, counts: ended };
+}

@@ -1,0 +1,131 @@
+// What an engine's caller and its host say to each other, and how arguments are written in it.
+// Not who says it when: that is connection.ts's and host.ts's.
+
+import type { Engine } from "../api/engine.js";
+import type { ErrorKind } from "../error.js";
+import { isSignal } from "../options.js";
+import type { Page } from "../page.js";
+import type { TempLora } from "../api/temp-lora.js";
+
+/** From the caller. A call and what it returns have one number. */
+export type ToHost =
+  | { type: "call"; id: number; object: number; path: string[]; args: unknown[]; page: Page }
+  /** A signal of a call has fired. */
+  | { type: "abort"; id: number; signal: number }
+  /** A function of a call has thrown: none of its functions is to be called again. */
+  | { type: "fail"; id: number }
+  /** What a call returned is not needed any more. */
+  | { type: "end"; id: number };
+
+/** From the host. */
+export type FromHost =
+  /** Once, first. */
+  | { type: "ready" }
+  | { type: "value"; id: number; value: unknown }
+  /** The call returned an object with methods, which stays with the host. */
+  | { type: "object"; id: number; description: Description }
+  | { type: "error"; id: number; kind: ErrorKind | undefined; name: string; message: string; cause: unknown }
+  /** A function of a call is called. */
+  | { type: "callback"; id: number; index: number; args: unknown[] };
+
+/** The outside of an object. */
+export interface Description {
+  /** Properties, as they were when it was described. */
+  values: Record<string, unknown>;
+  methods: string[];
+  /** Objects with methods within it. */
+  parts: Record<string, Description>;
+}
+
+/** The object of which `createEngine` is a method. */
+export const ROOT = 0;
+
+type StreamsOf<T> = { [K in keyof T]: T[K] extends (...args: never[]) => AsyncGenerator ? K : never }[keyof T];
+
+/** Methods that always give a stream. The type names them all, so that none can be forgotten. */
+const STREAMS: Record<StreamsOf<Engine> | StreamsOf<TempLora>, true> = {
+  generate: true,
+  trainAdapter: true,
+};
+
+/** Whether a call gives a stream, and no promise. */
+export function isStream(method: string, args: readonly unknown[]): boolean {
+  const stream = (args[0] as { stream?: unknown } | null | undefined)?.stream;
+  return Object.hasOwn(STREAMS, method) || (Boolean(stream) && typeof stream !== "function"); // a Blob's is one
+}
+
+/** Methods after which a temporary adapter's object is of no use. */
+const ENDS: readonly (keyof TempLora)[] = ["dispose", "keepAs"];
+
+/** Whether a call, once it has succeeded, ends its object. */
+export function isEnd(method: string): boolean {
+  return (ENDS as readonly string[]).includes(method);
+}
+
+/** What cannot be sent is written as an object with this property. */
+const KIND = "lorakeet:kind";
+
+type Written =
+  | { [KIND]: "function"; index: number }
+  | { [KIND]: "signal"; index: number; aborted: boolean }
+  | { [KIND]: "url"; href: string }
+  | { [KIND]: "file"; file: File; path: string };
+
+/** Arguments as they are sent, and what of them stays here. */
+export interface Packed {
+  args: unknown[];
+  functions: ((...args: unknown[]) => unknown)[];
+  signals: AbortSignal[];
+  /** Streams are handed over: they cannot be copied. */
+  streams: ReadableStream[];
+}
+
+/** Writes arguments for the other side. */
+export function pack(args: readonly unknown[]): Packed {
+  const packed: Packed = { args: [], functions: [], signals: [], streams: [] };
+  const write = (value: unknown): unknown => {
+    if (typeof value === "function") return written({ [KIND]: "function", index: packed.functions.push(value as () => unknown) - 1 });
+    if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
+    if (value instanceof ReadableStream) packed.streams.push(value);
+    if (isSignal(value)) return written({ [KIND]: "signal", index: packed.signals.push(value) - 1, aborted: value.aborted });
+    if (value instanceof URL) return written({ [KIND]: "url", href: value.href });
+    // The folder a file was chosen in is not part of what is cloned.
+    if (value instanceof File && value.webkitRelativePath) return written({ [KIND]: "file", file: value, path: value.webkitRelativePath });
+    if (Symbol.iterator in value) return Array.from(value as Iterable<unknown>, write);
+    return isPlain(value) ? mapped(value, write) : value;
+  };
+  packed.args = args.map(write);
+  return packed;
+}
+
+/** Reads what `pack` wrote, with this side's functions and signals in the places of the other's. */
+export function unpack(
+  args: readonly unknown[], call: (index: number, args: unknown[]) => void, signal: (index: number, aborted: boolean) => AbortSignal,
+): unknown[] {
+  const read = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(read);
+    if (!isPlain(value)) return value;
+    if (!(KIND in value)) return mapped(value, read);
+    const special = value as Written;
+    if (special[KIND] === "function") return (...given: unknown[]) => call(special.index, given);
+    if (special[KIND] === "signal") return signal(special.index, special.aborted);
+    if (special[KIND] === "url") return new URL(special.href);
+    return Object.defineProperty(special.file, "webkitRelativePath", { value: special.path });
+  };
+  return args.map(read);
+}
+
+function written(value: Written): Written {
+  return value;
+}
+
+function mapped(value: object, map: (value: unknown) => unknown): object {
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, map(each)]));
+}
+
+/** Whether a value is data by name, and no object of a class. */
+export function isPlain(value: unknown): value is Record<string, unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}

@@ -1,0 +1,176 @@
+//! What a model is: sizes, and the switches that the forward pass knows. No family is named here,
+//! no file is opened: `families` make blueprints from what a file says of its model.
+//!
+//! Dimension letters, used everywhere, row-major and outermost first:
+//! `B` batch, `N` token rows in this call, `T` tokens of one sequence, `S` tokens in cache,
+//! `C` channels, `H` query heads, `K` key/value heads, `D` head size, `F` feed-forward width,
+//! `V` vocabulary, `R` LoRA rank, `L` layers.
+
+use crate::activation::Activation;
+use crate::error::{Error, Result};
+
+use super::families::Family;
+use super::rope::{Rope, RopeScaling};
+
+/// How a row is normalised; the number is epsilon.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Norm {
+    /// x / rms(x) · weight (arXiv:1910.07467)
+    Rms(f32),
+    /// (x − mean) / std · weight + bias (arXiv:1607.06450)
+    Layer(f32),
+}
+
+/// A decoder-only transformer, as far as the forward pass needs to know it.
+///
+/// What scales or caps the whole model's numbers stands beside `attention_scale`, what differs
+/// between layers in [`LayerSpec`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blueprint {
+    /// Names and storage of its checkpoints.
+    pub family: &'static Family,
+    /// `V`
+    pub vocab_size: usize,
+    /// `C`
+    pub hidden_size: usize,
+    /// `F`
+    pub intermediate_size: usize,
+    /// `H`
+    pub num_attention_heads: usize,
+    /// `K`
+    pub num_key_value_heads: usize,
+    /// `D`
+    pub head_dim: usize,
+    /// Longest context the checkpoint was made for, in tokens.
+    pub max_position_embeddings: usize,
+    /// Whether a table of `max_position_embeddings` rows is added to the token embedding.
+    pub learned_positions: bool,
+    /// The rotations that layers choose from.
+    pub ropes: Vec<Rope>,
+    /// Normalisation of both blocks and of the last hidden state.
+    pub norm: Norm,
+    /// Factor on attention scores.
+    pub attention_scale: f32,
+    /// Non-linearity of the feed-forward block.
+    pub activation: Activation,
+    /// Whether the feed-forward block is act(gate x) ∘ (up x) or act(up x).
+    pub gated: bool,
+    /// Bias on q, k and v.
+    pub qkv_bias: bool,
+    /// Bias on the attention output.
+    pub o_bias: bool,
+    /// Bias on the feed-forward linears.
+    pub mlp_bias: bool,
+    /// Whether the head is the embedding table.
+    pub tie_word_embeddings: bool,
+    /// Put in front of a text by tokenizers that ask for it.
+    pub bos_token_id: Option<u32>,
+    /// Any of these ends a text.
+    pub eos_token_ids: Vec<u32>,
+    /// `L` of them, first to last.
+    pub layers: Vec<LayerSpec>,
+}
+
+/// What one layer may have of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSpec {
+    /// How many keys back a query may look, itself included; `None` is all.
+    pub window: Option<usize>,
+    /// Which of [`Blueprint::ropes`] rotates its queries and keys.
+    pub rope: usize,
+}
+
+/// Widest head the attention kernels accumulate in registers.
+const MAX_HEAD_DIM: usize = 256;
+/// Largest model accepted: beyond all there are, and few enough tensors to be listed.
+const MAX_PARAMETERS: u64 = 1 << 40;
+/// Deepest model accepted.
+pub(crate) const MAX_LAYERS: usize = 1024;
+
+impl Blueprint {
+    /// Whether any layer rotates queries and keys.
+    pub(crate) fn rotates(&self) -> bool {
+        self.ropes.iter().any(|rope| *rope != Rope::Identity)
+    }
+
+    /// Divides every rotation's frequencies by these (D/2).
+    pub(crate) fn set_rope_factors(&mut self, factors: &[f32]) {
+        for rope in &mut self.ropes {
+            if let Rope::Rotary { scaling, .. } = rope {
+                *scaling = RopeScaling::Factors(factors.to_vec());
+            }
+        }
+    }
+
+    /// Refuses sizes that contradict each other or that no browser could hold, so that later
+    /// arithmetic on shapes cannot overflow.
+    ///
+    /// Errors with `Unsupported` or `Mismatch` naming the field.
+    pub(crate) fn check(&self) -> Result<()> {
+        const MOST: usize = 1 << 22;
+        for (name, value) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("head_dim", self.head_dim),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if value == 0 || value > MOST {
+                return Err(out_of_range(name, value));
+            }
+        }
+        if self.layers.is_empty() || self.layers.len() > MAX_LAYERS {
+            return Err(out_of_range("num_hidden_layers", self.layers.len()));
+        }
+        let (h, k, d) = (self.num_attention_heads, self.num_key_value_heads, self.head_dim);
+        if h % k != 0 {
+            return Err(Error::mismatch(format!(
+                "num_attention_heads {h} is no multiple of num_key_value_heads {k}"
+            )));
+        }
+        if d % 2 != 0 {
+            return Err(Error::unsupported(format!("head_dim {d}, expected an even number")));
+        }
+        if d > MAX_HEAD_DIM {
+            return Err(Error::unsupported(format!("head_dim {d}, expected at most {MAX_HEAD_DIM}")));
+        }
+        if h.saturating_mul(d) > MOST {
+            return Err(out_of_range("num_attention_heads · head_dim", h.saturating_mul(d)));
+        }
+        if self.parameters() > MAX_PARAMETERS {
+            return Err(Error::unsupported(format!(
+                "{} parameters, expected at most {MAX_PARAMETERS}",
+                self.parameters()
+            )));
+        }
+        if let Some(&id) = self.eos_token_ids.iter().find(|&&id| id as usize >= self.vocab_size) {
+            return Err(Error::mismatch(format!(
+                "eos_token_id {id}, expected below vocab_size {}",
+                self.vocab_size
+            )));
+        }
+        Ok(())
+    }
+
+    /// Parameters of linear maps, embedding and head: nearly all there are.
+    fn parameters(&self) -> u64 {
+        let [v, c, f, h, k, d, layers] = [
+            self.vocab_size,
+            self.hidden_size,
+            self.intermediate_size,
+            self.num_attention_heads,
+            self.num_key_value_heads,
+            self.head_dim,
+            self.layers.len(),
+        ]
+        .map(|size| size as u64);
+        let layer = c * (2 * (h + k) * d + if self.gated { 3 } else { 2 } * f);
+        layers.saturating_mul(layer) + if self.tie_word_embeddings { 1 } else { 2 } * v * c
+    }
+}
+
+pub(super) fn out_of_range(name: &str, value: usize) -> Error {
+    Error::unsupported(format!("{name} {value} is out of range"))
+}

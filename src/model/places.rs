@@ -1,0 +1,254 @@
+//! Where a checkpoint's tensors go: rows of the model's matrices by their names, and what has come of them.
+//! Not what the matrices are for, which `weights` says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+use crate::plan::{Dtype, TensorId};
+
+use super::matrix::Matrix;
+use super::names::{Role, bare};
+use super::weights::Weights;
+
+/// Where one checkpoint tensor goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Shape in the checkpoint.
+    pub shape: Vec<usize>,
+    pub target: Matrix,
+    /// First row of `target` it fills.
+    pub first: usize,
+    /// Type of these rows.
+    pub dtype: Dtype,
+    /// Whether checkpoints have it as (in, out).
+    pub transposed: bool,
+    /// Rows of `target` filled so far.
+    pub loaded: usize,
+}
+
+impl Weights {
+    /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
+    /// (masks, inverse frequencies, the copy of a tied head) are declined.
+    ///
+    /// Errors with `Mismatch` for a tensor that no model of this family has, or of another
+    /// shape: computing without it would answer wrongly.
+    pub fn expects(&self, name: &str, shape: &[usize]) -> Result<bool> {
+        let bare = bare(name);
+        if let Some(place) = self.places.get(bare) {
+            let mut expected = place.shape.clone();
+            if place.transposed && self.turned {
+                expected.reverse();
+            }
+            if expected != shape {
+                return Err(Error::mismatch(format!(
+                    "tensor `{name}`: shape {shape:?}, expected {expected:?}"
+                )));
+            }
+            return Ok(true);
+        }
+        let derived = self.family.derived.iter().any(|end| bare.ends_with(end));
+        if bare == "lm_head.weight" || derived {
+            return Ok(false);
+        }
+        Err(Error::mismatch(format!("tensor `{name}`: the architecture in config.json has no such tensor")))
+    }
+
+    /// Names of all tensors, without the base model's prefix.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.places.keys().map(String::as_str)
+    }
+
+    /// Whether the checkpoint has this tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.places.contains_key(bare(name))
+    }
+
+    /// From now on takes linear maps as (out, in), which GGUF has in every family.
+    pub fn expect_turned(&mut self) {
+        self.turned = true;
+    }
+
+    /// Whether checkpoints store `name` as (in, out).
+    pub fn is_transposed(&self, name: &str) -> bool {
+        self.places.get(bare(name)).is_some_and(|place| place.transposed)
+    }
+
+    /// Whether tensor `name` must come in one piece (it is turned round on the way).
+    pub fn wants_whole(&self, name: &str) -> bool {
+        self.is_transposed(name) && !self.turned
+    }
+
+    /// Takes the next rows of tensor `name`, in order, and hands what is to be written to
+    /// `write(tensor, first word, words)`.
+    ///
+    /// Errors with `Format` if they hold NaN or infinities, or numbers too large for the type they
+    /// are held as. Panics if the tensor is not expected, or gets more rows than it has.
+    pub fn place(
+        &mut self,
+        name: &str,
+        values: &[f32],
+        write: impl FnMut(TensorId, usize, &[u32]),
+    ) -> Result<()> {
+        if !Dtype::F32.all_finite(bytemuck::cast_slice(values), 1) {
+            let bad = values.iter().find(|value| !value.is_finite()).unwrap_or(&f32::NAN);
+            return Err(Error::format(format!("tensor `{name}`: holds {bad}, expected finite numbers")));
+        }
+        let place = &self.places[bare(name)];
+        let turned: Vec<f32>;
+        let values = if place.transposed && !self.turned {
+            let [c, f] = place.shape[..] else { panic!("`{name}` is a matrix") };
+            assert_eq!(values.len(), c * f, "`{name}` comes in one piece");
+            turned = (0..f).flat_map(|f_| (0..c).map(move |c_| values[c_ * f + f_])).collect();
+            &turned
+        } else {
+            values
+        };
+        let (dtype, cols) = (place.dtype, place.target.cols);
+        if !dtype.is_packed() {
+            return self.place_words(name, bytemuck::cast_slice(values), write);
+        }
+        if !dtype.can_pack() {
+            let dtype = dtype.name();
+            return Err(Error::unsupported(format!("tensor `{name}`: numbers are not rounded to {dtype}")));
+        }
+        let mut words = Vec::with_capacity(values.len() / cols * dtype.row_words(cols));
+        values.chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));
+        self.place_words(name, &words, write)
+    }
+
+    /// The type that most elements of matrices are held as.
+    pub fn main_dtype(&self) -> Dtype {
+        self.held().into_iter().max_by_key(|(_, elements)| *elements).map_or(Dtype::F32, |(dtype, _)| dtype)
+    }
+
+    /// Takes the next rows of tensor `name` as [`row_type`](Self::row_type) says they are held.
+    ///
+    /// Errors and panics as [`place`](Self::place) does.
+    pub fn place_words(
+        &mut self,
+        name: &str,
+        words: &[u32],
+        mut write: impl FnMut(TensorId, usize, &[u32]),
+    ) -> Result<()> {
+        let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
+        let (dtype, cols) = (place.dtype, place.target.cols);
+        if !dtype.all_finite(words, cols) {
+            let held = dtype.name();
+            return Err(Error::format(format!(
+                "tensor `{name}`: holds NaN, infinities or numbers too large for {held}"
+            )));
+        }
+        let (width, mut rest) = (place.row_words(), words);
+        for (tensor, row, rows) in place.target.runs(place.first + place.loaded, words.len() / width) {
+            let (run, after) = rest.split_at(rows * width);
+            write(tensor, row * width, run);
+            rest = after;
+        }
+        place.loaded += words.len() / width;
+        assert!(place.loaded <= place.rows(), "`{name}` has fewer rows");
+        Ok(())
+    }
+
+    /// How tensor `name` is held.
+    pub fn dtype_of(&self, name: &str) -> Option<Dtype> {
+        self.places.get(bare(name)).map(|place| place.dtype)
+    }
+
+    /// How rows of tensor `name` are held, and their number of columns, if they come as they are held.
+    pub fn row_type(&self, name: &str) -> Option<(Dtype, usize)> {
+        let place = self.places.get(bare(name)).filter(|place| !place.transposed || self.turned)?;
+        Some((place.dtype, place.target.cols))
+    }
+
+    /// Elements of matrices by the type they are held as; norms and biases are none.
+    pub fn held(&self) -> BTreeMap<Dtype, usize> {
+        let mut held = BTreeMap::new();
+        for place in self.places.values().filter(|place| place.target.cols > 1) {
+            *held.entry(place.dtype).or_default() += place.elements();
+        }
+        held
+    }
+
+    /// A name as whole checkpoints write it.
+    pub fn full_name(&self, name: &str) -> String {
+        let bare = bare(name);
+        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
+    }
+
+    /// Name of the embedding as a module.
+    pub fn embedding(&self) -> String {
+        self.full_name(&self.family.module(Role::Embedding, 0))
+    }
+
+    /// Where the rows (F, C) of a linear map lie: tensor, first row in it, rows. A tied head's
+    /// are the embedding's.
+    pub fn rows_of(&self, module: &str) -> Option<Vec<(TensorId, usize, usize)>> {
+        let bare = bare(module);
+        if bare == "lm_head" {
+            return Some(self.head.weight.runs(0, self.head.weight.rows));
+        }
+        let place = self.places.get(&format!("{bare}.weight"))?;
+        Some(place.target.runs(place.first, place.rows()))
+    }
+
+    /// Where a bias or a norm's weight lies: tensor, first element, elements.
+    pub fn vector(&self, name: &str) -> Option<(TensorId, usize, usize)> {
+        let place = self.places.get(bare(name)).filter(|place| place.target.cols == 1)?;
+        place.target.runs(place.first, place.shape[0]).first().copied()
+    }
+
+    /// Every tensor that holds a part of the checkpoint.
+    pub(super) fn tensors(&self) -> BTreeSet<TensorId> {
+        self.places.values().flat_map(|place| &place.target.slices).map(|slice| slice.tensor).collect()
+    }
+
+    /// Elements of the checkpoint.
+    pub fn parameters(&self) -> usize {
+        self.places.values().map(Place::elements).sum()
+    }
+
+    /// 32-bit words that computing one token's logits reads: all, but of tables used only to
+    /// look up a row that row.
+    pub fn read_per_token(&self) -> usize {
+        let words = |place: &Place| place.rows() * place.row_words();
+        let looked_up = |role| {
+            let place = self.places.get(&format!("{}.weight", self.family.module(role, 0)));
+            place.map_or(0, |place| words(place) - place.row_words())
+        };
+        let embed_is_head = self.embed.slices == self.head.weight.slices;
+        let embed = if embed_is_head { 0 } else { looked_up(Role::Embedding) };
+        let positions = if self.positions.is_some() { looked_up(Role::Positions) } else { 0 };
+        let all: usize = self.places.values().map(words).sum();
+        all - embed - positions
+    }
+
+    /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.
+    pub fn check_complete(&self) -> Result<()> {
+        let short = |(_, place): &(&String, &Place)| place.loaded < place.rows();
+        let missing: Vec<_> =
+            self.places.iter().filter(short).map(|(name, _)| self.full_name(name)).collect();
+        match missing.split_first() {
+            None => Ok(()),
+            Some((name, [])) => Err(Error::mismatch(format!("tensor `{name}` is missing"))),
+            Some((name, more)) => {
+                Err(Error::mismatch(format!("tensor `{name}` is missing, and {} more", more.len())))
+            }
+        }
+    }
+}
+
+impl Place {
+    fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Rows of `target` it fills.
+    fn rows(&self) -> usize {
+        self.elements() / self.target.cols
+    }
+
+    /// Words of one of them.
+    fn row_words(&self) -> usize {
+        self.dtype.row_words(self.target.cols)
+    }
+}
