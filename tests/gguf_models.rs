@@ -154,11 +154,11 @@ async fn adapters_learn_across_the_types_of_a_map() {
                 NewLora { variant: Variant::Lora, rank: 3, alpha: 6.0, target_modules: vec![], seed: 7 };
             engine.new_lora("x", &lora).await.expect("fits");
             let room = TrainingRoom { window: ids.len(), memory_limit: None };
-            engine.begin_training("x", Optimizer::default(), room).expect("a plain LoRA");
+            engine.begin_training("x", Optimizer::default(), room).await.expect("a plain LoRA");
             let before = engine.logits(&ids).await.expect("it fits");
             let mut losses = Vec::new();
             for _ in 0..3 {
-                let window = Window { tokens: ids.clone(), first: 1, constant_context: false };
+                let window = Window::new(ids.clone(), 1);
                 let loss = engine.train_step(vec![window], &on, 1e-2).await;
                 losses.push(loss.expect("works") as f32);
             }
