@@ -392,7 +392,7 @@ async fn adapters_behind_the_cache_share_it() {
     for (name, backend) in backends().await {
         let options = EngineOptions { batch: Some(1), ..EngineOptions::default() };
         let mut engine = LLAMA.open(backend, &options).expect("valid");
-        let last = format!("layers.{}", engine.config().num_hidden_layers - 1);
+        let last = format!("layers.{}", engine.config().layers.len() - 1);
         let behind = |module: &str| {
             module == "lm_head"
                 || module.contains(&last) && !module.contains("k_proj") && !module.contains("v_proj")

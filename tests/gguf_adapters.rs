@@ -204,7 +204,7 @@ fn adapter(architecture: &str) -> GgufFile {
 async fn upright_factors_of_gpt2_are_seen() {
     let bytes = file("gpt2-all-linear");
     let header = Header::from_file_bytes(&bytes).expect("valid");
-    let alpha = header.float("adapter.lora.alpha").expect("there") as f32;
+    let alpha = header.metadata["adapter.lora.alpha"].as_float().expect("there") as f32;
     let mut upright =
         GgufFile::default().text("general.architecture", "gpt2").text("general.type", "adapter");
     upright = upright.text("adapter.type", "lora").f32("adapter.lora.alpha", alpha);

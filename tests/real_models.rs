@@ -3,6 +3,8 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod common;
+#[path = "common/real.rs"]
+mod real;
 
 use std::path::PathBuf;
 
@@ -16,21 +18,9 @@ const REFERENCE: &[u8] = include_bytes!("fixtures/real/smollm2.safetensors");
 const QUESTION: &str = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
     <|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n";
 
-/// A set variable turns a missing model from a printed skip into a failure.
-const REQUIRE_MODELS: &str = "LORAKEET_REQUIRE_MODELS";
-
-/// Where `tools/real_model.py` puts it, or `None` with a printed skip.
+/// SmolLM2 as published for llama.cpp.
 fn smollm2() -> Option<PathBuf> {
-    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = || given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")));
-    let home = given("LORAKEET_MODELS").or_else(|| Some(cache()?.join("lorakeet-models")));
-    let path = home.map(|home| home.join("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"));
-    let found = path.filter(|path| path.exists());
-    if found.is_none() {
-        assert!(std::env::var_os(REQUIRE_MODELS).is_none(), "{REQUIRE_MODELS} is set, and there is no model");
-        println!("skipped: no SmolLM2; `python3 tools/real_model.py` fetches it");
-    }
-    found
+    real::fetched("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "python3 tools/real_model.py")
 }
 
 fn open(backend: Backend) -> Option<Engine> {

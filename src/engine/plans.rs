@@ -74,7 +74,7 @@ pub(crate) fn every_kernel(model: &Model) -> Vec<Plan> {
     // A prompt comes in runs of all rows, of few and of one.
     let mut plans = vec![model.decode(1), model.prefill(2), model.prefill(MAX_ROWS)];
     if let Some(trainee) = &model.training.trainee {
-        let last = model.config.num_hidden_layers - 1;
+        let last = model.config.layers.len() - 1;
         plans.push(model.train_embed(1));
         for n in [1, 2, MAX_ROWS] {
             plans.extend([model.train_layer(n, last), model.train_backward(n, last)]);

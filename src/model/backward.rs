@@ -5,11 +5,11 @@
 //! by layer and tile by tile, both in reverse: when a tile's turn comes, all later tiles have
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
-use crate::config::Norm;
 use crate::plan::{Delta, GradOp, Op, Plan, Slice, TensorId, part_columns};
 
 use super::Model;
 use super::block::{Adapt, Block, Map};
+use super::blueprint::Norm;
 use super::forward;
 use super::kept::{Adapted, Kept, from_checkpoint};
 use super::steps::Steps;
@@ -116,7 +116,7 @@ impl Steps<'_> {
         let (t, forward) = (&training.scratch, self.attention(l));
         let (dy, stats, rows, head_dim) = (t.dattended, t.stats, state.rows, config.head_dim);
         let [dk_cache, dv_cache] = training.cache;
-        let (dq, dqkv, rope) = (t.dq, t.dqkv, state.rope);
+        let (dq, dqkv, rope) = (t.dq, t.dqkv, state.rope(config, l));
         self.push(Op::Grad(GradOp::AttentionQ { forward, dy, dq, stats }));
         self.push(Op::Grad(GradOp::AttentionKv { forward, dy, stats, dk_cache, dv_cache }));
         self.push(Op::Grad(GradOp::SplitQkv { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim }));

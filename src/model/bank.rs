@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::plan::{Delta, Dtype, Mix, Op, Shrink, TensorId, Tensors};
 
 use super::MAX_ROWS;
+use super::blueprint::Blueprint;
+use super::names::bare;
 use super::tables::{Table, Tables};
 
 /// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
@@ -113,7 +114,7 @@ pub struct Bank {
 }
 
 impl Bank {
-    pub(super) fn declare(tensors: &mut Tensors, config: &ModelConfig) -> Result<Self> {
+    pub(super) fn declare(tensors: &mut Tensors, config: &Blueprint) -> Result<Self> {
         let (v, c) = (config.vocab_size, config.hidden_size);
         Ok(Self {
             mixes: tensors.declare("mixes", Dtype::U32, &[MIXES, size_of::<Mix>() / 4])?,
@@ -169,12 +170,12 @@ impl Bank {
 
     /// The point of a norm's output, or of the input of the linear map before `.input`.
     pub fn find_point(&self, name: &str) -> Option<usize> {
-        self.named_points.get(super::weights::bare(name)).copied()
+        self.named_points.get(bare(name)).copied()
     }
 
     /// Site and part of a module, named as in the checkpoint.
     pub fn find(&self, module: &str) -> Option<(usize, usize)> {
-        self.modules.get(super::weights::bare(module)).copied()
+        self.modules.get(bare(module)).copied()
     }
 
     /// Names of the modules that adapters can act on, without the base model's prefix.
@@ -288,13 +289,12 @@ impl Site {
 mod tests {
     use std::collections::BTreeSet;
 
-    use crate::config::ModelConfig;
-    use crate::model::{Model, Sizes};
+    use crate::model::{Blueprint, Model, Sizes};
     use crate::plan::Dtype;
 
     /// Modules and activations, each with whether it feeds the cache.
     fn answers(config: &[u8]) -> BTreeSet<(String, bool)> {
-        let config = ModelConfig::from_json(config).expect("valid");
+        let config = Blueprint::from_json(config).expect("valid");
         let sizes = Sizes { context: 8, slots: 1, max_tensor_bytes: u64::MAX, dtype: Dtype::F32 };
         let bank = Model::new(config, sizes).expect("small").bank;
         let sites =

@@ -63,7 +63,7 @@ impl<A: Adapt> Block<'_, A> {
         self.steps.push(Op::SplitQkv {
             rows: state.rows,
             qkv: scratch.qkv,
-            rope: state.rope,
+            rope: state.rope(config, l),
             q: scratch.q,
             k_cache,
             v_cache,

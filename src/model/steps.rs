@@ -1,10 +1,10 @@
 //! A plan under construction, and the steps that more than one file adds to it. What a layer is
 //! made of is `block`'s.
 
-use crate::config::Norm;
 use crate::plan::{AttentionInputs, Delta, Op, Plan, Shrink, TensorId};
 
 use super::Model;
+use super::blueprint::Norm;
 use super::weights::{Linear, NormWeights};
 
 /// A plan under construction.
@@ -42,7 +42,7 @@ impl Steps<'_> {
         }
     }
 
-    /// What a layer's attention reads, its scale 1/√D and its window.
+    /// What a layer's attention reads, its scale and its window.
     pub fn attention(&self, l: usize) -> AttentionInputs {
         let Model { config, state, scratch, .. } = self.model;
         let (k_cache, v_cache) = state.cache[l];
@@ -52,8 +52,8 @@ impl Steps<'_> {
             k_cache,
             v_cache,
             head_dim: config.head_dim,
-            scale: 1.0 / (config.head_dim as f32).sqrt(),
-            window: config.windows[l].unwrap_or(0),
+            scale: config.attention_scale,
+            window: config.layers[l].window.unwrap_or(0),
         }
     }
 }

@@ -58,7 +58,7 @@ impl Base<'_> {
     /// lies before is not used.
     fn of_mlx(&self, fields: &Map<String, Value>, weights: &[u8]) -> Result<Converted> {
         let config = Mlx::of(fields)?;
-        let layers = self.model.config.num_hidden_layers;
+        let layers = self.model.config.layers.len();
         let first = config.layers.map_or(0, |n| layers.saturating_sub(n));
         let embedding = self.model.weights.embedding();
         let ties = self.model.config.tie_word_embeddings;

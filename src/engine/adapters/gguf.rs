@@ -2,9 +2,9 @@
 //! What the file says is `format::gguf`'s, how names correspond `model`'s.
 
 use crate::error::{Error, Result};
+use crate::format::TensorInfo;
 use crate::format::gguf::{LoraFile, LoraPair};
-use crate::format::safetensors::TensorInfo;
-use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
+use crate::model::{GgufLinear, gguf_linear};
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
@@ -53,7 +53,7 @@ impl Base<'_> {
     fn gguf_adapter(&self, file: &[u8]) -> Result<Adapter> {
         let lora = LoraFile::from_file_bytes(file)?;
         let family = self.model.config.family;
-        let architecture = gguf_architecture(family);
+        let architecture = family.architecture;
         if lora.architecture != architecture {
             return Err(Error::mismatch(format!(
                 "GGUF adapter: general.architecture is `{}`, this base is `{architecture}`",

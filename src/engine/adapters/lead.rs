@@ -20,7 +20,7 @@ pub(crate) fn check_lead(model: &Model, adapter: &Adapter) -> Result<usize> {
     let (what, len, per_token) = match &adapter.lead {
         None => return Ok(0),
         Some(Lead::Prompt(values)) => ("embeddings", values.len(), config.hidden_size),
-        Some(Lead::Prefix(values)) => ("keys and values", values.len(), 2 * config.num_hidden_layers * kv),
+        Some(Lead::Prefix(values)) => ("keys and values", values.len(), 2 * config.layers.len() * kv),
     };
     if len == 0 || len % per_token != 0 {
         return Err(Error::mismatch(format!(

@@ -33,8 +33,8 @@ impl Base<'_> {
                 Ok(Some(Lead::Prompt(rows.values.clone())))
             }
             Method::PrefixTuning { num_virtual_tokens, token_dim, num_layers, .. } => {
-                if num_layers != base.num_hidden_layers {
-                    return wrong("num_layers", num_layers, base.num_hidden_layers);
+                if num_layers != base.layers.len() {
+                    return wrong("num_layers", num_layers, base.layers.len());
                 }
                 if token_dim != kv {
                     return wrong("token_dim", token_dim, kv);

@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::backend::Backend;
-use crate::config::{Positions, RopeScaling};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::format::gguf::{Header, ROPE_FACTORS, Value};
 use crate::format::{SourceDtype, TensorInfo};
-use crate::model::{GgufTensor, checkpoint_tensor, gguf_architecture, gguf_name};
+use crate::model::{Blueprint, GgufTensor, checkpoint_tensor, gguf_name};
 use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;
 
@@ -57,7 +56,7 @@ impl Loader {
         backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
-        let config = header.model_config()?;
+        let config = Blueprint::from_gguf(header)?;
         let tokenizer = match tokenizer {
             _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
             Some(json) => read_tokenizer(json)?,
@@ -109,8 +108,7 @@ impl Loader {
     /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
     pub(crate) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
         let config = &self.model.config;
-        let rotary = matches!(config.positions, Positions::Rotary { .. });
-        if rotary && info.name == ROPE_FACTORS {
+        if config.rotates() && info.name == ROPE_FACTORS {
             let expected = [config.head_dim / 2];
             return if info.shape == expected {
                 Ok(true)
@@ -170,9 +168,7 @@ impl Loader {
                 "tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers"
             )));
         }
-        if let Positions::Rotary { scaling, .. } = &mut self.model.config.positions {
-            *scaling = RopeScaling::Factors(factors);
-        }
+        self.model.config.set_rope_factors(&factors);
         self.upload_constants();
         Ok(())
     }
@@ -181,7 +177,7 @@ impl Loader {
         let family = self.model.config.family;
         let tensor = checkpoint_tensor(family, name).filter(|tensor| self.model.weights.has(&tensor.name));
         tensor.ok_or_else(|| {
-            let architecture = gguf_architecture(family);
+            let architecture = family.architecture;
             Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
         })
     }

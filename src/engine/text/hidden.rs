@@ -53,7 +53,7 @@ impl Texts {
         layer: Option<usize>,
     ) -> Result<Vec<f32>> {
         let config = &runner.model().config;
-        let (layers, c) = (config.num_hidden_layers, config.hidden_size);
+        let (layers, c) = (config.layers.len(), config.hidden_size);
         let layer = layer.unwrap_or(layers);
         if layer > layers {
             return Err(Error::argument(format!("layer {layer}, expected 0 to {layers}")));

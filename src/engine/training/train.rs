@@ -373,7 +373,7 @@ impl Slice {
 
 /// The slices of a window whose first `cached` tokens have valid keys and values.
 fn slices_of(runner: &Runner, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
-    let layers = runner.model().config.num_hidden_layers;
+    let layers = runner.model().config.layers.len();
     // What comes after the last row that is learned has no part in it.
     let labels = window.loss.rows();
     let trained = if window.constant_context { labels.start } else { 0 };
