@@ -304,6 +304,7 @@ impl Engine {
     /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
     /// name, `Memory`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.load(&mut self.runner, name, config, weights).await
     }
 
@@ -322,6 +323,7 @@ impl Engine {
     ///
     /// Errors as that does.
     pub async fn load_gguf_adapter_reserved(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.load_gguf_reserved(&mut self.runner, name, file).await
     }
 
@@ -341,6 +343,7 @@ impl Engine {
         adapters: &Choice,
         combination: &Combination,
     ) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.add_weighted(&mut self.runner, name, adapters, combination).await
     }
 
@@ -351,6 +354,7 @@ impl Engine {
     /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
     /// does not have, `Memory`, `Device`.
     pub async fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.create(&mut self.runner, name, lora).await
     }
 
@@ -408,6 +412,7 @@ impl Engine {
     /// `Device`. The weights are then as they were.
     pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
         self.texts.check_idle()?;
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.merge(&mut self.runner, choice).await
     }
 
@@ -437,8 +442,11 @@ impl Engine {
     /// did, or [`set_base_name`](Self::set_base_name) has told.
     ///
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
-    /// here no LoRA expresses.
-    pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
+    /// here no LoRA expresses, `Device` if it is being trained and cannot be read.
+    pub async fn export_adapter(&mut self, name: &str) -> Result<AdapterFiles> {
+        if self.trained_adapter() == Some(name) {
+            self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
+        }
         self.adapters.export(self.runner.model(), name)
     }
 }
@@ -470,8 +478,10 @@ impl Engine {
 
     /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
     /// what it was. No error if none is trained.
-    pub fn end_training(&mut self) -> Result<()> {
-        self.trainer.end(&mut self.runner, &mut self.adapters)
+    ///
+    /// Errors with `Device` if what was learned cannot be read: it is still being trained then.
+    pub async fn end_training(&mut self) -> Result<()> {
+        self.trainer.end(&mut self.runner, &mut self.adapters).await
     }
 
     /// The adapter that is being trained.
@@ -570,14 +580,16 @@ impl Engine {
     /// [identity](Program::identity).
     ///
     /// Errors as [`export_adapter`](Self::export_adapter) does.
-    pub fn training_checkpoint(&self, program: &Program, of: &str) -> Result<Vec<u8>> {
-        program.checkpoint(of, self.export_adapter(program.name())?)
+    pub async fn training_checkpoint(&mut self, program: &Program, of: &str) -> Result<Vec<u8>> {
+        program.checkpoint(of, self.export_adapter(program.name()).await?)
     }
 
     /// Ends a training, complete or not, and frees what it needed. The adapter stays as the last step that
     /// ended left it; a new one that has had none is gone. Ending it twice is no error.
-    pub fn end_program(&mut self, program: &mut Program) -> Result<()> {
-        program.end(&mut self.owners())
+    ///
+    /// Errors with `Device` if what was learned cannot be read: it is still under way then.
+    pub async fn end_program(&mut self, program: &mut Program) -> Result<()> {
+        program.end(&mut self.owners()).await
     }
 }
 
@@ -630,9 +642,9 @@ impl Engine {
     /// as if it had never been.
     ///
     /// Errors with `Argument` if the name is taken or empty, or for one that is to go if a running generation
-    /// uses it: it is then still there.
-    pub fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
-        temp.end(&mut self.owners(), keep)
+    /// uses it, and with `Device` if one that is kept cannot be read: it is then still there.
+    pub async fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
+        temp.end(&mut self.owners(), keep).await
     }
 
     fn owners(&mut self) -> Owners<'_> {
