@@ -537,5 +537,5 @@ fn a_held_type_takes_no_numbers() {
     let mut loader = Loader::new(&config, None, LLAMA.tokenizer, cpu, &options).expect("a valid config");
     let error = common::models::load(&mut loader, &model.weights(Dtype::F32)).expect_err("f32 numbers");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().ends_with("numbers are not rounded to q4_1"), "{error}");
+    assert!(error.to_string().ends_with("its numbers cannot be rounded to q4_1"), "{error}");
 }

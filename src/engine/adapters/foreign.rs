@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, unwrapped};
-use crate::format::safetensors::{Header, TensorInfo};
-use crate::format::{TensorData, write};
+use crate::format::safetensors::Header;
+use crate::format::{TensorData, TensorInfo, write};
 use crate::json;
 
 use crate::engine::adapters::base::Base;

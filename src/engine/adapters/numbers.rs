@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::safetensors::TensorInfo;
+use crate::format::TensorInfo;
 
 use crate::engine::adapters::files::AdapterFiles;
 
