@@ -154,7 +154,7 @@ async fn adapters_learn_across_the_types_of_a_map() {
                 NewLora { variant: Variant::Lora, rank: 3, alpha: 6.0, target_modules: vec![], seed: 7 };
             engine.new_lora("x", &lora).await.expect("fits");
             let room = TrainingRoom { window: ids.len(), memory_limit: None };
-            engine.begin_training("x", Optimizer::default(), room).expect("a plain LoRA");
+            engine.begin_training("x", Optimizer::default(), room).await.expect("a plain LoRA");
             let before = engine.logits(&ids).await.expect("it fits");
             let mut losses = Vec::new();
             for _ in 0..3 {

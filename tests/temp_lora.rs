@@ -315,6 +315,7 @@ async fn harm_is_rolled_back() {
         .expect("a good name");
     engine
         .begin_training("fresh", Optimizer::default(), TrainingRoom { window: 128, memory_limit: None })
+        .await
         .expect("room");
     let choice = vec![("fresh".to_owned(), 1.0)];
     for &loss in &with[1].train_losses {

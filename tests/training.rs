@@ -56,7 +56,7 @@ impl TrainingFiles {
     async fn open_with(&self, backend: lorakeet::backend::Backend, optimizer: Optimizer) -> Engine {
         let mut engine = files(self.model).open(backend, &EngineOptions::default()).expect("valid");
         engine.load_adapter("x", self.config, self.weights).await.expect("fits");
-        engine.begin_training("x", optimizer, ROOM).expect("a plain LoRA");
+        engine.begin_training("x", optimizer, ROOM).await.expect("a plain LoRA");
         engine
     }
 
@@ -271,7 +271,7 @@ async fn gradients_equal_finite_differences() {
     let reference = Fixture::new(fixture.reference);
     let window = fixture.window(&reference, "input_ids", "first_label");
     let (_, backend) = common::backends().await.remove(0);
-    let mut engine = fixture.open(backend).await;
+    let mut engine = fixture.open_with(backend, sgd()).await;
     let before = exported(&mut engine).await;
     let (_, got) = gradients(&mut engine, window.clone()).await;
     engine.end_training().await.expect("frees");
@@ -379,7 +379,7 @@ async fn a_new_adapter_is_trained_beside_another_and_exported() {
         engine.set_adapter(both.clone()).expect("loaded");
         assert_eq!(engine.logits(&ids).await.expect("fits"), style, "{name}: B is zero");
         let optimizer = Optimizer { dropout: 0.1, ..Optimizer::default() };
-        engine.begin_training("me", optimizer, ROOM).expect("idle");
+        engine.begin_training("me", optimizer, ROOM).await.expect("idle");
         let window = Window::new(ids.clone(), 1);
         let mut losses = Vec::new();
         for _ in 0..12 {
@@ -437,7 +437,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     );
     engine.new_lora("y", &lora("q_proj")).await.expect("fits");
     assert_eq!(
-        words(engine.begin_training("y", Optimizer::default(), ROOM).expect_err("refused")),
+        words(engine.begin_training("y", Optimizer::default(), ROOM).await.expect_err("refused")),
         "adapter `x` is being trained, end that first"
     );
     engine.end_training().await.expect("frees");
@@ -449,7 +449,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     });
     engine.add_adapter("norm", norm).expect("fits");
     assert_eq!(
-        words(engine.begin_training("norm", Optimizer::default(), ROOM).expect_err("refused")),
+        words(engine.begin_training("norm", Optimizer::default(), ROOM).await.expect_err("refused")),
         "adapter `norm`: `model.norm` is no plain LoRA, which alone is trained"
     );
 }
@@ -469,8 +469,9 @@ async fn a_refusal_of_memory_names_what_fits() {
             )
             .await
             .expect("fits");
-        let result =
-            engine.begin_training("x", Optimizer::default(), TrainingRoom { window, memory_limit: limit });
+        let result = engine
+            .begin_training("x", Optimizer::default(), TrainingRoom { window, memory_limit: limit })
+            .await;
         let bytes = engine.model().tensors.total_bytes();
         engine.end_training().await.expect("frees");
         engine.delete_adapter("x").expect("idle");

@@ -148,7 +148,7 @@ fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {
 /// it.
 pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Result<AdapterInfo> {
     if folder.is_file() {
-        return engine.load_gguf_adapter(name, &read(folder)?).map_err(|e| e.context(folder.display()));
+        return engine.load_gguf_adapter(name, &read(folder)?).await.map_err(|e| e.context(folder.display()));
     }
     let pickle = folder.join("adapter_model.bin");
     let [config, weights] = adapter_files(folder);
