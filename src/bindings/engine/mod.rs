@@ -21,7 +21,7 @@ use crate::backend::cpu::{Cpu, Kernels};
 use crate::backend::gpu::{Gpu, GpuOptions};
 use crate::dtype::Dtype;
 use crate::engine::{
-    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Request, Step, TempLora,
+    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Program, Request, TempLora,
 };
 use crate::error::{Error, Result};
 use crate::format::gguf;
@@ -135,7 +135,7 @@ impl JsLoader {
         Ok(JsEngine {
             engine: RefCell::new(engine),
             generations: Numbered::new("batch"),
-            steps: Numbered::new("step"),
+            programs: Numbered::new("training"),
             temps: Numbered::new("temporary adapter"),
         })
     }
@@ -177,7 +177,7 @@ fn gguf_header(bytes: &[u8], file_bytes: f64) -> Result<Option<gguf::Header>> {
 pub struct JsEngine {
     engine: RefCell<Engine>,
     generations: Numbered<Generation>,
-    steps: Numbered<Step>,
+    programs: Numbered<Program>,
     temps: Numbered<TempLora>,
 }
 
@@ -258,8 +258,8 @@ impl JsEngine {
 
     /// The bytes of an adapter's two files: [adapter_config.json, adapter_model.safetensors].
     #[wasm_bindgen(js_name = exportAdapter)]
-    pub fn export_adapter(&self, name: &str) -> JsResult<Vec<js_sys::Uint8Array>> {
-        let AdapterFiles { config, weights } = self.engine()?.export_adapter(name)?;
+    pub async fn export_adapter(&self, name: String) -> JsResult<Vec<js_sys::Uint8Array>> {
+        let AdapterFiles { config, weights } = self.engine()?.export_adapter(&name).await?;
         Ok([config, weights].iter().map(|bytes| js_sys::Uint8Array::from(bytes.as_slice())).collect())
     }
 
@@ -287,7 +287,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = loadGgufAdapter)]
     pub async fn load_gguf_adapter(&self, name: String, file: Vec<u8>) -> JsResult<JsValue> {
         let mut engine = self.engine()?;
-        let info = engine.load_gguf_adapter_reserved(&name, &file).await?;
+        let info = engine.load_gguf_adapter(&name, &file).await?;
         engine.check_adapter(&name).await?;
         to_js(&JsAdapterInfo::of(&info, &engine))
     }

@@ -54,6 +54,8 @@ pub(crate) struct Loaded {
     pub n_virtual: usize,
     /// Whether it is being trained: its B then lies in the bank without the scale, which every mix has.
     pub trained: bool,
+    /// Whether the device has steps of training that its numbers here lack.
+    pub is_ahead: bool,
     /// Whether what it does shows in cached keys and values.
     pub feeds_cache: bool,
     pub adapter: Adapter,
@@ -80,7 +82,8 @@ impl Loaded {
     /// Gives it numbers that it has learned: the folder it came from is no longer it.
     pub fn learn(&mut self, deltas: Vec<ModuleDelta>) {
         (self.files, self.adapter.deltas) = (None, deltas);
-        self.info.bytes = self.adapter.own_bytes();
+        // Until a copy of what the device has learned comes, the numbers are still the file's.
+        self.info.bytes = bytes(&self.adapter, self.adapter.deltas.iter().find_map(|delta| delta.a.file()));
     }
 
     /// Whether gradients pass through it: it is a plain LoRA of linear maps.
@@ -108,6 +111,11 @@ pub(crate) struct Place {
 pub(crate) struct Places {
     pub deltas: Vec<Place>,
     pub points: Vec<usize>,
+}
+
+/// Bytes of main memory that an adapter's numbers take, and the file they came from if that is kept.
+pub(crate) fn bytes(adapter: &Adapter, files: Option<&Arc<AdapterFiles>>) -> usize {
+    adapter.own_bytes() + files.map_or(0, |files| files.weights.len())
 }
 
 /// Ranks that an adapter of this rank occupies.

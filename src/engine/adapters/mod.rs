@@ -28,7 +28,7 @@ pub(super) mod part;
 mod place;
 mod saved;
 mod tensor;
-pub(super) mod turned;
+pub(super) mod turn;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ use crate::engine::adapters::base::Base;
 use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::line::Line;
-use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, padded};
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, bytes, padded};
 use crate::engine::adapters::merged::Merged;
 use crate::engine::adapters::place::{check_lead, feeds_cache, modules_of};
 use crate::engine::runner::Runner;
@@ -254,7 +254,7 @@ impl Adapters {
             rank,
             modules: modules_of(runner.model(), &adapter),
             virtual_tokens: n_virtual,
-            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
+            bytes: bytes(&adapter, files.as_ref()),
             warnings: adapter.warnings.clone(),
         };
         let ranks = free(self.loaded.iter().map(|l| &l.ranks), padded(rank));
@@ -273,6 +273,7 @@ impl Adapters {
             prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
             trained: false,
+            is_ahead: false,
             feeds_cache: feeds_cache(&runner.model().bank, &adapter, &places),
             info,
             adapter,

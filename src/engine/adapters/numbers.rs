@@ -57,6 +57,14 @@ impl Numbers {
         self.len() == 0
     }
 
+    /// The folder whose file they are in.
+    pub(crate) fn file(&self) -> Option<&Arc<AdapterFiles>> {
+        match &self.0 {
+            Source::Own(_) => None,
+            Source::File(files, _) => Some(files),
+        }
+    }
+
     /// Bytes that they take beside a file that is kept.
     pub(crate) fn own_bytes(&self) -> usize {
         match &self.0 {

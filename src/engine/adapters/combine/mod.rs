@@ -20,7 +20,7 @@ use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::engine::adapters::folder::{is_targeted, read};
 use crate::engine::adapters::kinds::Roles;
 use crate::engine::adapters::loaded::{AdapterInfo, Choice};
-use crate::engine::adapters::turned::transpose;
+use crate::engine::adapters::turn::transpose;
 use crate::engine::runner::Runner;
 use crate::model::Model;
 

@@ -11,7 +11,7 @@ use crate::format::safetensors::Header;
 
 use super::{Converted, key, lora, no_matrix, no_place, number, read, size, tensor, wrong_rank};
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::turned::half_split;
+use crate::engine::adapters::turn::half_split;
 
 /// What mistral-finetune and its readers take where no file says.
 const MISTRAL_SCALING: f64 = 2.0;

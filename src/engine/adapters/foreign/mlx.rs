@@ -12,7 +12,7 @@ use crate::format::peft::unwrapped;
 use super::{Converted, key, lora, no_matrix, no_place, number, read, size, tensor, wrong_rank};
 use crate::engine::adapters::base::Base;
 use crate::engine::adapters::kinds::Method;
-use crate::engine::adapters::turned::transpose;
+use crate::engine::adapters::turn::transpose;
 
 /// What mlx-lm's `adapter_config.json` says of the arithmetic.
 #[derive(Clone, Debug)]
