@@ -78,6 +78,18 @@ async fn fixtures_of_every_kind() {
     println!("{equal} equal to PEFT, {refused} refused");
 }
 
+/// The numbers of an adapter are kept once: in its file, and beside that only what is computed from it.
+#[pollster::test]
+async fn an_adapter_takes_the_memory_of_its_file() {
+    let mut engine = open(&repository("tests/fixtures/models/llama")).await.remove(1).1;
+    for (kind, more) in [("qv", 0..1), ("f16", 0..1), ("rslora", 0..1), ("dora", 1..1 << 20)] {
+        let folder = repository("tests/fixtures/adapters/llama").join(kind);
+        let info = folder::load_adapter(&mut engine, "x", &folder).await.expect("valid");
+        let file = read(&folder.join("adapter_model.safetensors")).expect("there");
+        assert!(more.contains(&(info.bytes - file.len())), "{kind}: {} of {}", info.bytes, file.len());
+    }
+}
+
 /// Adapters trained with PEFT on a real model.
 #[pollster::test]
 async fn trained_adapters() {

@@ -114,6 +114,30 @@ fn a_gguf_lora_is_described() {
     assert_eq!(report["modules"][0]["module"], "blk.0.attn_output.weight");
 }
 
+/// Folders of other trainers say as much as PEFT's, and what reads them here loads them too.
+#[test]
+fn folders_of_other_trainers_are_described() {
+    let described = |folder: &str| {
+        let report = inspect(&["--adapter", &format!("tests/fixtures/adapters/other/{folder}")]);
+        assert_eq!(report["unsupported"], json!([]), "{folder}");
+        let modules = report["modules"].as_array().expect("a list").clone();
+        assert!(!modules.is_empty(), "{folder}");
+        for module in modules {
+            let has_rank = module["rank"].as_u64().is_some_and(|rank| rank > 0);
+            assert!(has_rank && module["scale"].is_number(), "{folder}: {module}");
+        }
+        report["type"].as_str().expect("a name").to_owned()
+    };
+    for folder in
+        ["llama/mlx-all", "llama/mlx-dora", "llama/mlx-old", "gpt2/mlx-conv1d", "qwen2/mlx-tied-table"]
+    {
+        assert_eq!(described(folder), "LORA of mlx-lm");
+    }
+    for folder in ["finetune", "finetune-alone", "finetune-wrapped"] {
+        assert_eq!(described(&format!("mistral/{folder}")), "LORA of mistral-finetune");
+    }
+}
+
 /// Adapters found in public repositories.
 #[test]
 fn real_adapters() {

@@ -33,7 +33,7 @@ const KERNELS: Arrows = &[
 const MAIN: Arrows = &[
     ("config", &["activation", "model"]),
     ("json", &["error"]),
-    ("format", &["error", "json", "dtype", "mersenne_twister", "widen"]),
+    ("format", &["error", "json", "dtype", "widen"]),
     ("tokenizer", &["error", "json", "order"]),
     ("model", &["error", "activation", "json", "format", "ops", "plan"]),
     ("gpu", &["error", "activation", "ops", "plan", "for_each_op"]),
