@@ -45,6 +45,7 @@ pub mod gpu;
 pub mod json;
 pub mod model;
 pub mod tokenizer;
+pub mod words;
 
 pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, order, plan, svd, widen};
 

@@ -29,9 +29,11 @@ const MAIN: &[(&str, &[&str])] = &[
     ("model", &["error", "config", "plan"]),
     ("gpu", &["error", "activation", "plan"]),
     ("backend", &["error", "plan", "gpu"]),
+    ("words", &[]),
     (
         "engine",
         &[
+            "words",
             "error",
             "json",
             "config",
@@ -47,7 +49,7 @@ const MAIN: &[(&str, &[&str])] = &[
             "widen",
         ],
     ),
-    ("bindings", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
+    ("bindings", &["words", "error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
 /// The packages: where their modules lie, and what those may use. The map is drawn in `src/lib.rs`.

@@ -6,12 +6,13 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Subcommand, ValueEnum};
-use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions, Variant, folder};
+use clap::Subcommand;
+use lorakeet::engine::{ChunkReport, Engine, Preset, Request, TempEvent, TempLoraOptions, Variant, folder};
+use lorakeet::words::Words;
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
-use super::progress_bar;
+use super::{progress_bar, word};
 
 #[derive(Subcommand)]
 pub enum TempLora {
@@ -46,11 +47,11 @@ pub struct Generate {
     options: Options,
     #[arg(long, default_value_t = 1000)]
     max_tokens: usize,
-    /// 0 is greedy
+    /// 0 always takes the most probable token; the default is the terminal's own
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
     /// Above 1, tokens seen before become less likely
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = Request::default().repetition_penalty)]
     repetition_penalty: f32,
     /// Take the text up again where the model ends it
     #[arg(long)]
@@ -67,8 +68,8 @@ pub struct Generate {
 
 #[derive(clap::Args)]
 struct Options {
-    /// Where the options below begin
-    #[arg(long, default_value = "small")]
+    /// Where the options below begin: paper, the published code's constants, or small, what measures best on small models
+    #[arg(long, default_value = Preset::default().word(), value_parser = word::<Preset>())]
     preset: Preset,
     /// Tokens of a chunk
     #[arg(long)]
@@ -77,7 +78,7 @@ struct Options {
     #[arg(long)]
     context: Option<usize>,
     /// What is trained: lora, or lora-xs, a core between singular vectors of the base's weights
-    #[arg(long, default_value = "lora")]
+    #[arg(long, default_value = Variant::default().word(), value_parser = word::<Variant>())]
     variant: Variant,
     #[arg(long)]
     rank: Option<usize>,
@@ -128,14 +129,6 @@ impl std::str::FromStr for LearningRate {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Preset {
-    /// The published code's constants
-    Paper,
-    /// What measures best on small models
-    Small,
-}
-
 /// The name of the adapter to begin from.
 const WARM_START: &str = "warm-start";
 
@@ -145,10 +138,7 @@ impl Options {
             folder::load_adapter(engine, WARM_START, path).await?;
         }
         let context = engine.model().context();
-        let preset = match self.preset {
-            Preset::Paper => TempLoraOptions::paper(context),
-            Preset::Small => TempLoraOptions::small(context),
-        };
+        let preset = TempLoraOptions::of(self.preset, context);
         let rank = self.rank.unwrap_or(preset.rank);
         Ok(TempLoraOptions {
             variant: self.variant,

@@ -19,7 +19,7 @@ pub use load::describe::Description;
 pub use load::folder;
 pub use load::loader::Loader;
 pub use load::room::needs;
-pub use temp_lora::{ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions};
+pub use temp_lora::{ChunkReport, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
 pub use text::generate::{Delta, Finish, Generation, Overflow, Request, Usage};
 pub use text::hidden::Pooling;
 pub use text::logprobs::TokenLogprobs;

@@ -8,7 +8,7 @@ use crate::engine::{
 };
 use crate::error::{Error, Result};
 
-use super::convert::Weights;
+use super::convert::{Weights, or_default};
 
 /// A new LoRA.
 #[derive(Deserialize)]
@@ -93,7 +93,7 @@ impl Slices {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TempLoraFields {
-    preset: String,
+    preset: Option<String>,
     name: Option<String>,
     variant: Option<String>,
     rank: Option<usize>,
@@ -132,11 +132,7 @@ enum KvField {
 impl KvField {
     fn kv(self) -> Result<Kv> {
         match self {
-            Self::Named(name) if name == "recompute" => Ok(Kv::Recompute),
-            Self::Named(name) if name == "stale" => Ok(Kv::Stale),
-            Self::Named(name) => {
-                Err(Error::argument(format!("kv `{name}`, expected recompute, stale or {{resetEvery}}")))
-            }
+            Self::Named(word) => word.parse(),
             Self::Every { reset_every } => Ok(Kv::ResetEvery(reset_every)),
         }
     }
@@ -155,11 +151,7 @@ impl TempLoraFields {
                 "rank, alpha and targetModules are those of `{from}` where warmStart names it, leave them out"
             )));
         }
-        let preset = match self.preset.as_str() {
-            "paper" => TempLoraOptions::paper(context),
-            "small" => TempLoraOptions::small(context),
-            other => return Err(Error::argument(format!("preset `{other}`, expected paper or small"))),
-        };
+        let preset = TempLoraOptions::of(or_default(self.preset.as_deref())?, context);
         Ok(TempLoraOptions {
             name: self.name.unwrap_or(preset.name),
             variant: self.variant.map_or(Ok(preset.variant), |variant| variant.parse())?,

@@ -1,11 +1,10 @@
 //! Adapters that begin here, to be trained: a LoRA that does nothing yet, in two variants.
 
-use std::str::FromStr;
-
 use crate::error::{Error, Result};
 use crate::format::peft::AdapterConfig;
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
+use crate::words::words;
 
 use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
@@ -22,17 +21,7 @@ pub enum Variant {
     LoraXs,
 }
 
-impl FromStr for Variant {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "lora" => Ok(Self::Lora),
-            "lora-xs" => Ok(Self::LoraXs),
-            other => Err(Error::argument(format!("variant `{other}`, expected lora or lora-xs"))),
-        }
-    }
-}
+words!(Variant, "variant", ["lora" => Self::Lora, "lora-xs" => Self::LoraXs]);
 
 /// A new LoRA adapter to be trained.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,7 @@ mod options;
 mod probe;
 mod work;
 
-pub use options::{Kv, TempLoraOptions};
+pub use options::{Kv, Preset, TempLoraOptions};
 
 use probe::Probe;
 

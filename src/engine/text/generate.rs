@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
 use crate::plan::{RING, Row, Sampling};
 use crate::tokenizer::StreamDecoder;
+use crate::words::words;
 
 use crate::engine::Engine;
 use crate::engine::adapters::loaded::Choice;
@@ -32,6 +33,8 @@ pub enum Overflow {
     /// The first 4 and the newest half of the tokens are kept and recomputed.
     Slide,
 }
+
+words!(Overflow, "overflow", ["error" => Self::Error, "slide" => Self::Slide]);
 
 /// One prompt and how to continue it.
 #[derive(Clone, Debug)]
@@ -64,13 +67,13 @@ pub struct Request {
     pub adapter: Option<Choice>,
 }
 
-impl Request {
-    /// Greedy continuation of `prompt`.
-    pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Self {
+impl Default for Request {
+    /// Draws from the whole distribution as it is. The prompt is left to fill in.
+    fn default() -> Self {
         Self {
-            prompt,
-            max_tokens: Some(max_tokens),
-            temperature: 0.0,
+            prompt: Vec::new(),
+            max_tokens: None,
+            temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
             min_p: 0.0,
@@ -79,9 +82,16 @@ impl Request {
             stop: Vec::new(),
             stop_tokens: Vec::new(),
             logprobs: None,
-            overflow: Overflow::Error,
+            overflow: Overflow::default(),
             adapter: None,
         }
+    }
+}
+
+impl Request {
+    /// Greedy continuation of `prompt`.
+    pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Self {
+        Self { prompt, max_tokens: Some(max_tokens), temperature: 0.0, ..Self::default() }
     }
 
     /// Whether the options are in range and the text fits a context that holds `lead` virtual

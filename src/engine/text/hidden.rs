@@ -1,10 +1,9 @@
 //! Hidden states of texts, and one vector for each text: its embedding.
 
-use std::str::FromStr;
-
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
 use crate::plan::Row;
+use crate::words::words;
 
 use crate::engine::Engine;
 use crate::engine::adapters::loaded::Choice;
@@ -23,18 +22,7 @@ pub enum Pooling {
     Cls,
 }
 
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "mean" => Ok(Self::Mean),
-            "last" => Ok(Self::Last),
-            "cls" => Ok(Self::Cls),
-            _ => Err(Error::argument(format!("pooling `{name}`, expected mean, last or cls"))),
-        }
-    }
-}
+words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" => Self::Cls]);
 
 impl Engine {
     /// Hidden states (T, C) of `ids` under `choice` (`None` is the engine's own), computed anew:

@@ -1,7 +1,7 @@
 // One batch of prompts being continued: asks Rust for step after step, and always ends the batch.
 // Not yet OpenAI's shapes: completions.ts makes those.
 
-import { chosen } from "./adapters.js";
+import { chosen } from "./choice.js";
 import { throwIfCancelled } from "../error.js";
 import type { CheckedRequest } from "./request.js";
 import { pause } from "../thread/pause.js";

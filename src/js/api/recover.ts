@@ -10,9 +10,9 @@ import { enter } from "../thread/wasm.js";
 
 /** How to recover. */
 export interface RecoverOptions {
-  /** Interrupts it, with an error of kind `cancelled`; it can be asked for again. */
+  /** Cancels the recovery, with an error of kind `cancelled`. You can call `recover` again. */
   signal?: AbortSignal;
-  /** Hears how far the loading is. */
+  /** Called while the model loads. */
   onProgress?: (progress: Progress) => void;
 }
 

@@ -1,14 +1,15 @@
 // trainAdapter: an ordinary adapter taught in the page, step by step.
 // Not the arithmetic of a step, which is Rust's; nor a temporary adapter, which is temp-lora.ts's.
 
-import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
+import { exportAdapter } from "./adapters.js";
+import { givenName, type AdapterInfo } from "./choice.js";
 import { readCheckpoint, removeCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.js";
 import type { Conversations } from "./conversations.js";
 import { windows, type TrainingDataset, type Window } from "./dataset.js";
 import { digest } from "../files/digest.js";
 import { LorakeetError, throwIfCancelled } from "../error.js";
 import {
-  checkBoolean, checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkTexts, checkWhole, wrong,
+  checkBoolean, checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkTexts, checkWhole, wrong,
 } from "../options.js";
 import { Slices, type SliceBudget } from "../thread/slices.js";
 import type { Turns } from "../thread/turns.js";
@@ -248,8 +249,8 @@ function check(options: TrainOptions, contextLength: number) {
   if (!(learningRate >= 0 && learningRate < Infinity)) throw wrong("learningRate", learningRate, "0 or more");
   if (maxLength < 2 || maxLength > contextLength) throw wrong("maxLength", maxLength, `2 to ${contextLength}, the context`);
   checkTexts("targetModules", targetModules);
-  checkOneOf("variant", variant, ["lora", "lora-xs"]);
-  checkOneOf("schedule", schedule, ["constant", "linear", "cosine"]);
+  checkString("variant", variant);
+  checkString("schedule", schedule);
   checkBoolean("resume", resume);
   if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a text");
   // What is kept is an ordinary LoRA, and would be trained as one.

@@ -13,16 +13,16 @@ import type { Remote } from "./remote.js";
 /** A file's bytes, or what gives them. */
 type Bytes = Blob | Uint8Array | ArrayBuffer | ReadableStream<Uint8Array> | FileSystemFileHandle;
 
-/** One file: bytes, or where they are. A string is a URL, relative to the page; `blob:` and `data:` are read too. */
+/** One file: its bytes, or its URL. A string is a URL, relative to the page; `blob:` and `data:` URLs work too. */
 export type FileSource = Bytes | URL | string;
 
-/** A model's files by their role instead of their names. */
+/** A model's files, one by one. */
 export interface ModelParts {
   /** `config.json` */
   config: FileSource;
   /** `tokenizer.json` */
   tokenizer: FileSource;
-  /** The safetensors file, or all of several. */
+  /** The safetensors file, or all of them. */
   weights: FileSource | readonly FileSource[];
   /** `generation_config.json`, which names the tokens that end a text. */
   generationConfig?: FileSource;
@@ -32,13 +32,13 @@ export interface ModelParts {
   chatTemplate?: TemplateSource;
 }
 
-/** A chat template: a file, or, as a string that has `{{` or `{%` in it, the template itself. */
+/** A chat template: a file, or the template itself, as a string that contains `{{` or `{%`. */
 export type TemplateSource = FileSource;
 
 /** All bytes of a file by its name; undefined if there is none. */
 export type ReadFile = (name: string) => Promise<Uint8Array | undefined>;
 
-/** An adapter's files by their role instead of their names. */
+/** An adapter's files, one by one. */
 export interface AdapterParts {
   /** `adapter_config.json`, or mistral-finetune's `params.json` */
   config: FileSource;
@@ -50,19 +50,26 @@ export interface AdapterParts {
 type FolderSource = string | URL | FileList | Iterable<File>;
 
 /**
- * Where a model comes from: a hub id (`org/name`, `org/name@revision`), the URL of a Hugging Face model
- * folder (a string that begins with `./`, `../`, `/` or a scheme, with or without `/` at its end), the
- * files of one, as a file input or a drop gives them, a directory's handle, or its {@link ModelParts | parts};
- * or a GGUF model: the URL of a `.gguf` file, `org/name/file.gguf` on the hub, a `File` or its `blob:` URL, its bytes, a
- * stream or a handle of them, or files with one such and no safetensors. A GGUF file without a tokenizer takes the
- * `tokenizer.json` beside it.
+ * Where a model comes from.
+ *
+ * A Hugging Face model folder:
+ * - a hub id, `org/name` or `org/name@revision`;
+ * - its URL, a string that begins with `./`, `../`, `/` or a scheme;
+ * - its files, as a file input or a drop gives them, or a directory handle;
+ * - its {@link ModelParts | parts}, one by one.
+ *
+ * Or a GGUF model:
+ * - `org/name/file.gguf` on the hub, or the URL of a `.gguf` file;
+ * - a `File`, its `blob:` URL, its bytes, a stream or a file handle;
+ * - files that contain one `.gguf` file and no safetensors.
+ *
+ * For a GGUF file without a tokenizer, the `tokenizer.json` beside it is used.
  */
 export type ModelSource = FolderSource | ModelParts | Bytes | FileSystemDirectoryHandle;
 
 /**
- * Where an adapter comes from: a PEFT folder in any of the ways a {@link ModelSource} is given, or one as
- * mlx-lm or mistral-finetune write it, or a GGUF LoRA: the URL of a `.gguf` file, a `File` or its `blob:` URL,
- * its bytes, or files with one such and no `adapter_config.json`.
+ * Where an adapter comes from: a folder of PEFT, mlx-lm or mistral-finetune, or a GGUF LoRA, in any of the ways that
+ * a {@link ModelSource} can be given. Files that contain one `.gguf` file and no `adapter_config.json` are a GGUF LoRA.
  */
 export type AdapterSource = FolderSource | AdapterParts | Bytes | FileSystemDirectoryHandle;
 
