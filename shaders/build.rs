@@ -1,5 +1,5 @@
 //! Copies the shaders to `OUT_DIR` without their comments: people read these files, devices what
-//! is left, and visitors need not download the difference.
+//! is left, and visitors need not download the difference. Lists the texts that read a weight by type.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ fn main() {
     println!("cargo::rerun-if-changed=shaders");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it"));
     fs::create_dir_all(out.join("shared")).expect("a writable OUT_DIR");
+    let mut weights = Vec::new();
     for folder in ["", "shared"] {
         for entry in fs::read_dir(Path::new("shaders").join(folder)).expect("shaders/ and shaders/shared/") {
             let path = entry.expect("an entry").path();
@@ -15,9 +16,15 @@ fn main() {
                 let code = without_comments(&fs::read_to_string(&path).expect("UTF-8"));
                 let name = path.file_name().expect("a file");
                 fs::write(out.join(folder).join(name), code).expect("a writable OUT_DIR");
+                let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("UTF-8");
+                weights.extend(stem.strip_prefix("weight_").map(str::to_owned));
             }
         }
     }
+    weights.sort_unstable();
+    let text = |name| format!("(\"{name}\", include_str!(\"shared/weight_{name}.wgsl\"))");
+    let texts: Vec<_> = weights.iter().map(text).collect();
+    fs::write(out.join("weights.rs"), format!("&[{}]", texts.join(", "))).expect("a writable OUT_DIR");
 }
 
 /// WGSL has no strings: `//` always begins a comment.

@@ -3,8 +3,6 @@
 
 /// A type whose values are written as words, such as `mean`, `last` and `cls`.
 pub trait Words: Copy + PartialEq + 'static {
-    /// The option's name, as JavaScript writes it.
-    const OPTION: &'static str;
     /// Each word and its value, in the order of help and error messages.
     const ALL: &'static [(&'static str, Self)];
 
@@ -23,23 +21,22 @@ pub fn listed(words: &[&str]) -> String {
     }
 }
 
-/// Declares the words of a type. `parse` then reads one; it errors with `Argument` for any other word,
+/// Declares the words of a type, and the name of the option that takes them, as JavaScript writes it. `parse` then reads one; it errors with `Argument` for any other word,
 /// and lists those there are.
 macro_rules! words {
     ($type:ty, $option:literal, [$($word:literal => $value:expr),+ $(,)?]) => {
         impl $crate::words::Words for $type {
-            const OPTION: &'static str = $option;
             const ALL: &'static [(&'static str, Self)] = &[$(($word, $value)),+];
         }
 
         impl std::str::FromStr for $type {
-            type Err = $crate::Error;
+            type Err = $crate::error::Error;
 
-            fn from_str(word: &str) -> $crate::Result<Self> {
+            fn from_str(word: &str) -> $crate::error::Result<Self> {
                 let all = <Self as $crate::words::Words>::ALL;
                 all.iter().find(|(known, _)| *known == word).map(|(_, value)| *value).ok_or_else(|| {
                     let known = $crate::words::listed(&[$($word),+]);
-                    $crate::Error::argument(format!("{} `{word}`, expected {known}", $option))
+                    $crate::error::Error::argument(format!("{} `{word}`, expected {known}", $option))
                 })
             }
         }

@@ -40,8 +40,8 @@ fn linears(files: &ModelFiles) -> Vec<(String, [usize; 2])> {
 fn adapter(files: &ModelFiles, seed: u32, rank: usize, wanted: impl Fn(&str) -> bool) -> Adapter {
     let delta = |(i, (module, [f, c])): (usize, (String, [usize; 2]))| {
         let seed = seed * 1000 + i as u32;
-        let b = noise(seed + 500, f * rank, 0.3);
-        ModuleDelta { module, rank, a: noise(seed, rank * c, 0.3), b, ..ModuleDelta::default() }
+        let (a, b) = (noise(seed, rank * c, 0.3).into(), noise(seed + 500, f * rank, 0.3).into());
+        ModuleDelta { module, rank, a, b, ..ModuleDelta::default() }
     };
     let modules = linears(files).into_iter().filter(|(module, _)| wanted(module));
     Adapter { deltas: modules.enumerate().map(delta).collect(), ..Adapter::default() }
@@ -65,15 +65,13 @@ fn merged(files: &ModelFiles, adapters: &[(&Adapter, f32)], backend: Backend) ->
             for (adapter, weight) in adapters {
                 let module = info.name.strip_suffix(".weight").unwrap_or_default();
                 for delta in adapter.deltas.iter().filter(|d| d.module == module) {
-                    let c = delta.a.len() / delta.rank;
-                    let f = delta.b.len() / delta.rank;
+                    let (a, b) = (delta.a.values(), delta.b.values());
+                    let (c, f) = (a.len() / delta.rank, b.len() / delta.rank);
                     for (at, value) in values.iter_mut().enumerate() {
                         let (out, input) =
                             if files.name == "gpt2" { (at % f, at / f) } else { (at / c, at % c) };
                         let product: f64 = (0..delta.rank)
-                            .map(|r| {
-                                f64::from(delta.b[out * delta.rank + r]) * f64::from(delta.a[r * c + input])
-                            })
+                            .map(|r| f64::from(b[out * delta.rank + r]) * f64::from(a[r * c + input]))
                             .sum();
                         *value += *weight * product as f32;
                     }
@@ -320,11 +318,11 @@ async fn what_does_not_fit_is_refused_by_name() {
         "module `model.layers.7.self_attn.q_proj`: this base model has no such linear map",
     );
     refused(
-        with(&|d| d.a.truncate(80)),
+        with(&|d| d.a = d.a.values()[..80].to_vec().into()),
         "module `model.layers.0.self_attn.q_proj`: A of 80 elements, expected [2, 42]",
     );
     refused(
-        with(&|d| d.b.truncate(90)),
+        with(&|d| d.b = d.b.values()[..90].to_vec().into()),
         "module `model.layers.0.self_attn.q_proj`: B of 90 elements, expected [48, 2]",
     );
     refused(
@@ -394,7 +392,7 @@ async fn adapters_behind_the_cache_share_it() {
     for (name, backend) in backends().await {
         let options = EngineOptions { batch: Some(1), ..EngineOptions::default() };
         let mut engine = LLAMA.open(backend, &options).expect("valid");
-        let last = format!("layers.{}", engine.config().num_hidden_layers - 1);
+        let last = format!("layers.{}", engine.config().layers.len() - 1);
         let behind = |module: &str| {
             module == "lm_head"
                 || module.contains(&last) && !module.contains("k_proj") && !module.contains("v_proj")

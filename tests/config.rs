@@ -1,10 +1,10 @@
 //! `config.json`: what is read, and what is refused in which words.
 #![cfg(not(target_arch = "wasm32"))]
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use lorakeet::ErrorKind;
-use lorakeet::config::{Family, ModelConfig, Positions, RopeScaling};
+use lorakeet::model::{Blueprint, Rope, RopeScaling};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -16,8 +16,13 @@ fn llama() -> Value {
     })
 }
 
-fn read(json: &Value) -> lorakeet::Result<ModelConfig> {
-    ModelConfig::from_json(json.to_string().as_bytes())
+fn read(json: &Value) -> lorakeet::Result<Blueprint> {
+    Blueprint::from_json(json.to_string().as_bytes())
+}
+
+/// Of each layer.
+fn windows(config: &Blueprint) -> Vec<Option<usize>> {
+    config.layers.iter().map(|layer| layer.window).collect()
 }
 
 /// The error of a Llama config with `changes` made to it.
@@ -34,13 +39,14 @@ fn refused(changes: Value, kind: ErrorKind, words: &str) {
 #[test]
 fn defaults_are_those_of_transformers() {
     let config = read(&llama()).expect("valid");
-    assert_eq!((config.family, config.head_dim), (Family::Llama, 8));
+    assert_eq!((config.family.name, config.head_dim), ("Llama", 8));
     assert!(!config.tie_word_embeddings && !config.qkv_bias && config.gated);
-    assert_eq!(config.windows, [None, None]);
+    assert_eq!(windows(&config), [None, None]);
     let gpt2 = json!({"model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 5});
     let config = read(&gpt2).expect("valid");
     assert_eq!((config.intermediate_size, config.tie_word_embeddings), (32, true));
-    assert_eq!(config.positions, Positions::Learned);
+    assert!(config.learned_positions);
+    assert_eq!(config.ropes, [Rope::Identity]);
 }
 
 #[test]
@@ -58,8 +64,8 @@ fn both_spellings_of_rope_are_read() {
     newer["rope_parameters"]["rope_theta"] = json!(500.0);
     let (older, newer) = (read(&older).expect("valid"), read(&newer).expect("valid"));
     assert_eq!(older, newer);
-    let Positions::Rotary { theta, scaling: RopeScaling::Llama3 { factor, .. } } = older.positions else {
-        panic!("{:?}", older.positions)
+    let [Rope::Rotary { theta, scaling: RopeScaling::Llama3 { factor, .. } }] = older.ropes[..] else {
+        panic!("{:?}", older.ropes)
     };
     assert_eq!((theta, factor), (500.0, 8.0));
 }
@@ -69,16 +75,16 @@ fn windows_follow_their_family() {
     let mut mistral = llama();
     mistral["model_type"] = json!("mistral");
     mistral["sliding_window"] = json!(7);
-    assert_eq!(read(&mistral).expect("valid").windows, [Some(7), Some(7)]);
+    assert_eq!(windows(&read(&mistral).expect("valid")), [Some(7), Some(7)]);
     let mut qwen = llama();
     qwen["model_type"] = json!("qwen2");
     qwen["sliding_window"] = json!(7);
-    assert_eq!(read(&qwen).expect("valid").windows, [None, None], "not asked for");
+    assert_eq!(windows(&read(&qwen).expect("valid")), [None, None], "not asked for");
     qwen["use_sliding_window"] = json!(true);
     qwen["max_window_layers"] = json!(1);
-    assert_eq!(read(&qwen).expect("valid").windows, [None, Some(7)]);
+    assert_eq!(windows(&read(&qwen).expect("valid")), [None, Some(7)]);
     qwen["layer_types"] = json!(["sliding_attention", "full_attention"]);
-    assert_eq!(read(&qwen).expect("valid").windows, [Some(7), None]);
+    assert_eq!(windows(&read(&qwen).expect("valid")), [Some(7), None]);
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn what_does_not_fit_is_refused_in_words() {
 }
 
 /// A config of the family with a key more.
-fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<ModelConfig> {
+fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint> {
     let mut json = llama();
     if model_type == "gpt2" {
         json = json!({
@@ -249,7 +255,7 @@ fn windows_and_layer_types_are_never_ignored() {
         for (key, value) in changes.as_object().expect("an object") {
             json[key] = value.clone();
         }
-        read(&json).map(|config| config.windows).map_err(|e| e.to_string())
+        read(&json).map(|config| windows(&config)).map_err(|e| e.to_string())
     };
     // What transformers takes where nothing is said.
     assert_eq!(window("mistral", json!({})), Ok(vec![Some(4096); 2]));
@@ -377,19 +383,13 @@ fn hostile_sizes_are_refused_at_once() {
 /// Bodies of real models: each is read, or refused with a reason.
 #[test]
 fn real_configs_are_read_or_refused_by_name() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/configs");
-    let Ok(entries) = std::fs::read_dir(&folder) else {
-        println!("skipped: no real configs beside this checkout");
-        return;
-    };
+    let configs: BTreeMap<String, Value> =
+        serde_json::from_str(include_str!("fixtures/configs.json")).expect("JSON");
     let (mut read_count, mut refused_count) = (0, 0);
-    for path in entries.map(|entry| entry.expect("an entry").path()) {
-        let bytes = std::fs::read(&path).expect("readable");
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let json: Value = serde_json::from_slice(&bytes).expect("JSON");
+    for (name, json) in &configs {
         let known =
             ["llama", "mistral", "qwen2", "gpt2"].contains(&json["model_type"].as_str().unwrap_or_default());
-        match ModelConfig::from_json(&bytes) {
+        match read(json) {
             Ok(_) => read_count += 1,
             Err(error) => {
                 refused_count += 1;
@@ -404,7 +404,7 @@ fn real_configs_are_read_or_refused_by_name() {
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = ModelConfig::from_json(&bytes);
+        let _ = Blueprint::from_json(&bytes);
     }
 
     /// Any number in any field is read or refused.

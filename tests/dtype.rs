@@ -5,6 +5,7 @@ mod common;
 
 use common::models::LLAMA;
 use common::{Fixture, OneOp, Tolerance, assert_close, backends_and_variants, gpu_with, misfit, noise};
+use half::f16;
 use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
@@ -12,7 +13,7 @@ use lorakeet::backend::gpu::GpuOptions;
 use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Choice, Engine, EngineOptions, Loader, Optimizer, TrainingRoom, Window};
 use lorakeet::format::safetensors::Header;
-use lorakeet::format::{SourceDtype, TensorData, write};
+use lorakeet::format::{SourceDtype, TensorData, TensorInfo, write};
 use lorakeet::plan::{GradOp, Op, Row, Slice, Tensors};
 use lorakeet::widen::Blocks;
 use serde_json::{Value, json};
@@ -24,6 +25,9 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
 
 fn packed(dtype: Dtype, c: usize, values: &[f32]) -> Vec<u32> {
+    if !dtype.can_pack() {
+        return dtype.from_stored(&q4_1(values), c);
+    }
     let mut words = Vec::new();
     values.chunks_exact(c).for_each(|row| dtype.pack(row, &mut words));
     words
@@ -34,6 +38,20 @@ fn rounded(dtype: Dtype, c: usize, values: &[f32]) -> Vec<f32> {
     let mut rounded = vec![0.0; values.len()];
     dtype.unpack(&packed(dtype, c, values), c, &mut rounded);
     rounded
+}
+
+/// The one type that files alone make, as ggml's `quantize_row_q4_1_ref` rounds to it and files store it.
+fn q4_1(values: &[f32]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for block in values.as_chunks::<32>().0 {
+        let least = block.iter().copied().fold(f32::INFINITY, f32::min);
+        let scale = (block.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least) / 15.0;
+        let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+        let code = |x: f32| (((x - least) * inverse + 0.5) as u8).min(15);
+        bytes.extend([scale, least].map(|half| f16::from_f32(half).to_le_bytes()).as_flattened());
+        bytes.extend((0..16).map(|i| code(block[i]) | code(block[i + 16]) << 4));
+    }
+    bytes
 }
 
 #[wasm_bindgen_test(unsupported = test)]
@@ -54,6 +72,15 @@ fn blocks_are_the_gguf_packages() {
         if let Some(q8) = q8 {
             assert_eq!(bits(&Blocks::Q8_0.widen(&q8)), bits(&want), "{name} in blocks of 8 bits");
         }
+        // As they are held, in rows of any width.
+        let held = blocks.held();
+        assert_eq!(held == Dtype::F32, !scaled && blocks != Blocks::Q4_1, "{name}");
+        for c in [32, 64, 96, 192].into_iter().filter(|&c| held != Dtype::F32 && held.fits(c)) {
+            let words = held.from_stored(&blocks.stored_as(held, &stored).expect("its own type"), c);
+            let mut got = vec![0.0; want.len()];
+            held.unpack(&words, c, &mut got);
+            assert_eq!(bits(&got), bits(&want), "{name} held as {held:?}, {c} columns");
+        }
     }
     assert_eq!(Blocks::from_name("IQ1_S"), None);
 }
@@ -71,6 +98,8 @@ fn a_wider_type_takes_blocks_over() {
     for (stored, asked) in [
         (SourceDtype::Blocks(Blocks::Q8_0), Dtype::Q4),
         (SourceDtype::Blocks(Blocks::Q6K), Dtype::Q8),
+        (SourceDtype::Blocks(Blocks::Q4_1), Dtype::Q8),
+        (SourceDtype::Blocks(Blocks::Q4_0), Dtype::Q4_1),
         (SourceDtype::F16, Dtype::Q8),
         (SourceDtype::F32, Dtype::F16),
     ] {
@@ -88,12 +117,25 @@ fn rounding_is_ggmls() {
         assert_eq!(packed(dtype, c, &want), packed(dtype, c, &x), "{dtype:?}: packing again changes nothing");
         assert_ne!(want, x, "{dtype:?} rounds");
     }
-    for dtype in [Dtype::Q8, Dtype::Q4] {
+    for dtype in [Dtype::Q8, Dtype::Q4, Dtype::Q4_1] {
         let stored = fixture.bytes(&format!("{}.bytes", dtype.name()));
         assert_eq!(dtype.from_stored(&stored, c), packed(dtype, c, &x), "{dtype:?} from a file");
     }
     assert!(Dtype::Q8.fits(64) && !Dtype::Q8.fits(96) && Dtype::F32.fits(7));
-    assert_eq!(Dtype::from_name("q5").unwrap_err().kind(), ErrorKind::Argument);
+    assert!(Dtype::Q4_1.fits(96) && !Dtype::Q4_1.fits(48));
+}
+
+/// What files alone make cannot be asked for.
+#[wasm_bindgen_test(unsupported = test)]
+fn types_by_name() {
+    for (name, dtype) in [("f32", Dtype::F32), ("f16", Dtype::F16), ("q8", Dtype::Q8), ("q4", Dtype::Q4)] {
+        assert_eq!((Dtype::from_name(name).expect("known"), dtype.name()), (dtype, name));
+    }
+    for name in ["q4_1", "q5", "u32", ""] {
+        let error = Dtype::from_name(name).unwrap_err();
+        let words = format!("dtype `{name}`, expected f32, f16, q8 or q4");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::Argument, words));
+    }
 }
 
 /// The most that a device can bind is counted in bytes, of which packed elements have fewer.
@@ -119,7 +161,12 @@ fn a_packed_tensor_is_as_large_as_its_bytes() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn ops_read_packed_weights() {
     for dtype in [Dtype::F32].into_iter().chain(Dtype::PACKED) {
-        for (n, c, f, first) in [(1, 64, 257, 3), (5, 128, 33, 1), (8, 192, 9, 0), (35, 64, 65, 2)] {
+        for (n, c, f, first) in
+            [(1, 64, 257, 3), (5, 128, 33, 1), (8, 192, 9, 0), (35, 64, 65, 2), (9, 96, 34, 1)]
+        {
+            if !dtype.fits(c) {
+                continue;
+            }
             let stride = first + f + 1;
             let (x, dy) = (noise(1, n * c, 1.0), noise(2, n * stride, 1.0));
             let weight = noise(3, f * c, 1.0);
@@ -270,14 +317,21 @@ fn transposed(x: &[f32], rows: usize, cols: usize) -> Vec<f32> {
 }
 
 impl RandomModel {
-    /// A safetensors file; `dtype` rounds the matrices that the engine would pack.
-    fn weights(&self, dtype: Dtype) -> Vec<u8> {
-        let values = self.tensors.iter().zip(10..).map(|((name, shape), seed)| {
+    /// Numbers of each tensor, as they are stored.
+    fn values(&self) -> impl Iterator<Item = Vec<f32>> {
+        self.tensors.iter().zip(10..).map(|((name, shape), seed)| {
             let [rows, cols] = shape[..] else {
                 let shift = if name.ends_with("bias") { 0.0 } else { 1.0 };
                 return noise(seed, shape[0], 0.3).into_iter().map(|x| x + shift).collect();
             };
-            let values = noise(seed, rows * cols, 2.0 * (cols as f32).powf(-0.5));
+            noise(seed, rows * cols, 2.0 * (cols as f32).powf(-0.5))
+        })
+    }
+
+    /// A safetensors file; `dtype` rounds the matrices that the engine would pack.
+    fn weights(&self, dtype: Dtype) -> Vec<u8> {
+        let values = self.tensors.iter().zip(self.values()).map(|((name, shape), values)| {
+            let [rows, cols] = shape[..] else { return values };
             let turned = self.turned && name.starts_with("h.");
             if name == "wpe.weight" {
                 values // stays f32
@@ -297,8 +351,32 @@ impl RandomModel {
         let config = self.config.to_string().into_bytes();
         let mut loader =
             Loader::new(&config, None, LLAMA.tokenizer, backend, &options).expect("a valid config");
-        common::models::load(&mut loader, &self.weights(dtype)).expect("valid weights");
+        if dtype.can_pack() {
+            common::models::load(&mut loader, &self.weights(dtype)).expect("valid weights");
+        } else {
+            self.load_blocks(&mut loader);
+        }
         loader.finish().expect("complete")
+    }
+
+    /// Loads matrices in the type that files alone make.
+    fn load_blocks(&self, loader: &mut Loader) {
+        for ((name, shape), values) in self.tensors.iter().zip(self.values()) {
+            let (dtype, bytes) = match shape.len() {
+                1 => (SourceDtype::F32, bytemuck::cast_slice(&values).to_vec()),
+                _ => (SourceDtype::Blocks(Blocks::Q4_1), q4_1(&values)),
+            };
+            let (name, shape, end) = (name.clone(), shape.clone(), bytes.len() as u64);
+            let info = TensorInfo { name, dtype, shape, start: 0, end };
+            for piece in loader.pieces(&info).expect("the model has it") {
+                loader.load(&piece, piece.bytes_in(&bytes).expect("inside")).expect("valid");
+            }
+        }
+    }
+
+    /// Packed types that its matrices can have: those that are turned come as numbers.
+    fn types(&self) -> impl Iterator<Item = Dtype> {
+        Dtype::PACKED.into_iter().filter(|dtype| dtype.can_pack() || !self.turned)
     }
 
     /// A LoRA of rank 3 on every map, B not zero; DoRA if `dora`.
@@ -349,7 +427,7 @@ async fn pairs() -> Vec<(&'static str, Backend, Backend)> {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn packed_models_equal_f32_ones_of_the_same_numbers() {
     for (family, model) in models() {
-        for dtype in Dtype::PACKED {
+        for dtype in model.types() {
             let mut plain = Vec::new();
             for (name, backend, other) in pairs().await {
                 let what = format!("{family} {dtype:?} on {name}");
@@ -389,16 +467,15 @@ async fn packed_models_equal_f32_ones_of_the_same_numbers() {
 /// A and B after one step of plain SGD in disguise, see `tests/training.rs`.
 async fn stepped(mut engine: Engine, (config, weights): &(Vec<u8>, Vec<u8>)) -> (f64, Vec<f32>) {
     engine.load_adapter("x", config, weights).await.expect("fits");
-    let room = TrainingRoom { window: IDS.len(), dropout: false, memory_limit: None };
-    engine.begin_training("x", room).expect("a plain LoRA");
-    let mut optimizer = Optimizer { betas: [0.0, 0.0], eps: 1e8, max_norm: 0.0, ..Optimizer::default() };
+    let room = TrainingRoom { window: IDS.len(), memory_limit: None };
+    let optimizer = Optimizer { betas: [0.0, 0.0], eps: 1e8, max_norm: 0.0, ..Optimizer::default() };
+    engine.begin_training("x", optimizer, room).expect("a plain LoRA");
     let window = Window { tokens: IDS.to_vec(), first: 1, constant_context: false };
     let on: Choice = vec![("x".to_owned(), 1.0)];
-    let loss = engine.train_step(vec![window], &on, &mut optimizer, 1e8).await.expect("works");
+    let loss = engine.train_step(vec![window], &on, 1e8).await.expect("works");
     let file = engine.export_adapter("x").expect("a LoRA").weights;
     let header = Header::from_file_bytes(&file).expect("valid");
-    let read =
-        |t: &lorakeet::format::TensorInfo| t.read_f32(t.bytes_in(&file).expect("inside")).expect("f32");
+    let read = |t: &TensorInfo| t.read_f32(t.bytes_in(&file).expect("inside")).expect("f32");
     (loss, header.tensors.iter().flat_map(read).collect())
 }
 
@@ -406,7 +483,7 @@ async fn stepped(mut engine: Engine, (config, weights): &(Vec<u8>, Vec<u8>)) -> 
 async fn gradients_pass_through_packed_weights() {
     for (family, model) in models() {
         let lora = model.lora(false);
-        for dtype in Dtype::PACKED {
+        for dtype in model.types() {
             for (name, backend, other) in pairs().await {
                 let what = format!("{family} {dtype:?} on {name}");
                 let (loss, got) = stepped(model.open(backend, dtype, dtype), &lora).await;
@@ -449,4 +526,16 @@ async fn packed_weights_are_not_merged_into() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("is held as q8"), "{error}");
     assert_eq!(engine.logits(&IDS).await.expect("it fits"), before);
+}
+
+/// Numbers are not rounded to a type that files alone make: the tensor is named.
+#[wasm_bindgen_test(unsupported = test)]
+fn a_held_type_takes_no_numbers() {
+    let model = llama_like("llama", V, false, true);
+    let options = EngineOptions { batch: Some(1), context_length: Some(32), dtype: Some(Dtype::Q4_1) };
+    let (config, cpu) = (model.config.to_string().into_bytes(), Backend::Cpu(Cpu::new(Kernels::Fast)));
+    let mut loader = Loader::new(&config, None, LLAMA.tokenizer, cpu, &options).expect("a valid config");
+    let error = common::models::load(&mut loader, &model.weights(Dtype::F32)).expect_err("f32 numbers");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().ends_with("numbers are not rounded to q4_1"), "{error}");
 }

@@ -204,7 +204,7 @@ fn adapter(architecture: &str) -> GgufFile {
 async fn upright_factors_of_gpt2_are_seen() {
     let bytes = file("gpt2-all-linear");
     let header = Header::from_file_bytes(&bytes).expect("valid");
-    let alpha = header.float("adapter.lora.alpha").expect("there") as f32;
+    let alpha = header.metadata["adapter.lora.alpha"].as_float().expect("there") as f32;
     let mut upright =
         GgufFile::default().text("general.architecture", "gpt2").text("general.type", "adapter");
     upright = upright.text("adapter.type", "lora").f32("adapter.lora.alpha", alpha);
@@ -237,8 +237,9 @@ async fn square_maps_alone_are_read_as_the_converter_writes_them() {
     );
     let info = engine.load_gguf_adapter("x", &lora.bytes()).expect("valid");
     assert!(info.warnings[1].starts_with("square maps only: lora_a and lora_b are taken to be exchanged"));
-    let (module, b) = ("transformer.h.1.attn.c_proj".to_owned(), b.iter().map(|b| b * 2.5).collect());
-    let delta = ModuleDelta { module, rank: 2, a, b, ..ModuleDelta::default() };
+    let (module, b) =
+        ("transformer.h.1.attn.c_proj".to_owned(), b.iter().map(|b| b * 2.5).collect::<Vec<_>>());
+    let delta = ModuleDelta { module, rank: 2, a: a.into(), b: b.into(), ..ModuleDelta::default() };
     engine.add_adapter("y", Adapter { deltas: vec![delta], ..Adapter::default() }).expect("it fits");
     let under = |name: &str| Some(vec![(name.to_owned(), 1.0)]);
     let x = engine.logits_with(&[3, 1, 4], under("x").as_ref()).await.expect("it fits");
@@ -255,9 +256,9 @@ async fn the_head_is_adapted() {
             [c * 2, 300 * 2].map(|n| (0..n).map(|i| ((i * 37 % 19) as f32 - 9.0) / 40.0).collect::<Vec<_>>());
         let lora = adapter(model).matrix("output.weight.lora_a", c, &a).matrix("output.weight.lora_b", 2, &b);
         engine.load_gguf_adapter("x", &lora.bytes()).expect("valid");
-        let scaled = b.iter().map(|b| b * 2.5).collect();
+        let (a, b) = (a.into(), b.into());
         let delta =
-            ModuleDelta { module: "lm_head".to_owned(), rank: 2, a, b: scaled, ..ModuleDelta::default() };
+            ModuleDelta { module: "lm_head".to_owned(), rank: 2, a, b, scale: 2.5, ..ModuleDelta::default() };
         engine.add_adapter("y", Adapter { deltas: vec![delta], ..Adapter::default() }).expect("it fits");
         let ids = [3, 1, 4, 1, 5];
         let under = |name: &str| vec![(name.to_owned(), 1.0)];

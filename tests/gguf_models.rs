@@ -10,10 +10,10 @@ use common::gguf::GgufFile;
 use common::{Fixture, Tolerance, assert_close, backends, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
-use lorakeet::config::{ModelConfig, Positions, RopeScaling};
 use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Engine, EngineOptions, Loader, Request, folder};
 use lorakeet::format::gguf::Header;
+use lorakeet::model::{Blueprint, Rope, RopeScaling};
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;
 
@@ -95,7 +95,7 @@ async fn tensors_of_several_types_are_held_as_they_are() {
         ("model.layers.0.self_attn.q_proj.weight", Dtype::Q4),
         ("model.layers.0.self_attn.k_proj.weight", Dtype::Q8),
         ("model.layers.0.self_attn.v_proj.weight", Dtype::Q8),
-        ("model.layers.0.self_attn.o_proj.weight", Dtype::F32),
+        ("model.layers.0.self_attn.o_proj.weight", Dtype::Q4_1),
         ("model.layers.0.mlp.gate_proj.weight", Dtype::Q4),
         ("model.layers.0.mlp.down_proj.weight", Dtype::F32),
         ("model.norm.weight", Dtype::F32),
@@ -104,14 +104,14 @@ async fn tensors_of_several_types_are_held_as_they_are() {
     }
     let (v, c, f, kv) = (300, 64, 256, 32);
     let held = [
-        (Dtype::F32, c * c + c * f),
+        (Dtype::F32, c * f),
         (Dtype::F16, v * c),
         (Dtype::Q8, v * c + c * 2 * kv),
         (Dtype::Q4, c * c + 2 * c * f),
+        (Dtype::Q4_1, c * c),
     ];
     assert_eq!(weights.held(), held.into());
     let said = [
-        "1 tensor of type Q4_1 held as f32, which keeps its numbers: 16384 bytes, 2560 in the file",
         "1 tensor of type Q5_0 held as q8, which keeps its numbers: 2176 bytes, 1408 in the file",
         "1 tensor of type Q6_K held as f32, which keeps its numbers: 65536 bytes, 13440 in the file",
     ];
@@ -141,11 +141,11 @@ async fn tensors_of_several_types_are_held_as_they_are() {
 fn a_file_is_the_config_it_was_made_of() {
     let config = |name: &str| {
         let header = Header::from_file_bytes(&std::fs::read(fixture(name, "gguf")).expect("a fixture"));
-        header.and_then(|header| header.model_config()).expect(name)
+        header.and_then(|header| Blueprint::from_gguf(&header)).expect(name)
     };
-    let scaling = |config: &ModelConfig| match &config.positions {
-        Positions::Rotary { theta, scaling } => Some((*theta, scaling.clone())),
-        Positions::Learned => None,
+    let scaling = |config: &Blueprint| match &config.ropes[0] {
+        Rope::Rotary { theta, scaling } => Some((*theta, scaling.clone())),
+        Rope::Identity => None,
     };
     let llama = config("llama-q8_0");
     assert_eq!((llama.head_dim, llama.num_key_value_heads, llama.tie_word_embeddings), (12, 2, false));
@@ -156,13 +156,10 @@ fn a_file_is_the_config_it_was_made_of() {
         (true, true, true, true)
     );
     assert_eq!(scaling(&tied), Some((10_000.0, RopeScaling::Linear { factor: 3.0 })));
-    assert_eq!(config("mistral-bf16").windows, [Some(5)]);
+    assert_eq!(config("mistral-bf16").layers.iter().map(|layer| layer.window).collect::<Vec<_>>(), [Some(5)]);
     assert_eq!((config("qwen2-f16").qkv_bias, config("qwen2-f16").o_bias), (true, false));
     let gpt2 = config("gpt2-f32");
-    assert_eq!(
-        (gpt2.positions, gpt2.intermediate_size, gpt2.bos_token_id),
-        (Positions::Learned, 28, Some(0))
-    );
+    assert_eq!((gpt2.learned_positions, gpt2.intermediate_size, gpt2.bos_token_id), (true, 28, Some(0)));
 }
 
 #[test]

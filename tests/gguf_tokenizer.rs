@@ -1,8 +1,10 @@
 //! Tokenizers of GGUF files against the `tokenizer.json` of the same model.
 #![cfg(not(target_arch = "wasm32"))]
 
+#[path = "common/real.rs"]
+mod real;
+
 use std::collections::HashMap;
-use std::path::Path;
 
 use lorakeet::ErrorKind;
 use lorakeet::tokenizer::{GgufTokenizer, Tokenizer};
@@ -221,14 +223,9 @@ fn tables_that_lie() {
 
 #[test]
 fn real_tokenizers_are_the_same() {
-    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !shared.is_dir() {
-        println!("skipped: real tokenizers, no folder ../shared/data");
-        return;
-    }
+    let Some(home) = real::tokenizers() else { return };
     for (name, pre) in [("gpt2", "gpt-2"), ("llama3_2", "llama-bpe"), ("qwen3", "qwen2"), ("llama2", "")] {
-        let file =
-            std::fs::read(shared.join("tokenizers").join(name).join("tokenizer.json")).expect("a file");
+        let file = std::fs::read(home.join(name).join("tokenizer.json")).expect("a file");
         let json: Value = serde_json::from_slice(&file).expect("JSON");
         let (want, tables) = (Tokenizer::from_json(&file).expect("valid"), tables(&json));
         let gguf = match pre {
@@ -238,7 +235,7 @@ fn real_tokenizers_are_the_same() {
         };
         let ours = Tokenizer::from_gguf(&gguf).expect(name);
         assert_eq!(parts_at(&ours, &want, &TEXTS), None, "{name}");
-        let novel = std::fs::read_to_string(shared.join("corpora/styles/alice.txt")).unwrap_or_default();
+        let novel = include_str!("../README.md");
         let lines: Vec<&str> = novel.lines().take(500).collect();
         assert_eq!(parts_at(&ours, &want, &lines), None, "{name}");
     }

@@ -22,7 +22,7 @@ async fn hidden_states_equal_those_of_transformers() {
     for files in MODELS {
         for (name, backend) in backends().await {
             let mut engine = files.open(backend, &EngineOptions::default()).expect("valid");
-            let layers = engine.config().num_hidden_layers;
+            let layers = engine.config().layers.len();
             let c = engine.config().hidden_size;
             for layer in [0, 1, layers] {
                 let want = fixture.f32(&format!("{}/{layer}", files.name));

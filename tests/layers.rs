@@ -22,14 +22,14 @@ const KERNELS: &[(&str, &[&str])] = &[
 
 /// Module of `src` -> modules it may name. Those of `src/kernels` have the names they have there.
 const MAIN: &[(&str, &[&str])] = &[
-    ("config", &["error", "activation", "json"]),
+    ("config", &["activation", "model"]),
     ("json", &["error"]),
-    ("format", &["error", "json", "config", "dtype", "mersenne_twister", "widen"]),
-    ("tokenizer", &["error", "json", "config", "order"]),
-    ("model", &["error", "config", "plan"]),
+    ("format", &["error", "json", "dtype", "mersenne_twister", "widen"]),
+    ("tokenizer", &["error", "json", "order"]),
+    ("model", &["error", "activation", "json", "format", "plan"]),
     ("gpu", &["error", "activation", "plan"]),
     ("backend", &["error", "plan", "gpu"]),
-    ("words", &[]),
+    ("words", &["error"]),
     (
         "engine",
         &[

@@ -65,8 +65,8 @@ fn with_cores(engine: &Engine, modules: &[&str]) -> Adapter {
         ModuleDelta {
             module: (*module).to_owned(),
             rank: RANK,
-            a: product(&core.r, &core.a, RANK),
-            b: noise(seed + 100, f * RANK, 0.2),
+            a: product(&core.r, &core.a, RANK).into(),
+            b: noise(seed + 100, f * RANK, 0.2).into(),
             core: Some(core),
             ..ModuleDelta::default()
         }
@@ -92,7 +92,7 @@ fn factors(engine: &Engine) -> Vec<[Vec<f32>; 2]> {
     info.modules.iter().map(|module| ["lora_A", "lora_B"].map(|name| read(name, module))).collect()
 }
 
-const ROOM: TrainingRoom = TrainingRoom { window: 64, dropout: false, memory_limit: None };
+const ROOM: TrainingRoom = TrainingRoom { window: 64, memory_limit: None };
 
 /// One step under a weight that is not 1; returns A and B before and after it.
 async fn step(
@@ -105,13 +105,13 @@ async fn step(
     step_of_loaded(&mut engine, optimizer, rate).await
 }
 
-async fn step_of_loaded(engine: &mut Engine, mut optimizer: Optimizer, rate: f32) -> [Vec<[Vec<f32>; 2]>; 2] {
-    engine.begin_training(TRAINED, ROOM).expect("a plain LoRA");
+async fn step_of_loaded(engine: &mut Engine, optimizer: Optimizer, rate: f32) -> [Vec<[Vec<f32>; 2]>; 2] {
+    engine.begin_training(TRAINED, optimizer, ROOM).expect("a plain LoRA");
     let before = factors(engine);
     let choice: Choice = vec![(TRAINED.to_owned(), 0.7)];
     let tokens: Vec<u32> = (0..40).map(|i| (i * i * 7 + 3) % 97).collect();
     let window = Window { tokens, first: 9, constant_context: false };
-    engine.train_step(vec![window], &choice, &mut optimizer, rate).await.expect("works");
+    engine.train_step(vec![window], &choice, rate).await.expect("works");
     let after = factors(engine);
     engine.end_training().expect("frees");
     [before, after]
@@ -173,7 +173,7 @@ async fn a_step_of_adam_w_moves_the_core() {
             let core = delta.core.as_mut().expect("it has one");
             let c = core.a.len() / RANK;
             core.a = (0..RANK * c).map(|at| f32::from(u8::from(at % c == 2 * (at / c) + 1))).collect();
-            delta.a = product(&core.r, &core.a, RANK);
+            delta.a = product(&core.r, &core.a, RANK).into();
         }
         let optimizer = || Optimizer { max_norm: 0.0, weight_decay: 0.1, ..Optimizer::default() };
         let [before, by_gradient] = step(open().await, adapter.clone(), plain(), PLAIN).await;
@@ -231,7 +231,13 @@ async fn what_is_frozen_is_the_base_decomposed() {
             assert!(a.iter().all(|&a| a == 0.0), "{what}: it begins as nothing");
             let unit: Vec<f32> = (0..c * c).map(|at| f32::from(u8::from(at % (c + 1) == 0))).collect();
             assert_close(&what, &product(&transposed(&b, c), &b, w.len() / c), &unit, within(&unit, 1e-3));
-            let delta = ModuleDelta { module: module.to_owned(), rank: c, a, b, ..ModuleDelta::default() };
+            let delta = ModuleDelta {
+                module: module.to_owned(),
+                rank: c,
+                a: a.into(),
+                b: b.into(),
+                ..ModuleDelta::default()
+            };
             let adapter = Adapter { deltas: vec![delta], ..Adapter::default() };
             let [plain_before, plain_after] = step(plainly, adapter, plain(), PLAIN).await;
             let da = difference([&plain_before[0][0], &plain_after[0][0]]);
@@ -274,7 +280,8 @@ async fn a_refusal_of_memory_counts_the_saving() {
         folder::open(&home, backend, &EngineOptions::default(), |_, _| {}).expect("a valid model");
     let mut begin = async |variant: Variant, rank: usize, memory_limit: Option<u64>| {
         engine.new_lora(TRAINED, &new_lora(variant, rank, "mlp.down_proj")).await.expect("fits");
-        let result = engine.begin_training(TRAINED, TrainingRoom { memory_limit, ..ROOM });
+        let result =
+            engine.begin_training(TRAINED, Optimizer::default(), TrainingRoom { memory_limit, ..ROOM });
         let bytes = engine.model().tensors.total_bytes();
         engine.end_training().expect("frees");
         engine.delete_adapter(TRAINED).expect("idle");
@@ -378,6 +385,7 @@ async fn what_cannot_be_is_refused_by_name() {
     let mut mixed = with_cores(&engine, &LLAMA);
     mixed.deltas[1].core = None;
     engine.add_adapter(TRAINED, mixed).expect("fits");
-    let error = engine.begin_training(TRAINED, ROOM).expect_err("both kinds").to_string();
+    let error =
+        engine.begin_training(TRAINED, Optimizer::default(), ROOM).expect_err("both kinds").to_string();
     assert_eq!(error, format!("adapter `x`: `{}` is no plain LoRA, which alone is trained", LLAMA[1]));
 }

@@ -9,7 +9,9 @@ use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::GpuOptions;
 use lorakeet::config::ModelConfig;
-use lorakeet::engine::{Adapter, Engine, EngineOptions, Loader, ModuleDelta, Request, TrainingRoom, needs};
+use lorakeet::engine::{
+    Adapter, Engine, EngineOptions, Loader, ModuleDelta, Optimizer, Request, TrainingRoom, needs,
+};
 use lorakeet::plan::Dtype;
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -97,13 +99,13 @@ fn adapter(engine: &Engine, rank: usize) -> Adapter {
     let delta = |module: &str| {
         let (site, part) = bank.find(module).expect("Llama has it");
         let [c, f] = bank.sites[site].shape(part);
-        let (a, b) = (noise(1, rank * c, 0.3), noise(2, f * rank, 0.3));
+        let (a, b) = (noise(1, rank * c, 0.3).into(), noise(2, f * rank, 0.3).into());
         ModuleDelta { module: module.to_owned(), rank, a, b, ..ModuleDelta::default() }
     };
     Adapter { deltas: modules.map(delta).to_vec(), ..Adapter::default() }
 }
 
-const ROOM: TrainingRoom = TrainingRoom { window: 64, dropout: false, memory_limit: None };
+const ROOM: TrainingRoom = TrainingRoom { window: 64, memory_limit: None };
 
 async fn text(engine: &mut Engine, adapter: &[(&str, f32)]) -> Vec<u32> {
     let choice = adapter.iter().map(|(name, weight)| ((*name).to_owned(), *weight)).collect();
@@ -172,9 +174,9 @@ async fn what_does_not_fit_leaves_everything_as_it_was() {
         for asks_first in [false, true] {
             let room = TrainingRoom { window: 4096, ..ROOM };
             let begun = if asks_first {
-                engine.begin_training_reserved("small", room).await
+                engine.begin_training_reserved("small", Optimizer::default(), room).await
             } else {
-                engine.begin_training("small", room)
+                engine.begin_training("small", Optimizer::default(), room)
             };
             let refused = begun.expect_err("caches of gradients are too large");
             assert_eq!(refused.kind(), ErrorKind::Memory, "{name}: {refused}");

@@ -114,9 +114,15 @@ async fn a_matrix_in_slices_is_merged_too() {
 
 /// On the head (300, 42).
 fn head() -> Adapter {
-    let ramp = |len: usize, step: f32| (0..len).map(|i| ((i as f32 * step).sin()) * 0.3).collect();
+    let ramp = |len: usize, step: f32| (0..len).map(|i| ((i as f32 * step).sin()) * 0.3).collect::<Vec<_>>();
     let (a, b) = (ramp(2 * 42, 0.7), ramp(300 * 2, 1.3));
-    let delta = ModuleDelta { module: "lm_head".to_owned(), rank: 2, a, b, ..ModuleDelta::default() };
+    let delta = ModuleDelta {
+        module: "lm_head".to_owned(),
+        rank: 2,
+        a: a.into(),
+        b: b.into(),
+        ..ModuleDelta::default()
+    };
     Adapter { deltas: vec![delta], ..Adapter::default() }
 }
 
@@ -229,8 +235,8 @@ async fn a_tied_head_is_not_merged() {
     let mut engine = open(tied, backends().await.remove(1).1);
     let mut adapter = head();
     let shape = engine.model().bank.sites.last().expect("a head").shape(0);
-    adapter.deltas[0].a.resize(2 * shape[0], 0.1);
-    adapter.deltas[0].b.resize(2 * shape[1], 0.1);
+    adapter.deltas[0].a = vec![0.1; 2 * shape[0]].into();
+    adapter.deltas[0].b = vec![0.1; 2 * shape[1]].into();
     engine.add_adapter("head", adapter).expect("fits");
     let error = engine.merge_adapter(&choice(&[("head", 1.0)])).await.expect_err("tied");
     let words =

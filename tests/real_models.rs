@@ -3,6 +3,8 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 mod common;
+#[path = "common/real.rs"]
+mod real;
 
 use std::path::PathBuf;
 
@@ -16,21 +18,9 @@ const REFERENCE: &[u8] = include_bytes!("fixtures/real/smollm2.safetensors");
 const QUESTION: &str = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
     <|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n";
 
-/// A set variable turns a missing model from a printed skip into a failure.
-const REQUIRE_MODELS: &str = "LORAKEET_REQUIRE_MODELS";
-
-/// Where `tools/real_model.py` puts it, or `None` with a printed skip.
+/// SmolLM2 as published for llama.cpp.
 fn smollm2() -> Option<PathBuf> {
-    let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = || given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")));
-    let home = given("LORAKEET_MODELS").or_else(|| Some(cache()?.join("lorakeet-models")));
-    let path = home.map(|home| home.join("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"));
-    let found = path.filter(|path| path.exists());
-    if found.is_none() {
-        assert!(std::env::var_os(REQUIRE_MODELS).is_none(), "{REQUIRE_MODELS} is set, and there is no model");
-        println!("skipped: no SmolLM2; `python3 tools/real_model.py` fetches it");
-    }
-    found
+    real::fetched("smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "python3 tools/real_model.py")
 }
 
 fn open(backend: Backend) -> Option<Engine> {
@@ -74,9 +64,13 @@ async fn logits_are_transformers() {
     assert_eq!(ids.len(), 256);
     let Some(mut engine) = open(cpu()) else { return };
     let held: Vec<_> = engine.model().weights.held().into_iter().collect();
-    assert_eq!(held, [(Dtype::F32, 106_168_320), (Dtype::Q8, 49_152 * 576)]);
-    let said = "210 tensors of type Q4_1 held as f32, which keeps their numbers: 424673280 bytes, 66355200 in the file";
-    assert_eq!(engine.warnings(), [said]);
+    let (embedding, maps, norms) = (49_152 * 576, 106_168_320, 61 * 576);
+    assert_eq!(held, [(Dtype::Q8, embedding), (Dtype::Q4_1, maps)]);
+    assert_eq!(engine.warnings(), [""; 0]);
+    // As many bytes as in the file, a fifth of what the same numbers take as f32.
+    let bytes = engine.model().needs().weights;
+    assert_eq!(bytes, (embedding / 32 * 34 + maps / 32 * 20 + norms * 4) as u64);
+    assert_eq!((bytes, 4 * engine.model().weights.parameters()), (96_576_768, 538_060_032));
     check("cpu", &engine.logits(&ids).await.expect("it fits"), 1e-4);
     drop(engine);
     let Some(gpu) = gpu().await else { return };

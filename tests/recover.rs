@@ -163,16 +163,15 @@ async fn adapters_are_put_back() {
 async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before: &[usize]) -> AdapterFiles {
     let lora = NewLora { variant, rank: 4, alpha: 6.0, target_modules: Vec::new(), seed: 3 };
     engine.new_lora("x", &lora).await.expect("fits");
-    engine
-        .begin_training("x", TrainingRoom { window: 32, dropout: true, memory_limit: None })
-        .expect("a plain LoRA");
-    let mut optimizer = Optimizer { dropout: 0.1, weight_decay: 0.01, ..Optimizer::default() };
+    let optimizer = Optimizer { dropout: 0.1, weight_decay: 0.01, ..Optimizer::default() };
+    let room = TrainingRoom { window: 32, memory_limit: None };
+    engine.begin_training("x", optimizer, room).expect("a plain LoRA");
     let window = |first| Window { tokens: IDS.repeat(2), first, constant_context: false };
     let mut piece = 0;
     for _ in 0..3 {
         let windows = vec![window(4), window(1)];
         let choice = vec![("x".to_owned(), 1.0)];
-        let mut step = engine.begin_step(windows, &choice, &optimizer, 1e-2).expect("valid");
+        let mut step = engine.begin_step(windows, &choice, 1e-2).expect("valid");
         while !step.is_finished() {
             if lost_before.contains(&piece) {
                 lose!(engine, name, engine.next_slices(&mut step, 8));
@@ -180,7 +179,7 @@ async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before:
             engine.next_slices(&mut step, 8).await.expect("works");
             piece += 1;
         }
-        engine.end_step(step, &mut optimizer);
+        engine.end_step(step);
     }
     assert!(lost_before.iter().all(|lost| *lost < piece), "done after {piece} pieces");
     let files = engine.export_adapter("x").expect("a LoRA");
@@ -359,7 +358,7 @@ async fn another_model_is_refused() {
     }
 }
 
-const ROOM: TrainingRoom = TrainingRoom { window: 32, dropout: false, memory_limit: None };
+const ROOM: TrainingRoom = TrainingRoom { window: 32, memory_limit: None };
 
 fn of(name: &str) -> Vec<(String, f32)> {
     vec![(name.to_owned(), 1.0)]
@@ -407,12 +406,12 @@ async fn what_is_being_trained_is_not_merged() {
         let merged = engine.logits(&IDS).await.expect("fits");
         move_on(engine, name).await;
         assert_eq!(engine.logits(&IDS).await.expect("fits"), merged, "{name}");
-        let error = engine.begin_training("kept", ROOM).expect_err("merged");
+        let error = engine.begin_training("kept", Optimizer::default(), ROOM).expect_err("merged");
         assert_eq!(error.to_string(), "adapter `kept` is merged into the weights, unmerge it first");
         engine.unmerge_adapter().expect("merged");
         assert_eq!(logits(engine, "kept").await, kept, "{name}");
         // One that is trained by steps.
-        engine.begin_training("kept", ROOM).expect("a plain LoRA");
+        engine.begin_training("kept", Optimizer::default(), ROOM).expect("a plain LoRA");
         refuses_to_merge(engine, "kept").await;
         let error = engine.delete_adapter("kept").expect_err("it is being trained");
         assert_eq!(error.to_string(), "adapter `kept` is being trained, end that first");
@@ -430,25 +429,22 @@ fn window() -> Window {
     Window { tokens: IDS.repeat(2), first: 1, constant_context: false }
 }
 
-/// Neither the optimizer's steps, nor the adapter, nor what it computes know of a step that failed, before
+/// Neither the count of steps, nor the adapter, nor what it computes know of a step that failed, before
 /// its update or in it; asked for more it fails again.
 #[pollster::test]
 async fn a_step_that_failed_counts_nowhere() {
     let lora = NewLora { variant: Variant::Lora, rank: 4, alpha: 6.0, target_modules: Vec::new(), seed: 3 };
     for (name, mut engine) in opened().await {
         let engine = &mut engine;
-        let mut good = Optimizer::default();
         for x in ["x", "y"] {
             engine.new_lora(x, &lora).await.expect("fits");
-            engine.begin_training(x, ROOM).expect("a plain LoRA");
-            let mut optimizer = Optimizer::default();
-            engine.train_step(vec![window()], &of(x), &mut optimizer, 1e-2).await.expect("works");
-            assert_eq!(optimizer.steps, 1);
+            engine.begin_training(x, Optimizer::default(), ROOM).expect("a plain LoRA");
+            engine.train_step(vec![window()], &of(x), 1e-2).await.expect("works");
+            assert_eq!(engine.steps_taken(), 1);
             if x == "x" {
                 let before = (engine.export_adapter(x).expect("a LoRA"), logits(engine, x).await);
                 // Moments of a gradient's size, steps of f32's: the update makes no numbers.
-                let mut step =
-                    engine.begin_step(vec![window()], &of(x), &optimizer, f32::MAX).expect("valid");
+                let mut step = engine.begin_step(vec![window()], &of(x), f32::MAX).expect("valid");
                 for _ in 0..2 {
                     let error = loop {
                         match engine.next_slices(&mut step, 20).await {
@@ -463,20 +459,18 @@ async fn a_step_that_failed_counts_nowhere() {
                     let (done, all) = step.progress();
                     assert!(!step.is_finished() && done < all, "{name}: {done} of {all}");
                 }
-                engine.end_step(step, &mut optimizer);
-                assert_eq!(optimizer.steps, 1, "{name}");
+                engine.end_step(step);
+                assert_eq!(engine.steps_taken(), 1, "{name}");
                 let after = (engine.export_adapter(x).expect("a LoRA"), logits(engine, x).await);
                 assert!(before == after, "{name}: what it was");
-                let error = engine.train_step(vec![window()], &of(x), &mut optimizer, f32::MAX).await;
-                assert!(error.is_err() && optimizer.steps == 1, "{name}: {error:?}");
+                let error = engine.train_step(vec![window()], &of(x), f32::MAX).await;
+                assert!(error.is_err() && engine.steps_taken() == 1, "{name}: {error:?}");
             }
             // The next step is as if nothing had been.
-            engine.train_step(vec![window()], &of(x), &mut optimizer, 1e-2).await.expect("works");
-            assert_eq!(optimizer.steps, 2, "{name}");
-            good = optimizer;
+            engine.train_step(vec![window()], &of(x), 1e-2).await.expect("works");
+            assert_eq!(engine.steps_taken(), 2, "{name}");
             engine.end_training().expect("it ends");
         }
-        assert_eq!(good.steps, 2);
         let [x, y] = ["x", "y"].map(|x| engine.export_adapter(x).expect("a LoRA").weights);
         assert!(x == y, "{name}: moments and numbers are those of two good steps");
     }
@@ -503,7 +497,7 @@ async fn training_without_a_step_leaves_no_trace() {
             engine.load_adapter("x", &config, &weights).await.expect("valid");
             let before = (engine.export_adapter("x").expect("a folder"), logits(engine, "x").await);
             for loses in [false, true] {
-                engine.begin_training("x", ROOM).expect("a plain LoRA");
+                engine.begin_training("x", Optimizer::default(), ROOM).expect("a plain LoRA");
                 let request = Request { adapter: Some(of("x")), ..Request::greedy(IDS.to_vec(), 6) };
                 let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
                 engine.next(&mut generation).await.expect("works");
@@ -511,9 +505,8 @@ async fn training_without_a_step_leaves_no_trace() {
                     move_on(engine, name).await;
                 }
                 // A step that is dropped is none.
-                let step =
-                    engine.begin_step(vec![window()], &of("x"), &Optimizer::default(), 1.0).expect("valid");
-                engine.end_step(step, &mut Optimizer::default());
+                let step = engine.begin_step(vec![window()], &of("x"), 1.0).expect("valid");
+                engine.end_step(step);
                 engine.end_training().expect("it ends");
                 while !generation.is_finished() {
                     engine.next(&mut generation).await.expect("works");
@@ -523,11 +516,8 @@ async fn training_without_a_step_leaves_no_trace() {
                 assert!(before == after, "{kind} on {name}");
             }
             // With a step it is another.
-            engine.begin_training("x", ROOM).expect("a plain LoRA");
-            engine
-                .train_step(vec![window()], &of("x"), &mut Optimizer::default(), 1e-2)
-                .await
-                .expect("works");
+            engine.begin_training("x", Optimizer::default(), ROOM).expect("a plain LoRA");
+            engine.train_step(vec![window()], &of("x"), 1e-2).await.expect("works");
             engine.end_training().expect("it ends");
             assert_ne!(engine.export_adapter("x").expect("a LoRA").weights, before.0.weights, "{kind}");
             assert_ne!(logits(engine, "x").await, before.1, "{kind} on {name}");
@@ -546,7 +536,7 @@ async fn a_text_goes_on_when_training_ends_without_a_step() {
         let mut texts = Vec::new();
         for trains in [false, true] {
             if trains {
-                engine.begin_training("qv", ROOM).expect("a plain LoRA");
+                engine.begin_training("qv", Optimizer::default(), ROOM).expect("a plain LoRA");
             }
             let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
             let mut tokens = Vec::new();

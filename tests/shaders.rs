@@ -10,6 +10,7 @@ use std::path::Path;
 
 use lorakeet::backend::gpu::kernels::{self, Kernel};
 use lorakeet::backend::gpu::{dispatch, dispatch_grad};
+use lorakeet::dtype::Dtype;
 use naga::{AddressSpace, Handle, Module, StorageAccess, Type, TypeInner};
 
 fn parse(kernel: &Kernel) -> Module {
@@ -43,6 +44,15 @@ fn every_shader_is_valid_and_in_the_table() {
 fn a_broken_shader_is_caught() {
     let broken = Kernel { parts: &["fn embed() -> f32 { return 1u; }"], ..kernels::EMBED };
     assert!(std::panic::catch_unwind(|| parse(&broken)).is_err());
+}
+
+/// f32 weights are read one by one or in fours; each packed type has a text of its own.
+#[test]
+fn every_type_of_weight_has_its_text() {
+    let texts = stems("shaders/shared", "wgsl");
+    let texts: BTreeSet<_> = texts.iter().filter_map(|stem| stem.strip_prefix("weight_")).collect();
+    let types = Dtype::PACKED.map(Dtype::name).into_iter().chain(["f32", "f32x4"]);
+    assert_eq!(texts, types.collect());
 }
 
 #[test]

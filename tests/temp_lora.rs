@@ -296,13 +296,12 @@ async fn harm_is_rolled_back() {
         .await
         .expect("a good name");
     engine
-        .begin_training("fresh", TrainingRoom { window: 128, dropout: false, memory_limit: None })
+        .begin_training("fresh", Optimizer::default(), TrainingRoom { window: 128, memory_limit: None })
         .expect("room");
-    let mut optimizer = Optimizer::default();
     let choice = vec![("fresh".to_owned(), 1.0)];
     for &loss in &with[1].train_losses {
         let window = Window { tokens: text[16..96].to_vec(), first: 32, constant_context: true };
-        let alone = engine.train_step(vec![window], &choice, &mut optimizer, 0.05).await.expect("works");
+        let alone = engine.train_step(vec![window], &choice, 0.05).await.expect("works");
         assert!((loss - alone).abs() < 1e-4 * alone, "{loss} and {alone}");
     }
     engine.end_training().expect("it was trained");

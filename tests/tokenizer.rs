@@ -3,17 +3,15 @@
 
 #![cfg(not(target_arch = "wasm32"))]
 
+#[path = "common/real.rs"]
+mod real;
+
 use lorakeet::tokenizer::{StreamDecoder, Tokenizer};
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
-
-/// Real tokenizers, beside the checkout where they are to be had.
-const SHARED: &str = "../shared/data";
-const SHARED_TOKENIZERS: [&str; 5] =
-    ["tokenizers/gpt2", "tokenizers/llama2", "tokenizers/llama3_2", "tokenizers/qwen3", "models/stories260K"];
 
 /// Tokenizers of the page's own models.
 const PAGE_TOKENIZERS: [&str; 2] = ["www/models/demo", "www/models/novels"];
@@ -50,13 +48,10 @@ struct Pair {
 /// Every tokenizer at hand, read once.
 static PAIRS: LazyLock<Vec<Pair>> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shared = root.join(SHARED);
     let mut folders = vec![fixture_folder()];
     folders.extend(PAGE_TOKENIZERS.map(|name| root.join(name)));
-    if shared.is_dir() {
-        folders.extend(SHARED_TOKENIZERS.map(|name| shared.join(name)));
-    } else {
-        println!("skipped: real tokenizers, no folder {SHARED}");
+    if let Some(home) = real::tokenizers() {
+        folders.extend(real::TOKENIZERS.map(|name| home.join(name)));
     }
     let read = |folder: &PathBuf| {
         let path = folder.join("tokenizer.json").display().to_string();

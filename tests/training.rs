@@ -17,7 +17,7 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 const LEARNING_RATE: f32 = 1e-3;
 
-const ROOM: TrainingRoom = TrainingRoom { window: 128, dropout: false, memory_limit: None };
+const ROOM: TrainingRoom = TrainingRoom { window: 128, memory_limit: None };
 
 /// The backends; in a browser without the plain twin, which is slow there and judged natively.
 async fn backends() -> Vec<(&'static str, lorakeet::backend::Backend)> {
@@ -50,9 +50,13 @@ fn files(name: &str) -> &'static ModelFiles {
 
 impl TrainingFiles {
     async fn open(&self, backend: lorakeet::backend::Backend) -> Engine {
+        self.open_with(backend, Optimizer::default()).await
+    }
+
+    async fn open_with(&self, backend: lorakeet::backend::Backend, optimizer: Optimizer) -> Engine {
         let mut engine = files(self.model).open(backend, &EngineOptions::default()).expect("valid");
         engine.load_adapter("x", self.config, self.weights).await.expect("fits");
-        engine.begin_training("x", ROOM).expect("a plain LoRA");
+        engine.begin_training("x", optimizer, ROOM).expect("a plain LoRA");
         engine
     }
 
@@ -81,13 +85,18 @@ fn exported(engine: &Engine) -> Vec<(String, Vec<f32>)> {
     header.tensors.iter().map(|t| (t.name.clone(), read(t))).collect()
 }
 
-/// The gradient of every A and B, through plain SGD in disguise: with β = 0 and a huge eps AdamW
-/// moves a parameter by learning rate / eps times its gradient.
+const EPS: f32 = 1e8;
+
+/// Plain SGD in disguise: with β = 0 and a huge eps AdamW moves a parameter by learning rate / eps times
+/// its gradient.
+fn sgd() -> Optimizer {
+    Optimizer { betas: [0.0, 0.0], eps: EPS, max_norm: 0.0, ..Optimizer::default() }
+}
+
+/// The gradient of every A and B of an engine that trains by [`sgd`].
 async fn gradients(engine: &mut Engine, window: Window) -> (f64, Vec<(String, Vec<f32>)>) {
-    const EPS: f32 = 1e8;
     let before = exported(engine);
-    let mut optimizer = Optimizer { betas: [0.0, 0.0], eps: EPS, max_norm: 0.0, ..Optimizer::default() };
-    let loss = engine.train_step(vec![window], &on(), &mut optimizer, EPS).await.expect("works");
+    let loss = engine.train_step(vec![window], &on(), EPS).await.expect("works");
     let after = exported(engine);
     let moved =
         |(before, after): (&Vec<f32>, &Vec<f32>)| before.iter().zip(after).map(|(b, a)| b - a).collect();
@@ -121,7 +130,7 @@ async fn gradients_equal_autograd() {
         let reference = Fixture::new(fixture.reference);
         for (name, backend) in backends().await {
             let what = format!("{} on {name}", fixture.model);
-            let mut engine = fixture.open(backend).await;
+            let mut engine = fixture.open_with(backend, sgd()).await;
             let window = fixture.window(&reference, "input_ids", "first_label");
             let (loss, got) = gradients(&mut engine, window).await;
             assert_eq!(got.len(), fixture.tensors().len(), "{what}");
@@ -138,7 +147,7 @@ async fn a_constant_context_passes_no_gradient() {
         let reference = Fixture::new(fixture.reference);
         for (name, backend) in backends().await {
             let what = format!("{} on {name}", fixture.model);
-            let mut engine = fixture.open(backend).await;
+            let mut engine = fixture.open_with(backend, sgd()).await;
             let window = fixture.window(&reference, "input_ids", "first_label");
             let (_, got) = gradients(&mut engine, Window { constant_context: true, ..window }).await;
             assert_tensors(&what, &got, &reference, "constant_grad", 1e-3, 1e-6);
@@ -154,16 +163,12 @@ async fn steps_of_adam_w_equal_torch() {
             let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
             let mut engine = fixture.open(backend).await;
             let window = fixture.window(&reference, "input_ids", "first_label");
-            let mut optimizer = Optimizer::default();
             let mut losses = Vec::new();
             // A software GPU in a browser is slow.
             let slow = cfg!(target_arch = "wasm32") && name == "gpu" && fixture.model != "llama";
             for step in 1..=if slow { 2 } else { 10 } {
                 let windows = vec![window.clone()];
-                losses.push(
-                    engine.train_step(windows, &on(), &mut optimizer, LEARNING_RATE).await.expect("works")
-                        as f32,
-                );
+                losses.push(engine.train_step(windows, &on(), LEARNING_RATE).await.expect("works") as f32);
                 if [1, 2, 10].contains(&step) {
                     let what = format!("{} on {name}, step {step}", fixture.model);
                     assert_tensors(&what, &exported(&engine), &reference, &format!("step_{step}"), 0.0, abs);
@@ -181,13 +186,13 @@ async fn windows_accumulate() {
     let [fixture, ..] = &FIXTURES;
     let reference = Fixture::new(fixture.reference);
     for (name, backend) in backends().await {
-        let mut engine = fixture.open(backend).await;
+        let optimizer = Optimizer { weight_decay: 0.1, ..Optimizer::default() };
+        let mut engine = fixture.open_with(backend, optimizer).await;
         let windows = vec![
             fixture.window(&reference, "input_ids", "first_label"),
             fixture.window(&reference, "second_ids", "second_first_label"),
         ];
-        let mut optimizer = Optimizer { weight_decay: 0.1, ..Optimizer::default() };
-        engine.train_step(windows, &on(), &mut optimizer, 10.0 * LEARNING_RATE).await.expect("works");
+        engine.train_step(windows, &on(), 10.0 * LEARNING_RATE).await.expect("works");
         let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
         assert_tensors(name, &exported(&engine), &reference, "accumulated", 0.0, abs);
     }
@@ -204,11 +209,11 @@ async fn a_loss_curve_equals_torch() {
     for (name, backend) in backends().await.into_iter().filter(|(name, _)| *name != "twin") {
         let mut engine = fixture.open(backend).await;
         let window = fixture.window(&reference, "input_ids", "first_label");
-        let (mut optimizer, mut losses) = (Optimizer::default(), Vec::new());
+        let mut losses = Vec::new();
         let want = if cfg!(target_arch = "wasm32") && name == "gpu" { &want[..30] } else { &want };
         for _ in want {
             let windows = vec![window.clone()];
-            let loss = engine.train_step(windows, &on(), &mut optimizer, LEARNING_RATE).await.expect("works");
+            let loss = engine.train_step(windows, &on(), LEARNING_RATE).await.expect("works");
             losses.push(loss as f32);
         }
         assert_close(name, &losses, want, Tolerance { abs: 0.0, rel: 5e-3 });
@@ -254,8 +259,8 @@ fn adapter(tensors: &[(String, Vec<f32>)]) -> Adapter {
     let delta = |pair: &[(String, Vec<f32>)]| ModuleDelta {
         module: module(&pair[0].0),
         rank: 4,
-        a: pair[0].1.clone(),
-        b: pair[1].1.clone(),
+        a: pair[0].1.clone().into(),
+        b: pair[1].1.clone().into(),
         ..ModuleDelta::default()
     };
     Adapter { deltas: tensors.chunks_exact(2).map(delta).collect(), ..Adapter::default() }
@@ -270,19 +275,16 @@ async fn a_dropped_step_changes_nothing() {
     for (name, backend) in backends().await {
         let mut engine = fixture.open(backend).await;
         let before = exported(&engine);
-        let mut wasted = Optimizer::default();
-        let mut step = engine.begin_step(vec![window.clone()], &on(), &wasted, 1.0).expect("valid");
+        let mut step = engine.begin_step(vec![window.clone()], &on(), 1.0).expect("valid");
         for _ in 0..9 {
             engine.next_slices(&mut step, 1).await.expect("works");
         }
         let (done, all) = step.progress();
         assert!(done >= 9 && done < all, "{name}: {done} of {all}");
-        engine.end_step(step, &mut wasted);
-        assert_eq!((exported(&engine), wasted.steps), (before, 0), "{name}");
+        engine.end_step(step);
+        assert_eq!((exported(&engine), engine.steps_taken()), (before, 0), "{name}");
         // Another adapter makes the bank grow between two slices.
-        let mut optimizer = Optimizer::default();
-        let mut step =
-            engine.begin_step(vec![window.clone()], &on(), &optimizer, LEARNING_RATE).expect("valid");
+        let mut step = engine.begin_step(vec![window.clone()], &on(), LEARNING_RATE).expect("valid");
         let mut slices = 0;
         while !step.is_finished() {
             engine.next_slices(&mut step, 1).await.expect("works");
@@ -293,8 +295,8 @@ async fn a_dropped_step_changes_nothing() {
         }
         let (done, all) = step.progress();
         assert!(slices > 12 && done == all, "{name}: {slices} slices, {done} of {all}");
-        engine.end_step(step, &mut optimizer);
-        assert_eq!(optimizer.steps, 1, "{name}");
+        engine.end_step(step);
+        assert_eq!(engine.steps_taken(), 1, "{name}");
         let abs = if name == "gpu" { 1e-4 } else { 1e-5 };
         assert_tensors(name, &exported(&engine), &reference, "step_1", 0.0, abs);
     }
@@ -307,8 +309,8 @@ fn adapter_of_rank(engine: &Engine, rank: usize) -> Adapter {
     let delta = ModuleDelta {
         module,
         rank,
-        a: vec![0.1; rank * c],
-        b: vec![0.1; f * rank],
+        a: vec![0.1; rank * c].into(),
+        b: vec![0.1; f * rank].into(),
         ..ModuleDelta::default()
     };
     Adapter { deltas: vec![delta], ..Adapter::default() }
@@ -333,14 +335,12 @@ async fn a_new_adapter_is_trained_beside_another_and_exported() {
         let both = vec![("style".to_owned(), 0.2), ("me".to_owned(), 1.0)];
         engine.set_adapter(both.clone()).expect("loaded");
         assert_eq!(engine.logits(&ids).await.expect("fits"), style, "{name}: B is zero");
-        engine.begin_training("me", TrainingRoom { dropout: true, ..ROOM }).expect("idle");
-        let mut optimizer = Optimizer { dropout: 0.1, ..Optimizer::default() };
+        let optimizer = Optimizer { dropout: 0.1, ..Optimizer::default() };
+        engine.begin_training("me", optimizer, ROOM).expect("idle");
         let window = Window { tokens: ids.clone(), first: 1, constant_context: false };
         let mut losses = Vec::new();
         for _ in 0..12 {
-            losses.push(
-                engine.train_step(vec![window.clone()], &both, &mut optimizer, 1e-2).await.expect("works"),
-            );
+            losses.push(engine.train_step(vec![window.clone()], &both, 1e-2).await.expect("works"));
         }
         assert!(losses[11] < 0.8 * losses[0], "{name}: {losses:?}");
         engine.end_training().expect("frees");
@@ -363,10 +363,9 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     let (_, backend) = common::backends().await.remove(1);
     let mut engine = fixture.open(backend).await;
     let words = |error: lorakeet::Error| error.to_string();
-    let optimizer = Optimizer::default();
     let window = |n: u32, first| vec![Window { tokens: (0..n).collect(), first, constant_context: false }];
     let mut step = |windows: Vec<Window>, choice: &Choice| {
-        words(engine.begin_step(windows, choice, &optimizer, 1e-3).expect_err("refused"))
+        words(engine.begin_step(windows, choice, 1e-3).expect_err("refused"))
     };
     assert_eq!(
         step(window(4, 4), &on()),
@@ -395,7 +394,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     );
     engine.new_lora("y", &lora("q_proj")).await.expect("fits");
     assert_eq!(
-        words(engine.begin_training("y", ROOM).expect_err("refused")),
+        words(engine.begin_training("y", Optimizer::default(), ROOM).expect_err("refused")),
         "adapter `x` is being trained, end that first"
     );
     engine.end_training().expect("frees");
@@ -407,7 +406,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     });
     engine.add_adapter("norm", norm).expect("fits");
     assert_eq!(
-        words(engine.begin_training("norm", ROOM).expect_err("refused")),
+        words(engine.begin_training("norm", Optimizer::default(), ROOM).expect_err("refused")),
         "adapter `norm`: `model.norm` is no plain LoRA, which alone is trained"
     );
 }
@@ -427,7 +426,8 @@ async fn a_refusal_of_memory_names_what_fits() {
             )
             .await
             .expect("fits");
-        let result = engine.begin_training("x", TrainingRoom { window, memory_limit: limit, ..ROOM });
+        let result =
+            engine.begin_training("x", Optimizer::default(), TrainingRoom { window, memory_limit: limit });
         let bytes = engine.model().tensors.total_bytes();
         engine.end_training().expect("frees");
         engine.delete_adapter("x").expect("idle");
@@ -469,8 +469,7 @@ async fn an_adapter_in_use_is_not_deleted_after_a_step() {
     let mut engine = fixture.open(backend).await;
     let request = Request { adapter: Some(on()), ..Request::greedy(window.tokens[..4].to_vec(), 8) };
     let generation = engine.start(&[request]).expect("a slot is free");
-    let mut optimizer = Optimizer::default();
-    engine.train_step(vec![window], &on(), &mut optimizer, LEARNING_RATE).await.expect("works");
+    engine.train_step(vec![window], &on(), LEARNING_RATE).await.expect("works");
     engine.end_training().expect("it was trained");
     let error = engine.delete_adapter("x").expect_err("in use");
     assert_eq!(error.to_string(), "adapter `x` is in use by a running generation");

@@ -197,9 +197,10 @@ async fn a_folder_comes_back_as_it_was() {
 }
 
 fn delta(module: &str, rank: usize, [c, f]: [usize; 2]) -> ModuleDelta {
-    let ramp = |len: usize, step: f32| (0..len).map(|i| ((i as f32 * step).sin()) * 0.2).collect();
+    let ramp = |len: usize, step: f32| (0..len).map(|i| ((i as f32 * step).sin()) * 0.2).collect::<Vec<_>>();
     let module = module.to_owned();
-    ModuleDelta { module, rank, a: ramp(rank * c, 0.7), b: ramp(rank * f, 1.3), ..ModuleDelta::default() }
+    let (a, b) = (ramp(rank * c, 0.7).into(), ramp(rank * f, 1.3).into());
+    ModuleDelta { module, rank, a, b, ..ModuleDelta::default() }
 }
 
 /// Two ranks, so that the config needs patterns; one name without the base's prefix.

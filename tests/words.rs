@@ -7,7 +7,9 @@ use std::str::FromStr;
 
 use lorakeet::Error;
 use lorakeet::dtype::Dtype;
-use lorakeet::engine::{CombinationType, Finish, Kv, MajoritySign, Overflow, Pooling, Preset, Schedule, Variant};
+use lorakeet::engine::{
+    CombinationType, Finish, Kv, MajoritySign, Overflow, Pooling, Preset, Schedule, Variant,
+};
 
 fn file(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(path);

@@ -3,7 +3,7 @@
 //
 //   node tools/setup.mjs build    the wasm32 target, wasm-bindgen, npm's packages
 //   node tools/setup.mjs test     the same, and Chromium, chromedriver, Firefox, a Vulkan driver; with `--install`, or in CI,
-//                                 the real model that some tests need (93 MB)
+//                                 the real model and tokenizers that some tests need (155 MB)
 //
 // Uses nothing but Node itself: it runs before `npm ci` did.
 
@@ -12,6 +12,7 @@ import { accessSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { realTokenizers } from "./real_tokenizers.mjs";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const inCi = !["", "0", "false", undefined].includes(process.env.CI);
@@ -49,7 +50,10 @@ export function setup(kind, { install = process.argv.includes("--install") || in
     step("chromedriver", () => { found.chromedriver = requireChromedriver(env); });
     step("firefox", () => requireFirefox(env));
     // Tests without it say that they are skipped; only CI and who asks for it download so much.
-    if (install) step("models", () => realModel(env));
+    if (install) step("models", () => {
+      realModel(env);
+      realTokenizers(env);
+    });
   }
   step("wasm", () => Object.assign(found, wasmTarget(env, mayInstall)));
   step("bindgen", () => wasmBindgen(env));

@@ -7,10 +7,11 @@ import { createHash } from "node:crypto";
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
+import { manualPages } from "./manual.mjs";
 import { root } from "./setup.mjs";
 
 /** For people who read the repository. */
-const UNUSED = /\/(screenshots|examples|golden\.json)$/;
+const UNUSED = /\/(screenshots|examples|golden\.json|manual\/.*\.md)$/;
 /** What a browser asks for; types and maps stay behind. */
 const CODE = /\.(js|wasm)$/;
 /** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */
@@ -27,6 +28,7 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   rmSync(out, { recursive: true, force: true });
   cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
   cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => CODE.test(path) || statSync(path).isDirectory() });
+  for (const [name, html] of manualPages(www)) writeFileSync(join(out, "manual", name), html);
   writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
 
   const files = Object.fromEntries(list(out).filter((path) => !NOT_LISTED.test(path)).map((path) => [path, hash(readFileSync(join(out, path)))]));

@@ -31,7 +31,6 @@ pub async fn describe(args: &Args, with_plan: bool) -> Result<()> {
     let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
     let name = backend.name();
     let description = folder::describe(model, backend, &options)?;
-    let types = [Dtype::F32].into_iter().chain(Dtype::PACKED);
     print(
         &Subject {
             model: &description.model,
@@ -39,7 +38,7 @@ pub async fn describe(args: &Args, with_plan: bool) -> Result<()> {
             warnings: &description.warnings,
             backend: name,
             adapters: Vec::new(),
-            memory: types.map(|dtype| (dtype.name(), description.needs_as(dtype).ok())).collect(),
+            memory: Dtype::choices().map(|dtype| (dtype.name(), description.needs_as(dtype).ok())).collect(),
         },
         with_plan,
         args.json,
@@ -69,9 +68,9 @@ fn print(subject: &Subject, with_plan: bool, as_json: bool) {
     let plan = model.decode(1);
     if as_json {
         let report = json!({
-            "family": format!("{:?}", config.family),
+            "family": config.family.name,
             "parameters": parameters,
-            "layers": config.num_hidden_layers,
+            "layers": config.layers.len(),
             "hidden_size": config.hidden_size,
             "intermediate_size": config.intermediate_size,
             "attention_heads": config.num_attention_heads,
@@ -92,10 +91,10 @@ fn print(subject: &Subject, with_plan: bool, as_json: bool) {
         return;
     }
     println!(
-        "{:?}: {:.2} M parameters, {} layers of {} ({} / {} heads of {}, feed-forward {})",
-        config.family,
+        "{}: {:.2} M parameters, {} layers of {} ({} / {} heads of {}, feed-forward {})",
+        config.family.name,
         parameters as f64 / 1e6,
-        config.num_hidden_layers,
+        config.layers.len(),
         config.hidden_size,
         config.num_attention_heads,
         config.num_key_value_heads,

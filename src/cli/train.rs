@@ -72,8 +72,8 @@ pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<
     let &Train { variant, rank, ref target, learning_rate, epochs, batch, dropout, seed, .. } = options;
     let alpha = options.alpha.unwrap_or(2.0 * rank as f64);
     engine.new_lora(NAME, &NewLora { variant, rank, alpha, target_modules: target.clone(), seed }).await?;
-    engine
-        .begin_training(NAME, TrainingRoom { window: length, dropout: dropout > 0.0, memory_limit: None })?;
+    let optimizer = Optimizer { dropout, seed, ..Optimizer::default() };
+    engine.begin_training(NAME, optimizer, TrainingRoom { window: length, memory_limit: None })?;
     engine.check_kernels().await?;
     let mut choice = engine.active_adapters().clone();
     choice.push((NAME.to_owned(), 1.0));
@@ -81,12 +81,11 @@ pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<
     let bar = progress_bar(as_json, "train {bar:30} {pos}/{len} steps, loss {msg} {eta}");
     bar.set_length(all as u64);
     let warmup = options.warmup_steps.unwrap_or(all / 10);
-    let mut optimizer = Optimizer { dropout, seed, ..Optimizer::default() };
     let (started, mut losses) = (Instant::now(), Vec::new());
     let mut order = (0..epochs).flat_map(|_| windows.chunks(batch));
     while let Some(step) = order.next().filter(|_| losses.len() < all) {
         let rate = learning_rate * options.schedule.share(losses.len(), warmup, all) as f32;
-        losses.push(engine.train_step(step.to_vec(), &choice, &mut optimizer, rate).await?);
+        losses.push(engine.train_step(step.to_vec(), &choice, rate).await?);
         bar.set_message(format!("{:.4}", losses[losses.len() - 1]));
         bar.inc(1);
     }

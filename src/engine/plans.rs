@@ -10,13 +10,15 @@ use crate::plan::Plan;
 
 /// What a plan ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The cache.
     Prefill,
     /// Logits.
     Score,
     /// The next tokens.
     Decode,
+    /// The next tokens, from logits that are there.
+    Draw,
     /// Hidden states after so many layers.
     Hidden(usize),
     /// Training: the first layer's input.
@@ -33,13 +35,19 @@ pub enum Kind {
 
 /// Plans made so far.
 #[derive(Debug, Default)]
-pub struct Plans {
+pub(crate) struct Plans {
     prepared: HashMap<(Kind, usize), Prepared>,
 }
 
 impl Plans {
     /// The plan of `kind` for `n` rows, made now if it is the first of its kind.
-    pub fn get(&mut self, kind: Kind, n: usize, model: &Model, backend: &mut Backend) -> Result<&Prepared> {
+    pub(crate) fn get(
+        &mut self,
+        kind: Kind,
+        n: usize,
+        model: &Model,
+        backend: &mut Backend,
+    ) -> Result<&Prepared> {
         Ok(match self.prepared.entry((kind, n)) {
             Entry::Occupied(there) => there.into_mut(),
             Entry::Vacant(place) => {
@@ -47,6 +55,7 @@ impl Plans {
                     Kind::Prefill => model.prefill(n),
                     Kind::Score => model.score(n),
                     Kind::Decode => model.decode(n),
+                    Kind::Draw => model.draw(n),
                     Kind::Hidden(layers) => model.hidden(n, layers),
                     Kind::TrainEmbed => model.train_embed(n),
                     Kind::TrainLayer(l) => model.train_layer(n, l),
@@ -61,11 +70,11 @@ impl Plans {
 }
 
 /// Plans that name every kernel which running the model needs, and training it if an adapter is.
-pub fn every_kernel(model: &Model) -> Vec<Plan> {
+pub(crate) fn every_kernel(model: &Model) -> Vec<Plan> {
     // A prompt comes in runs of all rows, of few and of one.
     let mut plans = vec![model.decode(1), model.prefill(2), model.prefill(MAX_ROWS)];
     if let Some(trainee) = &model.training.trainee {
-        let last = model.config.num_hidden_layers - 1;
+        let last = model.config.layers.len() - 1;
         plans.push(model.train_embed(1));
         for n in [1, 2, MAX_ROWS] {
             plans.extend([model.train_layer(n, last), model.train_backward(n, last)]);
@@ -78,45 +87,14 @@ pub fn every_kernel(model: &Model) -> Vec<Plan> {
 
 /// Rows of the next run when `pending` are to go and a run takes at most `most`: a power of
 /// two, so that few plans serve every length and no row is padding.
-pub fn run_rows(pending: usize, most: usize) -> usize {
+pub(crate) fn run_rows(pending: usize, most: usize) -> usize {
     let n = pending.min(most);
     1 << n.ilog2()
 }
 
-/// Multiplications of a slice on a page's own thread, where some 20 ms are as long as it may wait.
-const SLICE_MULTIPLICATIONS: usize = 50_000_000;
-
-/// Rows of a slice if each takes so many multiplications: all there may be but on a page's own thread.
-pub fn slice_rows(backend: &Backend, per_row: usize) -> usize {
-    match backend {
-        Backend::Cpu(_) if cfg!(target_arch = "wasm32") => rows_within(SLICE_MULTIPLICATIONS, per_row),
-        Backend::Cpu(_) | Backend::Gpu(_) => MAX_ROWS,
-    }
-}
-
-/// Rows of a run forward, at most `most`, if each takes so many multiplications: fewer on a slow GPU. What is
-/// computed does not depend on it.
-pub fn forward_rows(backend: &Backend, per_row: usize, most: usize) -> usize {
-    match backend {
-        Backend::Cpu(_) => most,
-        Backend::Gpu(gpu) => gpu.rows_within(per_row, most),
-    }
-}
-
-/// A power of two, so that few plans serve every length; 1 where even that is too many.
-fn rows_within(multiplications: usize, per_row: usize) -> usize {
-    run_rows((multiplications / per_row.max(1)).max(1), MAX_ROWS)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{rows_within, run_rows};
-
-    #[test]
-    fn a_slice_keeps_within_its_multiplications() {
-        let rows = [1, 100, 390, 391, 25_000, 50_001, usize::MAX].map(|per_row| rows_within(50_000, per_row));
-        assert_eq!(rows, [128, 128, 128, 64, 2, 1, 1]);
-    }
+    use super::run_rows;
 
     #[test]
     fn runs_are_powers_of_two_that_fit() {

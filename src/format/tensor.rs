@@ -62,8 +62,7 @@ impl SourceDtype {
     pub fn held(&self) -> Dtype {
         match self {
             Self::F16 => Dtype::F16,
-            Self::Blocks(Blocks::Q8_0 | Blocks::Q5_0 | Blocks::Iq4Nl) => Dtype::Q8,
-            Self::Blocks(Blocks::Q4_0) => Dtype::Q4,
+            Self::Blocks(blocks) => blocks.held(),
             _ => Dtype::F32,
         }
     }
@@ -72,10 +71,8 @@ impl SourceDtype {
     /// `None` where that is not a matter of moving bits, or rounds.
     pub fn stored_as<'a>(&self, dtype: Dtype, bytes: &'a [u8]) -> Option<Cow<'a, [u8]>> {
         match (self, dtype) {
-            (Self::F16, Dtype::F16)
-            | (Self::Blocks(Blocks::Q8_0), Dtype::Q8)
-            | (Self::Blocks(Blocks::Q4_0), Dtype::Q4) => Some(Cow::Borrowed(bytes)),
-            (Self::Blocks(blocks), Dtype::Q8) => blocks.to_q8_0(bytes).map(Cow::Owned),
+            (Self::F16, Dtype::F16) => Some(Cow::Borrowed(bytes)),
+            (Self::Blocks(blocks), _) => blocks.stored_as(dtype, bytes),
             _ => None,
         }
     }

@@ -44,9 +44,8 @@ const RANK: &str = wgsl!("shared/rank");
 
 const WEIGHT_F32: &str = wgsl!("shared/weight_f32");
 const WEIGHT_F32X4: &str = wgsl!("shared/weight_f32x4");
-const WEIGHT_F16: &str = wgsl!("shared/weight_f16");
-const WEIGHT_Q8: &str = wgsl!("shared/weight_q8");
-const WEIGHT_Q4: &str = wgsl!("shared/weight_q4");
+/// `shared/weight_<name>` by that name, which is a type's.
+const WEIGHTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/weights.rs"));
 
 macro_rules! kernel {
     ($name:literal of $twin:literal, $size:literal $(, $shared:ident)*) => {
@@ -172,12 +171,11 @@ impl Kernel {
 
     /// The kernel for a weight of this type.
     pub fn over(self, dtype: Dtype) -> Self {
-        let weight = match dtype {
-            Dtype::F32 | Dtype::U32 => return self,
-            Dtype::F16 => WEIGHT_F16,
-            Dtype::Q8 => WEIGHT_Q8,
-            Dtype::Q4 => WEIGHT_Q4,
-        };
+        if !dtype.is_packed() {
+            return self;
+        }
+        let text = WEIGHTS.iter().find(|(name, _)| *name == dtype.name());
+        let (_, weight) = text.expect("every packed type has a text");
         Self { weight, dtype, ..self }
     }
 

@@ -67,15 +67,19 @@ impl Made<'_> {
         id
     }
 
-    /// Numbers of 32 between ±1, which look random and are the same for the same place in a case.
-    fn numbers(&self, len: usize) -> Vec<f32> {
+    /// Bits that look random and are the same for the same place in a case.
+    fn bits(&self, len: usize) -> Vec<u32> {
         let seed = 1 + self.contents.len() as u32;
-        let number = |i: u32| {
+        let one = |i: u32| {
             let bits = (i + 1).wrapping_mul(0x9e37_79b9) ^ seed.wrapping_mul(0x85eb_ca6b);
-            let bits = (bits ^ (bits >> 15)).wrapping_mul(0x2c1b_3c6d);
-            ((bits >> 27) as f32 - 15.5) / 16.0
+            (bits ^ (bits >> 15)).wrapping_mul(0x2c1b_3c6d)
         };
-        (0..len as u32).map(number).collect()
+        (0..len as u32).map(one).collect()
+    }
+
+    /// Numbers of 32 between ±1, likewise.
+    fn numbers(&self, len: usize) -> Vec<f32> {
+        self.bits(len).into_iter().map(|bits| ((bits >> 27) as f32 - 15.5) / 16.0).collect()
     }
 
     fn f32(&mut self, shape: &[usize]) -> TensorId {
@@ -91,7 +95,17 @@ impl Made<'_> {
 
     fn weight(&mut self, dtype: Dtype, rows: usize, cols: usize) -> TensorId {
         let mut words = Vec::new();
-        self.numbers(rows * cols).chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));
+        if dtype.can_pack() {
+            self.numbers(rows * cols).chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));
+        } else {
+            // Any codes will do, and halves between 1/16 and 1/8 of either sign.
+            let (width, halves) = (dtype.row_words(cols), dtype.halves(cols));
+            let is_half = |i: usize| halves.contains(&(i % width));
+            let bits = self.bits(rows * width).into_iter().enumerate();
+            words.extend(
+                bits.map(|(i, bits)| if is_half(i) { bits & 0x83ff_83ff | 0x2c00_2c00 } else { bits }),
+            );
+        }
         self.put(dtype, &[rows, cols], words)
     }
 

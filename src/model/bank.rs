@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::plan::{Delta, Dtype, Mix, Op, Shrink, TensorId, Tensors};
 
 use super::MAX_ROWS;
+use super::blueprint::Blueprint;
+use super::names::bare;
 use super::tables::{Table, Tables};
 
 /// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
@@ -24,8 +25,26 @@ pub struct Site {
     pub inputs: usize,
     /// First output of each part, and at the end F.
     pub edges: Vec<usize>,
+    /// Of each part: whether cached keys and values depend on its outputs.
+    pub feeds_cache: Vec<bool>,
     /// Whether any adapter acts here: only then do plans carry the steps.
     pub enabled: bool,
+}
+
+/// A part of a site, as it is declared.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// The module's checkpoint name without prefix.
+    pub module: String,
+    pub outputs: usize,
+    /// Whether cached keys and values depend on its outputs.
+    pub feeds_cache: bool,
+}
+
+impl Part {
+    pub fn new(module: impl Into<String>, outputs: usize, feeds_cache: bool) -> Self {
+        Self { module: module.into(), outputs, feeds_cache }
+    }
 }
 
 /// One activation that adapters can scale and shift: the output of a norm, or the input of a
@@ -36,6 +55,8 @@ pub struct Point {
     pub gains: TensorId,
     /// C
     pub cols: usize,
+    /// Whether cached keys and values depend on it.
+    pub feeds_cache: bool,
     /// Whether any adapter acts here.
     pub enabled: bool,
 }
@@ -84,8 +105,6 @@ pub struct Bank {
     pub tables: Tables,
     /// The site of the embedding.
     pub embed: usize,
-    /// First site and part, and point, whose output no layer's keys and values depend on.
-    cache_ends: [usize; 3],
     /// Every activation adapters can act on.
     pub points: Vec<Point>,
     /// Site and part of a module, by its checkpoint name without prefix.
@@ -95,7 +114,7 @@ pub struct Bank {
 }
 
 impl Bank {
-    pub(super) fn declare(tensors: &mut Tensors, config: &ModelConfig) -> Result<Self> {
+    pub(super) fn declare(tensors: &mut Tensors, config: &Blueprint) -> Result<Self> {
         let (v, c) = (config.vocab_size, config.hidden_size);
         Ok(Self {
             mixes: tensors.declare("mixes", Dtype::U32, &[MIXES, size_of::<Mix>() / 4])?,
@@ -104,7 +123,6 @@ impl Bank {
             room: Room::default(),
             tables: Tables::declare(tensors, v, c)?,
             embed: 0,
-            cache_ends: [0; 3],
             sites: Vec::new(),
             points: Vec::new(),
             modules: BTreeMap::new(),
@@ -112,43 +130,52 @@ impl Bank {
         })
     }
 
-    /// Adds a linear map of `inputs` columns whose outputs are those of `modules`
-    /// (name, outputs), one after the other. It takes no memory until it is enabled.
+    /// Adds a linear map of `inputs` columns whose outputs are those of `parts`, one after the other. It
+    /// takes no memory until it is enabled.
     pub(super) fn site(
         &mut self,
         tensors: &mut Tensors,
         name: &str,
         inputs: usize,
-        modules: &[(String, usize)],
+        parts: &[Part],
     ) -> Result<usize> {
         let site = self.sites.len();
         let mut edges = vec![0];
-        for (part, (module, outputs)) in modules.iter().enumerate() {
+        for (part, Part { module, outputs, .. }) in parts.iter().enumerate() {
             self.modules.insert(module.clone(), (site, part));
             edges.push(edges[part] + outputs);
         }
         let mut empty = |what: &str| tensors.declare(format!("{name}.{what}"), Dtype::F32, &[1, 1]);
-        self.sites.push(Site { a: empty("a")?, b: empty("b")?, inputs, edges, enabled: false });
+        let (a, b) = (empty("a")?, empty("b")?);
+        let feeds_cache = parts.iter().map(|part| part.feeds_cache).collect();
+        self.sites.push(Site { a, b, inputs, edges, feeds_cache, enabled: false });
         Ok(site)
     }
 
-    /// Adds an activation of `cols` columns. It takes no memory until it is enabled.
-    pub(super) fn point(&mut self, tensors: &mut Tensors, name: &str, cols: usize) -> Result<usize> {
+    /// Adds an activation of `cols` columns, and says whether it feeds the cache. It takes no memory
+    /// until it is enabled.
+    pub(super) fn point(
+        &mut self,
+        tensors: &mut Tensors,
+        name: &str,
+        cols: usize,
+        feeds_cache: bool,
+    ) -> Result<usize> {
         let point = self.points.len();
         self.named_points.insert(name.to_owned(), point);
         let gains = tensors.declare(format!("{name}.gains"), Dtype::F32, &[1, 1])?;
-        self.points.push(Point { gains, cols, enabled: false });
+        self.points.push(Point { gains, cols, feeds_cache, enabled: false });
         Ok(point)
     }
 
     /// The point of a norm's output, or of the input of the linear map before `.input`.
     pub fn find_point(&self, name: &str) -> Option<usize> {
-        self.named_points.get(super::weights::bare(name)).copied()
+        self.named_points.get(bare(name)).copied()
     }
 
     /// Site and part of a module, named as in the checkpoint.
     pub fn find(&self, module: &str) -> Option<(usize, usize)> {
-        self.modules.get(super::weights::bare(module)).copied()
+        self.modules.get(bare(module)).copied()
     }
 
     /// Names of the modules that adapters can act on, without the base model's prefix.
@@ -174,23 +201,14 @@ impl Bank {
         sites || points || Table::ALL.iter().any(|&t| self.tables.map(t) != before.tables.map(t))
     }
 
-    /// Says that the keys of the last layer are made by `qkv`, from the output of the norm
-    /// `point`: adapters behind them touch no cache.
-    pub(super) fn end_cache(&mut self, qkv: usize, point: usize) {
-        // Of q, k and v only q is not cached; one fused projection counts as all three.
-        let first_cached = usize::from(self.sites[qkv].parts() > 1);
-        self.cache_ends = [qkv, first_cached, point];
-    }
-
     /// Whether cached keys and values depend on the output of this part of a site.
     pub fn site_feeds_cache(&self, site: usize, part: usize) -> bool {
-        let [qkv, first_cached, _] = self.cache_ends;
-        site < qkv || site == qkv && part >= first_cached
+        self.sites[site].feeds_cache[part]
     }
 
     /// Whether cached keys and values depend on this activation.
     pub fn point_feeds_cache(&self, point: usize) -> bool {
-        point <= self.cache_ends[2]
+        self.points[point].feeds_cache
     }
 
     /// Makes room where adapters are enabled, and nowhere else. Everything in the bank is lost,
@@ -264,5 +282,77 @@ impl Site {
     /// F
     pub fn outputs(&self) -> usize {
         self.edges[self.parts()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use crate::model::{Blueprint, Model, Sizes};
+    use crate::plan::Dtype;
+
+    /// Modules and activations, each with whether it feeds the cache.
+    fn answers(config: &[u8]) -> BTreeSet<(String, bool)> {
+        let config = Blueprint::from_json(config).expect("valid");
+        let sizes = Sizes { context: 8, slots: 1, max_tensor_bytes: u64::MAX, dtype: Dtype::F32 };
+        let bank = Model::new(config, sizes).expect("small").bank;
+        let sites =
+            bank.modules.iter().map(|(name, &(site, part))| (name, bank.site_feeds_cache(site, part)));
+        let points = bank.named_points.iter().map(|(name, &point)| (name, bank.point_feeds_cache(point)));
+        sites.chain(points).map(|(name, feeds)| (name.clone(), feeds)).collect()
+    }
+
+    /// `all` in every layer: each feeds the cache, in the last layer only those `of_last`.
+    fn of_layers(layers: usize, prefix: &str, all: &[&str], of_last: &[&str]) -> BTreeSet<(String, bool)> {
+        let of = |l: usize| all.iter().map(move |name| (l, *name));
+        let names = (0..layers).flat_map(of);
+        let answer = |(l, name): (usize, &str)| {
+            (format!("{prefix}.{l}.{name}"), l + 1 < layers || of_last.contains(&name))
+        };
+        names.map(answer).collect()
+    }
+
+    #[test]
+    fn every_site_says_whether_it_feeds_the_cache() {
+        let all = [
+            "input_layernorm",
+            "self_attn.q_proj",
+            "self_attn.k_proj",
+            "self_attn.v_proj",
+            "self_attn.o_proj.input",
+            "self_attn.o_proj",
+            "post_attention_layernorm",
+            "mlp.gate_proj",
+            "mlp.up_proj",
+            "mlp.down_proj.input",
+            "mlp.down_proj",
+        ];
+        let of_last = ["input_layernorm", "self_attn.k_proj", "self_attn.v_proj"];
+        let mut want = of_layers(3, "layers", &all, &of_last);
+        want.extend([("embed_tokens", true), ("norm", false), ("lm_head", false)].map(named));
+        assert_eq!(answers(include_bytes!("../../tests/fixtures/models/llama/config.json")), want);
+    }
+
+    /// One checkpoint tensor for q, k and v counts as all three.
+    #[test]
+    fn a_fused_projection_feeds_the_cache() {
+        let all = [
+            "ln_1",
+            "attn.c_attn",
+            "attn.c_proj.input",
+            "attn.c_proj",
+            "ln_2",
+            "mlp.c_fc",
+            "mlp.c_proj.input",
+            "mlp.c_proj",
+        ];
+        let mut want = of_layers(2, "h", &all, &["ln_1", "attn.c_attn"]);
+        want.extend([("wte", true), ("ln_f", false), ("lm_head", false)].map(named));
+        assert_eq!(answers(include_bytes!("../../tests/fixtures/models/gpt2/config.json")), want);
+    }
+
+    fn named((name, feeds): (&str, bool)) -> (String, bool) {
+        (name.to_owned(), feeds)
     }
 }

@@ -3,24 +3,34 @@
 
 mod backward;
 mod bank;
+mod block;
+mod blueprint;
+mod families;
+mod fields;
 mod forward;
-mod gguf_names;
+mod kept;
 mod matrix;
+mod names;
 mod needs;
 mod places;
+mod rope;
+mod steps;
 mod tables;
 mod training;
 mod weights;
 
 pub use bank::{Bank, MIXES, Point, Room, Site};
-pub use gguf_names::{GgufLinear, GgufTensor, checkpoint_tensor, gguf_architecture, gguf_linear, gguf_name};
+pub use blueprint::{Blueprint, LayerSpec, Norm};
+pub use families::Family;
 pub use matrix::Matrix;
+pub use names::{GgufLinear, GgufTensor};
+pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name};
 pub use needs::{Needs, size};
+pub use rope::{Rope, RopeScaling};
 pub use tables::{Table, Tables};
 pub use training::{Moments, Trainee, Training};
 pub use weights::Weights;
 
-use crate::config::{ModelConfig, Positions};
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, RING, Row, Sampling, TensorId, Tensors};
 
@@ -47,7 +57,7 @@ pub struct Sizes {
 #[derive(Debug)]
 pub struct Model {
     /// The architecture.
-    pub config: ModelConfig,
+    pub config: Blueprint,
     /// Every tensor, weights included.
     pub tensors: Tensors,
     /// Where the checkpoint's tensors go.
@@ -75,8 +85,8 @@ pub struct State {
     pub ring: TensorId,
     /// (logit rows, V)
     pub logits: TensorId,
-    /// (S, D): cos and sin of each position
-    rope: TensorId,
+    /// One for each of [`Blueprint::ropes`], (S, D): cos and sin of each position
+    ropes: Vec<TensorId>,
     /// Per layer: keys, values (slots, S, K·D)
     pub cache: Vec<(TensorId, TensorId)>,
 }
@@ -105,7 +115,7 @@ impl Model {
     ///
     /// Errors with `Argument` if the context is longer than a learned position table or zero,
     /// `Unsupported` if a tensor cannot be cut small enough.
-    pub fn new(config: ModelConfig, sizes: Sizes) -> Result<Self> {
+    pub fn new(config: Blueprint, sizes: Sizes) -> Result<Self> {
         Self::with_types(config, sizes, &|_| sizes.dtype)
     }
 
@@ -113,7 +123,7 @@ impl Model {
     /// Maps that are one matrix here are tensors of their own where their types differ.
     ///
     /// Errors as [`Model::new`].
-    pub fn with_types(config: ModelConfig, sizes: Sizes, dtype_of: &dyn Fn(&str) -> Dtype) -> Result<Self> {
+    pub fn with_types(config: Blueprint, sizes: Sizes, dtype_of: &dyn Fn(&str) -> Dtype) -> Result<Self> {
         let most = config.max_position_embeddings;
         if sizes.context < 2 {
             return Err(Error::argument(format!("context length {}, expected at least 2", sizes.context)));
@@ -121,7 +131,7 @@ impl Model {
         if sizes.slots == 0 || sizes.slots > MAX_ROWS {
             return Err(Error::argument(format!("batch {}, expected 1 to {MAX_ROWS}", sizes.slots)));
         }
-        if config.positions == Positions::Learned && sizes.context > most {
+        if config.learned_positions && sizes.context > most {
             return Err(Error::argument(format!(
                 "context length {}, the model has {most} positions",
                 sizes.context
@@ -151,15 +161,28 @@ impl Model {
         self.tensors.get(self.state.logits).shape[0]
     }
 
+    /// Errors with `Argument` for a token that the vocabulary does not have.
+    pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let v = self.config.vocab_size;
+        match ids.iter().find(|&&id| id as usize >= v) {
+            Some(id) => {
+                Err(Error::argument(format!("token id {id}, expected below the vocabulary size {v}")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// What must be uploaded before the first run, beside the checkpoint.
     pub fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
-        vec![(self.state.rope, self.config.rope_table(self.sizes.context))]
+        let Self { config, state, sizes, .. } = self;
+        let tables = config.ropes.iter().map(|rope| rope.table(sizes.context, config.head_dim));
+        state.ropes.iter().copied().zip(tables).collect()
     }
 
     /// Fills the cache for `n` rows and computes no logits.
     pub fn prefill(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        forward::layers(self, &mut plan);
+        forward::layers(self, &mut plan, self.config.layers.len());
         plan
     }
 
@@ -174,6 +197,13 @@ impl Model {
     /// draw, so that the next replay continues with the tokens drawn.
     pub fn decode(&self, n: usize) -> Plan {
         let mut plan = self.score(n);
+        forward::sample(self, &mut plan);
+        plan
+    }
+
+    /// The end of [`decode`](Self::decode) alone, for `n` rows whose logits are there.
+    pub fn draw(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
         forward::sample(self, &mut plan);
         plan
     }
@@ -213,14 +243,14 @@ impl Model {
     /// The first step of training on `n` rows: embeds them.
     pub fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::embed(self, &mut plan);
+        kept::embed(self, &mut plan);
         plan
     }
 
     /// Layer `l` forward on `n` rows, once all before it have run.
     pub fn train_layer(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
-        backward::layer(self, &mut plan, l);
+        kept::layer(self, &mut plan, l);
         plan
     }
 
@@ -234,7 +264,7 @@ impl Model {
 
     /// (MAX_ROWS, C): where a [`hidden`](Self::hidden) plan leaves its rows.
     pub fn hidden_state(&self, layers: usize) -> TensorId {
-        if layers == self.config.num_hidden_layers { self.scratch.xn } else { self.scratch.x }
+        if layers == self.config.layers.len() { self.scratch.xn } else { self.scratch.x }
     }
 
     /// Losses of `n` rows, and the gradient by the last layer's output.
@@ -260,7 +290,7 @@ impl Model {
 
     /// Weights of a layer's linear maps: multiplications of a row's way through it.
     pub fn layer_weights(&self) -> usize {
-        let ModelConfig { hidden_size: c, intermediate_size: f, head_dim, .. } = self.config;
+        let Blueprint { hidden_size: c, intermediate_size: f, head_dim, .. } = self.config;
         let [q, kv] =
             [self.config.num_attention_heads, self.config.num_key_value_heads].map(|n| n * head_dim);
         let up = if self.config.gated { 2 * f } else { f };
@@ -269,7 +299,7 @@ impl Model {
 
     /// The same of all layers.
     pub fn all_layer_weights(&self) -> usize {
-        self.config.num_hidden_layers.saturating_mul(self.layer_weights())
+        self.config.layers.len().saturating_mul(self.layer_weights())
     }
 
     /// Weights of the head.
@@ -278,14 +308,19 @@ impl Model {
     }
 
     /// Bytes of keys and values of one slot.
-    pub fn slot_bytes(config: &ModelConfig, context: usize) -> u64 {
-        let cell = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim;
+    pub fn slot_bytes(config: &Blueprint, context: usize) -> u64 {
+        let cell = 2 * config.layers.len() * config.num_key_value_heads * config.head_dim;
         4 * cell as u64 * context as u64
     }
 }
 
 impl State {
-    fn declare(config: &ModelConfig, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
+    /// The angles that layer `l` rotates by.
+    fn rope(&self, config: &Blueprint, l: usize) -> TensorId {
+        self.ropes[config.layers[l].rope]
+    }
+
+    fn declare(config: &Blueprint, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
         let Sizes { context, slots, max_tensor_bytes, .. } = sizes;
         let v = config.vocab_size;
         let kv = config.num_key_value_heads * config.head_dim;
@@ -300,7 +335,7 @@ impl State {
         let mut cache = |l: usize, what: &str| {
             tensors.declare(format!("cache.{l}.{what}"), Dtype::F32, &[slots, context, kv])
         };
-        let cache = (0..config.num_hidden_layers)
+        let cache = (0..config.layers.len())
             .map(|l| Ok((cache(l, "k")?, cache(l, "v")?)))
             .collect::<Result<Vec<_>>>()?;
         Ok(Self {
@@ -309,14 +344,19 @@ impl State {
             seen: tensors.declare("seen", Dtype::U32, &[slots, v.div_ceil(32)])?,
             ring: tensors.declare("ring", Dtype::U32, &[slots, RING])?,
             logits: tensors.declare("logits", Dtype::F32, &[logit_rows, v])?,
-            rope: tensors.declare("rope", Dtype::F32, &[context, config.head_dim])?,
+            ropes: (0..config.ropes.len())
+                .map(|i| {
+                    let name = if i == 0 { "rope".to_owned() } else { format!("rope.{i}") };
+                    tensors.declare(name, Dtype::F32, &[context, config.head_dim])
+                })
+                .collect::<Result<_>>()?,
             cache,
         })
     }
 }
 
 impl Scratch {
-    fn declare(config: &ModelConfig, tensors: &mut Tensors) -> Result<Self> {
+    fn declare(config: &Blueprint, tensors: &mut Tensors) -> Result<Self> {
         let (c, f) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;

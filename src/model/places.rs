@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Dtype, TensorId};
 
 use super::matrix::Matrix;
-use super::weights::{Weights, bare};
+use super::names::{Role, bare};
+use super::weights::Weights;
 
 /// Where one checkpoint tensor goes.
 #[derive(Debug)]
@@ -45,8 +46,8 @@ impl Weights {
             }
             return Ok(true);
         }
-        let derived = [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq"];
-        if bare == "lm_head.weight" || derived.iter().any(|end| bare.ends_with(end)) {
+        let derived = self.family.derived.iter().any(|end| bare.ends_with(end));
+        if bare == "lm_head.weight" || derived {
             return Ok(false);
         }
         Err(Error::mismatch(format!("tensor `{name}`: the architecture in config.json has no such tensor")))
@@ -105,6 +106,10 @@ impl Weights {
         let (dtype, cols) = (place.dtype, place.target.cols);
         if !dtype.is_packed() {
             return self.place_words(name, bytemuck::cast_slice(values), write);
+        }
+        if !dtype.can_pack() {
+            let dtype = dtype.name();
+            return Err(Error::unsupported(format!("tensor `{name}`: numbers are not rounded to {dtype}")));
         }
         let mut words = Vec::with_capacity(values.len() / cols * dtype.row_words(cols));
         values.chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));
@@ -167,12 +172,12 @@ impl Weights {
     /// A name as whole checkpoints write it.
     pub fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
-        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.prefix) }
+        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
     }
 
     /// Name of the embedding as a module.
     pub fn embedding(&self) -> String {
-        self.full_name(self.embedding)
+        self.full_name(&self.family.module(Role::Embedding, 0))
     }
 
     /// Where the rows (F, C) of a linear map lie: tensor, first row in it, rows. A tied head's
@@ -206,11 +211,13 @@ impl Weights {
     /// look up a row that row.
     pub fn read_per_token(&self) -> usize {
         let words = |place: &Place| place.rows() * place.row_words();
-        let looked_up =
-            |name: &str| self.places.get(name).map_or(0, |place| words(place) - place.row_words());
+        let looked_up = |role| {
+            let place = self.places.get(&format!("{}.weight", self.family.module(role, 0)));
+            place.map_or(0, |place| words(place) - place.row_words())
+        };
         let embed_is_head = self.embed.slices == self.head.weight.slices;
-        let embed = if embed_is_head { 0 } else { looked_up(&format!("{}.weight", self.embedding)) };
-        let positions = looked_up("wpe.weight");
+        let embed = if embed_is_head { 0 } else { looked_up(Role::Embedding) };
+        let positions = if self.positions.is_some() { looked_up(Role::Positions) } else { 0 };
         let all: usize = self.places.values().map(words).sum();
         all - embed - positions
     }

@@ -1,11 +1,11 @@
 //! The tensors that training an adapter needs beside those of inference. They take no memory
 //! until there is a trainee.
 
-use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors, Training as Numbers};
 
 use super::bank::{Bank, Room};
+use super::blueprint::Blueprint;
 use super::{MAX_ROWS, Sizes};
 
 /// The adapter that is trained: which of the bank's numbers have gradients.
@@ -120,7 +120,7 @@ pub(super) struct Scratch {
 }
 
 impl Training {
-    pub(super) fn declare(config: &ModelConfig, tensors: &mut Tensors) -> Result<Self> {
+    pub(super) fn declare(config: &Blueprint, tensors: &mut Tensors) -> Result<Self> {
         let mut many = |name: &str| tensors.declare(format!("train.{name}"), Dtype::F32, &[1, 1]);
         let scratch = Scratch {
             loss: many("loss")?,
@@ -140,9 +140,8 @@ impl Training {
             dz: many("dz")?,
             frozen_z: many("frozen_z")?,
         };
-        let checkpoints = (0..=config.num_hidden_layers)
-            .map(|l| many(&format!("checkpoint.{l}")))
-            .collect::<Result<_>>()?;
+        let checkpoints =
+            (0..=config.layers.len()).map(|l| many(&format!("checkpoint.{l}"))).collect::<Result<_>>()?;
         let (losses, gradients) = (many("losses")?, many("gradients")?);
         let cache = [many("dk")?, many("dv")?];
         let sums = many("sums")?;
@@ -167,7 +166,7 @@ impl Training {
     pub fn reshape(
         &mut self,
         tensors: &mut Tensors,
-        config: &ModelConfig,
+        config: &Blueprint,
         sizes: Sizes,
         bank: &Bank,
         trainee: Option<Trainee>,
@@ -214,6 +213,11 @@ impl Training {
         self.reshape_moments(tensors, bank, trainee.as_ref())?;
         self.trainee = trainee;
         self.reshape_ranks(tensors, bank.room)
+    }
+
+    /// The trainee that plans of training are made for.
+    pub(super) fn of_trainee(&self) -> &Trainee {
+        self.trainee.as_ref().expect("plans of training are made for a trainee")
     }
 
     /// The core at a part of one of the trainee's sites; `None` if that is not trained by cores.

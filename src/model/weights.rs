@@ -1,16 +1,19 @@
-//! The model's weights and their names in checkpoints. How their numbers come, `places` knows.
+//! The model's weights, and of which checkpoint tensors they are made. How their numbers come, `places`
+//! knows; what checkpoints call them, the model's family.
 //!
 //! q, k and v become one matrix, gate and up another, so that each is one dispatch where they have one
 //! type; GPT-2's Conv1D weights (in, out) are turned to (out, in).
 
 use std::collections::BTreeMap;
 
-use crate::config::{Family, ModelConfig, Norm, Positions};
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
-use super::bank::Bank;
+use super::bank::{Bank, Part};
+use super::blueprint::{Blueprint, Norm};
+use super::families::Family;
 use super::matrix::Matrix;
+use super::names::Role;
 use super::places::Place;
 
 /// A weight and its optional bias.
@@ -65,10 +68,7 @@ pub struct Weights {
     pub(super) norm: NormWeights,
     /// (V, C); the embedding itself where tied
     pub(super) head: Linear,
-    /// What whole checkpoints put in front of every name but the head's.
-    pub(super) prefix: &'static str,
-    /// Name of the embedding, without it.
-    pub(super) embedding: &'static str,
+    pub(super) family: &'static Family,
     pub(super) places: BTreeMap<String, Place>,
     /// Whether linear maps come as (out, in), whatever checkpoints have.
     pub(super) turned: bool,
@@ -76,7 +76,7 @@ pub struct Weights {
 
 impl Weights {
     pub(super) fn declare(
-        config: &ModelConfig,
+        config: &Blueprint,
         tensors: &mut Tensors,
         bank: &mut Bank,
         dtype_of: &dyn Fn(&str) -> Dtype,
@@ -84,89 +84,34 @@ impl Weights {
     ) -> Result<Self> {
         let mut declare = Declare { tensors, bank, dtype_of, max_bytes, places: BTreeMap::new(), config };
         let (v, c) = (config.vocab_size, config.hidden_size);
-        let names = Names::of(config.family);
-        let embed = declare.matrix(names.embed, &[(v, dtype_of(names.embed))], c)?;
-        declare.place(names.embed, &embed, 0, v, false);
-        let embedding = names.embed.trim_end_matches(".weight");
-        declare.bank.embed =
-            declare.bank.site(declare.tensors, embedding, v, &[(embedding.to_owned(), c)])?;
-        let positions = match config.positions {
-            Positions::Learned => {
-                let s = config.max_position_embeddings;
-                let table = declare.matrix("wpe.weight", &[(s, Dtype::F32)], c)?;
-                declare.place("wpe.weight", &table, 0, s, false);
-                Some(table.whole("wpe.weight")?)
-            }
-            Positions::Rotary { .. } => None,
+        let family = config.family;
+        let embedding = family.module(Role::Embedding, 0);
+        let embed = declare.table(&embedding, v, dtype_of(&format!("{embedding}.weight")))?;
+        let parts = [Part::new(&*embedding, c, true)];
+        declare.bank.embed = declare.bank.site(declare.tensors, &embedding, v, &parts)?;
+        let positions = if config.learned_positions {
+            let name = family.module(Role::Positions, 0);
+            let table = declare.table(&name, config.max_position_embeddings, Dtype::F32)?;
+            Some(table.whole(&name)?)
+        } else {
+            None
         };
-        let layers =
-            (0..config.num_hidden_layers).map(|l| declare.layer(&names, l)).collect::<Result<_>>()?;
-        let norm = declare.norm(names.norm)?;
-        let head = [("lm_head".to_owned(), v)];
+        let layers = (0..config.layers.len()).map(|l| declare.layer(l)).collect::<Result<_>>()?;
+        let norm = declare.norm(&family.module(Role::LastNorm, 0), false)?;
+        let head = [Part::new("lm_head", v, false)];
         let head = if config.tie_word_embeddings {
             let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
             Linear { weight: embed.clone(), bias: None, site }
         } else {
-            declare.linear("lm_head", v, c, &head, false)?
+            declare.linear("lm_head", c, &head, family.turns(Role::Head), false)?
         };
         let places = declare.places;
-        let prefix = names.prefix;
-        Ok(Self { embed, positions, layers, norm, head, prefix, embedding, places, turned: false })
+        Ok(Self { embed, positions, layers, norm, head, family, places, turned: false })
     }
-}
-
-/// Checkpoint names that differ between families, without the base model's prefix.
-pub(super) struct Names {
-    pub prefix: &'static str,
-    pub embed: &'static str,
-    pub norm: &'static str,
-    pub layer: &'static str,
-    pub attention_norm: &'static str,
-    pub mlp_norm: &'static str,
-    pub q_k_v: &'static [&'static str],
-    pub o: &'static str,
-    pub up: &'static [&'static str],
-    pub down: &'static str,
-}
-
-impl Names {
-    pub fn of(family: Family) -> Self {
-        match family {
-            Family::Llama | Family::Qwen2 => Self {
-                prefix: "model.",
-                embed: "embed_tokens.weight",
-                norm: "norm",
-                layer: "layers",
-                attention_norm: "input_layernorm",
-                mlp_norm: "post_attention_layernorm",
-                q_k_v: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
-                o: "self_attn.o_proj",
-                up: &["mlp.gate_proj", "mlp.up_proj"],
-                down: "mlp.down_proj",
-            },
-            Family::Gpt2 => Self {
-                prefix: "transformer.",
-                embed: "wte.weight",
-                norm: "ln_f",
-                layer: "h",
-                attention_norm: "ln_1",
-                mlp_norm: "ln_2",
-                q_k_v: &["attn.c_attn"],
-                o: "attn.c_proj",
-                up: &["mlp.c_fc"],
-                down: "mlp.c_proj",
-            },
-        }
-    }
-}
-
-/// The name without the prefix that a headless checkpoint leaves out.
-pub(super) fn bare(name: &str) -> &str {
-    name.strip_prefix("model.").or_else(|| name.strip_prefix("transformer.")).unwrap_or(name)
 }
 
 struct Declare<'a> {
-    config: &'a ModelConfig,
+    config: &'a Blueprint,
     tensors: &'a mut Tensors,
     bank: &'a mut Bank,
     /// Of a linear map, the embedding or the head by its checkpoint name, where it fits.
@@ -176,67 +121,91 @@ struct Declare<'a> {
 }
 
 impl Declare<'_> {
-    fn layer(&mut self, names: &Names, l: usize) -> Result<Layer> {
+    /// A table (rows, C) of which tokens look up rows.
+    fn table(&mut self, name: &str, rows: usize, dtype: Dtype) -> Result<Matrix> {
+        let name = format!("{name}.weight");
+        let table = self.matrix(&name, &[(rows, dtype)], self.config.hidden_size)?;
+        self.place(&name, &table, 0, rows, false);
+        Ok(table)
+    }
+
+    fn layer(&mut self, l: usize) -> Result<Layer> {
         let config = self.config;
+        let family = config.family;
         let (c, f) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
-        let name = |what: &str| format!("{}.{l}.{what}", names.layer);
-        let parts = |stems: &[&str], rows: &[usize]| -> Vec<(String, usize)> {
-            // One fused checkpoint tensor, or one for each part.
-            if let [stem] = stems {
-                vec![(name(stem), rows.iter().sum())]
-            } else {
-                stems.iter().map(|s| name(s)).zip(rows.iter().copied()).collect()
-            }
+        let name = |role| family.module(role, l);
+        // Which maps feed the cache: its keys and values are k and v of this layer's input; all behind
+        // them feeds only the next layer's.
+        let next = l + 1 < config.layers.len();
+        // One checkpoint tensor for all three, or one for each.
+        let q_k_v: &[_] = if family.has(Role::Qkv) {
+            &[(Role::Qkv, q + 2 * kv, true)]
+        } else {
+            &[(Role::Q, q, next), (Role::K, kv, true), (Role::V, kv, true)]
         };
-        let gate_up: &[usize] = if config.gated { &[f, f] } else { &[f] };
-        let up_rows = gate_up.iter().sum();
-        let attention_norm = self.norm(&name(names.attention_norm))?;
-        let q_k_v = parts(names.q_k_v, &[q, kv, kv]);
-        let qkv = self.linear(&name("qkv"), q + 2 * kv, c, &q_k_v, config.qkv_bias)?;
-        self.bank.end_cache(qkv.site, attention_norm.point); // until the next layer comes
+        let up: &[_] =
+            if config.gated { &[(Role::Gate, f, next), (Role::Up, f, next)] } else { &[(Role::Up, f, next)] };
+        let [o_input, down_input] = [Role::O, Role::Down].map(|role| format!("{}.input", name(role)));
         Ok(Layer {
-            attention_norm,
-            qkv,
-            o: self.linear(&name("o"), c, q, &[(name(names.o), c)], config.o_bias)?,
-            o_input: self.bank.point(self.tensors, &format!("{}.input", name(names.o)), q)?,
-            mlp_norm: self.norm(&name(names.mlp_norm))?,
-            up: self.linear(&name("up"), up_rows, c, &parts(names.up, gate_up), config.mlp_bias)?,
-            down: self.linear(&name("down"), c, f, &[(name(names.down), c)], config.mlp_bias)?,
-            down_input: self.bank.point(self.tensors, &format!("{}.input", name(names.down)), f)?,
+            attention_norm: self.norm(&name(Role::AttentionNorm), true)?,
+            qkv: self.map("qkv", l, c, q_k_v, config.qkv_bias)?,
+            o: self.map("o", l, q, &[(Role::O, c, next)], config.o_bias)?,
+            o_input: self.bank.point(self.tensors, &o_input, q, next)?,
+            mlp_norm: self.norm(&name(Role::MlpNorm), next)?,
+            up: self.map("up", l, c, up, config.mlp_bias)?,
+            down: self.map("down", l, f, &[(Role::Down, c, next)], config.mlp_bias)?,
+            down_input: self.bank.point(self.tensors, &down_input, f, next)?,
         })
     }
 
-    /// A (rows, cols) matrix filled by `parts`, (checkpoint stem, its rows), top to bottom.
+    /// A linear map of layer `l` made of `parts`, top to bottom: role, rows, whether it feeds the cache.
+    /// They are stored alike.
+    fn map(
+        &mut self,
+        what: &str,
+        l: usize,
+        cols: usize,
+        parts: &[(Role, usize, bool)],
+        with_bias: bool,
+    ) -> Result<Linear> {
+        let family = self.config.family;
+        let turned = parts.iter().any(|(role, ..)| family.turns(*role));
+        let part = |&(role, rows, feeds)| Part::new(family.module(role, l), rows, feeds);
+        let parts: Vec<_> = parts.iter().map(part).collect();
+        self.linear(&format!("{}.{l}.{what}", family.layer), cols, &parts, turned, with_bias)
+    }
+
+    /// A matrix of `cols` columns filled by `parts`, top to bottom.
     fn linear(
         &mut self,
         name: &str,
-        rows: usize,
         cols: usize,
-        parts: &[(String, usize)],
+        parts: &[Part],
+        transposed: bool,
         with_bias: bool,
     ) -> Result<Linear> {
-        let transposed = self.config.family == Family::Gpt2 && name != "lm_head";
-        let typed = |(stem, rows): &(String, usize)| (*rows, (self.dtype_of)(&format!("{stem}.weight")));
+        let rows = parts.iter().map(|part| part.outputs).sum();
+        let typed = |part: &Part| (part.outputs, (self.dtype_of)(&format!("{}.weight", part.module)));
         let types: Vec<_> = parts.iter().map(typed).collect();
         let weight = self.matrix(&format!("{name}.weight"), &types, cols)?;
         let bias = with_bias.then(|| self.matrix(&format!("{name}.bias"), &[(rows, Dtype::F32)], 1));
         let bias = bias.transpose()?;
         let mut first = 0;
-        for (stem, rows) in parts {
-            self.place(&format!("{stem}.weight"), &weight, first, *rows, transposed);
+        for Part { module, outputs, .. } in parts {
+            self.place(&format!("{module}.weight"), &weight, first, *outputs, transposed);
             if let Some(bias) = &bias {
-                self.place(&format!("{stem}.bias"), bias, first, *rows, false);
+                self.place(&format!("{module}.bias"), bias, first, *outputs, false);
             }
-            first += rows;
+            first += outputs;
         }
         let bias = bias.map(|bias| bias.whole(name)).transpose()?;
         let site = self.bank.site(self.tensors, name, cols, parts)?;
         Ok(Linear { weight, bias, site })
     }
 
-    fn norm(&mut self, name: &str) -> Result<NormWeights> {
+    fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
         let with_bias = matches!(self.config.norm, Norm::Layer(_));
         let mut vector = |what: &str| {
@@ -247,7 +216,7 @@ impl Declare<'_> {
         };
         let weight = vector("weight")?;
         let bias = if with_bias { Some(vector("bias")?) } else { None };
-        let point = self.bank.point(self.tensors, name, c)?;
+        let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
         Ok(NormWeights { weight, bias, point })
     }
 

@@ -3,11 +3,12 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "../../tools/chromium.mjs";
+import { anchor } from "../../tools/manual.mjs";
 import { serve } from "../../tools/serve.mjs";
 import { writeSite } from "../../tools/site.mjs";
 import { root } from "../../tools/setup.mjs";
@@ -67,6 +68,39 @@ test("the folder holds what the page needs, with a hash for each file", async ()
   assert.deepEqual(other.files, files); // what is not on the shelf stays behind
   writeFileSync(join(changed, "shelf.js"), 'export const MODEL = "./models/gone/"; export const VOICES = [];');
   await assert.rejects(writeSite({ out: join(folder, "none"), www: changed }), { message: "shelf.js names ./models/gone/, which is not there" });
+});
+
+test("the manual is part of the site, and every link in it leads somewhere", async () => {
+  const out = join(folder, "manual");
+  const { files } = await writeSite({ out });
+  const pages = Object.keys(files).filter((path) => /^manual\/.*\.html$/.test(path));
+  assert.ok(pages.length >= 10, pages.join());
+  for (const path of pages) {
+    const html = readFileSync(join(out, path), "utf8");
+    for (const [, href] of html.matchAll(/<a href="([^"]*)"/g)) {
+      if (href.startsWith("https:")) continue;
+      const { pathname, hash } = new URL(href, `file:///${path}`);
+      const file = join(out, pathname);
+      assert.ok(existsSync(file), `${path}: ${href}`);
+      if (hash) assert.ok(readFileSync(file, "utf8").includes(`id="${hash.slice(1)}"`), `${path}: ${href}`);
+    }
+  }
+});
+
+test("every link of the repository's own papers leads to a file, and to a heading of it", () => {
+  const papers = ["README.md", "CONTRIBUTING.md", "tests/RESULTS.md", ...readdirSync(join(root, "www/manual")).filter((name) => name.endsWith(".md")).map((name) => `www/manual/${name}`)];
+  for (const paper of papers) {
+    const text = readFileSync(join(root, paper), "utf8");
+    for (const [, link] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(link)) continue;
+      const [file, heading] = link.split("#");
+      const path = file ? join(root, dirname(paper), file) : join(root, paper);
+      assert.ok(existsSync(path), `${paper}: ${link}`);
+      if (!heading) continue;
+      const anchors = [...readFileSync(path, "utf8").matchAll(/^#+ (.*)$/gm)].map(([, title]) => anchor(title));
+      assert.ok(anchors.includes(heading), `${paper}: ${link}`);
+    }
+  }
 });
 
 test("no file of the page names an address outside it", async () => {

@@ -18,7 +18,7 @@ use std::cell::{RefCell, RefMut};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::engine::{Engine, Generation, Optimizer, Request, Step, TempLora};
+use crate::engine::{Engine, Generation, Request, Step, TempLora};
 use crate::error::{Error, Result};
 
 use super::{JsResult, error::Thrown};
@@ -45,8 +45,6 @@ fn requests(engine: &Engine, prompts: JsValue, options: JsValue) -> Result<Vec<R
 pub struct JsEngine {
     engine: RefCell<Engine>,
     generations: Numbered<Generation>,
-    /// Of the adapter that is trained.
-    optimizer: RefCell<Optimizer>,
     steps: Numbered<Step>,
     temps: Numbered<TempLora>,
 }
@@ -56,7 +54,6 @@ impl JsEngine {
         Self {
             engine: RefCell::new(engine),
             generations: Numbered::new("batch"),
-            optimizer: RefCell::default(),
             steps: Numbered::new("step"),
             temps: Numbered::new("temporary adapter"),
         }

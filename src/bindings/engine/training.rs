@@ -52,18 +52,13 @@ impl JsEngine {
         let optimizer: OptimizerFields = from_js(optimizer)?;
         let optimizer = optimizer.check()?;
         let RoomFields { max_length, memory_limit } = from_js(room)?;
-        let room = TrainingRoom {
-            window: max_length,
-            dropout: optimizer.dropout > 0.0,
-            memory_limit: memory_limit.map(|bytes| bytes as u64),
-        };
+        let room = TrainingRoom { window: max_length, memory_limit: memory_limit.map(|bytes| bytes as u64) };
         let mut engine = self.engine()?;
-        engine.begin_training_reserved(&name, room).await?;
+        engine.begin_training_reserved(&name, optimizer, room).await?;
         if let Err(e) = engine.check_kernels().await {
             engine.end_training()?;
             return Err(e.into());
         }
-        *self.optimizer.borrow_mut() = optimizer;
         Ok(())
     }
 
@@ -75,8 +70,7 @@ impl JsEngine {
         let weights: Weights = from_js(weights)?;
         let windows = windows.into_iter().map(Into::into).collect();
         let choice = weights.into_iter().collect();
-        let optimizer = self.optimizer.borrow();
-        Ok(self.steps.add(self.engine()?.begin_step(windows, &choice, &optimizer, learning_rate)?))
+        Ok(self.steps.add(self.engine()?.begin_step(windows, &choice, learning_rate)?))
     }
 
     /// Does of step `id`'s work about what `rows` rows of a layer forward are, one piece at least: {done, all, loss, finished}.
@@ -95,7 +89,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = endStep)]
     pub fn end_step(&self, id: u32) -> JsResult<()> {
         let mut engine = self.engine()?;
-        engine.end_step(self.steps.remove(id)?, &mut self.optimizer.borrow_mut());
+        engine.end_step(self.steps.remove(id)?);
         Ok(())
     }
 

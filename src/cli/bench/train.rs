@@ -34,22 +34,22 @@ pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Resul
     }
     let lora = NewLora { variant, rank, alpha: rank as f64, target_modules: Vec::new(), seed: 0 };
     engine.new_lora(NAME, &lora).await?;
-    engine.begin_training(NAME, TrainingRoom { window: tokens, dropout: false, memory_limit: None })?;
+    engine.begin_training(NAME, Optimizer::default(), TrainingRoom { window: tokens, memory_limit: None })?;
     let v = engine.config().vocab_size as u32;
     let window =
         Window { tokens: (0..tokens as u32).map(|i| i * 7 % v).collect(), first: 1, constant_context: false };
     let choice = vec![(NAME.to_owned(), 1.0)];
-    let (mut optimizer, mut steps, mut slices) = (Optimizer::default(), Vec::new(), Vec::new());
+    let (mut steps, mut slices) = (Vec::new(), Vec::new());
     for run in 0..=runs {
         let started = Instant::now();
-        let mut step = engine.begin_step(vec![window.clone()], &choice, &optimizer, 1e-3)?;
+        let mut step = engine.begin_step(vec![window.clone()], &choice, 1e-3)?;
         let (mut longest, mut result) = (0.0f64, Ok(()));
         while result.is_ok() && !step.is_finished() {
             let began = Instant::now();
             result = engine.next_slices(&mut step, 1).await;
             longest = longest.max(1000.0 * began.elapsed().as_secs_f64());
         }
-        engine.end_step(step, &mut optimizer);
+        engine.end_step(step);
         result?;
         if run > 0 {
             steps.push(1000.0 * started.elapsed().as_secs_f64());

@@ -1,17 +1,21 @@
 //! Loaded adapters in the bank: where each one's numbers go, and how they are written there.
 //! Which adapters act is `adapters`' business.
 
+use std::sync::Arc;
+
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Bank, Room, Table, size};
 use crate::plan::{ABSENT, Tensors};
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::loaded::{AdapterInfo, Loaded, Place};
+use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::loaded::{Loaded, Place};
+use crate::engine::runner::Runner;
 
 /// A bank as it is to be, and all tensors with it.
-pub(in crate::engine) struct Grown {
+pub(crate) struct Grown {
     bank: Bank,
     pub tensors: Tensors,
 }
@@ -21,47 +25,53 @@ pub(in crate::engine) struct Grown {
 const KEPT_RANKS: usize = 64;
 
 /// What of a room for ranks is kept if adapters need `ranks`.
-pub(in crate::engine) fn kept_ranks(room: Room, ranks: usize) -> usize {
+pub(crate) fn kept_ranks(room: Room, ranks: usize) -> usize {
     ranks.next_power_of_two().max(KEPT_RANKS).min(room.ranks)
 }
 
-impl Engine {
-    /// [`add_adapter`](Self::add_adapter), keeping the folder that the adapter was made from. A device that is out of memory tells
+impl Adapters {
+    /// [`add`](Self::add), keeping the folder that the adapter was made from. A device that is out of memory tells
     /// so in browsers only to who waits.
-    pub(in crate::engine) async fn add_reserved(
+    pub(crate) async fn add_reserved(
         &mut self,
+        runner: &mut Runner,
         name: &str,
         adapter: Adapter,
-        files: Option<AdapterFiles>,
+        files: Option<Arc<AdapterFiles>>,
     ) -> Result<AdapterInfo> {
-        let loaded = self.fitted(name, adapter, files)?;
-        let grown = self.grown_for(&loaded)?;
+        let loaded = self.fitted(runner, name, adapter, files)?;
+        let grown = self.grown_for(runner, &loaded)?;
         if let Some(grown) = &grown {
-            self.backend.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
+            runner.reserve(&grown.tensors).await.map_err(|e| of_adapter(name, e))?;
         }
-        self.put(loaded, grown)
+        self.put(runner, loaded, grown)
     }
 
     /// Loads an adapter that fits into the bank, which is `grown` if it must be; one that has its name
     /// goes. On an error everything is as it was.
-    pub(in crate::engine) fn put(&mut self, loaded: Loaded, grown: Option<Grown>) -> Result<AdapterInfo> {
+    pub(crate) fn put(
+        &mut self,
+        runner: &mut Runner,
+        loaded: Loaded,
+        grown: Option<Grown>,
+    ) -> Result<AdapterInfo> {
         let info = loaded.info.clone();
-        let replaced = self.adapters.find(&info.name).ok().map(|loaded| loaded.id);
+        let replaced = self.find(&info.name).ok().map(|loaded| loaded.id);
         if let Some(grown) = grown {
-            self.set_bank(grown).map_err(|e| of_adapter(&info.name, e))?;
+            self.set_bank(runner, grown).map_err(|e| of_adapter(&info.name, e))?;
         }
-        self.adapters.next_id += 1;
-        self.adapters.loaded.push(loaded);
-        self.write_newest();
-        self.adapters.loaded.retain(|loaded| Some(loaded.id) != replaced);
+        self.next_id += 1;
+        self.loaded.push(loaded);
+        self.write_newest(runner);
+        self.loaded.retain(|loaded| Some(loaded.id) != replaced);
         Ok(info)
     }
 
     /// The bank with room for an adapter that is to be loaded; `None` if it has that already.
     ///
     /// Errors with `Memory`.
-    pub(in crate::engine) fn grown_for(&self, newest: &Loaded) -> Result<Option<Grown>> {
-        let before = &self.model.bank;
+    pub(crate) fn grown_for(&self, runner: &Runner, newest: &Loaded) -> Result<Option<Grown>> {
+        let before = &runner.model().bank;
         let needed = Room {
             ranks: newest.ranks.end,
             adapters: newest.index + 1,
@@ -84,8 +94,8 @@ impl Engine {
             return Ok(None);
         }
         let name = &newest.info.name;
-        let tensors = self.model.with_bank(&mut bank, room).map_err(|e| of_adapter(name, e))?;
-        let (all, most) = (tensors.total_bytes(), self.backend.max_bytes());
+        let tensors = runner.model().with_bank(&mut bank, room).map_err(|e| of_adapter(name, e))?;
+        let (all, most) = (tensors.total_bytes(), runner.backend().max_bytes());
         if all > most {
             return Err(Error::memory(format!(
                 "adapter `{name}`: {} with the model and all adapters, expected at most {}",
@@ -97,59 +107,56 @@ impl Engine {
     }
 
     /// Puts a larger bank, or a smaller one, in the place of the one there is. On an error that stays.
-    pub(in crate::engine) fn set_bank(&mut self, Grown { bank, tensors }: Grown) -> Result<()> {
-        self.backend.allocate(&tensors)?;
-        (self.model.bank, self.model.tensors) = (bank, tensors);
-        self.plans = Default::default();
-        self.write_adapters();
+    pub(crate) fn set_bank(&self, runner: &mut Runner, Grown { bank, tensors }: Grown) -> Result<()> {
+        runner.set_bank(bank, tensors)?;
+        self.write_adapters(runner);
         Ok(())
     }
 
     /// Gives back room for many ranks that no adapter needs any more. A device that has no room to do so
     /// keeps what there is.
-    pub(in crate::engine) fn give_room_back(&mut self) -> Result<()> {
-        let (room, ranks) =
-            (self.model.bank.room, self.adapters.loaded.iter().map(|loaded| loaded.ranks.end));
+    pub(crate) fn give_room_back(&self, runner: &mut Runner) -> Result<()> {
+        let (room, ranks) = (runner.model().bank.room, self.loaded.iter().map(|loaded| loaded.ranks.end));
         let ranks = kept_ranks(room, ranks.max().unwrap_or(0));
         if ranks == room.ranks {
             return Ok(());
         }
-        let mut bank = self.model.bank.clone();
-        let tensors = self.model.with_bank(&mut bank, Room { ranks, ..room })?;
-        match self.set_bank(Grown { bank, tensors }) {
+        let mut bank = runner.model().bank.clone();
+        let tensors = runner.model().with_bank(&mut bank, Room { ranks, ..room })?;
+        match self.set_bank(runner, Grown { bank, tensors }) {
             Err(e) if e.kind() == ErrorKind::Memory => Ok(()),
             result => result,
         }
     }
 
     /// Writes every adapter's numbers.
-    pub(in crate::engine) fn write_adapters(&mut self) {
-        (0..self.adapters.loaded.len()).for_each(|i| self.write_adapter(i));
+    pub(crate) fn write_adapters(&self, runner: &mut Runner) {
+        (0..self.loaded.len()).for_each(|i| self.write_adapter(runner, i));
     }
 
     /// Writes the numbers of the adapter loaded last.
-    pub(in crate::engine) fn write_newest(&mut self) {
-        self.write_adapter(self.adapters.loaded.len() - 1);
+    pub(crate) fn write_newest(&self, runner: &mut Runner) {
+        self.write_adapter(runner, self.loaded.len() - 1);
     }
 
     /// Writes an adapter's numbers once more.
-    pub(in crate::engine) fn rewrite(&mut self, name: &str) -> Result<()> {
-        let id = self.adapters.find(name)?.id;
-        let at = self.adapters.loaded.iter().position(|loaded| loaded.id == id);
-        self.write_adapter(at.expect("it was just found"));
+    pub(crate) fn rewrite(&self, runner: &mut Runner, name: &str) -> Result<()> {
+        let id = self.find(name)?.id;
+        let at = self.loaded.iter().position(|loaded| loaded.id == id);
+        self.write_adapter(runner, at.expect("it was just found"));
         Ok(())
     }
 
     /// Writes what is the adapter's own at every enabled place; zeros where it does nothing.
-    fn write_adapter(&mut self, i: usize) {
-        self.write_deltas(i);
-        self.write_points(i);
-        self.write_rows(i);
+    fn write_adapter(&self, runner: &mut Runner, i: usize) {
+        self.write_deltas(runner, i);
+        self.write_points(runner, i);
+        self.write_rows(runner, i);
     }
 
-    fn write_deltas(&mut self, i: usize) {
-        let Self { model, backend, adapters, .. } = self;
-        let (loaded, bank) = (&adapters.loaded[i], &model.bank);
+    fn write_deltas(&self, runner: &mut Runner, i: usize) {
+        let (model, backend) = runner.parts();
+        let (loaded, bank) = (&self.loaded[i], &model.bank);
         for (s, site) in bank.sites.iter().enumerate().filter(|(_, site)| site.enabled) {
             let (c, f, len) = (site.inputs, site.outputs(), loaded.ranks.len());
             let mut b = vec![0.0f32; len * f];
@@ -159,9 +166,9 @@ impl Engine {
                 let here = Place { site: s, part };
                 let deltas = loaded.adapter.deltas.iter().zip(&loaded.places.deltas);
                 for (delta, _) in deltas.filter(|(_, place)| **place == here) {
-                    a[..delta.a.len()].copy_from_slice(&delta.a);
+                    a[..delta.a.len()].copy_from_slice(&delta.a.values());
                     let first = site.edges[part];
-                    for (column, line) in delta.b.chunks_exact(delta.rank.max(1)).enumerate() {
+                    for (column, line) in loaded.bank_b(delta).chunks_exact(delta.rank.max(1)).enumerate() {
                         line.iter().enumerate().for_each(|(r, value)| b[r * f + first + column] = *value);
                     }
                     for (row, values) in rows.iter_mut().zip([&delta.gain, &delta.shift]) {
@@ -179,9 +186,9 @@ impl Engine {
         }
     }
 
-    fn write_points(&mut self, i: usize) {
-        let Self { model, backend, adapters, .. } = self;
-        let (loaded, bank) = (&adapters.loaded[i], &model.bank);
+    fn write_points(&self, runner: &mut Runner, i: usize) {
+        let (model, backend) = runner.parts();
+        let (loaded, bank) = (&self.loaded[i], &model.bank);
         for (p, point) in bank.points.iter().enumerate().filter(|(_, point)| point.enabled) {
             let zeros = vec![0.0; point.cols];
             let mut deltas = loaded.adapter.points.iter().zip(&loaded.places.points);
@@ -193,9 +200,9 @@ impl Engine {
         }
     }
 
-    fn write_rows(&mut self, i: usize) {
-        let Self { model, backend, adapters, .. } = self;
-        let (loaded, tables) = (&adapters.loaded[i], &model.bank.tables);
+    fn write_rows(&self, runner: &mut Runner, i: usize) {
+        let (model, backend) = runner.parts();
+        let (loaded, tables) = (&self.loaded[i], &model.bank.tables);
         let Loaded { adapter, rows, prompts, index, .. } = loaded;
         let mut row = rows.start;
         for (table, rows) in Table::ALL.into_iter().zip(&adapter.rows) {
@@ -209,7 +216,11 @@ impl Engine {
             row += rows.tokens.len();
         }
         if let Some(Lead::Prompt(embeddings)) = &adapter.lead {
-            backend.upload(tables.prompts, prompts.start * tables.c, bytemuck::cast_slice(embeddings));
+            backend.upload(
+                tables.prompts,
+                prompts.start * tables.c,
+                bytemuck::cast_slice(&embeddings.values()),
+            );
         }
     }
 }

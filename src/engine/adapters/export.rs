@@ -1,71 +1,65 @@
 //! A loaded adapter as the two files of a PEFT folder.
 //! Not a conversion: a folder that was loaded comes back byte for byte, but that it names its base.
 
+use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::error::{Error, Result};
 use crate::format::peft::AdapterConfig;
 use crate::json::unmarked;
 
-use crate::engine::Engine;
-use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::files::{AdapterFiles, Factors};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::adapter::ModuleDelta;
 use crate::engine::adapters::loaded::Loaded;
+use crate::model::Model;
 
-impl Engine {
-    /// `adapter_config.json` of a loaded adapter, as [`export_adapter`](Self::export_adapter)
+impl Adapters {
+    /// `adapter_config.json` of a loaded adapter, as [`export`](Self::export)
     /// gives it.
     ///
     /// Errors as that does.
-    pub fn adapter_config(&self, name: &str) -> Result<Vec<u8>> {
-        match &self.adapters.find(name)?.files {
+    pub(crate) fn config(&self, model: &Model, name: &str) -> Result<Vec<u8>> {
+        match &self.find(name)?.files {
             Some(files) => Ok(unmarked(&self.naming_base(&files.config)?).into_owned()),
-            None => Ok(self.export_adapter(name)?.config),
+            None => Ok(self.export(model, name)?.config),
         }
     }
 
-    /// The PEFT folder of a loaded adapter: the one it came from, or, where it was made here, a
-    /// LoRA whose alpha is such that A and B are the adapter's own. It names its base where the folder
+    /// The PEFT folder of a loaded adapter: the one it came from, or, where it was made here or
+    /// has been trained, a LoRA of its own A, B and scale. It names its base where the folder
     /// did, or [`set_base_name`](Self::set_base_name) has told.
     ///
     /// Errors with `Argument` if it is not loaded, `Unsupported` naming what of an adapter made
     /// here no LoRA expresses.
-    pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
-        let Loaded { info, adapter, files, scale, base, .. } = self.adapters.find(name)?;
-        if let Some(AdapterFiles { config, weights }) = files {
-            return Ok(AdapterFiles { config: self.naming_base(config)?, weights: weights.clone() });
+    pub(crate) fn export(&self, model: &Model, name: &str) -> Result<AdapterFiles> {
+        let Loaded { info, adapter, files, base, .. } = self.find(name)?;
+        if let Some(files) = files {
+            return Ok(AdapterFiles {
+                config: self.naming_base(&files.config)?,
+                weights: files.weights.clone(),
+            });
         }
-        let refused = |part: &str| {
-            Err(Error::unsupported(format!(
+        let deltas = adapter.as_plain_lora().map_err(|more| {
+            let part = more.part();
+            Error::unsupported(format!(
                 "adapter `{name}`: what it does to `{part}` is nothing that a LoRA can express"
-            )))
-        };
-        // Every kind is named, so that a new one cannot be left out unseen.
-        let Adapter { deltas, points, rows, lead, warnings: _ } = adapter;
-        if let Some(delta) = points.first() {
-            return refused(&delta.point);
-        }
-        if rows.iter().any(|rows| !rows.tokens.is_empty()) {
-            return refused("rows of the embedding");
-        }
-        if lead.is_some() {
-            return refused("the start of a text");
-        }
-        let mut modules = Vec::new();
-        for ModuleDelta { module, rank, a, b, gain, shift, core: _ } in deltas {
-            if !gain.is_empty() || !shift.is_empty() || *rank == 0 {
-                return refused(module);
-            }
-            modules.push((self.model.weights.full_name(module), *rank, a, b));
-        }
-        let names: Vec<&str> = modules.iter().map(|(module, ..)| module.as_str()).collect();
-        let mut config = AdapterConfig::lora(info.rank, f64::from(*scale) * info.rank as f64, &names)?;
+            ))
+        })?;
+        let full = |delta: &ModuleDelta| model.weights.full_name(&delta.module);
+        let modules: Vec<String> = deltas.iter().map(full).collect();
+        let names: Vec<&str> = modules.iter().map(String::as_str).collect();
+        let alpha = |scale: f32, rank: usize| f64::from(scale) * rank as f64;
+        let scale = deltas.first().map_or(1.0, |delta| delta.scale);
+        let mut config = AdapterConfig::lora(info.rank, alpha(scale, info.rank), &names)?;
         config.base_model_name_or_path = base.as_ref().or(self.base_name.as_ref()).cloned();
-        for (module, rank, ..) in &modules {
-            config.keep_scale(module, *rank)?;
+        for (module, delta) in modules.iter().zip(deltas) {
+            if (config.rank(module)?, config.scale(module)?) != (delta.rank, delta.scale) {
+                config.set_module(module, delta.rank, alpha(delta.scale, delta.rank))?;
+            }
         }
-        let table = self.model.weights.embedding();
-        let factors = modules.iter().map(|(module, rank, a, b)| {
+        let table = model.weights.embedding();
+        let numbers: Vec<_> = deltas.iter().map(|delta| (delta.a.values(), delta.b.values())).collect();
+        let factors = modules.iter().zip(deltas).zip(&numbers).map(|((module, delta), (a, b))| {
             let embedding = *module == table;
-            Factors { module, rank: *rank, a, b, embedding }
+            Factors { module, rank: delta.rank, a, b, embedding }
         });
         AdapterFiles::lora(&config, factors)
     }

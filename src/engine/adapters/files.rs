@@ -16,7 +16,7 @@ pub struct AdapterFiles {
 
 /// A and B of one module.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Factors<'a> {
+pub(crate) struct Factors<'a> {
     /// The module's checkpoint name.
     pub module: &'a str,
     /// `R`
@@ -33,7 +33,7 @@ impl AdapterFiles {
     /// A LoRA's files, its tensors in the order given and named as PEFT names them.
     ///
     /// Errors with `Argument` for a module named twice.
-    pub(in crate::engine) fn lora<'a>(
+    pub(crate) fn lora<'a>(
         config: &AdapterConfig,
         modules: impl IntoIterator<Item = Factors<'a>>,
     ) -> Result<Self> {

@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, unwrapped};
-use crate::format::safetensors::Header;
-use crate::format::{TensorData, TensorInfo, write};
+use crate::format::safetensors::{Header, TensorInfo};
+use crate::format::{TensorData, write};
 use crate::json;
 
-use crate::engine::Engine;
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::combine::transpose;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::gguf::half_split;
@@ -20,7 +20,7 @@ use crate::engine::adapters::gguf::half_split;
 const MISTRAL_SCALING: f64 = 2.0;
 
 /// A PEFT folder made of another, and what its reader should know.
-pub(in crate::engine) struct Converted {
+pub(crate) struct Converted {
     pub files: AdapterFiles,
     pub warnings: Vec<String>,
 }
@@ -28,16 +28,12 @@ pub(in crate::engine) struct Converted {
 /// A tensor of the new folder: its name, shape and values.
 type Tensor = (String, Vec<usize>, Vec<f32>);
 
-impl Engine {
+impl Base<'_> {
     /// The PEFT folder that another trainer's config and weights mean; `None` for one of PEFT's own.
     /// mistral-finetune's config is its `params.json`, or nothing where that is not there.
     ///
     /// Errors with `Format`, `Unsupported` and `Mismatch` naming the field or the tensor.
-    pub(in crate::engine) fn other_trainers(
-        &self,
-        config: &[u8],
-        weights: &[u8],
-    ) -> Result<Option<Converted>> {
+    pub(crate) fn other_trainers(&self, config: &[u8], weights: &[u8]) -> Result<Option<Converted>> {
         if config.is_empty() && is_mistral(weights) {
             return self.of_mistral(&Map::new(), weights).map(Some);
         }
@@ -62,7 +58,7 @@ impl Engine {
     /// lies before is not used.
     fn of_mlx(&self, fields: &Map<String, Value>, weights: &[u8]) -> Result<Converted> {
         let config = Mlx::of(fields)?;
-        let layers = self.model.config.num_hidden_layers;
+        let layers = self.model.config.layers.len();
         let first = config.layers.map_or(0, |n| layers.saturating_sub(n));
         let embedding = self.model.weights.embedding();
         let ties = self.model.config.tie_word_embeddings;
@@ -127,7 +123,7 @@ impl Engine {
         if let Method::Lora(lora) = &mut peft.method {
             lora.use_dora = config.dora;
         }
-        peft.base_model_name_or_path = self.base_name.clone().or(config.model);
+        peft.base_model_name_or_path = self.name.map(str::to_owned).or(config.model);
         let mut warnings = config.warnings;
         if let Some(module) = unused.first() {
             warnings.push(format!(
@@ -181,7 +177,7 @@ impl Engine {
         }
         let rank = rank.unwrap_or_default();
         let mut peft = lora(&keys, rank, scaling * rank as f64, "lora")?;
-        peft.base_model_name_or_path.clone_from(&self.base_name);
+        peft.base_model_name_or_path = self.name.map(str::to_owned);
         Ok(Converted { files: files(&peft, tensors)?, warnings })
     }
 }

@@ -4,12 +4,14 @@
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::format::gguf::{LoraFile, LoraPair};
-use crate::model::{GgufLinear, gguf_architecture, gguf_linear};
+use crate::model::{GgufLinear, gguf_linear};
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::combine::transpose;
 use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::runner::Runner;
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.
 struct Placed<'a> {
@@ -20,7 +22,7 @@ struct Placed<'a> {
     shape: [usize; 2],
 }
 
-impl Engine {
+impl Adapters {
     /// Loads a LoRA adapter that llama.cpp's `convert_lora_to_gguf.py` wrote as `name`; an
     /// adapter of that name is replaced. What the file cannot say is in the
     /// [`warnings`](AdapterInfo::warnings).
@@ -28,23 +30,30 @@ impl Engine {
     /// Errors with `Format` for the file, `Unsupported` naming what is not implemented,
     /// `Mismatch` naming the architecture or tensor that does not fit this base, `Argument` for
     /// the name, `Memory`.
-    pub fn load_gguf_adapter(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
-        let adapter = self.gguf_adapter(file)?;
-        self.add_adapter(name, adapter)
+    pub(crate) fn load_gguf(&mut self, runner: &mut Runner, name: &str, file: &[u8]) -> Result<AdapterInfo> {
+        let adapter = self.base(runner).gguf_adapter(file)?;
+        self.add(runner, name, adapter)
     }
 
     /// The same, where a device that is out of memory tells so only to who waits.
     ///
     /// Errors as that does.
-    pub async fn load_gguf_adapter_reserved(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
-        let adapter = self.gguf_adapter(file)?;
-        self.add_reserved(name, adapter, None).await
+    pub(crate) async fn load_gguf_reserved(
+        &mut self,
+        runner: &mut Runner,
+        name: &str,
+        file: &[u8],
+    ) -> Result<AdapterInfo> {
+        let adapter = self.base(runner).gguf_adapter(file)?;
+        self.add_reserved(runner, name, adapter, None).await
     }
+}
 
+impl Base<'_> {
     fn gguf_adapter(&self, file: &[u8]) -> Result<Adapter> {
         let lora = LoraFile::from_file_bytes(file)?;
         let family = self.model.config.family;
-        let architecture = gguf_architecture(family);
+        let architecture = family.architecture;
         if lora.architecture != architecture {
             return Err(Error::mismatch(format!(
                 "GGUF adapter: general.architecture is `{}`, this base is `{architecture}`",
@@ -111,8 +120,8 @@ impl Engine {
         if linear.interleaved {
             b = half_split(&b, rank, self.model.config.head_dim);
         }
-        b.iter_mut().for_each(|b| *b *= scale);
-        Ok(ModuleDelta { module: linear.module.clone(), rank, a, b, ..ModuleDelta::default() })
+        let module = linear.module.clone();
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), scale, ..ModuleDelta::default() })
     }
 }
 
@@ -139,7 +148,7 @@ fn read(info: &TensorInfo, file: &[u8]) -> Result<Vec<f32>> {
 }
 
 /// Undoes the interleaving of the halves of each head's `d` rows: x (F, row) -> (F, row).
-pub(in crate::engine) fn half_split<T: Copy>(x: &[T], row: usize, d: usize) -> Vec<T> {
+pub(crate) fn half_split<T: Copy>(x: &[T], row: usize, d: usize) -> Vec<T> {
     let from = |head: &[T], to: usize| {
         let (j, i) = (to / (d / 2), to % (d / 2));
         head[(2 * i + j) * row..][..row].to_vec()

@@ -2,8 +2,10 @@
 //! Not the bank, nor which adapters act.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
+use crate::format::peft::AdapterConfig;
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::files::AdapterFiles;
@@ -29,7 +31,7 @@ pub struct AdapterInfo {
     pub modules: Vec<String>,
     /// Tokens it puts in front of every text.
     pub virtual_tokens: usize,
-    /// Bytes of its own numbers, f32.
+    /// Bytes of main memory that its numbers take: its folder's, and what was computed from that.
     pub bytes: usize,
     /// What its files cannot say, or say and do not have, and the caller should know; mostly empty.
     pub warnings: Vec<String>,
@@ -37,7 +39,7 @@ pub struct AdapterInfo {
 
 /// An adapter in the bank.
 #[derive(Debug)]
-pub(in crate::engine) struct Loaded {
+pub(crate) struct Loaded {
     pub info: AdapterInfo,
     /// Never used twice: a reloaded name is a new version.
     pub id: u64,
@@ -51,22 +53,41 @@ pub(in crate::engine) struct Loaded {
     pub prompts: Range<usize>,
     /// P: its virtual tokens, with an embedding or with given keys and values.
     pub n_virtual: usize,
-    /// Factor on its weight in every mix: alpha / R of an adapter whose B is trained without it.
-    pub scale: f32,
+    /// Whether it is being trained: its B then lies in the bank without the scale, which every mix has.
+    pub trained: bool,
     /// Whether what it does shows in cached keys and values.
     pub feeds_cache: bool,
     pub adapter: Adapter,
     /// Where its deltas and points act.
     pub places: Places,
     /// The folder it came from.
-    pub files: Option<AdapterFiles>,
+    pub files: Option<Arc<AdapterFiles>>,
     /// What that folder called its base.
     pub base: Option<String>,
-    /// B with the scale in it, and the folder, while no step has changed the adapter that is trained.
-    pub untrained: Option<(Vec<Vec<f32>>, AdapterFiles)>,
 }
 
 impl Loaded {
+    /// Factor on its weight in every mix.
+    pub fn mix_scale(&self) -> f32 {
+        let delta = self.adapter.deltas.first().filter(|_| self.trained);
+        delta.map_or(1.0, |delta| delta.scale)
+    }
+
+    /// B of one of its modules as the bank has it.
+    pub fn bank_b(&self, delta: &ModuleDelta) -> Vec<f32> {
+        if self.trained { delta.b.values() } else { delta.scaled_b() }
+    }
+
+    /// Gives it numbers that it has learned: the folder it came from is no longer it.
+    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
+        if let Some(files) = self.files.take() {
+            self.base = AdapterConfig::from_json(&files.config)?.base_model_name_or_path;
+        }
+        self.adapter.deltas = deltas;
+        self.info.bytes = self.adapter.own_bytes();
+        Ok(())
+    }
+
     /// Whether gradients pass through it: it is a plain LoRA of linear maps.
     pub fn trains_through(&self) -> bool {
         let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
@@ -82,24 +103,24 @@ impl Loaded {
 
 /// A part of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) struct Place {
+pub(crate) struct Place {
     pub site: usize,
     pub part: usize,
 }
 
 /// Where the deltas and the points of an adapter act.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Places {
+pub(crate) struct Places {
     pub deltas: Vec<Place>,
     pub points: Vec<usize>,
 }
 
 /// Ranks that an adapter of this rank occupies.
-pub(in crate::engine) fn padded(rank: usize) -> usize {
+pub(crate) fn padded(rank: usize) -> usize {
     rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
 }
 
 /// A module that is not among the base's linear maps.
-pub(in crate::engine) fn unknown(module: &str) -> Error {
+pub(crate) fn unknown(module: &str) -> Error {
     Error::mismatch(format!("module `{module}`: this base model has no such linear map"))
 }

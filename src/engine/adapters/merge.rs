@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use crate::backend::Backend;
+use crate::engine::adapters::merged::{Merged, Original};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
-use crate::engine::Engine;
-use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::adapter::{ModuleDelta, More};
 use crate::engine::adapters::loaded::{Choice, Loaded, Place, unknown};
-use crate::engine::adapters::merged::{Merged, Original};
+use crate::engine::runner::Runner;
 
 /// Elements read, folded and written at once.
 const PIECE_ELEMENTS: usize = 2 << 20;
@@ -21,7 +22,7 @@ struct Fold<'a> {
     terms: Vec<(f64, &'a ModuleDelta)>,
 }
 
-impl Engine {
+impl Adapters {
     /// Folds a blend into the weights: W ← (1 + Σ γ·gain) ∘ W + Σ γ·B·A row by row, biases
     /// ← bias + Σ γ·shift. The merged adapters leave the engine's own choice; others can be
     /// blended on top. A copy of every weight it changes is kept in main memory.
@@ -29,30 +30,29 @@ impl Engine {
     /// Errors with `Argument` if adapters are merged already, one of these is being trained, a
     /// generation is running, or the choice is not to be had; `Unsupported` naming what no weight can take; `Device`. The
     /// weights are then as they were.
-    pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
-        if let Some(merged) = &self.adapters.merged {
+    pub(crate) async fn merge(&mut self, runner: &mut Runner, choice: &Choice) -> Result<()> {
+        if let Some(merged) = &self.merged {
             return Err(Error::argument(format!("{} merged already, unmerge first", names(&merged.choice))));
         }
-        self.check_no_generation()?;
         let choice: Choice = choice.iter().filter(|(_, weight)| *weight != 0.0).cloned().collect();
         if choice.is_empty() {
             return Err(Error::argument("no adapter to merge"));
         }
-        choice.iter().try_for_each(|(name, _)| self.adapters.check_untrained(name))?;
-        let originals = self.fold(&choice).await?;
-        let adapters = &mut self.adapters;
-        adapters.merges += 1;
-        adapters.default.retain(|(name, _)| choice.iter().all(|(merged, _)| merged != name));
-        adapters.merged = Some(Merged { choice, version: adapters.merges, originals });
+        choice.iter().try_for_each(|(name, _)| self.check_untrained(name))?;
+        let originals = self.fold(runner, &choice).await?;
+        self.merges += 1;
+        self.default.retain(|(name, _)| choice.iter().all(|(merged, _)| merged != name));
+        self.merged = Some(Merged { choice, version: self.merges, originals });
         Ok(())
     }
 
     /// Folds adapters into the base's weights, and returns what was there. On an error it is there again.
-    async fn fold(&mut self, choice: &Choice) -> Result<Vec<Original>> {
+    async fn fold(&self, runner: &mut Runner, choice: &Choice) -> Result<Vec<Original>> {
+        let (model, backend) = runner.parts();
         let mut originals = Vec::new();
-        for fold in &folds(&self.model, self.adapters.active(choice)?)? {
-            if let Err(e) = fold.apply(&self.model, &mut self.backend, &mut originals).await {
-                restore(&mut self.backend, &originals);
+        for fold in &folds(model, self.active(choice)?)? {
+            if let Err(e) = fold.apply(model, backend, &mut originals).await {
+                restore(backend, &originals);
                 return Err(e);
             }
         }
@@ -62,33 +62,25 @@ impl Engine {
     /// Folds what is merged into weights that are the base's own.
     ///
     /// Errors with `Device`.
-    pub(in crate::engine) async fn merge_again(&mut self) -> Result<()> {
-        let Some(mut merged) = self.adapters.merged.take() else { return Ok(()) };
-        let folded = self.fold(&merged.choice).await.map(|originals| merged.originals = originals);
-        self.adapters.merged = Some(merged);
+    pub(crate) async fn merge_again(&mut self, runner: &mut Runner) -> Result<()> {
+        let Some(mut merged) = self.merged.take() else { return Ok(()) };
+        let folded = self.fold(runner, &merged.choice).await.map(|originals| merged.originals = originals);
+        self.merged = Some(merged);
         folded
     }
 
     /// Gives the weights the base's bits again; what was cached before the merge is valid again.
     ///
     /// Errors with `Argument` if nothing is merged, or a generation is running.
-    pub fn unmerge_adapter(&mut self) -> Result<()> {
-        self.check_no_generation()?;
-        let merged = self.adapters.merged.take().ok_or_else(|| Error::argument("no adapter is merged"))?;
-        restore(&mut self.backend, &merged.originals);
+    pub(crate) fn unmerge(&mut self, runner: &mut Runner) -> Result<()> {
+        let merged = self.merged.take().ok_or_else(|| Error::argument("no adapter is merged"))?;
+        restore(runner.parts().1, &merged.originals);
         Ok(())
     }
 
     /// What is merged into the weights.
-    pub fn merged_adapters(&self) -> &[(String, f32)] {
-        self.adapters.merged.as_ref().map_or(&[], |merged| &merged.choice)
-    }
-
-    fn check_no_generation(&self) -> Result<()> {
-        if self.slots.any_busy() {
-            return Err(Error::argument("a generation is running, the weights cannot change under it"));
-        }
-        Ok(())
+    pub(crate) fn merged(&self) -> &[(String, f32)] {
+        self.merged.as_ref().map_or(&[], |merged| &merged.choice)
     }
 }
 
@@ -107,21 +99,15 @@ fn names(choice: &Choice) -> String {
 fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'a>>> {
     let mut folds: BTreeMap<Place, Fold<'a>> = BTreeMap::new();
     for (loaded, weight) in chosen {
-        // Every kind is named, so that a new one cannot be left out unseen.
-        let Adapter { deltas, points, rows, lead, warnings: _ } = &loaded.adapter;
         let refused = |module: &str, why: &str| {
             let name = &loaded.info.name;
             Error::unsupported(format!("adapter `{name}` cannot be merged: `{module}` {why}"))
         };
-        if let Some(delta) = points.first() {
-            return Err(refused(&delta.point, "is an activation, which has no weight"));
-        }
-        if rows.iter().any(|rows| !rows.tokens.is_empty()) {
-            return Err(refused("embed_tokens or lm_head", "has rows replaced"));
-        }
-        if lead.is_some() {
-            return Err(refused("the start of a text", "has virtual tokens"));
-        }
+        let deltas = loaded.adapter.as_maps().map_err(|more| match more {
+            More::Rows => refused("embed_tokens or lm_head", "has rows replaced"),
+            More::Lead => refused(more.part(), "has virtual tokens"),
+            More::Point(_) | More::Module(_) => refused(more.part(), "is an activation, which has no weight"),
+        })?;
         for (delta, place) in deltas.iter().zip(&loaded.places.deltas) {
             if place.site == model.bank.embed {
                 return Err(refused(
@@ -144,7 +130,7 @@ fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'
                 return Err(refused(&module, "is shifted, and has no bias in the base"));
             }
             let fold = folds.entry(*place).or_insert_with(|| Fold { module, terms: Vec::new() });
-            fold.terms.push((f64::from(weight * loaded.scale), delta));
+            fold.terms.push((f64::from(weight), delta));
         }
     }
     Ok(folds.into_values().collect())
@@ -157,13 +143,18 @@ impl Fold<'_> {
         let c = model.bank.sites[site].inputs;
         let rows_at_once = (PIECE_ELEMENTS / c).max(1);
         let runs = model.weights.rows_of(&self.module).ok_or_else(|| unknown(&self.module))?;
+        let factors = |(weight, delta): &(f64, &ModuleDelta)| (*weight, delta.a.values(), delta.scaled_b());
+        let factors: Vec<_> = self.terms.iter().map(factors).collect();
         let mut row = 0;
         for (tensor, first, count) in runs {
             for start in (0..count).step_by(rows_at_once) {
                 let n = rows_at_once.min(count - start);
                 let words = backend.read(tensor, (first + start) * c, n * c).await?;
                 let mut weight: Vec<f32> = bytemuck::cast_slice(&words).to_vec();
-                weight.chunks_exact_mut(c).zip(row + start..).for_each(|(w, f)| self.fold_row(f, w));
+                weight
+                    .chunks_exact_mut(c)
+                    .zip(row + start..)
+                    .for_each(|(w, f)| self.fold_row(&factors, f, w));
                 replace(backend, originals, Original { tensor, first: (first + start) * c, words }, &weight);
             }
             row += count;
@@ -178,10 +169,11 @@ impl Fold<'_> {
     }
 
     /// w ← w·(1 + Σ γ·gain[f]) + Σ γ·B[f]·A, w (C) the f-th row of W
-    fn fold_row(&self, f: usize, w: &mut [f32]) {
+    fn fold_row(&self, factors: &[(f64, Vec<f32>, Vec<f32>)], f: usize, w: &mut [f32]) {
         let gain: f64 = self.terms.iter().map(|(weight, d)| weight * at(&d.gain, f)).sum();
         let mut sums: Vec<f64> = w.iter().map(|w| f64::from(*w) * (1.0 + gain)).collect();
-        for (weight, ModuleDelta { rank, a, b, .. }) in &self.terms {
+        for (weight, a, b) in factors {
+            let rank = a.len() / w.len();
             for (a, b) in a.chunks_exact(w.len()).zip(&b[f * rank..]) {
                 let factor = weight * f64::from(*b);
                 sums.iter_mut().zip(a).for_each(|(sum, a)| *sum += factor * f64::from(*a));

@@ -7,7 +7,7 @@ use crate::engine::adapters::loaded::Choice;
 
 /// What the weights hold beside the base.
 #[derive(Debug)]
-pub(in crate::engine) struct Merged {
+pub(crate) struct Merged {
     pub choice: Choice,
     /// Never used twice: what was cached under one merge is not valid under another.
     pub(super) version: u32,
@@ -23,18 +23,18 @@ pub(super) struct Original {
 }
 
 impl Merged {
-    pub(in crate::engine) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.choice.iter().any(|(merged, _)| merged == name)
     }
 
     /// The entry of a [`MixKey`](crate::engine::adapters::MixKey) that tells this merge from others;
     /// adapters are counted from 1.
-    pub(in crate::engine) fn key(&self) -> (u64, u32) {
+    pub(crate) fn key(&self) -> (u64, u32) {
         (0, self.version)
     }
 
     /// Puts the base's bits in the place of merged ones among elements of `tensor` from `first`.
-    pub(in crate::engine) fn unmerge_read(&self, tensor: TensorId, first: usize, words: &mut [u32]) {
+    pub(crate) fn unmerge_read(&self, tensor: TensorId, first: usize, words: &mut [u32]) {
         let end = first + words.len();
         for original in self.originals.iter().filter(|original| original.tensor == tensor) {
             let from = first.max(original.first);

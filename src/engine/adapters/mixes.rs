@@ -3,13 +3,27 @@
 
 use bytemuck::Zeroable;
 
-use crate::error::{Error, Result};
-use crate::model::MIXES;
-use crate::plan::{Block, Mix};
-
-use crate::engine::Engine;
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::{Choice, Loaded, MixKey};
+use crate::engine::adapters::merged::Merged;
+use crate::engine::runner::Runner;
+use crate::error::{Error, Result};
+use crate::model::{MIXES, Model};
+use crate::plan::{Block, Mix};
+
+/// A choice of adapters, looked up once: what a sequence needs to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    /// All that act, in the order of their blocks.
+    key: MixKey,
+    /// What the `mixes` tensor is to say.
+    mix: Mix,
+    /// Under what the cache may remember what is computed: adapters that leave no trace in it are not
+    /// part of it.
+    pub(crate) cache_key: MixKey,
+    /// Ids of the virtual tokens that come before a text.
+    pub(crate) lead: Vec<u32>,
+}
 
 /// A line of the `mixes` tensor.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +37,7 @@ pub(super) struct Line {
 
 impl Adapters {
     /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
-    pub(in crate::engine) fn check_unused(&self, name: &str, id: u64) -> Result<()> {
+    pub(crate) fn check_unused(&self, name: &str, id: u64) -> Result<()> {
         let uses = |line: &Line| line.users > 0 && line.key.iter().any(|(used, _)| *used == id);
         if self.lines.iter().any(uses) {
             return Err(Error::argument(format!("adapter `{name}` is in use by a running generation")));
@@ -32,7 +46,7 @@ impl Adapters {
     }
 
     /// The adapters of a line of the mixes.
-    pub(in crate::engine) fn of_line(&self, line: usize) -> impl Iterator<Item = &Loaded> {
+    pub(crate) fn of_line(&self, line: usize) -> impl Iterator<Item = &Loaded> {
         let key = &self.lines[line].key;
         self.loaded.iter().filter(|loaded| key.iter().any(|(id, _)| *id == loaded.id))
     }
@@ -42,89 +56,99 @@ impl Adapters {
         let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
         for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
             let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
-            let Some(Loaded { ranks, index, scale, .. }) = loaded else { continue };
-            let is_affine = loaded.is_some_and(Loaded::is_affine);
+            let Some(loaded) = loaded else { continue };
+            let Loaded { ranks, index, .. } = loaded;
+            let (is_affine, scale) = (loaded.is_affine(), loaded.mix_scale());
             *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
         }
         mix
     }
-}
 
-impl Engine {
-    /// The line of the `mixes` tensor for a choice, written now if it is not there, and the key
-    /// under which the cache may remember what it computes: adapters that leave no trace in it
-    /// are not part of it. Give the line back when done.
-    pub(in crate::engine) fn acquire_mix(&mut self, choice: Option<&Choice>) -> Result<(usize, MixKey)> {
-        let adapters = &mut self.adapters;
-        let active = adapters.active(choice.unwrap_or(&adapters.default))?;
-        let key: MixKey = active.iter().map(|(loaded, weight)| (loaded.id, weight.to_bits())).collect();
-        let feeding = active.iter().zip(&key).filter(|((loaded, _), _)| loaded.feeds_cache);
-        let cache_key: MixKey = feeding.map(|(_, key)| *key).collect();
+    /// What a choice comes to; `None` is the engine's own.
+    ///
+    /// Errors with `Argument` as [`active`](Self::active).
+    pub(crate) fn choose(&self, model: &Model, choice: Option<&Choice>) -> Result<Chosen> {
+        let active = self.active(choice.unwrap_or(&self.default))?;
+        let entry = |(loaded, weight): &(&Loaded, f32)| (loaded.id, weight.to_bits());
+        let key: MixKey = active.iter().map(entry).collect();
+        let feeding = active.iter().filter(|(loaded, _)| loaded.feeds_cache).map(entry);
+        let cache_key = feeding.chain(self.merged.as_ref().map(Merged::key)).collect();
+        let leading = active.iter().find(|(loaded, _)| loaded.n_virtual > 0);
+        let lead = leading.map_or(0..0, |(loaded, _)| {
+            let first = model.config.vocab_size + loaded.prompts.start;
+            first..first + loaded.n_virtual
+        });
+        Ok(Chosen { mix: self.mix(&key), key, cache_key, lead: lead.map(|id| id as u32).collect() })
+    }
+
+    /// The line of the `mixes` tensor for a choice, written now if it is not there. Give it back when done.
+    ///
+    /// Errors with `Argument` if every line is in use.
+    pub(crate) fn acquire_mix(&mut self, runner: &mut Runner, chosen: &Chosen) -> Result<usize> {
+        let Chosen { key, mix, .. } = chosen;
         if key.is_empty() {
-            return Ok((0, cache_key));
+            return Ok(0);
         }
-        let mix = adapters.mix(&key);
-        let there = adapters.lines.iter().skip(1).position(|line| line.key == key);
+        let there = self.lines.iter().skip(1).position(|line| line.key == *key);
         let line = match there {
             Some(at) => at + 1,
             None => {
-                let free = adapters.lines.iter().enumerate().skip(1).filter(|(_, line)| line.users == 0);
+                let free = self.lines.iter().enumerate().skip(1).filter(|(_, line)| line.users == 0);
                 let (at, _) = free.min_by_key(|(_, line)| line.released).ok_or_else(|| {
                     Error::argument(format!("{} mixes of adapters are in use at once", MIXES - 1))
                 })?;
-                (adapters.lines[at].key, adapters.lines[at].mix) = (key, Some(mix));
-                self.write_mix(at);
+                (self.lines[at].key, self.lines[at].mix) = (key.clone(), Some(*mix));
+                self.write_mix(runner, at);
                 at
             }
         };
-        self.adapters.lines[line].users += 1;
-        Ok((line, cache_key))
+        self.lines[line].users += 1;
+        Ok(line)
     }
 
     /// Writes a line of the `mixes` tensor.
-    fn write_mix(&mut self, line: usize) {
-        if let Some(mix) = &self.adapters.lines[line].mix {
+    fn write_mix(&self, runner: &mut Runner, line: usize) {
+        if let Some(mix) = &self.lines[line].mix {
             let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
             let used = 1 + 3 * mix.n_blocks as usize;
-            self.backend.upload(self.model.bank.mixes, line * words.len(), &words[..used]);
+            runner.upload(runner.model().bank.mixes, line * words.len(), &words[..used]);
         }
     }
 
     /// Writes the lines that running generations use once more, with another scale of adapter `id`.
-    pub(in crate::engine) fn rescale_lines(&mut self, id: u64) {
+    pub(crate) fn rescale_lines(&mut self, runner: &mut Runner, id: u64) {
         for at in 1..MIXES {
-            let line = &self.adapters.lines[at];
+            let line = &self.lines[at];
             if line.users > 0 && line.key.iter().any(|(used, _)| *used == id) {
-                self.adapters.lines[at].mix = Some(self.adapters.mix(&line.key));
-                self.write_mix(at);
+                self.lines[at].mix = Some(self.mix(&line.key));
+                self.write_mix(runner, at);
             }
         }
     }
 
-    /// Writes every line that may still be used.
-    pub(in crate::engine) fn write_mixes(&mut self) {
-        (0..MIXES).for_each(|line| self.write_mix(line));
+    /// Writes every adapter and every line that may still be used, as a new device needs them.
+    pub(crate) fn write_all(&self, runner: &mut Runner) {
+        self.write_adapters(runner);
+        (0..MIXES).for_each(|line| self.write_mix(runner, line));
     }
 
     /// Makes an adapter's numbers a new version: what was cached under the old one is not used. Running
     /// generations go on with the new one.
-    pub(in crate::engine) fn renew(&mut self, name: &str) -> Result<()> {
-        let adapters = &mut self.adapters;
-        let id = adapters.next_id;
-        adapters.next_id += 1;
-        let old = std::mem::replace(&mut adapters.find_mut(name)?.id, id);
-        let used = adapters.lines.iter_mut().filter(|line| line.users > 0).flat_map(|line| &mut line.key);
+    pub(crate) fn renew(&mut self, name: &str) -> Result<()> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let old = std::mem::replace(&mut self.find_mut(name)?.id, id);
+        let used = self.lines.iter_mut().filter(|line| line.users > 0).flat_map(|line| &mut line.key);
         used.filter(|(used, _)| *used == old).for_each(|(used, _)| *used = id);
         Ok(())
     }
 
     /// Gives a line back. Its contents stay, for the next who asks for the same mix.
-    pub(in crate::engine) fn release_mix(&mut self, line: usize) {
+    pub(crate) fn release_mix(&mut self, line: usize) {
         if line > 0 {
-            let adapters = &mut self.adapters;
-            adapters.clock += 1;
-            adapters.lines[line].users -= 1;
-            adapters.lines[line].released = adapters.clock;
+            self.clock += 1;
+            self.lines[line].users -= 1;
+            self.lines[line].released = self.clock;
         }
     }
 }

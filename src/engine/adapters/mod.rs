@@ -6,71 +6,92 @@
 
 pub(super) mod adapter;
 pub(super) mod bank;
+mod base;
 pub(super) mod combine;
 mod export;
 pub(super) mod files;
 mod foreign;
 pub(super) mod gguf;
+mod lead;
 pub(super) mod loaded;
 mod merge;
-pub(super) mod merged;
-mod mixes;
+mod merged;
+pub(super) mod mixes;
 pub(super) mod new_lora;
+pub(super) mod numbers;
 mod peft;
 mod peft_rows;
 mod place;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::model::MIXES;
-use crate::plan::{MAX_BLOCKS, MAX_RANKS, TensorId};
+use crate::plan::{MAX_BLOCKS, MAX_RANKS};
 
-use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Lead};
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, padded};
+use crate::engine::adapters::lead::check_lead;
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, padded};
 use crate::engine::adapters::merged::Merged;
 use crate::engine::adapters::mixes::Line;
+use crate::engine::adapters::place::{feeds_cache, modules_of};
+use crate::engine::runner::Runner;
 
 /// The loaded adapters and the lines of the `mixes` tensor.
 #[derive(Debug)]
 pub struct Adapters {
-    pub(in crate::engine) loaded: Vec<Loaded>,
+    pub(crate) loaded: Vec<Loaded>,
     /// Line 0 is the base.
     lines: Vec<Line>,
     /// Applied where a request names none.
-    pub(in crate::engine) default: Choice,
-    pub(in crate::engine) merged: Option<Merged>,
-    /// Name of the one that is being trained.
-    pub(in crate::engine) trainee: Option<String>,
-    /// The trainee's moments as its last finished step left them; none before the first.
-    pub(in crate::engine) moments: Vec<(TensorId, Vec<u32>)>,
+    pub(crate) default: Choice,
+    pub(crate) merged: Option<Merged>,
     /// Merges so far.
-    pub(in crate::engine) merges: u32,
-    pub(in crate::engine) next_id: u64,
+    pub(crate) merges: u32,
+    pub(crate) next_id: u64,
     clock: u64,
+    /// Tokens that the base's tokenizer has.
+    tokenizer_tokens: usize,
+    /// What exported adapters call the base, if it is known.
+    base_name: Option<String>,
 }
 
-impl Default for Adapters {
-    fn default() -> Self {
+impl Adapters {
+    /// None yet, over a base whose tokenizer has so many tokens.
+    pub(crate) fn new(tokenizer_tokens: usize) -> Self {
         let lines = vec![Line::default(); MIXES];
         Self {
             loaded: Vec::new(),
             lines,
             default: Choice::new(),
             merged: None,
-            trainee: None,
-            moments: Vec::new(),
             merges: 0,
             next_id: 1,
             clock: 0,
+            tokenizer_tokens,
+            base_name: None,
         }
     }
-}
 
-impl Adapters {
-    pub(in crate::engine) fn find(&self, name: &str) -> Result<&Loaded> {
+    /// Tells what exported adapters are to call the base; an empty name takes that back.
+    pub(crate) fn set_base_name(&mut self, name: &str) {
+        self.base_name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    }
+
+    /// The adapters of requests that name none.
+    pub(crate) fn default_choice(&self) -> &Choice {
+        &self.default
+    }
+
+    /// The base, as files of adapters are read over it.
+    pub(crate) fn base<'a>(&'a self, runner: &'a mut Runner) -> Base<'a> {
+        Base::new(runner, self.merged.as_ref(), self.tokenizer_tokens, self.base_name.as_deref())
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<&Loaded> {
         self.loaded.iter().find(|l| l.info.name == name).ok_or_else(|| {
             let known: Vec<_> = self.loaded.iter().map(|l| format!("`{}`", l.info.name)).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -78,7 +99,23 @@ impl Adapters {
         })
     }
 
-    pub(in crate::engine) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
+    /// The one that is being trained: here alone that is known.
+    ///
+    /// Errors with `Argument` if there is none.
+    pub(crate) fn trained(&self) -> Result<&Loaded> {
+        let none = || Error::argument("no adapter is being trained");
+        self.loaded.iter().find(|loaded| loaded.trained).ok_or_else(none)
+    }
+
+    /// The same, to be changed.
+    ///
+    /// Errors as that does.
+    pub(crate) fn trained_mut(&mut self) -> Result<&mut Loaded> {
+        let name = self.trained()?.info.name.clone();
+        self.find_mut(&name)
+    }
+
+    pub(crate) fn find_mut(&mut self, name: &str) -> Result<&mut Loaded> {
         let id = self.find(name)?.id;
         Ok(self.loaded.iter_mut().find(|loaded| loaded.id == id).expect("it was just found"))
     }
@@ -86,7 +123,7 @@ impl Adapters {
     /// Gives an adapter another name, in the engine's own choice and in what is merged too.
     ///
     /// Errors with `Argument` if it is not loaded.
-    pub(in crate::engine) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
+    pub(crate) fn rename(&mut self, from: &str, to: &str) -> Result<()> {
         self.find_mut(from)?.info.name = to.to_owned();
         let merged = self.merged.iter_mut().flat_map(|merged| &mut merged.choice);
         for (name, _) in self.default.iter_mut().chain(merged).filter(|(name, _)| name == from) {
@@ -107,15 +144,20 @@ impl Adapters {
 
     /// Errors with `Argument` if adapter `id`, called `name`, is merged, or a running generation
     /// uses it.
-    pub(in crate::engine) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
+    pub(crate) fn check_idle(&self, name: &str, id: u64) -> Result<()> {
         self.check_unmerged(name)?;
         self.check_untrained(name)?;
         self.check_unused(name, id)
     }
 
+    /// Errors with `Argument` if any adapter is being trained.
+    pub(crate) fn check_none_trained(&self) -> Result<()> {
+        self.trained().map_or(Ok(()), |loaded| self.check_untrained(&loaded.info.name))
+    }
+
     /// Errors with `Argument` if adapter `name` is being trained.
-    pub(in crate::engine) fn check_untrained(&self, name: &str) -> Result<()> {
-        if self.trainee.as_deref() == Some(name) {
+    pub(crate) fn check_untrained(&self, name: &str) -> Result<()> {
+        if self.find(name)?.trained {
             return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
         }
         Ok(())
@@ -124,7 +166,7 @@ impl Adapters {
     /// The loaded adapters of a choice that act, with their weights. Errors with `Argument` for
     /// an unknown name, a weight that is no number or that virtual tokens cannot have, a name
     /// twice or one that is merged, virtual tokens twice, or more adapters than a mix holds.
-    pub(in crate::engine) fn active(&self, choice: &Choice) -> Result<Vec<(&Loaded, f32)>> {
+    pub(crate) fn active(&self, choice: &Choice) -> Result<Vec<(&Loaded, f32)>> {
         let mut active: Vec<(&Loaded, f32)> = Vec::new();
         for (name, weight) in choice {
             let loaded = self.find(name)?;
@@ -169,44 +211,44 @@ impl Adapters {
     }
 }
 
-impl Engine {
+impl Adapters {
     /// Puts an adapter into the bank under `name`; an adapter of that name is replaced, and
     /// what was cached under it is not used again.
     ///
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
     /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
-    pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        let loaded = self.fitted(name, adapter, None)?;
-        let grown = self.grown_for(&loaded)?;
-        self.put(loaded, grown)
+    pub(crate) fn add(&mut self, runner: &mut Runner, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
+        let loaded = self.fitted(runner, name, adapter, None)?;
+        let grown = self.grown_for(runner, &loaded)?;
+        self.put(runner, loaded, grown)
     }
 
     /// An adapter with its place in the bank, which may have to grow for it.
-    pub(in crate::engine) fn fitted(
+    pub(crate) fn fitted(
         &self,
+        runner: &Runner,
         name: &str,
         adapter: Adapter,
-        files: Option<AdapterFiles>,
+        files: Option<Arc<AdapterFiles>>,
     ) -> Result<Loaded> {
         if name.is_empty() {
             return Err(Error::argument("an adapter needs a name"));
         }
-        let places = self.places(&adapter)?;
-        let n_virtual = self.check_lead(&adapter)?;
-        if let Ok(replaced) = self.adapters.find(name) {
-            self.adapters.check_idle(name, replaced.id)?;
+        let places = Places::of(runner.model(), &adapter)?;
+        let n_virtual = check_lead(runner.model(), &adapter)?;
+        if let Ok(replaced) = self.find(name) {
+            self.check_idle(name, replaced.id)?;
         }
         let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
         let info = AdapterInfo {
             name: name.to_owned(),
             rank,
-            modules: self.modules_of(&adapter),
+            modules: modules_of(runner.model(), &adapter),
             virtual_tokens: n_virtual,
-            bytes: adapter.bytes(),
+            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
             warnings: adapter.warnings.clone(),
         };
-        let adapters = &self.adapters;
-        let ranks = free(adapters.loaded.iter().map(|l| &l.ranks), padded(rank));
+        let ranks = free(self.loaded.iter().map(|l| &l.ranks), padded(rank));
         if ranks.end > MAX_RANKS {
             return Err(Error::memory(format!(
                 "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
@@ -215,44 +257,47 @@ impl Engine {
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
         let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
         Ok(Loaded {
-            id: adapters.next_id,
-            index: adapters.free_index(),
+            id: self.next_id,
+            index: self.free_index(),
             ranks,
-            rows: free(adapters.loaded.iter().map(|l| &l.rows), rows),
-            prompts: free(adapters.loaded.iter().map(|l| &l.prompts), prompts),
+            rows: free(self.loaded.iter().map(|l| &l.rows), rows),
+            prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
-            scale: 1.0,
-            feeds_cache: self.feeds_cache(&adapter, &places),
+            trained: false,
+            feeds_cache: feeds_cache(&runner.model().bank, &adapter, &places),
             info,
             adapter,
             places,
             files,
             base: None,
-            untrained: None,
         })
+    }
+
+    /// Loads a copy of an adapter under another name.
+    ///
+    /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
+    pub(crate) async fn copy(&mut self, runner: &mut Runner, from: &str, to: &str) -> Result<()> {
+        let Loaded { adapter, files, base, .. } = self.find(from)?;
+        let (adapter, files, base) = (adapter.clone(), files.clone(), base.clone());
+        self.add_reserved(runner, to, adapter, files).await?;
+        self.find_mut(to)?.base = base;
+        Ok(())
     }
 
     /// Takes an adapter out of the bank, and out of the default choice.
     ///
     /// Errors with `Argument` if it is not loaded, is merged, or a running generation uses it.
-    pub fn delete_adapter(&mut self, name: &str) -> Result<()> {
-        let id = self.adapters.find(name)?.id;
-        self.adapters.check_idle(name, id)?;
-        self.adapters.loaded.retain(|loaded| loaded.id != id);
-        self.adapters.default.retain(|(chosen, _)| chosen != name);
-        self.give_room_back()
+    pub(crate) fn delete(&mut self, runner: &mut Runner, name: &str) -> Result<()> {
+        let id = self.find(name)?.id;
+        self.check_idle(name, id)?;
+        self.loaded.retain(|loaded| loaded.id != id);
+        self.default.retain(|(chosen, _)| chosen != name);
+        self.give_room_back(runner)
     }
 
     /// What is loaded, in the order of loading.
-    pub fn list_adapters(&self) -> impl Iterator<Item = &AdapterInfo> {
-        self.adapters.loaded.iter().map(|loaded| &loaded.info)
-    }
-
-    /// One loaded adapter.
-    ///
-    /// Errors with `Argument` if it is not loaded.
-    pub fn get_adapter(&self, name: &str) -> Result<&AdapterInfo> {
-        Ok(&self.adapters.find(name)?.info)
+    pub(crate) fn list(&self) -> impl Iterator<Item = &AdapterInfo> {
+        self.loaded.iter().map(|loaded| &loaded.info)
     }
 
     /// Chooses the adapters of requests that name none, and writes the line that switches to
@@ -260,16 +305,24 @@ impl Engine {
     ///
     /// Errors with `Argument` for a name that is not loaded, a weight that is no number, or
     /// more adapters than a mix holds.
-    pub fn set_adapter(&mut self, choice: Choice) -> Result<()> {
-        let (line, _) = self.acquire_mix(Some(&choice))?;
+    pub(crate) fn set_default(&mut self, runner: &mut Runner, choice: Choice) -> Result<()> {
+        let chosen = self.choose(runner.model(), Some(&choice))?;
+        let line = self.acquire_mix(runner, &chosen)?;
         self.release_mix(line);
-        self.adapters.default = choice;
+        self.default = choice;
         Ok(())
     }
 
-    /// The adapters of requests that name none.
-    pub fn active_adapters(&self) -> &Choice {
-        &self.adapters.default
+    /// Errors with `Argument` for a choice that cannot be made, `Unsupported` if gradients do not pass
+    /// through all of it.
+    pub(crate) fn check_trains_through(&self, choice: &Choice) -> Result<()> {
+        match self.active(choice)?.into_iter().find(|(loaded, _)| !loaded.trains_through()) {
+            Some((loaded, _)) => Err(Error::unsupported(format!(
+                "adapter `{}`: it is no plain LoRA, another cannot be trained beside it",
+                loaded.info.name
+            ))),
+            None => Ok(()),
+        }
     }
 }
 

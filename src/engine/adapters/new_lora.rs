@@ -6,9 +6,13 @@ use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 use crate::words::words;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
-use crate::engine::adapters::loaded::{AdapterInfo, unknown};
+use crate::engine::adapters::base::Base;
+use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::loaded::unknown;
+use crate::engine::adapters::peft::is_targeted;
+use crate::engine::runner::Runner;
 
 /// What of a new adapter is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,14 +42,27 @@ pub struct NewLora {
     pub seed: u32,
 }
 
-impl Engine {
+impl Adapters {
     /// Adds a LoRA that does nothing yet: A Kaiming-uniform with a = √5, that is ±1/√C, and B zero,
     /// as PEFT begins one (arXiv:2106.09685). LoRA-XS reads the base's weights and begins with a core
     /// of zeros.
     ///
     /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
     /// does not have, `Memory`, `Device`.
-    pub async fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
+    pub(crate) async fn create(
+        &mut self,
+        runner: &mut Runner,
+        name: &str,
+        lora: &NewLora,
+    ) -> Result<AdapterInfo> {
+        let adapter = self.base(runner).begun(lora).await?;
+        self.add_reserved(runner, name, adapter, None).await
+    }
+}
+
+impl Base<'_> {
+    /// A LoRA that does nothing yet.
+    async fn begun(&mut self, lora: &NewLora) -> Result<Adapter> {
         let &NewLora { variant, rank, alpha, ref target_modules, seed } = lora;
         let mut targets: Vec<&str> = target_modules.iter().map(String::as_str).collect();
         if targets.is_empty() {
@@ -54,17 +71,16 @@ impl Engine {
         let config = AdapterConfig::lora(rank, alpha, &targets)?;
         let modules = self.trained_modules(&config, target_modules)?;
         let mut random = MersenneTwister::new(seed);
+        let scale = (alpha / rank as f64) as f32;
         let mut deltas = Vec::new();
         for module in modules {
-            deltas.push(match variant {
+            let delta = match variant {
                 Variant::Lora => self.kaiming(module, rank, &mut random)?,
                 Variant::LoraXs => self.principal(module, rank).await?,
-            });
+            };
+            deltas.push(ModuleDelta { scale, ..delta });
         }
-        let info = self.add_reserved(name, Adapter { deltas, ..Adapter::default() }, None).await?;
-        let loaded = self.adapters.find_mut(name)?;
-        loaded.scale = (alpha / rank as f64) as f32;
-        Ok(info)
+        Ok(Adapter { deltas, ..Adapter::default() })
     }
 
     /// Names of the modules that the targets mean, or of every linear map but the head.
@@ -74,8 +90,11 @@ impl Engine {
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
             let (is_head, is_embedding) = (bare == "lm_head", module == weights.embedding());
-            let wanted =
-                if targets.is_empty() { !is_head && !is_embedding } else { self.targets(config, bare) };
+            let wanted = if targets.is_empty() {
+                !is_head && !is_embedding
+            } else {
+                is_targeted(self.model, config, bare)
+            };
             if !wanted {
                 continue;
             }
@@ -97,7 +116,7 @@ impl Engine {
         let bound = 1.0 / (inputs as f32).sqrt();
         let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
         a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
-        Ok(ModuleDelta { module, rank, a, b, ..ModuleDelta::default() })
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), ..ModuleDelta::default() })
     }
 
     /// With W = U S Vᵀ cut to the rank: B = U, A₀ = S Vᵀ, as published, and R = 0. The published R
@@ -117,9 +136,10 @@ impl Engine {
         let Svd { u, s, v } = Svd::truncated(&weight, inputs, rank);
         let scaled = |(s, v): (&f64, &Vec<f64>)| -> Vec<f32> { v.iter().map(|v| (s * v) as f32).collect() };
         let core = Core { r: zeros(rank * rank)?, a: s.iter().zip(&v).flat_map(scaled).collect() };
-        let b = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
+        let b: Vec<f32> = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
         let a = zeros(rank * inputs)?;
-        Ok(ModuleDelta { module, rank, a, b, core: Some(core), ..ModuleDelta::default() })
+        let core = Some(core);
+        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), core, ..ModuleDelta::default() })
     }
 }
 

@@ -2,33 +2,37 @@
 //! What the folder says is `format::peft`'s; where ranks lie is `adapters`'.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, Part, Role, part_of, refuse_pickle};
 use crate::format::safetensors::Header;
-use crate::plan::TensorId;
+use crate::model::Model;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta, PointDelta};
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::foreign::Converted;
 use crate::engine::adapters::loaded::{AdapterInfo, unknown};
+use crate::engine::adapters::numbers::Numbers;
+use crate::engine::runner::Runner;
 
 /// Most modules that a warning names.
 const NAMED: usize = 4;
 
 /// A tensor of the adapter's file.
 #[derive(Debug)]
-pub(in crate::engine) struct Loaded {
-    pub(in crate::engine) name: String,
-    pub(in crate::engine) shape: Vec<usize>,
-    pub(in crate::engine) values: Vec<f32>,
+pub(crate) struct Tensor {
+    pub(crate) name: String,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Numbers,
 }
 
 /// The tensors of one module.
-pub(in crate::engine) type Roles = BTreeMap<Role, Loaded>;
+pub(crate) type Roles = BTreeMap<Role, Tensor>;
 
-impl Engine {
+impl Adapters {
     /// Loads a PEFT folder's `adapter_config.json` and `adapter_model.safetensors` as `name`;
     /// an adapter of that name is replaced. Those of mlx-lm (`adapter_config.json`,
     /// `adapters.safetensors`) and of mistral-finetune (`params.json`, or nothing, and
@@ -38,7 +42,21 @@ impl Engine {
     /// Errors with `Format` for the files, `Unsupported` naming what is not implemented,
     /// `Mismatch` naming the tensor or module that does not fit this base, `Argument` for the
     /// name, `Memory`.
-    pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
+    pub(crate) async fn load(
+        &mut self,
+        runner: &mut Runner,
+        name: &str,
+        config: &[u8],
+        weights: &[u8],
+    ) -> Result<AdapterInfo> {
+        let (adapter, files) = self.base(runner).peft(config, weights).await?;
+        self.add_reserved(runner, name, adapter, Some(files)).await
+    }
+}
+
+impl Base<'_> {
+    /// What a folder's two files mean, and the folder that keeps it.
+    async fn peft(&mut self, config: &[u8], weights: &[u8]) -> Result<(Adapter, Arc<AdapterFiles>)> {
         refuse_pickle("adapter_model.safetensors", weights)?;
         let Converted { files, warnings } = match self.other_trainers(config, weights)? {
             Some(converted) => converted,
@@ -47,8 +65,8 @@ impl Engine {
                 Converted { files, warnings: Vec::new() }
             }
         };
-        let config = AdapterConfig::from_json(&files.config)?;
-        let mut modules = read(&config, &files.weights)?;
+        let (config, files) = (AdapterConfig::from_json(&files.config)?, Arc::new(files));
+        let mut modules = read(&config, &files)?;
         let mut adapter = Adapter { warnings, ..Adapter::default() };
         let mut shared = modules.remove("").unwrap_or_default();
         adapter.lead = self.virtual_tokens(&config, &shared)?;
@@ -76,14 +94,7 @@ impl Engine {
         }
         self.tie_rows(&config, &mut adapter);
         adapter.warnings.extend(self.check_targets(&config, &modules)?);
-        self.add_reserved(name, adapter, Some(files)).await
-    }
-
-    /// Whether a config targets one of the bank's modules, by its name without prefix.
-    pub(in crate::engine) fn targets(&self, config: &AdapterConfig, bare: &str) -> bool {
-        let weights = &self.model.weights;
-        let module = weights.full_name(bare);
-        config.targets(&module, module != weights.embedding(), bare == "lm_head")
+        Ok((adapter, files))
     }
 
     /// Every module that the config targets has tensors, and no other has. Where those of some layers
@@ -101,7 +112,7 @@ impl Engine {
         for bare in self.model.bank.modules() {
             let module = weights.full_name(bare);
             let is_tied_head = bare == "lm_head" && self.model.config.tie_word_embeddings;
-            let targeted = self.targets(config, bare)
+            let targeted = is_targeted(self.model, config, bare)
                 || is_tied_head && config.ties() && config.targets(&weights.embedding(), false, false);
             if targeted && !has(bare) {
                 if !adapted.contains(&kind(bare)) {
@@ -140,24 +151,23 @@ impl Engine {
             let [inputs, outputs] = self.shape(module)?;
             a.expect(&[rank, inputs])?;
             b.expect(&[outputs, rank])?;
-            delta.rank = rank;
+            (delta.rank, delta.scale) = (rank, scale);
             delta.a = a.values.clone();
             delta.b = match roles.get(&Role::LatentMapping) {
                 Some(core) => {
                     core.expect(&[rank, rank])?;
-                    product(&b.values, &core.values, rank)
+                    product(&b.values.values(), &core.values.values(), rank).into()
                 }
                 None => b.values.clone(),
             };
-            delta.b.iter_mut().for_each(|b| *b *= scale);
             if let Some(bias) = roles.get(&Role::LoraBBias) {
                 bias.expect(&[outputs])?;
-                delta.shift = bias.values.iter().map(|b| b * scale).collect();
+                delta.shift = bias.values.values().iter().map(|b| b * scale).collect();
             }
             if config.has_magnitudes() {
                 let magnitude = find(roles, &Role::Magnitude, module, "lora_magnitude_vector")?;
                 magnitude.expect(&[outputs])?;
-                self.renormalise(&mut delta, &magnitude.values, inputs).await?;
+                self.renormalise(&mut delta, &magnitude.values.values(), inputs).await?;
             }
         }
         for (role, loaded) in roles {
@@ -193,7 +203,7 @@ impl Engine {
         let l = find(roles, &Role::Ia3, module, "ia3_l")?;
         let [_, outputs] = self.shape(module)?;
         l.expect(&[outputs, 1])?;
-        let gain: Vec<f32> = l.values.iter().map(|l| l - 1.0).collect();
+        let gain: Vec<f32> = l.values.values().iter().map(|l| l - 1.0).collect();
         let shift = match self.vector(&format!("{module}.bias")).await? {
             Some(bias) => bias.iter().zip(&gain).map(|(bias, gain)| bias * gain).collect(),
             None => Vec::new(),
@@ -206,7 +216,7 @@ impl Engine {
         let l = find(roles, &Role::Ia3, module, "ia3_l")?;
         let [inputs, _] = self.shape(module)?;
         l.expect(&[1, inputs])?;
-        let gain = l.values.iter().map(|l| l - 1.0).collect();
+        let gain = l.values.values().iter().map(|l| l - 1.0).collect();
         Ok(PointDelta { point: format!("{module}.input"), gain, shift: vec![0.0; inputs] })
     }
 
@@ -220,8 +230,8 @@ impl Engine {
         for (role, loaded) in roles {
             loaded.expect(&[c])?;
             match role {
-                Role::Saved(name) if name == "weight" => new_weight.clone_from(&loaded.values),
-                Role::Saved(_) | Role::BaseBias if bias.is_some() => new_bias.clone_from(&loaded.values),
+                Role::Saved(name) if name == "weight" => new_weight = loaded.values.values(),
+                Role::Saved(_) | Role::BaseBias if bias.is_some() => new_bias = loaded.values.values(),
                 _ => {
                     return Err(Error::mismatch(format!(
                         "tensor `{}`: a norm has no place for it",
@@ -258,15 +268,17 @@ impl Engine {
                 a.name, a.shape, b.name, b.shape
             )));
         }
-        let rows = a.values.chunks_exact(a_cols).zip(&lambda_d.values);
+        let (a, lambda_d) = (a.values.values(), lambda_d.values.values());
+        let rows = a.chunks_exact(a_cols).zip(&lambda_d);
         let scaled_a = rows.flat_map(|(row, d)| row.iter().take(inputs).map(move |a| a * d));
-        let rows = b.values.chunks_exact(rank).zip(&lambda_b.values);
+        let (b, lambda_b) = (b.values.values(), lambda_b.values.values());
+        let rows = b.chunks_exact(rank).zip(&lambda_b);
         let scaled_b = rows.flat_map(|(row, l)| row.iter().map(move |b| b * l));
         Ok(ModuleDelta {
             module: module.to_owned(),
             rank,
-            a: scaled_a.collect(),
-            b: scaled_b.collect(),
+            a: scaled_a.collect::<Vec<_>>().into(),
+            b: scaled_b.collect::<Vec<_>>().into(),
             ..ModuleDelta::default()
         })
     }
@@ -285,29 +297,33 @@ impl Engine {
         }
         let Some((a, b)) = config.vera_projections(inputs, outputs)? else { return Ok(()) };
         let rank = b.len() / outputs;
-        let made = |name: &str, shape, values| Loaded { name: name.to_owned(), shape, values };
+        let made = |name: &str, shape, values: Vec<f32>| Tensor {
+            name: name.to_owned(),
+            shape,
+            values: values.into(),
+        };
         shared.insert(Role::VeraA, made("vera_A", vec![rank, inputs], a));
         shared.insert(Role::VeraB, made("vera_B", vec![outputs, rank], b));
         Ok(())
     }
 
-    /// Folds m / ‖W + B·A‖ into gain and B.
+    /// Puts m / ‖W + B·A‖ into gain and the factors of B's rows.
     async fn renormalise(&mut self, delta: &mut ModuleDelta, magnitude: &[f32], inputs: usize) -> Result<()> {
-        let rank = delta.rank;
+        let (rank, a, scaled_b) = (delta.rank, delta.a.values(), delta.scaled_b());
         let rows = self.model.weights.rows_of(&delta.module).ok_or_else(|| unknown(&delta.module))?;
         let mut done = 0;
         for (tensor, first, count) in rows {
             let weight = self.read_f32(tensor, first * inputs, count * inputs).await?;
             for (w, row) in weight.chunks_exact(inputs).zip(done..) {
-                let b = &mut delta.b[row * rank..][..rank];
+                let b = &scaled_b[row * rank..][..rank];
                 let squares: f64 = (0..inputs)
                     .map(|c| {
-                        let update: f32 = (0..rank).map(|r| b[r] * delta.a[r * inputs + c]).sum();
+                        let update: f32 = (0..rank).map(|r| b[r] * a[r * inputs + c]).sum();
                         f64::from(w[c] + update).powi(2)
                     })
                     .sum();
                 let scale = magnitude[row] / squares.sqrt() as f32;
-                b.iter_mut().for_each(|b| *b *= scale);
+                delta.rows.push(scale);
                 delta.gain.push(scale - 1.0);
             }
             done += count;
@@ -316,7 +332,7 @@ impl Engine {
     }
 
     /// shift += the new bias − the base's
-    async fn replace_bias(&mut self, delta: &mut ModuleDelta, new: &Loaded) -> Result<()> {
+    async fn replace_bias(&mut self, delta: &mut ModuleDelta, new: &Tensor) -> Result<()> {
         let [_, outputs] = self.shape(&delta.module)?;
         new.expect(&[outputs])?;
         let Some(old) = self.vector(&format!("{}.bias", delta.module)).await? else {
@@ -326,54 +342,21 @@ impl Engine {
             )));
         };
         delta.shift.resize(outputs, 0.0);
-        for ((shift, new), old) in delta.shift.iter_mut().zip(&new.values).zip(old) {
+        for ((shift, new), old) in delta.shift.iter_mut().zip(new.values.values()).zip(old) {
             *shift += new - old;
         }
         Ok(())
     }
-
-    /// (C, F) of a linear map of the base.
-    pub(in crate::engine) fn shape(&self, module: &str) -> Result<[usize; 2]> {
-        let bank = &self.model.bank;
-        let (site, part) = bank.find(module).ok_or_else(|| unknown(module))?;
-        Ok(bank.sites[site].shape(part))
-    }
-
-    /// A bias or a norm's weight of the base.
-    async fn vector(&mut self, name: &str) -> Result<Option<Vec<f32>>> {
-        match self.model.weights.vector(name) {
-            Some((tensor, first, count)) => Ok(Some(self.read_f32(tensor, first, count).await?)),
-            None => Ok(None),
-        }
-    }
-
-    /// The base's own numbers, whatever is merged into them; of a matrix, whole rows.
-    pub(in crate::engine) async fn read_f32(
-        &mut self,
-        tensor: TensorId,
-        first: usize,
-        count: usize,
-    ) -> Result<Vec<f32>> {
-        let declared = self.model.tensors.get(tensor);
-        let (dtype, c, width) = (declared.dtype, declared.row_len(), declared.row_words());
-        let mut words = self.backend.read(tensor, first / c * width, count / c * width).await?;
-        if let Some(merged) = &self.adapters.merged {
-            merged.unmerge_read(tensor, first, &mut words);
-        }
-        let mut values = vec![0.0; count];
-        dtype.unpack(&words, c, &mut values);
-        Ok(values)
-    }
 }
 
-impl Loaded {
-    pub(in crate::engine) fn matrix(&self) -> Result<[usize; 2]> {
+impl Tensor {
+    pub(crate) fn matrix(&self) -> Result<[usize; 2]> {
         self.shape.as_slice().try_into().map_err(|_| {
             Error::mismatch(format!("tensor `{}`: shape {:?}, expected a matrix", self.name, self.shape))
         })
     }
 
-    pub(in crate::engine) fn expect(&self, shape: &[usize]) -> Result<()> {
+    pub(crate) fn expect(&self, shape: &[usize]) -> Result<()> {
         if self.shape == shape {
             return Ok(());
         }
@@ -382,21 +365,25 @@ impl Loaded {
 }
 
 /// The adapter's tensors by module and role.
-pub(in crate::engine) fn read(config: &AdapterConfig, file: &[u8]) -> Result<BTreeMap<String, Roles>> {
-    let header = Header::from_file_bytes(file).map_err(|e| e.context("adapter_model.safetensors"))?;
+pub(crate) fn read(config: &AdapterConfig, files: &Arc<AdapterFiles>) -> Result<BTreeMap<String, Roles>> {
+    let header =
+        Header::from_file_bytes(&files.weights).map_err(|e| e.context("adapter_model.safetensors"))?;
     let mut modules: BTreeMap<String, Roles> = BTreeMap::new();
     for info in &header.tensors {
         let Part { module, role } = part_of(&info.name, config)?;
-        let values = info.read_f32(info.bytes_in(file)?)?;
-        if let Some(bad) = values.iter().find(|v| !v.is_finite()) {
-            return Err(Error::format(format!("tensor `{}`: holds {bad}", info.name)));
-        }
-        let loaded = Loaded { name: info.name.clone(), shape: info.shape.clone(), values };
+        let values = Numbers::of_file(files, info)?;
+        let loaded = Tensor { name: info.name.clone(), shape: info.shape.clone(), values };
         if let Some(twin) = modules.entry(module).or_default().insert(role, loaded) {
             return Err(Error::mismatch(format!("tensors `{}` and `{}` are the same", twin.name, info.name)));
         }
     }
     Ok(modules)
+}
+
+/// Whether a config targets one of the bank's modules, by its name without prefix.
+pub(crate) fn is_targeted(model: &Model, config: &AdapterConfig, bare: &str) -> bool {
+    let module = model.weights.full_name(bare);
+    config.targets(&module, module != model.weights.embedding(), bare == "lm_head")
 }
 
 /// What modules of all layers share: the name with `*` for the layer.
@@ -424,12 +411,7 @@ fn product(b: &[f32], core: &[f32], rank: usize) -> Vec<f32> {
 }
 
 /// A tensor that an adapter of this kind must have.
-pub(in crate::engine) fn find<'a>(
-    roles: &'a Roles,
-    role: &Role,
-    module: &str,
-    name: &str,
-) -> Result<&'a Loaded> {
+pub(crate) fn find<'a>(roles: &'a Roles, role: &Role, module: &str, name: &str) -> Result<&'a Tensor> {
     let missing = || Error::mismatch(format!("module `{module}`: the adapter has no {name} for it"));
     roles.get(role).ok_or_else(missing)
 }

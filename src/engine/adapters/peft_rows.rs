@@ -5,23 +5,19 @@ use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, Role};
 use crate::model::Table;
 
-use crate::engine::Engine;
 use crate::engine::adapters::adapter::{Adapter, Lead, ModuleDelta, RowDeltas};
+use crate::engine::adapters::base::Base;
 use crate::engine::adapters::loaded::unknown;
-use crate::engine::adapters::peft::{Loaded, Roles, find};
+use crate::engine::adapters::peft::{Roles, Tensor, find};
 
 /// Elements of the base read at once.
 const PIECE_ELEMENTS: usize = 1 << 20;
 
-impl Engine {
+impl Base<'_> {
     /// The embeddings, or the keys and values, of virtual tokens.
     ///
     /// Errors with `Mismatch` where they are another base's, or missing.
-    pub(in crate::engine) fn virtual_tokens(
-        &self,
-        config: &AdapterConfig,
-        shared: &Roles,
-    ) -> Result<Option<Lead>> {
+    pub(crate) fn virtual_tokens(&self, config: &AdapterConfig, shared: &Roles) -> Result<Option<Lead>> {
         let base = &self.model.config;
         let kv = base.num_key_value_heads * base.head_dim;
         let wrong = |field: &str, got: usize, expected: usize| {
@@ -37,8 +33,8 @@ impl Engine {
                 Ok(Some(Lead::Prompt(rows.values.clone())))
             }
             Method::PrefixTuning { num_virtual_tokens, token_dim, num_layers, .. } => {
-                if num_layers != base.num_hidden_layers {
-                    return wrong("num_layers", num_layers, base.num_hidden_layers);
+                if num_layers != base.layers.len() {
+                    return wrong("num_layers", num_layers, base.layers.len());
                 }
                 if token_dim != kv {
                     return wrong("token_dim", token_dim, kv);
@@ -53,7 +49,7 @@ impl Engine {
 
     /// What LoRA does to the embedding: row v ← row v + scale · B A[:, v], and with a magnitude m
     /// (C) each column c of the table renormalised to m[c] (arXiv:2402.09353).
-    pub(in crate::engine) async fn embedding(
+    pub(crate) async fn embedding(
         &mut self,
         config: &AdapterConfig,
         module: &str,
@@ -91,24 +87,24 @@ impl Engine {
         }
         a.expect(&[rank, v])?;
         b.expect(&[c, rank])?;
-        delta.rank = rank;
-        delta.a = a.values.clone();
-        delta.b = b.values.iter().map(|b| b * scale).collect();
+        (delta.rank, delta.scale) = (rank, scale);
+        (delta.a, delta.b) = (a.values.clone(), b.values.clone());
         if config.has_magnitudes() {
             let magnitude = find(roles, &Role::Magnitude, module, "lora_magnitude_vector")?;
             magnitude.expect(&[c])?;
+            let (magnitude, a, scaled_b) = (magnitude.values.values(), a.values.values(), delta.scaled_b());
             let mut squares = vec![0.0f64; c];
             self.each_row(module, |token, row| {
                 for (i, square) in squares.iter_mut().enumerate() {
-                    let b = &delta.b[i * rank..][..rank];
-                    let update: f32 = (0..rank).map(|r| b[r] * delta.a[r * v + token]).sum();
+                    let b = &scaled_b[i * rank..][..rank];
+                    let update: f32 = (0..rank).map(|r| b[r] * a[r * v + token]).sum();
                     *square += f64::from(row[i] + update).powi(2);
                 }
             })
             .await?;
             for (i, square) in squares.iter().enumerate() {
-                let scale = magnitude.values[i] / square.sqrt() as f32;
-                delta.b[i * rank..][..rank].iter_mut().for_each(|b| *b *= scale);
+                let scale = magnitude[i] / square.sqrt() as f32;
+                delta.rows.push(scale);
                 delta.gain.push(scale - 1.0);
             }
         }
@@ -119,7 +115,7 @@ impl Engine {
     /// (`trainable_token_indices`). Rows like the base's are left out.
     ///
     /// Errors with `Mismatch` for another shape, `Argument` for a token the base does not have.
-    pub(in crate::engine) async fn replace_rows(
+    pub(crate) async fn replace_rows(
         &mut self,
         config: &AdapterConfig,
         module: &str,
@@ -136,9 +132,9 @@ impl Engine {
         if let Some((_, bias)) = roles.iter().find(|(role, _)| **role == Role::Saved("bias".to_owned())) {
             return Err(Error::mismatch(format!("tensor `{}`: module `{module}` has no bias", bias.name)));
         }
-        let (tokens, new): (Vec<u32>, &Loaded) =
+        let (tokens, new): (Vec<u32>, &Tensor) =
             if let Some(rows) = roles.get(&Role::Saved("weight".to_owned())) {
-                let n = rows.table_rows(v, c, self.tokenizer.vocab_size())?;
+                let n = rows.table_rows(v, c, self.tokenizer_tokens)?;
                 if n < v {
                     adapter.warnings.push(format!(
                     "tensor `{}`: {n} rows, this base has {v}: its tokens from {n} on keep the base's rows",
@@ -149,17 +145,18 @@ impl Engine {
             } else if let Some(rows) = roles.get(&Role::TokenDelta) {
                 let tokens = config.token_rows(module, table == Table::Embed).unwrap_or_default();
                 rows.expect(&[tokens.len(), c])?;
-                self.check_ids(tokens)?;
+                self.model.check_ids(tokens)?;
                 (tokens.to_vec(), rows)
             } else {
                 return Ok(());
             };
+        let new = new.values.values();
         let mut at: Vec<Option<usize>> = vec![None; v];
         tokens.iter().enumerate().for_each(|(i, &token)| at[token as usize] = Some(i));
         let rows = &mut adapter.rows[table as usize];
         self.each_row(module, |token, base| {
             let Some(i) = at[token] else { return };
-            let new = &new.values[i * c..][..c];
+            let new = &new[i * c..][..c];
             if new != base {
                 rows.tokens.push(token as u32);
                 rows.deltas.extend(new.iter().zip(base).map(|(new, base)| new - base));
@@ -170,7 +167,7 @@ impl Engine {
 
     /// A tied head follows the embedding's single rows unless it has its own, and its whole table
     /// where the config ties them.
-    pub(in crate::engine) fn tie_rows(&self, config: &AdapterConfig, adapter: &mut Adapter) {
+    pub(crate) fn tie_rows(&self, config: &AdapterConfig, adapter: &mut Adapter) {
         let [embed, head] = &mut adapter.rows;
         let single = config.token_rows(&self.model.weights.embedding(), true).is_some();
         if self.model.config.tie_word_embeddings && head.tokens.is_empty() && (single || config.ties()) {
@@ -196,7 +193,7 @@ impl Engine {
     }
 }
 
-impl Loaded {
+impl Tensor {
     /// Rows of a table (V, C) that comes whole. It may have fewer than the base's `v`: those were cut to
     /// the `tokens` of the tokenizer, or to fewer, and what is behind them is not asked for.
     ///
@@ -225,11 +222,12 @@ impl Loaded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::adapters::numbers::Numbers;
 
     #[test]
     fn rows_of_a_table_are_the_bases_or_those_of_its_tokens() {
         let rows = |shape: &[usize]| {
-            let table = Loaded { name: "head".to_owned(), shape: shape.to_vec(), values: Vec::new() };
+            let table = Tensor { name: "head".to_owned(), shape: shape.to_vec(), values: Numbers::default() };
             table.table_rows(64, 3, 60)
         };
         for n in [1, 59, 60, 64] {

@@ -8,9 +8,10 @@ use crate::format::gguf::Header;
 use crate::model::{Model, Needs};
 use crate::plan::Dtype;
 
+use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::{read_config, read_tokenizer};
+use crate::engine::load::options::EngineOptions;
 use crate::engine::load::room::sizes;
-use crate::engine::{EngineOptions, Loader};
 
 /// A model without weights.
 #[derive(Debug)]

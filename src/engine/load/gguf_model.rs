@@ -4,18 +4,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::backend::Backend;
-use crate::config::{Positions, RopeScaling};
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::format::gguf::{Header, ROPE_FACTORS, Value};
 use crate::format::{SourceDtype, TensorInfo};
-use crate::model::{GgufTensor, checkpoint_tensor, gguf_architecture, gguf_name};
+use crate::model::{Blueprint, GgufTensor, checkpoint_tensor, gguf_name};
 use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;
 
 use crate::engine::adapters::gguf::half_split;
+use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::read_tokenizer;
-use crate::engine::{EngineOptions, Loader};
+use crate::engine::load::options::EngineOptions;
 
 impl Loader {
     /// Makes room for the model of a GGUF file. `tokenizer`, a `tokenizer.json`, is for files that
@@ -50,13 +50,13 @@ impl Loader {
     /// A model that has no room on the backend yet.
     ///
     /// Errors as [`from_gguf`](Self::from_gguf).
-    pub(in crate::engine) fn of_gguf(
+    pub(crate) fn of_gguf(
         header: &Header,
         tokenizer: Option<&[u8]>,
         backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
-        let config = header.model_config()?;
+        let config = Blueprint::from_gguf(header)?;
         let tokenizer = match tokenizer {
             _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
             Some(json) => read_tokenizer(json)?,
@@ -106,10 +106,9 @@ impl Loader {
     /// Whether a tensor must come in one piece.
     ///
     /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
-    pub(in crate::engine) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
+    pub(crate) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
         let config = &self.model.config;
-        let rotary = matches!(config.positions, Positions::Rotary { .. });
-        if rotary && info.name == ROPE_FACTORS {
+        if config.rotates() && info.name == ROPE_FACTORS {
             let expected = [config.head_dim / 2];
             return if info.shape == expected {
                 Ok(true)
@@ -126,7 +125,7 @@ impl Loader {
         Ok(interleaved)
     }
 
-    pub(in crate::engine) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         if piece.name == ROPE_FACTORS {
             return self.set_rope_factors(piece.read_f32(bytes)?);
         }
@@ -169,9 +168,7 @@ impl Loader {
                 "tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers"
             )));
         }
-        if let Positions::Rotary { scaling, .. } = &mut self.model.config.positions {
-            *scaling = RopeScaling::Factors(factors);
-        }
+        self.model.config.set_rope_factors(&factors);
         self.upload_constants();
         Ok(())
     }
@@ -180,7 +177,7 @@ impl Loader {
         let family = self.model.config.family;
         let tensor = checkpoint_tensor(family, name).filter(|tensor| self.model.weights.has(&tensor.name));
         tensor.ok_or_else(|| {
-            let architecture = gguf_architecture(family);
+            let architecture = family.architecture;
             Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
         })
     }

@@ -4,16 +4,16 @@ use crate::backend::Backend;
 use crate::backend::gpu::known_answer::Verdicts;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::format::{TensorInfo, explained};
-use crate::model::{MAX_ROWS, Model};
+use crate::format::explained;
+use crate::format::safetensors::TensorInfo;
+use crate::model::Model;
 use crate::plan::{Dtype, TensorId};
 use crate::tokenizer::Tokenizer;
 
-use crate::engine::adapters::Adapters;
+use crate::engine::load::options::EngineOptions;
 use crate::engine::load::room::{fitting, sizes};
-use crate::engine::plans::{Kind, Plans, every_kernel};
-use crate::engine::text::slots::Slots;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::plans::every_kernel;
+use crate::engine::runner::Runner;
 
 /// Largest piece of a tensor asked for at once, elements. The memory that loading needs above
 /// the device's own copy is a few times this.
@@ -25,13 +25,13 @@ const LOADING_BYTES: u64 = 16 * PIECE_ELEMENTS as u64;
 /// A model whose weights are still arriving.
 #[derive(Debug)]
 pub struct Loader {
-    pub(in crate::engine) model: Model,
-    pub(in crate::engine) tokenizer: Tokenizer,
-    pub(in crate::engine) backend: Backend,
+    pub(crate) model: Model,
+    pub(crate) tokenizer: Tokenizer,
+    pub(crate) backend: Backend,
     /// Whether tensors have llama.cpp's names and row orders.
-    pub(in crate::engine) gguf: bool,
+    pub(crate) gguf: bool,
     /// What the caller should know of the files.
-    pub(in crate::engine) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Loader {
@@ -79,7 +79,7 @@ impl Loader {
     }
 
     /// Makes room on the backend once that has said that there is.
-    pub(in crate::engine) async fn reserved(mut self) -> Result<Self> {
+    pub(crate) async fn reserved(mut self) -> Result<Self> {
         self.backend.reserve(&self.model.tensors).await?;
         self.allocate()?;
         Ok(self)
@@ -89,7 +89,7 @@ impl Loader {
     /// `dtype_of` as [`Model::with_types`] takes it.
     ///
     /// Errors as [`Loader::new`].
-    pub(in crate::engine) fn prepare(
+    pub(crate) fn prepare(
         config: ModelConfig,
         tokenizer: Tokenizer,
         backend: Backend,
@@ -111,13 +111,13 @@ impl Loader {
     /// Makes room on the backend.
     ///
     /// Errors with `Memory`.
-    pub(in crate::engine) fn allocate(&mut self) -> Result<()> {
+    pub(crate) fn allocate(&mut self) -> Result<()> {
         self.backend.allocate(&self.model.tensors)?;
         self.upload_constants();
         Ok(())
     }
 
-    pub(in crate::engine) fn upload_constants(&mut self) {
+    pub(crate) fn upload_constants(&mut self) {
         for (id, values) in self.model.constants() {
             self.backend.upload(id, 0, bytemuck::cast_slice(&values));
         }
@@ -160,7 +160,7 @@ impl Loader {
     }
 
     /// Takes the bytes of one piece of the checkpoint's tensor `name`, rows in the checkpoint's order.
-    pub(in crate::engine) fn place(&mut self, name: &str, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn place(&mut self, name: &str, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         let Self { model: Model { weights, .. }, backend, .. } = self;
         let write = |id: TensorId, offset: usize, words: &[u32]| backend.upload(id, offset, words);
         piece.check_length(bytes)?;
@@ -189,32 +189,13 @@ impl Loader {
         self.backend.verdicts()
     }
 
-    /// The engine, once every tensor has come; every kernel is made here, so that the first
-    /// token does not wait for them.
+    /// The model on its device, once every tensor has come, and what else an engine is made of.
     ///
     /// Errors with `Mismatch` naming a tensor that has not, `Device` if a kernel cannot be made.
-    pub fn finish(self) -> Result<Engine> {
-        self.model.weights.check_complete()?;
-        let Self { model, tokenizer, mut backend, warnings, .. } = self;
-        let slots = Slots::new(model.slots());
-        let (mut plans, adapters) = (Plans::default(), Adapters::default());
-        plans.get(Kind::Decode, 1, &model, &mut backend)?;
-        plans.get(Kind::Prefill, MAX_ROWS, &model, &mut backend)?;
-        backend.check()?;
-        let (rows_of, next_generation, device, base_name) = (None, 0, 0, None);
-        Ok(Engine {
-            model,
-            tokenizer,
-            backend,
-            plans,
-            adapters,
-            slots,
-            rows_of,
-            next_generation,
-            device,
-            warnings,
-            base_name,
-        })
+    pub(crate) fn loaded(self) -> Result<(Runner, Tokenizer, Vec<String>)> {
+        let Self { model, tokenizer, backend, warnings, .. } = self;
+        model.weights.check_complete()?;
+        Ok((Runner::new(model, backend)?, tokenizer, warnings))
     }
 }
 
@@ -222,7 +203,7 @@ impl Loader {
 ///
 /// Errors as [`ModelConfig::from_json`] and [`ModelConfig::read_generation_config`], and with what
 /// the file is where it is another.
-pub(in crate::engine) fn read_config(config: &[u8], generation_config: Option<&[u8]>) -> Result<ModelConfig> {
+pub(crate) fn read_config(config: &[u8], generation_config: Option<&[u8]>) -> Result<ModelConfig> {
     let read = ModelConfig::from_json(config);
     let mut read = read.map_err(|e| explained("config.json", config, e))?;
     if let Some(json) = generation_config {
@@ -235,6 +216,6 @@ pub(in crate::engine) fn read_config(config: &[u8], generation_config: Option<&[
 /// A `tokenizer.json`.
 ///
 /// Errors as [`Tokenizer::from_json`], and with what the file is where it is another.
-pub(in crate::engine) fn read_tokenizer(json: &[u8]) -> Result<Tokenizer> {
+pub(crate) fn read_tokenizer(json: &[u8]) -> Result<Tokenizer> {
     Tokenizer::from_json(json).map_err(|e| explained("tokenizer.json", json, e))
 }

@@ -2,9 +2,8 @@
 //! What the files mean is told by `format` and `config`.
 
 pub(super) mod describe;
-#[cfg(not(target_arch = "wasm32"))]
-pub mod folder;
-pub(super) mod gguf_model;
+mod gguf_model;
 pub(super) mod loader;
+pub(super) mod options;
 pub(super) mod recover;
 pub(super) mod room;

@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Model, Needs, Sizes, size};
 use crate::plan::{Dtype, MAX_TENSOR_BYTES};
 
-use crate::engine::EngineOptions;
+use crate::engine::load::options::EngineOptions;
 
 /// Context chosen where the caller names none.
 const DEFAULT_CONTEXT: usize = 2048;
@@ -28,11 +28,7 @@ pub fn needs(config: &ModelConfig, options: &EngineOptions) -> Result<Needs> {
 }
 
 /// The sizes that options mean.
-pub(in crate::engine) fn sizes(
-    config: &ModelConfig,
-    options: &EngineOptions,
-    max_tensor_bytes: u64,
-) -> Sizes {
+pub(crate) fn sizes(config: &ModelConfig, options: &EngineOptions, max_tensor_bytes: u64) -> Sizes {
     let context = options.context_length.unwrap_or(config.max_position_embeddings.min(DEFAULT_CONTEXT));
     let slots = options.batch.unwrap_or_else(|| {
         let fit = DEFAULT_CACHE_BYTES / Model::slot_bytes(config, context).max(1);
@@ -45,7 +41,7 @@ pub(in crate::engine) fn sizes(
 /// `extra` bytes.
 ///
 /// Errors as [`Model::with_types`], and with `Memory` naming the need, the room and what would fit.
-pub(in crate::engine) fn fitting(
+pub(crate) fn fitting(
     config: ModelConfig,
     sizes: Sizes,
     dtype_of: &dyn Fn(&str) -> Dtype,
@@ -90,7 +86,7 @@ struct Smaller {
 /// precision of weights, then the rest of the context.
 fn smaller(sizes: Sizes) -> Vec<Smaller> {
     let width = |dtype: &Dtype| dtype.row_words(64);
-    let packed = Dtype::PACKED.into_iter().filter(|dtype| width(dtype) < width(&sizes.dtype));
+    let packed = Dtype::choices().filter(|dtype| width(dtype) < width(&sizes.dtype));
     let dtypes: Vec<_> = std::iter::once(None).chain(packed.map(Some)).collect();
     let is_good = |context: &usize| *context >= GOOD_CONTEXT.min(sizes.context);
     let (good, short): (Vec<_>, Vec<_>) = halves(sizes.context, LEAST_CONTEXT).partition(is_good);

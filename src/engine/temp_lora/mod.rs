@@ -2,28 +2,32 @@
 //! chunk while it grows, is used for the next chunk, and is then discarded, or kept.
 //!
 //! A chunk is scored or generated first, and learned after, so that no score has seen what it
-//! scores. Work is done in slices: [`Engine::temp_next`] moves it on and says what came of it.
+//! scores. Work is done in slices: [`Engine::temp_next`](crate::engine::Engine::temp_next) moves it on and says what came of it.
 
 use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 
-use crate::engine::Engine;
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::NewLora;
-use crate::engine::text::generate::{Delta, Generation, Overflow, Request};
+use crate::engine::runner::Runner;
 use crate::engine::text::mixture::Mixture;
+use crate::engine::text::request::{Delta, Overflow, Request};
 use crate::engine::text::score::Scoring;
+use crate::engine::text::sequence::Generation;
 use crate::engine::text::stop::Tail;
-use crate::engine::training::train::{Optimizer, Step};
+use crate::engine::training::optimizer::Optimizer;
+use crate::engine::training::train::Step;
 use crate::engine::training::trainee::TraineeState;
 
 mod options;
+pub(super) mod owners;
 mod probe;
 mod work;
 
 pub use options::{Kv, Preset, TempLoraOptions};
 
+use owners::Owners;
 use probe::Probe;
 
 /// What became of one chunk. Losses are means, nats.
@@ -52,7 +56,7 @@ pub struct ChunkReport {
     pub probed: Vec<(f32, f64)>,
 }
 
-/// What a call of [`Engine::temp_next`] came to.
+/// What a call of [`Engine::temp_next`](crate::engine::Engine::temp_next) came to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TempEvent {
     /// Nothing is left to do.
@@ -69,7 +73,6 @@ pub enum TempEvent {
 #[derive(Debug)]
 pub struct TempLora {
     options: TempLoraOptions,
-    optimizer: Optimizer,
     /// The newest tokens that have been learned, at most a context of them.
     context: Vec<u32>,
     /// Tokens to score, if asked, and to learn.
@@ -86,8 +89,8 @@ pub struct TempLora {
     report: ChunkReport,
     mixture: Mixture,
     work: Work,
-    /// The adapter before the last chunk was learned, and the steps it had taken.
-    snapshot: Option<(TraineeState, u32)>,
+    /// The adapter before the last chunk was learned.
+    snapshot: Option<TraineeState>,
     /// What of the text is not shown yet, where a chunk has ended in it.
     tail: Option<Tail>,
     chunks_since_reset: usize,
@@ -146,41 +149,41 @@ impl TempLora {
     }
 }
 
-impl Engine {
+impl TempLora {
     /// Begins a temporary adapter. The base, and every other adapter, stay as they are.
     ///
     /// Errors with `Argument` for an option out of range or while another adapter is trained,
     /// `Unsupported` for adapters beside it that cannot be trained through, `Memory`.
-    pub async fn begin_temp_lora(&mut self, options: TempLoraOptions) -> Result<TempLora> {
-        options.check(self.model.context())?;
-        if self.adapters.find(&options.name).is_ok() {
-            return Err(Error::argument(format!("adapter `{}` is there already", options.name)));
+    pub(crate) async fn begin(owners: &mut Owners<'_>, options: TempLoraOptions) -> Result<Self> {
+        let Owners { runner, adapters, trainer, .. } = owners;
+        options.check(runner.model().context())?;
+        let name = &options.name;
+        if adapters.find(name).is_ok() {
+            return Err(Error::argument(format!("adapter `{name}` is there already")));
         }
-        if let Some(other) = self.trained_adapter() {
-            return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
-        }
-        self.check_trains_through(&options.beside)?;
+        adapters.check_none_trained()?;
+        adapters.check_trains_through(&options.beside)?;
         match &options.warm_start {
-            Some(from) => self.copy_adapter(from, &options.name).await?,
+            Some(from) => adapters.copy(runner, from, name).await?,
             None => {
                 let TempLoraOptions { variant, rank, alpha, target_modules, seed, .. } = options.clone();
-                self.new_lora(&options.name, &NewLora { variant, rank, alpha, target_modules, seed }).await?;
+                let lora = NewLora { variant, rank, alpha, target_modules, seed };
+                adapters.create(runner, name, &lora).await?;
             }
         }
-        if let Err(e) = self.begin_training_reserved(&options.name, options.room()).await {
-            self.delete_adapter(&options.name)?;
-            return Err(e);
-        }
-        if let Err(e) = self.check_kernels().await {
-            self.end_training()?;
-            self.delete_adapter(&options.name)?;
-            return Err(e);
-        }
         let optimizer = Optimizer { dropout: options.dropout, seed: options.seed, ..Optimizer::default() };
+        if let Err(e) = trainer.begin_reserved(runner, adapters, name, optimizer, options.room()).await {
+            adapters.delete(runner, name)?;
+            return Err(e);
+        }
+        if let Err(e) = runner.check_kernels().await {
+            trainer.end(runner, adapters)?;
+            adapters.delete(runner, name)?;
+            return Err(e);
+        }
         let probe = if options.probe_rate { Probe::Waiting } else { Probe::Over };
-        Ok(TempLora {
+        Ok(Self {
             options,
-            optimizer,
             context: Vec::new(),
             pending: VecDeque::new(),
             evaluates: false,
@@ -200,181 +203,169 @@ impl Engine {
     }
 
     /// Appends a text to be learned; with `evaluate` each chunk is scored first, with and without
-    /// the adapter. [`temp_next`](Self::temp_next) does it.
+    /// the adapter. [`next`](Self::next) does it.
     ///
     /// Errors with `Argument` for a token the base does not have, or while a text is generated.
-    pub fn temp_learn(&mut self, temp: &mut TempLora, tokens: &[u32], evaluate: bool) -> Result<()> {
-        self.check_ids(tokens)?;
-        if temp.request.is_some() {
+    pub(crate) fn learn(&mut self, runner: &Runner, tokens: &[u32], evaluate: bool) -> Result<()> {
+        runner.model().check_ids(tokens)?;
+        if self.request.is_some() {
             return Err(Error::argument("a text is being generated, cancel that first"));
         }
-        temp.pending.extend(tokens);
-        temp.evaluates = evaluate;
+        self.pending.extend(tokens);
+        self.evaluates = evaluate;
         Ok(())
     }
 
     /// Goes on with the text, drawing tokens as `request` says: its prompt is put after what is
     /// there, and each chunk is learned once it is drawn. `max_tokens` counts them all. With `mix` they
     /// are drawn from the never-worse mix of base and adapted model, which takes two slots and two rows
-    /// a token. [`temp_next`](Self::temp_next) does it.
+    /// a token. [`next`](Self::next) does it.
     ///
     /// Errors with `Argument` for options out of range, no token to begin with, an engine of too few slots,
     /// or while other work is left.
-    pub fn temp_generate(&mut self, temp: &mut TempLora, request: Request, mix: bool) -> Result<()> {
-        if !temp.is_idle() {
+    pub(crate) fn generate(&mut self, runner: &Runner, request: Request, mix: bool) -> Result<()> {
+        if !self.is_idle() {
             return Err(Error::argument("the temporary adapter has work left"));
         }
-        self.check_ids(&request.prompt)?;
-        if temp.context.is_empty() && request.prompt.is_empty() {
+        runner.model().check_ids(&request.prompt)?;
+        if self.context.is_empty() && request.prompt.is_empty() {
             return Err(Error::argument("prompt: no tokens"));
         }
-        let slots = 1 + usize::from(mix) + usize::from(temp.options.kv != Kv::Recompute);
-        if slots > self.model.slots() {
+        let slots = 1 + usize::from(mix) + usize::from(self.options.kv != Kv::Recompute);
+        if slots > runner.model().slots() {
             return Err(Error::argument(format!(
                 "keys and values that are kept, and a mix, take {slots} slots in all, expected an engine of `batch` {slots} or more"
             )));
         }
-        temp.mixes = mix;
-        temp.left = request.max_tokens.unwrap_or(usize::MAX);
-        temp.context.extend(&request.prompt);
-        keep_newest(&mut temp.context, temp.options.context_tokens);
-        let adapter = Some(temp.choice());
-        temp.request = Some(Request { adapter, overflow: Overflow::Slide, ..request });
-        temp.chunks_since_reset = 0;
-        temp.tail = None;
+        self.mixes = mix;
+        self.left = request.max_tokens.unwrap_or(usize::MAX);
+        self.context.extend(&request.prompt);
+        keep_newest(&mut self.context, self.options.context_tokens);
+        let adapter = Some(self.choice());
+        self.request = Some(Request { adapter, overflow: Overflow::Slide, ..request });
+        self.chunks_since_reset = 0;
+        self.tail = None;
         Ok(())
     }
 
-    /// Moves the work on by one run, or by training as long as [`next_slices`](Self::next_slices) with `rows`.
+    /// Moves the work on by one run, or by training as long as [`Trainer::next_slices`] with `rows`.
     ///
     /// Errors with `Device`, and as generation does. The adapter is then as the last step that
-    /// ended left it, and [`temp_cancel`](Self::temp_cancel) makes it usable again. Where the device
-    /// was lost, the work goes on once the engine has [recovered](Self::recover).
-    pub async fn temp_next(&mut self, temp: &mut TempLora, rows: usize) -> Result<TempEvent> {
-        let mut work = std::mem::replace(&mut temp.work, Work::None);
-        let deltas = match self.temp_compute(&mut work, rows).await {
+    /// ended left it, and [`cancel`](Self::cancel) makes it usable again. Where the device
+    /// was lost, the work goes on once the engine has recovered.
+    pub(crate) async fn next(&mut self, owners: &mut Owners<'_>, rows: usize) -> Result<TempEvent> {
+        let mut work = std::mem::replace(&mut self.work, Work::None);
+        let deltas = match compute(owners, &mut work, rows).await {
             Ok(deltas) => deltas,
             Err(e) => {
-                if self.backend.check().is_err() {
-                    temp.work = work;
+                if owners.runner.backend().check().is_err() {
+                    self.work = work;
                 } else {
-                    self.temp_end_work(temp, work);
+                    self.end_work(owners, work);
                 }
                 return Err(e);
             }
         };
         match work {
-            Work::None if temp.request.is_some() => self.temp_draw(temp),
-            Work::None => self.temp_take(temp),
+            Work::None if self.request.is_some() => self.draw_chunk(owners),
+            Work::None => self.take_chunk(owners),
             Work::ScoreBase(scoring, after) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    temp.work = Work::ScoreBase(scoring, after);
+                    self.work = Work::ScoreBase(scoring, after);
                     return Ok(TempEvent::Progress("score", done, 2 * all));
                 }
-                let base = self.end_scoring(scoring);
-                let (tokens, first) = temp.window();
-                let next = self.begin_scoring(&tokens, first, Some(&temp.choice()));
-                let (scoring, after) = self.or_end(next, after)?;
-                temp.work = Work::ScoreAdapted(scoring, base, after);
+                let base = owners.end_scoring(scoring);
+                let (tokens, first) = self.window();
+                let next = owners.begin_scoring(&tokens, first, &self.choice());
+                let (scoring, after) = owners.or_end(next, after)?;
+                self.work = Work::ScoreAdapted(scoring, base, after);
                 Ok(TempEvent::Progress("score", all, 2 * all))
             }
             Work::ScoreAdapted(scoring, base, after) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    temp.work = Work::ScoreAdapted(scoring, base, after);
+                    self.work = Work::ScoreAdapted(scoring, base, after);
                 } else {
-                    let adapted = self.end_scoring(scoring);
-                    let scored = self.temp_scored(temp, &base, &adapted);
-                    let ((), after) = self.or_end(scored, after)?;
-                    self.temp_lesson(temp, after)?;
+                    let adapted = owners.end_scoring(scoring);
+                    let scored = self.note_scores(owners, &base, &adapted);
+                    let ((), after) = owners.or_end(scored, after)?;
+                    self.begin_lesson(owners, after)?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
             Work::Judge(scoring, after) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    temp.work = Work::Judge(scoring, after);
+                    self.work = Work::Judge(scoring, after);
                 } else {
-                    self.temp_judged(temp, scoring, after)?;
+                    self.lane_judged(owners, scoring, after)?;
                 }
                 Ok(TempEvent::Progress("probe", done, all))
             }
-            Work::Generate(generation) => self.temp_drawn(temp, generation, deltas),
-            Work::Learned(after) => Ok(self.temp_learned(temp, after)),
+            Work::Generate(generation) => self.text_drawn(owners, generation, deltas),
+            Work::Learned(after) => Ok(self.chunk_learned(after)),
             Work::Train(step, after) => {
                 let (done, all) = step.progress();
                 if !step.is_finished() {
-                    temp.work = Work::Train(step, after);
+                    self.work = Work::Train(step, after);
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                temp.report.train_losses.push(step.loss());
-                self.end_step(*step, &mut temp.optimizer);
-                if temp.report.train_losses.len() < temp.options.epochs {
-                    self.temp_train(temp, after)?;
+                self.report.train_losses.push(step.loss());
+                let Owners { runner, adapters, texts, trainer, .. } = owners;
+                trainer.end_step(runner, adapters, texts, *step);
+                if self.report.train_losses.len() < self.options.epochs {
+                    self.train_chunk(owners, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                let another = self.temp_next_rate(temp);
-                let (another, after) = self.or_end(another, after)?;
+                let another = self.next_rate(owners);
+                let (another, after) = owners.or_end(another, after)?;
                 if another {
-                    self.temp_train(temp, after)?;
+                    self.train_chunk(owners, after)?;
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                Ok(self.temp_learned(temp, after))
+                Ok(self.chunk_learned(after))
             }
         }
     }
 
-    /// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
-    /// was drawn.
-    async fn temp_compute(&mut self, work: &mut Work, rows: usize) -> Result<Vec<Delta>> {
-        match work {
-            Work::None | Work::Learned(_) => {}
-            Work::ScoreBase(scoring, _) | Work::ScoreAdapted(scoring, ..) | Work::Judge(scoring, _) => {
-                self.next_scores(scoring).await?;
-            }
-            Work::Generate(generation) => return self.next(generation).await,
-            Work::Train(step, _) => self.next_slices(step, rows).await?,
-        }
-        Ok(Vec::new())
-    }
-
-    fn temp_end_work(&mut self, temp: &mut TempLora, work: Work) {
+    fn end_work(&mut self, owners: &mut Owners<'_>, work: Work) {
         let after = match work {
             Work::None => None,
             Work::Learned(after) => after,
             Work::ScoreBase(scoring, after)
             | Work::ScoreAdapted(scoring, _, after)
             | Work::Judge(scoring, after) => {
-                drop(self.end_scoring(scoring));
+                drop(owners.end_scoring(scoring));
                 after
             }
             Work::Generate(generation) => Some(generation),
             Work::Train(step, after) => {
-                self.end_step(*step, &mut temp.optimizer);
+                let Owners { runner, adapters, texts, trainer, .. } = owners;
+                trainer.end_step(runner, adapters, texts, *step);
                 after
             }
         };
-        after.into_iter().for_each(|generation| self.end(*generation));
+        after.into_iter().for_each(|generation| owners.end(*generation));
     }
 
     /// Drops what is under way and what is left to do; the adapter stays as the last step that
     /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
     /// read, and what is generated next goes on from its end.
-    pub fn temp_cancel(&mut self, temp: &mut TempLora) {
-        if let Work::Judge(..) | Work::Train(..) = temp.work {
-            self.temp_drop_trial(temp);
+    pub(crate) fn cancel(&mut self, owners: &mut Owners<'_>) {
+        if let Work::Judge(..) | Work::Train(..) = self.work {
+            self.drop_trial(owners);
         }
-        let work = std::mem::replace(&mut temp.work, Work::None);
-        self.temp_end_work(temp, work);
-        temp.pending.clear();
-        if temp.drawn {
-            temp.context.append(&mut temp.chunk);
-            keep_newest(&mut temp.context, temp.options.context_tokens);
+        let work = std::mem::replace(&mut self.work, Work::None);
+        self.end_work(owners, work);
+        self.pending.clear();
+        if self.drawn {
+            self.context.append(&mut self.chunk);
+            keep_newest(&mut self.context, self.options.context_tokens);
         }
-        temp.chunk.clear();
-        temp.request = None;
-        temp.report = ChunkReport { index: temp.report.index, ..ChunkReport::default() };
+        self.chunk.clear();
+        self.request = None;
+        self.report = ChunkReport { index: self.report.index, ..ChunkReport::default() };
     }
 
     /// Ends a temporary adapter: it becomes an ordinary one called `keep`, or is gone and the base
@@ -382,26 +373,41 @@ impl Engine {
     ///
     /// Errors with `Argument` if the name is taken or empty, or for one that is to go if a running generation
     /// uses it: it is then still there.
-    pub fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
+    pub(crate) fn end(&mut self, owners: &mut Owners<'_>, keep: Option<&str>) -> Result<()> {
         if let Some(name) = keep
-            && (name.is_empty() || name != temp.options.name && self.adapters.find(name).is_ok())
+            && (name.is_empty() || name != self.options.name && owners.adapters.find(name).is_ok())
         {
             return Err(Error::argument(format!("adapter `{name}`: the name is empty or taken")));
         }
-        self.temp_cancel(temp);
-        let name = &temp.options.name;
+        self.cancel(owners);
+        let Owners { runner, adapters, trainer, .. } = owners;
+        let name = &self.options.name;
         if keep.is_none() {
-            self.adapters.check_unused(name, self.adapters.find(name)?.id)?;
+            adapters.check_unused(name, adapters.find(name)?.id)?;
         }
-        self.end_training()?;
+        trainer.end(runner, adapters)?;
         match keep {
-            Some(name) => self.adapters.rename(&temp.options.name, name)?,
-            None => self.delete_adapter(&temp.options.name)?,
+            Some(keep) => adapters.rename(name, keep),
+            None => adapters.delete(runner, name),
         }
-        Ok(())
     }
 }
 
 fn keep_newest(tokens: &mut Vec<u32>, most: usize) {
     tokens.drain(..tokens.len().saturating_sub(most));
+}
+
+/// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
+/// was drawn.
+async fn compute(owners: &mut Owners<'_>, work: &mut Work, rows: usize) -> Result<Vec<Delta>> {
+    let Owners { runner, adapters, texts, trainer, tokenizer } = owners;
+    match work {
+        Work::None | Work::Learned(_) => {}
+        Work::ScoreBase(scoring, _) | Work::ScoreAdapted(scoring, ..) | Work::Judge(scoring, _) => {
+            scoring.next(runner, adapters).await?;
+        }
+        Work::Generate(generation) => return generation.next(runner, adapters, tokenizer).await,
+        Work::Train(step, _) => trainer.next_slices(runner, adapters, texts, step, rows).await?,
+    }
+    Ok(Vec::new())
 }

@@ -147,7 +147,6 @@ impl TempLoraOptions {
     pub(super) fn room(&self) -> TrainingRoom {
         TrainingRoom {
             window: self.context_tokens + self.chunk_tokens + MAX_BLOCK,
-            dropout: self.dropout > 0.0,
             memory_limit: self.memory_limit,
         }
     }
@@ -184,7 +183,7 @@ impl TempLoraOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::training::train::Optimizer;
+    use crate::engine::training::optimizer::Optimizer;
 
     /// The published code's constants, which a preset must not drift from.
     #[test]

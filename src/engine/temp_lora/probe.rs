@@ -4,9 +4,9 @@
 
 use crate::error::Result;
 
+use super::owners::Owners;
 use super::work::is_repetitive;
 use super::{After, TempLora, Work};
-use crate::engine::Engine;
 use crate::engine::text::score::Scoring;
 use crate::engine::training::trainee::TraineeState;
 
@@ -46,8 +46,6 @@ pub(super) struct Trial {
 #[derive(Clone, Debug)]
 struct Lane {
     state: TraineeState,
-    /// Steps taken.
-    steps: u32,
     /// On the chunk learned last.
     train_losses: Vec<f64>,
     /// Of the chunks that followed, nats.
@@ -69,102 +67,105 @@ impl Probe {
     }
 }
 
-impl Engine {
+impl TempLora {
     /// Begins to learn the chunk, if it is worth it, by way of the probe if there is one.
-    pub(super) fn temp_lesson(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
-        if is_repetitive(temp) {
-            temp.work = Work::Learned(after);
+    pub(super) fn begin_lesson(&mut self, owners: &mut Owners<'_>, after: After) -> Result<()> {
+        if is_repetitive(self) {
+            self.work = Work::Learned(after);
             return Ok(());
         }
-        match &temp.probe {
-            Probe::Over => self.temp_train(temp, after),
+        match &self.probe {
+            Probe::Over => self.train_chunk(owners, after),
             // A chunk that warm-up gives no rate teaches nothing about rates.
-            Probe::Waiting if temp.learning_rate() == 0.0 => self.temp_train(temp, after),
+            Probe::Waiting if self.learning_rate() == 0.0 => self.train_chunk(owners, after),
             Probe::Waiting => {
-                let state = self.trainee_state();
-                let (state, after) = self.or_end(state, after)?;
-                let lane = Lane { state, steps: temp.optimizer.steps, train_losses: Vec::new(), loss: 0.0 };
+                let state = owners.state();
+                let (state, after) = owners.or_end(state, after)?;
+                let lane = Lane { state, train_losses: Vec::new(), loss: 0.0 };
                 let lanes = vec![lane; MULTIPLES.len()];
-                temp.probe = Probe::Trying(Trial { lanes, at: 0, lessons: 0, labels: 0 });
-                self.temp_train(temp, after)
+                self.probe = Probe::Trying(Trial { lanes, at: 0, lessons: 0, labels: 0 });
+                self.train_chunk(owners, after)
             }
-            Probe::Trying(_) => self.temp_judge(temp, 0, after),
+            Probe::Trying(_) => self.judge_lane(owners, 0, after),
         }
     }
 
     /// Begins to score the chunk as lane `at` would have it.
-    fn temp_judge(&mut self, temp: &mut TempLora, at: usize, after: After) -> Result<()> {
-        let (tokens, first) = temp.window();
-        let scoring = self.temp_enter(temp, at);
-        let scoring = scoring.and_then(|()| self.begin_scoring(&tokens, first, Some(&temp.choice())));
-        let (scoring, after) = self.or_end(scoring, after)?;
-        temp.work = Work::Judge(scoring, after);
+    fn judge_lane(&mut self, owners: &mut Owners<'_>, at: usize, after: After) -> Result<()> {
+        let (tokens, first) = self.window();
+        let scoring = self.enter_lane(owners, at);
+        let scoring = scoring.and_then(|()| owners.begin_scoring(&tokens, first, &self.choice()));
+        let (scoring, after) = owners.or_end(scoring, after)?;
+        self.work = Work::Judge(scoring, after);
         Ok(())
     }
 
     /// Notes a lane's score of the chunk. After the last one the chunk is learned, at every rate or at
     /// the best.
-    pub(super) fn temp_judged(&mut self, temp: &mut TempLora, scoring: Scoring, after: After) -> Result<()> {
-        let losses = self.end_scoring(scoring);
-        let Probe::Trying(trial) = &mut temp.probe else { unreachable!("rates are tried") };
+    pub(super) fn lane_judged(
+        &mut self,
+        owners: &mut Owners<'_>,
+        scoring: Scoring,
+        after: After,
+    ) -> Result<()> {
+        let losses = owners.end_scoring(scoring);
+        let Probe::Trying(trial) = &mut self.probe else { unreachable!("rates are tried") };
         trial.lanes[trial.at].loss += losses.iter().sum::<f64>();
         let next = trial.at + 1;
         if next < trial.lanes.len() {
-            return self.temp_judge(temp, next, after);
+            return self.judge_lane(owners, next, after);
         }
         trial.labels += losses.len();
         let chosen = if trial.lessons < LESSONS {
-            self.temp_enter(temp, 0)
+            self.enter_lane(owners, 0)
         } else {
             let labels = trial.labels as f64;
-            let rates = MULTIPLES.map(|multiple| temp.options.learning_rate * multiple);
+            let rates = MULTIPLES.map(|multiple| self.options.learning_rate * multiple);
             let means = trial.lanes.iter().map(|lane| lane.loss / labels);
             let probed: Vec<(f32, f64)> = rates.into_iter().zip(means).collect();
             let best = (0..probed.len()).min_by(|&a, &b| probed[a].1.total_cmp(&probed[b].1));
             let best = best.expect("rates were tried");
-            let entered = self.temp_enter(temp, best);
-            temp.probe = Probe::Over;
-            temp.options.learning_rate = rates[best];
-            temp.report.probed = probed;
+            let entered = self.enter_lane(owners, best);
+            self.probe = Probe::Over;
+            self.options.learning_rate = rates[best];
+            self.report.probed = probed;
             entered
         };
-        let ((), after) = self.or_end(chosen, after)?;
-        self.temp_train(temp, after)
+        let ((), after) = owners.or_end(chosen, after)?;
+        self.train_chunk(owners, after)
     }
 
     /// Notes what the lane in use has learned from the chunk. Returns whether another lane is to learn it.
-    pub(super) fn temp_next_rate(&mut self, temp: &mut TempLora) -> Result<bool> {
-        let Probe::Trying(trial) = &mut temp.probe else { return Ok(false) };
+    pub(super) fn next_rate(&mut self, owners: &mut Owners<'_>) -> Result<bool> {
+        let Probe::Trying(trial) = &mut self.probe else { return Ok(false) };
         let lane = &mut trial.lanes[trial.at];
-        lane.state = self.trainee_state()?;
-        lane.steps = temp.optimizer.steps;
-        lane.train_losses = std::mem::take(&mut temp.report.train_losses);
+        lane.state = owners.state()?;
+        lane.train_losses = std::mem::take(&mut self.report.train_losses);
         let next = trial.at + 1;
         if next < trial.lanes.len() {
-            self.temp_enter(temp, next)?;
+            self.enter_lane(owners, next)?;
             return Ok(true);
         }
         trial.lessons += 1;
-        temp.report.train_losses = trial.lanes[OWN].train_losses.clone();
-        self.temp_enter(temp, OWN)?;
-        temp.report.learning_rate = temp.learning_rate();
+        self.report.train_losses = trial.lanes[OWN].train_losses.clone();
+        self.enter_lane(owners, OWN)?;
+        self.report.learning_rate = self.learning_rate();
         Ok(false)
     }
 
     /// Begins anew where work of a probe was dropped: some lanes have seen the chunk, others not.
-    pub(super) fn temp_drop_trial(&mut self, temp: &mut TempLora) {
-        if let Probe::Trying(_) = temp.probe {
+    pub(super) fn drop_trial(&mut self, owners: &mut Owners<'_>) {
+        if let Probe::Trying(_) = self.probe {
             // Fails where training was ended meanwhile: then there is nothing to go on with.
-            let _ = self.temp_enter(temp, OWN);
-            temp.probe = Probe::Waiting;
+            let _ = self.enter_lane(owners, OWN);
+            self.probe = Probe::Waiting;
         }
     }
 
     /// Makes the adapter that of lane `at`.
-    fn temp_enter(&mut self, temp: &mut TempLora, at: usize) -> Result<()> {
-        let Probe::Trying(trial) = &mut temp.probe else { unreachable!("rates are tried") };
+    fn enter_lane(&mut self, owners: &mut Owners<'_>, at: usize) -> Result<()> {
+        let Probe::Trying(trial) = &mut self.probe else { unreachable!("rates are tried") };
         trial.at = at;
-        temp.optimizer.steps = trial.lanes[at].steps;
-        self.set_trainee_state(&trial.lanes[at].state)
+        owners.set_state(&trial.lanes[at].state)
     }
 }

@@ -2,197 +2,193 @@
 
 use crate::error::Result;
 
+use super::owners::Owners;
 use super::{After, ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions, Work, keep_newest};
-use crate::engine::Engine;
-use crate::engine::text::generate::{Delta, Finish, Generation, Request};
-use crate::engine::text::mixed::MixedLosses;
+use crate::engine::text::request::{Delta, Finish, Request};
+use crate::engine::text::sequence::{Generation, MixedLosses};
 use crate::engine::training::train::Window;
 
-impl Engine {
+impl TempLora {
     /// Takes the next chunk of what is pending.
-    pub(super) fn temp_take(&mut self, temp: &mut TempLora) -> Result<TempEvent> {
-        if temp.pending.is_empty() {
+    pub(super) fn take_chunk(&mut self, owners: &mut Owners<'_>) -> Result<TempEvent> {
+        if self.pending.is_empty() {
             return Ok(TempEvent::Idle);
         }
-        let n = temp.pending.len().min(temp.options.chunk_tokens);
-        temp.chunk = temp.pending.drain(..n).collect();
-        temp.drawn = false;
-        let (tokens, first) = temp.window();
-        temp.report.tokens = n;
-        temp.report.labels = tokens.len() - first.min(tokens.len());
-        if temp.report.labels == 0 {
+        let n = self.pending.len().min(self.options.chunk_tokens);
+        self.chunk = self.pending.drain(..n).collect();
+        self.drawn = false;
+        let (tokens, first) = self.window();
+        self.report.tokens = n;
+        self.report.labels = tokens.len() - first.min(tokens.len());
+        if self.report.labels == 0 {
             // A text of one token: nothing to score, nothing to learn.
-            return Ok(self.temp_learned(temp, None));
+            return Ok(self.chunk_learned(None));
         }
-        if temp.evaluates || temp.options.roll_back {
-            self.temp_score(temp, None)?;
+        if self.evaluates || self.options.roll_back {
+            self.score_chunk(owners, None)?;
         } else {
-            self.temp_lesson(temp, None)?;
+            self.begin_lesson(owners, None)?;
         }
         Ok(TempEvent::Progress("score", 0, 1))
     }
 
     /// Begins to score the chunk.
-    pub(super) fn temp_score(&mut self, temp: &mut TempLora, after: After) -> Result<()> {
-        let (tokens, first) = temp.window();
-        let scoring = self.begin_scoring(&tokens, first, Some(&temp.options.beside));
-        let (scoring, after) = self.or_end(scoring, after)?;
-        temp.work = Work::ScoreBase(scoring, after);
+    pub(super) fn score_chunk(&mut self, owners: &mut Owners<'_>, after: After) -> Result<()> {
+        let (tokens, first) = self.window();
+        let scoring = owners.begin_scoring(&tokens, first, &self.options.beside);
+        let (scoring, after) = owners.or_end(scoring, after)?;
+        self.work = Work::ScoreBase(scoring, after);
         Ok(())
     }
 
-    /// What succeeded, with the generation that goes on after it; on an error that is ended.
-    pub(super) fn or_end<T>(&mut self, result: Result<T>, after: After) -> Result<(T, After)> {
-        match result {
-            Ok(value) => Ok((value, after)),
-            Err(e) => {
-                after.into_iter().for_each(|generation| self.end(*generation));
-                Err(e)
-            }
-        }
-    }
-
     /// Notes a chunk's losses, and undoes the last lesson if it did harm.
-    pub(super) fn temp_scored(&mut self, temp: &mut TempLora, base: &[f64], adapted: &[f64]) -> Result<()> {
+    pub(super) fn note_scores(
+        &mut self,
+        owners: &mut Owners<'_>,
+        base: &[f64],
+        adapted: &[f64],
+    ) -> Result<()> {
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-        let mixed: Vec<f64> = base.iter().zip(adapted).map(|(&b, &a)| temp.mixture.loss(b, a)).collect();
-        self.temp_note(temp, [mean(base), mean(adapted), mean(&mixed)])
+        let mixed: Vec<f64> = base.iter().zip(adapted).map(|(&b, &a)| self.mixture.loss(b, a)).collect();
+        self.note_losses(owners, [mean(base), mean(adapted), mean(&mixed)])
     }
 
     /// The same of their means: base, adapted, mixed.
-    fn temp_note(&mut self, temp: &mut TempLora, means: [f64; 3]) -> Result<()> {
-        let report = &mut temp.report;
+    fn note_losses(&mut self, owners: &mut Owners<'_>, means: [f64; 3]) -> Result<()> {
+        let report = &mut self.report;
         [report.base_loss, report.adapted_loss, report.mixed_loss] = means.map(Some);
         let [base, adapted, _] = means;
-        if temp.options.roll_back
+        if self.options.roll_back
             && adapted > base
-            && let Some((state, steps)) = temp.snapshot.take()
+            && let Some(state) = self.snapshot.take()
         {
-            self.set_trainee_state(&state)?;
-            temp.optimizer.steps = steps;
+            owners.set_state(&state)?;
             report.rolled_back = true;
         }
         Ok(())
     }
 
     /// Begins the next step on the chunk.
-    pub(super) fn temp_train(&mut self, temp: &mut TempLora, mut after: After) -> Result<()> {
-        let learning_rate = temp.learning_rate();
-        temp.report.learning_rate = learning_rate;
+    pub(super) fn train_chunk(&mut self, owners: &mut Owners<'_>, mut after: After) -> Result<()> {
+        let learning_rate = self.learning_rate();
+        self.report.learning_rate = learning_rate;
         // What a probe tries it judges itself.
-        if temp.options.roll_back && temp.probe.is_over() && temp.report.train_losses.is_empty() {
+        if self.options.roll_back && self.probe.is_over() && self.report.train_losses.is_empty() {
             let state;
-            (state, after) = self.or_end(self.trainee_state(), after)?;
-            temp.snapshot = Some((state, temp.optimizer.steps));
+            (state, after) = owners.or_end(owners.state(), after)?;
+            self.snapshot = Some(state);
         }
-        let (tokens, first) = temp.window();
-        let window = Window { tokens, first, constant_context: temp.options.constant_context };
-        let choice = temp.choice();
-        let step = self.begin_step(vec![window], &choice, &temp.optimizer, learning_rate);
-        let (step, after) = self.or_end(step, after)?;
-        temp.work = Work::Train(Box::new(step), after);
+        let (tokens, first) = self.window();
+        let window = Window { tokens, first, constant_context: self.options.constant_context };
+        let choice = self.choice();
+        let Owners { runner, adapters, trainer, .. } = owners;
+        let step = trainer.begin_step(runner, adapters, vec![window], &choice, learning_rate);
+        let (step, after) = owners.or_end(step, after)?;
+        self.work = Work::Train(Box::new(step), after);
         Ok(())
     }
 
     /// The chunk becomes context.
-    pub(super) fn temp_learned(&mut self, temp: &mut TempLora, after: After) -> TempEvent {
-        temp.context.append(&mut temp.chunk);
-        keep_newest(&mut temp.context, temp.options.context_tokens);
-        let next = ChunkReport { index: temp.report.index + 1, ..ChunkReport::default() };
-        let report = std::mem::replace(&mut temp.report, next);
+    pub(super) fn chunk_learned(&mut self, after: After) -> TempEvent {
+        self.context.append(&mut self.chunk);
+        keep_newest(&mut self.context, self.options.context_tokens);
+        let next = ChunkReport { index: self.report.index + 1, ..ChunkReport::default() };
+        let report = std::mem::replace(&mut self.report, next);
         if let Some(generation) = after {
-            temp.work = Work::Generate(generation);
+            self.work = Work::Generate(generation);
         }
         TempEvent::Chunk(report)
     }
 
     /// Begins to draw the next chunk from the context.
-    pub(super) fn temp_draw(&mut self, temp: &mut TempLora) -> Result<TempEvent> {
-        let request = temp.request.as_ref().expect("a text is asked for");
-        if temp.left == 0 {
-            temp.request = None;
+    pub(super) fn draw_chunk(&mut self, owners: &mut Owners<'_>) -> Result<TempEvent> {
+        let request = self.request.as_ref().expect("a text is asked for");
+        if self.left == 0 {
+            self.request = None;
             return Ok(TempEvent::Idle);
         }
-        let max_tokens = match temp.options.kv {
-            Kv::Recompute => temp.left.min(temp.options.chunk_tokens),
-            Kv::Stale | Kv::ResetEvery(_) => temp.left,
+        let max_tokens = match self.options.kv {
+            Kv::Recompute => self.left.min(self.options.chunk_tokens),
+            Kv::Stale | Kv::ResetEvery(_) => self.left,
         };
         // Another seed for each chunk that starts anew: the same would draw the same noise.
-        let seed = request.seed.wrapping_add(temp.report.index as u32);
-        let prompt = temp.context.clone();
-        let goes_on = max_tokens < temp.left;
+        let seed = request.seed.wrapping_add(self.report.index as u32);
+        let prompt = self.context.clone();
+        let goes_on = max_tokens < self.left;
         let request = Request { prompt, max_tokens: Some(max_tokens), seed, ..request.clone() };
-        let mut generation = if temp.mixes {
-            self.start_mixed(&request, &temp.options.beside, temp.mixture)?
+        let Owners { runner, adapters, texts, tokenizer, .. } = owners;
+        let mut generation = if self.mixes {
+            texts.start_mixed(runner, adapters, tokenizer, &request, (&self.options.beside, self.mixture))?
         } else {
-            self.start(&[request])?
+            texts.start(runner, adapters, tokenizer, &[request])?
         };
-        generation.continue_text(temp.tail.take(), goes_on);
-        temp.work = Work::Generate(Box::new(generation));
-        Ok(TempEvent::Progress("generate", 0, temp.options.chunk_tokens))
+        generation.continue_text(self.tail.take(), goes_on);
+        self.work = Work::Generate(Box::new(generation));
+        Ok(TempEvent::Progress("generate", 0, self.options.chunk_tokens))
     }
 
     /// Notes what was drawn, and learns it once it makes a chunk or the text has ended.
-    pub(super) fn temp_drawn(
+    pub(super) fn text_drawn(
         &mut self,
-        temp: &mut TempLora,
+        owners: &mut Owners<'_>,
         mut generation: Box<Generation>,
         deltas: Vec<Delta>,
     ) -> Result<TempEvent> {
         let Some(mut delta) = deltas.into_iter().next() else {
-            temp.work = Work::Generate(generation);
-            return Ok(TempEvent::Progress("generate", temp.chunk.len(), temp.options.chunk_tokens));
+            self.work = Work::Generate(generation);
+            return Ok(TempEvent::Progress("generate", self.chunk.len(), self.options.chunk_tokens));
         };
-        temp.chunk.extend(&delta.tokens);
-        temp.drawn = true;
-        temp.left = temp.left.saturating_sub(delta.tokens.len());
+        self.chunk.extend(&delta.tokens);
+        self.drawn = true;
+        self.left = self.left.saturating_sub(delta.tokens.len());
         let ended = generation.is_finished();
         let stopped = delta.finish == Some(Finish::Stop);
-        if stopped || temp.left == 0 {
-            temp.request = None;
+        if stopped || self.left == 0 {
+            self.request = None;
         } else {
             // Only a chunk's end, not the text's.
             delta.finish = None;
         }
-        if !ended && temp.chunk.len() < temp.options.chunk_tokens {
-            temp.work = Work::Generate(generation);
+        if !ended && self.chunk.len() < self.options.chunk_tokens {
+            self.work = Work::Generate(generation);
             return Ok(TempEvent::Text(delta));
         }
-        let (tokens, first) = temp.window();
-        temp.report.tokens = temp.chunk.len();
-        temp.report.labels = tokens.len() - first.min(tokens.len());
-        temp.chunks_since_reset += 1;
-        let reset = match temp.options.kv {
-            Kv::ResetEvery(n) => temp.chunks_since_reset >= n,
+        let (tokens, first) = self.window();
+        self.report.tokens = self.chunk.len();
+        self.report.labels = tokens.len() - first.min(tokens.len());
+        self.chunks_since_reset += 1;
+        let reset = match self.options.kv {
+            Kv::ResetEvery(n) => self.chunks_since_reset >= n,
             Kv::Recompute | Kv::Stale => false,
         };
         let mixed = generation.take_mixed();
         let mut generation = if ended || reset {
-            temp.tail = temp.request.is_some().then(|| generation.tail().clone());
-            self.end(*generation);
-            temp.chunks_since_reset = 0;
+            self.tail = self.request.is_some().then(|| generation.tail().clone());
+            owners.end(*generation);
+            self.chunks_since_reset = 0;
             None
         } else {
             Some(generation)
         };
         // Longer than a chunk by what one block draws: the window takes its newest part.
-        let most = self.model.context().min(temp.options.context_tokens + temp.options.chunk_tokens);
-        let excess = tokens.len().saturating_sub(most).min(temp.context.len());
-        temp.context.drain(..excess);
+        let most =
+            owners.runner.model().context().min(self.options.context_tokens + self.options.chunk_tokens);
+        let excess = tokens.len().saturating_sub(most).min(self.context.len());
+        self.context.drain(..excess);
         if let Some((mixture, losses)) = mixed {
-            temp.mixture = mixture;
+            self.mixture = mixture;
             let MixedLosses { tokens, base, adapted, mixed } = losses;
             let means = [base, adapted, mixed].map(|sum| sum / tokens as f64);
-            let noted = self.temp_note(temp, means);
-            ((), generation) = self.or_end(noted, generation)?;
+            let noted = self.note_losses(owners, means);
+            ((), generation) = owners.or_end(noted, generation)?;
         }
-        let TempLoraOptions { score_generated, roll_back, .. } = temp.options;
-        if temp.report.labels == 0 {
-            temp.work = Work::Learned(generation);
-        } else if (score_generated || roll_back) && !temp.mixes {
-            self.temp_score(temp, generation)?;
+        let TempLoraOptions { score_generated, roll_back, .. } = self.options;
+        if self.report.labels == 0 {
+            self.work = Work::Learned(generation);
+        } else if (score_generated || roll_back) && !self.mixes {
+            self.score_chunk(owners, generation)?;
         } else {
-            self.temp_lesson(temp, generation)?;
+            self.begin_lesson(owners, generation)?;
         }
         Ok(TempEvent::Text(delta))
     }

@@ -1,14 +1,14 @@
 //! Hidden states of texts, and one vector for each text: its embedding.
 
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::Choice;
+use crate::engine::plans::{Kind, run_rows};
+use crate::engine::runner::Runner;
+use crate::engine::text::Texts;
+use crate::engine::text::logits::not_numbers;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
-use crate::plan::Row;
 use crate::words::words;
-
-use crate::engine::Engine;
-use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, forward_rows, run_rows};
-use crate::engine::text::generate::not_numbers;
 
 /// How the hidden states of a text become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Pooling {
 
 words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" => Self::Cls]);
 
-impl Engine {
+impl Texts {
     /// Hidden states (T, C) of `ids` under `choice` (`None` is the engine's own), computed anew:
     /// after `layer` layers, or by default after all and the last norm, as transformers counts
     /// `hidden_states`. Those of virtual tokens are left out.
@@ -32,44 +32,42 @@ impl Engine {
     /// Errors with `Argument` for ids as [`logits`](Self::logits) does, a choice that cannot be
     /// made, or a layer the model has not, and with `Device` naming the token whose states are not
     /// numbers.
-    pub async fn hidden_states(
+    pub(crate) async fn hidden_states(
         &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
         ids: &[u32],
         choice: Option<&Choice>,
         layer: Option<usize>,
     ) -> Result<Vec<f32>> {
-        let (layers, c) = (self.model.config.num_hidden_layers, self.model.config.hidden_size);
+        let config = &runner.model().config;
+        let (layers, c) = (config.layers.len(), config.hidden_size);
         let layer = layer.unwrap_or(layers);
         if layer > layers {
             return Err(Error::argument(format!("layer {layer}, expected 0 to {layers}")));
         }
-        let (seat, tokens) = self.seat_anew(ids, choice)?;
-        let state = self.model.hidden_state(layer);
+        let chosen = adapters.choose(runner.model(), choice)?;
+        let (seat, tokens) = self.take_seat_anew(runner, adapters, ids, &chosen)?;
+        let state = runner.model().hidden_state(layer);
         let (mut states, mut done): (Vec<f32>, usize) = (Vec::with_capacity(tokens.len() * c), seat.given);
-        let result = loop {
-            if done == tokens.len() {
-                break Ok(());
-            }
-            let most = forward_rows(&self.backend, self.model.all_layer_weights(), MAX_ROWS);
+        let mut result = Ok(());
+        while result.is_ok() && done < tokens.len() {
+            let most = runner.forward_rows(runner.model().all_layer_weights(), MAX_ROWS);
             let n = run_rows(tokens.len() - done, most);
-            let rows: Vec<Row> = (done..done + n).map(|pos| seat.row(tokens[pos], pos)).collect();
-            self.rows_of = None;
-            self.upload_rows(&rows);
-            let plan = match self.plans.get(Kind::Hidden(layer), n, &self.model, &mut self.backend) {
-                Ok(plan) => plan,
-                Err(e) => break Err(e),
+            let rows = seat.rows(&tokens, done..done + n);
+            let run = async {
+                runner.run(Kind::Hidden(layer), &rows)?;
+                runner.read(state, 0, n * c).await
             };
-            self.backend.run(plan, 1);
-            match self.backend.read(state, 0, n * c).await {
-                Ok(read) => states.extend_from_slice(bytemuck::cast_slice(&read)),
-                Err(e) => break Err(e),
-            }
-            done += n;
-        };
+            result = run.await.map(|read| {
+                states.extend_from_slice(bytemuck::cast_slice(&read));
+                done += n;
+            });
+        }
         // The layers after this one have nothing in the cache.
         let cached = if layer == layers { &tokens[..done] } else { &[] };
         let virtual_rows = seat.lead - seat.given;
-        self.leave_seat(seat, cached);
+        self.leave_seat(runner, adapters, seat, cached);
         result?;
         match states.iter().position(|state: &f32| !state.is_finite()) {
             Some(at) => Err(not_numbers(format_args!("token {}", (at / c + 1).saturating_sub(virtual_rows)))),
@@ -80,15 +78,16 @@ impl Engine {
     /// One vector (C) for a text: its [`hidden_states`](Self::hidden_states), pooled.
     ///
     /// Errors as those do.
-    pub async fn embed(
+    pub(crate) async fn embed(
         &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
         ids: &[u32],
         choice: Option<&Choice>,
-        layer: Option<usize>,
-        pooling: Pooling,
+        (layer, pooling): (Option<usize>, Pooling),
     ) -> Result<Vec<f32>> {
-        let states = self.hidden_states(ids, choice, layer).await?;
-        let c = self.model.config.hidden_size;
+        let states = self.hidden_states(runner, adapters, ids, choice, layer).await?;
+        let c = runner.model().config.hidden_size;
         Ok(match pooling {
             Pooling::Cls => states[..c].to_vec(),
             Pooling::Last => states[states.len() - c..].to_vec(),

@@ -1,6 +1,8 @@
 //! Log probabilities of tokens, from the logits at their place.
 //! Of the model's own distribution: before temperature, penalties and filters.
 
+use crate::engine::text::logits::log_sum_exp;
+
 /// How likely a token was, and what else was likely there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenLogprobs {
@@ -12,7 +14,7 @@ pub struct TokenLogprobs {
 
 impl TokenLogprobs {
     /// Of `token` and the `top` likeliest, from logits (V). Of equals the first goes first.
-    pub(in crate::engine) fn of(logits: &[f32], token: u32, top: usize) -> Self {
+    pub(crate) fn of(logits: &[f32], token: u32, top: usize) -> Self {
         let total = log_sum_exp(logits);
         let logprob = |token: u32| (f64::from(logits[token as usize]) - total) as f32;
         let mut ids: Vec<u32> = (0..logits.len() as u32).collect();
@@ -25,13 +27,6 @@ impl TokenLogprobs {
         ids.sort_unstable_by(by_logit);
         Self { logprob: logprob(token), top: ids.into_iter().map(|id| (id, logprob(id))).collect() }
     }
-}
-
-/// ln Σ exp(logits), summed in f64.
-pub(in crate::engine) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f64 = logits.iter().map(|l| f64::from(l - most).exp()).sum();
-    f64::from(most) + total.ln()
 }
 
 #[cfg(test)]

@@ -1,88 +1,64 @@
 //! A text drawn from the never-worse mix of base and adapted model: two rows of one batch, whose
 //! probabilities the host mixes.
 //!
-//! A token costs a run of two rows, a read of both rows' logits and the host's way through the
-//! vocabulary, where a plain one waits for eight tokens' numbers at most.
+//! A token costs a run of two rows, a read of both rows' logits, the host's way through the
+//! vocabulary and a second run that draws, where a plain one waits for eight tokens' numbers at most.
 
-use crate::backend::cpu::sample::sample;
-use crate::error::Result;
-use crate::plan::{INACTIVE, RING, Row, Sampling};
-
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::Kind;
-use crate::engine::text::generate::{Delta, Generation, Request, not_numbers};
+use crate::engine::runner::Runner;
+use crate::engine::text::Texts;
+use crate::engine::text::logits::{loss, not_numbers};
 use crate::engine::text::mixture::Mixture;
-use crate::engine::text::score::loss;
+use crate::engine::text::request::{Delta, Request};
+use crate::engine::text::sequence::{Generation, Mixing, Sequence};
+use crate::error::Result;
+use crate::plan::RING;
+use crate::tokenizer::Tokenizer;
 
-/// What a mixed generation knows beside its two sequences, adapted and base.
-#[derive(Debug)]
-pub(in crate::engine) struct Mixing {
-    mixture: Mixture,
-    sampling: Sampling,
-    /// Bits: tokens the repetition penalty applies to.
-    seen: Vec<u32>,
-    losses: MixedLosses,
-}
-
-/// Sums of losses of drawn tokens, nats, before any temperature or filter.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine) struct MixedLosses {
-    pub tokens: usize,
-    pub base: f64,
-    pub adapted: f64,
-    pub mixed: f64,
-}
-
-impl Generation {
-    /// The mix's weights now, and the losses since this was last asked; `None` if nothing is mixed.
-    pub(in crate::engine) fn take_mixed(&mut self) -> Option<(Mixture, MixedLosses)> {
-        self.mixing.as_mut().map(|mixing| (mixing.mixture, std::mem::take(&mut mixing.losses)))
-    }
-}
-
-impl Engine {
+impl Texts {
     /// Begins to continue `request` by the mix of what its adapters and what `base` would draw.
     ///
     /// Errors as [`start`](Self::start) does; it takes two slots.
-    pub(in crate::engine) fn start_mixed(
+    pub(crate) fn start_mixed(
         &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        tokenizer: &Tokenizer,
         request: &Request,
-        base: &Choice,
-        mixture: Mixture,
+        (base, mixture): (&Choice, Mixture),
     ) -> Result<Generation> {
         let beside = Request { adapter: Some(base.clone()), ..request.clone() };
-        let mut generation = self.start(&[request.clone(), beside])?;
-        let mut seen = vec![0; self.model.config.vocab_size.div_ceil(32)];
-        request.prompt.iter().for_each(|id| seen[*id as usize / 32] |= 1 << (id % 32));
-        let sampling = request.sampling(&self.model.config.eos_token_ids);
-        generation.mixing =
-            Some(Box::new(Mixing { mixture, sampling, seen, losses: MixedLosses::default() }));
+        let mut generation = self.start(runner, adapters, tokenizer, &[request.clone(), beside])?;
+        generation.mixing = Some(Mixing { mixture, ..Mixing::default() });
         Ok(generation)
     }
+}
 
+impl Generation {
     /// Draws one token and appends it to both sequences.
-    pub(in crate::engine) async fn draw_mixed(
+    pub(super) async fn draw_mixed(
         &mut self,
-        generation: &mut Generation,
-        mixing: &mut Mixing,
+        runner: &mut Runner,
+        tokenizer: &Tokenizer,
     ) -> Result<Vec<Delta>> {
-        let rows = generation.next_rows();
-        self.rows_of = None;
-        self.upload_rows(&rows);
-        let plan = self.plans.get(Kind::Score, rows.len(), &self.model, &mut self.backend)?;
-        self.backend.run(plan, 1);
-        let v = self.model.config.vocab_size;
-        let logits = self.backend.read(self.model.state.logits, 0, rows.len() * v).await?;
-        let (adapted, base) = bytemuck::cast_slice(&logits).split_at(v);
-        let mut row = [Row { slot: 0, ..rows[0] }];
-        let mixed = mixing.mixture.logits(base, adapted);
-        sample(&mixed, &[mixing.sampling], &mut mixing.seen, &mut row, &mut [0; RING]);
-        let token = row[0].token;
-        if row[0].slot == INACTIVE {
+        let Some(mixing) = &mut self.mixing else { return Ok(Vec::new()) };
+        let rows: Vec<_> = self.sequences.iter().map(|s| s.row(s.tokens.len() - 1)).collect();
+        runner.run(Kind::Score, &rows)?;
+        let logits = runner.read_logits(rows.len()).await?;
+        let (adapted, base) = logits.split_at(runner.model().config.vocab_size);
+        // The first row is the adapted text's, whose slot tells how to draw.
+        runner.write_logits(&mixing.mixture.logits(base, adapted));
+        runner.run_as_is(Kind::Draw, 1)?;
+        let Sequence { seat, tokens, .. } = &self.sequences[0];
+        let place = seat.slot * RING + tokens.len() % RING;
+        let drawn = runner.read(runner.model().state.ring, place, 1).await?;
+        let Some(token) = drawn.first().map(|&token| token as usize).filter(|&token| token < base.len())
+        else {
             return Err(not_numbers("the next token"));
-        }
-        let [base, adapted] = [base, adapted].map(|logits| loss(logits, token as usize));
+        };
+        let [base, adapted] = [base, adapted].map(|logits| loss(logits, token));
         if !(base.is_finite() && adapted.is_finite()) {
             return Err(not_numbers("the next token"));
         }
@@ -91,7 +67,15 @@ impl Engine {
         losses.base += base;
         losses.adapted += adapted;
         losses.mixed += mixing.mixture.loss(base, adapted);
-        let mut deltas = self.accept_all(generation, &[token])?;
+        let (context, config) = (runner.model().context(), &runner.model().config);
+        let mut deltas = Vec::new();
+        for (index, sequence) in self.sequences.iter_mut().enumerate() {
+            deltas.push(sequence.accept(index, &drawn, context, config, tokenizer)?);
+            if sequence.tokens.len() > context && sequence.finish.is_none() {
+                sequence.slide(context);
+            }
+        }
+        // Both are the same text.
         deltas.truncate(1);
         Ok(deltas)
     }

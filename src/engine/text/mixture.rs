@@ -1,6 +1,8 @@
 //! The never-worse mix: the next-token probabilities of base and adapted model, weighed by how
 //! well each has predicted so far.
 
+use crate::engine::text::logits::log_sum_exp;
+
 /// A running Bayesian weight between two models.
 ///
 /// p = w·p_adapted + (1 − w)·p_base, and w ← w·p_adapted / p after each token, so that the loss of
@@ -8,14 +10,14 @@
 /// the mixture forecaster of two experts). Kept as log odds: in plain numbers w rounds to 1, and
 /// the bound breaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Mixture {
+pub(crate) struct Mixture {
     /// ln(w / (1 − w)); both weigh the same at first.
     log_odds: f64,
 }
 
 impl Mixture {
     /// The mix's loss of a token, from those of the two; then weighs anew.
-    pub fn loss(&mut self, base: f64, adapted: f64) -> f64 {
+    pub(crate) fn loss(&mut self, base: f64, adapted: f64) -> f64 {
         // −ln(w·e^−a + (1 − w)·e^−b)
         let log_w = -softplus(-self.log_odds);
         let log_rest = -softplus(self.log_odds);
@@ -23,13 +25,11 @@ impl Mixture {
         self.log_odds += base - adapted;
         loss
     }
-}
 
-impl Mixture {
     /// Logits (V) of the mix of two, so that one of them alone, weighing all, gives its own.
-    pub fn logits(&self, base: &[f32], adapted: &[f32]) -> Vec<f32> {
+    pub(crate) fn logits(&self, base: &[f32], adapted: &[f32]) -> Vec<f32> {
         let [log_w, log_rest] = [-softplus(-self.log_odds), -softplus(self.log_odds)];
-        let [of_base, of_adapted] = [base, adapted].map(log_total);
+        let [of_base, of_adapted] = [base, adapted].map(log_sum_exp);
         // Any number may be added to all logits. This one leaves those of the heavier model as they
         // are, which a repetition penalty tells from others.
         let shift = log_w.exp() * of_adapted + log_rest.exp() * of_base;
@@ -39,12 +39,6 @@ impl Mixture {
         };
         base.iter().zip(adapted).map(mix).collect()
     }
-}
-
-/// ln Σ e^x
-fn log_total(logits: &[f32]) -> f64 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    logits.iter().map(|l| f64::from(l - most).exp()).sum::<f64>().ln() + f64::from(most)
 }
 
 /// ln(1 + e^x)
@@ -94,9 +88,9 @@ mod tests {
         for log_odds in [-1.0, 0.0, 2.5] {
             let mut mixture = Mixture { log_odds };
             let mixed = mixture.logits(&base, &adapted);
-            let all = log_total(&mixed);
+            let all = log_sum_exp(&mixed);
             for token in 0..4 {
-                let loss = |logits: &[f32]| log_total(logits) - f64::from(logits[token]);
+                let loss = |logits: &[f32]| log_sum_exp(logits) - f64::from(logits[token]);
                 let want = mixture.loss(loss(&base), loss(&adapted));
                 assert!((all - f64::from(mixed[token]) - want).abs() < 1e-6, "{log_odds}, {token}");
                 mixture = Mixture { log_odds };

@@ -1,21 +1,24 @@
 //! What a sequence occupies while it runs: a slot of the cache and a line of the mixes.
 
-use crate::error::Result;
-use crate::plan::Row;
+use std::ops::Range;
 
-use crate::engine::Engine;
-use crate::engine::adapters::loaded::{Choice, MixKey};
-use crate::engine::adapters::merged::Merged;
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::loaded::MixKey;
+use crate::engine::adapters::mixes::Chosen;
+use crate::engine::runner::Runner;
+use crate::engine::text::Texts;
+use crate::error::{Error, Result};
+use crate::plan::Row;
 
 /// A slot and a line, taken together and given back together.
 #[derive(Debug)]
-pub struct Seat {
+pub(crate) struct Seat {
     /// Of the cache.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// P: virtual tokens in front of the text.
-    pub lead: usize,
+    pub(crate) lead: usize,
     /// Of those, how many have given keys and values.
-    pub given: usize,
+    pub(crate) given: usize,
     /// Line of the `mixes` tensor.
     mix: usize,
     mix_key: MixKey,
@@ -25,53 +28,86 @@ pub struct Seat {
 
 impl Seat {
     /// The row that computes `token` at `pos` here.
-    pub fn row(&self, token: u32, pos: usize) -> Row {
+    pub(crate) fn row(&self, token: u32, pos: usize) -> Row {
         Row { token, pos: pos as u32, slot: self.slot as u32, mix: self.mix as u32 }
     }
-}
 
-impl Engine {
-    /// Takes the slot that remembers most of a text under a choice of adapters (`None` is the
-    /// engine's own). Returns with it the tokens, virtual ones first, and how many of them can be
-    /// reused.
-    ///
-    /// Errors with `Argument` if every slot is taken, or the choice is not to be had.
-    pub(in crate::engine) fn take_seat(
-        &mut self,
-        ids: &[u32],
-        choice: Option<&Choice>,
-    ) -> Result<(Seat, Vec<u32>, usize)> {
-        let mut tokens = self.lead_tokens(choice)?;
-        let lead = tokens.len();
-        tokens.extend(ids);
-        let (mix, mut mix_key) = self.acquire_mix(choice)?;
-        mix_key.extend(self.adapters.merged.as_ref().map(Merged::key));
-        let (slot, reused) = match self.slots.acquire(&tokens, &mix_key) {
-            Ok(slot) => slot,
-            Err(e) => {
-                self.release_mix(mix);
-                return Err(e);
-            }
-        };
-        let (given, device) = (self.write_prefix(slot, mix, reused), self.device);
-        Ok((Seat { slot, lead, given, mix, mix_key, device }, tokens, reused.max(given)))
+    /// The rows of a range of `tokens`.
+    pub(crate) fn rows(&self, tokens: &[u32], range: Range<usize>) -> Vec<Row> {
+        range.map(|pos| self.row(tokens[pos], pos)).collect()
     }
 
-    /// Makes a seat usable on a device that took the place of its own. Returns whether it has: what
+    /// Makes it usable on a device that took the place of its own. Returns whether it has: what
     /// was computed is gone then, but for what is given.
-    pub(in crate::engine) fn renew_seat(&mut self, seat: &mut Seat) -> bool {
-        let is_new = seat.device != self.device;
+    pub(crate) fn renew(&mut self, runner: &mut Runner, adapters: &Adapters) -> bool {
+        let is_new = self.device != runner.device();
         if is_new {
-            self.write_prefix(seat.slot, seat.mix, 0);
-            seat.device = self.device;
+            adapters.write_prefix(runner, self.slot, self.mix, 0);
+            self.device = runner.device();
         }
         is_new
     }
+}
+
+impl Texts {
+    /// Takes the slot that remembers most of a text under a choice of adapters. Returns with it the
+    /// tokens, virtual ones first, and how many of them can be reused.
+    ///
+    /// Errors with `Argument` if every slot is taken, or every line of the mixes.
+    pub(crate) fn take_seat(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        ids: &[u32],
+        chosen: &Chosen,
+    ) -> Result<(Seat, Vec<u32>, usize)> {
+        let tokens = [&chosen.lead[..], ids].concat();
+        let mix = adapters.acquire_mix(runner, chosen)?;
+        let (slot, reused) = match self.slots.acquire(&tokens, &chosen.cache_key) {
+            Ok(slot) => slot,
+            Err(e) => {
+                adapters.release_mix(mix);
+                return Err(e);
+            }
+        };
+        let given = adapters.write_prefix(runner, slot, mix, reused);
+        let (lead, mix_key, device) = (chosen.lead.len(), chosen.cache_key.clone(), runner.device());
+        Ok((Seat { slot, lead, given, mix, mix_key, device }, tokens, reused.max(given)))
+    }
+
+    /// A seat for `ids`, whose tokens are to be computed anew.
+    ///
+    /// Errors as [`take_seat`](Self::take_seat), and with `Argument` for no token, more than the context has
+    /// room for, or one that the vocabulary does not have.
+    pub(crate) fn take_seat_anew(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        ids: &[u32],
+        chosen: &Chosen,
+    ) -> Result<(Seat, Vec<u32>)> {
+        let context = runner.model().context() - chosen.lead.len();
+        if ids.is_empty() || ids.len() > context {
+            return Err(Error::argument(format!(
+                "{} tokens, expected 1 to {context}, the context",
+                ids.len()
+            )));
+        }
+        runner.model().check_ids(ids)?;
+        let (seat, tokens, _) = self.take_seat(runner, adapters, ids, chosen)?;
+        Ok((seat, tokens))
+    }
 
     /// Gives a seat back, its slot holding the keys and values of `tokens`.
-    pub(in crate::engine) fn leave_seat(&mut self, seat: Seat, tokens: &[u32]) {
-        let tokens = if seat.device == self.device { tokens } else { &[] };
+    pub(crate) fn leave_seat(
+        &mut self,
+        runner: &Runner,
+        adapters: &mut Adapters,
+        seat: Seat,
+        tokens: &[u32],
+    ) {
+        let tokens = if seat.device == runner.device() { tokens } else { &[] };
         self.slots.release(seat.slot, tokens, seat.mix_key);
-        self.release_mix(seat.mix);
+        adapters.release_mix(seat.mix);
     }
 }

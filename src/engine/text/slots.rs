@@ -20,14 +20,14 @@ struct Slot {
 
 /// The slots of an engine.
 #[derive(Debug)]
-pub struct Slots {
+pub(super) struct Slots {
     slots: Vec<Slot>,
     clock: u64,
 }
 
 impl Slots {
     /// `n` free, empty slots.
-    pub fn new(n: usize) -> Self {
+    pub(super) fn new(n: usize) -> Self {
         Self { slots: (0..n).map(|_| Slot::default()).collect(), clock: 0 }
     }
 
@@ -36,7 +36,7 @@ impl Slots {
     /// to give logits.
     ///
     /// Errors with `Argument` if every slot is taken.
-    pub fn acquire(&mut self, prompt: &[u32], mix: &MixKey) -> Result<(usize, usize)> {
+    pub(super) fn acquire(&mut self, prompt: &[u32], mix: &MixKey) -> Result<(usize, usize)> {
         let n = self.slots.len();
         let free = self.slots.iter_mut().enumerate().filter(|(_, slot)| !slot.busy);
         let usable = &prompt[..prompt.len().saturating_sub(1)];
@@ -53,17 +53,17 @@ impl Slots {
     }
 
     /// Whether any slot is taken.
-    pub fn any_busy(&self) -> bool {
+    pub(super) fn any_busy(&self) -> bool {
         self.slots.iter().any(|slot| slot.busy)
     }
 
     /// Holds nothing any more; who has a slot keeps it.
-    pub fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.slots.iter_mut().for_each(|slot| slot.tokens.clear());
     }
 
     /// Gives a slot back, holding the keys and values of `tokens` under `mix`.
-    pub fn release(&mut self, index: usize, tokens: &[u32], mix: MixKey) {
+    pub(super) fn release(&mut self, index: usize, tokens: &[u32], mix: MixKey) {
         self.clock += 1;
         self.slots[index] = Slot { tokens: tokens.to_vec(), mix, busy: false, released: self.clock };
     }

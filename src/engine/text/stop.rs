@@ -7,28 +7,28 @@ use crate::tokenizer::{StreamDecoder, Tokenizer};
 
 /// What may be shown after a push.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Shown {
+pub(crate) struct Shown {
     /// Text that belongs to no stop string.
-    pub text: String,
+    pub(super) text: String,
     /// Whether a stop string came; the rest is dropped.
-    pub stopped: bool,
+    pub(super) stopped: bool,
 }
 
 /// What of a text is not shown yet: bytes of a character, what may become a stop string.
 #[derive(Clone, Debug)]
-pub struct Tail {
+pub(crate) struct Tail {
     decoder: StreamDecoder,
     stop: StopStrings,
 }
 
 impl Tail {
     /// Of a text that `decoder` goes on with and that ends before any of `stops`.
-    pub fn new(decoder: StreamDecoder, stops: &[String]) -> Self {
+    pub(crate) fn new(decoder: StreamDecoder, stops: &[String]) -> Self {
         Self { decoder, stop: StopStrings::new(stops) }
     }
 
     /// Takes the next token. A special one is not shown, but may be what a stop string spells.
-    pub fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Shown> {
+    pub(crate) fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Shown> {
         let special = if tokenizer.is_special(token) { tokenizer.id_to_token(token) } else { None };
         let Some(special) = special else {
             let text = self.decoder.push(tokenizer, token)?;
@@ -48,7 +48,7 @@ impl Tail {
     }
 
     /// The rest, as no more comes.
-    pub fn finish(&mut self, tokenizer: &Tokenizer) -> Result<Shown> {
+    pub(crate) fn finish(&mut self, tokenizer: &Tokenizer) -> Result<Shown> {
         let rest = self.decoder.finish(tokenizer)?;
         let Shown { mut text, stopped } = self.stop.push(&rest);
         if !stopped {

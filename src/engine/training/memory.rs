@@ -4,9 +4,10 @@ use crate::backend::Backend;
 use crate::error::{Error, Result};
 use crate::model::{Room, Trainee};
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::bank::kept_ranks;
 use crate::engine::adapters::loaded::padded;
+use crate::engine::runner::Runner;
 
 /// Times that a trained adapter's numbers lie in main memory beside the backend's tensors.
 const HOST_COPIES: u64 = 5;
@@ -16,68 +17,65 @@ const HOST_COPIES: u64 = 5;
 pub struct TrainingRoom {
     /// Most tokens of a window.
     pub window: usize,
-    /// Whether inputs of A lose elements at random.
-    pub dropout: bool,
     /// Most bytes of all the engine's tensors meanwhile; `None` is what the device can address.
     pub memory_limit: Option<u64>,
 }
 
-impl Engine {
-    /// Errors with `Memory`, naming the rank and the window that would fit, if the tensors of a
-    /// trainee, or one of them, exceed what there may be.
-    pub(in crate::engine) fn check_training_memory(
-        &self,
-        name: &str,
-        trainee: &Trainee,
-        memory_limit: Option<u64>,
-    ) -> Result<()> {
-        let own = self.adapters.find(name)?;
-        let numbers = own.adapter.bytes() as u64;
-        // What a step keeps of the adapter beside its tensors: its numbers as they were and as they are
-        // read back, and both moments.
-        let beside = |rank: usize| match self.backend {
-            Backend::Cpu(_) => HOST_COPIES * (numbers / own.info.rank.max(1) as u64 + 1) * rank as u64,
-            Backend::Gpu(_) => 0,
-        };
-        let room = self.model.bank.room;
-        let fits = |trainee: &Trainee, room: Room, rank: usize| -> Result<()> {
-            let tensors = self.model.training_tensors(trainee.clone(), room)?;
-            let (all, most) = (tensors.total_bytes(), self.backend.max_tensor_bytes());
-            let limits =
-                [(all, memory_limit.unwrap_or(u64::MAX)), (all + beside(rank), self.backend.max_bytes())];
-            if let Some((all, limit)) = limits.into_iter().find(|(all, limit)| all > limit) {
-                return Err(Error::memory(format!("{all} bytes with the model's, expected at most {limit}")));
-            }
-            match tensors.iter().find(|(_, tensor)| tensor.bytes() > most) {
-                Some((_, tensor)) => Err(Error::memory(format!(
-                    "tensor `{}`: {} bytes, the device binds at most {most}",
-                    tensor.name,
-                    tensor.bytes()
-                ))),
-                None => Ok(()),
-            }
-        };
-        let Err(e) = fits(trainee, room, own.info.rank) else { return Ok(()) };
-        let rank = largest(own.info.rank, |rank| {
-            let trainee = Trainee { count: padded(rank), ..trainee.clone() };
-            let others = self.adapters.loaded.iter().filter(|loaded| loaded.id != own.id);
-            let ends = others.map(|loaded| loaded.ranks.end).chain([trainee.first + trainee.count]);
-            let ranks = kept_ranks(room, ends.max().unwrap_or(0));
-            fits(&trainee, Room { ranks, ..room }, rank).is_ok()
-        });
-        let window = largest(trainee.window, |window| {
-            window > 1 && fits(&Trainee { window, ..trainee.clone() }, room, own.info.rank).is_ok()
-        });
-        let advice = match (rank, window) {
-            (None, None) => "no rank and no window would fit".to_owned(),
-            (Some(rank), None) => format!("a rank of {rank} would fit"),
-            (None, Some(window)) => format!("a window of {window} tokens would fit"),
-            (Some(rank), Some(window)) => {
-                format!("a rank of {rank} would fit, or a window of {window} tokens")
-            }
-        };
-        Err(Error::memory(format!("training adapter `{name}`: {e}; {advice}")))
-    }
+/// Errors with `Memory`, naming the rank and the window that would fit, if the tensors of a
+/// trainee, or one of them, exceed what there may be.
+pub(crate) fn check_memory(
+    runner: &Runner,
+    adapters: &Adapters,
+    name: &str,
+    trainee: &Trainee,
+    memory_limit: Option<u64>,
+) -> Result<()> {
+    let own = adapters.find(name)?;
+    let numbers = 4 * own.adapter.len() as u64;
+    // What a step keeps of the adapter beside its tensors: its numbers as they were and as they are
+    // read back, and both moments.
+    let beside = |rank: usize| match runner.backend() {
+        Backend::Cpu(_) => HOST_COPIES * (numbers / own.info.rank.max(1) as u64 + 1) * rank as u64,
+        Backend::Gpu(_) => 0,
+    };
+    let room = runner.model().bank.room;
+    let fits = |trainee: &Trainee, room: Room, rank: usize| -> Result<()> {
+        let tensors = runner.model().training_tensors(trainee.clone(), room)?;
+        let (all, most) = (tensors.total_bytes(), runner.backend().max_tensor_bytes());
+        let limits =
+            [(all, memory_limit.unwrap_or(u64::MAX)), (all + beside(rank), runner.backend().max_bytes())];
+        if let Some((all, limit)) = limits.into_iter().find(|(all, limit)| all > limit) {
+            return Err(Error::memory(format!("{all} bytes with the model's, expected at most {limit}")));
+        }
+        match tensors.iter().find(|(_, tensor)| tensor.bytes() > most) {
+            Some((_, tensor)) => Err(Error::memory(format!(
+                "tensor `{}`: {} bytes, the device binds at most {most}",
+                tensor.name,
+                tensor.bytes()
+            ))),
+            None => Ok(()),
+        }
+    };
+    let Err(e) = fits(trainee, room, own.info.rank) else { return Ok(()) };
+    let rank = largest(own.info.rank, |rank| {
+        let trainee = Trainee { count: padded(rank), ..trainee.clone() };
+        let others = adapters.loaded.iter().filter(|loaded| loaded.id != own.id);
+        let ends = others.map(|loaded| loaded.ranks.end).chain([trainee.first + trainee.count]);
+        let ranks = kept_ranks(room, ends.max().unwrap_or(0));
+        fits(&trainee, Room { ranks, ..room }, rank).is_ok()
+    });
+    let window = largest(trainee.window, |window| {
+        window > 1 && fits(&Trainee { window, ..trainee.clone() }, room, own.info.rank).is_ok()
+    });
+    let advice = match (rank, window) {
+        (None, None) => "no rank and no window would fit".to_owned(),
+        (Some(rank), None) => format!("a rank of {rank} would fit"),
+        (None, Some(window)) => format!("a window of {window} tokens would fit"),
+        (Some(rank), Some(window)) => {
+            format!("a rank of {rank} would fit, or a window of {window} tokens")
+        }
+    };
+    Err(Error::memory(format!("training adapter `{name}`: {e}; {advice}")))
 }
 
 /// The largest number below `end` that is small enough, if any is; all below it are, too.

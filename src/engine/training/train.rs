@@ -6,43 +6,20 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::Trainee;
-use crate::plan::{INACTIVE, Row, Training};
+use crate::model::{Model, Trainee};
+use crate::plan::{INACTIVE, Training};
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, forward_rows, run_rows, slice_rows};
+use crate::engine::plans::{Kind, run_rows};
+use crate::engine::runner::Runner;
+use crate::engine::text::Texts;
 use crate::engine::text::seat::Seat;
+use crate::engine::training::Trainer;
+use crate::engine::training::optimizer::Optimizer;
 
 /// What a slice costs, however short: rows of a layer forward.
 const ANY_SLICE: usize = 4;
-
-/// AdamW (arXiv:1711.05101) and what surrounds it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Optimizer {
-    /// Decay rates of the moments.
-    pub betas: [f64; 2],
-    /// Added to the denominator.
-    pub eps: f32,
-    /// Times the learning rate, taken from every parameter.
-    pub weight_decay: f32,
-    /// Largest norm of all gradients together; 0 is no limit.
-    pub max_norm: f32,
-    /// Probability of an element of a LoRA's input to be dropped.
-    pub dropout: f32,
-    /// Of that noise.
-    pub seed: u32,
-    /// Steps finished.
-    pub steps: u32,
-}
-
-impl Default for Optimizer {
-    /// That of the published Temp-LoRA (arXiv:2401.11504), without dropout.
-    fn default() -> Self {
-        let betas = [0.9, 0.999];
-        Self { betas, eps: 1e-7, weight_decay: 0.0, max_norm: 1.0, dropout: 0.0, seed: 0, steps: 0 }
-    }
-}
 
 /// A text to learn from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +33,7 @@ pub struct Window {
     pub constant_context: bool,
 }
 
-/// A step under way; see [`Engine::begin_step`].
+/// A step under way; see [`Engine::begin_step`](crate::engine::Engine::begin_step).
 #[derive(Debug)]
 pub struct Step {
     choice: Choice,
@@ -111,25 +88,27 @@ impl Step {
     }
 }
 
-impl Engine {
+impl Trainer {
     /// Begins a step of the trained adapter on windows whose labels count equally. It acts under
     /// `choice`, which must name it.
     ///
     /// Errors with `Argument` for a window out of range, a choice without the adapter or with one
     /// that cannot be trained through, or if none is trained.
-    pub fn begin_step(
-        &mut self,
+    pub(crate) fn begin_step(
+        &self,
+        runner: &mut Runner,
+        adapters: &Adapters,
         windows: Vec<Window>,
         choice: &Choice,
-        optimizer: &Optimizer,
         learning_rate: f32,
     ) -> Result<Step> {
-        let name = self.trained_adapter().ok_or_else(|| Error::argument("no adapter is being trained"))?;
+        let name = &adapters.trained()?.info.name;
+        let Self { optimizer, steps, .. } = self;
         if !choice.iter().any(|(chosen, weight)| chosen == name && *weight != 0.0) {
             return Err(Error::argument(format!("adapter `{name}` is being trained, the choice lacks it")));
         }
-        self.check_trains_through(choice)?;
-        let most = self.model.training.trainee.as_ref().map_or(0, |trainee| trainee.window);
+        adapters.check_trains_through(choice)?;
+        let most = runner.model().training.trainee.as_ref().map_or(0, |trainee| trainee.window);
         for Window { tokens, first, .. } in &windows {
             if *first == 0 || *first >= tokens.len() || tokens.len() > most {
                 return Err(Error::argument(format!(
@@ -137,13 +116,13 @@ impl Engine {
                     tokens.len()
                 )));
             }
-            self.check_ids(tokens)?;
+            runner.model().check_ids(tokens)?;
         }
         let labels = windows.iter().map(|window| window.tokens.len() - window.first).sum();
         if labels == 0 {
             return Err(Error::argument("no window to learn from"));
         }
-        let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed, steps } = optimizer;
+        let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed } = optimizer;
         let steps = steps + 1;
         let mut numbers = Training {
             seed: seed.wrapping_add(steps),
@@ -158,15 +137,15 @@ impl Engine {
             padding: 0,
         };
         numbers.set_step(betas, steps);
-        let head_rows = self.head_rows();
-        let all = windows.iter().map(|window| self.cost_of_window(window, head_rows)).sum::<usize>()
-            + self.cost(&Slice::Update);
+        let head_rows = head_rows(runner);
+        let all = windows.iter().map(|window| cost_of_window(runner, window, head_rows)).sum::<usize>()
+            + Slice::Update.cost(runner.model());
         let mut step = Step {
             choice: choice.clone(),
             windows,
             opened: 0,
             numbers,
-            device: self.device,
+            device: runner.device(),
             labels,
             head_rows,
             seat: None,
@@ -177,35 +156,8 @@ impl Engine {
             finished: false,
             failed: false,
         };
-        self.restart_step(&mut step);
+        step.restart(runner);
         Ok(step)
-    }
-
-    fn restart_step(&mut self, step: &mut Step) {
-        self.close_window(step);
-        step.slices.clear();
-        step.failed = false;
-        (step.device, step.opened, step.losses, step.done) = (self.device, 0, 0.0, 0);
-        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&step.numbers));
-        self.backend.upload(self.model.training.numbers, 0, words);
-        // A step that was dropped may have left gradients.
-        for moments in &self.model.training.moments {
-            moments.g.into_iter().for_each(|g| self.backend.clear(g));
-        }
-    }
-
-    /// Errors with `Argument` for a choice that cannot be made, `Unsupported` if gradients do not pass
-    /// through all of it.
-    pub(in crate::engine) fn check_trains_through(&self, choice: &Choice) -> Result<()> {
-        for (loaded, _) in self.adapters.active(choice)? {
-            if !loaded.trains_through() {
-                return Err(Error::unsupported(format!(
-                    "adapter `{}`: it is no plain LoRA, another cannot be trained beside it",
-                    loaded.info.name
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// Does at least one piece of work, and others while all together take no longer than `rows` rows of a
@@ -213,16 +165,31 @@ impl Engine {
     ///
     /// Errors with `Device`. The step must be [`end_step`](Self::end_step)ed all the same, or begins
     /// anew if it is asked for more, as it does once the engine has [recovered](Self::recover).
-    pub async fn next_slices(&mut self, step: &mut Step, rows: usize) -> Result<()> {
-        if step.failed || step.device != self.device && !step.finished {
-            self.restart_step(step);
+    pub(crate) async fn next_slices(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        texts: &mut Texts,
+        step: &mut Step,
+        rows: usize,
+    ) -> Result<()> {
+        if step.failed || step.device != runner.device() && !step.finished {
+            step.close_window(runner, adapters, texts);
+            step.restart(runner);
         }
-        let done = self.do_slices(step, rows).await;
+        let done = self.do_slices(runner, adapters, texts, step, rows).await;
         step.failed = done.is_err();
         done
     }
 
-    async fn do_slices(&mut self, step: &mut Step, rows: usize) -> Result<()> {
+    async fn do_slices(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        texts: &mut Texts,
+        step: &mut Step,
+        rows: usize,
+    ) -> Result<()> {
         let mut left = rows;
         loop {
             let slice = match step.slices.pop_front() {
@@ -233,103 +200,82 @@ impl Engine {
                     Slice::Open(step.windows[step.opened - 1].clone())
                 }
             };
-            let cost = self.cost(&slice);
+            let cost = slice.cost(runner.model());
             left = left.saturating_sub(cost);
-            self.run_slice(step, slice).await?;
+            self.run_slice(runner, adapters, texts, step, slice).await?;
             step.done += cost;
-            if step.slices.front().is_some_and(|next| self.cost(next) > left) || left == 0 {
+            if step.slices.front().is_some_and(|next| next.cost(runner.model()) > left) || left == 0 {
                 break;
             }
         }
-        // Bounds the work that is queued, so that a caller can stop between slices. A step that is done
-        // has waited.
-        if !step.is_finished() {
-            self.backend.read(self.model.state.ring, 0, 1).await?;
-        }
-        Ok(())
-    }
-
-    /// About how many rows of a layer forward take as long as a slice; measured on the CPU.
-    fn cost(&self, slice: &Slice) -> usize {
-        let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
-        match slice {
-            // Forward once more, the gradient by the input, and those of adapters and attention.
-            Slice::Backward(_, tile) => 3 * rows(tile),
-            // There and back.
-            Slice::Head(tile) => {
-                (2 * self.model.head_weights()).div_ceil(self.model.layer_weights()) * rows(tile)
-            }
-            Slice::Layer(_, tile) => rows(tile),
-            // Moments and numbers of every module are read back.
-            Slice::Update => 64,
-            Slice::Open(_) | Slice::Embed(_) | Slice::ClearCache | Slice::Close(_) => ANY_SLICE,
-        }
+        // A step that is done has waited.
+        if step.is_finished() { Ok(()) } else { runner.wait().await }
     }
 
     /// Gives back what a step occupies, finished or not; one that is finished counts, one that failed
     /// does not.
-    pub fn end_step(&mut self, mut step: Step, optimizer: &mut Optimizer) {
-        optimizer.steps += u32::from(step.is_finished());
-        self.close_window(&mut step);
-    }
-
-    fn close_window(&mut self, step: &mut Step) {
-        if let Some((seat, _)) = step.seat.take() {
-            self.leave_seat(seat, &[]);
-        }
+    pub(crate) fn end_step(
+        &self,
+        runner: &Runner,
+        adapters: &mut Adapters,
+        texts: &mut Texts,
+        mut step: Step,
+    ) {
+        step.close_window(runner, adapters, texts);
     }
 
     /// Runs a whole step, and returns its loss before the update.
     ///
     /// Errors as [`begin_step`](Self::begin_step) and [`next_slices`](Self::next_slices) do.
-    pub async fn train_step(
+    pub(crate) async fn whole_step(
         &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        texts: &mut Texts,
         windows: Vec<Window>,
         choice: &Choice,
-        optimizer: &mut Optimizer,
         learning_rate: f32,
     ) -> Result<f64> {
-        let mut step = self.begin_step(windows, choice, optimizer, learning_rate)?;
+        let mut step = self.begin_step(runner, adapters, windows, choice, learning_rate)?;
         let mut result = Ok(());
         while result.is_ok() && !step.is_finished() {
-            result = self.next_slices(&mut step, usize::MAX).await;
+            result = self.next_slices(runner, adapters, texts, &mut step, usize::MAX).await;
         }
         let loss = step.loss();
-        self.end_step(step, optimizer);
+        self.end_step(runner, adapters, texts, step);
         result.map(|()| loss)
     }
 
-    async fn run_slice(&mut self, step: &mut Step, slice: Slice) -> Result<()> {
+    async fn run_slice(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        texts: &mut Texts,
+        step: &mut Step,
+        slice: Slice,
+    ) -> Result<()> {
         match slice {
-            Slice::Open(window) => self.open_window(step, window)?,
-            Slice::Embed(tile) => {
-                self.upload_tile(step, &tile);
-                self.run_kind(Kind::TrainEmbed, tile.len())?;
-            }
-            Slice::Layer(l, tile) => {
-                self.upload_tile(step, &tile);
-                self.run_kind(Kind::TrainLayer(l), tile.len())?;
-            }
+            Slice::Open(window) => step.open_window(runner, adapters, texts, window)?,
+            Slice::Embed(tile) => step.run(runner, Kind::TrainEmbed, tile)?,
+            Slice::Layer(l, tile) => step.run(runner, Kind::TrainLayer(l), tile)?,
             Slice::Head(tile) => {
-                self.upload_tile(step, &tile);
                 let (_, tokens) = step.seat.as_ref().expect("a window is open");
-                let targets: Vec<u32> =
-                    tile.clone().map(|pos| tokens.get(pos + 1).copied().unwrap_or(INACTIVE)).collect();
-                self.backend.upload(self.model.training.targets, 0, &targets);
-                self.run_kind(Kind::TrainHead, tile.len())?;
+                let target = |pos: usize| tokens.get(pos + 1).copied().unwrap_or(INACTIVE);
+                let targets: Vec<u32> = tile.clone().map(target).collect();
+                runner.upload(runner.model().training.targets, 0, &targets);
+                step.run(runner, Kind::TrainHead, tile)?;
             }
             Slice::ClearCache => {
-                self.model.training.cache.into_iter().for_each(|tensor| self.backend.clear(tensor));
+                let (model, backend) = runner.parts();
+                model.training.cache.into_iter().for_each(|tensor| backend.clear(tensor));
             }
-            Slice::Backward(l, tile) => {
-                self.upload_tile(step, &tile);
-                self.run_kind(Kind::TrainBackward(l), tile.len())?;
-            }
+            Slice::Backward(l, tile) => step.run(runner, Kind::TrainBackward(l), tile)?,
             Slice::Close(labels) => {
-                let words = self.backend.read(self.model.training.losses, labels.start, labels.len()).await?;
+                let losses = runner.model().training.losses;
+                let words = runner.read(losses, labels.start, labels.len()).await?;
                 let losses: &[f32] = bytemuck::cast_slice(&words);
                 step.losses += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
-                self.close_window(step);
+                step.close_window(runner, adapters, texts);
                 if step.opened == step.windows.len() {
                     step.slices.push_back(Slice::Update);
                 }
@@ -341,86 +287,126 @@ impl Engine {
                         step.losses, step.numbers.learning_rate
                     )));
                 }
-                let rows = self.model.training.trainee.as_ref().map_or(1, Trainee::update_rows);
-                self.run_kind(Kind::TrainUpdate, rows)?;
-                if let Err(e) = self.sync_trainee().await {
+                let rows = runner.model().training.trainee.as_ref().map_or(1, Trainee::update_rows);
+                runner.run_as_is(Kind::TrainUpdate, rows)?;
+                if let Err(e) = self.sync(runner, adapters).await {
                     // What cannot be written now, a lost device's successor gets.
-                    self.undo_step()?;
+                    self.undo_step(runner, adapters)?;
                     return Err(e);
                 }
                 step.finished = true;
+                self.steps += 1;
             }
         }
         Ok(())
     }
+}
+
+impl Step {
+    /// Begins, or begins anew. No window is open.
+    fn restart(&mut self, runner: &mut Runner) {
+        self.slices.clear();
+        self.failed = false;
+        (self.device, self.opened, self.losses, self.done) = (runner.device(), 0, 0.0, 0);
+        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&self.numbers));
+        let (model, backend) = runner.parts();
+        backend.upload(model.training.numbers, 0, words);
+        // A step that was dropped may have left gradients.
+        for moments in &model.training.moments {
+            moments.g.into_iter().for_each(|g| backend.clear(g));
+        }
+    }
 
     /// Takes a seat for a window and plans its slices.
-    fn open_window(&mut self, step: &mut Step, window: Window) -> Result<()> {
-        let (seat, tokens, reused) = self.take_seat(&window.tokens, Some(&step.choice))?;
-        step.seat = Some((seat, tokens));
-        self.rows_of = None;
+    fn open_window(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        texts: &mut Texts,
+        window: Window,
+    ) -> Result<()> {
+        let chosen = adapters.choose(runner.model(), Some(&self.choice))?;
+        let (seat, tokens, reused) = texts.take_seat(runner, adapters, &window.tokens, &chosen)?;
+        self.seat = Some((seat, tokens));
         let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
-        let slices = self.slices_of(&window, first, step.head_rows);
-        step.done += self.cost_of_window(&window, step.head_rows) - self.cost_of_all(&slices) - ANY_SLICE;
-        step.slices = slices;
-        self.backend.clear(self.model.training.gradients);
+        let slices = slices_of(runner, &window, first, self.head_rows);
+        let whole = cost_of_window(runner, &window, self.head_rows);
+        self.done += whole - cost_of_all(runner.model(), &slices) - ANY_SLICE;
+        self.slices = slices;
+        runner.clear(runner.model().training.gradients);
         Ok(())
     }
 
-    /// The slices of a window whose first `cached` tokens have valid keys and values.
-    fn slices_of(&self, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
-        let n = window.tokens.len();
-        let layers = self.model.config.num_hidden_layers;
-        // The token before the first label is the first that a loss depends on. The last token
-        // predicts nothing.
-        let labels = window.first - 1..n - 1;
-        let trained = if window.constant_context { labels.start } else { 0 };
-        // Back, a row goes through each weight twice: forward once more, and its gradient.
-        let rows = slice_rows(&self.backend, 2 * self.model.layer_weights());
-        let context = tiles(cached..trained, rows);
-        let text = tiles(trained..n - 1, rows);
-        let mut slices = VecDeque::new();
-        for tile in context.iter().chain(&text) {
-            slices.push_back(Slice::Embed(tile.clone()));
-            slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
+    fn close_window(&mut self, runner: &Runner, adapters: &mut Adapters, texts: &mut Texts) {
+        if let Some((seat, _)) = self.seat.take() {
+            texts.leave_seat(runner, adapters, seat, &[]);
         }
-        let scored = tiles(labels.clone(), head_rows);
-        slices.extend(scored.into_iter().map(Slice::Head));
-        for l in (0..layers).rev() {
-            slices.push_back(Slice::ClearCache);
-            slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));
+    }
+
+    /// Runs a plan on a tile of the open window.
+    fn run(&self, runner: &mut Runner, kind: Kind, tile: Range<usize>) -> Result<()> {
+        let (seat, tokens) = self.seat.as_ref().expect("a window is open");
+        runner.run(kind, &seat.rows(tokens, tile))
+    }
+}
+
+impl Slice {
+    /// About how many rows of a layer forward take as long as a slice; measured on the CPU.
+    fn cost(&self, model: &Model) -> usize {
+        let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
+        match self {
+            // Forward once more, the gradient by the input, and those of adapters and attention.
+            Self::Backward(_, tile) => 3 * rows(tile),
+            // There and back.
+            Self::Head(tile) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
+            Self::Layer(_, tile) => rows(tile),
+            // Moments and numbers of every module are read back.
+            Self::Update => 64,
+            Self::Open(_) | Self::Embed(_) | Self::ClearCache | Self::Close(_) => ANY_SLICE,
         }
-        slices.push_back(Slice::Close(labels));
-        slices
     }
+}
 
-    fn head_rows(&self) -> usize {
-        let per_row = 2 * self.model.head_weights();
-        let most = slice_rows(&self.backend, per_row).min(self.model.score_rows());
-        forward_rows(&self.backend, per_row, most)
+/// The slices of a window whose first `cached` tokens have valid keys and values.
+fn slices_of(runner: &Runner, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
+    let n = window.tokens.len();
+    let layers = runner.model().config.layers.len();
+    // The token before the first label is the first that a loss depends on. The last token
+    // predicts nothing.
+    let labels = window.first - 1..n - 1;
+    let trained = if window.constant_context { labels.start } else { 0 };
+    // Back, a row goes through each weight twice: forward once more, and its gradient.
+    let rows = runner.slice_rows(2 * runner.model().layer_weights());
+    let context = tiles(cached..trained, rows);
+    let text = tiles(trained..n - 1, rows);
+    let mut slices = VecDeque::new();
+    for tile in context.iter().chain(&text) {
+        slices.push_back(Slice::Embed(tile.clone()));
+        slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
     }
+    let scored = tiles(labels.clone(), head_rows);
+    slices.extend(scored.into_iter().map(Slice::Head));
+    for l in (0..layers).rev() {
+        slices.push_back(Slice::ClearCache);
+        slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));
+    }
+    slices.push_back(Slice::Close(labels));
+    slices
+}
 
-    /// The work of a window of which nothing is cached, its opening included.
-    fn cost_of_window(&self, window: &Window, head_rows: usize) -> usize {
-        self.cost_of_all(&self.slices_of(window, 0, head_rows)) + ANY_SLICE
-    }
+fn head_rows(runner: &Runner) -> usize {
+    let per_row = 2 * runner.model().head_weights();
+    let most = runner.slice_rows(per_row).min(runner.model().score_rows());
+    runner.forward_rows(per_row, most)
+}
 
-    fn cost_of_all(&self, slices: &VecDeque<Slice>) -> usize {
-        slices.iter().map(|slice| self.cost(slice)).sum()
-    }
+/// The work of a window of which nothing is cached, its opening included.
+fn cost_of_window(runner: &Runner, window: &Window, head_rows: usize) -> usize {
+    cost_of_all(runner.model(), &slices_of(runner, window, 0, head_rows)) + ANY_SLICE
+}
 
-    fn upload_tile(&mut self, step: &Step, tile: &Range<usize>) {
-        let (seat, tokens) = step.seat.as_ref().expect("a window is open");
-        let rows: Vec<Row> = tile.clone().map(|pos| seat.row(tokens[pos], pos)).collect();
-        self.rows_of = None;
-        self.upload_rows(&rows);
-    }
-
-    fn run_kind(&mut self, kind: Kind, n: usize) -> Result<()> {
-        let plan = self.plans.get(kind, n, &self.model, &mut self.backend)?;
-        self.backend.run(plan, 1);
-        Ok(())
-    }
+fn cost_of_all(model: &Model, slices: &VecDeque<Slice>) -> usize {
+    slices.iter().map(|slice| slice.cost(model)).sum()
 }
 
 /// A range in runs of a power of two, at most `most` long, so that few plans serve every length.

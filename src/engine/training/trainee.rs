@@ -1,281 +1,133 @@
 //! The adapter that is trained: how it begins, and that the engine's own copy of it follows what
 //! the device learns. Steps of training are `train`'s.
 
+use crate::engine::adapters::Adapters;
+use crate::engine::adapters::adapter::ModuleDelta;
+use crate::engine::adapters::loaded::Loaded;
+use crate::engine::adapters::loaded::Place;
+use crate::engine::runner::Runner;
+use crate::engine::training::Trainer;
+use crate::engine::training::memory::{TrainingRoom, check_memory};
+use crate::engine::training::optimizer::Optimizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::peft::AdapterConfig;
-use crate::model::{Trainee, Training};
+use crate::model::{Model, Trainee, Training};
 use crate::plan::{TensorId, Tensors};
-
-use crate::engine::Engine;
-use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
-use crate::engine::adapters::loaded::{Loaded, Place};
-use crate::engine::training::memory::TrainingRoom;
 
 /// What an adapter has learned, and how it was moving.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct TraineeState {
+pub(crate) struct TraineeState {
     deltas: Vec<ModuleDelta>,
     /// AdamW's.
     moments: Vec<(TensorId, Vec<u32>)>,
+    /// Steps finished.
+    steps: u32,
 }
 
-impl Engine {
+impl Trainer {
     /// Makes room to train a loaded adapter further, with fresh moments; only one is trained at a
-    /// time. Where it came from a PEFT folder with one scale for all modules, B is trained without
-    /// it, as PEFT does. One that began as LoRA-XS is trained by its cores.
+    /// time. B is trained without its scale, as PEFT does. One that began as LoRA-XS is trained by its
+    /// cores.
     ///
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
     /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit. Everything is
     /// as it was then.
-    pub fn begin_training(&mut self, name: &str, room: TrainingRoom) -> Result<()> {
-        let of_folder = self.check_trainable(name)?;
-        let (training, tensors) = self.with_trainee(name, room)?;
-        self.backend.allocate(&tensors).map_err(|e| self.no_room(name, &tensors, e))?;
-        (self.model.training, self.model.tensors) = (training, tensors);
-        let loaded = self.adapters.find_mut(name)?;
-        if let Some((scale, base)) = of_folder {
-            let deltas = &mut loaded.adapter.deltas;
-            let scaled = deltas.iter().map(|delta| delta.b.clone()).collect();
-            deltas.iter_mut().flat_map(|delta| &mut delta.b).for_each(|b| *b /= scale);
-            (loaded.scale, loaded.base) = (scale, base);
-            loaded.untrained = loaded.files.take().map(|files| (scaled, files));
-        }
-        self.adapters.trainee = Some(name.to_owned());
-        self.adapters.moments.clear();
-        self.plans = Default::default();
-        self.clear_moments();
-        self.rewrite_trainee(name)
+    pub(crate) fn begin(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        name: &str,
+        optimizer: Optimizer,
+        room: TrainingRoom,
+    ) -> Result<()> {
+        check_trainable(runner.model(), adapters, name)?;
+        let (training, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
+        let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
+        runner.set_training(training, tensors).map_err(|e| no_room(adapters, name, [needed, model], e))?;
+        adapters.find_mut(name)?.trained = true;
+        *self = Self { optimizer, ..Self::default() };
+        clear_moments(runner);
+        rewrite(runner, adapters, name)
     }
 
     /// The same, where a device that is out of memory tells so only to who waits.
     ///
     /// Errors as that does.
-    pub async fn begin_training_reserved(&mut self, name: &str, room: TrainingRoom) -> Result<()> {
-        self.check_trainable(name)?;
-        let (_, tensors) = self.with_trainee(name, room)?;
-        let reserved = self.backend.reserve(&tensors).await;
-        reserved.map_err(|e| self.no_room(name, &tensors, e))?;
-        self.begin_training(name, room)
-    }
-
-    /// The scale that B is trained without, and the name of its base, if a folder tells them.
-    ///
-    /// Errors as [`begin_training`](Self::begin_training), but for memory.
-    fn check_trainable(&self, name: &str) -> Result<Option<(f32, Option<String>)>> {
-        if let Some(other) = &self.adapters.trainee {
-            return Err(Error::argument(format!("adapter `{other}` is being trained, end that first")));
-        }
-        let id = self.adapters.find(name)?.id;
-        self.adapters.check_idle(name, id)?;
-        self.only_scale(name)
-    }
-
-    /// Training and all tensors as they are while an adapter is trained.
-    fn with_trainee(&self, name: &str, room: TrainingRoom) -> Result<(Training, Tensors)> {
-        let trainee = self.trainee(name, room)?;
-        self.check_training_memory(name, &trainee, room.memory_limit)?;
-        self.model.with_trainee(Some(trainee))
+    pub(crate) async fn begin_reserved(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        name: &str,
+        optimizer: Optimizer,
+        room: TrainingRoom,
+    ) -> Result<()> {
+        check_trainable(runner.model(), adapters, name)?;
+        let (_, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
+        let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
+        runner.reserve(&tensors).await.map_err(|e| no_room(adapters, name, [needed, model], e))?;
+        self.begin(runner, adapters, name, optimizer, room)
     }
 
     /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
-    /// what it was. No error if none is trained.
-    pub fn end_training(&mut self) -> Result<()> {
-        let name = self.adapters.trainee.take();
-        self.adapters.moments = Vec::new();
-        self.free_training()?;
-        if let Some(name) = name
-            && let Some((scaled, files)) = self.adapters.find_mut(&name)?.untrained.take()
-        {
-            let loaded = self.adapters.find_mut(&name)?;
-            loaded.adapter.deltas.iter_mut().zip(scaled).for_each(|(delta, b)| delta.b = b);
-            (loaded.scale, loaded.files) = (1.0, Some(files));
-            self.rewrite(&name)?;
-            self.renew(&name)?;
-            self.rescale_lines(self.adapters.find(&name)?.id);
+    /// what it was, else what its export is when it is loaded again. No error if none is trained.
+    pub(crate) fn end(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+        if let Ok(Loaded { info, .. }) = adapters.trained() {
+            let name = info.name.clone();
+            adapters.find_mut(&name)?.trained = false;
+            adapters.rewrite(runner, &name)?;
+            adapters.renew(&name)?;
+            adapters.rescale_lines(runner, adapters.find(&name)?.id);
         }
-        Ok(())
-    }
-
-    /// The adapter that is being trained.
-    pub fn trained_adapter(&self) -> Option<&str> {
-        self.adapters.trainee.as_deref()
-    }
-
-    /// What a refusal by the device means here: how much is needed, and what needs less.
-    fn no_room(&self, name: &str, tensors: &Tensors, e: Error) -> Error {
-        if e.kind() != ErrorKind::Memory {
-            return e;
-        }
-        let before = self.model.tensors.total_bytes();
-        let more = tensors.total_bytes().saturating_sub(before);
-        let rank = self.adapters.find(name).map_or(0, |loaded| loaded.info.rank);
-        Error::memory(format!(
-            "training adapter `{name}` takes {more} bytes beside the model's {before}: {e}; shorter windows or a rank below {rank} take less"
-        ))
-    }
-
-    fn free_training(&mut self) -> Result<()> {
-        let (training, tensors) = self.model.with_trainee(None)?;
-        self.backend.allocate(&tensors)?;
-        (self.model.training, self.model.tensors) = (training, tensors);
-        self.plans = Default::default();
-        Ok(())
-    }
-
-    /// The scale folded into a plain LoRA's B, and its base's name, if it has a folder that tells them.
-    fn only_scale(&self, name: &str) -> Result<Option<(f32, Option<String>)>> {
-        let Loaded { adapter, files, .. } = self.adapters.find(name)?;
-        let Adapter { deltas, points, rows, lead, warnings: _ } = adapter;
-        let refused = |part: &str| {
-            Err(Error::unsupported(format!(
-                "adapter `{name}`: `{part}` is no plain LoRA, which alone is trained"
-            )))
-        };
-        if let Some(delta) = points.first() {
-            return refused(&delta.point);
-        }
-        if rows.iter().any(|rows| !rows.tokens.is_empty()) {
-            return refused("rows of the embedding");
-        }
-        if lead.is_some() {
-            return refused("the start of a text");
-        }
-        let embedding = self.model.weights.embedding();
-        for ModuleDelta { module, rank, gain, shift, .. } in deltas {
-            let at = self.model.weights.full_name(module);
-            if *rank == 0 || !gain.is_empty() || !shift.is_empty() || at == "lm_head" || at == embedding {
-                return refused(module);
-            }
-        }
-        // Made together, they all have a core or none.
-        let cored = |delta: &&ModuleDelta| delta.core.is_some();
-        if let Some(odd) = deltas.iter().find(|delta| cored(delta) != cored(&&deltas[0])) {
-            return refused(&odd.module);
-        }
-        let Some(files) = files else { return Ok(None) };
-        let config = AdapterConfig::from_json(&files.config)?;
-        let scales: Vec<f32> =
-            deltas.iter().map(|delta| config.scale(&delta.module)).collect::<Result<_>>()?;
-        let Some((&first, rest)) = scales.split_first() else { return Ok(None) };
-        if first == 0.0 || rest.iter().any(|scale| *scale != first) {
-            return Err(Error::unsupported(format!(
-                "adapter `{name}`: scales {scales:?}, expected one scale for all modules"
-            )));
-        }
-        Ok(Some((first, config.base_model_name_or_path)))
-    }
-
-    /// What of the bank is trained.
-    fn trainee(&self, name: &str, TrainingRoom { window, dropout, .. }: TrainingRoom) -> Result<Trainee> {
-        let Loaded { ranks, places, adapter, .. } = self.adapters.find(name)?;
-        let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
-        for place in &places.deltas {
-            let parts = self.model.bank.sites[place.site].parts();
-            let at = sites.iter().position(|(site, _)| *site == place.site).unwrap_or_else(|| {
-                sites.push((place.site, vec![false; parts]));
-                sites.len() - 1
-            });
-            sites[at].1[place.part] = true;
-        }
-        sites.sort_unstable();
-        Ok(Trainee {
-            first: ranks.start,
-            count: ranks.len(),
-            sites,
-            dropout,
-            cores: adapter.deltas.iter().all(|delta| delta.core.is_some()),
-            window: window.clamp(2, self.model.context()),
-        })
-    }
-
-    /// Gives the trainee other numbers, and its moments a fresh start.
-    ///
-    /// Errors if none is trained.
-    pub(in crate::engine) fn restore_trainee(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
-        let name =
-            self.adapters.trainee.clone().ok_or_else(|| Error::argument("no adapter is being trained"))?;
-        self.adapters.find_mut(&name)?.adapter.deltas = deltas;
-        self.adapters.moments.clear();
-        self.clear_moments();
-        self.rewrite_trainee(&name)
-    }
-
-    /// Writes the trainee's numbers once more, and its cores, as a new version.
-    fn rewrite_trainee(&mut self, name: &str) -> Result<()> {
-        self.rewrite(name)?;
-        self.write_cores();
-        self.renew(name)
-    }
-
-    /// Writes the cores of what is trained, if it has any.
-    pub(in crate::engine) fn write_cores(&mut self) {
-        let Self { model, backend, adapters, .. } = self;
-        let loaded = adapters.trainee.as_ref().and_then(|name| adapters.find(name).ok());
-        let Some(Loaded { ranks, adapter, places, .. }) = loaded else { return };
-        for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
-            let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part))
-            else {
-                continue;
-            };
-            for (i, row) in core.r.chunks_exact(delta.rank).enumerate() {
-                backend.upload(tensors.r, i * ranks.len(), bytemuck::cast_slice(row));
-            }
-            backend.upload(tensors.a, 0, bytemuck::cast_slice(&core.a));
-        }
+        *self = Self::default();
+        let (training, tensors) = runner.model().with_trainee(None)?;
+        runner.set_training(training, tensors)
     }
 
     /// All that steps of training change, as the last one that ended left it.
     ///
     /// Errors with `Argument` if none is trained.
-    pub(in crate::engine) fn trainee_state(&self) -> Result<TraineeState> {
-        let name = self.trained_adapter().ok_or_else(|| Error::argument("no adapter is being trained"))?;
-        let deltas = self.adapters.find(name)?.adapter.deltas.clone();
-        Ok(TraineeState { deltas, moments: self.adapters.moments.clone() })
+    pub(crate) fn state(&self, adapters: &Adapters) -> Result<TraineeState> {
+        let deltas = adapters.trained()?.adapter.deltas.clone();
+        Ok(TraineeState { deltas, moments: self.moments.clone(), steps: self.steps })
     }
 
     /// Makes the trainee what it was.
     ///
     /// Errors with `Argument` if none is trained.
-    pub(in crate::engine) fn set_trainee_state(&mut self, state: &TraineeState) -> Result<()> {
-        self.restore_trainee(state.deltas.clone())?;
-        self.adapters.moments.clone_from(&state.moments);
-        self.write_moments();
-        Ok(())
+    pub(crate) fn set_state(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        state: &TraineeState,
+    ) -> Result<()> {
+        adapters.trained_mut()?.learn(state.deltas.clone())?;
+        self.moments.clone_from(&state.moments);
+        self.steps = state.steps;
+        self.undo_step(runner, adapters)
     }
 
     /// Writes the trainee's numbers and moments as its last finished step left them.
     ///
-    /// Errors if none is trained.
-    pub(in crate::engine) fn undo_step(&mut self) -> Result<()> {
-        let name = self.adapters.trainee.clone().expect("a step is under way");
-        self.clear_moments();
-        self.write_moments();
-        self.rewrite_trainee(&name)
+    /// Errors with `Argument` if none is trained.
+    pub(super) fn undo_step(&self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+        clear_moments(runner);
+        self.write_moments(runner);
+        let name = adapters.trained()?.info.name.clone();
+        rewrite(runner, adapters, &name)
+    }
+
+    /// Writes the cores and the moments of what is trained, as a new device needs them.
+    pub(crate) fn write_all(&self, runner: &mut Runner, adapters: &Adapters) {
+        if let Ok(loaded) = adapters.trained() {
+            write_cores(runner, loaded);
+        }
+        self.write_moments(runner);
     }
 
     /// Writes the trainee's moments, which are zeros otherwise.
-    pub(in crate::engine) fn write_moments(&mut self) {
-        for (id, words) in &self.adapters.moments {
-            self.backend.upload(*id, 0, words);
+    fn write_moments(&self, runner: &mut Runner) {
+        for (id, words) in &self.moments {
+            runner.upload(*id, 0, words);
         }
-    }
-
-    fn clear_moments(&mut self) {
-        let moments = &self.model.training.moments;
-        let tensors = moments.iter().flat_map(|m| [m.g, m.m, m.v]).flatten();
-        tensors.for_each(|tensor| self.backend.clear(tensor));
-    }
-
-    /// Loads a copy of an adapter under another name.
-    ///
-    /// Errors with `Argument` if `from` is not loaded or `to` is in use, `Memory`.
-    pub(in crate::engine) async fn copy_adapter(&mut self, from: &str, to: &str) -> Result<()> {
-        let Loaded { adapter, scale, files, base, .. } = self.adapters.find(from)?;
-        let (adapter, scale, files, base) = (adapter.clone(), *scale, files.clone(), base.clone());
-        self.add_reserved(to, adapter, files).await?;
-        let copy = self.adapters.find_mut(to)?;
-        (copy.scale, copy.base) = (scale, base);
-        Ok(())
     }
 
     /// Reads back what a step has changed, A, B or the cores, and moments, so that exports, a bank that
@@ -283,10 +135,10 @@ impl Engine {
     /// nothing cached under the old one is used.
     ///
     /// Errors with `Device`, and if a number is none; nothing here is changed then.
-    pub(in crate::engine) async fn sync_trainee(&mut self) -> Result<()> {
-        let name = self.adapters.trainee.clone().expect("a step is under way");
-        let Self { model, backend, adapters, .. } = self;
-        let Loaded { ranks, adapter, places, .. } = adapters.find(&name)?;
+    pub(super) async fn sync(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+        let (model, backend) = runner.parts();
+        let Loaded { info, ranks, adapter, places, .. } = adapters.trained()?;
+        let name = info.name.clone();
         let of_place = |(delta, place): (&ModuleDelta, &Place)| {
             let site = &model.bank.sites[place.site];
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
@@ -313,19 +165,131 @@ impl Engine {
                     delta.module
                 )));
             }
-            delta.a = a;
+            delta.a = a.into();
             if let Some(core) = &mut delta.core {
                 core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
             } else {
                 let stride = site.outputs();
                 let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
                 let at = (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f));
-                delta.b = at.map(|at| other[at]).collect();
+                delta.b = at.map(|at| other[at]).collect::<Vec<_>>().into();
             }
         }
-        self.adapters.moments = moments.into_iter().zip(read).collect();
-        let loaded = self.adapters.find_mut(&name)?;
-        (loaded.adapter.deltas, loaded.untrained) = (learned, None);
-        self.renew(&name)
+        self.moments = moments.into_iter().zip(read).collect();
+        adapters.trained_mut()?.learn(learned)?;
+        adapters.renew(&name)
     }
+}
+
+/// Training and all tensors as they are while an adapter is trained.
+fn with_trainee(
+    runner: &Runner,
+    adapters: &Adapters,
+    name: &str,
+    optimizer: Optimizer,
+    room: TrainingRoom,
+) -> Result<(Training, Tensors)> {
+    let trainee = trainee(runner.model(), adapters.find(name)?, room.window, optimizer.dropout > 0.0);
+    check_memory(runner, adapters, name, &trainee, room.memory_limit)?;
+    runner.model().with_trainee(Some(trainee))
+}
+
+/// What a refusal by the device means here: how much is needed, and what needs less.
+fn no_room(adapters: &Adapters, name: &str, [needed, model]: [u64; 2], e: Error) -> Error {
+    if e.kind() != ErrorKind::Memory {
+        return e;
+    }
+    let more = needed.saturating_sub(model);
+    let rank = adapters.find(name).map_or(0, |loaded| loaded.info.rank);
+    Error::memory(format!(
+        "training adapter `{name}` takes {more} bytes beside the model's {model}: {e}; shorter windows or a rank below {rank} take less"
+    ))
+}
+
+/// Errors as [`Trainer::begin`], but for memory.
+fn check_trainable(model: &Model, adapters: &Adapters, name: &str) -> Result<()> {
+    adapters.check_none_trained()?;
+    let loaded = adapters.find(name)?;
+    adapters.check_idle(name, loaded.id)?;
+    check_plain(model, loaded)
+}
+
+/// Errors with `Unsupported` unless it is a plain LoRA of the body's linear maps, with one scale for all.
+fn check_plain(model: &Model, Loaded { info, adapter, .. }: &Loaded) -> Result<()> {
+    let refused = |part: &str| {
+        Error::unsupported(format!(
+            "adapter `{}`: `{part}` is no plain LoRA, which alone is trained",
+            info.name
+        ))
+    };
+    let deltas = adapter.as_plain_lora().map_err(|more| refused(more.part()))?;
+    let Some(first) = deltas.first() else { return Ok(()) };
+    let weights = &model.weights;
+    let is_table = |module: &str| module == "lm_head" || module == weights.embedding();
+    // Made together, they all have a core or none.
+    let odd = |delta: &&ModuleDelta| {
+        is_table(&weights.full_name(&delta.module)) || delta.core.is_some() != first.core.is_some()
+    };
+    if let Some(odd) = deltas.iter().find(odd) {
+        return Err(refused(&odd.module));
+    }
+    if first.scale == 0.0 || deltas.iter().any(|delta| delta.scale != first.scale) {
+        let scales: Vec<f32> = deltas.iter().map(|delta| delta.scale).collect();
+        return Err(Error::unsupported(format!(
+            "adapter `{}`: scales {scales:?}, expected one scale for all modules",
+            info.name
+        )));
+    }
+    Ok(())
+}
+
+/// What of the bank is trained.
+fn trainee(model: &Model, loaded: &Loaded, window: usize, dropout: bool) -> Trainee {
+    let Loaded { ranks, places, adapter, .. } = loaded;
+    let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
+    for place in &places.deltas {
+        let parts = model.bank.sites[place.site].parts();
+        let at = sites.iter().position(|(site, _)| *site == place.site).unwrap_or_else(|| {
+            sites.push((place.site, vec![false; parts]));
+            sites.len() - 1
+        });
+        sites[at].1[place.part] = true;
+    }
+    sites.sort_unstable();
+    Trainee {
+        first: ranks.start,
+        count: ranks.len(),
+        sites,
+        dropout,
+        cores: adapter.deltas.iter().all(|delta| delta.core.is_some()),
+        window: window.clamp(2, model.context()),
+    }
+}
+
+/// Writes the trainee's numbers once more, and its cores, as a new version.
+fn rewrite(runner: &mut Runner, adapters: &mut Adapters, name: &str) -> Result<()> {
+    adapters.rewrite(runner, name)?;
+    write_cores(runner, adapters.find(name)?);
+    adapters.renew(name)
+}
+
+/// Writes the cores of what is trained, if it has any.
+fn write_cores(runner: &mut Runner, Loaded { ranks, adapter, places, .. }: &Loaded) {
+    let (model, backend) = runner.parts();
+    for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
+        let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part)) else {
+            continue;
+        };
+        for (i, row) in core.r.chunks_exact(delta.rank).enumerate() {
+            backend.upload(tensors.r, i * ranks.len(), bytemuck::cast_slice(row));
+        }
+        backend.upload(tensors.a, 0, bytemuck::cast_slice(&core.a));
+    }
+}
+
+fn clear_moments(runner: &mut Runner) {
+    let (model, backend) = runner.parts();
+    let moments = &model.training.moments;
+    let tensors = moments.iter().flat_map(|m| [m.g, m.m, m.v]).flatten();
+    tensors.for_each(|tensor| backend.clear(tensor));
 }

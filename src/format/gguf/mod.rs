@@ -19,11 +19,9 @@
 mod cursor;
 mod ggml_type;
 mod lora;
-mod model;
 mod value;
 
 pub use lora::{LoraFile, LoraPair};
-pub use model::ROPE_FACTORS;
 pub use value::{Array, Value};
 
 use crate::error::{Error, Result};
@@ -44,6 +42,8 @@ const MAX_DIMS: u32 = 4;
 /// The format's own limits on names, bytes.
 const MAX_KEY_BYTES: usize = 65_535;
 const MAX_TENSOR_NAME_BYTES: usize = 64;
+/// The tensor that divides rotary frequencies, (D/2); no checkpoint has it.
+pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
 const ALIGNMENT_KEY: &str = "general.alignment";
 const DEFAULT_ALIGNMENT: u64 = 32;
 
@@ -117,18 +117,25 @@ impl Header {
         self.get(key, "a text", Value::as_text)?.ok_or_else(|| wrong(key, None, "a text"))
     }
 
-    /// A float that must be there.
-    ///
-    /// Errors with `Format` if it is missing, or no float.
-    pub fn float(&self, key: &str) -> Result<f64> {
-        self.get(key, "a float", Value::as_float)?.ok_or_else(|| wrong(key, None, "a float"))
-    }
-
     /// A count, if it is there.
     ///
     /// Errors with `Format` if it is none.
     pub fn count(&self, key: &str) -> Result<Option<usize>> {
         self.get(key, "a count", Value::as_count)
+    }
+
+    /// Whether there is a tokenizer in this file.
+    pub fn has_tokenizer(&self) -> bool {
+        let model = self.metadata.get("tokenizer.ggml.model").and_then(Value::as_text);
+        model.is_some_and(|model| model != "no_vocab")
+    }
+
+    /// The id under `tokenizer.ggml.{name}`, if it is there.
+    ///
+    /// Errors with `Format` if it is none.
+    pub fn token_id(&self, name: &str) -> Result<Option<u32>> {
+        let read = |value: &Value| value.as_count().and_then(|id| u32::try_from(id).ok());
+        self.get(&format!("tokenizer.ggml.{name}"), "a token id", read)
     }
 
     fn read(cursor: &mut Cursor, file_bytes: u64) -> Result<Self> {

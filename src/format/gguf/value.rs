@@ -4,6 +4,8 @@
 //! Numbers are widened to 64 bits, exactly. Arrays of arrays, which the format allows and no
 //! known file has, are refused, so that nothing here calls itself.
 
+use std::fmt;
+
 use super::cursor::Cursor;
 use crate::error::{Error, Result};
 
@@ -107,13 +109,27 @@ impl Value {
     }
 
     /// What an error calls it.
-    pub(super) fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Unsigned(_) | Self::Signed(_) => "an integer",
             Self::Float(_) => "a float",
             Self::Bool(_) => "a truth",
             Self::Text(_) => "a text",
             Self::Array(_) => "an array",
+        }
+    }
+}
+
+/// As errors show it.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned(value) => value.fmt(f),
+            Self::Signed(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Bool(value) => value.fmt(f),
+            Self::Text(text) => write!(f, "`{text}`"),
+            Self::Array(_) => f.write_str(self.kind()),
         }
     }
 }

@@ -5,13 +5,14 @@ use super::fields::{Fields, in_range, names, number, wrong};
 use super::json::Json;
 use super::selection::{Layers, Names, Selection, refuse_empty};
 use super::{AdapterConfig, Bias, Ia3, Lora, Method, TokenRows};
-use crate::config::MAX_LAYERS;
 use crate::error::{Error, Result};
 use crate::format::explained;
 use crate::json;
 
 /// Largest rank accepted, so that arithmetic on shapes cannot overflow.
 pub(super) const MAX_RANK: usize = 1 << 16;
+/// Most layers accepted.
+const MAX_LAYERS: usize = 1024;
 /// Largest size or count accepted of anything else.
 const MAX_SIZE: usize = 1 << 22;
 

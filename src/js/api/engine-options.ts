@@ -28,8 +28,8 @@ export interface EngineOptions extends HubOptions {
   /**
    * How the weights of the linear layers, the embedding and the head are stored: `q8` takes 8.5 bits per
    * weight, `q4` 4.5, in blocks of 32. Norms and biases stay f32, and so does a matrix whose number of
-   * inputs is not a multiple of 64. Default: `f32`; for a GGUF file, for each matrix the smallest of these
-   * types that changes no number.
+   * inputs is not a multiple of 64. Default: `f32`; for a GGUF file, for each matrix the smallest
+   * type that changes no number.
    */
   dtype?: Dtype;
   /**
@@ -84,8 +84,8 @@ export interface EngineInfo {
   vocabSize: number;
   /** Bytes of weights, caches and buffers on the device. */
   memoryBytes: number;
-  /** How most weights are stored. */
-  dtype: Dtype;
+  /** How most weights are stored: a {@link Dtype}, or a type that only GGUF files have, such as `q4_1`. */
+  dtype: string;
   /**
    * Notes about the model's files. For example, that tensors of a GGUF file take more memory here than in
    * the file.

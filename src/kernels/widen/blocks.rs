@@ -5,7 +5,9 @@
 //! the `gguf` package bit by bit.
 
 use super::{half, super_blocks};
-use crate::dtype::{BLOCK, q8};
+use std::borrow::Cow;
+
+use crate::dtype::{BLOCK, Dtype, four_bits, q4_1, q8};
 
 /// A type whose elements are stored in blocks that share their scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,9 @@ impl Blocks {
     pub fn widen(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::Q4_0 => each(&recoded(bytes, q4_0), q8_0),
-            Self::Q4_1 => each(bytes, q4_1),
+            Self::Q4_1 => each(bytes, |&[d0, d1, m0, m1, ref codes @ ..]: &[u8; 20]| {
+                q4_1(*codes, [half([d0, d1]), half([m0, m1])])
+            }),
             Self::Q5_0 => each(&recoded(bytes, q5_0), q8_0),
             Self::Q5_1 => each(bytes, q5_1),
             Self::Q8_0 => each(bytes, q8_0),
@@ -102,6 +106,28 @@ impl Blocks {
             Self::Iq4Nl => each(&recoded(bytes, iq4_nl), q8_0),
             Self::Iq4Xs => each(bytes, super_blocks::iq4_xs),
         }
+    }
+
+    /// Blocks that are held as they are, and the type that holds them.
+    const HELD: [(Self, Dtype); 3] =
+        [(Self::Q8_0, Dtype::Q8), (Self::Q4_0, Dtype::Q4), (Self::Q4_1, Dtype::Q4_1)];
+
+    /// The narrowest type of weights that holds the same numbers.
+    pub fn held(self) -> Dtype {
+        match Self::HELD.iter().find(|(blocks, _)| *blocks == self) {
+            Some((_, dtype)) => *dtype,
+            None if self.to_q8_0(&[]).is_some() => Dtype::Q8,
+            None => Dtype::F32,
+        }
+    }
+
+    /// Whole blocks as type `dtype` stores the same numbers: what [`Dtype::from_stored`] takes. `None`
+    /// where that is not a matter of moving bits.
+    pub fn stored_as(self, dtype: Dtype, bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+        if Self::HELD.contains(&(self, dtype)) {
+            return Some(Cow::Borrowed(bytes));
+        }
+        if dtype == Dtype::Q8 { self.to_q8_0(bytes).map(Cow::Owned) } else { None }
     }
 
     /// Whole blocks as blocks of `q8_0` that stand for the same numbers: the same scale, codes of
@@ -135,17 +161,11 @@ fn recoded<const CODES: usize>(bytes: &[u8], codes: fn(&[u8; CODES]) -> [i8; BLO
     recoded
 }
 
-/// Four bits: the low ones are the first half of the block, the high ones its second.
-fn nibble(bytes: &[u8], i: usize) -> u8 {
-    let byte = bytes[i % (BLOCK / 2)];
-    if i < BLOCK / 2 { byte & 15 } else { byte >> 4 }
-}
-
 /// Five bits: the highest of each from 32 bits in front.
 fn five_bits(bytes: &[u8; 20]) -> [u8; BLOCK] {
     let [h0, h1, h2, h3, low @ ..] = bytes;
-    let high = u32::from_le_bytes([*h0, *h1, *h2, *h3]);
-    std::array::from_fn(|i| nibble(low, i) | ((high >> i & 1) as u8) << 4)
+    let (low, high) = (four_bits(*low), u32::from_le_bytes([*h0, *h1, *h2, *h3]));
+    std::array::from_fn(|i| low[i] | ((high >> i & 1) as u8) << 4)
 }
 
 /// scale · code
@@ -154,7 +174,7 @@ fn q8_0(&[s0, s1, ref codes @ ..]: &[u8; 34]) -> [f32; BLOCK] {
 }
 
 fn q4_0(bytes: &[u8; 16]) -> [i8; BLOCK] {
-    std::array::from_fn(|i| nibble(bytes, i).cast_signed() - 8)
+    four_bits(*bytes).map(|code| code.cast_signed() - 8)
 }
 
 fn q5_0(bytes: &[u8; 20]) -> [i8; BLOCK] {
@@ -162,13 +182,7 @@ fn q5_0(bytes: &[u8; 20]) -> [i8; BLOCK] {
 }
 
 fn iq4_nl(bytes: &[u8; 16]) -> [i8; BLOCK] {
-    std::array::from_fn(|i| IQ4_CODES[usize::from(nibble(bytes, i))])
-}
-
-/// scale · code + least
-fn q4_1(&[d0, d1, m0, m1, ref codes @ ..]: &[u8; 20]) -> [f32; BLOCK] {
-    let (scale, least) = (half([d0, d1]), half([m0, m1]));
-    std::array::from_fn(|i| scale * f32::from(nibble(codes, i)) + least)
+    four_bits(*bytes).map(|code| IQ4_CODES[usize::from(code)])
 }
 
 /// scale · code + least

@@ -19,7 +19,7 @@ words!(MajoritySign, "majoritySignMethod", ["total" => Self::Total, "frequency" 
 
 /// What happens to each tensor before they are added.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::engine) enum Pruning {
+pub(crate) enum Pruning {
     None,
     /// This share of the elements stays, the largest.
     Magnitude(f64),
@@ -32,7 +32,7 @@ pub(in crate::engine) enum Pruning {
 ///
 /// The sign is that of the unweighted tensors, and 0 counts as positive for the majority but is
 /// no tensor's sign. Random numbers are drawn tensor by tensor.
-pub(in crate::engine) fn combine(
+pub(crate) fn combine(
     mut tensors: Vec<Vec<f32>>,
     weights: &[f32],
     pruning: Pruning,

@@ -55,7 +55,7 @@ pub enum Arithmetic {
 
 impl CombinationType {
     /// Whether random numbers are drawn.
-    pub(in crate::engine) fn is_random(self) -> bool {
+    pub(crate) fn is_random(self) -> bool {
         use Arithmetic::{DareLinear, DareTies};
         matches!(self, Self::Factors(DareLinear | DareTies) | Self::Svd(DareLinear | DareTies))
     }
@@ -81,7 +81,7 @@ impl Combination {
         Self { combination_type, ..Self::default() }
     }
 
-    pub(in crate::engine) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         if let Some(clamp) = self.svd_clamp.filter(|clamp| !(0.0..=1.0).contains(clamp)) {
             return Err(Error::argument(format!("svd_clamp {clamp}, expected 0 to 1")));
         }
@@ -92,7 +92,7 @@ impl Combination {
     }
 
     /// Errors with `Argument` if the density is missing or out of range.
-    pub(in crate::engine) fn pruning(&self, arithmetic: Arithmetic) -> Result<Pruning> {
+    pub(crate) fn pruning(&self, arithmetic: Arithmetic) -> Result<Pruning> {
         let pruning = match arithmetic {
             Arithmetic::Linear => return Ok(Pruning::None),
             Arithmetic::Ties | Arithmetic::MagnitudePrune => Pruning::Magnitude,
@@ -105,7 +105,7 @@ impl Combination {
         }
     }
 
-    pub(in crate::engine) fn majority(&self, arithmetic: Arithmetic) -> Option<MajoritySign> {
+    pub(crate) fn majority(&self, arithmetic: Arithmetic) -> Option<MajoritySign> {
         matches!(arithmetic, Arithmetic::Ties | Arithmetic::DareTies).then_some(self.majority_sign_method)
     }
 }

@@ -1,22 +1,25 @@
 //! Weighted combinations of LoRAs into one adapter (PEFT's `add_weighted_adapter`).
 //! Not a live blend: that is a choice of several adapters, exact and free; this makes a new one.
 
-pub(in crate::engine) mod arithmetic;
-pub(in crate::engine) mod combination;
+pub(crate) mod arithmetic;
+pub(crate) mod combination;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Role};
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
-use crate::engine::Engine;
+use crate::engine::adapters::Adapters;
 use crate::engine::adapters::combine::arithmetic::combine;
 use crate::engine::adapters::combine::combination::{Arithmetic, Combination, CombinationType};
 use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::engine::adapters::loaded::{AdapterInfo, Choice};
-use crate::engine::adapters::peft::{Roles, read};
+use crate::engine::adapters::peft::{Roles, is_targeted, read};
+use crate::engine::runner::Runner;
+use crate::model::Model;
 
 /// An adapter to combine.
 struct Input {
@@ -26,10 +29,14 @@ struct Input {
 }
 
 /// One adapter's part in a module.
-struct Part<'a> {
+struct Part {
     weight: f32,
     scale: f32,
-    factors: Factors<'a>,
+    rank: usize,
+    /// (R, C)
+    a: Vec<f32>,
+    /// (F, R)
+    b: Vec<f32>,
 }
 
 /// A and B of the result.
@@ -40,7 +47,7 @@ struct Combined {
     b: Vec<f32>,
 }
 
-impl Engine {
+impl Adapters {
     /// Makes adapter `name` of several LoRAs; an adapter of that name is replaced. The result is
     /// PEFT's to the element, its habits included: the first adapter's config is copied, so that
     /// with `use_rslora` in it the result is √rank too strong; one adapter alone is combined by
@@ -50,20 +57,21 @@ impl Engine {
     ///
     /// Errors with `Argument` for adapters not loaded, options out of range, or ranks that
     /// differ where they must not; `Unsupported` naming what is no plain LoRA, or a module that
-    /// the first adapter's config keeps out; and as [`load_adapter`](Self::load_adapter).
-    pub async fn add_weighted_adapter(
+    /// the first adapter's config keeps out; and as [`load`](Self::load).
+    pub(crate) async fn add_weighted(
         &mut self,
+        runner: &mut Runner,
         name: &str,
         adapters: &Choice,
         combination: &Combination,
     ) -> Result<AdapterInfo> {
-        let files = self.weighted(adapters, combination)?;
-        self.load_adapter(name, &files.config, &files.weights).await
+        let files = self.weighted(runner.model(), adapters, combination)?;
+        self.load(runner, name, &files.config, &files.weights).await
     }
 
-    fn weighted(&self, adapters: &Choice, combination: &Combination) -> Result<AdapterFiles> {
+    fn weighted(&self, model: &Model, adapters: &Choice, combination: &Combination) -> Result<AdapterFiles> {
         combination.check()?;
-        let inputs = adapters.iter().map(|(name, weight)| self.input(name, *weight));
+        let inputs = adapters.iter().map(|(name, weight)| self.input(model, name, *weight));
         let inputs = inputs.collect::<Result<Vec<_>>>()?;
         let combination_type = match combination.combination_type {
             _ if inputs.len() == 1 => CombinationType::Factors(Arithmetic::Linear),
@@ -71,8 +79,8 @@ impl Engine {
         };
         let rank = rank(&inputs, combination_type, combination.svd_rank)?;
         let configs: Vec<&AdapterConfig> = inputs.iter().map(|input| &input.config).collect();
-        let mut config = AdapterConfig::combined(&configs, rank, &self.body_linears())?;
-        let modules = self.targets_in_order(&config, &inputs)?;
+        let mut config = AdapterConfig::combined(&configs, rank, &body_linears(model))?;
+        let modules = targets_in_order(model, &config, &inputs)?;
         let mut random = MersenneTwister::new(combination.seed);
         if combination_type.is_random() {
             // PEFT first makes the layers of the result, and fills A, B and A again.
@@ -87,7 +95,7 @@ impl Engine {
                     "module `{module}`: the combined target_modules name it, none of the adapters has it"
                 )));
             }
-            let transposed = self.model.weights.is_transposed(&format!("{module}.weight"));
+            let transposed = model.weights.is_transposed(&format!("{module}.weight"));
             let target = Target { module, rank, shape, transposed };
             results.push(match combination_type {
                 CombinationType::Cat => target.cat(&parts),
@@ -104,15 +112,15 @@ impl Engine {
         AdapterFiles::lora(&config, results.iter().map(Combined::factors))
     }
 
-    fn input(&self, name: &str, weight: f32) -> Result<Input> {
+    fn input(&self, model: &Model, name: &str, weight: f32) -> Result<Input> {
         if !weight.is_finite() {
             return Err(Error::argument(format!("adapter `{name}`: weight {weight}, expected a number")));
         }
-        let files = self.export_adapter(name)?;
+        let files = self.export(model, name)?;
         let refused = |e: Error| e.context(format!("adapter `{name}` cannot be combined"));
         let config = AdapterConfig::from_json(&files.config)?;
         config.check_plain_lora().map_err(refused)?;
-        let modules = read(&config, &files.weights)?;
+        let modules = read(&config, &Arc::new(files))?;
         for loaded in modules.values().flat_map(|roles| roles.iter()) {
             if !matches!(loaded.0, Role::LoraA | Role::LoraB) {
                 let tensor = format!("tensor `{}`, expected a plain LoRA", loaded.1.name);
@@ -121,37 +129,37 @@ impl Engine {
         }
         Ok(Input { weight, config, modules })
     }
+}
 
-    /// Every linear map but the head, by its full name: what `all-linear` means.
-    fn body_linears(&self) -> Vec<String> {
-        let weights = &self.model.weights;
-        let modules = self.model.bank.modules().map(|bare| weights.full_name(bare));
-        modules.filter(|module| module != "lm_head" && *module != weights.embedding()).collect()
-    }
+/// Every linear map but the head, by its full name: what `all-linear` means.
+fn body_linears(model: &Model) -> Vec<String> {
+    let weights = &model.weights;
+    let modules = model.bank.modules().map(|bare| weights.full_name(bare));
+    modules.filter(|module| module != "lm_head" && *module != weights.embedding()).collect()
+}
 
-    /// The modules (and their C, F) that the result acts on, in the order in which PyTorch
-    /// lists them, which is that of the random numbers.
-    fn targets_in_order(
-        &self,
-        config: &AdapterConfig,
-        inputs: &[Input],
-    ) -> Result<Vec<(String, [usize; 2])>> {
-        let bank = &self.model.bank;
-        let mut targets = Vec::new();
-        for bare in bank.modules() {
-            let module = self.model.weights.full_name(bare);
-            let Some((site, part)) = bank.find(bare) else { continue };
-            if self.targets(config, bare) {
-                targets.push(((site, part), (module, bank.sites[site].shape(part))));
-            } else if inputs.iter().any(|input| input.modules.contains_key(&module)) {
-                return Err(Error::unsupported(format!(
-                    "module `{module}`: an adapter acts on it, the first adapter's adapter_config.json keeps it out"
-                )));
-            }
+/// The modules (and their C, F) that the result acts on, in the order in which PyTorch
+/// lists them, which is that of the random numbers.
+fn targets_in_order(
+    model: &Model,
+    config: &AdapterConfig,
+    inputs: &[Input],
+) -> Result<Vec<(String, [usize; 2])>> {
+    let bank = &model.bank;
+    let mut targets = Vec::new();
+    for bare in bank.modules() {
+        let module = model.weights.full_name(bare);
+        let Some((site, part)) = bank.find(bare) else { continue };
+        if is_targeted(model, config, bare) {
+            targets.push(((site, part), (module, bank.sites[site].shape(part))));
+        } else if inputs.iter().any(|input| input.modules.contains_key(&module)) {
+            return Err(Error::unsupported(format!(
+                "module `{module}`: an adapter acts on it, the first adapter's adapter_config.json keeps it out"
+            )));
         }
-        targets.sort_by_key(|(place, _)| *place);
-        Ok(targets.into_iter().map(|(_, target)| target).collect())
     }
+    targets.sort_by_key(|(place, _)| *place);
+    Ok(targets.into_iter().map(|(_, target)| target).collect())
 }
 
 /// `R` of the result.
@@ -169,14 +177,14 @@ fn rank(inputs: &[Input], combination_type: CombinationType, svd_rank: Option<us
 }
 
 impl Input {
-    fn part(&self, module: &str) -> Result<Option<Part<'_>>> {
-        let Some((module, roles)) = self.modules.get_key_value(module) else { return Ok(None) };
+    fn part(&self, module: &str) -> Result<Option<Part>> {
+        let Some(roles) = self.modules.get(module) else { return Ok(None) };
         let (Some(a), Some(b)) = (roles.get(&Role::LoraA), roles.get(&Role::LoraB)) else {
             unreachable!("the adapter was loaded, so that `{module}` has both");
         };
         let (rank, scale) = (self.config.rank(module)?, self.config.scale(module)?);
-        let factors = Factors { module, rank, a: &a.values, b: &b.values, embedding: false };
-        Ok(Some(Part { weight: self.weight, scale, factors }))
+        let [a, b] = [a, b].map(|tensor| tensor.values.values());
+        Ok(Some(Part { weight: self.weight, scale, rank, a, b }))
     }
 }
 
@@ -198,16 +206,16 @@ struct Target {
 
 impl Target {
     /// A = [weight·scale·A₁; …; 0], B = [B₁ | … | 0]
-    fn cat(self, parts: &[Part<'_>]) -> Combined {
+    fn cat(self, parts: &[Part]) -> Combined {
         let [c, f] = self.shape;
         let (mut a, mut b) = (Vec::with_capacity(self.rank * c), vec![0.0; f * self.rank]);
         let mut first = 0;
-        for Part { weight, scale, factors } in parts {
-            a.extend(factors.a.iter().map(|a| a * weight * scale));
-            for (row, from) in b.chunks_exact_mut(self.rank).zip(factors.b.chunks_exact(factors.rank)) {
-                row[first..][..factors.rank].copy_from_slice(from);
+        for Part { weight, scale, rank, a: part_a, b: part_b } in parts {
+            a.extend(part_a.iter().map(|a| a * weight * scale));
+            for (row, from) in b.chunks_exact_mut(self.rank).zip(part_b.chunks_exact(*rank)) {
+                row[first..][..*rank].copy_from_slice(from);
             }
-            first += factors.rank;
+            first += rank;
         }
         a.resize(self.rank * c, 0.0);
         Combined { module: self.module, rank: self.rank, a, b }
@@ -216,27 +224,27 @@ impl Target {
     /// A = combine(±√|weight·scale|, A), B = combine(√|weight·scale|, B)
     fn factors(
         self,
-        parts: &[Part<'_>],
+        parts: &[Part],
         combination: &Combination,
         arithmetic: Arithmetic,
         random: &mut MersenneTwister,
     ) -> Result<Combined> {
-        let rank = parts[0].factors.rank;
-        if let Some(other) = parts.iter().map(|part| part.factors.rank).find(|other| *other != rank) {
+        let rank = parts[0].rank;
+        if let Some(other) = parts.iter().map(|part| part.rank).find(|other| *other != rank) {
             return Err(Error::argument(format!(
                 "module `{}`: ranks {rank} and {other}, expected one rank: only cat and svd combine different ones",
                 self.module
             )));
         }
         let (pruning, majority) = (combination.pruning(arithmetic)?, combination.majority(arithmetic));
-        let strength = |part: &Part<'_>| f64::from(part.weight) * f64::from(part.scale);
+        let strength = |part: &Part| f64::from(part.weight) * f64::from(part.scale);
         // One of the two has the sign, else it would be lost.
         let of_b: Vec<f32> = parts.iter().map(|part| strength(part).abs().sqrt() as f32).collect();
-        let signed = |(part, root): (&Part<'_>, &f32)| if strength(part) >= 0.0 { *root } else { -root };
+        let signed = |(part, root): (&Part, &f32)| if strength(part) >= 0.0 { *root } else { -root };
         let of_a: Vec<f32> = parts.iter().zip(&of_b).map(signed).collect();
-        let a = parts.iter().map(|part| part.factors.a.to_vec()).collect();
+        let a = parts.iter().map(|part| part.a.clone()).collect();
         let a = combine(a, &of_a, pruning, majority, random);
-        let b = parts.iter().map(|part| part.factors.b.to_vec()).collect();
+        let b = parts.iter().map(|part| part.b.clone()).collect();
         let b = combine(b, &of_b, pruning, majority, random);
         Ok(Combined { module: self.module, rank, a, b })
     }
@@ -244,14 +252,14 @@ impl Target {
     /// B = U·S and A = Vᵀ of the largest singular values of combine(weight, scale·B·A)
     fn svd(
         self,
-        parts: &[Part<'_>],
+        parts: &[Part],
         combination: &Combination,
         arithmetic: Arithmetic,
         random: &mut MersenneTwister,
     ) -> Result<Combined> {
         let [c, f] = self.shape;
         let Svd { u, s, v } = if arithmetic == Arithmetic::Linear {
-            let total = parts.iter().map(|part| part.factors.rank).sum();
+            let total = parts.iter().map(|part| part.rank).sum();
             let stacked = Self { rank: total, module: String::new(), ..self }.cat(parts);
             Svd::of_product(&wide(&stacked.b), &wide(&stacked.a), total)
         } else {
@@ -277,10 +285,11 @@ impl Target {
     }
 }
 
-impl Part<'_> {
+impl Part {
     /// scale·B·A, (F, C)
     fn product(&self, c: usize) -> Vec<f32> {
-        let Factors { rank, a, b, .. } = self.factors;
+        let Self { rank, a, b, .. } = self;
+        let rank = *rank;
         let row = |b: &[f32]| -> Vec<f32> {
             let at = |c_: usize| (0..rank).map(|r| f64::from(b[r]) * f64::from(a[r * c + c_])).sum::<f64>();
             (0..c).map(|c_| (at(c_) * f64::from(self.scale)) as f32).collect()
@@ -301,7 +310,7 @@ fn clamp(b: &mut [f32], a: &mut [f32], quantile: f64) {
 }
 
 /// matrix (N, cols) -> (cols, N)
-pub(in crate::engine) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
+pub(crate) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
     (0..cols).flat_map(|c| matrix.iter().skip(c).step_by(cols).copied()).collect()
 }
 

@@ -1,49 +1,141 @@
-//! The keys of `config.json` by name: which are read, which change no number, which must be off.
-//! Not their meaning, which is `json`'s.
-//!
-//! A key that is none of these is refused, unless it is null or begins with `_`: a newer or a
-//! changed model may compute something else with it.
+//! The fields that every family knows without reading them: which change no number, which must be off.
+//! Not their meaning; what one family alone knows stands in its file.
 
-use serde_json::{Map, Value};
+use serde_json::Value as Json;
 
-use super::Family;
+use super::value::Field;
+use super::{Fields, Source};
 use crate::error::{Error, Result};
+use crate::format::gguf::Value;
 
-/// Read of every family.
-const COMMON: &[&str] = &["bos_token_id", "eos_token_id", "tie_word_embeddings", "vocab_size"];
+/// What a source says beside the fields that are read.
+struct Known {
+    /// Fields that change no number.
+    harmless: &'static [&'static str],
+    /// Fields that change the arithmetic unless they are off, and what they do.
+    switches: &'static [Switch],
+}
 
-/// Read of Llama, Mistral and Qwen2.
-const LLAMA: &[&str] = &[
-    "attention_bias",
-    "head_dim",
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "layer_types",
-    "max_position_embeddings",
-    "max_window_layers",
-    "mlp_bias",
-    "num_attention_heads",
-    "num_hidden_layers",
-    "num_key_value_heads",
-    "rms_norm_eps",
-    "rope_parameters",
-    "rope_scaling",
-    "rope_theta",
-    "sliding_window",
-    "use_sliding_window",
-];
+/// Name, what it must hold, what it does.
+type Switch = (&'static str, Off, &'static str);
 
-/// Read of GPT-2, by the names that later configs use.
-const GPT2: &[&str] = &[
-    "hidden_act",
-    "hidden_size",
-    "intermediate_size",
-    "layer_norm_epsilon",
-    "max_position_embeddings",
-    "num_attention_heads",
-    "num_hidden_layers",
-];
+/// Of `config.json`.
+const CONFIG: Known = Known { harmless: WITHOUT_EFFECT, switches: SWITCHES };
+
+/// Of GGUF metadata, after the architecture's name.
+const METADATA: Known = Known {
+    harmless: &["rope.scaling.finetuned", "rope.scaling.original_context_length", "tensor_data_layout"],
+    switches: &[
+        ("attention.causal", Off::True, "attention to later tokens"),
+        ("attention.sliding_window", Off::Number(0.0), "attention within a window"),
+        ("expert_count", Off::Number(0.0), "experts"),
+        ("expert_used_count", Off::Number(0.0), "experts"),
+    ],
+};
+
+/// What a field must hold to change nothing, beside null.
+#[derive(Clone, Copy)]
+enum Off {
+    False,
+    True,
+    /// A list or an object.
+    Empty,
+    /// No number but this.
+    Number(f64),
+    /// A list of nothing but ones, or an empty one.
+    Ones,
+    /// Null alone.
+    Null,
+}
+
+impl Off {
+    fn is(self, field: Field) -> bool {
+        match (self, field) {
+            (Self::False, field) => field.flag() == Some(false),
+            (Self::True, field) => field.flag() == Some(true),
+            (Self::Number(off), field) => field.any_number() == Some(off),
+            (Self::Empty | Self::Ones, Field::Json(Json::Array(items))) if items.is_empty() => true,
+            (Self::Empty, Field::Json(Json::Object(entries))) => entries.is_empty(),
+            (Self::Ones, Field::Json(Json::Array(items))) => {
+                items.iter().all(|item| item.as_f64() == Some(1.0))
+            }
+            _ => false,
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Errors with `Unsupported` naming a field that changes the arithmetic, or may, unless it was
+    /// read or the family knows it as `harmless`.
+    pub fn refuse_others(&self, harmless: &[&str]) -> Result<()> {
+        let known = match self.source {
+            Source::Config(_) => CONFIG,
+            Source::Metadata { .. } => METADATA,
+        };
+        for (name, field) in self.all() {
+            let is_read = self.asked.borrow().contains(name);
+            if is_read || field.is_null() || harmless.contains(&name) || known.harmless.contains(&name) {
+                continue;
+            }
+            match known.switches.iter().find(|(switch, ..)| *switch == name) {
+                Some((_, off, _)) if off.is(field) => {}
+                Some((.., does)) => return Err(self.forbidden(name, field, does)),
+                None => return Err(self.unknown(name, field)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every field that may say something of the arithmetic.
+    fn all(&self) -> Vec<(&'a str, Field<'a>)> {
+        match self.source {
+            Source::Config(map) => {
+                let public = map.iter().filter(|(name, _)| !name.starts_with('_'));
+                public.map(|(name, value)| (name.as_str(), Field::Json(value))).collect()
+            }
+            Source::Metadata { header, architecture } => {
+                let of_model = |(name, value): (&'a String, &'a Value)| {
+                    let name = name.strip_prefix(architecture)?.strip_prefix('.')?;
+                    Some((name, Field::Gguf(value)))
+                };
+                header.metadata.iter().filter_map(of_model).collect()
+            }
+        }
+    }
+
+    fn forbidden(&self, name: &str, field: Field, does: &str) -> Error {
+        match self.source {
+            Source::Config(_) => Error::unsupported(format!(
+                "config.json: {name} {}: {does}, which is not supported",
+                field.shown()
+            )),
+            Source::Metadata { architecture, .. } => Error::unsupported(format!(
+                "GGUF metadata `{architecture}.{name}` {} is not supported",
+                field.shown()
+            )),
+        }
+    }
+
+    fn unknown(&self, name: &str, field: Field) -> Error {
+        match self.source {
+            Source::Config(_) if QUANTISED.contains(&name) => Error::unsupported(format!(
+                "config.json: {name}: quantised checkpoints are not supported; take the model as it was before, \
+                 with `dtype` q8 or q4, or a GGUF file of it"
+            )),
+            Source::Config(_) => Error::unsupported(format!(
+                "config.json: {name} {}: an unknown key, which may change the arithmetic; if it does not, \
+                 remove it or put `_` in front of it",
+                field.shown()
+            )),
+            Source::Metadata { architecture, .. } => {
+                Error::unsupported(format!("GGUF metadata `{architecture}.{name}` is not supported"))
+            }
+        }
+    }
+}
+
+/// What tells of weights that are not numbers of their own.
+const QUANTISED: &[&str] = &["compression_config", "quantization", "quantization_config"];
 
 /// What says where a model comes from, how it was trained, or how a runtime is to be set.
 const WITHOUT_EFFECT: &[&str] = &[
@@ -140,15 +232,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "use_fused_rmsnorm",
     "use_memory_efficient_attention",
     "use_sdpa",
-    // GPT-2's heads for other tasks, and what the positions' table was made for
-    "n_ctx",
-    "n_special",
-    "predict_special_tokens",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
     // of vendors
     "attention_sink_size",
     "context_window_size",
@@ -167,40 +250,8 @@ const WITHOUT_EFFECT: &[&str] = &[
     "unsloth_version",
 ];
 
-/// What tells of weights that are not numbers of their own.
-const QUANTISED: &[&str] = &["compression_config", "quantization", "quantization_config"];
-
-/// What a key must hold to change nothing, beside null.
-#[derive(Clone, Copy)]
-enum Off {
-    False,
-    True,
-    /// A list or an object.
-    Empty,
-    /// No number but this.
-    Number(f64),
-    /// A list of nothing but ones, or an empty one.
-    Ones,
-    /// Null alone.
-    Null,
-}
-
-impl Off {
-    fn is(self, value: &Value) -> bool {
-        match (self, value) {
-            (Self::False, Value::Bool(on)) => !on,
-            (Self::True, Value::Bool(on)) => *on,
-            (Self::Empty | Self::Ones, Value::Array(items)) if items.is_empty() => true,
-            (Self::Empty, Value::Object(entries)) => entries.is_empty(),
-            (Self::Ones, Value::Array(items)) => items.iter().all(|item| item.as_f64() == Some(1.0)),
-            (Self::Number(off), value) => value.as_f64() == Some(off),
-            _ => false,
-        }
-    }
-}
-
 /// Keys that change the arithmetic unless they are off, and what they do.
-const SWITCHES: &[(&str, Off, &str)] = &[
+const SWITCHES: &[Switch] = &[
     ("add_cross_attention", Off::False, "cross attention"),
     ("alibi", Off::False, "biases of distance in place of rotary positions"),
     ("attention_chunk_size", Off::Null, "attention within chunks"),
@@ -254,51 +305,3 @@ const SWITCHES: &[(&str, Off, &str)] = &[
     ("use_parallel_residual", Off::False, "attention and feed-forward side by side"),
     ("use_qk_norm", Off::False, "norms on queries and keys"),
 ];
-
-/// Errors with `Unsupported` naming a key that changes the arithmetic, or may.
-pub(super) fn check(fields: &Map<String, Value>, family: Family) -> Result<()> {
-    let read = match family {
-        Family::Llama | Family::Qwen2 => LLAMA,
-        Family::Gpt2 => GPT2,
-    };
-    for (key, value) in fields {
-        let name = key.as_str();
-        let is_read = read.contains(&name) || COMMON.contains(&name);
-        if is_read || value.is_null() || name.starts_with('_') || WITHOUT_EFFECT.contains(&name) {
-            continue;
-        }
-        if QUANTISED.contains(&name) {
-            return Err(Error::unsupported(format!(
-                "config.json: {key}: quantised checkpoints are not supported; take the model as it was before, \
-                 with `dtype` q8 or q4, or a GGUF file of it"
-            )));
-        }
-        match SWITCHES.iter().find(|(switch, ..)| *switch == name) {
-            Some((_, off, _)) if off.is(value) => {}
-            Some((.., does)) => {
-                return Err(Error::unsupported(format!(
-                    "config.json: {key} {}: {does}, which is not supported",
-                    shortened(value)
-                )));
-            }
-            None => {
-                return Err(Error::unsupported(format!(
-                    "config.json: {key} {}: an unknown key, which may change the arithmetic; if it does not, \
-                     remove it or put `_` in front of it",
-                    shortened(value)
-                )));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// A value as it stands in the file, cut where it gets long.
-pub(super) fn shortened(value: &Value) -> String {
-    const MOST: usize = 60;
-    let text = value.to_string();
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text,
-    }
-}

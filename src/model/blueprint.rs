@@ -1,28 +1,16 @@
-//! What a model is: the switches the forward pass knows, and the rotation of positions.
-//! It opens no files; `json` reads what a checkpoint says of itself.
+//! What a model is: sizes, and the switches that the forward pass knows. No family is named here,
+//! no file is opened: `families` make blueprints from what a file says of its model.
 //!
 //! Dimension letters, used everywhere, row-major and outermost first:
 //! `B` batch, `N` token rows in this call, `T` tokens of one sequence, `S` tokens in cache,
 //! `C` channels, `H` query heads, `K` key/value heads, `D` head size, `F` feed-forward width,
 //! `V` vocabulary, `R` LoRA rank, `L` layers.
 
-mod json;
-mod keys;
-
-pub use crate::activation::Activation;
-
+use crate::activation::Activation;
 use crate::error::{Error, Result};
 
-/// Which checkpoint names and fused layouts to expect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// Llama 1 to 3 and everything published as `llama`; Mistral is the same with a window.
-    Llama,
-    /// Llama with biases on q, k and v.
-    Qwen2,
-    /// LayerNorm, learned positions, transposed (Conv1D) weights.
-    Gpt2,
-}
+use super::families::Family;
+use super::rope::{Rope, RopeScaling};
 
 /// How a row is normalised; the number is epsilon.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,62 +21,20 @@ pub enum Norm {
     Layer(f32),
 }
 
-/// How a token learns where it stands.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Positions {
-    /// Rotary embedding of q and k (arXiv:2104.09864), half-split pairs (i, i + D/2).
-    Rotary {
-        /// Base of the geometric series of frequencies.
-        theta: f64,
-        /// Frequency correction, if the checkpoint asks for one.
-        scaling: RopeScaling,
-    },
-    /// A table of `max_position_embeddings` rows added to the token embedding.
-    Learned,
-}
-
-/// Frequency corrections of rotary embeddings, as `rope_scaling` names them.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RopeScaling {
-    /// None (`default`).
-    None,
-    /// Every frequency divided by `factor`.
-    Linear {
-        /// How much longer the context became.
-        factor: f64,
-    },
-    /// Llama 3.1: long wavelengths divided by `factor`, short ones kept, a ramp between.
-    Llama3 {
-        /// Divisor of the long wavelengths.
-        factor: f64,
-        /// Wavelengths above `original / low_freq_factor` are divided.
-        low_freq_factor: f64,
-        /// Wavelengths below `original / high_freq_factor` are kept.
-        high_freq_factor: f64,
-        /// Context length of the original training.
-        original_max_position_embeddings: f64,
-    },
-    /// Every frequency divided by a factor of its own; none while they are still to be read
-    /// from the weights.
-    Factors(
-        /// (D/2)
-        Vec<f32>,
-    ),
-}
-
 /// A decoder-only transformer, as far as the forward pass needs to know it.
+///
+/// What scales or caps the whole model's numbers stands beside `attention_scale`, what differs
+/// between layers in [`LayerSpec`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct ModelConfig {
-    /// Checkpoint naming.
-    pub family: Family,
+pub struct Blueprint {
+    /// Names and storage of its checkpoints.
+    pub family: &'static Family,
     /// `V`
     pub vocab_size: usize,
     /// `C`
     pub hidden_size: usize,
     /// `F`
     pub intermediate_size: usize,
-    /// `L`
-    pub num_hidden_layers: usize,
     /// `H`
     pub num_attention_heads: usize,
     /// `K`
@@ -97,16 +43,18 @@ pub struct ModelConfig {
     pub head_dim: usize,
     /// Longest context the checkpoint was made for, in tokens.
     pub max_position_embeddings: usize,
+    /// Whether a table of `max_position_embeddings` rows is added to the token embedding.
+    pub learned_positions: bool,
+    /// The rotations that layers choose from.
+    pub ropes: Vec<Rope>,
     /// Normalisation of both blocks and of the last hidden state.
     pub norm: Norm,
+    /// Factor on attention scores.
+    pub attention_scale: f32,
     /// Non-linearity of the feed-forward block.
     pub activation: Activation,
     /// Whether the feed-forward block is act(gate x) ∘ (up x) or act(up x).
     pub gated: bool,
-    /// Position scheme.
-    pub positions: Positions,
-    /// Per layer: how many keys back a query may look, itself included; `None` is all.
-    pub windows: Vec<Option<usize>>,
     /// Bias on q, k and v.
     pub qkv_bias: bool,
     /// Bias on the attention output.
@@ -119,30 +67,39 @@ pub struct ModelConfig {
     pub bos_token_id: Option<u32>,
     /// Any of these ends a text.
     pub eos_token_ids: Vec<u32>,
+    /// `L` of them, first to last.
+    pub layers: Vec<LayerSpec>,
+}
+
+/// What one layer may have of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSpec {
+    /// How many keys back a query may look, itself included; `None` is all.
+    pub window: Option<usize>,
+    /// Which of [`Blueprint::ropes`] rotates its queries and keys.
+    pub rope: usize,
 }
 
 /// Widest head the attention kernels accumulate in registers.
-pub const MAX_HEAD_DIM: usize = 256;
+const MAX_HEAD_DIM: usize = 256;
 /// Largest model accepted: beyond all there are, and few enough tensors to be listed.
 const MAX_PARAMETERS: u64 = 1 << 40;
 /// Deepest model accepted.
-pub const MAX_LAYERS: usize = 1024;
+pub(crate) const MAX_LAYERS: usize = 1024;
 
-impl ModelConfig {
-    /// The rotation of each position: row p is cos(p·f_i) for i in 0..D/2, then sin(p·f_i).
-    ///
-    /// -> (S, D). Angles are rounded to f32 as transformers rounds them. Learned positions
-    /// rotate by nothing: cos 1, sin 0.
-    pub fn rope_table(&self, s: usize) -> Vec<f32> {
-        let half = self.head_dim / 2;
-        let frequencies: Vec<f32> = (0..half).map(|i| self.frequency(i)).collect();
-        let mut table = Vec::with_capacity(s * self.head_dim);
-        for pos in 0..s {
-            let angles = frequencies.iter().map(|f| f64::from(pos as f32 * f));
-            table.extend(angles.clone().map(|a| a.cos() as f32));
-            table.extend(angles.map(|a| a.sin() as f32));
+impl Blueprint {
+    /// Whether any layer rotates queries and keys.
+    pub(crate) fn rotates(&self) -> bool {
+        self.ropes.iter().any(|rope| *rope != Rope::Identity)
+    }
+
+    /// Divides every rotation's frequencies by these (D/2).
+    pub(crate) fn set_rope_factors(&mut self, factors: &[f32]) {
+        for rope in &mut self.ropes {
+            if let Rope::Rotary { scaling, .. } = rope {
+                *scaling = RopeScaling::Factors(factors.to_vec());
+            }
         }
-        table
     }
 
     /// Refuses sizes that contradict each other or that no browser could hold, so that later
@@ -164,8 +121,8 @@ impl ModelConfig {
                 return Err(out_of_range(name, value));
             }
         }
-        if self.num_hidden_layers == 0 || self.num_hidden_layers > MAX_LAYERS {
-            return Err(out_of_range("num_hidden_layers", self.num_hidden_layers));
+        if self.layers.is_empty() || self.layers.len() > MAX_LAYERS {
+            return Err(out_of_range("num_hidden_layers", self.layers.len()));
         }
         let (h, k, d) = (self.num_attention_heads, self.num_key_value_heads, self.head_dim);
         if h % k != 0 {
@@ -197,7 +154,7 @@ impl ModelConfig {
         Ok(())
     }
 
-    /// Numbers in linear maps, embedding and head: nearly all there are.
+    /// Parameters of linear maps, embedding and head: nearly all there are.
     fn parameters(&self) -> u64 {
         let [v, c, f, h, k, d, layers] = [
             self.vocab_size,
@@ -206,42 +163,14 @@ impl ModelConfig {
             self.num_attention_heads,
             self.num_key_value_heads,
             self.head_dim,
-            self.num_hidden_layers,
+            self.layers.len(),
         ]
         .map(|size| size as u64);
         let layer = c * (2 * (h + k) * d + if self.gated { 3 } else { 2 } * f);
         layers.saturating_mul(layer) + if self.tie_word_embeddings { 1 } else { 2 } * v * c
     }
-
-    fn frequency(&self, i: usize) -> f32 {
-        let Positions::Rotary { theta, scaling } = &self.positions else { return 0.0 };
-        let base = theta.powf(-(2.0 * i as f64) / self.head_dim as f64);
-        let scaled = match scaling {
-            RopeScaling::None => base,
-            RopeScaling::Factors(factors) => base / factors.get(i).map_or(1.0, |&f| f.into()),
-            RopeScaling::Linear { factor } => base / factor,
-            RopeScaling::Llama3 {
-                factor,
-                low_freq_factor,
-                high_freq_factor,
-                original_max_position_embeddings: original,
-            } => {
-                let wavelength = std::f64::consts::TAU / base;
-                if wavelength < original / high_freq_factor {
-                    base
-                } else if wavelength > original / low_freq_factor {
-                    base / factor
-                } else {
-                    let smooth =
-                        (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                    (1.0 - smooth) * base / factor + smooth * base
-                }
-            }
-        };
-        scaled as f32
-    }
 }
 
-fn out_of_range(name: &str, value: usize) -> Error {
+pub(super) fn out_of_range(name: &str, value: usize) -> Error {
     Error::unsupported(format!("{name} {value} is out of range"))
 }

@@ -1,0 +1,259 @@
+//! The model on its device: what runs a plan, moves numbers there and back, and counts devices.
+//! Not what is run, nor for whom: that is the other owners' business.
+
+use futures_channel::oneshot;
+
+use crate::backend::Backend;
+use crate::engine::plans::{Kind, Plans, every_kernel, run_rows};
+use crate::error::{Error, Result};
+use crate::model::{Bank, MAX_ROWS, Model, Training};
+use crate::plan::{Row, TensorId, Tensors};
+
+/// Multiplications of a slice on a page's own thread, where some 20 ms are as long as it may wait.
+const SLICE_MULTIPLICATIONS: usize = 50_000_000;
+
+/// A model, the device it is on, and the plans made for it.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    model: Model,
+    backend: Backend,
+    plans: Plans,
+    /// The generation whose rows lie on the device, so that a block continues where the last
+    /// one ended without a write.
+    rows_of: Option<u64>,
+    /// Which device it is on, counted: what was computed on another is gone.
+    device: u64,
+}
+
+impl Runner {
+    /// A model with its weights on a device. Every kernel of inference is made here, so that the first
+    /// token does not wait for them.
+    ///
+    /// Errors with `Device` if a kernel cannot be made.
+    pub(crate) fn new(model: Model, backend: Backend) -> Result<Self> {
+        let mut runner = Self { model, backend, plans: Plans::default(), rows_of: None, device: 0 };
+        for (kind, rows) in [(Kind::Decode, 1), (Kind::Prefill, MAX_ROWS)] {
+            runner.plans.get(kind, rows, &runner.model, &mut runner.backend)?;
+        }
+        runner.backend.check()?;
+        Ok(runner)
+    }
+
+    /// The architecture, its tensors and plans.
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The device.
+    pub(crate) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Both, for a caller that writes to the device what the model tells.
+    pub(crate) fn parts(&mut self) -> (&Model, &mut Backend) {
+        (&self.model, &mut self.backend)
+    }
+
+    /// The number of the device.
+    pub(crate) fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Writes words into a tensor, from element `first` on.
+    pub(crate) fn upload(&mut self, tensor: TensorId, first: usize, words: &[u32]) {
+        self.backend.upload(tensor, first, words);
+    }
+
+    /// Makes a tensor zeros.
+    pub(crate) fn clear(&mut self, tensor: TensorId) {
+        self.backend.clear(tensor);
+    }
+
+    /// `n` words of a tensor from `first` on, once all that was submitted is done.
+    ///
+    /// Errors with `Device`.
+    pub(crate) async fn read(&mut self, tensor: TensorId, first: usize, n: usize) -> Result<Vec<u32>> {
+        self.backend.read(tensor, first, n).await
+    }
+
+    /// The logits (rows, V) of the last run.
+    ///
+    /// Errors with `Device`.
+    pub(crate) async fn read_logits(&mut self, rows: usize) -> Result<Vec<f32>> {
+        let n = rows * self.model.config.vocab_size;
+        self.backend.read(self.model.state.logits, 0, n).await.map(bytemuck::cast_vec)
+    }
+
+    /// Puts other logits (V) in the place of the first row's.
+    pub(crate) fn write_logits(&mut self, logits: &[f32]) {
+        self.backend.upload(self.model.state.logits, 0, bytemuck::cast_slice(logits));
+    }
+
+    /// Waits for all that was submitted. It bounds the work that is queued, so that a caller can stop
+    /// after each run.
+    ///
+    /// Errors with `Device`.
+    pub(crate) async fn wait(&mut self) -> Result<()> {
+        self.backend.read(self.model.state.ring, 0, 1).await.map(drop)
+    }
+
+    /// Runs a plan once on these rows.
+    ///
+    /// Errors with `Device` if a kernel cannot be made.
+    pub(crate) fn run(&mut self, kind: Kind, rows: &[Row]) -> Result<()> {
+        self.rows_of = None;
+        self.upload_rows(rows);
+        self.replay(kind, rows.len(), 1)
+    }
+
+    /// Draws `steps` tokens for each row of a generation. Its rows are written only if they are not there:
+    /// a step leaves behind the row of the next one.
+    ///
+    /// Errors as [`run`](Self::run).
+    pub(crate) fn decode(&mut self, generation: u64, rows: &[Row], steps: usize) -> Result<()> {
+        if self.rows_of != Some(generation) {
+            self.upload_rows(rows);
+            self.rows_of = Some(generation);
+        }
+        self.replay(Kind::Decode, rows.len(), steps)
+    }
+
+    /// The rows on the device are no longer those that come next.
+    pub(crate) fn forget_rows(&mut self) {
+        self.rows_of = None;
+    }
+
+    /// Runs a plan once on the first `rows` rows as they lie there, or for so many of something else.
+    ///
+    /// Errors as [`run`](Self::run).
+    pub(crate) fn run_as_is(&mut self, kind: Kind, rows: usize) -> Result<()> {
+        self.replay(kind, rows, 1)
+    }
+
+    fn upload_rows(&mut self, rows: &[Row]) {
+        self.backend.upload(self.model.state.rows, 0, bytemuck::cast_slice(rows));
+    }
+
+    fn replay(&mut self, kind: Kind, rows: usize, times: usize) -> Result<()> {
+        let plan = self.plans.get(kind, rows, &self.model, &mut self.backend)?;
+        self.backend.run(plan, times);
+        Ok(())
+    }
+
+    /// Rows of a slice if each takes so many multiplications: all there may be but on a page's own thread.
+    pub(crate) fn slice_rows(&self, per_row: usize) -> usize {
+        match self.backend {
+            Backend::Cpu(_) if cfg!(target_arch = "wasm32") => rows_within(SLICE_MULTIPLICATIONS, per_row),
+            Backend::Cpu(_) | Backend::Gpu(_) => MAX_ROWS,
+        }
+    }
+
+    /// Rows of a run forward, at most `most`, if each takes so many multiplications: fewer on a slow GPU.
+    /// What is computed does not depend on it.
+    pub(crate) fn forward_rows(&self, per_row: usize, most: usize) -> usize {
+        match &self.backend {
+            Backend::Cpu(_) => most,
+            Backend::Gpu(gpu) => gpu.rows_within(per_row, most),
+        }
+    }
+
+    /// Tries the kernels that the model needs, and those of training if an adapter is trained; each once.
+    ///
+    /// Errors with `Device`, naming a kernel that is wrong; or if the device is lost.
+    pub(crate) async fn check_kernels(&mut self) -> Result<()> {
+        self.backend.check_kernels(&every_kernel(&self.model)).await
+    }
+
+    /// Asks the device whether it has room for these tensors. One that is out of memory tells so in
+    /// browsers only to who waits.
+    ///
+    /// Errors with `Memory`.
+    pub(crate) async fn reserve(&mut self, tensors: &Tensors) -> Result<()> {
+        self.backend.reserve(tensors).await
+    }
+
+    /// Puts a larger bank, or a smaller one, in the place of the one there is; what lay in it is to be
+    /// written again. On an error all stays.
+    ///
+    /// Errors with `Memory`.
+    pub(crate) fn set_bank(&mut self, bank: Bank, tensors: Tensors) -> Result<()> {
+        self.set_tensors(tensors)?;
+        self.model.bank = bank;
+        Ok(())
+    }
+
+    /// Makes room to train, or frees it. On an error all stays.
+    ///
+    /// Errors with `Memory`.
+    pub(crate) fn set_training(&mut self, training: Training, tensors: Tensors) -> Result<()> {
+        self.set_tensors(tensors)?;
+        self.model.training = training;
+        Ok(())
+    }
+
+    fn set_tensors(&mut self, tensors: Tensors) -> Result<()> {
+        self.backend.allocate(&tensors)?;
+        self.model.tensors = tensors;
+        self.plans = Plans::default();
+        Ok(())
+    }
+
+    /// Brings the reason when the device is lost; cancelled if the engine is dropped instead.
+    pub(crate) fn lost(&self) -> oneshot::Receiver<Error> {
+        self.backend.lost()
+    }
+
+    /// Frees all memory of the device, which then counts as lost.
+    pub(crate) fn release(&mut self) {
+        self.plans = Plans::default();
+        self.backend.release();
+    }
+
+    /// Goes over to another device, on which the same model's weights lie. What else lay on the one
+    /// before is to be written again.
+    ///
+    /// Errors with `Mismatch` if it is another model or a part of it is missing, `Memory`, `Device`.
+    pub(crate) async fn move_to(&mut self, loaded: &Model, mut backend: Backend) -> Result<()> {
+        loaded.weights.check_complete()?;
+        if loaded.config != self.model.config || !continues(&self.model.tensors, &loaded.tensors) {
+            return Err(Error::mismatch("the model loaded again is not the one that was lost"));
+        }
+        backend.reserve(&self.model.tensors).await?;
+        backend.allocate(&self.model.tensors)?;
+        self.plans = Plans::default();
+        self.backend = backend;
+        self.device += 1;
+        self.rows_of = None;
+        Ok(())
+    }
+
+    /// Makes the plan of a token.
+    ///
+    /// Errors with `Device` if the device fails.
+    pub(crate) fn make_ready(&mut self) -> Result<()> {
+        self.plans.get(Kind::Decode, 1, &self.model, &mut self.backend)?;
+        self.backend.check()
+    }
+}
+
+/// Whether `all` are the tensors of `base`, in other shapes perhaps, and more.
+fn continues(all: &Tensors, base: &Tensors) -> bool {
+    let mut all = all.iter().map(|(_, tensor)| (&tensor.name, tensor.dtype));
+    base.iter().all(|(_, tensor)| all.next() == Some((&tensor.name, tensor.dtype)))
+}
+
+/// A power of two, so that few plans serve every length; 1 where even that is too many.
+fn rows_within(multiplications: usize, per_row: usize) -> usize {
+    run_rows((multiplications / per_row.max(1)).max(1), MAX_ROWS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows_within;
+
+    #[test]
+    fn a_slice_keeps_within_its_multiplications() {
+        let rows = [1, 100, 390, 391, 25_000, 50_001, usize::MAX].map(|per_row| rows_within(50_000, per_row));
+        assert_eq!(rows, [128, 128, 128, 64, 2, 1, 1]);
+    }
+}

@@ -1,0 +1,49 @@
+//! What logits say: sums, losses, and whether they are numbers at all.
+//! Not what is drawn from them, which the device does.
+
+use crate::error::Error;
+
+/// ln Σ exp(logits), summed in f64.
+pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let total: f64 = logits.iter().map(|l| f64::from(l - most).exp()).sum();
+    f64::from(most) + total.ln()
+}
+
+/// −log softmax(logits)[token], nats
+pub(super) fn loss(logits: &[f32], token: usize) -> f64 {
+    log_sum_exp(logits) - f64::from(logits[token])
+}
+
+/// Whether logits are a distribution: none is NaN or +∞, and not all are −∞.
+pub(super) fn are_numbers(logits: &[f32]) -> bool {
+    logits.iter().all(|l| *l < f32::INFINITY) && logits.iter().any(|l| l.is_finite())
+}
+
+/// The error of numbers that a run has left, at a `place` of the text.
+pub(super) fn not_numbers(place: impl std::fmt::Display) -> Error {
+    Error::device(format!(
+        "{place}: the model computed NaN or infinite numbers; an adapter's weight is too large, or the device \
+         computes wrongly"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_loss_is_that_of_the_softmax() {
+        let logits = [0.1f32, 0.4, 0.05, 0.45].map(|p| p.ln() - 3.0);
+        assert!((loss(&logits, 2) - f64::from(-0.05f32.ln())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn numbers_are_told_from_what_is_none() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        assert!(are_numbers(&[0.0, -1e30]) && are_numbers(&[-inf, 1.0]));
+        for wrong in [[0.0, nan], [inf, 0.0], [-inf, -inf], [nan, nan]] {
+            assert!(!are_numbers(&wrong), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! A batch of texts under way: where each stands, and how it takes the tokens that are drawn.
+//! Not how they are computed.
+
+use crate::config::ModelConfig;
+use crate::engine::text::logits::not_numbers;
+use crate::engine::text::mixture::Mixture;
+use crate::engine::text::request::{Delta, Finish, Overflow, Request, Usage};
+use crate::engine::text::seat::Seat;
+use crate::engine::text::stop::{Shown, Tail};
+use crate::error::Result;
+use crate::plan::{Row, Sampling};
+use crate::tokenizer::{StreamDecoder, Tokenizer};
+
+/// Leading tokens that a sliding window keeps (attention sinks, arXiv:2309.17453).
+const SINKS: usize = 4;
+
+/// A batch of requests under way. [`Engine::next`](crate::engine::Engine::next) moves it on;
+/// [`Engine::end`](crate::engine::Engine::end) gives its slots back, finished or not.
+#[derive(Debug)]
+pub struct Generation {
+    pub(super) id: u64,
+    pub(super) sequences: Vec<Sequence>,
+    /// Tokens that the next block draws, if there is room.
+    pub(super) block: usize,
+    /// Of a text drawn from the mix of its two sequences.
+    pub(super) mixing: Option<Mixing>,
+}
+
+/// What a generation of two sequences, adapted and base, knows beside them.
+#[derive(Debug, Default)]
+pub(super) struct Mixing {
+    pub mixture: Mixture,
+    pub losses: MixedLosses,
+}
+
+/// Sums of losses of drawn tokens, nats, before any temperature or filter.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MixedLosses {
+    pub(crate) tokens: usize,
+    pub(crate) base: f64,
+    pub(crate) adapted: f64,
+    pub(crate) mixed: f64,
+}
+
+impl Generation {
+    /// Without a text yet.
+    pub(super) fn new(id: u64) -> Self {
+        Self { id, sequences: Vec::new(), block: 1, mixing: None }
+    }
+
+    /// Makes the text of the first request go on from what another generation has not shown. With `goes_on`
+    /// this one's end by length shows no rest either.
+    pub(crate) fn continue_text(&mut self, tail: Option<Tail>, goes_on: bool) {
+        let sequence = &mut self.sequences[0];
+        sequence.goes_on = goes_on;
+        if let Some(tail) = tail {
+            sequence.tail = tail;
+        }
+    }
+
+    /// What of the first request's text is not shown yet.
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.sequences[0].tail
+    }
+
+    /// The mix's weights now, and the losses since this was last asked; `None` if nothing is mixed.
+    pub(crate) fn take_mixed(&mut self) -> Option<(Mixture, MixedLosses)> {
+        self.mixing.as_mut().map(|mixing| (mixing.mixture, std::mem::take(&mut mixing.losses)))
+    }
+
+    /// Whether every request has finished.
+    pub fn is_finished(&self) -> bool {
+        self.sequences.iter().all(|s| s.finish.is_some())
+    }
+
+    /// Token counts of request `index` so far.
+    pub fn usage(&self, index: usize) -> Usage {
+        self.sequences[index].usage
+    }
+
+    /// Prompt tokens still to be computed before the first token comes.
+    pub fn pending(&self) -> usize {
+        self.sequences.iter().map(Sequence::pending).sum()
+    }
+
+    /// The unfinished ones.
+    pub(super) fn active(&self) -> impl Iterator<Item = &Sequence> {
+        self.sequences.iter().filter(|s| s.finish.is_none())
+    }
+
+    /// The rows that come to the next token of every unfinished sequence.
+    pub(super) fn next_rows(&self) -> Vec<Row> {
+        self.active().map(|s| s.row(s.tokens.len() - 1)).collect()
+    }
+}
+
+/// One text of a batch.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    pub seat: Seat,
+    /// Virtual tokens, prompt and text, as far as they are in the window.
+    pub tokens: Vec<u32>,
+    /// Leading tokens whose keys and values are in the cache.
+    pub filled: usize,
+    pub usage: Usage,
+    pub max_tokens: usize,
+    overflow: Overflow,
+    tail: Tail,
+    /// Whether the text goes on in another generation where `max_tokens` end this one.
+    goes_on: bool,
+    /// Tokens that end the text.
+    ends: Vec<u32>,
+    pub logprobs: Option<usize>,
+    pub finish: Option<Finish>,
+    pub sampling: Sampling,
+    /// Bits: tokens of prompt and text.
+    pub seen: Vec<u32>,
+}
+
+impl Sequence {
+    /// A request's text before its first token. `tokens` are the prompt's, virtual ones first; of the first
+    /// `filled` the cache has keys and values.
+    pub(super) fn new(
+        request: &Request,
+        config: &ModelConfig,
+        decoder: StreamDecoder,
+        (seat, tokens, filled): (Seat, Vec<u32>, usize),
+    ) -> Self {
+        let ends = [&request.stop_tokens[..], &config.eos_token_ids].concat();
+        let mut seen = vec![0u32; config.vocab_size.div_ceil(32)];
+        request.prompt.iter().for_each(|id| see(&mut seen, *id));
+        let usage = Usage {
+            prompt_tokens: request.prompt.len(),
+            cached_tokens: filled.saturating_sub(seat.lead),
+            completion_tokens: 0,
+        };
+        Self {
+            sampling: request.sampling(&ends),
+            seen,
+            filled,
+            usage,
+            seat,
+            max_tokens: request.max_tokens.unwrap_or(usize::MAX),
+            overflow: request.overflow,
+            tail: Tail::new(decoder, &request.stop),
+            goes_on: false,
+            ends,
+            logprobs: request.logprobs,
+            tokens,
+            finish: None,
+        }
+    }
+
+    /// Tokens of the prompt, or of the window, that are still to be computed.
+    pub(super) fn pending(&self) -> usize {
+        if self.finish.is_some() { 0 } else { self.tokens.len() - 1 - self.filled }
+    }
+
+    /// The row of the token at `pos`.
+    pub(super) fn row(&self, pos: usize) -> Row {
+        self.seat.row(self.tokens[pos], pos)
+    }
+
+    /// Adds drawn tokens to the text until something ends it.
+    ///
+    /// Errors with `Device` for what is no token: the model computed no numbers.
+    pub(super) fn accept(
+        &mut self,
+        index: usize,
+        drawn: &[u32],
+        context: usize,
+        config: &ModelConfig,
+        tokenizer: &Tokenizer,
+    ) -> Result<Delta> {
+        let mut delta = Delta { index, ..Delta::default() };
+        for &token in drawn {
+            if token as usize >= config.vocab_size {
+                // What made them so may lie in the cache.
+                self.filled = self.seat.given;
+                return Err(not_numbers(format_args!("token {}", self.usage.completion_tokens + 1)));
+            }
+            self.filled = self.tokens.len();
+            if self.ends.contains(&token) {
+                delta.finish = Some(Finish::Stop);
+                break;
+            }
+            self.tokens.push(token);
+            see(&mut self.seen, token);
+            self.usage.completion_tokens += 1;
+            delta.tokens.push(token);
+            let Shown { text, stopped } = self.tail.push(tokenizer, token)?;
+            delta.text += &text;
+            if stopped {
+                self.finish = Some(Finish::Stop);
+                delta.finish = self.finish;
+                return Ok(delta);
+            }
+            let full = self.tokens.len() > context && self.overflow == Overflow::Error;
+            if self.usage.completion_tokens == self.max_tokens || full {
+                delta.finish = Some(Finish::Length);
+                break;
+            }
+        }
+        if delta.finish == Some(Finish::Stop) || delta.finish.is_some() && !self.goes_on {
+            let Shown { text, stopped } = self.tail.finish(tokenizer)?;
+            delta.text += &text;
+            if stopped {
+                delta.finish = Some(Finish::Stop);
+            }
+        }
+        self.finish = delta.finish;
+        Ok(delta)
+    }
+
+    /// Drops the tokens between the sinks, virtual ones before them, and the newest half of the
+    /// context.
+    pub(super) fn slide(&mut self, context: usize) {
+        let lead = self.seat.lead;
+        let sinks = lead + SINKS.min((context - lead) / 4);
+        let newest = self.tokens.len() - (context - sinks) / 2;
+        self.tokens.drain(sinks..newest);
+        self.filled = sinks;
+    }
+}
+
+fn see(seen: &mut [u32], token: u32) {
+    seen[token as usize / 32] |= 1 << (token % 32);
+}

@@ -1,0 +1,221 @@
+//! Element types of tensors, and how a row of each lies in 32-bit words.
+//! Not how files store them: `format` widens those or hands them on.
+//!
+//! A packed type is a file here, which says all of it in one [`Packed`], and a line in the list below; a
+//! shader's half is `shaders/shared/weight_<name>.wgsl`, and the blocks of files that it takes over are
+//! named in `widen`.
+
+mod f16;
+mod q4;
+mod q4_1;
+mod q8;
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+pub use f16::f16_to_f32;
+pub(crate) use {q4_1::block as q4_1, q8::block as q8};
+
+/// Elements that share a scale.
+pub const BLOCK: usize = 32;
+
+/// The list of packed types -> [`Dtype`].
+macro_rules! packed {
+    ($($(#[$doc:meta])* $name:ident = $file:ident,)*) => {
+        /// Element type of a tensor.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Dtype {
+            /// IEEE single.
+            F32,
+            /// Unsigned, also the home of bit patterns.
+            U32,
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Dtype {
+            /// The packed types: of weights alone.
+            pub const PACKED: [Self; [$(Self::$name),*].len()] = [$(Self::$name),*];
+
+            fn packed(self) -> Option<&'static Packed> {
+                match self {
+                    Self::F32 | Self::U32 => None,
+                    $(Self::$name => Some(&$file::TYPE),)*
+                }
+            }
+        }
+    };
+}
+
+packed! {
+    /// IEEE half.
+    F16 = f16,
+    /// 8.5 bits an element.
+    Q8 = q8,
+    /// 4.5 bits an element.
+    Q4 = q4,
+    /// 5 bits an element.
+    Q4_1 = q4_1,
+}
+
+/// A packed type. A row of it is, without padding, words of codes and then words of two f16 each, the
+/// first in the low half: elements, scales, or whatever else the codes are counted in.
+struct Packed {
+    /// As options and listings write it.
+    name: &'static str,
+    /// Elements of which a row is a whole number.
+    unit: usize,
+    /// Words of codes of so many elements.
+    codes: usize,
+    /// Words of their halves.
+    halves: usize,
+    /// Appends a row, rounded to this type, to words; `None` where files alone make it.
+    pack: Option<fn(&[f32], &mut Vec<u32>)>,
+    /// Widens codes and halves to a row, exactly.
+    unpack: fn(&[u32], &[u32], &mut [f32]),
+    /// Appends a row as ggml stores it, in as many bytes, to words.
+    from_stored: fn(&[u8], &mut Vec<u32>),
+}
+
+impl Dtype {
+    /// The types that can be asked for: f32, and what numbers can be rounded to here.
+    pub fn choices() -> impl Iterator<Item = Self> {
+        [Self::F32].into_iter().chain(Self::PACKED).filter(|dtype| dtype.can_pack())
+    }
+
+    /// The type of weights by the name that options use: `f32`, `f16`, `q8` or `q4`.
+    ///
+    /// Errors with `Argument` for another.
+    pub fn from_name(name: &str) -> Result<Self> {
+        Self::choices().find(|dtype| dtype.name() == name).ok_or_else(|| {
+            let names: Vec<_> = Self::choices().map(Self::name).collect();
+            let (last, others) = names.split_last().expect("f32 is one");
+            Error::argument(format!("dtype `{name}`, expected {} or {last}", others.join(", ")))
+        })
+    }
+
+    /// As options and listings write it.
+    pub fn name(self) -> &'static str {
+        match (self, self.packed()) {
+            (_, Some(packed)) => packed.name,
+            (Self::U32, None) => "u32",
+            (_, None) => "f32",
+        }
+    }
+
+    /// Whether several elements share a word.
+    pub fn is_packed(self) -> bool {
+        self.packed().is_some()
+    }
+
+    /// Whether numbers can be rounded to this type; others come from files that have it.
+    pub fn can_pack(self) -> bool {
+        self.packed().is_none_or(|packed| packed.pack.is_some())
+    }
+
+    /// Whether a row of `cols` elements can have this type.
+    pub fn fits(self, cols: usize) -> bool {
+        self.packed().is_none_or(|packed| cols.is_multiple_of(packed.unit))
+    }
+
+    /// Words of a row of `cols` elements, which it [`fits`](Self::fits).
+    pub fn row_words(self, cols: usize) -> usize {
+        self.packed().map_or(cols, |packed| cols / packed.unit * (packed.codes + packed.halves))
+    }
+
+    /// Which words of a row of `cols` elements are two f16 each; those before them are codes.
+    pub fn halves(self, cols: usize) -> Range<usize> {
+        self.packed().map_or(0..0, |packed| packed.code_words(cols)..self.row_words(cols))
+    }
+
+    /// Appends one row, (C), to `words`, rounded to this type: f16 to the nearest, the others as
+    /// ggml's `quantize_row_..._ref` do. Panics unless it [can](Self::can_pack).
+    pub fn pack(self, row: &[f32], words: &mut Vec<u32>) {
+        match self.packed() {
+            None => words.extend(row.iter().map(|x| x.to_bits())),
+            Some(packed) => packed.pack.expect("a type that can be asked for")(row, words),
+        }
+    }
+
+    /// Whether rows of `cols` elements hold numbers alone: no NaN, no infinity, no scale that is one.
+    pub fn all_finite(self, words: &[u32], cols: usize) -> bool {
+        // Bits all set in an exponent; without a branch, so that it vectorises.
+        let singles = |words: &[u32]| words.iter().fold(true, |ok, w| ok & (w & 0x7f80_0000 != 0x7f80_0000));
+        let halves = |words: &[u32]| {
+            words.iter().fold(true, |ok, w| ok & (w & 0x7c00 != 0x7c00) & (w & 0x7c00_0000 != 0x7c00_0000))
+        };
+        match (self, self.packed()) {
+            (Self::U32, _) => true,
+            (_, None) => singles(words),
+            (_, Some(packed)) => {
+                let codes = packed.code_words(cols);
+                words.chunks_exact(self.row_words(cols)).all(|row| row.get(codes..).is_some_and(halves))
+            }
+        }
+    }
+
+    /// Rows of `cols` elements in a packed type as ggml stores them (little-endian; each block's
+    /// scale before its codes) -> the same in this crate's words.
+    pub fn from_stored(self, bytes: &[u8], cols: usize) -> Vec<u32> {
+        let mut words = Vec::with_capacity(bytes.len() / 4);
+        match self.packed() {
+            None => words.extend(little_endian(bytes)),
+            Some(packed) => {
+                let rows = bytes.chunks_exact(4 * self.row_words(cols));
+                rows.for_each(|row| (packed.from_stored)(row, &mut words));
+            }
+        }
+        words
+    }
+
+    /// Widens whole rows of `cols` elements to f32, (rows, cols), exactly.
+    pub fn unpack(self, words: &[u32], cols: usize, values: &mut [f32]) {
+        let Some(packed) = self.packed() else {
+            return values.copy_from_slice(bytemuck::cast_slice(words));
+        };
+        let code_words = packed.code_words(cols);
+        for (words, row) in words.chunks_exact(self.row_words(cols)).zip(values.chunks_exact_mut(cols)) {
+            let (codes, halves) = words.split_at(code_words);
+            (packed.unpack)(codes, halves, row);
+        }
+    }
+}
+
+impl Packed {
+    fn code_words(&self, cols: usize) -> usize {
+        cols / self.unit * self.codes
+    }
+}
+
+/// A row of blocks as ggml stores it, each a head of `HEAD` bytes before its codes -> the codes of all,
+/// then the heads.
+fn codes_then_heads<const BYTES: usize, const HEAD: usize>(row: &[u8], words: &mut Vec<u32>) {
+    let blocks = || row.as_chunks::<BYTES>().0.iter().map(|block| block.split_at(HEAD));
+    blocks().for_each(|(_, codes)| words.extend(little_endian(codes)));
+    let heads: Vec<u8> = blocks().flat_map(|(head, _)| head).copied().collect();
+    words.extend(little_endian(&heads));
+}
+
+/// The four bits of each code: the low ones of 16 bytes are the first half of a block, the high ones its
+/// second.
+#[inline(always)]
+pub(crate) fn four_bits(bytes: [u8; BLOCK / 2]) -> [u8; BLOCK] {
+    std::array::from_fn(|i| {
+        let byte = bytes[i % (BLOCK / 2)];
+        if i < BLOCK / 2 { byte & 15 } else { byte >> 4 }
+    })
+}
+
+fn little_endian(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes.as_chunks().0.iter().map(|&word| u32::from_le_bytes(word))
+}
+
+/// Both halves of a word.
+#[inline(always)]
+fn pair(word: u32) -> [f32; 2] {
+    [word as u16, (word >> 16) as u16].map(f16_to_f32)
+}
+
+fn pair_word([low, high]: [u16; 2]) -> u32 {
+    u32::from(low) | u32::from(high) << 16
+}

@@ -1,0 +1,46 @@
+//! `q8`: blocks of 32 codes of 8 bits and a scale, which are ggml's `q8_0`: code · scale.
+//!
+//! A row is C/4 words of codes, four i8 a word, then C/64 of scales, two f16 a word.
+
+use half::f16;
+
+use super::{BLOCK, Packed, codes_then_heads, pair, pair_word};
+
+pub(super) const TYPE: Packed = Packed {
+    name: "q8",
+    unit: 2 * BLOCK,
+    codes: BLOCK / 2,
+    halves: 1,
+    pack: Some(pack),
+    unpack,
+    from_stored: codes_then_heads::<34, 2>,
+};
+
+/// code · scale, codes i8.
+#[inline(always)]
+pub(crate) fn block(codes: [u8; BLOCK], scale: f32) -> [f32; BLOCK] {
+    codes.map(|code| f32::from(code.cast_signed()) * scale)
+}
+
+fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
+    let codes: &[[u8; BLOCK]] = bytemuck::cast_slice(codes);
+    let scales = scales.iter().flat_map(|&word| pair(word));
+    let blocks = row.as_chunks_mut::<BLOCK>().0;
+    blocks.iter_mut().zip(codes).zip(scales).for_each(|((x, q), scale)| *x = block(*q, scale));
+}
+
+fn pack(row: &[f32], words: &mut Vec<u32>) {
+    let blocks = row.as_chunks::<BLOCK>().0;
+    let scales: Vec<u16> = blocks.iter().map(|block| pack_block(block, words)).collect();
+    words.extend(scales.as_chunks().0.iter().map(|&pair| pair_word(pair)));
+}
+
+/// Appends 8 words of codes; the scale's bits.
+fn pack_block(block: &[f32; BLOCK], words: &mut Vec<u32>) -> u16 {
+    let most = block.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    let scale = most / 127.0;
+    let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    let codes = block.map(|x| (x * inverse).round() as i8 as u8);
+    words.extend(codes.as_chunks().0.iter().map(|&four| u32::from_le_bytes(four)));
+    f16::from_f32(scale).to_bits()
+}

@@ -1,0 +1,132 @@
+//! The families of models, a file for each: how their files describe, name and store them.
+//! Not their arithmetic: that is what a [`Blueprint`] says, whoever made it.
+
+mod gpt2;
+mod llama;
+mod mistral;
+mod qwen2;
+
+use std::fmt;
+
+use serde_json::{Map, Value as Json};
+
+use super::blueprint::Blueprint;
+use super::fields::{Fields, token_ids};
+use super::names::Module;
+use crate::error::{Error, Result};
+use crate::format::gguf::{Header, Value};
+use crate::json;
+
+/// Every family. Of those with one GGUF architecture, the first reads it.
+pub(super) const ALL: &[&Family] = &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &gpt2::FAMILY];
+
+/// Models whose files describe, name and store them alike.
+pub struct Family {
+    /// For people.
+    pub name: &'static str,
+    /// `model_type` in `config.json`.
+    pub(super) model_type: &'static str,
+    /// `general.architecture` in GGUF files.
+    pub(crate) architecture: &'static str,
+    /// What whole checkpoints put in front of every name but the head's.
+    pub(super) prefix: &'static str,
+    /// What stands before a layer's number.
+    pub(super) layer: &'static str,
+    pub(super) modules: &'static [Module],
+    /// Ends of the names of tensors that follow from others, and hold no weights.
+    pub(super) derived: &'static [&'static str],
+    /// Fields that change no number in this family, beside those that never do.
+    harmless: &'static [&'static str],
+    blueprint: fn(&Fields) -> Result<Blueprint>,
+}
+
+impl Blueprint {
+    /// Reads a Hugging Face `config.json`, the older (`rope_theta`, `rope_scaling`) and the
+    /// newer (`rope_parameters`, `layer_types`) spelling alike.
+    ///
+    /// Errors: `Format` where the JSON is not a config, `Unsupported` naming the field whose
+    /// arithmetic is not implemented, `Mismatch` where fields contradict each other.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let mut config: Map<String, Json> = json::read("config.json", bytes)?;
+        let Some(Json::String(model_type)) = config.remove("model_type") else {
+            return Err(Error::format("config.json: field `model_type` is missing"));
+        };
+        let family = ALL.iter().find(|family| family.model_type == model_type).ok_or_else(|| {
+            Error::unsupported(format!(
+                "config.json: model_type `{model_type}`, expected one of {}",
+                listed(|family| family.model_type)
+            ))
+        })?;
+        family.read(&Fields::of_config(&config)).and_then(|blueprint| {
+            blueprint.check().map_err(|e| e.context("config.json"))?;
+            Ok(blueprint)
+        })
+    }
+
+    /// Takes the end tokens that `generation_config.json` names, as transformers does.
+    ///
+    /// Errors with `Format` if it is not such a file.
+    pub fn read_generation_config(&mut self, bytes: &[u8]) -> Result<()> {
+        let json: Json = json::read("generation_config.json", bytes)?;
+        let ids = token_ids(json.get("eos_token_id"), "eos_token_id")?;
+        if !ids.is_empty() {
+            self.eos_token_ids = ids;
+        }
+        self.check().map_err(|e| e.context("config.json"))
+    }
+
+    /// Reads what a GGUF file says of its model. Keys after llama.cpp's `docs/gguf.md` and
+    /// `llama-arch.cpp`.
+    ///
+    /// Errors: `Format` where the file is no model, or a key is missing or of another type;
+    /// `Unsupported` naming the key whose arithmetic is not implemented; `Mismatch` where keys
+    /// contradict each other.
+    pub fn from_gguf(header: &Header) -> Result<Self> {
+        let kind = header.get("general.type", "a text", Value::as_text)?.unwrap_or("model");
+        if kind != "model" {
+            return Err(Error::format(format!("GGUF file: general.type is `{kind}`, expected `model`")));
+        }
+        if let Some(parts) = header.count("split.count")?.filter(|&parts| parts > 1) {
+            return Err(Error::unsupported(format!(
+                "GGUF file: one of {parts} parts, expected a whole model"
+            )));
+        }
+        let architecture = header.text("general.architecture")?;
+        let family = ALL.iter().find(|family| family.architecture == architecture).ok_or_else(|| {
+            Error::unsupported(format!(
+                "GGUF file: general.architecture `{architecture}`, expected one of {}",
+                listed(|family| family.architecture)
+            ))
+        })?;
+        let blueprint = family.read(&Fields::of_metadata(header, architecture))?;
+        blueprint.check().map_err(|e| e.context("GGUF metadata"))?;
+        Ok(blueprint)
+    }
+}
+
+impl Family {
+    fn read(&self, fields: &Fields) -> Result<Blueprint> {
+        let blueprint = (self.blueprint)(fields)?;
+        fields.refuse_others(self.harmless)?;
+        Ok(blueprint)
+    }
+}
+
+/// What all families call something, once each.
+fn listed(name: fn(&Family) -> &'static str) -> String {
+    let mut names: Vec<_> = ALL.iter().map(|family| name(family)).collect();
+    names.dedup();
+    names.join(", ")
+}
+
+impl PartialEq for Family {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}

@@ -1,0 +1,168 @@
+//! What the modules of a checkpoint do, and what they are called there and by llama.cpp.
+//! Not the names themselves, which each family has in a table; no reader of files.
+
+use super::families::{self, Family};
+
+/// What a module does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Embedding,
+    Positions,
+    LastNorm,
+    Head,
+    AttentionNorm,
+    /// q, k and v in one.
+    Qkv,
+    Q,
+    K,
+    V,
+    O,
+    MlpNorm,
+    Gate,
+    Up,
+    Down,
+}
+
+impl Role {
+    /// Whether each layer has one.
+    fn in_layers(self) -> bool {
+        !matches!(self, Self::Embedding | Self::Positions | Self::LastNorm | Self::Head)
+    }
+
+    /// Whether it is a linear map; a table that is only looked up is none.
+    fn is_linear(self) -> bool {
+        use Role::{AttentionNorm, Embedding, LastNorm, MlpNorm, Positions};
+        !matches!(self, Embedding | Positions | LastNorm | AttentionNorm | MlpNorm)
+    }
+}
+
+/// In which order a file has a weight's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    /// (out, in), everywhere.
+    Plain,
+    /// (in, out) in checkpoints, as Conv1D has them; llama.cpp turns them round.
+    Turned,
+    /// The two halves of each head's rows interleaved by llama.cpp, see [`GgufTensor`].
+    Interleaved,
+}
+
+/// One module of a family.
+#[derive(Debug)]
+pub(crate) struct Module {
+    role: Role,
+    /// Within its layer, or without the base model's prefix.
+    checkpoint: &'static str,
+    gguf: &'static str,
+    stored: Stored,
+}
+
+impl Module {
+    pub const fn new(role: Role, checkpoint: &'static str, gguf: &'static str) -> Self {
+        Self { role, checkpoint, gguf, stored: Stored::Plain }
+    }
+
+    /// Stored (in, out) in checkpoints.
+    pub const fn turned(self) -> Self {
+        Self { stored: Stored::Turned, ..self }
+    }
+
+    /// Stored by llama.cpp with the halves of each head's rows interleaved.
+    pub const fn interleaved(self) -> Self {
+        Self { stored: Stored::Interleaved, ..self }
+    }
+}
+
+/// A tensor that llama.cpp stores under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GgufTensor {
+    /// Checkpoint name, without the base model's prefix.
+    pub name: String,
+    /// Whether the two halves of each head's rows are interleaved: of D rows, row 2i + j is the
+    /// checkpoint's row j·D/2 + i. llama.cpp rotates neighbours where a checkpoint rotates
+    /// halves.
+    pub interleaved: bool,
+}
+
+/// A linear map that llama.cpp stores under a name of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GgufLinear {
+    /// Checkpoint name, without the base model's prefix.
+    pub module: String,
+    /// As [`GgufTensor::interleaved`].
+    pub interleaved: bool,
+    /// Whether the checkpoint stores (C_in, C_out), which llama.cpp turns round.
+    pub turned: bool,
+}
+
+impl Family {
+    /// Whether its checkpoints have such a module.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.modules.iter().any(|module| module.role == role)
+    }
+
+    /// What checkpoints call the module of layer `l`, or the one there is, without the base model's prefix.
+    pub(super) fn module(&self, role: Role, l: usize) -> String {
+        let Module { checkpoint, .. } = self.find(role);
+        if role.in_layers() { format!("{}.{l}.{checkpoint}", self.layer) } else { (*checkpoint).to_owned() }
+    }
+
+    /// Whether checkpoints store its weight (in, out).
+    pub(super) fn turns(&self, role: Role) -> bool {
+        self.find(role).stored == Stored::Turned
+    }
+
+    fn find(&self, role: Role) -> &Module {
+        let module = self.modules.iter().find(|module| module.role == role);
+        module.unwrap_or_else(|| panic!("{} has no {role:?}", self.name))
+    }
+
+    /// A module's path as checkpoints write it, from its path in a GGUF file; with what is special of it.
+    fn of_gguf(&self, path: &str) -> Option<(String, &Module)> {
+        let (layer, stem) = match path.strip_prefix("blk.") {
+            Some(path) => path.split_once('.').map(|(layer, stem)| (Some(layer), stem))?,
+            None => (None, path),
+        };
+        let module = |module: &&Module| module.gguf == stem && module.role.in_layers() == layer.is_some();
+        let module = self.modules.iter().find(module)?;
+        let path = match layer {
+            Some(layer) => format!("{}.{layer}.{}", self.layer, module.checkpoint),
+            None => module.checkpoint.to_owned(),
+        };
+        Some((path, module))
+    }
+}
+
+/// The tensor that llama.cpp calls `tensor`: `blk.0.attn_q.weight`; `None` if there is none.
+pub(crate) fn checkpoint_tensor(family: &Family, tensor: &str) -> Option<GgufTensor> {
+    let (path, end) = tensor.rsplit_once('.')?;
+    let (path, module) = family.of_gguf(path)?;
+    Some(GgufTensor { name: format!("{path}.{end}"), interleaved: module.stored == Stored::Interleaved })
+}
+
+/// What llama.cpp calls tensor `name` of a checkpoint; `None` if it has no name for it.
+pub(crate) fn gguf_name(family: &Family, name: &str) -> Option<String> {
+    let (path, end) = bare(name).rsplit_once('.')?;
+    let in_layer = path.strip_prefix(family.layer).and_then(|path| path.strip_prefix('.'));
+    let (layer, stem) = match in_layer.and_then(|path| path.split_once('.')) {
+        Some((layer, stem)) => (Some(layer), stem),
+        None => (None, path),
+    };
+    let module = |module: &&Module| module.checkpoint == stem && module.role.in_layers() == layer.is_some();
+    let Module { gguf, .. } = family.modules.iter().find(module)?;
+    Some(layer.map_or_else(|| format!("{gguf}.{end}"), |layer| format!("blk.{layer}.{gguf}.{end}")))
+}
+
+/// The linear map whose weight llama.cpp calls `tensor`: `blk.0.attn_q.weight`; `None` if it is
+/// not one.
+pub(crate) fn gguf_linear(family: &Family, tensor: &str) -> Option<GgufLinear> {
+    let (module, Module { role, stored, .. }) = family.of_gguf(tensor.strip_suffix(".weight")?)?;
+    let linear =
+        GgufLinear { module, interleaved: *stored == Stored::Interleaved, turned: *stored == Stored::Turned };
+    role.is_linear().then_some(linear)
+}
+
+/// The name without the prefix that a headless checkpoint leaves out.
+pub(super) fn bare(name: &str) -> &str {
+    families::ALL.iter().find_map(|family| name.strip_prefix(family.prefix)).unwrap_or(name)
+}

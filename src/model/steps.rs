@@ -1,0 +1,59 @@
+//! A plan under construction, and the steps that more than one file adds to it. What a layer is
+//! made of is `block`'s.
+
+use crate::plan::{AttentionInputs, Delta, Op, Plan, Shrink, TensorId};
+
+use super::Model;
+use super::blueprint::Norm;
+use super::weights::{Linear, NormWeights};
+
+/// A plan under construction.
+pub(super) struct Steps<'a> {
+    pub model: &'a Model,
+    pub plan: &'a mut Plan,
+}
+
+impl Steps<'_> {
+    pub fn push(&mut self, op: Op) {
+        self.plan.push(&self.model.tensors, op);
+    }
+
+    /// y = norm(x), and what rides along.
+    pub fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId, shrink: Option<Shrink>) {
+        let (eps, centred) = match self.model.config.norm {
+            Norm::Rms(eps) => (eps, false),
+            Norm::Layer(eps) => (eps, true),
+        };
+        let &NormWeights { weight, bias, .. } = weights;
+        self.push(Op::Norm { x, weight, bias, y, eps, centred, shrink });
+    }
+
+    /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W
+    pub fn linear(
+        &mut self,
+        x: TensorId,
+        linear: &Linear,
+        y: TensorId,
+        accumulate: bool,
+        delta: Option<Delta>,
+    ) {
+        for &weight in &linear.weight.slices {
+            self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
+        }
+    }
+
+    /// What a layer's attention reads, its scale and its window.
+    pub fn attention(&self, l: usize) -> AttentionInputs {
+        let Model { config, state, scratch, .. } = self.model;
+        let (k_cache, v_cache) = state.cache[l];
+        AttentionInputs {
+            rows: state.rows,
+            q: scratch.q,
+            k_cache,
+            v_cache,
+            head_dim: config.head_dim,
+            scale: config.attention_scale,
+            window: config.layers[l].window.unwrap_or(0),
+        }
+    }
+}
