@@ -27,7 +27,8 @@ export type { RecoverOptions } from "./api/recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";
 export type { CompletionUsage, Head } from "./api/response.js";
 export type { SliceBudget } from "./thread/slices.js";
-export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";
+export type { AdapterParts, AdapterSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";
+export type { FileSource } from "./files/bytes.js";
 export type { CacheKind } from "./files/store.js";
 export type {
   ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempPart, TempProgress, TempTextOptions,

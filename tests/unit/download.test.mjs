@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
-import { Download, PIECE_BYTES, SPAN, Window, pieceBytes, pieceCount } from "../../dist/files/download.js";
+import { Download } from "../../dist/files/download.js";
+import { PIECE_BYTES, SPAN, Window, pieceBytes, pieceCount } from "../../dist/files/pieces.js";
 
 const { fetch } = globalThis;
 afterEach(() => (globalThis.fetch = fetch));

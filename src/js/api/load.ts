@@ -5,7 +5,7 @@ import { LorakeetError, throwIfCancelled } from "../error.js";
 import type { ByteFile } from "../files/file.js";
 import { gpuName, isSoftware } from "../thread/gpu.js";
 import { pause } from "../thread/pause.js";
-import { optional, small, type Folder, type ModelFolder } from "../files/source.js";
+import { optional, small, type Folder, type ModelFolder } from "../files/folder.js";
 import { checkKernels } from "../thread/verdicts.js";
 import { WasmLoader, enter, type WasmEngine } from "../thread/wasm.js";
 

@@ -4,7 +4,7 @@
 import { growing, load, type LoadRequest, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkSignal } from "../options.js";
 import type { Remote } from "../files/remote.js";
-import type { ModelFolder } from "../files/source.js";
+import type { ModelFolder } from "../files/folder.js";
 import type { Turns } from "../thread/turns.js";
 import { enter } from "../thread/wasm.js";
 

@@ -1,7 +1,7 @@
 // The files kept on this device, from the caller's side: what is there, how much room it takes, and out with it.
 // Not how files come here: that is remote.ts's.
 
-import type { Sink } from "./download.js";
+import type { Sink } from "./pieces.js";
 import { LorakeetError } from "../error.js";
 import { KeptFile, RECORD, Spill, noRoom, readRecord, type FileRecord } from "./kept.js";
 import { wrong } from "../options.js";
