@@ -143,9 +143,9 @@ export class ChatCompletions {
     const { conversation, ...checked } = checkChatRequest(request, this.#model);
     // The first chat fetches the template, and what renders it.
     const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
-    const { adapter, ends, tokens } = await read(this.#conversations.manner(checked.sampling.adapter as Record<string, number> | undefined));
+    const { adapter, ends, tokens } = await read(this.#conversations.manner(checked.sampling.adapter));
     const prompt = await read(tokens(conversation));
-    const stop_token_ids = [...(checked.sampling.stop_token_ids as number[]), ...ends];
+    const stop_token_ids = [...(checked.sampling.stop_token_ids ?? []), ...ends];
     const sampling = { ...checked.sampling, adapter, stop_token_ids };
     return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
   }

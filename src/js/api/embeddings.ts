@@ -78,14 +78,13 @@ export class Embeddings {
     checkSignal(signal);
     const list = inputs(given.input);
     const chosen = adapters(checkModel(given, this.#model), given.adapter_names, list.length);
-    const each = chosen.adapters as unknown[] | undefined;
     const response: EmbeddingResponse = { object: "list", data: [], model: this.#model, usage: { prompt_tokens: 0, total_tokens: 0 } };
     for (const [index, input] of list.entries()) {
       await pause();
       throwIfCancelled(signal, WHAT);
       const [vector, tokens] = await this.#turns.seated(WHAT, async (engine) => {
         const ids = typeof input === "string" ? engine.encode(input) : Uint32Array.from(input);
-        return [await engine.embed(ids, { adapter: each?.[index] ?? chosen.adapter, layer, pooling }), ids.length] as const;
+        return [await engine.embed(ids, { adapter: chosen.adapters?.[index] ?? chosen.adapter, layer, pooling }), ids.length] as const;
       }, signal);
       if (dimensions !== undefined && dimensions > vector.length) throw wrong("dimensions", dimensions, `at most ${vector.length}`);
       response.data.push({ object: "embedding", index, embedding: ofLengthOne(vector.subarray(0, dimensions)) });

@@ -98,8 +98,8 @@ async function prepared(turns: Turns, { prompts, sampling }: Prompts): Promise<P
 
 /** Prompts `at` to `end`, which draw what they would among the others. */
 function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts {
-  const seed = ((sampling.seed as number) + at) >>> 0;
-  const adapters = (sampling.adapters as unknown[] | undefined)?.slice(at, end);
+  const seed = (sampling.seed + at) >>> 0;
+  const adapters = sampling.adapters?.slice(at, end);
   return { prompts: prompts.slice(at, end), sampling: { ...sampling, seed, adapters } };
 }
 

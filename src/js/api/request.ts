@@ -84,10 +84,19 @@ export interface CheckedRequest extends CheckedOptions {
 /** The same without its prompts. */
 export interface CheckedOptions {
   n: number;
-  sampling: Record<string, unknown>;
+  sampling: Sampling;
   includeUsage: boolean;
   signal: AbortSignal | undefined;
   onPrompt: ((progress: PromptProgress) => void) | undefined;
+}
+
+/** What Rust takes for the options of a request. What is undefined has the engine's default. */
+export interface Sampling extends Pick<TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "stop_token_ids" | "overflow"> {
+  seed: number;
+  stop: readonly string[] | undefined;
+  logprobs?: number | undefined;
+  adapter?: Record<string, number>;
+  adapters?: Record<string, number>[] | undefined;
 }
 
 /** The names of a {@link TextRequest}. */
@@ -185,7 +194,7 @@ export type SamplingOptions = Pick<
 >;
 
 /** What Rust takes for the options of sampling. Errors with `argument`. */
-export function checkSampling(given: SamplingOptions): Record<string, unknown> {
+export function checkSampling(given: SamplingOptions): Sampling {
   for (const name of ["temperature", "top_p", "min_p", "repetition_penalty"] as const) checkNumber(name, given[name]);
   for (const name of ["max_tokens", "top_k", "seed"] as const) checkWhole(name, given[name]);
   const { stop, stop_token_ids: ids } = given;
@@ -199,7 +208,7 @@ export function checkSampling(given: SamplingOptions): Record<string, unknown> {
     top_k: given.top_k,
     min_p: given.min_p,
     repetition_penalty: given.repetition_penalty,
-    seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
+    seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
     stop: typeof stop === "string" ? [stop] : stop,
     stop_token_ids: ids,
   };
@@ -214,7 +223,7 @@ function prompts(prompt: unknown): (string | number[])[] {
 }
 
 /** For each of `count` prompts, which stand `n` times. */
-export function adapters(adapter: unknown, names: unknown, count: number, n = 1): Record<string, unknown> {
+export function adapters(adapter: unknown, names: unknown, count: number, n = 1): Pick<Sampling, "adapter" | "adapters"> {
   if (names === undefined) return adapter === undefined ? {} : { adapter: adapterWeights("adapter", adapter) };
   if (adapter === undefined) return { adapters: adapterNames(names, count).flatMap((each) => Array(n).fill(each)) };
   throw new LorakeetError("argument", "`adapter` and `adapter_names` are both given, expected one of them");
