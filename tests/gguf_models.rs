@@ -11,7 +11,9 @@ use common::{Fixture, Tolerance, assert_close, backends, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::dtype::Dtype;
-use lorakeet::engine::{Engine, EngineOptions, Loader, Request, folder};
+use lorakeet::engine::{
+    Choice, Engine, EngineOptions, Loader, NewLora, Optimizer, Request, TrainingRoom, Variant, Window, folder,
+};
 use lorakeet::format::gguf::Header;
 use lorakeet::model::{Blueprint, Rope, RopeScaling};
 use lorakeet::{ErrorKind, Result};
@@ -134,6 +136,51 @@ async fn tensors_of_several_types_are_held_as_they_are() {
     let said =
         "8 tensors of type BF16 held as f32, which keeps their numbers: 75264 bytes, 37632 in the file";
     assert_eq!(open("mistral-bf16", None).warnings(), [said]);
+}
+
+/// q, k and v of three types, gate and up of one: adapters act on them and learn through them as if all
+/// were f32.
+#[pollster::test]
+async fn adapters_learn_across_the_types_of_a_map() {
+    let ids = vec![3, 1, 4, 1, 5, 9, 2, 6];
+    let on: Choice = vec![("x".to_owned(), 1.0)];
+    let mut runs = Vec::new();
+    for dtype in [None, Some(Dtype::F32)] {
+        for (name, backend) in backends().await {
+            let options = EngineOptions { batch: Some(1), dtype, ..EngineOptions::default() };
+            let mut engine =
+                folder::open(&fixture("llama-mixed", "gguf"), backend, &options, |_, _| {}).expect("valid");
+            let lora =
+                NewLora { variant: Variant::Lora, rank: 3, alpha: 6.0, target_modules: vec![], seed: 7 };
+            engine.new_lora("x", &lora).await.expect("fits");
+            let room = TrainingRoom { window: ids.len(), memory_limit: None };
+            engine.begin_training("x", Optimizer::default(), room).await.expect("a plain LoRA");
+            let before = engine.logits(&ids).await.expect("it fits");
+            let mut losses = Vec::new();
+            for _ in 0..3 {
+                let window = Window::new(ids.clone(), 1);
+                let loss = engine.train_step(vec![window], &on, 1e-2).await;
+                losses.push(loss.expect("works") as f32);
+            }
+            engine.set_adapter(on.clone()).expect("loaded");
+            let after = engine.logits(&ids).await.expect("it fits");
+            engine.end_training().expect("one is trained");
+            let merged = engine.merge_adapter(&on).await.map_err(|e| e.to_string());
+            let refused = merged.is_err_and(|e| e.contains("is held as q4, which would round"));
+            assert_eq!(refused, dtype.is_none(), "{name}: a packed map takes no adapter in");
+            runs.push((name, losses, before, after));
+        }
+    }
+    let (held, plain) = runs.split_at(runs.len() / 2);
+    for ((name, losses, before, after), (_, want_losses, _, want)) in held.iter().zip(plain) {
+        let tolerance = Tolerance { abs: 1e-3, rel: 0.0 };
+        assert_close(&format!("losses on {name}"), losses, want_losses, tolerance);
+        assert_close(&format!("after training on {name}"), after, want, tolerance);
+        assert!(
+            misfit(after, before, Tolerance { abs: 0.05, rel: 0.0 }).is_some(),
+            "{name}: nothing learned"
+        );
+    }
 }
 
 /// Names and rows of q and k, and what says nothing of itself in the file, are those of the folder.

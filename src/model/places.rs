@@ -82,7 +82,8 @@ impl Weights {
     /// `write(tensor, first word, words)`.
     ///
     /// Errors with `Format` if they hold NaN or infinities, or numbers too large for the type they
-    /// are held as. Panics if the tensor is not expected, or gets more rows than it has.
+    /// are held as, `Unsupported` if numbers cannot be rounded to that. Panics if the tensor is not
+    /// expected, or gets more rows than it has.
     pub fn place(
         &mut self,
         name: &str,
@@ -109,7 +110,9 @@ impl Weights {
         }
         if !dtype.can_pack() {
             let dtype = dtype.name();
-            return Err(Error::unsupported(format!("tensor `{name}`: numbers are not rounded to {dtype}")));
+            return Err(Error::unsupported(format!(
+                "tensor `{name}`: its numbers cannot be rounded to {dtype}"
+            )));
         }
         let mut words = Vec::with_capacity(values.len() / cols * dtype.row_words(cols));
         values.chunks_exact(cols).for_each(|row| dtype.pack(row, &mut words));

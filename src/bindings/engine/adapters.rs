@@ -69,7 +69,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = loadGgufAdapter)]
     pub async fn load_gguf_adapter(&self, name: String, file: Vec<u8>) -> JsResult<JsValue> {
         let mut engine = self.engine()?;
-        let info = engine.load_gguf_adapter_reserved(&name, &file).await?;
+        let info = engine.load_gguf_adapter(&name, &file).await?;
         engine.check_adapter(&name).await?;
         to_js(&JsAdapterInfo::of(&info, &engine))
     }

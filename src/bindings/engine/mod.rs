@@ -18,7 +18,7 @@ use std::cell::{RefCell, RefMut};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::engine::{Engine, Generation, Request, Step, TempLora};
+use crate::engine::{Engine, Generation, Program, Request, TempLora};
 use crate::error::{Error, Result};
 
 use super::{JsResult, error::Thrown};
@@ -45,7 +45,7 @@ fn requests(engine: &Engine, prompts: JsValue, options: JsValue) -> Result<Vec<R
 pub struct JsEngine {
     engine: RefCell<Engine>,
     generations: Numbered<Generation>,
-    steps: Numbered<Step>,
+    programs: Numbered<Program>,
     temps: Numbered<TempLora>,
 }
 
@@ -54,7 +54,7 @@ impl JsEngine {
         Self {
             engine: RefCell::new(engine),
             generations: Numbered::new("batch"),
-            steps: Numbered::new("step"),
+            programs: Numbered::new("training"),
             temps: Numbered::new("temporary adapter"),
         }
     }

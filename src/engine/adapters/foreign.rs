@@ -7,14 +7,14 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::format::peft::{AdapterConfig, Method, unwrapped};
-use crate::format::safetensors::{Header, TensorInfo};
-use crate::format::{TensorData, write};
+use crate::format::safetensors::Header;
+use crate::format::{TensorData, TensorInfo, write};
 use crate::json;
 
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::combine::transpose;
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::gguf::half_split;
+use crate::engine::adapters::turn::half_split;
+use crate::engine::adapters::turn::transpose;
 
 /// What mistral-finetune and its readers take where no file says.
 const MISTRAL_SCALING: f64 = 2.0;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::safetensors::TensorInfo;
+use crate::format::TensorInfo;
 
 use crate::engine::adapters::files::AdapterFiles;
 
@@ -24,7 +24,7 @@ impl Numbers {
     ///
     /// Errors with `Format` where the file is too short or holds what is not finite, `Mismatch` for a
     /// type that is not read.
-    pub(in crate::engine) fn of_file(files: &Arc<AdapterFiles>, info: &TensorInfo) -> Result<Self> {
+    pub(crate) fn of_file(files: &Arc<AdapterFiles>, info: &TensorInfo) -> Result<Self> {
         let numbers = Self(Source::File(files.clone(), Box::new(info.clone())));
         if let Some(bad) = numbers.read()?.iter().find(|value| !value.is_finite()) {
             return Err(Error::format(format!("tensor `{}`: holds {bad}", info.name)));
@@ -58,7 +58,7 @@ impl Numbers {
     }
 
     /// Bytes that they take beside a file that is kept.
-    pub(in crate::engine) fn own_bytes(&self) -> usize {
+    pub(crate) fn own_bytes(&self) -> usize {
         match &self.0 {
             Source::Own(values) => 4 * values.len(),
             Source::File(..) => 0,

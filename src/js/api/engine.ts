@@ -218,7 +218,7 @@ export class Engine {
    * chat template; `memory`, with what would fit; `device` if the loss becomes NaN; `cancelled`.
    */
   trainAdapter(options: TrainOptions): AsyncGenerator<TrainingStep, void, undefined> {
-    return trainAdapter(this.#turns, this.#conversations, this.info.contextLength, options);
+    return trainAdapter(this.#turns, this.#conversations, options);
   }
 
   /**
