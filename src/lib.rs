@@ -49,6 +49,7 @@ pub mod gpu;
 pub mod json;
 pub mod model;
 pub mod tokenizer;
+pub mod words;
 
 pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, ops, order, plan, svd, widen};
 

@@ -38,9 +38,11 @@ const MAIN: Arrows = &[
     ("model", &["error", "activation", "json", "format", "ops", "plan"]),
     ("gpu", &["error", "activation", "ops", "plan", "for_each_op"]),
     ("backend", &["error", "plan", "cpu", "gpu", "twin"]),
+    ("words", &["error"]),
     (
         "engine",
         &[
+            "words",
             "error",
             "json",
             "config",
@@ -56,7 +58,7 @@ const MAIN: Arrows = &[
             "widen",
         ],
     ),
-    ("bindings", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
+    ("bindings", &["words", "error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
 /// Room of `src/engine` -> rooms that it may name. The facade may name all, and none names the facade.

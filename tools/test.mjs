@@ -68,21 +68,21 @@ const STAGES = {
       return 0;
     },
   },
+  unit: {
+    needs: [],
+    run({ env }) {
+      if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
+      return command(process.execPath, ["--test", "--test-timeout=60000", "--test-reporter=spec", ...nodeTests("tests/unit")], env);
+    },
+  },
   web: {
     needs: ["npm", "chromium", ...(inCi ? ["firefox", "models"] : [])],
     run({ env, chromium }) {
-      const folder = join(root, "tests/web");
-      if (!existsSync(folder)) {
-        console.log("skipped: there is no tests/web/");
-        return "skipped";
-      }
-      const tests = readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).map((name) => `tests/web/${name}`);
-      if (tests.length === 0) return failure("no tests/web/*.test.mjs");
       if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
       // One at a time: each starts a browser that computes on all cores. A trap in WebAssembly
       // can leave a promise that never settles: the limit is per test, in milliseconds.
       const flags = ["--test", "--test-concurrency=1", "--test-timeout=900000", "--test-reporter=spec"];
-      return command(process.execPath, [...flags, ...tests], { ...env, ...strict, CHROMIUM: chromium });
+      return command(process.execPath, [...flags, ...nodeTests("tests/web")], { ...env, ...strict, CHROMIUM: chromium });
     },
   },
   beside: {
@@ -100,15 +100,21 @@ const STAGES = {
     async run({ env, chromium }) {
       if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
       npmPackages(env, join(root, "tests/bundlers"));
-      const tests = readdirSync(join(root, "tests/bundlers")).filter((name) => name.endsWith(".test.mjs")).map((name) => `tests/bundlers/${name}`);
       const flags = ["--test", "--test-concurrency=1", "--test-timeout=300000", "--test-reporter=spec"];
-      return command(process.execPath, [...flags, ...tests], { ...env, ...strict, CHROMIUM: chromium });
+      return command(process.execPath, [...flags, ...nodeTests("tests/bundlers")], { ...env, ...strict, CHROMIUM: chromium });
     },
   },
 };
 
 function rustTests() {
   return readdirSync(join(root, "tests")).filter((name) => name.endsWith(".rs")).map((name) => name.slice(0, -3));
+}
+
+/** The files of a folder that Node's test runner takes: at least one. */
+function nodeTests(folder) {
+  const tests = readdirSync(join(root, folder)).filter((name) => name.endsWith(".test.mjs")).map((name) => `${folder}/${name}`);
+  if (tests.length === 0) throw new Error(`no ${folder}/*.test.mjs`);
+  return tests;
 }
 
 function failure(message) {
@@ -154,7 +160,7 @@ for (const name of chosen) {
   } catch (error) {
     failure(error.message);
   }
-  const verdict = outcome === "skipped" ? "skipped" : outcome === 0 ? "passed" : "FAILED";
+  const verdict = outcome === 0 ? "passed" : "FAILED";
   results.push({ name, verdict, seconds: (performance.now() - started) / 1000 });
 }
 

@@ -36,7 +36,7 @@ pub use load::describe::Description;
 pub use load::loader::Loader;
 pub use load::options::EngineOptions;
 pub use load::room::needs;
-pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, TempEvent, TempLora, TempLoraOptions};
+pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
 pub use text::hidden::Pooling;
 pub use text::logprobs::TokenLogprobs;
 pub use text::request::{Delta, Finish, Overflow, Request, Usage};

@@ -1,10 +1,9 @@
 //! Adapters that begin here, to be trained: a LoRA that does nothing yet, in two variants.
 
-use std::str::FromStr;
-
 use crate::error::{Error, Result};
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
+use crate::words::words;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
@@ -25,17 +24,7 @@ pub enum Variant {
     LoraXs,
 }
 
-impl FromStr for Variant {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "lora" => Ok(Self::Lora),
-            "lora-xs" => Ok(Self::LoraXs),
-            other => Err(Error::argument(format!("variant `{other}`, expected lora or lora-xs"))),
-        }
-    }
-}
+words!(Variant, "variant", ["lora" => Self::Lora, "lora-xs" => Self::LoraXs]);
 
 /// A new LoRA adapter to be trained.
 #[derive(Clone, Debug, PartialEq)]
