@@ -6,12 +6,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Subcommand, ValueEnum};
-use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions, Variant, folder};
+use clap::Subcommand;
+use lorakeet::engine::{
+    ChunkLosses, ChunkReport, Engine, Evaluation, Preset, Request, TempEvent, TempLoraOptions, Variant,
+    folder,
+};
+use lorakeet::words::Words;
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
-use super::progress_bar;
+use super::{progress_bar, word};
 
 #[derive(Subcommand)]
 pub enum TempLora {
@@ -46,11 +50,11 @@ pub struct Generate {
     options: Options,
     #[arg(long, default_value_t = 1000)]
     max_tokens: usize,
-    /// 0 is greedy
+    /// 0 always takes the most probable token; the default is the terminal's own
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
     /// Above 1, tokens seen before become less likely
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = Request::default().repetition_penalty)]
     repetition_penalty: f32,
     /// Take the text up again where the model ends it
     #[arg(long)]
@@ -67,8 +71,8 @@ pub struct Generate {
 
 #[derive(clap::Args)]
 struct Options {
-    /// Where the options below begin
-    #[arg(long, default_value = "small")]
+    /// Where the options below begin: paper, the published code's constants, or small, what measures best on small models
+    #[arg(long, default_value = Preset::default().word(), value_parser = word::<Preset>())]
     preset: Preset,
     /// Tokens of a chunk
     #[arg(long)]
@@ -77,7 +81,7 @@ struct Options {
     #[arg(long)]
     context: Option<usize>,
     /// What is trained: lora, or lora-xs, a core between singular vectors of the base's weights
-    #[arg(long, default_value = "lora")]
+    #[arg(long, default_value = Variant::default().word(), value_parser = word::<Variant>())]
     variant: Variant,
     #[arg(long)]
     rank: Option<usize>,
@@ -128,14 +132,6 @@ impl std::str::FromStr for LearningRate {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Preset {
-    /// The published code's constants
-    Paper,
-    /// What measures best on small models
-    Small,
-}
-
 /// The name of the adapter to begin from.
 const WARM_START: &str = "warm-start";
 
@@ -145,10 +141,7 @@ impl Options {
             folder::load_adapter(engine, WARM_START, path).await?;
         }
         let context = engine.model().context();
-        let preset = match self.preset {
-            Preset::Paper => TempLoraOptions::paper(context),
-            Preset::Small => TempLoraOptions::small(context),
-        };
+        let preset = TempLoraOptions::of(self.preset, context);
         let rank = self.rank.unwrap_or(preset.rank);
         Ok(TempLoraOptions {
             variant: self.variant,
@@ -229,7 +222,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
             Err(e) => break Err(e),
         }
     };
-    engine.end_temp_lora(&mut temp, None)?;
+    engine.end_temp_lora(&mut temp, None).await?;
     result?;
     if as_json {
         let runs: Vec<&[u32]> = tokens.windows(4).collect();
@@ -280,10 +273,10 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
         }
     };
     bar.finish_and_clear();
-    engine.end_temp_lora(&mut temp, None)?;
+    engine.end_temp_lora(&mut temp, None).await?;
     result?;
     let seconds = started.elapsed().as_secs_f64();
-    let report = summary(&chunks, temp.options(), seconds, bytes, eval.chunks);
+    let report = summary(&chunks, temp.options(), seconds, bytes, eval.chunks)?;
     if as_json {
         println!("{report}");
         return Ok(());
@@ -298,8 +291,8 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
     );
     println!(
         "mean of chunk perplexities {:.4}, without {:.4}; {} of {} chunks better; {:.2} s a chunk",
-        number("chunk_perplexity"),
-        number("base_chunk_perplexity"),
+        number("mean_chunk_perplexity"),
+        number("mean_chunk_base_perplexity"),
         report["improved_chunks"],
         chunks.len(),
         number("seconds_per_chunk"),
@@ -313,14 +306,8 @@ fn summary(
     seconds: f64,
     bytes: u64,
     with_chunks: bool,
-) -> Value {
-    let labels: usize = chunks.iter().map(|chunk| chunk.labels).sum();
-    let weighed = |value: &dyn Fn(&ChunkReport) -> f64| {
-        chunks.iter().map(|chunk| value(chunk) * chunk.labels as f64).sum::<f64>() / labels as f64
-    };
-    let of = |loss: Option<f64>| loss.unwrap_or(0.0);
-    let [base, adapted, mixed] =
-        [weighed(&|c| of(c.base_loss)), weighed(&|c| of(c.adapted_loss)), weighed(&|c| of(c.mixed_loss))];
+) -> Result<Value> {
+    let text = Evaluation::of(chunks.iter().map(ChunkLosses::from))?;
     let list = chunks.iter().map(|c| {
         json!({
             "tokens": c.tokens, "labels": c.labels, "base_loss": c.base_loss, "adapted_loss": c.adapted_loss,
@@ -328,24 +315,23 @@ fn summary(
             "rolled_back": c.rolled_back, "probed": c.probed,
         })
     });
-    json!({
-        "tokens": chunks.iter().map(|chunk| chunk.tokens).sum::<usize>(),
-        "labels": labels,
+    Ok(json!({
+        "tokens": text.tokens,
+        "labels": text.labels,
         "chunk": options.chunk_tokens,
         "context": options.context_tokens,
         "rank": options.rank,
         "learning_rate": options.learning_rate,
-        "base_perplexity": base.exp(),
-        "perplexity": adapted.exp(),
-        "mixed_perplexity": mixed.exp(),
-        // How far the mix's loss of the whole text is above the smaller of the two, nats.
-        "mixed_regret": (mixed - base.min(adapted)) * labels as f64,
-        "change_percent": 100.0 * ((adapted - base).exp() - 1.0),
-        "base_chunk_perplexity": weighed(&|c| of(c.base_loss).exp()),
-        "chunk_perplexity": weighed(&|c| of(c.adapted_loss).exp()),
-        "improved_chunks": chunks.iter().filter(|c| c.adapted_loss < c.base_loss).count(),
+        "base_perplexity": text.base_perplexity,
+        "perplexity": text.perplexity,
+        "mixed_perplexity": text.mixed_perplexity,
+        "mixed_regret": text.mixed_regret,
+        "change_percent": 100.0 * (text.perplexity / text.base_perplexity - 1.0),
+        "mean_chunk_base_perplexity": text.mean_chunk_base_perplexity,
+        "mean_chunk_perplexity": text.mean_chunk_perplexity,
+        "improved_chunks": text.improved_chunks,
         "seconds_per_chunk": seconds / chunks.len() as f64,
         "tensor_bytes": bytes,
         "chunks": if with_chunks { list.collect() } else { Vec::new() },
-    })
+    }))
 }

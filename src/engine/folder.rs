@@ -10,6 +10,7 @@ use crate::format::ShardIndex;
 use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{FIRST_BYTES, Header, PREFIX_BYTES};
+use crate::tokenizer::ChatTemplate;
 
 use crate::engine::{AdapterFiles, AdapterInfo, Description, Engine, EngineOptions, Loader};
 
@@ -147,8 +148,16 @@ fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {
 /// it.
 pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Result<AdapterInfo> {
     if folder.is_file() {
-        return engine.load_gguf_adapter(name, &read(folder)?).map_err(|e| e.context(folder.display()));
+        return engine.load_gguf_adapter(name, &read(folder)?).await.map_err(|e| e.context(folder.display()));
     }
+    let (config, weights) = read_adapter(folder)?;
+    engine.load_adapter(name, &config, &weights).await
+}
+
+/// An adapter's config and weights: PEFT's, where no other trainer's are in their place.
+///
+/// Errors with `Format` for a folder of the pickled kind, `Argument` or `Network` where a file cannot be read.
+pub fn read_adapter(folder: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
     let pickle = folder.join("adapter_model.bin");
     let [config, weights] = adapter_files(folder);
     if !weights.exists() && pickle.exists() {
@@ -157,14 +166,14 @@ pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Res
     // mistral-finetune's weights may come without their config.
     let is_alone = weights.ends_with(MISTRAL_WEIGHTS) && !config.exists();
     let config = if is_alone { Vec::new() } else { read(&config)? };
-    engine.load_adapter(name, &config, &read(&weights)?).await
+    Ok((config, read(&weights)?))
 }
 
 /// The weights that mistral-finetune writes.
 const MISTRAL_WEIGHTS: &str = "lora.safetensors";
 
-/// Where an adapter's config and weights are: PEFT's, where no other trainer's are in their place.
-pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
+/// Where they are.
+fn adapter_files(folder: &Path) -> [PathBuf; 2] {
     let first = |names: &[&str]| {
         let paths = names.iter().map(|name| folder.join(name));
         paths.clone().find(|path| path.exists()).or_else(|| paths.clone().next()).unwrap_or_default()
@@ -173,6 +182,21 @@ pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
     let is_mistral = weights.ends_with(MISTRAL_WEIGHTS);
     let config = first(if is_mistral { &["params.json"] } else { &["adapter_config.json"] });
     [config, weights]
+}
+
+/// The chat template of the model in `folder` or in that file: of the files beside it, or of its tokenizer.
+///
+/// Errors as [`ChatTemplate::from_files`] does, and where a file cannot be read.
+pub fn chat_template(engine: &Engine, folder: &Path) -> Result<ChatTemplate> {
+    let home = if folder.is_file() { folder.parent().unwrap_or(Path::new("")) } else { folder };
+    let [config, jinja, json] = ["tokenizer_config.json", "chat_template.jinja", "chat_template.json"]
+        .map(|name| read_if_there(&home.join(name)));
+    let (config, jinja, json) = (config?, jinja?, json?);
+    let own = engine.tokenizer_config().into_bytes();
+    if !ChatTemplate::is_in_files(config.as_deref(), jinja.as_deref(), json.as_deref())? {
+        return ChatTemplate::from_files(Some(&own), None, None);
+    }
+    ChatTemplate::from_files(config.as_deref().or(Some(&own)), jinja.as_deref(), json.as_deref())
 }
 
 /// Writes an exported adapter's two files into `folder`, which is made if it is not there.

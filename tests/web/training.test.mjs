@@ -218,6 +218,17 @@ for (const device of ["cpu", "webgpu"]) {
       assert.match(chats.message, /^chat: the model has no template/); // it is read as a conversation
     });
 
+    once("a dataset is learned as by the terminal program", async () => {
+      const json = (name) => JSON.parse(readFileSync(join(root, "tests/fixtures/training", name), "utf8"));
+      const losses = await page.evaluate(async (dataset) => {
+        const rates = { learningRate: 3e-3, schedule: "cosine", warmupSteps: 1, dropout: 0.1 };
+        return (await steps({ name: "as the terminal", dataset, rank: 4, epochs: 2, batch: 2, maxLength: 64, seed: 7, ...rates })).map(({ loss }) => loss);
+      }, json("dataset.json"));
+      const { losses: want } = json("program.json"); // tests/learning_program.rs has them too
+      assert.equal(losses.length, want.length);
+      losses.forEach((loss, i) => assert.ok(Math.abs(loss - want[i]) < 1e-5, `step ${i + 1}: ${loss}, expected ${want[i]}`));
+    });
+
     test("a checkpoint goes on where a training was left, and is gone at its end", async () => {
       const [first, rest, kept, base, changed, again] = await page.evaluate(async () => {
         const options = { ...small, epochs: 2, checkpoint: "a/b", checkpointEvery: 2, name: "kept" };
@@ -310,7 +321,7 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^rank 0, expected/],
         ["argument", /^target modules \["no_such_proj"\]: the base has none/],
         ["argument", /^learningRate NaN, expected 0 or more/],
-        ["argument", /^variant "lora-xl", expected/],
+        ["argument", /^variant `lora-xl`, expected/],
         ["argument", /^variant "lora-xs", expected lora with a checkpoint/],
         ["argument", /^rank 200: module `[^`]+` has \d+ inputs and \d+ outputs, lora-xs takes at most \d+/],
         ["argument", /^variant "dora", expected/],
@@ -520,17 +531,17 @@ for (const device of ["cpu", "webgpu"]) {
       ]);
       const list = errors.pop();
       const expected = [
-        /^preset "large", expected paper or small/,
+        /^preset `large`, expected paper or small/,
         /^chunkTokens 200 and contextTokens 200 exceed the context of 128/,
         /^contextTokens 0, expected at least 1/,
-        /^kv "fresh", expected recompute or stale/,
+        /^kv `fresh`, expected recompute or stale/,
         /^kv.resetEvery 0, expected/,
         /`nobody`/,
         /^rank, alpha and targetModules are those of `falls`/,
         /`nobody`/,
         /^adapter `falls` is there already/,
         /^option `chunk`: unknown/,
-        /^name "", expected a text that is not empty/,
+        /^name "", expected a non-empty string/,
       ];
       errors.forEach(({ kind, message }, i) => {
         assert.equal(kind, "argument", message);

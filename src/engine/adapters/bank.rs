@@ -106,7 +106,15 @@ impl Adapters {
 
     /// Puts a larger bank, or a smaller one, in the place of the one there is, and returns which ranks the
     /// adapters are to have in it. On an error that stays.
+    ///
+    /// Errors with `Memory`, and with `Argument` while the device has learned what is not read back yet.
     fn set_bank(&self, runner: &mut Runner, Grown { bank, tensors, ranks }: Grown) -> Result<Vec<Held>> {
+        if let Some(loaded) = self.loaded.iter().find(|loaded| loaded.is_ahead) {
+            return Err(Error::argument(format!(
+                "adapter `{}` has learned what is not read back yet, expected an export of it first",
+                loaded.info.name
+            )));
+        }
         runner.set_bank(bank, tensors)?;
         Ok(ranks)
     }
@@ -124,7 +132,7 @@ impl Adapters {
     /// keeps what there is.
     pub(crate) fn give_room_back(&mut self, runner: &mut Runner) -> Result<()> {
         let mut bank = runner.model().bank.clone();
-        if !bank.has_many_ranks() {
+        if !bank.has_many_ranks() || self.loaded.iter().any(|loaded| loaded.is_ahead) {
             return Ok(());
         }
         let demands: Vec<_> = self.loaded.iter().map(Loaded::demand).collect();

@@ -4,33 +4,13 @@
 use bytemuck::Zeroable;
 
 use crate::engine::adapters::Adapters;
+use crate::engine::adapters::line::{Chosen, Line};
 use crate::engine::adapters::loaded::{Choice, Loaded, MixKey};
 use crate::engine::adapters::merged::Merged;
 use crate::engine::runner::Runner;
 use crate::error::{Error, Result};
 use crate::model::{MIXES, Model};
 use crate::plan::{Block, Mix};
-
-/// A choice of adapters, looked up once: what a sequence needs to know of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Chosen {
-    /// All that act, in the order of their blocks.
-    key: MixKey,
-    /// Under what the cache may remember what is computed: adapters that leave no trace in it are not
-    /// part of it.
-    pub(crate) cache_key: MixKey,
-    /// Ids of the virtual tokens that come before a text.
-    pub(crate) lead: Vec<u32>,
-}
-
-/// A line of the `mixes` tensor.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Line {
-    /// What is written there; empty before the first use.
-    pub(super) key: MixKey,
-    users: usize,
-    released: u64,
-}
 
 impl Adapters {
     /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.

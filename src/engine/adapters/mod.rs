@@ -8,20 +8,27 @@ pub(super) mod adapter;
 pub(super) mod bank;
 mod base;
 pub(super) mod combine;
+pub(super) mod common;
+pub(super) mod config;
 mod export;
 pub(super) mod files;
-mod foreign;
-pub(super) mod gguf;
+mod folder;
+pub(super) mod foreign;
+mod gguf;
+pub(super) mod kinds;
 mod lead;
+pub(super) mod line;
 pub(super) mod loaded;
 mod merge;
 mod merged;
-pub(super) mod mixes;
+mod mixes;
 pub(super) mod new_lora;
 pub(super) mod numbers;
-mod peft;
-mod peft_rows;
+pub(super) mod part;
 mod place;
+mod saved;
+mod tensor;
+pub(super) mod turn;
 
 use std::sync::Arc;
 
@@ -31,12 +38,12 @@ use crate::plan::MAX_BLOCKS;
 
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::base::Base;
+use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::lead::check_lead;
-use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places};
+use crate::engine::adapters::line::Line;
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, bytes};
 use crate::engine::adapters::merged::Merged;
-use crate::engine::adapters::mixes::Line;
-use crate::engine::adapters::place::{feeds_cache, modules_of};
+use crate::engine::adapters::place::{check_lead, feeds_cache, modules_of};
 use crate::engine::runner::Runner;
 
 /// The loaded adapters and the lines of the `mixes` tensor.
@@ -239,12 +246,14 @@ impl Adapters {
             self.check_idle(name, replaced.id)?;
         }
         let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
+        let config = files.as_ref().map(|files| AdapterConfig::from_json(&files.config)).transpose()?;
+        let base = config.and_then(|config| config.common.base_model_name_or_path);
         let info = AdapterInfo {
             name: name.to_owned(),
             rank,
             modules: modules_of(runner.model(), &adapter),
             virtual_tokens: n_virtual,
-            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
+            bytes: bytes(&adapter, files.as_ref()),
             warnings: adapter.warnings.clone(),
         };
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
@@ -257,12 +266,13 @@ impl Adapters {
             prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
             trained: false,
+            is_ahead: false,
             feeds_cache: feeds_cache(&runner.model().bank, &adapter, &places),
             info,
             adapter,
             places,
             files,
-            base: None,
+            base,
         })
     }
 

@@ -1,16 +1,16 @@
 //! How the learning rate moves over a training, with the meaning of transformers' `get_scheduler`.
 
 use std::f64::consts::PI;
-use std::str::FromStr;
 
-use crate::error::Error;
+use crate::words::words;
 
 /// What the learning rate does once it is warm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Schedule {
     /// It stays: transformers' `constant_with_warmup`, and `constant` without.
     Constant,
     /// It falls in a line to 0.
+    #[default]
     Linear,
     /// It falls to 0 along half a cosine.
     Cosine,
@@ -32,18 +32,11 @@ impl Schedule {
     }
 }
 
-impl FromStr for Schedule {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "constant" => Ok(Self::Constant),
-            "linear" => Ok(Self::Linear),
-            "cosine" => Ok(Self::Cosine),
-            other => Err(Error::argument(format!("schedule `{other}`, expected constant, linear or cosine"))),
-        }
-    }
-}
+words!(Schedule, "schedule", [
+    "constant" => Self::Constant,
+    "linear" => Self::Linear,
+    "cosine" => Self::Cosine,
+]);
 
 #[cfg(test)]
 mod tests {

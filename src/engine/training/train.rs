@@ -6,75 +6,53 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Trainee};
-use crate::plan::{INACTIVE, Training};
+use crate::model::{Trainee, Training};
+use crate::plan::Training as Numbers;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, run_rows};
+use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::seat::Seat;
 use crate::engine::training::Trainer;
 use crate::engine::training::optimizer::Optimizer;
-
-/// What a slice costs, however short: rows of a layer forward.
-const ANY_SLICE: usize = 4;
-
-/// A text to learn from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Context, then what is learned, at most as many as there is [`TrainingRoom`](crate::engine::TrainingRoom) for.
-    pub tokens: Vec<u32>,
-    /// The first token that is learned; those before it are given. At least 1.
-    pub first: usize,
-    /// Whether what is given counts as constant: cheaper, and its keys and values, if cached, are
-    /// not computed anew.
-    pub constant_context: bool,
-}
+use crate::engine::training::slices::{ANY_SLICE, Slice, cost_of_all, cost_of_window, head_rows, slices_of};
+use crate::engine::training::windows::Window;
 
 /// A step under way; see [`Engine::begin_step`](crate::engine::Engine::begin_step).
 #[derive(Debug)]
 pub struct Step {
-    choice: Choice,
-    windows: Vec<Window>,
+    pub(super) choice: Choice,
+    pub(super) windows: Vec<Window>,
     /// How many of them have been opened.
     opened: usize,
-    numbers: Training,
+    pub(super) numbers: Numbers,
     /// The device it is done on, by number.
     device: u64,
-    /// Labels of all windows.
-    labels: usize,
+    /// Weights of all that is learned.
+    weights: f64,
     /// Most rows of the head at once: the losses do not depend on it.
     head_rows: usize,
     seat: Option<(Seat, Vec<u32>)>,
     slices: VecDeque<Slice>,
     losses: f64,
+    /// Sum of the squares of all gradients.
+    norms: f64,
     done: usize,
     all: usize,
     /// Whether its update is made.
     finished: bool,
     /// Whether a piece of it has failed: it would begin anew.
     failed: bool,
-}
-
-/// A piece of work that ends in at most one submission.
-#[derive(Clone, Debug)]
-enum Slice {
-    Open(Window),
-    Embed(Range<usize>),
-    Layer(usize, Range<usize>),
-    Head(Range<usize>),
-    ClearCache,
-    Backward(usize, Range<usize>),
-    Close(Range<usize>),
-    Update,
+    /// Whether what it teaches is read back at once: its state is asked for.
+    pub(crate) is_kept: bool,
 }
 
 impl Step {
-    /// Mean loss, nats, of the labels seen so far, before the step's own update.
+    /// Mean loss, nats, of what has been read so far, before the step's own update.
     pub fn loss(&self) -> f64 {
-        self.losses / self.labels as f64
+        self.losses / self.weights
     }
 
     /// Work done, and all there is, in rows of a layer forward.
@@ -89,8 +67,7 @@ impl Step {
 }
 
 impl Trainer {
-    /// Begins a step of the trained adapter on windows whose labels count equally. It acts under
-    /// `choice`, which must name it.
+    /// Begins a step of the trained adapter on windows. It acts under `choice`, which must name it.
     ///
     /// Errors with `Argument` for a window out of range, a choice without the adapter or with one
     /// that cannot be trained through, or if none is trained.
@@ -109,25 +86,28 @@ impl Trainer {
         }
         adapters.check_trains_through(choice)?;
         let most = runner.model().training.trainee.as_ref().map_or(0, |trainee| trainee.window);
-        for Window { tokens, first, .. } in &windows {
-            if *first == 0 || *first >= tokens.len() || tokens.len() > most {
+        for Window { tokens, loss, .. } in &windows {
+            if loss.rows().is_empty() || loss.len() + 1 != tokens.len() || tokens.len() > most {
                 return Err(Error::argument(format!(
-                    "a window of {} tokens, learned from {first} on; expected from 1 on, and at most {most} tokens",
-                    tokens.len()
+                    "a window of {} tokens with {} targets, {} of them learned; expected one target fewer than tokens, one or more learned, and at most {most} tokens",
+                    tokens.len(),
+                    loss.len(),
+                    loss.learned().len()
                 )));
             }
             runner.model().check_ids(tokens)?;
+            runner.model().check_ids(&loss.learned())?;
         }
-        let labels = windows.iter().map(|window| window.tokens.len() - window.first).sum();
-        if labels == 0 {
+        if windows.is_empty() {
             return Err(Error::argument("no window to learn from"));
         }
+        let weights = windows.iter().map(|window| window.loss.total()).sum::<f64>();
         let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed } = optimizer;
         let steps = steps + 1;
-        let mut numbers = Training {
+        let mut numbers = Numbers {
             seed: seed.wrapping_add(steps),
             dropout,
-            loss_weight: 1.0 / labels as f32,
+            loss_weight: 1.0 / weights as f32,
             max_norm,
             learning_rate,
             weight_decay,
@@ -146,15 +126,17 @@ impl Trainer {
             opened: 0,
             numbers,
             device: runner.device(),
-            labels,
+            weights,
             head_rows,
             seat: None,
             slices: VecDeque::new(),
             losses: 0.0,
+            norms: 0.0,
             done: 0,
             all,
             finished: false,
             failed: false,
+            is_kept: false,
         };
         step.restart(runner);
         Ok(step)
@@ -258,10 +240,13 @@ impl Trainer {
             Slice::Open(window) => step.open_window(runner, adapters, texts, window)?,
             Slice::Embed(tile) => step.run(runner, Kind::TrainEmbed, tile)?,
             Slice::Layer(l, tile) => step.run(runner, Kind::TrainLayer(l), tile)?,
-            Slice::Head(tile) => {
-                let (_, tokens) = step.seat.as_ref().expect("a window is open");
-                let target = |pos: usize| tokens.get(pos + 1).copied().unwrap_or(INACTIVE);
-                let targets: Vec<u32> = tile.clone().map(target).collect();
+            Slice::Head(tile, weight) => {
+                let loss_weight = weight / step.weights as f32;
+                if loss_weight != step.numbers.loss_weight {
+                    step.numbers.loss_weight = loss_weight;
+                    step.upload_numbers(runner);
+                }
+                let targets = step.window().loss.targets(tile.clone());
                 runner.upload(runner.model().training.targets, 0, &targets);
                 step.run(runner, Kind::TrainHead, tile)?;
             }
@@ -271,31 +256,36 @@ impl Trainer {
             }
             Slice::Backward(l, tile) => step.run(runner, Kind::TrainBackward(l), tile)?,
             Slice::Close(labels) => {
-                let losses = runner.model().training.losses;
-                let words = runner.read(losses, labels.start, labels.len()).await?;
-                let losses: &[f32] = bytemuck::cast_slice(&words);
-                step.losses += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+                let is_last = step.opened == step.windows.len();
+                if is_last {
+                    runner.run_as_is(Kind::TrainNorms, 1)?;
+                }
+                let Training { losses, sums, .. } = runner.model().training;
+                let n_sums = runner.model().tensors.get(sums).len();
+                let parts = [(losses, labels.start, labels.len()), (sums, 0, n_sums)];
+                let read = runner.read_all(&parts[..1 + usize::from(is_last)]).await?;
+                step.losses += step.window().loss.sum(labels, bytemuck::cast_slice(&read[0]));
+                let norms = read[1..].iter().flat_map(|words| bytemuck::cast_slice::<u32, f32>(words));
+                step.norms = norms.map(|&sum| f64::from(sum)).sum();
                 step.close_window(runner, adapters, texts);
-                if step.opened == step.windows.len() {
+                if is_last {
                     step.slices.push_back(Slice::Update);
                 }
             }
             Slice::Update => {
-                if !step.losses.is_finite() {
-                    return Err(Error::device(format!(
-                        "the loss is {}; a smaller learning rate than {} may help",
-                        step.losses, step.numbers.learning_rate
-                    )));
+                for (what, number) in [("loss", step.losses), ("square of a gradient", step.norms)] {
+                    if !number.is_finite() {
+                        return Err(Error::device(format!(
+                            "the {what} is {number}; a smaller learning rate than {} may help",
+                            step.numbers.learning_rate
+                        )));
+                    }
                 }
+                self.before_update(runner, adapters, step).await?;
                 let rows = runner.model().training.trainee.as_ref().map_or(1, Trainee::update_rows);
                 runner.run_as_is(Kind::TrainUpdate, rows)?;
-                if let Err(e) = self.sync(runner, adapters).await {
-                    // What cannot be written now, a lost device's successor gets.
-                    self.undo_step(runner, adapters)?;
-                    return Err(e);
-                }
+                self.after_update(runner, adapters, step).await?;
                 step.finished = true;
-                self.steps += 1;
             }
         }
         Ok(())
@@ -308,13 +298,22 @@ impl Step {
         self.slices.clear();
         self.failed = false;
         (self.device, self.opened, self.losses, self.done) = (runner.device(), 0, 0.0, 0);
-        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&self.numbers));
+        self.upload_numbers(runner);
         let (model, backend) = runner.parts();
-        backend.upload(model.training.numbers, 0, words);
         // A step that was dropped may have left gradients.
         for moments in &model.training.moments {
             moments.g.into_iter().for_each(|g| backend.clear(g));
         }
+    }
+
+    fn upload_numbers(&self, runner: &mut Runner) {
+        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&self.numbers));
+        runner.upload(runner.model().training.numbers, 0, words);
+    }
+
+    /// The window that is open, or was last.
+    fn window(&self) -> &Window {
+        &self.windows[self.opened - 1]
     }
 
     /// Takes a seat for a window and plans its slices.
@@ -328,7 +327,7 @@ impl Step {
         let chosen = adapters.choose(runner.model(), Some(&self.choice))?;
         let (seat, tokens, reused) = texts.take_seat(runner, adapters, &window.tokens, &chosen)?;
         self.seat = Some((seat, tokens));
-        let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
+        let first = if window.constant_context { reused.min(window.loss.rows().start) } else { 0 };
         let slices = slices_of(runner, &window, first, self.head_rows);
         let whole = cost_of_window(runner, &window, self.head_rows);
         self.done += whole - cost_of_all(runner.model(), &slices) - ANY_SLICE;
@@ -348,75 +347,4 @@ impl Step {
         let (seat, tokens) = self.seat.as_ref().expect("a window is open");
         runner.run(kind, &seat.rows(tokens, tile))
     }
-}
-
-impl Slice {
-    /// About how many rows of a layer forward take as long as a slice; measured on the CPU.
-    fn cost(&self, model: &Model) -> usize {
-        let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
-        match self {
-            // Forward once more, the gradient by the input, and those of adapters and attention.
-            Self::Backward(_, tile) => 3 * rows(tile),
-            // There and back.
-            Self::Head(tile) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
-            Self::Layer(_, tile) => rows(tile),
-            // Moments and numbers of every module are read back.
-            Self::Update => 64,
-            Self::Open(_) | Self::Embed(_) | Self::ClearCache | Self::Close(_) => ANY_SLICE,
-        }
-    }
-}
-
-/// The slices of a window whose first `cached` tokens have valid keys and values.
-fn slices_of(runner: &Runner, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
-    let n = window.tokens.len();
-    let layers = runner.model().config.layers.len();
-    // The token before the first label is the first that a loss depends on. The last token
-    // predicts nothing.
-    let labels = window.first - 1..n - 1;
-    let trained = if window.constant_context { labels.start } else { 0 };
-    // Back, a row goes through each weight twice: forward once more, and its gradient.
-    let rows = runner.slice_rows(2 * runner.model().layer_weights());
-    let context = tiles(cached..trained, rows);
-    let text = tiles(trained..n - 1, rows);
-    let mut slices = VecDeque::new();
-    for tile in context.iter().chain(&text) {
-        slices.push_back(Slice::Embed(tile.clone()));
-        slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
-    }
-    let scored = tiles(labels.clone(), head_rows);
-    slices.extend(scored.into_iter().map(Slice::Head));
-    for l in (0..layers).rev() {
-        slices.push_back(Slice::ClearCache);
-        slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));
-    }
-    slices.push_back(Slice::Close(labels));
-    slices
-}
-
-fn head_rows(runner: &Runner) -> usize {
-    let per_row = 2 * runner.model().head_weights();
-    let most = runner.slice_rows(per_row).min(runner.model().score_rows());
-    runner.forward_rows(per_row, most)
-}
-
-/// The work of a window of which nothing is cached, its opening included.
-fn cost_of_window(runner: &Runner, window: &Window, head_rows: usize) -> usize {
-    cost_of_all(runner.model(), &slices_of(runner, window, 0, head_rows)) + ANY_SLICE
-}
-
-fn cost_of_all(model: &Model, slices: &VecDeque<Slice>) -> usize {
-    slices.iter().map(|slice| slice.cost(model)).sum()
-}
-
-/// A range in runs of a power of two, at most `most` long, so that few plans serve every length.
-fn tiles(range: Range<usize>, most: usize) -> Vec<Range<usize>> {
-    let mut tiles = Vec::new();
-    let mut at = range.start;
-    while at < range.end {
-        let n = run_rows(range.end - at, most);
-        tiles.push(at..at + n);
-        at += n;
-    }
-    tiles
 }

@@ -1,7 +1,8 @@
 // TempLora: a temporary adapter and the long text it learns, from the caller's side.
 // Not the learning itself, nor what a chunk is: that is Rust's.
 
-import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
+import { exportAdapter } from "./adapters.js";
+import { givenName, type AdapterInfo } from "./choice.js";
 import { LorakeetError, throwIfCancelled } from "../error.js";
 import type { FinishReason } from "./generation.js";
 import { checkBoolean, checkFunction, checkNames, checkSignal, isWhole, wrong } from "../options.js";
@@ -11,7 +12,7 @@ import { Slices } from "../thread/slices.js";
 import { checkTempLora, type TempLoraOptions } from "./temp-lora-options.js";
 import type { Turns } from "../thread/turns.js";
 import { keeping } from "../thread/verdicts.js";
-import type { WasmEngine } from "../thread/wasm.js";
+import { WasmEngine, enter } from "../thread/wasm.js";
 
 /** What became of one chunk. Losses are means over its tokens, nats. */
 export interface ChunkReport {
@@ -88,7 +89,7 @@ export interface Evaluation extends Learned {
   perplexity: number;
   /** Of the two mixed. */
   mixedPerplexity: number;
-  /** The mean of the chunks' perplexities, as the paper reports it, without the temporary adapter. */
+  /** The plain mean of the chunks' perplexities, as the paper reports it, without the temporary adapter. */
   meanChunkBasePerplexity: number;
   /** With it. */
   meanChunkPerplexity: number;
@@ -160,7 +161,7 @@ export class TempLora {
     const { prompt = "", mix = false } = request;
     checkBoolean("mix", mix);
     const isIds = Array.isArray(prompt) && prompt.every(isWhole);
-    if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a text or token ids");
+    if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a string or token ids");
     const sampling = checkSampling(request);
     const seats = 1 + Number(mix) + Number(this.#keeps);
     for await (const event of this.#work(request, seats, (engine) => engine.tempGenerate(this.#id, prompt, sampling, mix))) {
@@ -180,21 +181,7 @@ export class TempLora {
   /** The same, each chunk scored first, with and without the adapter. Errors as `generate` does. */
   async evaluate(text: string, options: TempTextOptions = {}): Promise<Evaluation> {
     const learned = await this.#learn(text, options, true);
-    const scored = learned.chunks.filter((chunk) => chunk.labels > 0);
-    const labels = scored.reduce((sum, chunk) => sum + chunk.labels, 0);
-    if (labels === 0) throw new LorakeetError("argument", "text: no token to score, expected two at the beginning, one later");
-    const whole = (loss: (chunk: ChunkReport) => number) =>
-      Math.exp(scored.reduce((sum, chunk) => sum + chunk.labels * loss(chunk), 0) / labels);
-    const mean = (loss: (chunk: ChunkReport) => number) =>
-      scored.reduce((sum, chunk) => sum + Math.exp(loss(chunk)), 0) / scored.length;
-    return {
-      ...learned,
-      basePerplexity: whole((chunk) => chunk.baseLoss!),
-      perplexity: whole((chunk) => chunk.adaptedLoss!),
-      mixedPerplexity: whole((chunk) => chunk.mixedLoss!),
-      meanChunkBasePerplexity: mean((chunk) => chunk.baseLoss!),
-      meanChunkPerplexity: mean((chunk) => chunk.adaptedLoss!),
-    };
+    return { ...learned, ...(await enter(() => WasmEngine.evaluation(learned.chunks) as Omit<Evaluation, keyof Learned>)) };
   }
 
   /** What it has learned, as a PEFT folder. Errors with `argument` after `dispose` or `keepAs`. */
@@ -225,8 +212,8 @@ export class TempLora {
   async #end<T>(keep: string | undefined, then: (engine: WasmEngine) => T): Promise<T> {
     this.#ended = true;
     try {
-      return await this.#turns.take((engine) => {
-        engine.endTempLora(this.#id, keep);
+      return await this.#turns.take(async (engine) => {
+        await engine.endTempLora(this.#id, keep);
         return then(engine);
       });
     } catch (error) {
@@ -236,7 +223,7 @@ export class TempLora {
   }
 
   async #learn(text: string, options: TempTextOptions, evaluate: boolean): Promise<Learned> {
-    if (typeof text !== "string") throw wrong("text", text, "a text");
+    if (typeof text !== "string") throw wrong("text", text, "a string");
     checkNames(options, TEXT_NAMES);
     const chunks: ChunkReport[] = [];
     for await (const event of this.#work(options, 1, (engine) => engine.tempLearn(this.#id, text, evaluate))) {
