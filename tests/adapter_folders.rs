@@ -148,7 +148,7 @@ async fn folders_of_other_trainers() {
                 let off = logits(&mut engine, &ids, 0.0).await;
                 let tells = Tolerance { abs: 0.05, rel: 0.0 };
                 assert!(misfit(&got, &off, tells).is_some(), "{what}: does nothing");
-                let files = engine.export_adapter("x").expect("a LoRA");
+                let files = engine.export_adapter("x").await.expect("a LoRA");
                 engine.load_adapter("x", &files.config, &files.weights).await.expect("a PEFT folder");
                 let again = logits(&mut engine, &ids, 1.0).await;
                 assert_close(&what, &again, &got, Tolerance { abs: 1e-6, rel: 0.0 });

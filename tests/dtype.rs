@@ -474,7 +474,7 @@ async fn stepped(mut engine: Engine, (config, weights): &(Vec<u8>, Vec<u8>)) -> 
     let window = Window::new(IDS.to_vec(), 1);
     let on: Choice = vec![("x".to_owned(), 1.0)];
     let loss = engine.train_step(vec![window], &on, 1e8).await.expect("works");
-    let file = engine.export_adapter("x").expect("a LoRA").weights;
+    let file = engine.export_adapter("x").await.expect("a LoRA").weights;
     let header = Header::from_file_bytes(&file).expect("valid");
     let read = |t: &TensorInfo| t.read_f32(t.bytes_in(&file).expect("inside")).expect("f32");
     (loss, header.tensors.iter().flat_map(read).collect())

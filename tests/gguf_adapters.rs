@@ -320,7 +320,7 @@ async fn factors_may_be_quantised() {
 async fn an_embedding_is_exported() {
     let mut engine = cpu("llama");
     engine.load_gguf_adapter("x", &file("llama-embed-head")).await.expect("valid");
-    let files = engine.export_adapter("x").expect("a LoRA");
+    let files = engine.export_adapter("x").await.expect("a LoRA");
     let reference = repository("tests/fixtures/adapters/llama/embed-head");
     let peft = std::fs::read(reference.join("adapter_model.safetensors")).expect("there");
     let names = |file: &[u8]| {

@@ -164,7 +164,7 @@ async fn adapters_learn_across_the_types_of_a_map() {
             }
             engine.set_adapter(on.clone()).expect("loaded");
             let after = engine.logits(&ids).await.expect("it fits");
-            engine.end_training().expect("one is trained");
+            engine.end_training().await.expect("one is trained");
             let merged = engine.merge_adapter(&on).await.map_err(|e| e.to_string());
             let refused = merged.is_err_and(|e| e.contains("is held as q4, which would round"));
             assert_eq!(refused, dtype.is_none(), "{name}: a packed map takes no adapter in");

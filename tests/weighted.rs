@@ -139,7 +139,7 @@ async fn check_combination(backend: &str, engine: &mut Engine, entry: &Value) {
         folder::load_adapter(engine, name, &fixture(name)).await.expect("a valid adapter");
     }
     engine.add_weighted_adapter("x", &choice, &combination).await.unwrap_or_else(|e| panic!("{what}: {e}"));
-    let (got, want) = (engine.export_adapter("x").expect("a LoRA"), files(&home));
+    let (got, want) = (engine.export_adapter("x").await.expect("a LoRA"), files(&home));
     compare(&what, &got, &want, combination.combination_type);
     let reference = Fixture::new(&reference);
     let ids = reference.ids("input_ids");
@@ -190,9 +190,9 @@ async fn a_folder_comes_back_as_it_was() {
     for name in ["qv", "dora", "bf16", "vera", "ia3", "lora-bias"] {
         load(&mut engine, &[name]).await;
         let files = files(&fixture(&format!("llama/{name}")));
-        assert_eq!(engine.export_adapter(name), Ok(files), "{name}");
+        assert_eq!(engine.export_adapter(name).await, Ok(files), "{name}");
     }
-    let words = engine.export_adapter("none").expect_err("not loaded").to_string();
+    let words = engine.export_adapter("none").await.expect_err("not loaded").to_string();
     assert!(words.starts_with("adapter `none` is not loaded"), "{words}");
 }
 
@@ -217,7 +217,7 @@ fn made_here() -> Adapter {
 async fn an_adapter_without_a_folder_gets_one() {
     let mut engine = fast().await;
     engine.add_adapter("made", made_here()).expect("fits");
-    let exported = engine.export_adapter("made").expect("a LoRA");
+    let exported = engine.export_adapter("made").await.expect("a LoRA");
     let config = AdapterConfig::from_json(&exported.config).expect("valid");
     for (module, rank) in [("model.layers.0.self_attn.q_proj", 3), ("model.layers.2.self_attn.q_proj", 5)] {
         assert_eq!((config.rank(module), config.scale(module)), (Ok(rank), Ok(1.0)), "{module}");
@@ -246,7 +246,7 @@ async fn what_no_lora_expresses_is_not_exported() {
     let mut adapter = made_here();
     adapter.deltas[1].gain = vec![0.5; 48];
     engine.add_adapter("gained", adapter).expect("fits");
-    let error = engine.export_adapter("gained").expect_err("it scales");
+    let error = engine.export_adapter("gained").await.expect_err("it scales");
     let words =
         "adapter `gained`: what it does to `layers.2.self_attn.q_proj` is nothing that a LoRA can express";
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unsupported, words));
@@ -314,8 +314,8 @@ async fn svd_clamp_limits_the_elements() {
     engine.add_weighted_adapter("free", &both, &of("svd")).await.expect("fits");
     let clamp = Combination { svd_clamp: Some(0.9), ..of("svd") };
     engine.add_weighted_adapter("clamped", &both, &clamp).await.expect("fits");
-    let [free, clamped] =
-        ["free", "clamped"].map(|name| tensors(&engine.export_adapter(name).expect("a LoRA").weights));
+    let free = tensors(&engine.export_adapter("free").await.expect("a LoRA").weights);
+    let clamped = tensors(&engine.export_adapter("clamped").await.expect("a LoRA").weights);
     for module in free.keys().filter_map(|name| name.strip_suffix(".lora_A.weight")) {
         let both = |tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>| -> Vec<f32> {
             ["A", "B"].iter().flat_map(|x| tensors[&format!("{module}.lora_{x}.weight")].1.clone()).collect()

@@ -49,7 +49,7 @@ pub async fn run(engine: &mut Engine, options: &Export, as_json: bool) -> Result
             engine.add_weighted_adapter("combined", &choice, &combination).await?.name
         }
     };
-    folder::save_adapter(&engine.export_adapter(&name)?, &options.out)?;
+    folder::save_adapter(&engine.export_adapter(&name).await?, &options.out)?;
     let info = engine.get_adapter(&name)?;
     let (rank, modules) = (info.rank, info.modules.len());
     if as_json {

@@ -231,7 +231,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
             Err(e) => break Err(e),
         }
     };
-    engine.end_temp_lora(&mut temp, None)?;
+    engine.end_temp_lora(&mut temp, None).await?;
     result?;
     if as_json {
         let runs: Vec<&[u32]> = tokens.windows(4).collect();
@@ -282,7 +282,7 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
         }
     };
     bar.finish_and_clear();
-    engine.end_temp_lora(&mut temp, None)?;
+    engine.end_temp_lora(&mut temp, None).await?;
     result?;
     let seconds = started.elapsed().as_secs_f64();
     let report = summary(&chunks, temp.options(), seconds, bytes, eval.chunks)?;

@@ -112,9 +112,9 @@ pub async fn run(engine: &mut Engine, options: &Train, model: &Path, as_json: bo
         }
     };
     bar.finish_and_clear();
-    engine.end_program(&mut program)?;
+    engine.end_program(&mut program).await?;
     result?;
-    folder::save_adapter(&engine.export_adapter(program.name())?, &options.out)?;
+    folder::save_adapter(&engine.export_adapter(program.name()).await?, &options.out)?;
     let (steps, seconds) = (losses.len(), started.elapsed().as_secs_f64());
     if as_json {
         println!("{}", json!({ "steps": steps, "losses": losses, "seconds": seconds, "out": options.out }));

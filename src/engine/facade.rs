@@ -197,11 +197,13 @@ impl Engine {
     /// Loads a PEFT folder's two files as `name`, or those of mlx-lm or mistral-finetune. Errors with `Format`,
     /// `Unsupported`, `Mismatch` naming the tensor or the module, `Argument`, `Memory`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.load(&mut self.runner, name, config, weights).await
     }
 
     /// The same of a LoRA that llama.cpp's `convert_lora_to_gguf.py` wrote.
     pub async fn load_gguf_adapter(&mut self, name: &str, file: &[u8]) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.load_gguf(&mut self.runner, name, file).await
     }
 
@@ -212,11 +214,13 @@ impl Engine {
         of: &Choice,
         how: &Combination,
     ) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.add_weighted(&mut self.runner, name, of, how).await
     }
 
     /// Adds a LoRA that does nothing yet. Errors with `Argument` for options or targets, `Memory`, `Device`.
     pub async fn new_lora(&mut self, name: &str, lora: &NewLora) -> Result<AdapterInfo> {
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.create(&mut self.runner, name, lora).await
     }
 
@@ -258,6 +262,7 @@ impl Engine {
     /// trained; `Unsupported` naming what no weight can take; `Device`. The weights are then as they were.
     pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
         self.texts.check_idle()?;
+        self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.merge(&mut self.runner, choice).await
     }
 
@@ -279,7 +284,10 @@ impl Engine {
     }
 
     /// Its PEFT folder: as it came, or a LoRA of its own A, B and scale. Errors with `Unsupported` if it is none.
-    pub fn export_adapter(&self, name: &str) -> Result<AdapterFiles> {
+    pub async fn export_adapter(&mut self, name: &str) -> Result<AdapterFiles> {
+        if self.trained_adapter() == Some(name) {
+            self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
+        }
         self.adapters.export(self.runner.model(), name)
     }
 
@@ -290,8 +298,8 @@ impl Engine {
     }
 
     /// Frees what training needed; the adapter stays as it has become. No error if none is trained.
-    pub fn end_training(&mut self) -> Result<()> {
-        self.trainer.end(&mut self.runner, &mut self.adapters)
+    pub async fn end_training(&mut self) -> Result<()> {
+        self.trainer.end(&mut self.runner, &mut self.adapters).await
     }
 
     /// The adapter that is being trained.
@@ -353,13 +361,13 @@ impl Engine {
     }
 
     /// The file from which the same training goes on; `of` is a digest of its [identity](Program::identity).
-    pub fn training_checkpoint(&self, program: &Program, of: &str) -> Result<Vec<u8>> {
-        program.checkpoint(of, self.export_adapter(program.name())?)
+    pub async fn training_checkpoint(&mut self, program: &Program, of: &str) -> Result<Vec<u8>> {
+        program.checkpoint(of, self.export_adapter(program.name()).await?)
     }
 
     /// Ends a training, complete or not. The adapter stays, unless it is new and has learned nothing.
-    pub fn end_program(&mut self, program: &mut Program) -> Result<()> {
-        program.end(&mut self.owners())
+    pub async fn end_program(&mut self, program: &mut Program) -> Result<()> {
+        program.end(&mut self.owners()).await
     }
 
     /// Begins a temporary adapter. Errors with `Argument`, `Unsupported` for adapters beside it, `Memory`.
@@ -388,8 +396,8 @@ impl Engine {
     }
 
     /// Ends it: it becomes an adapter called `keep`, or is gone. Errors with `Argument` if either cannot be.
-    pub fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
-        temp.end(&mut self.owners(), keep)
+    pub async fn end_temp_lora(&mut self, temp: &mut TempLora, keep: Option<&str>) -> Result<()> {
+        temp.end(&mut self.owners(), keep).await
     }
 
     fn owners(&mut self) -> Owners<'_> {

@@ -76,6 +76,13 @@ impl Runner {
         self.backend.read(tensor, first, n).await
     }
 
+    /// The same of several ranges of tensors: (tensor, first, n).
+    ///
+    /// Errors with `Device`.
+    pub(crate) async fn read_all(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<Vec<u32>>> {
+        self.backend.read_all(parts).await
+    }
+
     /// The logits (rows, V) of the last run.
     ///
     /// Errors with `Device`.

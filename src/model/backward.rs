@@ -61,17 +61,23 @@ pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
     steps.keep(t.dx, training.gradients);
 }
 
-/// A step of AdamW on all that the trainee has, by gradients clipped together; for
-/// [`Trainee::update_rows`] rows.
-pub fn update(model: &Model, plan: &mut Plan) {
-    let Model { training, bank, .. } = model;
-    let trainee = training.of_trainee();
+/// The sums of the squares of all gradients.
+pub fn norms(model: &Model, plan: &mut Plan) {
+    let training = &model.training;
     let mut steps = Steps { model, plan };
     for (i, moments) in training.moments.iter().enumerate() {
         for (half, g) in moments.g.into_iter().enumerate() {
             steps.push(ops::SquareSum { g, sums: training.sums, index: 2 * i + half });
         }
     }
+}
+
+/// A step of AdamW on all that the trainee has, by gradients clipped together by their [`norms`]; for
+/// [`Trainee::update_rows`] rows.
+pub fn update(model: &Model, plan: &mut Plan) {
+    let Model { training, bank, .. } = model;
+    let trainee = training.of_trainee();
+    let mut steps = Steps { model, plan };
     for ((site, parts), moments) in trainee.sites.iter().zip(&training.moments) {
         let site = &bank.sites[*site];
         let parts: Vec<usize> = (0..parts.len()).filter(|&part| parts[part]).collect();

@@ -281,7 +281,14 @@ impl Model {
         plan
     }
 
-    /// One step of the optimiser, for [`Trainee::update_rows`] rows.
+    /// Sums of the squares of all gradients, which [`train_update`](Self::train_update) clips by.
+    pub fn train_norms(&self) -> Plan {
+        let mut plan = Plan::new(1);
+        backward::norms(self, &mut plan);
+        plan
+    }
+
+    /// One step of the optimiser, for [`Trainee::update_rows`] rows, once the sums are there.
     pub fn train_update(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         backward::update(self, &mut plan);

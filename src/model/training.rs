@@ -74,7 +74,7 @@ pub struct Training {
     /// (slots, S, K·D): the gradients by the current layer's keys and values
     pub cache: [TensorId; 2],
     /// (gradients)
-    pub(super) sums: TensorId,
+    pub sums: TensorId,
     /// One for each of the trainee's sites.
     pub moments: Vec<Moments>,
     pub(super) scratch: Scratch,

@@ -258,8 +258,8 @@ impl JsEngine {
 
     /// The bytes of an adapter's two files: [adapter_config.json, adapter_model.safetensors].
     #[wasm_bindgen(js_name = exportAdapter)]
-    pub fn export_adapter(&self, name: &str) -> JsResult<Vec<js_sys::Uint8Array>> {
-        let AdapterFiles { config, weights } = self.engine()?.export_adapter(name)?;
+    pub async fn export_adapter(&self, name: String) -> JsResult<Vec<js_sys::Uint8Array>> {
+        let AdapterFiles { config, weights } = self.engine()?.export_adapter(&name).await?;
         Ok([config, weights].iter().map(|bytes| js_sys::Uint8Array::from(bytes.as_slice())).collect())
     }
 

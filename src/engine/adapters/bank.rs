@@ -107,7 +107,15 @@ impl Adapters {
     }
 
     /// Puts a larger bank, or a smaller one, in the place of the one there is. On an error that stays.
+    ///
+    /// Errors with `Memory`, and with `Argument` while the device has learned what is not read back yet.
     pub(crate) fn set_bank(&self, runner: &mut Runner, Grown { bank, tensors }: Grown) -> Result<()> {
+        if let Some(loaded) = self.loaded.iter().find(|loaded| loaded.is_ahead) {
+            return Err(Error::argument(format!(
+                "adapter `{}` has learned what is not read back yet, expected an export of it first",
+                loaded.info.name
+            )));
+        }
         runner.set_bank(bank, tensors)?;
         self.write_adapters(runner);
         Ok(())
@@ -118,7 +126,7 @@ impl Adapters {
     pub(crate) fn give_room_back(&self, runner: &mut Runner) -> Result<()> {
         let (room, ranks) = (runner.model().bank.room, self.loaded.iter().map(|loaded| loaded.ranks.end));
         let ranks = kept_ranks(room, ranks.max().unwrap_or(0));
-        if ranks == room.ranks {
+        if ranks == room.ranks || self.loaded.iter().any(|loaded| loaded.is_ahead) {
             return Ok(());
         }
         let mut bank = runner.model().bank.clone();

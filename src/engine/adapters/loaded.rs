@@ -55,6 +55,8 @@ pub(crate) struct Loaded {
     pub n_virtual: usize,
     /// Whether it is being trained: its B then lies in the bank without the scale, which every mix has.
     pub trained: bool,
+    /// Whether the device has steps of training that its numbers here lack.
+    pub is_ahead: bool,
     /// Whether what it does shows in cached keys and values.
     pub feeds_cache: bool,
     pub adapter: Adapter,

@@ -265,6 +265,7 @@ impl Adapters {
             prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
             trained: false,
+            is_ahead: false,
             feeds_cache: feeds_cache(&runner.model().bank, &adapter, &places),
             info,
             adapter,

@@ -183,7 +183,7 @@ impl Program {
         let room = TrainingRoom { window, memory_limit: *memory_limit };
         trainer.begin_reserved(runner, adapters, name, self.options.optimizer(), room).await?;
         if let Err(e) = runner.check_kernels().await {
-            trainer.end(runner, adapters)?;
+            trainer.end(runner, adapters).await?;
             return Err(e);
         }
         Ok(())
@@ -261,7 +261,7 @@ impl Program {
         head.file(files)
     }
 
-    pub(crate) fn end(&mut self, owners: &mut Owners<'_>) -> Result<()> {
+    pub(crate) async fn end(&mut self, owners: &mut Owners<'_>) -> Result<()> {
         let Owners { runner, adapters, texts, trainer, .. } = owners;
         if let Some((step, ..)) = self.step.take() {
             trainer.end_step(runner, adapters, texts, step);
@@ -269,7 +269,7 @@ impl Program {
         if !self.is_under_way {
             return Ok(());
         }
-        trainer.end(runner, adapters)?;
+        trainer.end(runner, adapters).await?;
         self.is_under_way = false;
         if self.is_unborn { adapters.delete(runner, &self.options.name) } else { Ok(()) }
     }

@@ -36,7 +36,7 @@ impl Slice {
             // There and back.
             Self::Head(tile, _) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
             Self::Layer(_, tile) => rows(tile),
-            // Moments and numbers of every module are read back.
+            // Moments and numbers of every module are moved.
             Self::Update => 64,
             Self::Open(_) | Self::Embed(_) | Self::ClearCache | Self::Close(_) => ANY_SLICE,
         }

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::Trainee;
-use crate::plan::Training;
+use crate::model::{Trainee, Training};
+use crate::plan::Training as Numbers;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
@@ -23,11 +23,11 @@ use crate::engine::training::windows::Window;
 /// A step under way; see [`Engine::begin_step`](crate::engine::Engine::begin_step).
 #[derive(Debug)]
 pub struct Step {
-    choice: Choice,
-    windows: Vec<Window>,
+    pub(super) choice: Choice,
+    pub(super) windows: Vec<Window>,
     /// How many of them have been opened.
     opened: usize,
-    numbers: Training,
+    pub(super) numbers: Numbers,
     /// The device it is done on, by number.
     device: u64,
     /// Weights of all that is learned.
@@ -37,12 +37,16 @@ pub struct Step {
     seat: Option<(Seat, Vec<u32>)>,
     slices: VecDeque<Slice>,
     losses: f64,
+    /// Sum of the squares of all gradients.
+    norms: f64,
     done: usize,
     all: usize,
     /// Whether its update is made.
     finished: bool,
     /// Whether a piece of it has failed: it would begin anew.
     failed: bool,
+    /// Whether what it teaches is read back at once: its state is asked for.
+    pub(crate) is_kept: bool,
 }
 
 impl Step {
@@ -100,7 +104,7 @@ impl Trainer {
         let weights = windows.iter().map(|window| window.loss.total()).sum::<f64>();
         let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed } = optimizer;
         let steps = steps + 1;
-        let mut numbers = Training {
+        let mut numbers = Numbers {
             seed: seed.wrapping_add(steps),
             dropout,
             loss_weight: 1.0 / weights as f32,
@@ -127,10 +131,12 @@ impl Trainer {
             seat: None,
             slices: VecDeque::new(),
             losses: 0.0,
+            norms: 0.0,
             done: 0,
             all,
             finished: false,
             failed: false,
+            is_kept: false,
         };
         step.restart(runner);
         Ok(step)
@@ -250,31 +256,36 @@ impl Trainer {
             }
             Slice::Backward(l, tile) => step.run(runner, Kind::TrainBackward(l), tile)?,
             Slice::Close(labels) => {
-                let losses = runner.model().training.losses;
-                let words = runner.read(losses, labels.start, labels.len()).await?;
-                let losses: &[f32] = bytemuck::cast_slice(&words);
-                step.losses += step.window().loss.sum(labels, losses);
+                let is_last = step.opened == step.windows.len();
+                if is_last {
+                    runner.run_as_is(Kind::TrainNorms, 1)?;
+                }
+                let Training { losses, sums, .. } = runner.model().training;
+                let n_sums = runner.model().tensors.get(sums).len();
+                let parts = [(losses, labels.start, labels.len()), (sums, 0, n_sums)];
+                let read = runner.read_all(&parts[..1 + usize::from(is_last)]).await?;
+                step.losses += step.window().loss.sum(labels, bytemuck::cast_slice(&read[0]));
+                let norms = read[1..].iter().flat_map(|words| bytemuck::cast_slice::<u32, f32>(words));
+                step.norms = norms.map(|&sum| f64::from(sum)).sum();
                 step.close_window(runner, adapters, texts);
-                if step.opened == step.windows.len() {
+                if is_last {
                     step.slices.push_back(Slice::Update);
                 }
             }
             Slice::Update => {
-                if !step.losses.is_finite() {
-                    return Err(Error::device(format!(
-                        "the loss is {}; a smaller learning rate than {} may help",
-                        step.losses, step.numbers.learning_rate
-                    )));
+                for (what, number) in [("loss", step.losses), ("square of a gradient", step.norms)] {
+                    if !number.is_finite() {
+                        return Err(Error::device(format!(
+                            "the {what} is {number}; a smaller learning rate than {} may help",
+                            step.numbers.learning_rate
+                        )));
+                    }
                 }
+                self.before_update(runner, adapters, step).await?;
                 let rows = runner.model().training.trainee.as_ref().map_or(1, Trainee::update_rows);
                 runner.run_as_is(Kind::TrainUpdate, rows)?;
-                if let Err(e) = self.sync(runner, adapters).await {
-                    // What cannot be written now, a lost device's successor gets.
-                    self.undo_step(runner, adapters)?;
-                    return Err(e);
-                }
+                self.after_update(runner, adapters, step).await?;
                 step.finished = true;
-                self.steps += 1;
             }
         }
         Ok(())

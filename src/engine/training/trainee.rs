@@ -69,7 +69,10 @@ impl Trainer {
 
     /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
     /// what it was, else what its export is when it is loaded again. No error if none is trained.
-    pub(crate) fn end(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+    ///
+    /// Errors with `Device` if what was learned cannot be read: it is still being trained then.
+    pub(crate) async fn end(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+        self.copy(runner, adapters).await?;
         if let Ok(Loaded { info, .. }) = adapters.trained() {
             let name = info.name.clone();
             adapters.find_mut(&name)?.trained = false;
@@ -99,13 +102,15 @@ impl Trainer {
         adapters: &mut Adapters,
         state: &TraineeState,
     ) -> Result<()> {
+        self.forget(adapters);
         adapters.trained_mut()?.learn(state.deltas.clone())?;
         self.moments.clone_from(&state.moments);
         self.steps = state.steps;
         self.undo_step(runner, adapters)
     }
 
-    /// Writes the trainee's numbers and moments as its last finished step left them.
+    /// Writes the trainee's numbers and moments as the host has them, which are those of the last finished step
+    /// unless the device is lost.
     ///
     /// Errors with `Argument` if none is trained.
     pub(super) fn undo_step(&self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
@@ -130,12 +135,11 @@ impl Trainer {
         }
     }
 
-    /// Reads back what a step has changed, A, B or the cores, and moments, so that exports, a bank that
-    /// grows, and another device have what this one has learned; and makes it a new version, so that
-    /// nothing cached under the old one is used.
+    /// Reads back what steps have changed, A, B or the cores, and moments: the host's copy is what the device
+    /// has then.
     ///
     /// Errors with `Device`, and if a number is none; nothing here is changed then.
-    pub(super) async fn sync(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+    pub(super) async fn read_back(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
         let (model, backend) = runner.parts();
         let Loaded { info, ranks, adapter, places, .. } = adapters.trained()?;
         let name = info.name.clone();
@@ -176,8 +180,11 @@ impl Trainer {
             }
         }
         self.moments = moments.into_iter().zip(read).collect();
-        adapters.trained_mut()?.learn(learned)?;
-        adapters.renew(&name)
+        let loaded = adapters.trained_mut()?;
+        loaded.learn(learned)?;
+        loaded.is_ahead = false;
+        self.since.clear();
+        Ok(())
     }
 }
 

@@ -115,7 +115,7 @@ export async function getAdapter(turns: Turns, name: string): Promise<AdapterDet
 /** The files of a PEFT folder. */
 export async function exportAdapter(turns: Turns, name: string): Promise<File[]> {
   if (typeof name !== "string") throw wrong("name", name, "a text");
-  const [config, weights] = await turns.take((engine) => engine.exportAdapter(name) as Uint8Array<ArrayBuffer>[]);
+  const [config, weights] = await turns.take((engine) => engine.exportAdapter(name) as Promise<Uint8Array<ArrayBuffer>[]>);
   return [
     new File([config!], CONFIG, { type: "application/json" }),
     new File([weights!], WEIGHTS, { type: "application/octet-stream" }),

@@ -211,8 +211,8 @@ export class TempLora {
   async #end<T>(keep: string | undefined, then: (engine: WasmEngine) => T): Promise<T> {
     this.#ended = true;
     try {
-      return await this.#turns.take((engine) => {
-        engine.endTempLora(this.#id, keep);
+      return await this.#turns.take(async (engine) => {
+        await engine.endTempLora(this.#id, keep);
         return then(engine);
       });
     } catch (error) {
