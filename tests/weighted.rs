@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use common::models::{LLAMA, MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close, backends, misfit};
+use lorakeet::engine::AdapterConfig;
 use lorakeet::engine::{
     Adapter, AdapterFiles, Choice, Combination, CombinationType, Engine, EngineOptions, MajoritySign,
     ModuleDelta, folder,
 };
-use lorakeet::format::peft::AdapterConfig;
 use lorakeet::format::safetensors::Header;
 use lorakeet::{Error, ErrorKind};
 use serde_json::Value;
@@ -167,7 +167,7 @@ fn compare(what: &str, got: &AdapterFiles, want: &AdapterFiles, combination_type
     // PEFT corrects `fan_in_fan_out` by the layer's type, in memory, and writes it so.
     let config = |files: &AdapterFiles| {
         let mut config = AdapterConfig::from_json(&files.config).expect("valid");
-        config.fan_in_fan_out = false;
+        config.common.fan_in_fan_out = false;
         config
     };
     assert_eq!(config(got), config(want), "{what}");

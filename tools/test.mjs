@@ -15,13 +15,19 @@ const WASM = ["--target", "wasm32-unknown-unknown"];
 // Test code in the browser cannot see the environment: there the variable counts at compile time.
 const strict = inCi ? { LORAKEET_REQUIRE_GPU: "1", LORAKEET_REQUIRE_MODELS: "1" } : {};
 
-/** Each stage: what it needs from set-up, and what it does; `run` returns the number of failures. */
+/**
+ * Each stage: what it needs from set-up, and what it does; `run` returns the number of failures. One that is
+ * `isOnRequest` runs only where it is named.
+ */
 const STAGES = {
   lint: {
     needs: ["npm"],
     async run({ env, wasmEnv, wasmFromDebian, problems }) {
       const clippy = (...args) => ["clippy", ...args, "--", "-D", "warnings"];
       let failures = await command("cargo", ["fmt", "--check"], env);
+      // Any library in the place of libFuzzer's own: checking links nothing, and building that takes a C++ compiler.
+      const fuzz = ["check", "--quiet", "--manifest-path", "tests/fuzz/Cargo.toml", "--target-dir", "target/fuzz-check"];
+      failures += await command("cargo", fuzz, { ...env, CUSTOM_LIBFUZZER_PATH: process.execPath });
       failures += await command("cargo", clippy("--workspace", "--all-targets", "--features", "cli"), env);
       if (wasmFromDebian || problems.has("wasm")) {
         console.log("skipped: clippy for wasm32, whose target here is not rustup's");
@@ -79,6 +85,16 @@ const STAGES = {
       return command(process.execPath, [...flags, ...tests], { ...env, ...strict, CHROMIUM: chromium });
     },
   },
+  beside: {
+    isOnRequest: true,
+    needs: ["chromium"],
+    async run({ env, chromium }) {
+      const data = { ...env, LORAKEET_REQUIRE_DATA: "1", CHROMIUM: chromium };
+      const failures = await command("cargo", ["test", "--no-fail-fast", "--features", "cli", "--tests", "--", "--ignored"], data);
+      const tests = ["stories", "shared-adapters", "gguf"].map((name) => `tests/web/${name}.test.mjs`);
+      return failures + await command(process.execPath, ["--test", "--test-concurrency=1", "--test-timeout=900000", ...tests], data);
+    },
+  },
   bundlers: {
     needs: ["npm", "chromium", ...(inCi ? ["vulkan"] : [])],
     async run({ env, chromium }) {
@@ -124,7 +140,7 @@ if (unknown.length > 0) {
   console.error(`unknown stage: ${unknown.join(", ")}; there are ${Object.keys(STAGES).join(", ")}`);
   process.exit(2);
 }
-const chosen = named.length > 0 ? Object.keys(STAGES).filter((name) => named.includes(name)) : Object.keys(STAGES);
+const chosen = named.length > 0 ? Object.keys(STAGES).filter((name) => named.includes(name)) : Object.keys(STAGES).filter((name) => !STAGES[name].isOnRequest);
 const ready = setup("test");
 const results = [];
 for (const name of chosen) {

@@ -4,8 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
+use crate::error::Error;
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::files::AdapterFiles;
@@ -81,13 +80,10 @@ impl Loaded {
     }
 
     /// Gives it numbers that it has learned: the folder it came from is no longer it.
-    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
-        if let Some(files) = self.files.take() {
-            self.base = AdapterConfig::from_json(&files.config)?.base_model_name_or_path;
-        }
-        self.adapter.deltas = deltas;
-        self.info.bytes = self.adapter.own_bytes();
-        Ok(())
+    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) {
+        (self.files, self.adapter.deltas) = (None, deltas);
+        // Until a copy of what the device has learned comes, the numbers are still the file's.
+        self.info.bytes = bytes(&self.adapter, self.adapter.deltas.iter().find_map(|delta| delta.a.file()));
     }
 
     /// Whether gradients pass through it: it is a plain LoRA of linear maps.
@@ -115,6 +111,11 @@ pub(crate) struct Place {
 pub(crate) struct Places {
     pub deltas: Vec<Place>,
     pub points: Vec<usize>,
+}
+
+/// Bytes of main memory that an adapter's numbers take, and the file they came from if that is kept.
+pub(crate) fn bytes(adapter: &Adapter, files: Option<&Arc<AdapterFiles>>) -> usize {
+    adapter.own_bytes() + files.map_or(0, |files| files.weights.len())
 }
 
 /// Ranks that an adapter of this rank occupies.

@@ -4,36 +4,13 @@
 use bytemuck::Zeroable;
 
 use crate::engine::adapters::Adapters;
+use crate::engine::adapters::line::{Chosen, Line};
 use crate::engine::adapters::loaded::{Choice, Loaded, MixKey};
 use crate::engine::adapters::merged::Merged;
 use crate::engine::runner::Runner;
 use crate::error::{Error, Result};
 use crate::model::{MIXES, Model};
 use crate::plan::{Block, Mix};
-
-/// A choice of adapters, looked up once: what a sequence needs to know of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Chosen {
-    /// All that act, in the order of their blocks.
-    key: MixKey,
-    /// What the `mixes` tensor is to say.
-    mix: Mix,
-    /// Under what the cache may remember what is computed: adapters that leave no trace in it are not
-    /// part of it.
-    pub(crate) cache_key: MixKey,
-    /// Ids of the virtual tokens that come before a text.
-    pub(crate) lead: Vec<u32>,
-}
-
-/// A line of the `mixes` tensor.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Line {
-    pub(super) key: MixKey,
-    /// What is written there; none before the first use.
-    mix: Option<Mix>,
-    users: usize,
-    released: u64,
-}
 
 impl Adapters {
     /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.

@@ -8,20 +8,26 @@ pub(super) mod adapter;
 pub(super) mod bank;
 mod base;
 pub(super) mod combine;
+pub(super) mod common;
+pub(super) mod config;
 mod export;
 pub(super) mod files;
-mod foreign;
-pub(super) mod gguf;
+mod folder;
+pub(super) mod foreign;
+mod gguf;
+pub(super) mod kinds;
 mod lead;
+pub(super) mod line;
 pub(super) mod loaded;
 mod merge;
 mod merged;
-pub(super) mod mixes;
+mod mixes;
 pub(super) mod new_lora;
 pub(super) mod numbers;
-mod peft;
-mod peft_rows;
+pub(super) mod part;
 mod place;
+mod saved;
+mod tensor;
 pub(super) mod turn;
 
 use std::ops::Range;
@@ -33,12 +39,12 @@ use crate::plan::{MAX_BLOCKS, MAX_RANKS};
 
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::base::Base;
+use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::lead::check_lead;
-use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, padded};
+use crate::engine::adapters::line::Line;
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, bytes, padded};
 use crate::engine::adapters::merged::Merged;
-use crate::engine::adapters::mixes::Line;
-use crate::engine::adapters::place::{feeds_cache, modules_of};
+use crate::engine::adapters::place::{check_lead, feeds_cache, modules_of};
 use crate::engine::runner::Runner;
 
 /// The loaded adapters and the lines of the `mixes` tensor.
@@ -241,12 +247,14 @@ impl Adapters {
             self.check_idle(name, replaced.id)?;
         }
         let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
+        let config = files.as_ref().map(|files| AdapterConfig::from_json(&files.config)).transpose()?;
+        let base = config.and_then(|config| config.common.base_model_name_or_path);
         let info = AdapterInfo {
             name: name.to_owned(),
             rank,
             modules: modules_of(runner.model(), &adapter),
             virtual_tokens: n_virtual,
-            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
+            bytes: bytes(&adapter, files.as_ref()),
             warnings: adapter.warnings.clone(),
         };
         let ranks = free(self.loaded.iter().map(|l| &l.ranks), padded(rank));
@@ -271,7 +279,7 @@ impl Adapters {
             adapter,
             places,
             files,
-            base: None,
+            base,
         })
     }
 

@@ -3,16 +3,15 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::loaded::AdapterInfo;
-use crate::engine::adapters::loaded::unknown;
-use crate::engine::adapters::peft::is_targeted;
+use crate::engine::adapters::config::AdapterConfig;
+use crate::engine::adapters::folder::is_targeted;
+use crate::engine::adapters::loaded::{AdapterInfo, unknown};
 use crate::engine::runner::Runner;
 
 /// What of a new adapter is trained.
@@ -160,7 +159,7 @@ fn zeros(n: usize) -> Result<Vec<f32>> {
     let bytes = n.saturating_mul(4);
     zeros
         .try_reserve_exact(n)
-        .map_err(|_| Error::memory(format!("an adapter's matrix of {bytes} bytes is not to be had")))?;
+        .map_err(|_| Error::memory(format!("no room for an adapter's matrix of {bytes} bytes")))?;
     zeros.resize(n, 0.0);
     Ok(zeros)
 }

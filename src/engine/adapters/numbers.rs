@@ -57,6 +57,14 @@ impl Numbers {
         self.len() == 0
     }
 
+    /// The folder whose file they are in.
+    pub(crate) fn file(&self) -> Option<&Arc<AdapterFiles>> {
+        match &self.0 {
+            Source::Own(_) => None,
+            Source::File(files, _) => Some(files),
+        }
+    }
+
     /// Bytes that they take beside a file that is kept.
     pub(crate) fn own_bytes(&self) -> usize {
         match &self.0 {
@@ -86,6 +94,6 @@ impl PartialEq for Numbers {
 
 impl fmt::Debug for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.values()).finish()
+        write!(f, "{} numbers", self.len())
     }
 }

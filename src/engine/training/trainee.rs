@@ -103,7 +103,7 @@ impl Trainer {
         state: &TraineeState,
     ) -> Result<()> {
         self.forget(adapters);
-        adapters.trained_mut()?.learn(state.deltas.clone())?;
+        adapters.trained_mut()?.learn(state.deltas.clone());
         self.moments.clone_from(&state.moments);
         self.steps = state.steps;
         self.undo_step(runner, adapters)
@@ -181,7 +181,7 @@ impl Trainer {
         }
         self.moments = moments.into_iter().zip(read).collect();
         let loaded = adapters.trained_mut()?;
-        loaded.learn(learned)?;
+        loaded.learn(learned);
         loaded.is_ahead = false;
         self.since.clear();
         Ok(())

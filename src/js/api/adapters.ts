@@ -22,7 +22,7 @@ export interface AdapterInfo {
   modules: string[];
   /** Tokens it puts in front of every text (prompt and prefix tuning); 0 for others. */
   virtualTokens: number;
-  /** Bytes of its own numbers, as f32. */
+  /** Bytes of main memory that its numbers take: its folder's, and what was computed from that. */
   bytes: number;
   /** Its weight in the engine's choice; 0 where it is off. */
   weight: number;
