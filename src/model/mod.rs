@@ -24,7 +24,6 @@ pub use bank::{Bank, MIXES, Point, Room, Site};
 pub use blueprint::{Blueprint, LayerSpec, Norm};
 pub use families::Family;
 pub use layouts::{Demand, Held, Layout, PartRanks, PartRows, free, padded};
-pub use matrix::Matrix;
 pub use names::{GgufLinear, GgufTensor};
 pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name};
 pub use needs::{Needs, size};
