@@ -88,8 +88,7 @@ impl Engine {
         self.runner.release();
     }
 
-    /// Goes on where it was on the device of `loader`, which has the same model. Errors with `Mismatch`, `Memory`
-    /// or `Device`; it is then to be called once more before anything is computed.
+    /// Goes on where it was on the device of `loader`. Errors with `Mismatch`, `Memory`, `Device`: call it once more.
     pub async fn recover(&mut self, loader: Loader) -> Result<()> {
         let Self { runner, adapters, texts, trainer, .. } = self;
         recover(runner, adapters, texts, trainer, loader).await
@@ -194,8 +193,7 @@ impl Engine {
         self.adapters.add(&mut self.runner, name, adapter)
     }
 
-    /// Loads a PEFT folder's two files as `name`, or those of mlx-lm or mistral-finetune. Errors with `Format`,
-    /// `Unsupported`, `Mismatch` naming the tensor or the module, `Argument`, `Memory`.
+    /// Loads a folder of PEFT's, mlx-lm's or mistral-finetune's. Errors with `Format`, `Unsupported`, `Mismatch`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
         self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.load(&mut self.runner, name, config, weights).await
@@ -226,11 +224,7 @@ impl Engine {
 
     /// Tries the kernels of an adapter just loaded, and deletes it if one is wrong.
     pub async fn check_adapter(&mut self, name: &str) -> Result<()> {
-        if let Err(e) = self.check_kernels().await {
-            self.delete_adapter(name)?;
-            return Err(e);
-        }
-        Ok(())
+        self.adapters.check_kernels(&mut self.runner, name).await
     }
 
     /// Takes an adapter out. Errors with `Argument` if it is not loaded, or in use, merged or trained.
@@ -258,8 +252,7 @@ impl Engine {
         self.adapters.default_choice()
     }
 
-    /// Folds a blend into the weights. Errors with `Argument` while a text is written, or one of it is merged or
-    /// trained; `Unsupported` naming what no weight can take; `Device`. The weights are then as they were.
+    /// Folds a blend into the weights. Errors with `Argument`, `Device`, `Unsupported` naming what takes nothing in.
     pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
         self.texts.check_idle()?;
         self.trainer.copy(&mut self.runner, &mut self.adapters).await?;

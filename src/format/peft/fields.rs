@@ -5,8 +5,8 @@
 //! false or empty: a newer trainer may compute something else with it.
 
 use super::json::Json;
+use super::names::Names;
 use super::pattern::{ModulePattern, Pattern};
-use super::selection::Names;
 use crate::error::{Error, Result};
 use crate::json;
 

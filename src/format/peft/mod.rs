@@ -5,6 +5,7 @@
 mod fields;
 mod json;
 mod name;
+mod names;
 mod pattern;
 mod pickle;
 mod regex;
@@ -16,6 +17,7 @@ pub use pickle::refuse_pickle;
 pub(crate) use fields::{Fields, MAX_RANK, MAX_SIZE, in_range, names, number, wrong};
 pub(crate) use json::Json;
 pub(crate) use name::{Path, before, unnamed, unwrapped};
+pub(crate) use names::Names;
 pub(crate) use pattern::{ModulePattern, Pattern, first};
-pub(crate) use selection::{Layers, Names, Selection};
+pub(crate) use selection::{Layers, Selection};
 pub(crate) use written::Written;

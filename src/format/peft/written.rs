@@ -2,8 +2,9 @@
 //! Not which fields there are, which each kind of adapter says.
 
 use super::json::Json;
+use super::names::Names;
 use super::pattern::ModulePattern;
-use super::selection::{Names, Selection};
+use super::selection::Selection;
 
 /// By name, as PEFT writes them. Fields that would hold PEFT's default are left out, for older PEFTs
 /// refuse fields they do not know.
