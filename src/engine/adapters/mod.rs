@@ -298,6 +298,17 @@ impl Adapters {
         self.give_room_back(runner)
     }
 
+    /// Tries the kernels that an adapter just loaded needs, and deletes it if one is wrong.
+    ///
+    /// Errors with `Device`, naming the kernel; or if the device is lost.
+    pub(crate) async fn check_kernels(&mut self, runner: &mut Runner, name: &str) -> Result<()> {
+        if let Err(e) = runner.check_kernels().await {
+            self.delete(runner, name)?;
+            return Err(e);
+        }
+        Ok(())
+    }
+
     /// What is loaded, in the order of loading.
     pub(crate) fn list(&self) -> impl Iterator<Item = &AdapterInfo> {
         self.loaded.iter().map(|loaded| &loaded.info)
