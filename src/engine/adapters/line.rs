@@ -2,15 +2,12 @@
 //! Not which line a choice gets.
 
 use crate::engine::adapters::loaded::MixKey;
-use crate::plan::Mix;
 
 /// A choice of adapters, looked up once: what a sequence needs to know of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen {
     /// All that act, in the order of their blocks.
     pub(super) key: MixKey,
-    /// What the `mixes` tensor is to say.
-    pub(super) mix: Mix,
     /// Under what the cache may remember what is computed: adapters that leave no trace in it are not
     /// part of it.
     pub(crate) cache_key: MixKey,
@@ -22,8 +19,6 @@ pub(crate) struct Chosen {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     pub(super) key: MixKey,
-    /// What is written there; none before the first use.
-    pub(super) mix: Option<Mix>,
     /// Running generations that use it.
     pub(super) users: usize,
     /// When the last of them gave it back, counted.

@@ -5,12 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Error;
+use crate::model::{Demand, Held, Site, padded};
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::files::AdapterFiles;
-
-/// Ranks start and end at multiples of this, so that kernels take them four at a time.
-const RANK_STEP: usize = 4;
 
 /// Adapters by name, each with its weight; empty is the base.
 pub type Choice = Vec<(String, f32)>;
@@ -44,8 +42,8 @@ pub(crate) struct Loaded {
     pub id: u64,
     /// Its place among gains, shifts and maps.
     pub index: usize,
-    /// Its ranks.
-    pub ranks: Range<usize>,
+    /// Its ranks in each layout of the bank.
+    pub ranks: Held,
     /// Its rows among all replaced ones: the embedding's, then the head's.
     pub rows: Range<usize>,
     /// Its virtual tokens among all that have an embedding.
@@ -92,6 +90,21 @@ impl Loaded {
         !self.is_affine() && rows && self.n_virtual == 0
     }
 
+    /// The ranks it needs, by site. Where its cores are trained they are of one size.
+    pub fn demand(&self) -> Demand {
+        let mut demand = Demand::new();
+        for (delta, place) in self.adapter.deltas.iter().zip(&self.places.deltas) {
+            let rank = if delta.core.is_some() { self.info.rank } else { delta.rank };
+            demand.entry(place.site).or_default()[place.part] = padded(rank);
+        }
+        demand
+    }
+
+    /// Its ranks in the layout of a site.
+    pub fn range_at(&self, site: &Site) -> Range<usize> {
+        self.ranks[site.layout].clone()
+    }
+
     /// Whether any module or activation is scaled or shifted.
     pub(super) fn is_affine(&self) -> bool {
         let scales = |d: &ModuleDelta| !d.gain.is_empty() || !d.shift.is_empty();
@@ -116,11 +129,6 @@ pub(crate) struct Places {
 /// Bytes of main memory that an adapter's numbers take, and the file they came from if that is kept.
 pub(crate) fn bytes(adapter: &Adapter, files: Option<&Arc<AdapterFiles>>) -> usize {
     adapter.own_bytes() + files.map_or(0, |files| files.weights.len())
-}
-
-/// Ranks that an adapter of this rank occupies.
-pub(crate) fn padded(rank: usize) -> usize {
-    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
 }
 
 /// A module that is not among the base's linear maps.

@@ -30,19 +30,18 @@ mod saved;
 mod tensor;
 pub(super) mod turn;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::model::MIXES;
-use crate::plan::{MAX_BLOCKS, MAX_RANKS};
+use crate::model::{Held, MIXES, free};
+use crate::plan::MAX_BLOCKS;
 
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::base::Base;
 use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::adapters::line::Line;
-use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, bytes, padded};
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, bytes};
 use crate::engine::adapters::merged::Merged;
 use crate::engine::adapters::place::{check_lead, feeds_cache, modules_of};
 use crate::engine::runner::Runner;
@@ -225,8 +224,8 @@ impl Adapters {
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
     /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
     pub(crate) fn add(&mut self, runner: &mut Runner, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        let loaded = self.fitted(runner, name, adapter, None)?;
-        let grown = self.grown_for(runner, &loaded)?;
+        let mut loaded = self.fitted(runner, name, adapter, None)?;
+        let grown = self.grown_for(runner, &mut loaded)?;
         self.put(runner, loaded, grown)
     }
 
@@ -257,18 +256,12 @@ impl Adapters {
             bytes: bytes(&adapter, files.as_ref()),
             warnings: adapter.warnings.clone(),
         };
-        let ranks = free(self.loaded.iter().map(|l| &l.ranks), padded(rank));
-        if ranks.end > MAX_RANKS {
-            return Err(Error::memory(format!(
-                "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
-            )));
-        }
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
         let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
         Ok(Loaded {
             id: self.next_id,
             index: self.free_index(),
-            ranks,
+            ranks: Held::new(),
             rows: free(self.loaded.iter().map(|l| &l.rows), rows),
             prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
@@ -345,15 +338,4 @@ impl Adapters {
             None => Ok(()),
         }
     }
-}
-
-/// The lowest range of `len` numbers that is free of the ranges taken.
-fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>> + Clone, len: usize) -> Range<usize> {
-    let is_free = |start: &usize| {
-        taken.clone().all(|range| range.is_empty() || range.end <= *start || *start + len <= range.start)
-    };
-    // It begins where all do, or where one ends.
-    let starts = std::iter::once(0).chain(taken.clone().map(|range| range.end));
-    let start = starts.filter(is_free).min().expect("behind the last one is room");
-    start..start + len
 }

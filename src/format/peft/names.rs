@@ -1,5 +1,5 @@
-//! Names of modules as a config lists them: whole ones, their ends, or a pattern.
-//! Not what else narrows a choice of modules.
+//! A list of modules, by their names or by a pattern.
+//! Not what the list is for.
 
 use super::pattern::Pattern;
 
@@ -16,7 +16,7 @@ pub(crate) enum Names {
 
 impl Names {
     /// The whole name is in the list, or ends in `.` and one of it, or fits the pattern.
-    pub(super) fn name_or_match(&self, module: &str, is_body_linear: bool) -> bool {
+    pub(crate) fn name_or_match(&self, module: &str, is_body_linear: bool) -> bool {
         match self {
             Self::List(names) => names.iter().any(|name| is_or_ends(module, name)),
             Self::Pattern(pattern) => pattern.is_match(module),
