@@ -5,7 +5,7 @@ use crate::plan::Dtype;
 
 /// Kernel, type of its weight, and the digest of every output.
 #[rustfmt::skip]
-pub const ANSWERS: &[(&str, Dtype, &[[f32; 2]])] = &[
+pub(super) const ANSWERS: &[(&str, Dtype, &[[f32; 2]])] = &[
     ("embed", Dtype::F32, &[[196.0625, 3721.875]]),
     ("embed", Dtype::F16, &[[196.0625, 3721.875]]),
     ("embed", Dtype::Q8, &[[195.89413, 3722.621]]),
