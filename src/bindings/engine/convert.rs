@@ -159,6 +159,7 @@ impl EngineInfo {
             Backend::Gpu(gpu) => gpu.adapter().to_owned(),
         };
         let model = engine.model();
+        let most = model.weights.held().into_iter().max_by_key(|(_, elements)| *elements);
         Self {
             device: engine.backend().name(),
             adapter,
@@ -166,7 +167,7 @@ impl EngineInfo {
             batch: model.slots(),
             vocab_size: model.config.vocab_size,
             memory_bytes: model.tensors.total_bytes() as f64,
-            dtype: model.weights.main_dtype().name(),
+            dtype: most.map_or("f32", |(dtype, _)| dtype.name()),
             warnings: engine.warnings().to_vec(),
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::model::{Demand, Held, Site, padded};
+use crate::model::{Demand, Held, Site, Span, padded};
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::files::AdapterFiles;
@@ -123,7 +123,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub deltas: Vec<Place>,
-    pub points: Vec<usize>,
+    pub points: Vec<Span>,
 }
 
 /// Bytes of main memory that an adapter's numbers take, and the file they came from if that is kept.

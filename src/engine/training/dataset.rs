@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::tokenizer::{Message, Tokenizer};
 
-use crate::config::ModelConfig;
 use crate::engine::text::chat;
 use crate::engine::training::item::{Item, forms};
 use crate::engine::training::windows::{self, Window};
+use crate::model::Blueprint;
 
 /// A conversation whose token ids the caller is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +51,10 @@ impl Dataset {
     /// [`answer`](Self::answer), in this order.
     ///
     /// Errors with `Argument` for an item of no known form, or without anything to learn.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         tokenizer: &Tokenizer,
-        config: &ModelConfig,
+        config: &Blueprint,
         item: &Value,
     ) -> Result<Vec<Asked>> {
         let at = format!("dataset[{}]", self.items);
