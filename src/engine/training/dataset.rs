@@ -51,7 +51,7 @@ impl Dataset {
     /// [`answer`](Self::answer), in this order.
     ///
     /// Errors with `Argument` for an item of no known form, or without anything to learn.
-    pub(super) fn add(
+    pub(crate) fn add(
         &mut self,
         tokenizer: &Tokenizer,
         config: &Blueprint,
