@@ -470,8 +470,8 @@ async fn stepped(mut engine: Engine, (config, weights): &(Vec<u8>, Vec<u8>)) -> 
     engine.load_adapter("x", config, weights).await.expect("fits");
     let room = TrainingRoom { window: IDS.len(), memory_limit: None };
     let optimizer = Optimizer { betas: [0.0, 0.0], eps: 1e8, max_norm: 0.0, ..Optimizer::default() };
-    engine.begin_training("x", optimizer, room).expect("a plain LoRA");
-    let window = Window { tokens: IDS.to_vec(), first: 1, constant_context: false };
+    engine.begin_training("x", optimizer, room).await.expect("a plain LoRA");
+    let window = Window::new(IDS.to_vec(), 1);
     let on: Choice = vec![("x".to_owned(), 1.0)];
     let loss = engine.train_step(vec![window], &on, 1e8).await.expect("works");
     let file = engine.export_adapter("x").expect("a LoRA").weights;

@@ -52,7 +52,7 @@ async fn check(
     weight: f32,
     (reference, want): (&Path, &str),
 ) -> AdapterInfo {
-    let info = engine.load_gguf_adapter("x", file).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let info = engine.load_gguf_adapter("x", file).await.unwrap_or_else(|e| panic!("{what}: {e}"));
     let reference = std::fs::read(reference.join("reference.safetensors")).expect("there");
     let reference = Fixture::new(&reference);
     let ids = reference.ids("input_ids");
@@ -101,7 +101,7 @@ async fn modules_are_named_as_the_folder_names_them() {
         let path = repository(&format!("tests/fixtures/adapters/{model}/{kind}"));
         let mut peft = folder::load_adapter(&mut engine, "x", &path).await.expect("valid").modules;
         let mut gguf =
-            engine.load_gguf_adapter("y", &file(&format!("{model}-{kind}"))).expect("valid").modules;
+            engine.load_gguf_adapter("y", &file(&format!("{model}-{kind}"))).await.expect("valid").modules;
         peft.sort();
         gguf.sort();
         assert_eq!(gguf, peft);
@@ -113,7 +113,7 @@ async fn modules_are_named_as_the_folder_names_them() {
 async fn an_rslora_file_is_told_by_its_name() {
     let (mut engine, file) = (cpu("llama"), file("llama-rslora"));
     let reference = repository("tests/fixtures/adapters/llama/rslora");
-    let info = engine.load_gguf_adapter("x", &file).expect("valid");
+    let info = engine.load_gguf_adapter("x", &file).await.expect("valid");
     let root = (info.rank as f32).sqrt();
     assert!(info.warnings[0].contains("its metadata says \"Rslora\""), "{:?}", info.warnings);
     assert!(info.warnings[0].contains(&format!("weight {root:.3} is right")), "{:?}", info.warnings);
@@ -126,7 +126,7 @@ async fn an_rslora_file_is_told_by_its_name() {
 
 #[track_caller]
 fn refused(engine: &mut Engine, file: &[u8], kind: ErrorKind, words: &str) {
-    let error = engine.load_gguf_adapter("x", file).expect_err("refused");
+    let error = pollster::block_on(engine.load_gguf_adapter("x", file)).expect_err("refused");
     assert_eq!((error.kind(), error.to_string().as_str()), (kind, words));
     assert_eq!(engine.list_adapters().count(), 0);
 }
@@ -235,7 +235,7 @@ async fn square_maps_alone_are_read_as_the_converter_writes_them() {
         2,
         &turned(&a, c),
     );
-    let info = engine.load_gguf_adapter("x", &lora.bytes()).expect("valid");
+    let info = engine.load_gguf_adapter("x", &lora.bytes()).await.expect("valid");
     assert!(info.warnings[1].starts_with("square maps only: lora_a and lora_b are taken to be exchanged"));
     let (module, b) =
         ("transformer.h.1.attn.c_proj".to_owned(), b.iter().map(|b| b * 2.5).collect::<Vec<_>>());
@@ -255,7 +255,7 @@ async fn the_head_is_adapted() {
         let [a, b] =
             [c * 2, 300 * 2].map(|n| (0..n).map(|i| ((i * 37 % 19) as f32 - 9.0) / 40.0).collect::<Vec<_>>());
         let lora = adapter(model).matrix("output.weight.lora_a", c, &a).matrix("output.weight.lora_b", 2, &b);
-        engine.load_gguf_adapter("x", &lora.bytes()).expect("valid");
+        engine.load_gguf_adapter("x", &lora.bytes()).await.expect("valid");
         let (a, b) = (a.into(), b.into());
         let delta =
             ModuleDelta { module: "lm_head".to_owned(), rank: 2, a, b, scale: 2.5, ..ModuleDelta::default() };
@@ -300,7 +300,7 @@ async fn factors_may_be_quantised() {
         names.iter().fold(file, |file, name| file.matrix(&format!("{name}.lora_b"), 2, &b)).bytes()
     });
     let mut under = async |file: &[u8]| {
-        engine.load_gguf_adapter("x", file).expect("valid");
+        engine.load_gguf_adapter("x", file).await.expect("valid");
         logits(&mut engine, &[3, 1, 4], 1.0).await
     };
     let (got, want) = (under(&stored).await, under(&widened).await);
@@ -311,7 +311,7 @@ async fn factors_may_be_quantised() {
     let rare = adapter("llama").stored(&format!("{}.lora_a", names[1]), &[256, 2], 16, &[0; 132]);
     let rare = rare.matrix(&format!("{}.lora_b", names[1]), 2, &b);
     let words = "tensor `blk.0.ffn_down.weight.lora_a`: dtype IQ2_XXS, expected F32, F16 or BF16";
-    let error = engine.load_gguf_adapter("y", &rare.bytes()).expect_err("refused");
+    let error = engine.load_gguf_adapter("y", &rare.bytes()).await.expect_err("refused");
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Mismatch, words));
 }
 
@@ -319,7 +319,7 @@ async fn factors_may_be_quantised() {
 #[pollster::test]
 async fn an_embedding_is_exported() {
     let mut engine = cpu("llama");
-    engine.load_gguf_adapter("x", &file("llama-embed-head")).expect("valid");
+    engine.load_gguf_adapter("x", &file("llama-embed-head")).await.expect("valid");
     let files = engine.export_adapter("x").expect("a LoRA");
     let reference = repository("tests/fixtures/adapters/llama/embed-head");
     let peft = std::fs::read(reference.join("adapter_model.safetensors")).expect("there");

@@ -1,8 +1,11 @@
 //! The arrows between modules: each may use those before it and no other.
 #![cfg(not(target_arch = "wasm32"))]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+#[path = "common/paths.rs"]
+mod paths;
 
 /// Module of `src/kernels` -> those of its modules that it may name.
 const KERNELS: &[(&str, &[&str])] = &[
@@ -19,7 +22,7 @@ const KERNELS: &[(&str, &[&str])] = &[
     ("fast", &["activation", "control", "twin"]),
     ("ops", &["activation", "dtype", "tensor", "control", "twin", "fast"]),
     ("plan", &["dtype", "tensor", "control", "ops"]),
-    ("machine", &["cpu"]),
+    ("machine", &[]),
     ("cpu", &["error", "tensor", "ops", "plan", "machine"]),
 ];
 
@@ -31,7 +34,7 @@ const MAIN: &[(&str, &[&str])] = &[
     ("tokenizer", &["error", "json", "order"]),
     ("model", &["error", "activation", "json", "format", "ops", "plan"]),
     ("gpu", &["error", "activation", "ops", "plan"]),
-    ("backend", &["error", "plan", "gpu"]),
+    ("backend", &["error", "plan", "cpu", "gpu", "twin"]),
     (
         "engine",
         &[
@@ -53,6 +56,19 @@ const MAIN: &[(&str, &[&str])] = &[
     ("bindings", &["error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
+/// Room of `src/engine` -> rooms that it may name. The facade may name all, and none names the facade.
+const ENGINE: &[(&str, &[&str])] = &[
+    ("plans", &[]),
+    ("runner", &["plans"]),
+    ("adapters", &["runner"]),
+    ("text", &["plans", "runner", "adapters"]),
+    ("training", &["plans", "runner", "adapters", "text", "owners"]),
+    ("owners", &["runner", "adapters", "text", "training"]),
+    ("temp_lora", &["runner", "adapters", "text", "training", "owners"]),
+    ("load", &["plans", "runner", "adapters", "text", "training"]),
+    ("folder", &["adapters"]),
+];
+
 /// The packages: where their modules lie, and what those may use. The map is drawn in `src/lib.rs`.
 const PACKAGES: [(&str, &[(&str, &[&str])]); 2] = [("src/kernels", KERNELS), ("src", MAIN)];
 
@@ -67,35 +83,125 @@ fn sources(path: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Modules that code names as `crate::module`, comments and strings apart.
-fn used(source: &str) -> BTreeSet<String> {
-    let code = source.lines().map(|line| line.split("//").next().unwrap_or_default());
-    let names = code.flat_map(|line| line.split("crate::").skip(1));
-    names.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect()
+/// A file of a package, and the paths it names from the package's root on.
+struct Source {
+    path: PathBuf,
+    /// Names of its module and those around it; none of the root's.
+    module: Vec<String>,
+    named: Vec<Vec<String>>,
+}
+
+impl Source {
+    /// Files of the package in `folder`, other packages in it left out.
+    fn all(folder: &str) -> Vec<Self> {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let inner = home.join("kernels");
+        let files: Vec<PathBuf> =
+            sources(&home).into_iter().filter(|file| !file.starts_with(&inner)).collect();
+        let module = |file: &Path| -> Vec<String> {
+            let names = file.strip_prefix(&home).expect("inside").with_extension("");
+            let names = names.iter().map(|name| name.to_string_lossy().into_owned());
+            names.filter(|name| !["mod", "lib", "main"].contains(&name.as_str())).collect()
+        };
+        let modules: Vec<Vec<String>> = files.iter().map(|file| module(file)).collect();
+        let source = |(path, module): (&PathBuf, &Vec<String>)| {
+            let text = std::fs::read_to_string(path).expect("readable");
+            let below = modules.iter().filter(|other| other.len() == module.len() + 1);
+            let below = below.filter(|other| other.starts_with(module));
+            let children = below.filter_map(|other| other.last().cloned()).collect();
+            let named = paths::named(&text, module, &["lorakeet", "lorakeet_kernels"], &children);
+            Self { path: path.clone(), module: module.clone(), named }
+        };
+        files.iter().zip(&modules).map(source).collect()
+    }
 }
 
 #[test]
 fn arrows_point_one_way() {
     let mut seen = 0;
     for (folder, modules) in PACKAGES {
-        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        for (module, may_use) in modules {
-            let folder = package.join(module);
-            let home = if folder.is_dir() { folder } else { package.join(format!("{module}.rs")) };
-            for file in sources(&home) {
-                let text = std::fs::read_to_string(&file).expect("readable");
-                for name in used(&text) {
-                    seen += 1;
-                    assert!(
-                        name == *module || may_use.contains(&name.as_str()),
-                        "{}: `{module}` uses `{name}`",
-                        file.display()
-                    );
-                }
+        let table: BTreeMap<_, _> = modules.iter().copied().collect();
+        for Source { path, module, named } in Source::all(folder) {
+            let Some((module, may_use)) = module.first().and_then(|m| table.get_key_value(m.as_str())) else {
+                continue;
+            };
+            for name in named.iter().filter_map(|path| path.first()).filter(|name| *name != "Result") {
+                seen += 1;
+                assert!(
+                    name == module || may_use.contains(&name.as_str()),
+                    "{}: `{module}` uses `{name}`",
+                    path.display()
+                );
             }
         }
     }
-    assert!(seen > 50, "the search found the arrows there are");
+    assert!(seen > 500, "the search found the arrows there are");
+}
+
+/// The same inside the engine, whose rooms see each other and not the facade.
+#[test]
+fn rooms_of_the_engine_point_one_way() {
+    let table: BTreeMap<_, _> = ENGINE.iter().copied().collect();
+    let mut seen = 0;
+    for Source { path, module, named } in Source::all("src") {
+        let [engine, room, ..] = &module[..] else { continue };
+        if engine != "engine" || room == "facade" {
+            continue;
+        }
+        let may_use = table.get(room.as_str()).unwrap_or_else(|| panic!("engine/{room} has no arrows"));
+        for named in named.iter().filter(|path| path.first() == Some(engine)) {
+            let Some(name) = named.get(1).map(String::as_str) else { continue };
+            seen += 1;
+            // What opens files is a client of the facade.
+            let is_client = room == "folder" && !table.contains_key(name);
+            assert!(
+                name == room || may_use.contains(&name) || is_client,
+                "{}: engine/{room} uses `{name}`",
+                path.display()
+            );
+        }
+        let text = std::fs::read_to_string(&path).expect("readable");
+        assert!(
+            !text.lines().any(|line| line.starts_with("impl Engine")),
+            "{}: the facade's",
+            path.display()
+        );
+    }
+    assert!(seen > 100, "the search found the arrows there are");
+}
+
+/// No file needs another that needs it. A folder's `mod.rs` and the files below it are one there: it lists
+/// them, and they add to what it declares.
+#[test]
+fn files_need_each_other_in_no_circle() {
+    for (folder, _) in PACKAGES {
+        let files = Source::all(folder);
+        let at: BTreeMap<_, _> = files.iter().enumerate().map(|(i, file)| (&file.module[..], i)).collect();
+        let needs = |file: &Source| -> BTreeSet<usize> {
+            let found = file.named.iter().filter_map(|path| {
+                let home = (1..=path.len()).rev().find_map(|n| at.get(&path[..n]).map(|i| (*i, n)));
+                let (other, n) = home?;
+                let related = file.module.starts_with(&path[..n]) || path[..n].starts_with(&file.module);
+                (!related).then_some(other)
+            });
+            found.collect()
+        };
+        let needs: Vec<_> = files.iter().map(needs).collect();
+        assert!(needs.iter().map(BTreeSet::len).sum::<usize>() > 20, "the search found what is needed");
+        // Files that need nothing but what was taken away already are taken away, until none is left.
+        let mut left: BTreeSet<usize> = (0..files.len()).collect();
+        while let Some(free) = left.iter().copied().find(|i| needs[*i].is_disjoint(&left)) {
+            left.remove(&free);
+        }
+        // What only leads to a circle is none.
+        while let Some(end) = left.iter().copied().find(|i| !left.iter().any(|j| needs[*j].contains(i))) {
+            left.remove(&end);
+        }
+        let knotted = |module: &Vec<String>| ["model", "gpu"].contains(&module[0].as_str());
+        left.retain(|i| !knotted(&files[*i].module));
+        let circle: Vec<String> = left.iter().map(|i| files[*i].module.join("::")).collect();
+        assert!(circle.is_empty(), "{folder}: in circles are {circle:?}");
+    }
 }
 
 #[test]
@@ -114,8 +220,25 @@ fn every_module_has_its_arrows() {
 
 #[test]
 fn a_forbidden_arrow_is_seen() {
-    assert_eq!(used("use crate::engine::Engine; // crate::bindings"), BTreeSet::from(["engine".to_owned()]));
-    assert!(used("crate::Result").contains("Result"));
+    let source = "use crate::engine::{Engine, text::{self, seat::Seat as S}}; // crate::bindings
+        use super::super::model; use lorakeet::gpu; use std::fmt; use child::Name;
+        fn f() { self::g(); super::h::i(\"crate::no\"); crate::plan::Plan::new() }
+        #[cfg(test)]\nmod tests { use crate::cpu; }";
+    let home = ["a", "b"].map(str::to_owned);
+    let named = paths::named(source, &home, &["lorakeet"], &BTreeSet::from(["child".to_owned()]));
+    let named: BTreeSet<String> = named.iter().map(|path| path.join("::")).collect();
+    let expected = [
+        "a::b::child::Name",
+        "a::b::g",
+        "a::h::i",
+        "engine::Engine",
+        "engine::text::seat::Seat",
+        "engine::text::self",
+        "gpu",
+        "model",
+        "plan::Plan::new",
+    ];
+    assert_eq!(named, expected.map(str::to_owned).into());
 }
 
 /// The first line of a file says what it is.

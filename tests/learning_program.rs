@@ -54,6 +54,28 @@ fn a_text_becomes_an_adapter() {
     std::fs::remove_dir_all(out).expect("it was made");
 }
 
+/// The losses that `trainAdapter` has too (tests/web/training.test.mjs): the same windows, in the same order, at
+/// the same rates.
+#[test]
+fn a_dataset_is_learned_as_in_a_page() {
+    let program: Value = serde_json::from_str(include_str!("fixtures/training/program.json")).expect("JSON");
+    let out = std::env::temp_dir().join(format!("lorakeet-dataset-{}", std::process::id()));
+    let files = ["--data", "tests/fixtures/training/dataset.json", "--out", out.to_str().expect("plain")];
+    let options = ["--rank", "4", "--epochs", "2", "--batch", "2", "--max-length", "64", "--seed", "7"];
+    let rates =
+        ["--learning-rate", "0.003", "--schedule", "cosine", "--warmup-steps", "1", "--dropout", "0.1"];
+    let trained =
+        report(&[&["train", "--context-length", "128", "--json"], &files[..], &options, &rates].concat());
+    let losses = |value: &Value| -> Vec<f64> {
+        value.as_array().expect("a list").iter().map(|loss| loss.as_f64().expect("a number")).collect()
+    };
+    let (got, want) = (losses(&trained["losses"]), losses(&program["losses"]));
+    assert_eq!(got.len(), want.len(), "{got:?}");
+    let worst = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f64::max);
+    assert!(worst < 1e-5, "{got:?}, expected {want:?}");
+    std::fs::remove_dir_all(out).expect("it was made");
+}
+
 #[test]
 fn a_text_is_scored_and_learned_chunk_by_chunk() {
     let options = ["--max-tokens", "600", "--chunk", "64", "--context", "64", "--rank", "8", "--json"];
@@ -63,7 +85,7 @@ fn a_text_is_scored_and_learned_chunk_by_chunk() {
     assert_eq!((number("tokens"), number("labels")), (600.0, 599.0));
     assert!(number("perplexity") < 0.98 * number("base_perplexity"), "{scored}");
     assert!(number("mixed_regret") <= std::f64::consts::LN_2 + 1e-9, "{scored}");
-    assert!(number("chunk_perplexity") > 1.0 && number("base_chunk_perplexity") > 1.0);
+    assert!(number("mean_chunk_perplexity") > 1.0 && number("mean_chunk_base_perplexity") > 1.0);
     // The paper's rate is far too small for so small a model.
     let paper = report(&[&text[..], &["--preset", "paper"], &options].concat());
     assert!(paper["perplexity"].as_f64() > scored["perplexity"].as_f64(), "{paper}");
@@ -74,6 +96,11 @@ fn what_is_wrong_is_said() {
     assert!(
         refusal(&["train", "--data", "nowhere.txt", "--out", "out"])
             .starts_with("error (argument): cannot read nowhere.txt")
+    );
+    let train = ["train", "--out", "out", "--data", STORY];
+    assert_eq!(
+        refusal(&[&train[..], &["--max-length", "4000"]].concat()),
+        "error (argument): maxLength 4000, expected 2 to 512, the context"
     );
     assert_eq!(
         refusal(&["temp-lora", "eval", "--text", STORY, "--chunk", "400", "--context", "400"]),

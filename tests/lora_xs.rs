@@ -106,11 +106,11 @@ async fn step(
 }
 
 async fn step_of_loaded(engine: &mut Engine, optimizer: Optimizer, rate: f32) -> [Vec<[Vec<f32>; 2]>; 2] {
-    engine.begin_training(TRAINED, optimizer, ROOM).expect("a plain LoRA");
+    engine.begin_training(TRAINED, optimizer, ROOM).await.expect("a plain LoRA");
     let before = factors(engine);
     let choice: Choice = vec![(TRAINED.to_owned(), 0.7)];
     let tokens: Vec<u32> = (0..40).map(|i| (i * i * 7 + 3) % 97).collect();
-    let window = Window { tokens, first: 9, constant_context: false };
+    let window = Window::new(tokens, 9);
     engine.train_step(vec![window], &choice, rate).await.expect("works");
     let after = factors(engine);
     engine.end_training().expect("frees");
@@ -281,7 +281,7 @@ async fn a_refusal_of_memory_counts_the_saving() {
     let mut begin = async |variant: Variant, rank: usize, memory_limit: Option<u64>| {
         engine.new_lora(TRAINED, &new_lora(variant, rank, "mlp.down_proj")).await.expect("fits");
         let result =
-            engine.begin_training(TRAINED, Optimizer::default(), TrainingRoom { memory_limit, ..ROOM });
+            engine.begin_training(TRAINED, Optimizer::default(), TrainingRoom { memory_limit, ..ROOM }).await;
         let bytes = engine.model().tensors.total_bytes();
         engine.end_training().expect("frees");
         engine.delete_adapter(TRAINED).expect("idle");
@@ -386,6 +386,6 @@ async fn what_cannot_be_is_refused_by_name() {
     mixed.deltas[1].core = None;
     engine.add_adapter(TRAINED, mixed).expect("fits");
     let error =
-        engine.begin_training(TRAINED, Optimizer::default(), ROOM).expect_err("both kinds").to_string();
+        engine.begin_training(TRAINED, Optimizer::default(), ROOM).await.expect_err("both kinds").to_string();
     assert_eq!(error, format!("adapter `x`: `{}` is no plain LoRA, which alone is trained", LLAMA[1]));
 }

@@ -40,9 +40,9 @@ async fn lesson(engine: &mut Engine) -> (u64, Vec<u8>) {
     let lora = NewLora { variant: Variant::Lora, rank: 4, alpha: 8.0, target_modules: Vec::new(), seed: 3 };
     engine.new_lora("x", &lora).await.expect("fits");
     let room = TrainingRoom { window: 128, memory_limit: None };
-    engine.begin_training("x", Optimizer::default(), room).expect("a plain LoRA");
+    engine.begin_training("x", Optimizer::default(), room).await.expect("a plain LoRA");
     let tokens = (0..120).map(|i| 5 + i * 11 % 240).collect();
-    let window = Window { tokens, first: 3, constant_context: false };
+    let window = Window::new(tokens, 3);
     let choice = vec![("x".to_owned(), 1.0)];
     let loss = engine.train_step(vec![window], &choice, 1e-2).await.expect("a loss");
     engine.end_training().expect("frees");

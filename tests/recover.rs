@@ -165,8 +165,8 @@ async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before:
     engine.new_lora("x", &lora).await.expect("fits");
     let optimizer = Optimizer { dropout: 0.1, weight_decay: 0.01, ..Optimizer::default() };
     let room = TrainingRoom { window: 32, memory_limit: None };
-    engine.begin_training("x", optimizer, room).expect("a plain LoRA");
-    let window = |first| Window { tokens: IDS.repeat(2), first, constant_context: false };
+    engine.begin_training("x", optimizer, room).await.expect("a plain LoRA");
+    let window = |first| Window::new(IDS.repeat(2), first);
     let mut piece = 0;
     for _ in 0..3 {
         let windows = vec![window(4), window(1)];
@@ -406,12 +406,12 @@ async fn what_is_being_trained_is_not_merged() {
         let merged = engine.logits(&IDS).await.expect("fits");
         move_on(engine, name).await;
         assert_eq!(engine.logits(&IDS).await.expect("fits"), merged, "{name}");
-        let error = engine.begin_training("kept", Optimizer::default(), ROOM).expect_err("merged");
+        let error = engine.begin_training("kept", Optimizer::default(), ROOM).await.expect_err("merged");
         assert_eq!(error.to_string(), "adapter `kept` is merged into the weights, unmerge it first");
         engine.unmerge_adapter().expect("merged");
         assert_eq!(logits(engine, "kept").await, kept, "{name}");
         // One that is trained by steps.
-        engine.begin_training("kept", Optimizer::default(), ROOM).expect("a plain LoRA");
+        engine.begin_training("kept", Optimizer::default(), ROOM).await.expect("a plain LoRA");
         refuses_to_merge(engine, "kept").await;
         let error = engine.delete_adapter("kept").expect_err("it is being trained");
         assert_eq!(error.to_string(), "adapter `kept` is being trained, end that first");
@@ -426,7 +426,7 @@ async fn what_is_being_trained_is_not_merged() {
 }
 
 fn window() -> Window {
-    Window { tokens: IDS.repeat(2), first: 1, constant_context: false }
+    Window::new(IDS.repeat(2), 1)
 }
 
 /// Neither the count of steps, nor the adapter, nor what it computes know of a step that failed, before
@@ -438,7 +438,7 @@ async fn a_step_that_failed_counts_nowhere() {
         let engine = &mut engine;
         for x in ["x", "y"] {
             engine.new_lora(x, &lora).await.expect("fits");
-            engine.begin_training(x, Optimizer::default(), ROOM).expect("a plain LoRA");
+            engine.begin_training(x, Optimizer::default(), ROOM).await.expect("a plain LoRA");
             engine.train_step(vec![window()], &of(x), 1e-2).await.expect("works");
             assert_eq!(engine.steps_taken(), 1);
             if x == "x" {
@@ -497,7 +497,7 @@ async fn training_without_a_step_leaves_no_trace() {
             engine.load_adapter("x", &config, &weights).await.expect("valid");
             let before = (engine.export_adapter("x").expect("a folder"), logits(engine, "x").await);
             for loses in [false, true] {
-                engine.begin_training("x", Optimizer::default(), ROOM).expect("a plain LoRA");
+                engine.begin_training("x", Optimizer::default(), ROOM).await.expect("a plain LoRA");
                 let request = Request { adapter: Some(of("x")), ..Request::greedy(IDS.to_vec(), 6) };
                 let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
                 engine.next(&mut generation).await.expect("works");
@@ -516,7 +516,7 @@ async fn training_without_a_step_leaves_no_trace() {
                 assert!(before == after, "{kind} on {name}");
             }
             // With a step it is another.
-            engine.begin_training("x", Optimizer::default(), ROOM).expect("a plain LoRA");
+            engine.begin_training("x", Optimizer::default(), ROOM).await.expect("a plain LoRA");
             engine.train_step(vec![window()], &of("x"), 1e-2).await.expect("works");
             engine.end_training().expect("it ends");
             assert_ne!(engine.export_adapter("x").expect("a LoRA").weights, before.0.weights, "{kind}");
@@ -536,7 +536,7 @@ async fn a_text_goes_on_when_training_ends_without_a_step() {
         let mut texts = Vec::new();
         for trains in [false, true] {
             if trains {
-                engine.begin_training("qv", Optimizer::default(), ROOM).expect("a plain LoRA");
+                engine.begin_training("qv", Optimizer::default(), ROOM).await.expect("a plain LoRA");
             }
             let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
             let mut tokens = Vec::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Tolerance, assert_close, backends};
 use lorakeet::engine::{
-    Choice, ChunkReport, Engine, EngineOptions, Kv, NewLora, Optimizer, Request, TempEvent, TempLora,
+    Choice, ChunkReport, Engine, EngineOptions, Finish, Kv, NewLora, Optimizer, Request, TempEvent, TempLora,
     TempLoraOptions, TrainingRoom, Variant, Window, folder,
 };
 use serde_json::Value;
@@ -230,11 +230,14 @@ async fn generation_goes_on_past_the_context_in_bounded_memory() {
             let request = Request { temperature: 1.0, ..Request::greedy(prompt, 220) };
             engine.temp_generate(&mut temp, request, false).expect("valid");
             let mut bytes = None;
-            let (mut chunks, mut tokens) = (0, 0);
+            let (mut chunks, mut tokens, mut finish) = (0, 0, None);
             loop {
                 match engine.temp_next(&mut temp, usize::MAX).await.expect("works") {
                     TempEvent::Idle => break,
-                    TempEvent::Text(delta) => tokens += delta.tokens.len(),
+                    TempEvent::Text(delta) => {
+                        tokens += delta.tokens.len();
+                        finish = delta.finish;
+                    }
                     TempEvent::Chunk(report) => {
                         chunks += 1;
                         assert_eq!(report.train_losses.len(), 2, "{kv:?} on {backend}: {report:?}");
@@ -244,10 +247,25 @@ async fn generation_goes_on_past_the_context_in_bounded_memory() {
                     TempEvent::Progress(..) => {}
                 }
             }
-            assert!(tokens == 220 || tokens > 0 && temp.is_idle(), "{kv:?} on {backend}: {tokens} tokens");
+            assert_eq!((tokens, finish), (220, Some(Finish::Length)), "{kv:?} on {backend}");
             assert!(chunks >= tokens / 56, "{kv:?} on {backend}: {chunks} chunks of {tokens} tokens");
             engine.end_temp_lora(&mut temp, None).expect("it is gone");
         }
+    }
+}
+
+/// What is told of a chunk that is begun is what is done with it.
+#[pollster::test]
+async fn progress_names_the_work() {
+    let (_, backend) = backends().await.remove(1);
+    let mut engine = open(backend, &EngineOptions::default());
+    let text = story(&engine);
+    for (evaluate, verb) in [(true, "score"), (false, "train")] {
+        let mut temp = engine.begin_temp_lora(options()).await.expect("valid");
+        engine.temp_learn(&mut temp, &text[..48], evaluate).expect("valid");
+        let event = engine.temp_next(&mut temp, 1).await.expect("works");
+        assert!(matches!(event, TempEvent::Progress(first, 0, _) if first == verb), "{event:?}");
+        engine.end_temp_lora(&mut temp, None).expect("it is gone");
     }
 }
 
@@ -297,10 +315,11 @@ async fn harm_is_rolled_back() {
         .expect("a good name");
     engine
         .begin_training("fresh", Optimizer::default(), TrainingRoom { window: 128, memory_limit: None })
+        .await
         .expect("room");
     let choice = vec![("fresh".to_owned(), 1.0)];
     for &loss in &with[1].train_losses {
-        let window = Window { tokens: text[16..96].to_vec(), first: 32, constant_context: true };
+        let window = Window { constant_context: true, ..Window::new(text[16..96].to_vec(), 32) };
         let alone = engine.train_step(vec![window], &choice, 0.05).await.expect("works");
         assert!((loss - alone).abs() < 1e-4 * alone, "{loss} and {alone}");
     }

@@ -6,8 +6,8 @@ mod common;
 use common::models::{MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close};
 use lorakeet::engine::{
-    Adapter, Choice, Engine, EngineOptions, ModuleDelta, NewLora, Optimizer, Request, TrainingRoom, Variant,
-    Window,
+    Adapter, Choice, Engine, EngineOptions, Loss, ModuleDelta, NewLora, Optimizer, Request, TrainingRoom,
+    Variant, Window,
 };
 use lorakeet::format::safetensors::Header;
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -56,13 +56,13 @@ impl TrainingFiles {
     async fn open_with(&self, backend: lorakeet::backend::Backend, optimizer: Optimizer) -> Engine {
         let mut engine = files(self.model).open(backend, &EngineOptions::default()).expect("valid");
         engine.load_adapter("x", self.config, self.weights).await.expect("fits");
-        engine.begin_training("x", optimizer, ROOM).expect("a plain LoRA");
+        engine.begin_training("x", optimizer, ROOM).await.expect("a plain LoRA");
         engine
     }
 
     fn window(&self, reference: &Fixture<'_>, ids: &str, first: &str) -> Window {
         let first = reference.metadata(first).parse().expect("a number");
-        Window { tokens: reference.ids(ids), first, constant_context: false }
+        Window::new(reference.ids(ids), first)
     }
 
     /// Names of the trained tensors.
@@ -198,6 +198,42 @@ async fn windows_accumulate() {
     }
 }
 
+/// A loss is a value: any targets, each with a weight of its own. Weights that differ are the mean of what each
+/// token alone would teach.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_window_carries_its_loss() {
+    let [fixture, ..] = &FIXTURES;
+    let tokens = Fixture::new(fixture.reference).ids("input_ids");
+    let window = |weighed: &[(usize, f32)]| {
+        let mut weights = vec![0.0; tokens.len() - 1];
+        weighed.iter().for_each(|&(at, weight)| weights[at] = weight);
+        let targets = tokens[1..].iter().map(|id| id ^ 1).collect();
+        Window { loss: Loss::weighted(targets, weights).expect("valid"), ..Window::new(tokens.clone(), 1) }
+    };
+    let mut taught = Vec::new();
+    for weighed in [&[(3, 1.0)][..], &[(9, 2.0)], &[(3, 1.0), (9, 3.0)]] {
+        let mut of_backends = Vec::new();
+        for (name, backend) in backends().await {
+            let mut engine = fixture.open_with(backend, sgd()).await;
+            let (loss, gradients) = gradients(&mut engine, window(weighed)).await;
+            of_backends.push((name, loss, gradients));
+        }
+        taught.push(of_backends);
+    }
+    let [first, second, both] = taught.try_into().expect("three");
+    for ((a, b), (name, loss, gradients)) in first.iter().zip(&second).zip(both) {
+        let mean = |a: f64, b: f64| (a + 3.0 * b) / 4.0;
+        assert!((loss - mean(a.1, b.1)).abs() < 1e-5, "{name}: {loss} of {} and {}", a.1, b.1);
+        for (((tensor, got), (_, a)), (_, b)) in gradients.iter().zip(&a.2).zip(&b.2) {
+            let want: Vec<f32> =
+                a.iter().zip(b).map(|(&a, &b)| mean(f64::from(a), f64::from(b)) as f32).collect();
+            let most = want.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let what = format!("{tensor} on {name}");
+            assert_close(&what, got, &want, Tolerance { abs: 1e-3 * most + 1e-6, rel: 0.0 });
+        }
+    }
+}
+
 /// A hundred steps: what is learned and how fast. Of a software GPU in a browser the first thirty.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn a_loss_curve_equals_torch() {
@@ -228,7 +264,7 @@ async fn gradients_equal_finite_differences() {
     let reference = Fixture::new(fixture.reference);
     let window = fixture.window(&reference, "input_ids", "first_label");
     let (_, backend) = common::backends().await.remove(0);
-    let mut engine = fixture.open(backend).await;
+    let mut engine = fixture.open_with(backend, sgd()).await;
     let before = exported(&engine);
     let (_, got) = gradients(&mut engine, window.clone()).await;
     engine.end_training().expect("frees");
@@ -242,7 +278,7 @@ async fn gradients_equal_finite_differences() {
             tensors[t].1[at] += step;
             engine.add_adapter("x", adapter(&tensors)).expect("fits");
             engine.set_adapter(vec![("x".to_owned(), 1.5)]).expect("loaded");
-            let losses = engine.losses(&window.tokens, window.first).await.expect("fits");
+            let losses = engine.losses(&window.tokens, window.first()).await.expect("fits");
             *loss = losses.iter().sum::<f64>() / losses.len() as f64;
         }
         let slope = ((loss[0] - loss[1]) / f64::from(2.0 * H)) as f32;
@@ -336,8 +372,8 @@ async fn a_new_adapter_is_trained_beside_another_and_exported() {
         engine.set_adapter(both.clone()).expect("loaded");
         assert_eq!(engine.logits(&ids).await.expect("fits"), style, "{name}: B is zero");
         let optimizer = Optimizer { dropout: 0.1, ..Optimizer::default() };
-        engine.begin_training("me", optimizer, ROOM).expect("idle");
-        let window = Window { tokens: ids.clone(), first: 1, constant_context: false };
+        engine.begin_training("me", optimizer, ROOM).await.expect("idle");
+        let window = Window::new(ids.clone(), 1);
         let mut losses = Vec::new();
         for _ in 0..12 {
             losses.push(engine.train_step(vec![window.clone()], &both, 1e-2).await.expect("works"));
@@ -363,13 +399,13 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     let (_, backend) = common::backends().await.remove(1);
     let mut engine = fixture.open(backend).await;
     let words = |error: lorakeet::Error| error.to_string();
-    let window = |n: u32, first| vec![Window { tokens: (0..n).collect(), first, constant_context: false }];
+    let window = |n: u32, first| vec![Window::new((0..n).collect(), first)];
     let mut step = |windows: Vec<Window>, choice: &Choice| {
         words(engine.begin_step(windows, choice, 1e-3).expect_err("refused"))
     };
     assert_eq!(
         step(window(4, 4), &on()),
-        "a window of 4 tokens, learned from 4 on; expected from 1 on, and at most 128 tokens"
+        "a window of 4 tokens with 3 targets, 0 of them learned; expected one target fewer than tokens, one or more learned, and at most 128 tokens"
     );
     assert_eq!(step(Vec::new(), &on()), "no window to learn from");
     assert_eq!(step(window(4, 1), &Choice::new()), "adapter `x` is being trained, the choice lacks it");
@@ -394,7 +430,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     );
     engine.new_lora("y", &lora("q_proj")).await.expect("fits");
     assert_eq!(
-        words(engine.begin_training("y", Optimizer::default(), ROOM).expect_err("refused")),
+        words(engine.begin_training("y", Optimizer::default(), ROOM).await.expect_err("refused")),
         "adapter `x` is being trained, end that first"
     );
     engine.end_training().expect("frees");
@@ -406,7 +442,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     });
     engine.add_adapter("norm", norm).expect("fits");
     assert_eq!(
-        words(engine.begin_training("norm", Optimizer::default(), ROOM).expect_err("refused")),
+        words(engine.begin_training("norm", Optimizer::default(), ROOM).await.expect_err("refused")),
         "adapter `norm`: `model.norm` is no plain LoRA, which alone is trained"
     );
 }
@@ -426,8 +462,9 @@ async fn a_refusal_of_memory_names_what_fits() {
             )
             .await
             .expect("fits");
-        let result =
-            engine.begin_training("x", Optimizer::default(), TrainingRoom { window, memory_limit: limit });
+        let result = engine
+            .begin_training("x", Optimizer::default(), TrainingRoom { window, memory_limit: limit })
+            .await;
         let bytes = engine.model().tensors.total_bytes();
         engine.end_training().expect("frees");
         engine.delete_adapter("x").expect("idle");

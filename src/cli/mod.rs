@@ -51,6 +51,12 @@ pub struct Args {
     json: bool,
 }
 
+impl Args {
+    fn model(&self) -> &Path {
+        self.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL))
+    }
+}
+
 #[derive(Clone, Debug)]
 struct AdapterArg {
     path: PathBuf,
@@ -107,7 +113,7 @@ enum Command {
         #[arg(long)]
         max_tokens: Option<usize>,
     },
-    /// Train an adapter on a text
+    /// Train an adapter on a text or a dataset
     Train(train::Train),
     /// Adapters that learn a text as it goes (Temp-LoRA)
     TempLora {
@@ -200,7 +206,7 @@ pub async fn run(args: &Args) -> Result<()> {
             perplexity(&mut engine, text, *stride, *max_tokens, args.json).await
         }
         Command::Export(options) => export::run(&mut engine, options, args.json).await,
-        Command::Train(options) => train::run(&mut engine, options, args.json).await,
+        Command::Train(options) => train::run(&mut engine, options, args.model(), args.json).await,
         Command::TempLora { command } => temp_lora::run(&mut engine, command, args.json).await,
         Command::Inspect { plan } => {
             inspect::run(&engine, *plan, args.json);
@@ -248,7 +254,7 @@ async fn open_base(args: &Args) -> Result<Engine> {
     let backend = backend(args.backend).await?;
     let options = EngineOptions { context_length: args.context_length, dtype: args.dtype, batch: None };
     let bar = progress_bar(args.json, "load {bar:30} {bytes}/{total_bytes} {eta}");
-    let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
+    let model = args.model();
     let engine = folder::open(model, backend, &options, |done, total| {
         bar.set_length(total);
         bar.set_position(done);

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::{Subcommand, ValueEnum};
-use lorakeet::engine::{ChunkReport, Engine, Request, TempEvent, TempLoraOptions, Variant, folder};
+use lorakeet::engine::{
+    ChunkLosses, ChunkReport, Engine, Evaluation, Request, TempEvent, TempLoraOptions, Variant, folder,
+};
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
@@ -283,7 +285,7 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
     engine.end_temp_lora(&mut temp, None)?;
     result?;
     let seconds = started.elapsed().as_secs_f64();
-    let report = summary(&chunks, temp.options(), seconds, bytes, eval.chunks);
+    let report = summary(&chunks, temp.options(), seconds, bytes, eval.chunks)?;
     if as_json {
         println!("{report}");
         return Ok(());
@@ -298,8 +300,8 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
     );
     println!(
         "mean of chunk perplexities {:.4}, without {:.4}; {} of {} chunks better; {:.2} s a chunk",
-        number("chunk_perplexity"),
-        number("base_chunk_perplexity"),
+        number("mean_chunk_perplexity"),
+        number("mean_chunk_base_perplexity"),
         report["improved_chunks"],
         chunks.len(),
         number("seconds_per_chunk"),
@@ -313,14 +315,8 @@ fn summary(
     seconds: f64,
     bytes: u64,
     with_chunks: bool,
-) -> Value {
-    let labels: usize = chunks.iter().map(|chunk| chunk.labels).sum();
-    let weighed = |value: &dyn Fn(&ChunkReport) -> f64| {
-        chunks.iter().map(|chunk| value(chunk) * chunk.labels as f64).sum::<f64>() / labels as f64
-    };
-    let of = |loss: Option<f64>| loss.unwrap_or(0.0);
-    let [base, adapted, mixed] =
-        [weighed(&|c| of(c.base_loss)), weighed(&|c| of(c.adapted_loss)), weighed(&|c| of(c.mixed_loss))];
+) -> Result<Value> {
+    let text = Evaluation::of(chunks.iter().map(ChunkLosses::from))?;
     let list = chunks.iter().map(|c| {
         json!({
             "tokens": c.tokens, "labels": c.labels, "base_loss": c.base_loss, "adapted_loss": c.adapted_loss,
@@ -328,24 +324,23 @@ fn summary(
             "rolled_back": c.rolled_back, "probed": c.probed,
         })
     });
-    json!({
-        "tokens": chunks.iter().map(|chunk| chunk.tokens).sum::<usize>(),
-        "labels": labels,
+    Ok(json!({
+        "tokens": text.tokens,
+        "labels": text.labels,
         "chunk": options.chunk_tokens,
         "context": options.context_tokens,
         "rank": options.rank,
         "learning_rate": options.learning_rate,
-        "base_perplexity": base.exp(),
-        "perplexity": adapted.exp(),
-        "mixed_perplexity": mixed.exp(),
-        // How far the mix's loss of the whole text is above the smaller of the two, nats.
-        "mixed_regret": (mixed - base.min(adapted)) * labels as f64,
-        "change_percent": 100.0 * ((adapted - base).exp() - 1.0),
-        "base_chunk_perplexity": weighed(&|c| of(c.base_loss).exp()),
-        "chunk_perplexity": weighed(&|c| of(c.adapted_loss).exp()),
-        "improved_chunks": chunks.iter().filter(|c| c.adapted_loss < c.base_loss).count(),
+        "base_perplexity": text.base_perplexity,
+        "perplexity": text.perplexity,
+        "mixed_perplexity": text.mixed_perplexity,
+        "mixed_regret": text.mixed_regret,
+        "change_percent": 100.0 * (text.perplexity / text.base_perplexity - 1.0),
+        "mean_chunk_base_perplexity": text.mean_chunk_base_perplexity,
+        "mean_chunk_perplexity": text.mean_chunk_perplexity,
+        "improved_chunks": text.improved_chunks,
         "seconds_per_chunk": seconds / chunks.len() as f64,
         "tensor_bytes": bytes,
         "chunks": if with_chunks { list.collect() } else { Vec::new() },
-    })
+    }))
 }

@@ -1,17 +1,19 @@
-//! `train`: an adapter from a text, as a PEFT folder.
+//! `train`: an adapter from a text or a dataset, as a PEFT folder.
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
 
-use lorakeet::engine::{Engine, NewLora, Optimizer, Schedule, TrainingRoom, Variant, Window, folder};
+use lorakeet::engine::{Engine, Program, Schedule, TrainEvent, TrainOptions, Variant, folder};
+use lorakeet::tokenizer::ChatContext;
 use lorakeet::{Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::progress_bar;
 
 #[derive(clap::Args)]
 pub struct Train {
-    /// The text to learn from
+    /// What to learn: a text, or, by its ending, a `.json` list or `.jsonl` lines of texts, {prompt, completion},
+    /// {messages}, {instruction, output, input?} and {conversations}
     #[arg(long)]
     data: PathBuf,
     /// The folder to write
@@ -20,100 +22,143 @@ pub struct Train {
     /// What is trained: lora, or lora-xs, a core between singular vectors of the base's weights
     #[arg(long, default_value = "lora")]
     variant: Variant,
-    #[arg(long, default_value_t = 8)]
-    rank: usize,
+    /// [default: 8]
+    #[arg(long)]
+    rank: Option<usize>,
     /// Numerator of the scale [default: twice the rank]
     #[arg(long)]
     alpha: Option<f64>,
     /// Ends of module names [default: every linear map but the head]
     #[arg(long)]
     target: Vec<String>,
-    #[arg(long, default_value_t = 1e-3)]
-    learning_rate: f32,
-    /// How the learning rate falls once it is warm: constant, linear or cosine
-    #[arg(long, default_value = "linear")]
-    schedule: Schedule,
-    /// Steps over which it rises first, from 0 [default: a tenth of them]
+    /// [default: 0.001]
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// How the learning rate falls once it is warm: constant, linear or cosine [default: linear]
+    #[arg(long)]
+    schedule: Option<Schedule>,
+    /// Steps over which it rises first, from 0 [default: 0]
     #[arg(long)]
     warmup_steps: Option<usize>,
-    /// Times to go through the text
-    #[arg(long, default_value_t = 1)]
-    epochs: usize,
-    /// Windows of a step
-    #[arg(long, default_value_t = 4)]
-    batch: usize,
-    /// Tokens of a window [default: half the context]
+    /// Times to go through the dataset [default: 3]
+    #[arg(long)]
+    epochs: Option<usize>,
+    /// Windows of a step [default: 1]
+    #[arg(long)]
+    batch: Option<usize>,
+    /// Tokens of a window [default: 256, or the context if that is less]
     #[arg(long)]
     max_length: Option<usize>,
-    #[arg(long, default_value_t = 0.0)]
-    dropout: f32,
-    #[arg(long, default_value_t = 0)]
-    seed: u32,
+    /// Whether examples teach their completions, and conversations their answers, alone (true or false)
+    #[arg(long)]
+    completion_only: Option<bool>,
+    /// [default: 0]
+    #[arg(long)]
+    dropout: Option<f64>,
+    /// [default: 0]
+    #[arg(long)]
+    weight_decay: Option<f64>,
+    /// [default: 0]
+    #[arg(long)]
+    seed: Option<u32>,
     /// Stop after this many steps
     #[arg(long)]
     max_steps: Option<usize>,
 }
 
-/// Trains and writes the folder.
-pub async fn run(engine: &mut Engine, options: &Train, as_json: bool) -> Result<()> {
-    const NAME: &str = "trained";
-    let path = options.data.display();
-    let text = std::fs::read_to_string(&options.data).map_err(|e| folder::failed(&options.data, &e))?;
-    let ids = engine.encode(&text)?;
-    let length = options.max_length.unwrap_or(engine.model().context() / 2).max(2);
-    let windows: Vec<Window> = ids
-        .chunks(length)
-        .filter(|chunk| chunk.len() > 1)
-        .map(|chunk| Window { tokens: chunk.to_vec(), first: 1, constant_context: false })
-        .collect();
-    if windows.is_empty() || options.batch == 0 {
-        return Err(Error::argument(format!("{path}: nothing to learn from, or a batch of 0")));
+impl Train {
+    fn options(&self, engine: &Engine) -> TrainOptions {
+        let defaults = TrainOptions::new("trained");
+        TrainOptions {
+            variant: self.variant,
+            rank: self.rank,
+            alpha: self.alpha,
+            target_modules: Some(self.target.clone()),
+            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            schedule: self.schedule.unwrap_or(defaults.schedule),
+            warmup_steps: self.warmup_steps.unwrap_or(defaults.warmup_steps),
+            epochs: self.epochs.unwrap_or(defaults.epochs),
+            batch: self.batch.unwrap_or(defaults.batch),
+            max_length: self.max_length,
+            completion_only: self.completion_only,
+            dropout: self.dropout.unwrap_or(defaults.dropout),
+            weight_decay: self.weight_decay.unwrap_or(defaults.weight_decay),
+            seed: self.seed.unwrap_or(defaults.seed),
+            max_steps: self.max_steps,
+            beside: engine.active_adapters().clone(),
+            ..defaults
+        }
     }
-    let &Train { variant, rank, ref target, learning_rate, epochs, batch, dropout, seed, .. } = options;
-    let alpha = options.alpha.unwrap_or(2.0 * rank as f64);
-    engine.new_lora(NAME, &NewLora { variant, rank, alpha, target_modules: target.clone(), seed }).await?;
-    let optimizer = Optimizer { dropout, seed, ..Optimizer::default() };
-    engine.begin_training(NAME, optimizer, TrainingRoom { window: length, memory_limit: None })?;
-    engine.check_kernels().await?;
-    let mut choice = engine.active_adapters().clone();
-    choice.push((NAME.to_owned(), 1.0));
-    let all = (epochs * windows.len().div_ceil(batch)).min(options.max_steps.unwrap_or(usize::MAX));
+}
+
+/// Trains and writes the folder. `model` is where the engine's is from.
+pub async fn run(engine: &mut Engine, options: &Train, model: &Path, as_json: bool) -> Result<()> {
+    let mut program = engine.plan_training(options.options(engine))?;
+    give(engine, &mut program, options, model)?;
+    engine.begin_program(&mut program, None).await?;
     let bar = progress_bar(as_json, "train {bar:30} {pos}/{len} steps, loss {msg} {eta}");
-    bar.set_length(all as u64);
-    let warmup = options.warmup_steps.unwrap_or(all / 10);
+    bar.set_length(program.steps() as u64);
     let (started, mut losses) = (Instant::now(), Vec::new());
-    let mut order = (0..epochs).flat_map(|_| windows.chunks(batch));
-    while let Some(step) = order.next().filter(|_| losses.len() < all) {
-        let rate = learning_rate * options.schedule.share(losses.len(), warmup, all) as f32;
-        losses.push(engine.train_step(step.to_vec(), &choice, rate).await?);
-        bar.set_message(format!("{:.4}", losses[losses.len() - 1]));
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    engine.end_training()?;
-    let files = engine.export_adapter(NAME)?;
-    let write = |name: &str, bytes: &[u8]| {
-        let path = options.out.join(name);
-        std::fs::write(&path, bytes)
-            .map_err(|e| Error::network(format!("cannot write {}: {e}", path.display())))
+    let result = loop {
+        match engine.next_of_training(&mut program, usize::MAX).await {
+            Ok(TrainEvent::Step(step)) => {
+                losses.push(step.loss);
+                bar.set_message(format!("{:.4}", step.loss));
+                bar.inc(1);
+            }
+            Ok(TrainEvent::Progress(..)) => {}
+            Ok(TrainEvent::Done) => break Ok(()),
+            Err(e) => break Err(e),
+        }
     };
-    std::fs::create_dir_all(&options.out)
-        .map_err(|e| Error::network(format!("cannot make {}: {e}", options.out.display())))?;
-    write("adapter_config.json", &files.config)?;
-    write("adapter_model.safetensors", &files.weights)?;
-    let (seconds, last) = (started.elapsed().as_secs_f64(), losses.last().copied());
+    bar.finish_and_clear();
+    engine.end_program(&mut program)?;
+    result?;
+    folder::save_adapter(&engine.export_adapter(program.name())?, &options.out)?;
+    let (steps, seconds) = (losses.len(), started.elapsed().as_secs_f64());
     if as_json {
-        let report =
-            json!({ "steps": losses.len(), "losses": losses, "seconds": seconds, "out": options.out });
-        println!("{report}");
+        println!("{}", json!({ "steps": steps, "losses": losses, "seconds": seconds, "out": options.out }));
     } else {
-        println!(
-            "{} steps in {seconds:.1} s, loss {:.4} to {:.4}: {}",
-            losses.len(),
-            losses[0],
-            last.unwrap_or(f64::NAN),
-            options.out.display()
-        );
+        let (first, last) = (losses[0], losses[steps - 1]);
+        println!("{steps} steps in {seconds:.1} s, loss {first:.4} to {last:.4}: {}", options.out.display());
     }
     Ok(())
+}
+
+/// Gives the training what is in the file.
+fn give(engine: &Engine, program: &mut Program, options: &Train, model: &Path) -> Result<()> {
+    let mut template = None;
+    for item in items(&options.data)? {
+        let asked = engine.add_to_training(program, &item)?;
+        if asked.is_empty() {
+            continue;
+        }
+        let template = match &mut template {
+            Some(template) => template,
+            none => none.insert(folder::chat_template(engine, model)?),
+        };
+        let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() as i64);
+        let write = |conversation: lorakeet::engine::Asked| {
+            let add_generation_prompt = conversation.is_open;
+            let context = ChatContext { add_generation_prompt, now, ..ChatContext::default() };
+            engine.encode_chat(&template.render(&conversation.messages, &context)?)
+        };
+        let tokens = asked.into_iter().map(write).collect::<Result<_>>()?;
+        engine.add_conversations(program, tokens)?;
+    }
+    Ok(())
+}
+
+/// The items of a dataset's file.
+fn items(path: &Path) -> Result<Vec<Value>> {
+    let text = std::fs::read_to_string(path).map_err(|e| folder::failed(path, &e))?;
+    let broken = |e: serde_json::Error| Error::format(format!("{}: {e}", path.display()));
+    match path.extension().and_then(|ending| ending.to_str()) {
+        Some("json") => serde_json::from_str(&text).map_err(broken),
+        Some("jsonl") => {
+            let lines = text.lines().filter(|line| !line.trim().is_empty());
+            lines.map(|line| serde_json::from_str(line).map_err(broken)).collect()
+        }
+        _ => Ok(vec![text.into()]),
+    }
 }

@@ -10,6 +10,7 @@ use crate::format::ShardIndex;
 use crate::format::gguf;
 use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{FIRST_BYTES, Header, PREFIX_BYTES};
+use crate::tokenizer::ChatTemplate;
 
 use crate::engine::{AdapterFiles, AdapterInfo, Description, Engine, EngineOptions, Loader};
 
@@ -147,7 +148,7 @@ fn gguf_header(file: &mut File, file_bytes: u64) -> Result<gguf::Header> {
 /// it.
 pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Result<AdapterInfo> {
     if folder.is_file() {
-        return engine.load_gguf_adapter(name, &read(folder)?).map_err(|e| e.context(folder.display()));
+        return engine.load_gguf_adapter(name, &read(folder)?).await.map_err(|e| e.context(folder.display()));
     }
     let pickle = folder.join("adapter_model.bin");
     let [config, weights] = adapter_files(folder);
@@ -173,6 +174,21 @@ pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
     let is_mistral = weights.ends_with(MISTRAL_WEIGHTS);
     let config = first(if is_mistral { &["params.json"] } else { &["adapter_config.json"] });
     [config, weights]
+}
+
+/// The chat template of the model in `folder` or in that file: of the files beside it, or of its tokenizer.
+///
+/// Errors as [`ChatTemplate::from_files`] does, and where a file cannot be read.
+pub fn chat_template(engine: &Engine, folder: &Path) -> Result<ChatTemplate> {
+    let home = if folder.is_file() { folder.parent().unwrap_or(Path::new("")) } else { folder };
+    let [config, jinja, json] = ["tokenizer_config.json", "chat_template.jinja", "chat_template.json"]
+        .map(|name| read_if_there(&home.join(name)));
+    let (config, jinja, json) = (config?, jinja?, json?);
+    let own = engine.tokenizer_config().into_bytes();
+    if !ChatTemplate::is_in_files(config.as_deref(), jinja.as_deref(), json.as_deref())? {
+        return ChatTemplate::from_files(Some(&own), None, None);
+    }
+    ChatTemplate::from_files(config.as_deref().or(Some(&own)), jinja.as_deref(), json.as_deref())
 }
 
 /// Writes an exported adapter's two files into `folder`, which is made if it is not there.

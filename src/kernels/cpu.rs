@@ -47,7 +47,7 @@ impl Cpu {
     /// The most bytes all tensors together may have, as far as that is known.
     pub fn max_bytes(&self) -> Option<u64> {
         let held = self.tensors.total_bytes();
-        self.max_bytes.or_else(|| machine::free().map(|free| free.saturating_add(held)))
+        self.max_bytes.or_else(|| machine::free(Self::given_back()).map(|free| free.saturating_add(held)))
     }
 
     /// Makes room, zeroed, for every tensor declared or reshaped since the last call. On an error
@@ -116,8 +116,7 @@ impl Cpu {
     }
 
     /// Bytes that tensors of CPU backends have given back since they were most.
-    #[cfg(target_arch = "wasm32")]
-    pub(crate) fn given_back() -> u64 {
+    fn given_back() -> u64 {
         let [now, most] = &HELD;
         most.load(Relaxed).saturating_sub(now.load(Relaxed))
     }

@@ -2,17 +2,19 @@
 //! Not how much of it a model takes.
 
 /// Bytes of main memory that can be had without taking them from other programs; `None` where that is
-/// not known. In WebAssembly, what is left of its address space, counting what tensors have given back.
+/// not known. In WebAssembly, what is left of its address space, and `given_back`, which tensors had.
 #[cfg(target_arch = "wasm32")]
-pub fn free() -> Option<u64> {
+pub fn free(given_back: u64) -> Option<u64> {
     const PAGE: u64 = 64 << 10;
     const ADDRESSABLE: u64 = 1 << 32;
     let grown = PAGE * core::arch::wasm32::memory_size(0) as u64;
-    Some(ADDRESSABLE - grown + crate::cpu::Cpu::given_back())
+    Some(ADDRESSABLE - grown + given_back)
 }
 
+/// Bytes of main memory that can be had without taking them from other programs; `None` where that is
+/// not known.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn free() -> Option<u64> {
+pub fn free(_given_back: u64) -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let system = read("/proc/meminfo").and_then(|text| Some(1024 * number(&text, "MemAvailable:")?));
     // Of a container; files that are only cached are given up when memory is asked for.
@@ -45,6 +47,6 @@ mod tests {
 
     #[test]
     fn linux_tells() {
-        assert_eq!(free().is_some_and(|free| free > 0), cfg!(target_os = "linux"));
+        assert_eq!(free(0).is_some_and(|free| free > 0), cfg!(target_os = "linux"));
     }
 }

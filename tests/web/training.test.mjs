@@ -218,6 +218,17 @@ for (const device of ["cpu", "webgpu"]) {
       assert.match(chats.message, /^chat: the model has no template/); // it is read as a conversation
     });
 
+    once("a dataset is learned as by the terminal program", async () => {
+      const json = (name) => JSON.parse(readFileSync(join(root, "tests/fixtures/training", name), "utf8"));
+      const losses = await page.evaluate(async (dataset) => {
+        const rates = { learningRate: 3e-3, schedule: "cosine", warmupSteps: 1, dropout: 0.1 };
+        return (await steps({ name: "as the terminal", dataset, rank: 4, epochs: 2, batch: 2, maxLength: 64, seed: 7, ...rates })).map(({ loss }) => loss);
+      }, json("dataset.json"));
+      const { losses: want } = json("program.json"); // tests/learning_program.rs has them too
+      assert.equal(losses.length, want.length);
+      losses.forEach((loss, i) => assert.ok(Math.abs(loss - want[i]) < 1e-5, `step ${i + 1}: ${loss}, expected ${want[i]}`));
+    });
+
     test("a checkpoint goes on where a training was left, and is gone at its end", async () => {
       const [first, rest, kept, base, changed, again] = await page.evaluate(async () => {
         const options = { ...small, epochs: 2, checkpoint: "a/b", checkpointEvery: 2, name: "kept" };

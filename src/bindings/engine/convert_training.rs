@@ -4,88 +4,166 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    ChunkReport, Delta, Finish, Kv, NewLora, Optimizer, Step, TempEvent, TempLoraOptions, Window,
+    Asked, ChunkLosses, ChunkReport, Delta, Evaluation, Finish, Kv, StepReport, TempEvent, TempLoraOptions,
+    TrainEvent, TrainOptions,
 };
 use crate::error::{Error, Result};
 
+use crate::tokenizer::Message;
+
 use super::convert::Weights;
 
-/// A new LoRA.
+/// Differences from the program's defaults.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LoraFields {
-    variant: String,
-    rank: usize,
-    alpha: f64,
-    target_modules: Vec<String>,
-    seed: u32,
+pub struct TrainFields {
+    name: String,
+    variant: Option<String>,
+    rank: Option<usize>,
+    alpha: Option<f64>,
+    target_modules: Option<Vec<String>>,
+    epochs: Option<usize>,
+    learning_rate: Option<f64>,
+    schedule: Option<String>,
+    warmup_steps: Option<usize>,
+    batch: Option<usize>,
+    max_length: Option<usize>,
+    memory_limit: Option<f64>,
+    completion_only: Option<bool>,
+    dropout: Option<f64>,
+    weight_decay: Option<f64>,
+    seed: Option<u32>,
+    resume: Option<bool>,
+    checkpoint_every: Option<usize>,
 }
 
-impl LoraFields {
-    /// Errors with `Argument` for an unknown variant.
-    pub fn check(self) -> Result<NewLora> {
-        let Self { variant, rank, alpha, target_modules, seed } = self;
-        Ok(NewLora { variant: variant.parse()?, rank, alpha, target_modules, seed })
+impl TrainFields {
+    /// Errors with `Argument` for an unknown variant or schedule.
+    pub fn check(self) -> Result<TrainOptions> {
+        let defaults = TrainOptions::new(&self.name);
+        Ok(TrainOptions {
+            variant: self.variant.map_or(Ok(defaults.variant), |variant| variant.parse())?,
+            rank: self.rank,
+            alpha: self.alpha,
+            target_modules: self.target_modules,
+            epochs: self.epochs.unwrap_or(defaults.epochs),
+            learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
+            schedule: self.schedule.map_or(Ok(defaults.schedule), |schedule| schedule.parse())?,
+            warmup_steps: self.warmup_steps.unwrap_or(defaults.warmup_steps),
+            batch: self.batch.unwrap_or(defaults.batch),
+            max_length: self.max_length,
+            memory_limit: self.memory_limit.map(|bytes| bytes as u64),
+            completion_only: self.completion_only,
+            dropout: self.dropout.unwrap_or(defaults.dropout),
+            weight_decay: self.weight_decay.unwrap_or(defaults.weight_decay),
+            seed: self.seed.unwrap_or(defaults.seed),
+            resume: self.resume.unwrap_or(defaults.resume),
+            checkpoint_every: self.checkpoint_every,
+            ..defaults
+        })
     }
 }
 
-/// How its numbers move.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OptimizerFields {
-    dropout: f32,
-    weight_decay: f32,
-    seed: u32,
-}
-
-impl OptimizerFields {
-    /// Errors with `Argument` for a number out of range.
-    pub fn check(self) -> Result<Optimizer> {
-        let Self { dropout, weight_decay, seed } = self;
-        if !(0.0..1.0).contains(&dropout) {
-            return Err(Error::argument(format!("dropout {dropout}, expected 0 to below 1")));
-        }
-        if !(weight_decay.is_finite() && weight_decay >= 0.0) {
-            return Err(Error::argument(format!("weightDecay {weight_decay}, expected 0 or more")));
-        }
-        Ok(Optimizer { dropout, weight_decay, seed, ..Optimizer::default() })
-    }
-}
-
-/// What training needs room for.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RoomFields {
-    pub max_length: usize,
-    pub memory_limit: Option<f64>,
-}
-
-/// A text to learn from, from token `first` on.
-#[derive(Deserialize)]
-pub struct WindowFields {
-    tokens: Vec<u32>,
-    first: usize,
-}
-
-impl From<WindowFields> for Window {
-    fn from(WindowFields { tokens, first }: WindowFields) -> Self {
-        Self { tokens, first, constant_context: false }
-    }
-}
-
-/// How far a step is.
+/// [`Asked`]
 #[derive(Serialize)]
-pub struct Slices {
-    done: usize,
-    all: usize,
-    loss: f64,
-    finished: bool,
+#[serde(rename_all = "camelCase")]
+pub struct JsAsked {
+    messages: Vec<Message>,
+    is_open: bool,
 }
 
-impl Slices {
-    pub fn of(step: &Step) -> Self {
-        let (done, all) = step.progress();
-        Self { done, all, loss: step.loss(), finished: step.is_finished() }
+impl From<Asked> for JsAsked {
+    fn from(Asked { messages, is_open }: Asked) -> Self {
+        Self { messages, is_open }
+    }
+}
+
+/// [`TrainEvent`]
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum JsTrainEvent {
+    Progress { done: usize, all: usize },
+    Step { step: JsStep },
+    Done,
+}
+
+/// [`StepReport`]
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JsStep {
+    step: usize,
+    steps: usize,
+    epoch: usize,
+    loss: f64,
+    lr: f64,
+    tokens: usize,
+    is_checkpoint: bool,
+}
+
+impl From<TrainEvent> for JsTrainEvent {
+    fn from(event: TrainEvent) -> Self {
+        match event {
+            TrainEvent::Progress(done, all) => Self::Progress { done, all },
+            TrainEvent::Step(report) => {
+                let StepReport { step, steps, epoch, loss, learning_rate: lr, tokens, is_checkpoint } =
+                    report;
+                Self::Step { step: JsStep { step, steps, epoch, loss, lr, tokens, is_checkpoint } }
+            }
+            TrainEvent::Done => Self::Done,
+        }
+    }
+}
+
+/// What an evaluation reads of [`JsChunk`].
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChunkFields {
+    tokens: usize,
+    labels: usize,
+    base_loss: Option<f64>,
+    adapted_loss: Option<f64>,
+    mixed_loss: Option<f64>,
+}
+
+impl From<ChunkFields> for ChunkLosses {
+    fn from(chunk: ChunkFields) -> Self {
+        let ChunkFields { tokens, labels, base_loss, adapted_loss, mixed_loss } = chunk;
+        let means = base_loss.zip(adapted_loss).zip(mixed_loss);
+        Self { tokens, labels, means: means.map(|((base, adapted), mixed)| [base, adapted, mixed]) }
+    }
+}
+
+/// [`Evaluation`]
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JsEvaluation {
+    tokens: usize,
+    base_perplexity: f64,
+    perplexity: f64,
+    mixed_perplexity: f64,
+    mean_chunk_base_perplexity: f64,
+    mean_chunk_perplexity: f64,
+}
+
+impl From<Evaluation> for JsEvaluation {
+    fn from(evaluation: Evaluation) -> Self {
+        let Evaluation {
+            tokens,
+            base_perplexity,
+            perplexity,
+            mixed_perplexity,
+            mean_chunk_base_perplexity,
+            mean_chunk_perplexity,
+            ..
+        } = evaluation;
+        Self {
+            tokens,
+            base_perplexity,
+            perplexity,
+            mixed_perplexity,
+            mean_chunk_base_perplexity,
+            mean_chunk_perplexity,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use crate::backend::cpu::{Cpu, Kernels};
 use crate::backend::gpu::{Gpu, GpuOptions};
 use crate::dtype::Dtype;
 use crate::engine::{
-    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Request, Step, TempLora,
+    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Program, Request, TempLora,
 };
 use crate::error::{Error, Result};
 use crate::format::gguf;
@@ -135,7 +135,7 @@ impl JsLoader {
         Ok(JsEngine {
             engine: RefCell::new(engine),
             generations: Numbered::new("batch"),
-            steps: Numbered::new("step"),
+            programs: Numbered::new("training"),
             temps: Numbered::new("temporary adapter"),
         })
     }
@@ -177,7 +177,7 @@ fn gguf_header(bytes: &[u8], file_bytes: f64) -> Result<Option<gguf::Header>> {
 pub struct JsEngine {
     engine: RefCell<Engine>,
     generations: Numbered<Generation>,
-    steps: Numbered<Step>,
+    programs: Numbered<Program>,
     temps: Numbered<TempLora>,
 }
 
@@ -287,7 +287,7 @@ impl JsEngine {
     #[wasm_bindgen(js_name = loadGgufAdapter)]
     pub async fn load_gguf_adapter(&self, name: String, file: Vec<u8>) -> JsResult<JsValue> {
         let mut engine = self.engine()?;
-        let info = engine.load_gguf_adapter_reserved(&name, &file).await?;
+        let info = engine.load_gguf_adapter(&name, &file).await?;
         engine.check_adapter(&name).await?;
         to_js(&JsAdapterInfo::of(&info, &engine))
     }

@@ -3,12 +3,12 @@
 
 use wasm_bindgen::prelude::*;
 
-use crate::engine::{Engine, Schedule, TempLora, TempLoraOptions, TrainingRoom};
+use crate::engine::{ChunkLosses, Engine, Evaluation, Saved, TempLora, TempLoraOptions};
 use crate::error::Result;
 
-use super::convert::{Prompt, RequestOptions, Weights, from_js, to_js};
+use super::convert::{Prompt, RequestOptions, from_js, to_js};
 use super::convert_training::{
-    LoraFields, OptimizerFields, RoomFields, Slices, TempInfo, TempLoraFields, WindowFields, event,
+    ChunkFields, JsAsked, JsEvaluation, JsTrainEvent, TempInfo, TempLoraFields, TrainFields, event,
 };
 use super::{JsEngine, JsResult};
 
@@ -23,80 +23,81 @@ fn ids(temp: &TempLora, engine: &Engine, text: Prompt) -> Result<Vec<u32>> {
 
 #[wasm_bindgen(js_class = Engine)]
 impl JsEngine {
-    /// Adds a LoRA that does nothing yet; `lora` is {variant, rank, alpha, targetModules, seed}.
-    #[wasm_bindgen(js_name = newLora)]
-    pub async fn new_lora(&self, name: &str, lora: JsValue) -> JsResult<()> {
-        let lora: LoraFields = from_js(lora)?;
-        self.engine()?.new_lora(name, &lora.check()?).await?;
-        Ok(())
+    /// A training that is to begin: its number. `options` are `TrainFields`; what is absent is the
+    /// program's default.
+    #[wasm_bindgen(js_name = planTraining)]
+    pub fn plan_training(&self, options: JsValue) -> JsResult<u32> {
+        let options: TrainFields = from_js(options)?;
+        Ok(self.programs.add(self.engine()?.plan_training(options.check()?)?))
     }
 
-    /// Ids of an example, an end token last if the model has one, and how many are the prompt's:
-    /// [ids, count].
-    #[wasm_bindgen(js_name = encodeExample)]
-    pub fn encode_example(&self, prompt: &str, completion: &str) -> JsResult<JsValue> {
-        to_js(&self.engine()?.encode_example(prompt, completion)?)
+    /// Adds an item to the dataset of training `id`. What is returned, [{messages, isOpen}], is to be written by
+    /// the chat template, encoded and given to `addConversations`.
+    #[wasm_bindgen(js_name = addToTraining)]
+    pub fn add_to_training(&self, id: u32, item: JsValue) -> JsResult<JsValue> {
+        let item = from_js(item)?;
+        let engine = self.engine()?;
+        let asked = self.programs.see(id, |program| engine.add_to_training(program, &item))??;
+        to_js(&asked.into_iter().map(JsAsked::from).collect::<Vec<_>>())
     }
 
-    /// Share of the highest learning rate at `step`, from 0, of `steps`; `schedule` is `constant`,
-    /// `linear` or `cosine`.
-    #[wasm_bindgen(js_name = scheduleShare)]
-    pub fn schedule_share(schedule: &str, step: usize, warmup: usize, steps: usize) -> JsResult<f64> {
-        Ok(schedule.parse::<Schedule>()?.share(step, warmup, steps))
+    /// Adds the token ids of the conversations that were asked for.
+    #[wasm_bindgen(js_name = addConversations)]
+    pub fn add_conversations(&self, id: u32, tokens: JsValue) -> JsResult<()> {
+        let tokens = from_js(tokens)?;
+        let engine = self.engine()?;
+        Ok(self.programs.see(id, |program| engine.add_conversations(program, tokens))??)
     }
 
-    /// Makes room to train a loaded adapter; `optimizer` is {dropout, weightDecay, seed}, `room`
-    /// {maxLength, memoryLimit?}.
-    #[wasm_bindgen(js_name = beginTraining)]
-    pub async fn begin_training(&self, name: String, optimizer: JsValue, room: JsValue) -> JsResult<()> {
-        let optimizer: OptimizerFields = from_js(optimizer)?;
-        let optimizer = optimizer.check()?;
-        let RoomFields { max_length, memory_limit } = from_js(room)?;
-        let room = TrainingRoom { window: max_length, memory_limit: memory_limit.map(|bytes| bytes as u64) };
-        let mut engine = self.engine()?;
-        engine.begin_training_reserved(&name, optimizer, room).await?;
-        if let Err(e) = engine.check_kernels().await {
-            engine.end_training()?;
-            return Err(e.into());
-        }
-        Ok(())
+    /// What training `id` learns and in which order, as a text to be digested.
+    #[wasm_bindgen(js_name = trainingIdentity)]
+    pub fn training_identity(&self, id: u32) -> JsResult<String> {
+        Ok(self.programs.see(id, |program| program.identity())?)
     }
 
-    /// Begins a step on `windows`, [{tokens, first}], under {name: weight}. Returns the number that
-    /// `nextSlices` and `endStep` take.
-    #[wasm_bindgen(js_name = beginStep)]
-    pub fn begin_step(&self, windows: JsValue, weights: JsValue, learning_rate: f32) -> JsResult<u32> {
-        let windows: Vec<WindowFields> = from_js(windows)?;
-        let weights: Weights = from_js(weights)?;
-        let windows = windows.into_iter().map(Into::into).collect();
-        let choice = weights.into_iter().collect();
-        Ok(self.steps.add(self.engine()?.begin_step(windows, &choice, learning_rate)?))
-    }
-
-    /// Does of step `id`'s work about what `rows` rows of a layer forward are, one piece at least: {done, all, loss, finished}.
-    #[wasm_bindgen(js_name = nextSlices)]
-    pub async fn next_slices(&self, id: u32, rows: usize) -> JsResult<JsValue> {
-        let mut step = self.steps.take(id)?;
-        let work = async { self.engine()?.next_slices(&mut step, rows).await };
+    /// Begins training `id`, or goes on from the checkpoint in `file`, which is known by `key`; `of` is a
+    /// digest of its identity.
+    #[wasm_bindgen(js_name = beginProgram)]
+    pub async fn begin_program(&self, id: u32, key: &str, of: &str, file: Option<Vec<u8>>) -> JsResult<()> {
+        let mut program = self.programs.take(id)?;
+        let saved = file.as_deref().map(|file| Saved { key, of, file });
+        let work = async { self.engine()?.begin_program(&mut program, saved).await };
         let result = work.await;
-        let reply = Slices::of(&step);
-        self.steps.put(id, step);
-        result?;
-        to_js(&reply)
+        self.programs.put(id, program);
+        Ok(result?)
     }
 
-    /// Forgets step `id`; unless it was finished, the adapter is as it was before.
-    #[wasm_bindgen(js_name = endStep)]
-    pub fn end_step(&self, id: u32) -> JsResult<()> {
+    /// Moves training `id` on, by about as much work as `rows` rows of a layer forward are:
+    /// {kind: "progress", done, all}, {kind: "step", step} or {kind: "done"}.
+    #[wasm_bindgen(js_name = nextOfTraining)]
+    pub async fn next_of_training(&self, id: u32, rows: usize) -> JsResult<JsValue> {
+        let mut program = self.programs.take(id)?;
+        let work = async { self.engine()?.next_of_training(&mut program, rows).await };
+        let result = work.await;
+        self.programs.put(id, program);
+        to_js(&JsTrainEvent::from(result?))
+    }
+
+    /// The file from which training `id` goes on.
+    #[wasm_bindgen(js_name = trainingCheckpoint)]
+    pub fn training_checkpoint(&self, id: u32, of: &str) -> JsResult<Vec<u8>> {
+        let engine = self.engine()?;
+        Ok(self.programs.see(id, |program| engine.training_checkpoint(program, of))??)
+    }
+
+    /// Ends training `id`, complete or not; the adapter stays, unless it has learned nothing.
+    #[wasm_bindgen(js_name = endProgram)]
+    pub fn end_program(&self, id: u32) -> JsResult<()> {
         let mut engine = self.engine()?;
-        engine.end_step(self.steps.remove(id)?);
+        self.programs.see(id, |program| engine.end_program(program))??;
+        self.programs.remove(id)?;
         Ok(())
     }
 
-    /// Frees what training needed; the adapter stays.
-    #[wasm_bindgen(js_name = endTraining)]
-    pub fn end_training(&self) -> JsResult<()> {
-        Ok(self.engine()?.end_training()?)
+    /// How well a text was predicted, of its chunks as `tempNext` reports them.
+    pub fn evaluation(chunks: JsValue) -> JsResult<JsValue> {
+        let chunks: Vec<ChunkFields> = from_js(chunks)?;
+        to_js(&JsEvaluation::from(Evaluation::of(chunks.into_iter().map(ChunkLosses::from))?))
     }
 
     /// Begins a temporary adapter: {id, name, chunkTokens, contextTokens}. `options` are those of

@@ -34,10 +34,11 @@ pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Resul
     }
     let lora = NewLora { variant, rank, alpha: rank as f64, target_modules: Vec::new(), seed: 0 };
     engine.new_lora(NAME, &lora).await?;
-    engine.begin_training(NAME, Optimizer::default(), TrainingRoom { window: tokens, memory_limit: None })?;
+    engine
+        .begin_training(NAME, Optimizer::default(), TrainingRoom { window: tokens, memory_limit: None })
+        .await?;
     let v = engine.config().vocab_size as u32;
-    let window =
-        Window { tokens: (0..tokens as u32).map(|i| i * 7 % v).collect(), first: 1, constant_context: false };
+    let window = Window::new((0..tokens as u32).map(|i| i * 7 % v).collect(), 1);
     let choice = vec![(NAME.to_owned(), 1.0)];
     let (mut steps, mut slices) = (Vec::new(), Vec::new());
     for run in 0..=runs {

@@ -12,9 +12,9 @@ use crate::format::{TensorData, TensorInfo, write};
 use crate::json;
 
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::combine::transpose;
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::gguf::half_split;
+use crate::engine::adapters::turn::half_split;
+use crate::engine::adapters::turn::transpose;
 
 /// What mistral-finetune and its readers take where no file says.
 const MISTRAL_SCALING: f64 = 2.0;

@@ -9,8 +9,8 @@ use crate::model::{GgufLinear, gguf_linear};
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::combine::transpose;
 use crate::engine::adapters::loaded::AdapterInfo;
+use crate::engine::adapters::turn::{half_split, transpose};
 use crate::engine::runner::Runner;
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.
@@ -30,15 +30,7 @@ impl Adapters {
     /// Errors with `Format` for the file, `Unsupported` naming what is not implemented,
     /// `Mismatch` naming the architecture or tensor that does not fit this base, `Argument` for
     /// the name, `Memory`.
-    pub(crate) fn load_gguf(&mut self, runner: &mut Runner, name: &str, file: &[u8]) -> Result<AdapterInfo> {
-        let adapter = self.base(runner).gguf_adapter(file)?;
-        self.add(runner, name, adapter)
-    }
-
-    /// The same, where a device that is out of memory tells so only to who waits.
-    ///
-    /// Errors as that does.
-    pub(crate) async fn load_gguf_reserved(
+    pub(crate) async fn load_gguf(
         &mut self,
         runner: &mut Runner,
         name: &str,
@@ -145,13 +137,4 @@ fn read(info: &TensorInfo, file: &[u8]) -> Result<Vec<f32>> {
         Some(bad) => Err(Error::format(format!("tensor `{}`: holds {bad}", info.name))),
         None => Ok(values),
     }
-}
-
-/// Undoes the interleaving of the halves of each head's `d` rows: x (F, row) -> (F, row).
-pub(crate) fn half_split<T: Copy>(x: &[T], row: usize, d: usize) -> Vec<T> {
-    let from = |head: &[T], to: usize| {
-        let (j, i) = (to / (d / 2), to % (d / 2));
-        head[(2 * i + j) * row..][..row].to_vec()
-    };
-    x.chunks_exact(d * row).flat_map(|head| (0..d).flat_map(move |to| from(head, to))).collect()
 }

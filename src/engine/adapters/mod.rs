@@ -22,6 +22,7 @@ pub(super) mod numbers;
 mod peft;
 mod peft_rows;
 mod place;
+pub(super) mod turn;
 
 use std::ops::Range;
 use std::sync::Arc;

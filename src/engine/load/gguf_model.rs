@@ -12,7 +12,7 @@ use crate::model::{Blueprint, GgufTensor, checkpoint_tensor, gguf_name};
 use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;
 
-use crate::engine::adapters::gguf::half_split;
+use crate::engine::adapters::turn::half_split;
 use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::read_tokenizer;
 use crate::engine::load::options::EngineOptions;

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::NewLora;
+use crate::engine::owners::Owners;
 use crate::engine::runner::Runner;
 use crate::engine::text::mixture::Mixture;
 use crate::engine::text::request::{Delta, Overflow, Request};
@@ -20,41 +21,19 @@ use crate::engine::training::optimizer::Optimizer;
 use crate::engine::training::train::Step;
 use crate::engine::training::trainee::TraineeState;
 
+mod chunk;
+mod evaluation;
 mod options;
-pub(super) mod owners;
+mod owners;
 mod probe;
 mod work;
 
+pub use chunk::ChunkReport;
+pub use evaluation::{ChunkLosses, Evaluation};
 pub use options::{Kv, TempLoraOptions};
 
-use owners::Owners;
+use chunk::Chunk;
 use probe::Probe;
-
-/// What became of one chunk. Losses are means, nats.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ChunkReport {
-    /// From 0.
-    pub index: usize,
-    /// Of the text.
-    pub tokens: usize,
-    /// Those that have a loss: all, but the text's first.
-    pub labels: usize,
-    /// Without the temporary adapter; of text that is scored, or drawn from the mix.
-    pub base_loss: Option<f64>,
-    /// With what the chunks before had taught it.
-    pub adapted_loss: Option<f64>,
-    /// Of the two mixed by their merits so far, see [`Mixture`].
-    pub mixed_loss: Option<f64>,
-    /// Before each step on the chunk; none where it was not learned.
-    pub train_losses: Vec<f64>,
-    /// Of those steps.
-    pub learning_rate: f32,
-    /// Whether what the chunk before had taught was undone.
-    pub rolled_back: bool,
-    /// Learning rates that were tried on the chunks before, and the mean loss of what followed each; the
-    /// best one is that of this chunk and all to come. Empty but for the chunk that decided.
-    pub probed: Vec<(f32, f64)>,
-}
 
 /// What a call of [`Engine::temp_next`](crate::engine::Engine::temp_next) came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,40 +57,57 @@ pub struct TempLora {
     /// Tokens to score, if asked, and to learn.
     pending: VecDeque<u32>,
     evaluates: bool,
-    /// What is generated, if anything is.
-    request: Option<Request>,
-    /// Whether it is drawn from the mix of base and adapted model.
-    mixes: bool,
-    left: usize,
-    chunk: Vec<u32>,
-    /// Whether the chunk was generated, not given.
-    drawn: bool,
-    report: ChunkReport,
+    /// The text that is to be generated, if one is.
+    asked: Option<Asked>,
+    /// Chunks that have been learned.
+    chunks: usize,
     mixture: Mixture,
     work: Work,
     /// The adapter before the last chunk was learned.
     snapshot: Option<TraineeState>,
-    /// What of the text is not shown yet, where a chunk has ended in it.
-    tail: Option<Tail>,
-    chunks_since_reset: usize,
     probe: Probe,
 }
 
+/// A text that is to be generated.
+#[derive(Debug)]
+struct Asked {
+    request: Request,
+    /// Whether it is drawn from the mix of base and adapted model.
+    mixes: bool,
+    /// Tokens still to be drawn.
+    left: usize,
+    /// What of the text is not shown yet, where a chunk has ended in it.
+    tail: Option<Tail>,
+    chunks_since_reset: usize,
+}
+
+/// What is under way. A chunk goes from one piece of work to the next with all that is known of it.
 #[derive(Debug)]
 enum Work {
     None,
-    ScoreBase(Scoring, After),
-    ScoreAdapted(Scoring, Vec<f64>, After),
+    /// With what has been drawn of the chunk.
+    Draw(Box<Generation>, Vec<u32>),
+    ScoreBase(Chunk, Scoring),
+    /// With the base's losses.
+    ScoreAdapted(Chunk, Scoring, Vec<f64>),
     /// As another learning rate would have it.
-    Judge(Scoring, After),
-    Generate(Box<Generation>),
-    Train(Box<Step>, After),
+    Judge(Chunk, Scoring),
+    Train(Chunk, Box<Step>),
     /// All there was to learn, if anything.
-    Learned(After),
+    Learned(Chunk),
 }
 
-/// The generation that goes on after a chunk's work, if one does.
-type After = Option<Box<Generation>>;
+impl Work {
+    /// As [`TempEvent::Progress`] names it.
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Draw(..) => "generate",
+            Self::ScoreBase(..) | Self::ScoreAdapted(..) => "score",
+            Self::Judge(..) => "probe",
+            Self::Train(..) | Self::Learned(_) | Self::None => "train",
+        }
+    }
+}
 
 impl TempLora {
     /// As it was made.
@@ -128,24 +124,18 @@ impl TempLora {
 
     /// Whether there is a text to go on with.
     pub fn has_text(&self) -> bool {
-        !(self.context.is_empty() && self.chunk.is_empty() && self.pending.is_empty())
+        !(self.context.is_empty() && self.pending.is_empty() && matches!(self.work, Work::None))
     }
 
     /// Whether all that was asked for is done.
     pub fn is_idle(&self) -> bool {
-        matches!(self.work, Work::None) && self.pending.is_empty() && self.request.is_none()
+        matches!(self.work, Work::None) && self.pending.is_empty() && self.asked.is_none()
     }
 
     fn learning_rate(&self) -> f32 {
         let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, .. } = self.options;
-        let warm = (self.report.index + warmup_start) as f32 / warmup_chunks.max(1) as f32;
+        let warm = (self.chunks + warmup_start) as f32 / warmup_chunks.max(1) as f32;
         learning_rate * self.probe.multiple() * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
-    }
-
-    /// Context and chunk, and where the chunk's labels begin.
-    fn window(&self) -> (Vec<u32>, usize) {
-        let tokens = [&self.context[..], &self.chunk].concat();
-        (tokens, self.context.len().max(1))
     }
 }
 
@@ -187,17 +177,11 @@ impl TempLora {
             context: Vec::new(),
             pending: VecDeque::new(),
             evaluates: false,
-            request: None,
-            mixes: false,
-            left: 0,
-            chunk: Vec::new(),
-            drawn: false,
-            report: ChunkReport::default(),
+            asked: None,
+            chunks: 0,
             mixture: Mixture::default(),
             work: Work::None,
             snapshot: None,
-            tail: None,
-            chunks_since_reset: 0,
             probe,
         })
     }
@@ -208,7 +192,7 @@ impl TempLora {
     /// Errors with `Argument` for a token the base does not have, or while a text is generated.
     pub(crate) fn learn(&mut self, runner: &Runner, tokens: &[u32], evaluate: bool) -> Result<()> {
         runner.model().check_ids(tokens)?;
-        if self.request.is_some() {
+        if self.asked.is_some() {
             return Err(Error::argument("a text is being generated, cancel that first"));
         }
         self.pending.extend(tokens);
@@ -237,14 +221,11 @@ impl TempLora {
                 "keys and values that are kept, and a mix, take {slots} slots in all, expected an engine of `batch` {slots} or more"
             )));
         }
-        self.mixes = mix;
-        self.left = request.max_tokens.unwrap_or(usize::MAX);
         self.context.extend(&request.prompt);
         keep_newest(&mut self.context, self.options.context_tokens);
-        let adapter = Some(self.choice());
-        self.request = Some(Request { adapter, overflow: Overflow::Slide, ..request });
-        self.chunks_since_reset = 0;
-        self.tail = None;
+        let left = request.max_tokens.unwrap_or(usize::MAX);
+        let request = Request { adapter: Some(self.choice()), overflow: Overflow::Slide, ..request };
+        self.asked = Some(Asked { request, mixes: mix, left, tail: None, chunks_since_reset: 0 });
         Ok(())
     }
 
@@ -261,92 +242,99 @@ impl TempLora {
                 if owners.runner.backend().check().is_err() {
                     self.work = work;
                 } else {
-                    self.end_work(owners, work);
+                    self.drop_work(owners, work);
                 }
                 return Err(e);
             }
         };
         match work {
-            Work::None if self.request.is_some() => self.draw_chunk(owners),
+            Work::None if self.asked.is_some() => self.begin_drawing(owners),
             Work::None => self.take_chunk(owners),
-            Work::ScoreBase(scoring, after) => {
+            Work::Draw(generation, drawn) => self.text_drawn(owners, generation, drawn, deltas),
+            Work::ScoreBase(chunk, scoring) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    self.work = Work::ScoreBase(scoring, after);
+                    self.work = Work::ScoreBase(chunk, scoring);
                     return Ok(TempEvent::Progress("score", done, 2 * all));
                 }
                 let base = owners.end_scoring(scoring);
-                let (tokens, first) = self.window();
-                let next = owners.begin_scoring(&tokens, first, &self.choice());
-                let (scoring, after) = owners.or_end(next, after)?;
-                self.work = Work::ScoreAdapted(scoring, base, after);
+                let next = owners.begin_scoring(&chunk.window, chunk.first, &self.choice());
+                let (scoring, chunk) = self.or_drop(owners, next, chunk)?;
+                self.work = Work::ScoreAdapted(chunk, scoring, base);
                 Ok(TempEvent::Progress("score", all, 2 * all))
             }
-            Work::ScoreAdapted(scoring, base, after) => {
+            Work::ScoreAdapted(chunk, scoring, base) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    self.work = Work::ScoreAdapted(scoring, base, after);
+                    self.work = Work::ScoreAdapted(chunk, scoring, base);
                 } else {
                     let adapted = owners.end_scoring(scoring);
-                    let scored = self.note_scores(owners, &base, &adapted);
-                    let ((), after) = owners.or_end(scored, after)?;
-                    self.begin_lesson(owners, after)?;
+                    self.chunk_scored(owners, chunk, &base, &adapted)?;
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
-            Work::Judge(scoring, after) => {
+            Work::Judge(chunk, scoring) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
-                    self.work = Work::Judge(scoring, after);
+                    self.work = Work::Judge(chunk, scoring);
                 } else {
-                    self.lane_judged(owners, scoring, after)?;
+                    self.lane_judged(owners, chunk, scoring)?;
                 }
                 Ok(TempEvent::Progress("probe", done, all))
             }
-            Work::Generate(generation) => self.text_drawn(owners, generation, deltas),
-            Work::Learned(after) => Ok(self.chunk_learned(after)),
-            Work::Train(step, after) => {
+            Work::Learned(chunk) => Ok(self.chunk_learned(chunk)),
+            Work::Train(chunk, step) => {
                 let (done, all) = step.progress();
                 if !step.is_finished() {
-                    self.work = Work::Train(step, after);
+                    self.work = Work::Train(chunk, step);
                     return Ok(TempEvent::Progress("train", done, all));
                 }
-                self.report.train_losses.push(step.loss());
-                let Owners { runner, adapters, texts, trainer, .. } = owners;
-                trainer.end_step(runner, adapters, texts, *step);
-                if self.report.train_losses.len() < self.options.epochs {
-                    self.train_chunk(owners, after)?;
-                    return Ok(TempEvent::Progress("train", done, all));
-                }
-                let another = self.next_rate(owners);
-                let (another, after) = owners.or_end(another, after)?;
-                if another {
-                    self.train_chunk(owners, after)?;
-                    return Ok(TempEvent::Progress("train", done, all));
-                }
-                Ok(self.chunk_learned(after))
+                let learned = self.step_taken(owners, chunk, *step)?;
+                Ok(learned.unwrap_or(TempEvent::Progress("train", done, all)))
             }
         }
     }
 
-    fn end_work(&mut self, owners: &mut Owners<'_>, work: Work) {
-        let after = match work {
-            Work::None => None,
-            Work::Learned(after) => after,
-            Work::ScoreBase(scoring, after)
-            | Work::ScoreAdapted(scoring, _, after)
-            | Work::Judge(scoring, after) => {
+    /// What succeeded, with the chunk; on an error that is dropped.
+    fn or_drop<T>(&mut self, owners: &mut Owners<'_>, result: Result<T>, chunk: Chunk) -> Result<(T, Chunk)> {
+        match result {
+            Ok(value) => Ok((value, chunk)),
+            Err(e) => {
+                self.drop_chunk(owners, chunk);
+                Err(e)
+            }
+        }
+    }
+
+    /// Work on a chunk ends before it is learned. One that was drawn has been read, and stays of the text.
+    fn drop_chunk(&mut self, owners: &mut Owners<'_>, chunk: Chunk) {
+        chunk.after.into_iter().for_each(|generation| owners.end(*generation));
+        if chunk.drawn {
+            self.context = chunk.window;
+            keep_newest(&mut self.context, self.options.context_tokens);
+        }
+    }
+
+    fn drop_work(&mut self, owners: &mut Owners<'_>, work: Work) {
+        match work {
+            Work::None => {}
+            Work::Draw(generation, drawn) => {
+                owners.end(*generation);
+                self.context.extend(drawn);
+                keep_newest(&mut self.context, self.options.context_tokens);
+            }
+            Work::ScoreBase(chunk, scoring)
+            | Work::ScoreAdapted(chunk, scoring, _)
+            | Work::Judge(chunk, scoring) => {
                 drop(owners.end_scoring(scoring));
-                after
+                self.drop_chunk(owners, chunk);
             }
-            Work::Generate(generation) => Some(generation),
-            Work::Train(step, after) => {
-                let Owners { runner, adapters, texts, trainer, .. } = owners;
-                trainer.end_step(runner, adapters, texts, *step);
-                after
+            Work::Train(chunk, step) => {
+                owners.end_step(*step);
+                self.drop_chunk(owners, chunk);
             }
-        };
-        after.into_iter().for_each(|generation| owners.end(*generation));
+            Work::Learned(chunk) => self.drop_chunk(owners, chunk),
+        }
     }
 
     /// Drops what is under way and what is left to do; the adapter stays as the last step that
@@ -357,15 +345,9 @@ impl TempLora {
             self.drop_trial(owners);
         }
         let work = std::mem::replace(&mut self.work, Work::None);
-        self.end_work(owners, work);
+        self.drop_work(owners, work);
         self.pending.clear();
-        if self.drawn {
-            self.context.append(&mut self.chunk);
-            keep_newest(&mut self.context, self.options.context_tokens);
-        }
-        self.chunk.clear();
-        self.request = None;
-        self.report = ChunkReport { index: self.report.index, ..ChunkReport::default() };
+        self.asked = None;
     }
 
     /// Ends a temporary adapter: it becomes an ordinary one called `keep`, or is gone and the base
@@ -403,11 +385,11 @@ async fn compute(owners: &mut Owners<'_>, work: &mut Work, rows: usize) -> Resul
     let Owners { runner, adapters, texts, trainer, tokenizer } = owners;
     match work {
         Work::None | Work::Learned(_) => {}
-        Work::ScoreBase(scoring, _) | Work::ScoreAdapted(scoring, ..) | Work::Judge(scoring, _) => {
+        Work::ScoreBase(_, scoring) | Work::ScoreAdapted(_, scoring, _) | Work::Judge(_, scoring) => {
             scoring.next(runner, adapters).await?;
         }
-        Work::Generate(generation) => return generation.next(runner, adapters, tokenizer).await,
-        Work::Train(step, _) => trainer.next_slices(runner, adapters, texts, step, rows).await?,
+        Work::Draw(generation, _) => return generation.next(runner, adapters, tokenizer).await,
+        Work::Train(_, step) => trainer.next_slices(runner, adapters, texts, step, rows).await?,
     }
     Ok(Vec::new())
 }

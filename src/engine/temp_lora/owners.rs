@@ -1,25 +1,14 @@
-//! The owners that a temporary adapter works over, handed in together.
-//! Not an engine: it lends what one has, for a call.
+//! What a temporary adapter asks of an engine's owners.
+//! Not who they are.
 
-use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::runner::Runner;
-use crate::engine::text::Texts;
+use crate::engine::owners::Owners;
 use crate::engine::text::score::Scoring;
 use crate::engine::text::sequence::Generation;
-use crate::engine::training::Trainer;
+use crate::engine::training::train::Step;
 use crate::engine::training::trainee::TraineeState;
+use crate::engine::training::windows::Window;
 use crate::error::Result;
-use crate::tokenizer::Tokenizer;
-
-/// An engine's owners, for as long as a call takes.
-pub(crate) struct Owners<'a> {
-    pub(crate) runner: &'a mut Runner,
-    pub(crate) adapters: &'a mut Adapters,
-    pub(crate) texts: &'a mut Texts,
-    pub(crate) trainer: &'a mut Trainer,
-    pub(crate) tokenizer: &'a Tokenizer,
-}
 
 impl Owners<'_> {
     pub(super) fn begin_scoring(&mut self, ids: &[u32], first: usize, choice: &Choice) -> Result<Scoring> {
@@ -42,18 +31,11 @@ impl Owners<'_> {
         self.trainer.set_state(self.runner, self.adapters, state)
     }
 
-    /// What succeeded, with the generation that goes on after it; on an error that is ended.
-    pub(super) fn or_end<T>(
-        &mut self,
-        result: Result<T>,
-        after: Option<Box<Generation>>,
-    ) -> Result<(T, Option<Box<Generation>>)> {
-        match result {
-            Ok(value) => Ok((value, after)),
-            Err(e) => {
-                after.into_iter().for_each(|generation| self.end(*generation));
-                Err(e)
-            }
-        }
+    pub(super) fn begin_step(&mut self, window: Window, choice: &Choice, rate: f32) -> Result<Step> {
+        self.trainer.begin_step(self.runner, self.adapters, vec![window], choice, rate)
+    }
+
+    pub(super) fn end_step(&mut self, step: Step) {
+        self.trainer.end_step(self.runner, self.adapters, self.texts, step);
     }
 }

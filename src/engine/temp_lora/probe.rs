@@ -4,9 +4,8 @@
 
 use crate::error::Result;
 
-use super::owners::Owners;
-use super::work::is_repetitive;
-use super::{After, TempLora, Work};
+use super::{Chunk, TempLora, Work};
+use crate::engine::owners::Owners;
 use crate::engine::text::score::Scoring;
 use crate::engine::training::trainee::TraineeState;
 
@@ -68,52 +67,51 @@ impl Probe {
 }
 
 impl TempLora {
-    /// Begins to learn the chunk, if it is worth it, by way of the probe if there is one.
-    pub(super) fn begin_lesson(&mut self, owners: &mut Owners<'_>, after: After) -> Result<()> {
-        if is_repetitive(self) {
-            self.work = Work::Learned(after);
+    /// Begins to learn a chunk, if it is worth it, by way of the probe if there is one.
+    pub(super) fn begin_lesson(&mut self, owners: &mut Owners<'_>, mut chunk: Chunk) -> Result<()> {
+        if chunk.is_repetitive(self.options.max_repetition) {
+            self.work = Work::Learned(chunk);
             return Ok(());
         }
         match &self.probe {
-            Probe::Over => self.train_chunk(owners, after),
+            Probe::Over => self.train_chunk(owners, chunk),
             // A chunk that warm-up gives no rate teaches nothing about rates.
-            Probe::Waiting if self.learning_rate() == 0.0 => self.train_chunk(owners, after),
+            Probe::Waiting if self.learning_rate() == 0.0 => self.train_chunk(owners, chunk),
             Probe::Waiting => {
-                let state = owners.state();
-                let (state, after) = owners.or_end(state, after)?;
+                let state;
+                (state, chunk) = self.or_drop(owners, owners.state(), chunk)?;
                 let lane = Lane { state, train_losses: Vec::new(), loss: 0.0 };
                 let lanes = vec![lane; MULTIPLES.len()];
                 self.probe = Probe::Trying(Trial { lanes, at: 0, lessons: 0, labels: 0 });
-                self.train_chunk(owners, after)
+                self.train_chunk(owners, chunk)
             }
-            Probe::Trying(_) => self.judge_lane(owners, 0, after),
+            Probe::Trying(_) => self.judge_lane(owners, 0, chunk),
         }
     }
 
-    /// Begins to score the chunk as lane `at` would have it.
-    fn judge_lane(&mut self, owners: &mut Owners<'_>, at: usize, after: After) -> Result<()> {
-        let (tokens, first) = self.window();
-        let scoring = self.enter_lane(owners, at);
-        let scoring = scoring.and_then(|()| owners.begin_scoring(&tokens, first, &self.choice()));
-        let (scoring, after) = owners.or_end(scoring, after)?;
-        self.work = Work::Judge(scoring, after);
+    /// Begins to score a chunk as lane `at` would have it.
+    fn judge_lane(&mut self, owners: &mut Owners<'_>, at: usize, chunk: Chunk) -> Result<()> {
+        let entered = self.enter_lane(owners, at);
+        let scoring = entered.and_then(|()| owners.begin_scoring(&chunk.window, chunk.first, &self.choice()));
+        let (scoring, chunk) = self.or_drop(owners, scoring, chunk)?;
+        self.work = Work::Judge(chunk, scoring);
         Ok(())
     }
 
-    /// Notes a lane's score of the chunk. After the last one the chunk is learned, at every rate or at
+    /// Notes a lane's score of a chunk. After the last one the chunk is learned, at every rate or at
     /// the best.
     pub(super) fn lane_judged(
         &mut self,
         owners: &mut Owners<'_>,
+        mut chunk: Chunk,
         scoring: Scoring,
-        after: After,
     ) -> Result<()> {
         let losses = owners.end_scoring(scoring);
         let Probe::Trying(trial) = &mut self.probe else { unreachable!("rates are tried") };
         trial.lanes[trial.at].loss += losses.iter().sum::<f64>();
         let next = trial.at + 1;
         if next < trial.lanes.len() {
-            return self.judge_lane(owners, next, after);
+            return self.judge_lane(owners, next, chunk);
         }
         trial.labels += losses.len();
         let chosen = if trial.lessons < LESSONS {
@@ -128,28 +126,28 @@ impl TempLora {
             let entered = self.enter_lane(owners, best);
             self.probe = Probe::Over;
             self.options.learning_rate = rates[best];
-            self.report.probed = probed;
+            chunk.report.probed = probed;
             entered
         };
-        let ((), after) = owners.or_end(chosen, after)?;
-        self.train_chunk(owners, after)
+        let ((), chunk) = self.or_drop(owners, chosen, chunk)?;
+        self.train_chunk(owners, chunk)
     }
 
-    /// Notes what the lane in use has learned from the chunk. Returns whether another lane is to learn it.
-    pub(super) fn next_rate(&mut self, owners: &mut Owners<'_>) -> Result<bool> {
+    /// Notes what the lane in use has learned from a chunk. Returns whether another lane is to learn it.
+    pub(super) fn next_rate(&mut self, owners: &mut Owners<'_>, chunk: &mut Chunk) -> Result<bool> {
         let Probe::Trying(trial) = &mut self.probe else { return Ok(false) };
         let lane = &mut trial.lanes[trial.at];
         lane.state = owners.state()?;
-        lane.train_losses = std::mem::take(&mut self.report.train_losses);
+        lane.train_losses = std::mem::take(&mut chunk.report.train_losses);
         let next = trial.at + 1;
         if next < trial.lanes.len() {
             self.enter_lane(owners, next)?;
             return Ok(true);
         }
         trial.lessons += 1;
-        self.report.train_losses = trial.lanes[OWN].train_losses.clone();
+        chunk.report.train_losses = trial.lanes[OWN].train_losses.clone();
         self.enter_lane(owners, OWN)?;
-        self.report.learning_rate = self.learning_rate();
+        chunk.report.learning_rate = self.learning_rate();
         Ok(false)
     }
 

@@ -1,12 +1,14 @@
 //! The pieces of a chunk's work, in their order: taken or drawn, scored, learned.
+//! Not the order itself, which is `TempLora::next`'s.
 
 use crate::error::Result;
 
-use super::owners::Owners;
-use super::{After, ChunkReport, Kv, TempEvent, TempLora, TempLoraOptions, Work, keep_newest};
+use super::{Chunk, Kv, TempEvent, TempLora, TempLoraOptions, Work, keep_newest};
+use crate::engine::owners::Owners;
 use crate::engine::text::request::{Delta, Finish, Request};
 use crate::engine::text::sequence::{Generation, MixedLosses};
-use crate::engine::training::train::Window;
+use crate::engine::training::train::Step;
+use crate::engine::training::windows::Window;
 
 impl TempLora {
     /// Takes the next chunk of what is pending.
@@ -15,115 +17,131 @@ impl TempLora {
             return Ok(TempEvent::Idle);
         }
         let n = self.pending.len().min(self.options.chunk_tokens);
-        self.chunk = self.pending.drain(..n).collect();
-        self.drawn = false;
-        let (tokens, first) = self.window();
-        self.report.tokens = n;
-        self.report.labels = tokens.len() - first.min(tokens.len());
-        if self.report.labels == 0 {
+        let own: Vec<u32> = self.pending.drain(..n).collect();
+        let chunk = Chunk::new(self.chunks, &self.context, &own, false);
+        if chunk.report.labels == 0 {
             // A text of one token: nothing to score, nothing to learn.
-            return Ok(self.chunk_learned(None));
+            return Ok(self.chunk_learned(chunk));
         }
         if self.evaluates || self.options.roll_back {
-            self.score_chunk(owners, None)?;
+            self.score_chunk(owners, chunk)?;
         } else {
-            self.begin_lesson(owners, None)?;
+            self.begin_lesson(owners, chunk)?;
         }
-        Ok(TempEvent::Progress("score", 0, 1))
+        Ok(TempEvent::Progress(self.work.verb(), 0, 1))
     }
 
-    /// Begins to score the chunk.
-    pub(super) fn score_chunk(&mut self, owners: &mut Owners<'_>, after: After) -> Result<()> {
-        let (tokens, first) = self.window();
-        let scoring = owners.begin_scoring(&tokens, first, &self.options.beside);
-        let (scoring, after) = owners.or_end(scoring, after)?;
-        self.work = Work::ScoreBase(scoring, after);
+    /// Begins to score a chunk.
+    fn score_chunk(&mut self, owners: &mut Owners<'_>, chunk: Chunk) -> Result<()> {
+        let scoring = owners.begin_scoring(&chunk.window, chunk.first, &self.options.beside);
+        let (scoring, chunk) = self.or_drop(owners, scoring, chunk)?;
+        self.work = Work::ScoreBase(chunk, scoring);
         Ok(())
     }
 
-    /// Notes a chunk's losses, and undoes the last lesson if it did harm.
-    pub(super) fn note_scores(
+    /// Notes a chunk's losses, and begins to learn it.
+    pub(super) fn chunk_scored(
         &mut self,
         owners: &mut Owners<'_>,
+        chunk: Chunk,
         base: &[f64],
         adapted: &[f64],
     ) -> Result<()> {
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
         let mixed: Vec<f64> = base.iter().zip(adapted).map(|(&b, &a)| self.mixture.loss(b, a)).collect();
-        self.note_losses(owners, [mean(base), mean(adapted), mean(&mixed)])
+        let chunk = self.note_losses(owners, chunk, [mean(base), mean(adapted), mean(&mixed)])?;
+        self.begin_lesson(owners, chunk)
     }
 
-    /// The same of their means: base, adapted, mixed.
-    fn note_losses(&mut self, owners: &mut Owners<'_>, means: [f64; 3]) -> Result<()> {
-        let report = &mut self.report;
-        [report.base_loss, report.adapted_loss, report.mixed_loss] = means.map(Some);
+    /// Notes a chunk's mean losses, base, adapted and mixed, and undoes the last lesson if it did harm.
+    fn note_losses(&mut self, owners: &mut Owners<'_>, mut chunk: Chunk, means: [f64; 3]) -> Result<Chunk> {
+        chunk.note(means);
         let [base, adapted, _] = means;
         if self.options.roll_back
             && adapted > base
             && let Some(state) = self.snapshot.take()
         {
-            owners.set_state(&state)?;
-            report.rolled_back = true;
+            let undone = owners.set_state(&state);
+            ((), chunk) = self.or_drop(owners, undone, chunk)?;
+            chunk.report.rolled_back = true;
         }
+        Ok(chunk)
+    }
+
+    /// Begins the next step on a chunk.
+    pub(super) fn train_chunk(&mut self, owners: &mut Owners<'_>, mut chunk: Chunk) -> Result<()> {
+        let learning_rate = self.learning_rate();
+        chunk.report.learning_rate = learning_rate;
+        // What a probe tries it judges itself.
+        if self.options.roll_back && self.probe.is_over() && chunk.report.train_losses.is_empty() {
+            let state;
+            (state, chunk) = self.or_drop(owners, owners.state(), chunk)?;
+            self.snapshot = Some(state);
+        }
+        let constant_context = self.options.constant_context;
+        let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
+        let step = owners.begin_step(window, &self.choice(), learning_rate);
+        let (step, chunk) = self.or_drop(owners, step, chunk)?;
+        self.work = Work::Train(chunk, Box::new(step));
         Ok(())
     }
 
-    /// Begins the next step on the chunk.
-    pub(super) fn train_chunk(&mut self, owners: &mut Owners<'_>, mut after: After) -> Result<()> {
-        let learning_rate = self.learning_rate();
-        self.report.learning_rate = learning_rate;
-        // What a probe tries it judges itself.
-        if self.options.roll_back && self.probe.is_over() && self.report.train_losses.is_empty() {
-            let state;
-            (state, after) = owners.or_end(owners.state(), after)?;
-            self.snapshot = Some(state);
+    /// A step on a chunk is done: another follows, or the chunk is learned.
+    pub(super) fn step_taken(
+        &mut self,
+        owners: &mut Owners<'_>,
+        mut chunk: Chunk,
+        step: Step,
+    ) -> Result<Option<TempEvent>> {
+        chunk.report.train_losses.push(step.loss());
+        owners.end_step(step);
+        if chunk.report.train_losses.len() < self.options.epochs {
+            self.train_chunk(owners, chunk)?;
+            return Ok(None);
         }
-        let (tokens, first) = self.window();
-        let window = Window { tokens, first, constant_context: self.options.constant_context };
-        let choice = self.choice();
-        let Owners { runner, adapters, trainer, .. } = owners;
-        let step = trainer.begin_step(runner, adapters, vec![window], &choice, learning_rate);
-        let (step, after) = owners.or_end(step, after)?;
-        self.work = Work::Train(Box::new(step), after);
-        Ok(())
+        let another = self.next_rate(owners, &mut chunk);
+        let (another, chunk) = self.or_drop(owners, another, chunk)?;
+        if another {
+            self.train_chunk(owners, chunk)?;
+            return Ok(None);
+        }
+        Ok(Some(self.chunk_learned(chunk)))
     }
 
     /// The chunk becomes context.
-    pub(super) fn chunk_learned(&mut self, after: After) -> TempEvent {
-        self.context.append(&mut self.chunk);
+    pub(super) fn chunk_learned(&mut self, chunk: Chunk) -> TempEvent {
+        self.context = chunk.window;
         keep_newest(&mut self.context, self.options.context_tokens);
-        let next = ChunkReport { index: self.report.index + 1, ..ChunkReport::default() };
-        let report = std::mem::replace(&mut self.report, next);
-        if let Some(generation) = after {
-            self.work = Work::Generate(generation);
+        self.chunks += 1;
+        if let Some(generation) = chunk.after {
+            self.work = Work::Draw(generation, Vec::new());
         }
-        TempEvent::Chunk(report)
+        TempEvent::Chunk(chunk.report)
     }
 
     /// Begins to draw the next chunk from the context.
-    pub(super) fn draw_chunk(&mut self, owners: &mut Owners<'_>) -> Result<TempEvent> {
-        let request = self.request.as_ref().expect("a text is asked for");
-        if self.left == 0 {
-            self.request = None;
+    pub(super) fn begin_drawing(&mut self, owners: &mut Owners<'_>) -> Result<TempEvent> {
+        let asked = self.asked.as_mut().expect("a text is asked for");
+        if asked.left == 0 {
+            self.asked = None;
             return Ok(TempEvent::Idle);
         }
         let max_tokens = match self.options.kv {
-            Kv::Recompute => self.left.min(self.options.chunk_tokens),
-            Kv::Stale | Kv::ResetEvery(_) => self.left,
+            Kv::Recompute => asked.left.min(self.options.chunk_tokens),
+            Kv::Stale | Kv::ResetEvery(_) => asked.left,
         };
         // Another seed for each chunk that starts anew: the same would draw the same noise.
-        let seed = request.seed.wrapping_add(self.report.index as u32);
+        let seed = asked.request.seed.wrapping_add(self.chunks as u32);
         let prompt = self.context.clone();
-        let goes_on = max_tokens < self.left;
-        let request = Request { prompt, max_tokens: Some(max_tokens), seed, ..request.clone() };
+        let request = Request { prompt, max_tokens: Some(max_tokens), seed, ..asked.request.clone() };
         let Owners { runner, adapters, texts, tokenizer, .. } = owners;
-        let mut generation = if self.mixes {
+        let mut generation = if asked.mixes {
             texts.start_mixed(runner, adapters, tokenizer, &request, (&self.options.beside, self.mixture))?
         } else {
             texts.start(runner, adapters, tokenizer, &[request])?
         };
-        generation.continue_text(self.tail.take(), goes_on);
-        self.work = Work::Generate(Box::new(generation));
+        generation.continue_text(asked.tail.take(), max_tokens < asked.left);
+        self.work = Work::Draw(Box::new(generation), Vec::new());
         Ok(TempEvent::Progress("generate", 0, self.options.chunk_tokens))
     }
 
@@ -132,97 +150,61 @@ impl TempLora {
         &mut self,
         owners: &mut Owners<'_>,
         mut generation: Box<Generation>,
+        mut drawn: Vec<u32>,
         deltas: Vec<Delta>,
     ) -> Result<TempEvent> {
         let Some(mut delta) = deltas.into_iter().next() else {
-            self.work = Work::Generate(generation);
-            return Ok(TempEvent::Progress("generate", self.chunk.len(), self.options.chunk_tokens));
+            let done = drawn.len();
+            self.work = Work::Draw(generation, drawn);
+            return Ok(TempEvent::Progress("generate", done, self.options.chunk_tokens));
         };
-        self.chunk.extend(&delta.tokens);
-        self.drawn = true;
-        self.left = self.left.saturating_sub(delta.tokens.len());
-        let ended = generation.is_finished();
-        let stopped = delta.finish == Some(Finish::Stop);
-        if stopped || self.left == 0 {
-            self.request = None;
-        } else {
+        drawn.extend(&delta.tokens);
+        let asked = self.asked.as_mut().expect("a text is asked for");
+        asked.left = asked.left.saturating_sub(delta.tokens.len());
+        let is_over = delta.finish == Some(Finish::Stop) || asked.left == 0;
+        if !is_over {
             // Only a chunk's end, not the text's.
             delta.finish = None;
         }
-        if !ended && self.chunk.len() < self.options.chunk_tokens {
-            self.work = Work::Generate(generation);
+        let has_ended = is_over || generation.is_finished();
+        if !has_ended && drawn.len() < self.options.chunk_tokens {
+            self.work = Work::Draw(generation, drawn);
             return Ok(TempEvent::Text(delta));
         }
-        let (tokens, first) = self.window();
-        self.report.tokens = self.chunk.len();
-        self.report.labels = tokens.len() - first.min(tokens.len());
-        self.chunks_since_reset += 1;
-        let reset = match self.options.kv {
-            Kv::ResetEvery(n) => self.chunks_since_reset >= n,
+        asked.chunks_since_reset += 1;
+        let resets = match self.options.kv {
+            Kv::ResetEvery(n) => asked.chunks_since_reset >= n,
             Kv::Recompute | Kv::Stale => false,
         };
-        let mixed = generation.take_mixed();
-        let mut generation = if ended || reset {
-            self.tail = self.request.is_some().then(|| generation.tail().clone());
+        let (mixes, mixed) = (asked.mixes, generation.take_mixed());
+        let after = if has_ended || resets {
+            (asked.tail, asked.chunks_since_reset) = (Some(generation.tail().clone()), 0);
             owners.end(*generation);
-            self.chunks_since_reset = 0;
             None
         } else {
             Some(generation)
         };
+        if is_over {
+            self.asked = None;
+        }
+        let TempLoraOptions { context_tokens, chunk_tokens, score_generated, roll_back, .. } = self.options;
         // Longer than a chunk by what one block draws: the window takes its newest part.
-        let most =
-            owners.runner.model().context().min(self.options.context_tokens + self.options.chunk_tokens);
-        let excess = tokens.len().saturating_sub(most).min(self.context.len());
-        self.context.drain(..excess);
+        let most = owners.runner.model().context().min(context_tokens + chunk_tokens);
+        let excess = (self.context.len() + drawn.len()).saturating_sub(most);
+        self.context.drain(..excess.min(self.context.len()));
+        let mut chunk = Chunk { after, ..Chunk::new(self.chunks, &self.context, &drawn, true) };
         if let Some((mixture, losses)) = mixed {
             self.mixture = mixture;
             let MixedLosses { tokens, base, adapted, mixed } = losses;
-            let means = [base, adapted, mixed].map(|sum| sum / tokens as f64);
-            let noted = self.note_losses(owners, means);
-            ((), generation) = owners.or_end(noted, generation)?;
+            chunk = self.note_losses(owners, chunk, [base, adapted, mixed].map(|sum| sum / tokens as f64))?;
         }
-        let TempLoraOptions { score_generated, roll_back, .. } = self.options;
-        if self.report.labels == 0 {
-            self.work = Work::Learned(generation);
-        } else if (score_generated || roll_back) && !self.mixes {
-            self.score_chunk(owners, generation)?;
+        if chunk.report.labels == 0 {
+            self.work = Work::Learned(chunk);
+        } else if (score_generated || roll_back) && !mixes {
+            self.score_chunk(owners, chunk)?;
         } else {
-            self.begin_lesson(owners, generation)?;
+            self.begin_lesson(owners, chunk)?;
         }
         Ok(TempEvent::Text(delta))
-    }
-}
-
-/// Whether too much of a chunk that was drawn is said again.
-pub(super) fn is_repetitive(temp: &TempLora) -> bool {
-    let (tokens, first) = temp.window();
-    temp.drawn && repetition(&tokens, first) > temp.options.max_repetition
-}
-
-/// Share of the runs of four tokens that end in `tokens[first..]` and occurred before.
-fn repetition(tokens: &[u32], first: usize) -> f32 {
-    let mut seen = std::collections::HashSet::new();
-    let (mut again, mut all) = (0, 0);
-    for (i, run) in tokens.windows(4).enumerate() {
-        let new = seen.insert(run);
-        if i + 3 >= first {
-            all += 1;
-            again += usize::from(!new);
-        }
-    }
-    again as f32 / (all as f32).max(1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::repetition;
-
-    #[test]
-    pub(super) fn repetition_counts_the_runs_that_came_before() {
-        assert_eq!(repetition(&[1, 2, 3, 4, 5, 6, 7, 8], 4), 0.0);
-        assert_eq!(repetition(&[1, 2, 3, 4, 1, 2, 3, 4], 4), 0.25);
-        assert_eq!(repetition(&[1; 20], 10), 1.0);
-        assert_eq!(repetition(&[1, 2], 1), 0.0);
     }
 }

@@ -1,11 +1,19 @@
-//! Training an adapter: its tensors, the windows it learns from, the steps of an optimiser.
-//! Which text it learns is the caller's business.
+//! Training an adapter: what it learns, in which order and at which rates, and the steps of an optimiser.
+//! Not an adapter's own kind, nor what a step computes: those are plans of the model.
 
+mod checkpoint;
+pub(super) mod dataset;
+mod item;
 pub(super) mod memory;
+mod messages;
 pub(super) mod optimizer;
+pub(super) mod options;
+mod order;
+pub(super) mod program;
 pub(super) mod schedule;
 pub(super) mod train;
 pub(super) mod trainee;
+pub(super) mod windows;
 
 use crate::plan::TensorId;
 

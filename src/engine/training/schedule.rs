@@ -32,16 +32,25 @@ impl Schedule {
     }
 }
 
+impl Schedule {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Constant => "constant",
+            Self::Linear => "linear",
+            Self::Cosine => "cosine",
+        }
+    }
+}
+
 impl FromStr for Schedule {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            "constant" => Ok(Self::Constant),
-            "linear" => Ok(Self::Linear),
-            "cosine" => Ok(Self::Cosine),
-            other => Err(Error::argument(format!("schedule `{other}`, expected constant, linear or cosine"))),
-        }
+        let all = [Self::Constant, Self::Linear, Self::Cosine];
+        all.into_iter()
+            .find(|schedule| schedule.name() == name)
+            .ok_or_else(|| Error::argument(format!("schedule `{name}`, expected constant, linear or cosine")))
     }
 }
 

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::model::{Model, Trainee};
-use crate::plan::{INACTIVE, Training};
+use crate::plan::Training;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
@@ -17,21 +17,10 @@ use crate::engine::text::Texts;
 use crate::engine::text::seat::Seat;
 use crate::engine::training::Trainer;
 use crate::engine::training::optimizer::Optimizer;
+use crate::engine::training::windows::Window;
 
 /// What a slice costs, however short: rows of a layer forward.
 const ANY_SLICE: usize = 4;
-
-/// A text to learn from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// Context, then what is learned, at most as many as there is [`TrainingRoom`](crate::engine::TrainingRoom) for.
-    pub tokens: Vec<u32>,
-    /// The first token that is learned; those before it are given. At least 1.
-    pub first: usize,
-    /// Whether what is given counts as constant: cheaper, and its keys and values, if cached, are
-    /// not computed anew.
-    pub constant_context: bool,
-}
 
 /// A step under way; see [`Engine::begin_step`](crate::engine::Engine::begin_step).
 #[derive(Debug)]
@@ -43,8 +32,8 @@ pub struct Step {
     numbers: Training,
     /// The device it is done on, by number.
     device: u64,
-    /// Labels of all windows.
-    labels: usize,
+    /// Weights of all that is learned.
+    weights: f64,
     /// Most rows of the head at once: the losses do not depend on it.
     head_rows: usize,
     seat: Option<(Seat, Vec<u32>)>,
@@ -64,7 +53,8 @@ enum Slice {
     Open(Window),
     Embed(Range<usize>),
     Layer(usize, Range<usize>),
-    Head(Range<usize>),
+    /// With the weight of its losses.
+    Head(Range<usize>, f32),
     ClearCache,
     Backward(usize, Range<usize>),
     Close(Range<usize>),
@@ -72,9 +62,9 @@ enum Slice {
 }
 
 impl Step {
-    /// Mean loss, nats, of the labels seen so far, before the step's own update.
+    /// Mean loss, nats, of what has been read so far, before the step's own update.
     pub fn loss(&self) -> f64 {
-        self.losses / self.labels as f64
+        self.losses / self.weights
     }
 
     /// Work done, and all there is, in rows of a layer forward.
@@ -89,8 +79,7 @@ impl Step {
 }
 
 impl Trainer {
-    /// Begins a step of the trained adapter on windows whose labels count equally. It acts under
-    /// `choice`, which must name it.
+    /// Begins a step of the trained adapter on windows. It acts under `choice`, which must name it.
     ///
     /// Errors with `Argument` for a window out of range, a choice without the adapter or with one
     /// that cannot be trained through, or if none is trained.
@@ -109,25 +98,28 @@ impl Trainer {
         }
         adapters.check_trains_through(choice)?;
         let most = runner.model().training.trainee.as_ref().map_or(0, |trainee| trainee.window);
-        for Window { tokens, first, .. } in &windows {
-            if *first == 0 || *first >= tokens.len() || tokens.len() > most {
+        for Window { tokens, loss, .. } in &windows {
+            if loss.rows().is_empty() || loss.len() + 1 != tokens.len() || tokens.len() > most {
                 return Err(Error::argument(format!(
-                    "a window of {} tokens, learned from {first} on; expected from 1 on, and at most {most} tokens",
-                    tokens.len()
+                    "a window of {} tokens with {} targets, {} of them learned; expected one target fewer than tokens, one or more learned, and at most {most} tokens",
+                    tokens.len(),
+                    loss.len(),
+                    loss.learned().len()
                 )));
             }
             runner.model().check_ids(tokens)?;
+            runner.model().check_ids(&loss.learned())?;
         }
-        let labels = windows.iter().map(|window| window.tokens.len() - window.first).sum();
-        if labels == 0 {
+        if windows.is_empty() {
             return Err(Error::argument("no window to learn from"));
         }
+        let weights = windows.iter().map(|window| window.loss.total()).sum::<f64>();
         let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed } = optimizer;
         let steps = steps + 1;
         let mut numbers = Training {
             seed: seed.wrapping_add(steps),
             dropout,
-            loss_weight: 1.0 / labels as f32,
+            loss_weight: 1.0 / weights as f32,
             max_norm,
             learning_rate,
             weight_decay,
@@ -146,7 +138,7 @@ impl Trainer {
             opened: 0,
             numbers,
             device: runner.device(),
-            labels,
+            weights,
             head_rows,
             seat: None,
             slices: VecDeque::new(),
@@ -258,10 +250,13 @@ impl Trainer {
             Slice::Open(window) => step.open_window(runner, adapters, texts, window)?,
             Slice::Embed(tile) => step.run(runner, Kind::TrainEmbed, tile)?,
             Slice::Layer(l, tile) => step.run(runner, Kind::TrainLayer(l), tile)?,
-            Slice::Head(tile) => {
-                let (_, tokens) = step.seat.as_ref().expect("a window is open");
-                let target = |pos: usize| tokens.get(pos + 1).copied().unwrap_or(INACTIVE);
-                let targets: Vec<u32> = tile.clone().map(target).collect();
+            Slice::Head(tile, weight) => {
+                let loss_weight = weight / step.weights as f32;
+                if loss_weight != step.numbers.loss_weight {
+                    step.numbers.loss_weight = loss_weight;
+                    step.upload_numbers(runner);
+                }
+                let targets = step.window().loss.targets(tile.clone());
                 runner.upload(runner.model().training.targets, 0, &targets);
                 step.run(runner, Kind::TrainHead, tile)?;
             }
@@ -274,7 +269,7 @@ impl Trainer {
                 let losses = runner.model().training.losses;
                 let words = runner.read(losses, labels.start, labels.len()).await?;
                 let losses: &[f32] = bytemuck::cast_slice(&words);
-                step.losses += losses.iter().map(|&loss| f64::from(loss)).sum::<f64>();
+                step.losses += step.window().loss.sum(labels, losses);
                 step.close_window(runner, adapters, texts);
                 if step.opened == step.windows.len() {
                     step.slices.push_back(Slice::Update);
@@ -308,13 +303,22 @@ impl Step {
         self.slices.clear();
         self.failed = false;
         (self.device, self.opened, self.losses, self.done) = (runner.device(), 0, 0.0, 0);
-        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&self.numbers));
+        self.upload_numbers(runner);
         let (model, backend) = runner.parts();
-        backend.upload(model.training.numbers, 0, words);
         // A step that was dropped may have left gradients.
         for moments in &model.training.moments {
             moments.g.into_iter().for_each(|g| backend.clear(g));
         }
+    }
+
+    fn upload_numbers(&self, runner: &mut Runner) {
+        let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&self.numbers));
+        runner.upload(runner.model().training.numbers, 0, words);
+    }
+
+    /// The window that is open, or was last.
+    fn window(&self) -> &Window {
+        &self.windows[self.opened - 1]
     }
 
     /// Takes a seat for a window and plans its slices.
@@ -328,7 +332,7 @@ impl Step {
         let chosen = adapters.choose(runner.model(), Some(&self.choice))?;
         let (seat, tokens, reused) = texts.take_seat(runner, adapters, &window.tokens, &chosen)?;
         self.seat = Some((seat, tokens));
-        let first = if window.constant_context { reused.min(window.first - 1) } else { 0 };
+        let first = if window.constant_context { reused.min(window.loss.rows().start) } else { 0 };
         let slices = slices_of(runner, &window, first, self.head_rows);
         let whole = cost_of_window(runner, &window, self.head_rows);
         self.done += whole - cost_of_all(runner.model(), &slices) - ANY_SLICE;
@@ -358,7 +362,7 @@ impl Slice {
             // Forward once more, the gradient by the input, and those of adapters and attention.
             Self::Backward(_, tile) => 3 * rows(tile),
             // There and back.
-            Self::Head(tile) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
+            Self::Head(tile, _) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
             Self::Layer(_, tile) => rows(tile),
             // Moments and numbers of every module are read back.
             Self::Update => 64,
@@ -369,23 +373,22 @@ impl Slice {
 
 /// The slices of a window whose first `cached` tokens have valid keys and values.
 fn slices_of(runner: &Runner, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
-    let n = window.tokens.len();
     let layers = runner.model().config.layers.len();
-    // The token before the first label is the first that a loss depends on. The last token
-    // predicts nothing.
-    let labels = window.first - 1..n - 1;
+    // What comes after the last row that is learned has no part in it.
+    let labels = window.loss.rows();
     let trained = if window.constant_context { labels.start } else { 0 };
     // Back, a row goes through each weight twice: forward once more, and its gradient.
     let rows = runner.slice_rows(2 * runner.model().layer_weights());
     let context = tiles(cached..trained, rows);
-    let text = tiles(trained..n - 1, rows);
+    let text = tiles(trained..labels.end, rows);
     let mut slices = VecDeque::new();
     for tile in context.iter().chain(&text) {
         slices.push_back(Slice::Embed(tile.clone()));
         slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
     }
-    let scored = tiles(labels.clone(), head_rows);
-    slices.extend(scored.into_iter().map(Slice::Head));
+    for (run, weight) in window.loss.runs(labels.clone()) {
+        slices.extend(tiles(run, head_rows).into_iter().map(|tile| Slice::Head(tile, weight)));
+    }
     for l in (0..layers).rev() {
         slices.push_back(Slice::ClearCache);
         slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));

@@ -1,4 +1,4 @@
-// A training's state in the origin's private file system, so that it goes on after a reload.
+// The files of trainings' checkpoints, in the origin's private file system; what is in one is Rust's.
 // One file for each key, replaced as a whole: a page that closes while it writes keeps the one before.
 
 import { LorakeetError } from "../error.js";
@@ -6,23 +6,9 @@ import { storageError } from "../files/store.js";
 
 const FOLDER = "lorakeet-checkpoints";
 
-/** Where a training is, and the adapter's two files. */
-export interface Checkpoint {
-  /** A digest of what is learned. */
-  of: string;
-  /** Steps done. */
-  step: number;
-  /** Steps in all. */
-  steps: number;
-  /** What else the adapter's numbers depend on, by the option's name. */
-  options: Readonly<Record<string, unknown>>;
-  config: Uint8Array<ArrayBuffer>;
-  weights: Uint8Array<ArrayBuffer>;
-}
-
-/** The file: a line of JSON with everything but the weights, then those. */
-export async function readCheckpoint(key: string): Promise<Checkpoint | undefined> {
-  const bytes = await told(key, async () => {
+/** Undefined if there is none. */
+export async function readCheckpoint(key: string): Promise<Uint8Array | undefined> {
+  return told(key, async () => {
     try {
       const file = await (await (await folder()).getFileHandle(fileName(key))).getFile();
       return new Uint8Array(await file.arrayBuffer());
@@ -31,23 +17,14 @@ export async function readCheckpoint(key: string): Promise<Checkpoint | undefine
       throw error;
     }
   });
-  if (!bytes) return undefined;
-  const end = bytes.indexOf("\n".charCodeAt(0));
-  try {
-    const { of, step, steps, options = {}, config } = JSON.parse(new TextDecoder().decode(bytes.subarray(0, end)));
-    return { of, step, steps, options, config: new TextEncoder().encode(config), weights: bytes.slice(end + 1) };
-  } catch (error) {
-    throw new LorakeetError("format", `checkpoint \`${key}\`: ${(error as Error).message}`, { cause: error });
-  }
 }
 
-export async function writeCheckpoint(key: string, { config, weights, ...rest }: Checkpoint): Promise<void> {
-  const head = JSON.stringify({ ...rest, config: new TextDecoder().decode(config) });
+export async function writeCheckpoint(key: string, bytes: Uint8Array): Promise<void> {
   await told(key, async () => {
     const file = await (await folder()).getFileHandle(fileName(key), { create: true });
     const writable = await file.createWritable();
     try {
-      await writable.write(new Blob([head, "\n", weights]));
+      await writable.write(new Blob([bytes as Uint8Array<ArrayBuffer>]));
       await writable.close();
     } catch (error) {
       await writable.abort().catch(() => {});

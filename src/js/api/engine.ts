@@ -335,7 +335,7 @@ export class Engine {
    * that fits; `memory`, saying what would fit; `device` if the loss is no number any more; `cancelled`.
    */
   trainAdapter(options: TrainOptions): AsyncGenerator<TrainingStep, void, undefined> {
-    return trainAdapter(this.#turns, this.#conversations, this.info.contextLength, options);
+    return trainAdapter(this.#turns, this.#conversations, options);
   }
 
   /**

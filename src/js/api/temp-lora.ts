@@ -11,7 +11,7 @@ import { Slices } from "../thread/slices.js";
 import { checkTempLora, type TempLoraOptions } from "./temp-lora-options.js";
 import type { Turns } from "../thread/turns.js";
 import { keeping } from "../thread/verdicts.js";
-import type { WasmEngine } from "../thread/wasm.js";
+import { WasmEngine, enter } from "../thread/wasm.js";
 
 /** What became of one chunk. Losses are means over its tokens, nats. */
 export interface ChunkReport {
@@ -88,7 +88,7 @@ export interface Evaluation extends Learned {
   perplexity: number;
   /** Of the two mixed. */
   mixedPerplexity: number;
-  /** The mean of the chunks' perplexities, as the paper reports it, without the temporary adapter. */
+  /** The plain mean of the chunks' perplexities, as the paper reports it, without the temporary adapter. */
   meanChunkBasePerplexity: number;
   /** With it. */
   meanChunkPerplexity: number;
@@ -180,21 +180,7 @@ export class TempLora {
   /** The same, each chunk scored first, with and without the adapter. Errors as `generate` does. */
   async evaluate(text: string, options: TempTextOptions = {}): Promise<Evaluation> {
     const learned = await this.#learn(text, options, true);
-    const scored = learned.chunks.filter((chunk) => chunk.labels > 0);
-    const labels = scored.reduce((sum, chunk) => sum + chunk.labels, 0);
-    if (labels === 0) throw new LorakeetError("argument", "text: no token to score, expected two at the beginning, one later");
-    const whole = (loss: (chunk: ChunkReport) => number) =>
-      Math.exp(scored.reduce((sum, chunk) => sum + chunk.labels * loss(chunk), 0) / labels);
-    const mean = (loss: (chunk: ChunkReport) => number) =>
-      scored.reduce((sum, chunk) => sum + Math.exp(loss(chunk)), 0) / scored.length;
-    return {
-      ...learned,
-      basePerplexity: whole((chunk) => chunk.baseLoss!),
-      perplexity: whole((chunk) => chunk.adaptedLoss!),
-      mixedPerplexity: whole((chunk) => chunk.mixedLoss!),
-      meanChunkBasePerplexity: mean((chunk) => chunk.baseLoss!),
-      meanChunkPerplexity: mean((chunk) => chunk.adaptedLoss!),
-    };
+    return { ...learned, ...(await enter(() => WasmEngine.evaluation(learned.chunks) as Omit<Evaluation, keyof Learned>)) };
   }
 
   /** What it has learned, as a PEFT folder. Errors with `argument` after `dispose` or `keepAs`. */

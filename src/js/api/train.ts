@@ -1,19 +1,21 @@
 // trainAdapter: an ordinary adapter taught in the page, step by step.
-// Not the arithmetic of a step, which is Rust's; nor a temporary adapter, which is temp-lora.ts's.
+// Not the program, which is Rust's: this lets the page live meanwhile, and has the clock and the checkpoints' files.
 
-import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
-import { readCheckpoint, removeCheckpoint, writeCheckpoint, type Checkpoint } from "./checkpoint.js";
+import { givenName } from "./adapters.js";
+import { conversation, type Message } from "./chat-request.js";
+import { readCheckpoint, removeCheckpoint, writeCheckpoint } from "./checkpoint.js";
 import type { Conversations } from "./conversations.js";
-import { windows, type TrainingDataset, type Window } from "./dataset.js";
+import type { TrainingDataset } from "./dataset.js";
 import { digest } from "../files/digest.js";
-import { LorakeetError, throwIfCancelled } from "../error.js";
+import { throwIfCancelled } from "../error.js";
 import {
   checkBoolean, checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkTexts, checkWhole, wrong,
 } from "../options.js";
+import { pause } from "../thread/pause.js";
+import type { Seating } from "../thread/seats.js";
 import { Slices, type SliceBudget } from "../thread/slices.js";
 import type { Turns } from "../thread/turns.js";
 import { keeping } from "../thread/verdicts.js";
-import { WasmEngine } from "../thread/wasm.js";
 
 /** What to teach, to which adapter, and how. */
 export interface TrainOptions {
@@ -102,181 +104,91 @@ const NAMES = [
 
 const WHAT = "the training";
 
+/** `Engine.nextOfTraining`'s reply. */
+type Event =
+  | { kind: "progress"; done: number; all: number }
+  | { kind: "step"; step: Omit<TrainingStep, "tokensPerSecond" | "eta"> & { isCheckpoint: boolean } }
+  | { kind: "done" };
+
 /** Trains an adapter; nothing begins before the first `next`. */
 export async function* trainAdapter(
-  turns: Turns, conversations: Conversations, contextLength: number, options: TrainOptions,
+  turns: Turns, conversations: Conversations, options: TrainOptions,
 ): AsyncGenerator<TrainingStep, void, undefined> {
-  const plan = check(options, contextLength);
-  const { name, batch, epochs, seed, checkpoint, signal } = plan;
+  const { fields, slices, items, checkpoint, signal } = check(options);
   throwIfCancelled(signal, WHAT);
-  const all = await windows(turns, conversations, options.dataset, plan.maxLength, options.completionOnly);
-  const perEpoch = Math.ceil(all.length / batch);
-  const steps = epochs * perEpoch;
-  // What is learned, and in which order. A page without digests has no place for checkpoints, and hears of that next.
-  const of = checkpoint === undefined ? "" : ((await digest(JSON.stringify([all, batch, epochs, seed]))) ?? "");
-  const saved = checkpoint === undefined ? undefined : await savedTraining(checkpoint, steps, of, plan.kept);
-  throwIfCancelled(signal, WHAT);
-  const isNew = await begin(turns, plan, saved);
-  const [first, began] = [saved?.step ?? 0, performance.now()];
-  let learned = false;
+  const id = await turns.take((engine) => engine.planTraining(fields));
+  let seating: Seating | undefined;
   try {
-    let order: Window[] = [];
-    for (let step = first; step < steps; step++) {
+    await give(turns, conversations, id, items);
+    // A page without digests has no place for checkpoints, and hears of that next.
+    const of = checkpoint === undefined ? "" : ((await digest(await turns.take((engine) => engine.trainingIdentity(id)))) ?? "");
+    const saved = checkpoint === undefined ? undefined : await readCheckpoint(checkpoint);
+    throwIfCancelled(signal, WHAT);
+    await turns.take((engine) => keeping(engine, () => engine.beginProgram(id, checkpoint ?? "", of, saved)));
+    const began = performance.now();
+    for (let [done, started] = [0, began]; ; ) {
       throwIfCancelled(signal, WHAT);
-      const epoch = Math.floor(step / perEpoch);
-      const at = (step % perEpoch) * batch;
-      if (at === 0 || step === first) order = shuffled(all, seed + epoch);
-      const chosen = order.slice(at, at + batch);
-      const started = performance.now();
-      const { loss, lr } = await oneStep(turns, plan, chosen, step, steps);
-      learned = true;
-      const now = performance.now();
-      const tokens = chosen.reduce((sum, window) => sum + window.tokens.length, 0);
-      const done: TrainingStep = {
-        step: step + 1, steps, epoch: epoch + 1, loss, lr, tokens,
-        tokensPerSecond: (1000 * tokens) / (now - started),
-        eta: ((steps - step - 1) * (now - began)) / (step + 1 - first) / 1000,
-      };
-      if (checkpoint !== undefined && done.step < steps && done.step % plan.checkpointEvery === 0) {
-        await save(turns, checkpoint, name, { of, step: done.step, steps, options: plan.kept });
+      seating ??= await turns.seats.take(1, 1, signal, WHAT);
+      const event = await slices.run(turns, (engine, rows) => engine.nextOfTraining(id, rows) as Promise<Event>, workDone, signal);
+      if (event.kind === "progress") continue;
+      seating = void seating.leave();
+      if (event.kind === "done") break;
+      const [{ isCheckpoint, ...step }, now] = [event.step, performance.now()];
+      if (checkpoint !== undefined && isCheckpoint) {
+        await writeCheckpoint(checkpoint, await turns.take((engine) => engine.trainingCheckpoint(id, of)));
       }
-      options.onStep?.(done);
-      yield done;
+      const report: TrainingStep = {
+        ...step,
+        tokensPerSecond: (1000 * step.tokens) / (now - started),
+        eta: ((step.steps - step.step) * (now - began)) / ++done / 1000,
+      };
+      options.onStep?.(report);
+      yield report;
+      started = performance.now();
     }
     if (checkpoint !== undefined) await removeCheckpoint(checkpoint);
   } finally {
-    if (!turns.closed) {
-      await turns.take((engine) => {
-        engine.endTraining();
-        if (isNew && !learned) engine.deleteAdapter(name);
-      });
-    }
+    seating?.leave();
+    if (!turns.closed) await turns.take((engine) => engine.endProgram(id));
   }
 }
 
-/** A step's loss and learning rate. If it is left before its end, the adapter is as before. */
-async function oneStep(turns: Turns, plan: Plan, chosen: Window[], step: number, steps: number): Promise<{ loss: number; lr: number }> {
-  const seating = await turns.seats.take(1, 1, plan.signal, WHAT);
-  try {
-    return await seatedStep(turns, plan, chosen, step, steps);
-  } finally {
-    seating.leave();
+/** Of a step under way. */
+function workDone(event: Event): number | undefined {
+  return event.kind === "progress" ? event.done : undefined;
+}
+
+/** Gives a training its dataset; what Rust asks for of it is written by the chat template. */
+async function give(turns: Turns, conversations: Conversations, id: number, items: readonly unknown[]): Promise<void> {
+  for (const item of items) {
+    await pause();
+    const asked = await turns.take((engine) => engine.addToTraining(id, item) as { messages: Message[]; isOpen: boolean }[]);
+    const tokens: number[][] = [];
+    for (const { messages, isOpen } of asked) tokens.push(await conversations.tokens(conversation(messages, isOpen)));
+    if (tokens.length > 0) await turns.take((engine) => engine.addConversations(id, tokens));
   }
 }
 
-async function seatedStep(turns: Turns, plan: Plan, chosen: Window[], step: number, steps: number): Promise<{ loss: number; lr: number }> {
-  const { name, slices, signal } = plan;
-  const [id, lr] = await turns.take((engine) => {
-    const lr = plan.learningRate * WasmEngine.scheduleShare(plan.schedule, step, plan.warmupSteps, steps);
-    return [engine.beginStep(chosen, { [name]: 1 }, lr), lr] as const;
-  });
-  try {
-    for (;;) {
-      throwIfCancelled(signal, WHAT);
-      const { finished, loss } = await slices.run(turns, (engine, count) => engine.nextSlices(id, count) as Promise<{ finished: boolean; loss: number; done: number }>, ({ finished, done }) => (finished ? undefined : done), signal);
-      if (finished) return { loss, lr };
-    }
-  } finally {
-    if (!turns.closed) await turns.take((engine) => engine.endStep(id)).catch(() => {}); // the error that led here is the one to tell
-  }
-}
-
-/** In one turn, so that what fails leaves nothing behind. Returns whether the adapter is new, and empty. */
-function begin(turns: Turns, { name, lora, optimizer, room, resume, given }: Plan, saved: Checkpoint | undefined): Promise<boolean> {
-  return turns.take(async (engine) => {
-    const there = (engine.adapters() as AdapterInfo[]).some((adapter) => adapter.name === name);
-    if (there && !resume && !saved) {
-      throw new LorakeetError("argument", `adapter \`${name}\` is loaded already, expected \`resume: true\` or another name`);
-    }
-    if (there && !saved) checkResumed(engine, name, given);
-    if (saved) await engine.loadAdapter(name, saved.config, saved.weights);
-    else if (!there) await engine.newLora(name, lora);
-    try {
-      await keeping(engine, () => engine.beginTraining(name, optimizer, room));
-    } catch (error) {
-      if (!there) engine.deleteAdapter(name);
-      throw error;
-    }
-    return !there && !saved;
-  });
-}
-
-/** An adapter that is gone on with keeps its own shape: one that is asked for must be the same. */
-function checkResumed(engine: WasmEngine, name: string, { rank, alpha, targetModules }: Plan["given"]): void {
-  const { modules } = engine.adapter(name) as AdapterInfo;
-  const { r, lora_alpha } = JSON.parse(engine.adapterConfig(name)) as { r: number; lora_alpha: number };
-  const other = (option: string, its: unknown, here: unknown) =>
-    new LorakeetError("argument", `adapter \`${name}\` has ${option} ${JSON.stringify(its)}, expected no ${option} or the same with \`resume: true\`, got ${JSON.stringify(here)}`);
-  if (rank !== undefined && rank !== r) throw other("rank", r, rank);
-  if (alpha !== undefined && alpha !== lora_alpha) throw other("alpha", lora_alpha, alpha);
-  const fits = (module: string, target: string) => module === target || module.endsWith(`.${target}`);
-  const same = !targetModules || (modules.every((module) => targetModules.some((target) => fits(module, target))) &&
-    targetModules.every((target) => modules.some((module) => fits(module, target))));
-  if (!same) throw other("targetModules", modules, targetModules);
-}
-
-async function savedTraining(key: string, steps: number, of: string, options: Checkpoint["options"]): Promise<Checkpoint | undefined> {
-  const saved = await readCheckpoint(key);
-  if (saved && (saved.steps !== steps || saved.of !== of)) {
-    throw new LorakeetError("argument", `checkpoint \`${key}\` is of another training, of ${saved.steps} steps, this one has ${steps}: another dataset or other options; use another key`);
-  }
-  for (const [name, value] of Object.entries(options)) {
-    const [its, here] = [saved?.options[name], value].map((each) => JSON.stringify(each));
-    if (saved && its !== here) {
-      throw new LorakeetError("argument", `checkpoint \`${key}\` is of another training: its ${name} is ${its}, this one has ${here}; use another key`);
-    }
-  }
-  return saved;
-}
-
-async function save(turns: Turns, key: string, name: string, state: Omit<Checkpoint, "config" | "weights">): Promise<void> {
-  const files = await exportAdapter(turns, name);
-  const [config, weights] = await Promise.all(files.map(async (file) => new Uint8Array(await file.arrayBuffer())));
-  await writeCheckpoint(key, { ...state, config: config!, weights: weights! });
-}
-
-type Plan = ReturnType<typeof check>;
-
-function check(options: TrainOptions, contextLength: number) {
+/** Types are checked here, ranges in Rust. */
+function check(options: TrainOptions) {
   checkNames(options, NAMES);
-  const { variant = "lora", rank = 8, alpha = 2 * rank, targetModules = [], epochs = 3, learningRate = 1e-3, schedule = "linear", warmupSteps = 0 } = options;
-  const { batch = 1, maxLength = Math.min(256, contextLength), dropout = 0, weightDecay = 0, seed = 0, resume = false } = options;
-  const { memoryLimit, checkpoint, checkpointEvery = 20, signal } = options;
+  const { dataset, checkpoint, checkpointEvery, budget, signal, onStep, ...fields } = options;
+  const { rank, epochs, batch, maxLength, warmupSteps, seed, alpha, learningRate, dropout, weightDecay, memoryLimit } = fields;
   for (const [name, value] of Object.entries({ rank, epochs, batch, maxLength, checkpointEvery })) checkPositive(name, value);
   for (const [name, value] of Object.entries({ warmupSteps, seed })) checkWhole(name, value);
   for (const [name, value] of Object.entries({ alpha, learningRate, dropout, weightDecay, memoryLimit })) checkNumber(name, value);
-  if (!(learningRate >= 0 && learningRate < Infinity)) throw wrong("learningRate", learningRate, "0 or more");
-  if (maxLength < 2 || maxLength > contextLength) throw wrong("maxLength", maxLength, `2 to ${contextLength}, the context`);
-  checkTexts("targetModules", targetModules);
-  checkOneOf("variant", variant, ["lora", "lora-xs"]);
-  checkOneOf("schedule", schedule, ["constant", "linear", "cosine"]);
-  checkBoolean("resume", resume);
+  for (const [name, value] of Object.entries({ resume: fields.resume, completionOnly: fields.completionOnly })) checkBoolean(name, value);
+  checkTexts("targetModules", fields.targetModules);
+  checkOneOf("variant", fields.variant, ["lora", "lora-xs"]);
+  checkOneOf("schedule", fields.schedule, ["constant", "linear", "cosine"]);
   if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a text");
-  // What is kept is an ordinary LoRA, and would be trained as one.
-  if (checkpoint !== undefined && variant !== "lora") throw wrong("variant", variant, "lora with a checkpoint, which keeps no core");
   checkSignal(signal);
-  checkFunction("onStep", options.onStep);
+  checkFunction("onStep", onStep);
+  const items: readonly unknown[] = typeof dataset === "string" ? [dataset] : Array.isArray(dataset) ? dataset : [];
+  if (items.length === 0) throw wrong("dataset", dataset, "a text, or a list of texts, examples and conversations");
+  givenName(options.name);
   return {
-    name: givenName(options.name),
-    lora: { variant, rank, alpha, targetModules, seed },
-    given: { rank: options.rank, alpha: options.alpha, targetModules: options.targetModules },
-    kept: { rank, alpha, targetModules: [...targetModules].sort(), learningRate, schedule, warmupSteps, dropout, weightDecay },
-    optimizer: { dropout, weightDecay, seed },
-    room: { maxLength, memoryLimit },
-    slices: new Slices(options.budget),
-    epochs, batch, maxLength, learningRate, schedule, warmupSteps, seed, resume, checkpoint, checkpointEvery, signal,
+    fields: { ...fields, checkpointEvery: checkpoint === undefined ? undefined : (checkpointEvery ?? 20) },
+    slices: new Slices(budget), items, checkpoint, signal,
   };
-}
-
-/** Fisher and Yates, with mulberry32 for its dice: the same seed, the same order. */
-function shuffled<T>(items: readonly T[], seed: number): T[] {
-  const order = [...items];
-  for (let left = order.length; left > 1; left--) {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let noise = Math.imul(seed ^ (seed >>> 15), seed | 1);
-    noise ^= noise + Math.imul(noise ^ (noise >>> 7), noise | 61);
-    const at = Math.floor((((noise ^ (noise >>> 14)) >>> 0) / 2 ** 32) * left);
-    [order[left - 1], order[at]] = [order[at]!, order[left - 1]!];
-  }
-  return order;
 }

@@ -4,7 +4,7 @@
 //! Each function follows the `dequantize_row_…` of its type in ggml-quants.c; the numbers are those of
 //! the `gguf` package bit by bit.
 
-use super::{half, super_blocks};
+use super::{IQ4_CODES, half, super_blocks};
 use std::borrow::Cow;
 
 use crate::dtype::{BLOCK, Dtype, four_bits, q4_1, q8};
@@ -26,10 +26,6 @@ pub enum Blocks {
     Iq4Nl,
     Iq4Xs,
 }
-
-/// The codes of `iq4_nl` and `iq4_xs` by their four bits (`kvalues_iq4nl`).
-pub(super) const IQ4_CODES: [i8; 16] =
-    [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 impl Blocks {
     /// All of them.

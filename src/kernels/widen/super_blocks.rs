@@ -4,8 +4,7 @@
 //! A block of two scales (`d` of the codes' scales, `least` of the offsets' ones) stands for
 //! d · s · code − least · m, with s and m of 4 or 6 bits for each 16 or 32 elements.
 
-use super::blocks::IQ4_CODES;
-use super::half;
+use super::{IQ4_CODES, half};
 
 /// Elements of a block (`QK_K`).
 pub(super) const LEN: usize = 256;

@@ -18,6 +18,7 @@ use crate::engine::adapters::combine::combination::{Arithmetic, Combination, Com
 use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::engine::adapters::loaded::{AdapterInfo, Choice};
 use crate::engine::adapters::peft::{Roles, is_targeted, read};
+use crate::engine::adapters::turn::transpose;
 use crate::engine::runner::Runner;
 use crate::model::Model;
 
@@ -307,11 +308,6 @@ fn clamp(b: &mut [f32], a: &mut [f32], quantile: f64) {
     let limit = low + (high - low) * at.fract() as f32;
     // A quantile may be negative; then all become it, as where a minimum exceeds its maximum.
     b.iter_mut().chain(a.iter_mut()).for_each(|x| *x = x.max(-limit).min(limit));
-}
-
-/// matrix (N, cols) -> (cols, N)
-pub(crate) fn transpose(matrix: &[f32], cols: usize) -> Vec<f32> {
-    (0..cols).flat_map(|c| matrix.iter().skip(c).step_by(cols).copied()).collect()
 }
 
 fn wide(values: &[f32]) -> Vec<f64> {

@@ -1,0 +1,107 @@
+//! One chunk of a text on its way through being scored and learned, with all that is known of it.
+//! Not the work on it.
+
+use std::collections::HashSet;
+
+use crate::engine::text::sequence::Generation;
+
+/// What became of one chunk. Losses are means, nats.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChunkReport {
+    /// From 0.
+    pub index: usize,
+    /// Of the text.
+    pub tokens: usize,
+    /// Those that have a loss: all, but the text's first.
+    pub labels: usize,
+    /// Without the temporary adapter; of text that is scored, or drawn from the mix.
+    pub base_loss: Option<f64>,
+    /// With what the chunks before had taught it.
+    pub adapted_loss: Option<f64>,
+    /// Of the two mixed by their merits so far, see [`Mixture`](crate::engine::text::mixture::Mixture).
+    pub mixed_loss: Option<f64>,
+    /// Before each step on the chunk; none where it was not learned.
+    pub train_losses: Vec<f64>,
+    /// Of those steps.
+    pub learning_rate: f32,
+    /// Whether what the chunk before had taught was undone.
+    pub rolled_back: bool,
+    /// Learning rates that were tried on the chunks before, and the mean loss of what followed each; the
+    /// best one is that of this chunk and all to come. Empty but for the chunk that decided.
+    pub probed: Vec<(f32, f64)>,
+}
+
+/// A chunk under way.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// The context, and then its own: what it is scored and learned by.
+    pub window: Vec<u32>,
+    /// The first token of the window that is scored and learned.
+    pub first: usize,
+    /// Whether it was generated, not given.
+    pub drawn: bool,
+    pub report: ChunkReport,
+    /// The generation that goes on once it is learned, if one does.
+    pub after: Option<Box<Generation>>,
+}
+
+impl Chunk {
+    /// The chunk `own`, the `index`th of its text, after a context.
+    pub fn new(index: usize, context: &[u32], own: &[u32], drawn: bool) -> Self {
+        let window = [context, own].concat();
+        // Nothing predicts a text's first token.
+        let first = context.len().max(1);
+        let labels = window.len() - first.min(window.len());
+        let report = ChunkReport { index, tokens: own.len(), labels, ..ChunkReport::default() };
+        Self { window, first, drawn, report, after: None }
+    }
+
+    /// Notes its mean losses: base, adapted, mixed.
+    pub fn note(&mut self, means: [f64; 3]) {
+        let report = &mut self.report;
+        [report.base_loss, report.adapted_loss, report.mixed_loss] = means.map(Some);
+    }
+
+    /// Whether it was drawn, and more than this share of it is said again.
+    pub fn is_repetitive(&self, most: f32) -> bool {
+        self.drawn && repetition(&self.window, self.first) > most
+    }
+}
+
+/// Share of the runs of four tokens that end in `tokens[first..]` and occurred before.
+fn repetition(tokens: &[u32], first: usize) -> f32 {
+    let mut seen = HashSet::new();
+    let (mut again, mut all) = (0, 0);
+    for (i, run) in tokens.windows(4).enumerate() {
+        let new = seen.insert(run);
+        if i + 3 >= first {
+            all += 1;
+            again += usize::from(!new);
+        }
+    }
+    again as f32 / (all as f32).max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repetition_counts_the_runs_that_came_before() {
+        assert_eq!(repetition(&[1, 2, 3, 4, 5, 6, 7, 8], 4), 0.0);
+        assert_eq!(repetition(&[1, 2, 3, 4, 1, 2, 3, 4], 4), 0.25);
+        assert_eq!(repetition(&[1; 20], 10), 1.0);
+        assert_eq!(repetition(&[1, 2], 1), 0.0);
+    }
+
+    #[test]
+    fn the_first_token_of_a_text_has_no_label() {
+        let labels = |context: &[u32], own: &[u32]| {
+            let chunk = Chunk::new(0, context, own, false);
+            (chunk.first, chunk.report.labels, chunk.report.tokens)
+        };
+        assert_eq!(labels(&[], &[7]), (1, 0, 1));
+        assert_eq!(labels(&[], &[7, 8, 9]), (1, 2, 3));
+        assert_eq!(labels(&[5, 6], &[7, 8, 9]), (2, 3, 3));
+    }
+}
