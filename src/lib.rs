@@ -8,9 +8,12 @@
 //!      error, activation, dtype <- plan <- twin <- fast <- cpu        dtype <- widen
 //!      mersenne_twister, order <- svd
 //! src, over it:
-//!      error, activation, json <- config <- format, tokenizer        dtype, widen <- format
-//!      plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
+//!      error, json <- format, tokenizer        dtype, widen <- format
+//!      activation, format, plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
 //!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
+//! in the engine:
+//!      plans <- runner <- adapters <- text <- training <- temp_lora
+//!      all of these <- load <- facade <- folder
 //! ```
 //!
 //! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
@@ -20,11 +23,13 @@
 //! - [`tokenizer`] turns text into ids and back.
 //! - [`plan`] is the language between the other two halves: tensors by name and shape, and
 //!   lists of steps over them. A plan is checked once, when it is built, and replayed.
-//! - [`model`] writes the architecture as plans. It knows checkpoint names and no device.
+//! - [`model`] reads what a file says of its model and writes the architecture as plans: a file for each
+//!   family, and one for the layer that all of them are made of. It knows no device.
 //! - [`backend`] runs plans, in main memory or on a [`gpu`], and knows no architecture. Each op has a
 //!   plain CPU twin, a shader and, where time goes, a fast CPU version; the same PyTorch fixtures
 //!   judge all of them.
-//! - [`engine`] holds a conversation with a model: cache slots, generation, scores.
+//! - [`engine`] holds a conversation with a model. [`Engine`](engine::Engine) is a facade over owners with
+//!   private fields: the runner (the model on its device), adapters, texts and the trainer.
 //! - `bindings` is what JavaScript sees of the engine; the TypeScript in `src/js` does the I/O.
 //!
 //! # The decode loop
@@ -38,13 +43,13 @@
 pub mod backend;
 #[cfg(target_arch = "wasm32")]
 pub mod bindings;
-pub mod config;
 pub mod engine;
 pub mod format;
 pub mod gpu;
 pub mod json;
 pub mod model;
 pub mod tokenizer;
+pub mod words;
 
 pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, ops, order, plan, svd, widen};
 

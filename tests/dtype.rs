@@ -69,7 +69,7 @@ fn blocks_are_the_gguf_packages() {
         assert_eq!(bits(&blocks.widen(&stored)), bits(&want), "{name}");
         assert_eq!(Blocks::from_name(name), Some(blocks));
         let scaled = matches!(blocks, Blocks::Q8_0 | Blocks::Q4_0 | Blocks::Q5_0 | Blocks::Iq4Nl);
-        let q8 = blocks.to_q8_0(&stored);
+        let q8 = blocks.stored_as(Dtype::Q8, &stored);
         assert_eq!(q8.is_some(), scaled, "{name}");
         if let Some(q8) = q8 {
             assert_eq!(bits(&Blocks::Q8_0.widen(&q8)), bits(&want), "{name} in blocks of 8 bits");
@@ -475,7 +475,7 @@ async fn stepped(mut engine: Engine, (config, weights): &(Vec<u8>, Vec<u8>)) -> 
     let window = Window::new(IDS.to_vec(), 1);
     let on: Choice = vec![("x".to_owned(), 1.0)];
     let loss = engine.train_step(vec![window], &on, 1e8).await.expect("works");
-    let file = engine.export_adapter("x").expect("a LoRA").weights;
+    let file = engine.export_adapter("x").await.expect("a LoRA").weights;
     let header = Header::from_file_bytes(&file).expect("valid");
     let read = |t: &TensorInfo| t.read_f32(t.bytes_in(&file).expect("inside")).expect("f32");
     (loss, header.tensors.iter().flat_map(read).collect())

@@ -213,6 +213,19 @@ async fn rms_norm_grad() {
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
+async fn head_norm_grad() {
+    on_all(&mut backends().await, "head_norm_grad", &fixture!("grads/head_norm_grad"), SUMS, |case, one| {
+        let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
+        let shape = [n, (h + 2 * k) * d];
+        let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
+        let weights = ["q_weight", "k_weight"].map(|name| one.f32(name, &[d], &case.f32(name)));
+        let dx = one.output_over("dx", &shape, &case.f32("dy"), &case.f32("dx"));
+        (ops::HeadNormGrad { qkv, weights, dx, q_heads: h, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
 async fn layer_norm_grad() {
     on_all(
         &mut backends().await,

@@ -59,6 +59,19 @@ async fn rms_norm() {
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
+async fn head_norm() {
+    on_all(&mut backends().await, "head_norm", &fixture!("ops/head_norm"), SUMS, |case, one| {
+        let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
+        let shape = [n, (h + 2 * k) * d];
+        let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
+        let weights = ["q_weight", "k_weight"].map(|name| one.f32(name, &[d], &case.f32(name)));
+        let y = one.output("y", &shape, &case.f32("y"));
+        (ops::HeadNorm { qkv, weights, y, q_heads: h, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
 async fn layer_norm() {
     on_all(&mut backends().await, "layer_norm", &fixture!("ops/layer_norm"), SUMS, |case, one| {
         let [n, c] = ["N", "C"].map(|name| case.size(name));

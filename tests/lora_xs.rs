@@ -80,8 +80,8 @@ fn without_cores(adapter: &Adapter) -> Adapter {
 }
 
 /// A and B of every module, in the order of the adapter.
-fn factors(engine: &Engine) -> Vec<[Vec<f32>; 2]> {
-    let files = engine.export_adapter(TRAINED).expect("a LoRA");
+async fn factors(engine: &mut Engine) -> Vec<[Vec<f32>; 2]> {
+    let files = engine.export_adapter(TRAINED).await.expect("a LoRA");
     let header = lorakeet::format::safetensors::Header::from_file_bytes(&files.weights).expect("valid");
     let read = |name: &str, module: &str| {
         let name = format!("base_model.model.{module}.{name}.weight");
@@ -107,13 +107,13 @@ async fn step(
 
 async fn step_of_loaded(engine: &mut Engine, optimizer: Optimizer, rate: f32) -> [Vec<[Vec<f32>; 2]>; 2] {
     engine.begin_training(TRAINED, optimizer, ROOM).await.expect("a plain LoRA");
-    let before = factors(engine);
+    let before = factors(engine).await;
     let choice: Choice = vec![(TRAINED.to_owned(), 0.7)];
     let tokens: Vec<u32> = (0..40).map(|i| (i * i * 7 + 3) % 97).collect();
     let window = Window::new(tokens, 9);
     engine.train_step(vec![window], &choice, rate).await.expect("works");
-    let after = factors(engine);
-    engine.end_training().expect("frees");
+    let after = factors(engine).await;
+    engine.end_training().await.expect("frees");
     [before, after]
 }
 
@@ -283,7 +283,7 @@ async fn a_refusal_of_memory_counts_the_saving() {
         let result =
             engine.begin_training(TRAINED, Optimizer::default(), TrainingRoom { memory_limit, ..ROOM }).await;
         let bytes = engine.model().tensors.total_bytes();
-        engine.end_training().expect("frees");
+        engine.end_training().await.expect("frees");
         engine.delete_adapter(TRAINED).expect("idle");
         result.map(|()| bytes).map_err(|e| e.to_string())
     };
@@ -331,7 +331,7 @@ async fn a_temporary_core_learns_in_less_memory() {
             let mut temp = engine.begin_temp_lora(options(variant)).await.expect("valid");
             *bytes = engine.model().tensors.total_bytes();
             if variant == Variant::Lora {
-                engine.end_temp_lora(&mut temp, None).expect("it is gone");
+                engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
                 continue;
             }
             engine.set_adapter(vec![("temp".to_owned(), 1.0)]).expect("loaded");
@@ -351,12 +351,12 @@ async fn a_temporary_core_learns_in_less_memory() {
                 }
             }
             assert!(losses[1] < 0.99 * losses[0], "{name}: {losses:?}");
-            engine.end_temp_lora(&mut temp, Some("kept")).expect("kept");
+            engine.end_temp_lora(&mut temp, Some("kept")).await.expect("kept");
         }
         let [plain, cores] = bytes;
         assert!(cores < plain, "{name}: {cores} bytes, plain LoRA takes {plain}");
         assert_eq!(engine.logits(&ids[..40]).await.expect("fits"), base, "{name}: the base is as it was");
-        let files = engine.export_adapter("kept").expect("a LoRA");
+        let files = engine.export_adapter("kept").await.expect("a LoRA");
         engine.load_adapter("again", &files.config, &files.weights).await.expect("PEFT's folder");
         let mut logits = Vec::new();
         for adapter in ["kept", "again"] {

@@ -45,8 +45,8 @@ async fn lesson(engine: &mut Engine) -> (u64, Vec<u8>) {
     let window = Window::new(tokens, 3);
     let choice = vec![("x".to_owned(), 1.0)];
     let loss = engine.train_step(vec![window], &choice, 1e-2).await.expect("a loss");
-    engine.end_training().expect("frees");
-    (loss.to_bits(), engine.export_adapter("x").expect("a LoRA").weights)
+    engine.end_training().await.expect("frees");
+    (loss.to_bits(), engine.export_adapter("x").await.expect("a LoRA").weights)
 }
 
 /// Logits, and a text drawn after a long prompt.

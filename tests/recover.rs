@@ -182,8 +182,8 @@ async fn trained(engine: &mut Engine, name: &str, variant: Variant, lost_before:
         engine.end_step(step);
     }
     assert!(lost_before.iter().all(|lost| *lost < piece), "done after {piece} pieces");
-    let files = engine.export_adapter("x").expect("a LoRA");
-    engine.end_training().expect("it ends");
+    let files = engine.export_adapter("x").await.expect("a LoRA");
+    engine.end_training().await.expect("it ends");
     engine.delete_adapter("x").expect("idle");
     files
 }
@@ -231,7 +231,7 @@ async fn temporary(
     let (more, text) = work(engine, name, &mut temp, lost_before).await;
     chunks.extend(more);
     tokens.extend(text);
-    engine.end_temp_lora(&mut temp, None).expect("idle");
+    engine.end_temp_lora(&mut temp, None).await.expect("idle");
     (chunks, tokens)
 }
 
@@ -399,7 +399,7 @@ async fn what_is_being_trained_is_not_merged() {
         move_on(engine, name).await;
         assert_eq!(logits(engine, &temporary).await, merged, "{name}");
         engine.unmerge_adapter().expect("merged");
-        engine.end_temp_lora(&mut temp, Some("kept")).expect("kept");
+        engine.end_temp_lora(&mut temp, Some("kept")).await.expect("kept");
         let kept = logits(engine, "kept").await;
         engine.merge_adapter(&of("kept")).await.expect("an ordinary one now");
         assert_eq!(engine.merged_adapters(), of("kept"));
@@ -417,8 +417,8 @@ async fn what_is_being_trained_is_not_merged() {
         assert_eq!(error.to_string(), "adapter `kept` is being trained, end that first");
         move_on(engine, name).await;
         engine.set_adapter(of("kept")).expect("it can be used meanwhile");
-        engine.export_adapter("kept").expect("and exported");
-        engine.end_training().expect("it ends");
+        engine.export_adapter("kept").await.expect("and exported");
+        engine.end_training().await.expect("it ends");
         engine.merge_adapter(&of("kept")).await.expect("an ordinary one again");
         engine.unmerge_adapter().expect("merged");
         engine.delete_adapter("kept").expect("idle");
@@ -442,7 +442,7 @@ async fn a_step_that_failed_counts_nowhere() {
             engine.train_step(vec![window()], &of(x), 1e-2).await.expect("works");
             assert_eq!(engine.steps_taken(), 1);
             if x == "x" {
-                let before = (engine.export_adapter(x).expect("a LoRA"), logits(engine, x).await);
+                let before = (engine.export_adapter(x).await.expect("a LoRA"), logits(engine, x).await);
                 // Moments of a gradient's size, steps of f32's: the update makes no numbers.
                 let mut step = engine.begin_step(vec![window()], &of(x), f32::MAX).expect("valid");
                 for _ in 0..2 {
@@ -461,7 +461,7 @@ async fn a_step_that_failed_counts_nowhere() {
                 }
                 engine.end_step(step);
                 assert_eq!(engine.steps_taken(), 1, "{name}");
-                let after = (engine.export_adapter(x).expect("a LoRA"), logits(engine, x).await);
+                let after = (engine.export_adapter(x).await.expect("a LoRA"), logits(engine, x).await);
                 assert!(before == after, "{name}: what it was");
                 let error = engine.train_step(vec![window()], &of(x), f32::MAX).await;
                 assert!(error.is_err() && engine.steps_taken() == 1, "{name}: {error:?}");
@@ -469,10 +469,43 @@ async fn a_step_that_failed_counts_nowhere() {
             // The next step is as if nothing had been.
             engine.train_step(vec![window()], &of(x), 1e-2).await.expect("works");
             assert_eq!(engine.steps_taken(), 2, "{name}");
-            engine.end_training().expect("it ends");
+            engine.end_training().await.expect("it ends");
         }
-        let [x, y] = ["x", "y"].map(|x| engine.export_adapter(x).expect("a LoRA").weights);
+        let x = engine.export_adapter("x").await.expect("a LoRA").weights;
+        let y = engine.export_adapter("y").await.expect("a LoRA").weights;
         assert!(x == y, "{name}: moments and numbers are those of two good steps");
+    }
+}
+
+/// What the device has learned and main memory has not read yet survives a bank that grows or shrinks.
+#[pollster::test]
+async fn a_bank_that_grows_keeps_what_was_learned() {
+    let lora =
+        |rank| NewLora { variant: Variant::Lora, rank, alpha: 6.0, target_modules: Vec::new(), seed: 3 };
+    for (name, mut engine) in opened().await {
+        let engine = &mut engine;
+        let mut learned = Vec::new();
+        for grows in [false, true] {
+            engine.new_lora("x", &lora(4)).await.expect("fits");
+            engine.begin_training("x", Optimizer::default(), ROOM).await.expect("a plain LoRA");
+            for step in 0..20 {
+                engine.train_step(vec![window()], &of("x"), 1e-2).await.expect("works");
+                if grows && step == 3 {
+                    engine.new_lora("other", &lora(70)).await.expect("the bank grows");
+                }
+                if grows && step == 5 {
+                    engine.delete_adapter("other").expect("idle");
+                }
+                if grows && step == 18 {
+                    move_on(engine, name).await;
+                }
+            }
+            assert_eq!(engine.steps_taken(), 20, "{name}");
+            engine.end_training().await.expect("it ends");
+            learned.push(engine.export_adapter("x").await.expect("a LoRA").weights);
+            engine.delete_adapter("x").expect("idle");
+        }
+        assert!(learned[0] == learned[1], "{name}");
     }
 }
 
@@ -495,7 +528,7 @@ async fn training_without_a_step_leaves_no_trace() {
             let alpha = config.lines().find(|line| line.contains("\"lora_alpha\"")).expect("a field");
             let config = config.replace(alpha, "\"lora_alpha\": 7.3,").into_bytes();
             engine.load_adapter("x", &config, &weights).await.expect("valid");
-            let before = (engine.export_adapter("x").expect("a folder"), logits(engine, "x").await);
+            let before = (engine.export_adapter("x").await.expect("a folder"), logits(engine, "x").await);
             for loses in [false, true] {
                 engine.begin_training("x", Optimizer::default(), ROOM).await.expect("a plain LoRA");
                 let request = Request { adapter: Some(of("x")), ..Request::greedy(IDS.to_vec(), 6) };
@@ -507,19 +540,19 @@ async fn training_without_a_step_leaves_no_trace() {
                 // A step that is dropped is none.
                 let step = engine.begin_step(vec![window()], &of("x"), 1.0).expect("valid");
                 engine.end_step(step);
-                engine.end_training().expect("it ends");
+                engine.end_training().await.expect("it ends");
                 while !generation.is_finished() {
                     engine.next(&mut generation).await.expect("works");
                 }
                 engine.end(generation);
-                let after = (engine.export_adapter("x").expect("a folder"), logits(engine, "x").await);
+                let after = (engine.export_adapter("x").await.expect("a folder"), logits(engine, "x").await);
                 assert!(before == after, "{kind} on {name}");
             }
             // With a step it is another.
             engine.begin_training("x", Optimizer::default(), ROOM).await.expect("a plain LoRA");
             engine.train_step(vec![window()], &of("x"), 1e-2).await.expect("works");
-            engine.end_training().expect("it ends");
-            assert_ne!(engine.export_adapter("x").expect("a LoRA").weights, before.0.weights, "{kind}");
+            engine.end_training().await.expect("it ends");
+            assert_ne!(engine.export_adapter("x").await.expect("a LoRA").weights, before.0.weights, "{kind}");
             assert_ne!(logits(engine, "x").await, before.1, "{kind} on {name}");
             engine.delete_adapter("x").expect("idle");
         }
@@ -543,7 +576,7 @@ async fn a_text_goes_on_when_training_ends_without_a_step() {
             while !generation.is_finished() {
                 let deltas = engine.next(&mut generation).await.expect("works");
                 tokens.extend(deltas.into_iter().flat_map(|delta| delta.tokens));
-                engine.end_training().expect("it ends");
+                engine.end_training().await.expect("it ends");
             }
             engine.end(generation);
             texts.push(tokens);

@@ -53,7 +53,7 @@ async fn evaluate(engine: &mut Engine, options: TempLoraOptions, text: &[u32]) -
     let mut temp = engine.begin_temp_lora(options).await.expect("valid");
     engine.temp_learn(&mut temp, text, true).expect("valid");
     let (chunks, _) = finish(engine, &mut temp).await;
-    engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     chunks
 }
 
@@ -186,7 +186,7 @@ async fn it_learns_beside_another_adapter_and_can_be_kept() {
     let text = story(&engine);
     folder::load_adapter(&mut engine, "style", &init).await.expect("fits");
     let style: Choice = vec![("style".to_owned(), 1.0)];
-    let before = engine.export_adapter("style").expect("a folder");
+    let before = engine.export_adapter("style").await.expect("a folder");
     let mut temp = engine
         .begin_temp_lora(TempLoraOptions { beside: style, ..options() })
         .await
@@ -194,15 +194,15 @@ async fn it_learns_beside_another_adapter_and_can_be_kept() {
     engine.temp_learn(&mut temp, &text[..200], false).expect("valid");
     let (chunks, _) = finish(&mut engine, &mut temp).await;
     assert!(chunks.iter().all(|chunk| chunk.base_loss.is_none() && chunk.train_losses.len() == 2));
-    engine.end_temp_lora(&mut temp, Some("kept")).expect("kept");
-    assert_eq!(engine.export_adapter("style").expect("a folder"), before);
+    engine.end_temp_lora(&mut temp, Some("kept")).await.expect("kept");
+    assert_eq!(engine.export_adapter("style").await.expect("a folder"), before);
     let names: Vec<_> = engine.list_adapters().map(|info| info.name.as_str()).collect();
     assert_eq!(names, ["style", "kept"]);
     let logits =
         |choice: &[(&str, f32)]| -> Choice { choice.iter().map(|(n, w)| ((*n).to_owned(), *w)).collect() };
     engine.set_adapter(logits(&[("kept", 1.0)])).expect("loaded");
     let kept = engine.logits(&text[..60]).await.expect("fits");
-    let exported = engine.export_adapter("kept").expect("a LoRA");
+    let exported = engine.export_adapter("kept").await.expect("a LoRA");
     engine.load_adapter("again", &exported.config, &exported.weights).await.expect("PEFT's folder");
     engine.set_adapter(logits(&[("again", 1.0)])).expect("loaded");
     assert_close(
@@ -249,7 +249,7 @@ async fn generation_goes_on_past_the_context_in_bounded_memory() {
             }
             assert_eq!((tokens, finish), (220, Some(Finish::Length)), "{kv:?} on {backend}");
             assert!(chunks >= tokens / 56, "{kv:?} on {backend}: {chunks} chunks of {tokens} tokens");
-            engine.end_temp_lora(&mut temp, None).expect("it is gone");
+            engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
         }
     }
 }
@@ -265,7 +265,7 @@ async fn progress_names_the_work() {
         engine.temp_learn(&mut temp, &text[..48], evaluate).expect("valid");
         let event = engine.temp_next(&mut temp, 1).await.expect("works");
         assert!(matches!(event, TempEvent::Progress(first, 0, _) if first == verb), "{event:?}");
-        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     }
 }
 
@@ -286,7 +286,7 @@ async fn work_can_be_cancelled_at_any_slice() {
         engine.temp_learn(&mut temp, &text[96..144], true).expect("valid");
         let (chunks, _) = finish(&mut engine, &mut temp).await;
         assert_eq!(chunks.len(), 1, "after {slices} slices");
-        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     }
 }
 
@@ -323,13 +323,13 @@ async fn harm_is_rolled_back() {
         let alone = engine.train_step(vec![window], &choice, 0.05).await.expect("works");
         assert!((loss - alone).abs() < 1e-4 * alone, "{loss} and {alone}");
     }
-    engine.end_training().expect("it was trained");
+    engine.end_training().await.expect("it was trained");
 
     // Text that is only learned is scored for it too; a probe judges what it tries itself.
     let mut temp = engine.begin_temp_lora(wild(true)).await.expect("valid");
     engine.temp_learn(&mut temp, &text[..96], false).expect("valid");
     assert!(finish(&mut engine, &mut temp).await.0[1].rolled_back);
-    engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     let both =
         evaluate(&mut engine, TempLoraOptions { probe_rate: true, ..wild(true) }, &text[..48 * 6]).await;
     assert!(!both[3].probed.is_empty() && both[..4].iter().all(|chunk| !chunk.rolled_back), "{both:?}");
@@ -400,7 +400,7 @@ async fn a_probe_that_is_cancelled_begins_anew() {
         let probes = chunks.iter().filter(|chunk| !chunk.probed.is_empty()).count();
         assert_eq!((chunks.len(), probes), (4, 1), "after {events} events: {chunks:?}");
         assert_eq!(chunks[3].learning_rate, temp.options().learning_rate, "after {events} events");
-        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     }
 }
 
@@ -418,7 +418,7 @@ async fn draw(
     finish(engine, &mut temp).await;
     engine.temp_generate(&mut temp, request.clone(), mix).expect("valid");
     let drawn = finish(engine, &mut temp).await;
-    engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     drawn
 }
 
@@ -473,6 +473,25 @@ async fn a_text_is_drawn_from_the_never_worse_mix() {
     }
 }
 
+/// A text drawn from the mix ends where the model ends it, as any other does.
+#[pollster::test]
+async fn a_mix_ends_with_the_models_end_token() {
+    let files = &common::models::MODELS[0];
+    let request = Request::greedy(vec![3, 1, 4, 1, 5], 12);
+    for (name, backend) in backends().await.into_iter().skip(1) {
+        let options = EngineOptions { context_length: Some(96), batch: Some(2), dtype: None };
+        let mut engine = files.open(backend, &options).expect("valid");
+        let (_, whole) = draw(&mut engine, &[], &request, true, false).await;
+        let mut config: Value = serde_json::from_slice(files.config).expect("JSON");
+        config["eos_token_id"] = whole[5].into();
+        let (_, backend) = backends().await.into_iter().find(|(other, _)| *other == name).expect("as before");
+        let mut engine = files.open_as(config.to_string().as_bytes(), backend, &options).expect("valid");
+        let (_, ended) = draw(&mut engine, &[], &request, true, false).await;
+        let end = whole.iter().position(|token| *token == whole[5]).expect("it is there");
+        assert_eq!(ended, whole[..end], "{name}");
+    }
+}
+
 /// The mix needs two slots, and says so.
 #[pollster::test]
 async fn a_mix_without_room_is_refused() {
@@ -484,7 +503,7 @@ async fn a_mix_without_room_is_refused() {
     let error = engine.temp_generate(&mut temp, request.clone(), true).expect_err("one slot");
     let words = "keys and values that are kept, and a mix, take 2 slots in all, expected an engine of `batch` 2 or more";
     assert_eq!(error.to_string(), words);
-    engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     let mut stale =
         engine.begin_temp_lora(TempLoraOptions { kv: Kv::Stale, ..options() }).await.expect("valid");
     let error = engine.temp_generate(&mut stale, request, false).expect_err("one slot");
@@ -542,9 +561,9 @@ async fn what_cannot_be_is_refused_by_name() {
         .temp_generate(&mut temp, Request::greedy(Vec::new(), 3), false)
         .expect_err("nothing to begin with");
     assert_eq!(error.to_string(), "prompt: no tokens");
-    let error = engine.end_temp_lora(&mut temp, Some("")).expect_err("no name");
+    let error = engine.end_temp_lora(&mut temp, Some("")).await.expect_err("no name");
     assert_eq!(error.to_string(), "adapter ``: the name is empty or taken");
-    engine.end_temp_lora(&mut temp, None).expect("it is gone");
+    engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
 }
 
 /// What a chunk's end cuts in two, a stop string here, is whole in the text.
@@ -560,7 +579,7 @@ async fn a_stop_string_ends_the_text_across_chunks() {
         let request = Request::greedy(prompt.clone(), 40);
         engine.temp_generate(&mut temp, request.clone(), false).expect("valid");
         let (_, tokens) = finish(&mut engine, &mut temp).await;
-        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
         assert_eq!(tokens.len(), 40, "{kv:?}");
         // The last letters of the second chunk and the first of the third.
         let text = |range: std::ops::Range<usize>| {
@@ -579,7 +598,7 @@ async fn a_stop_string_ends_the_text_across_chunks() {
                 _ => {}
             }
         }
-        engine.end_temp_lora(&mut temp, None).expect("it is gone");
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
         let begin = engine.tokenizer().decode(&prompt, true).expect("text");
         assert_eq!(begin + &shown, all[..cut.len() - 6], "{kv:?}");
     }

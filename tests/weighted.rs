@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use common::models::{LLAMA, MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close, backends, misfit};
+use lorakeet::engine::AdapterConfig;
 use lorakeet::engine::{
     Adapter, AdapterFiles, Choice, Combination, CombinationType, Engine, EngineOptions, MajoritySign,
     ModuleDelta, folder,
 };
-use lorakeet::format::peft::AdapterConfig;
 use lorakeet::format::safetensors::Header;
 use lorakeet::{Error, ErrorKind};
 use serde_json::Value;
@@ -139,7 +139,7 @@ async fn check_combination(backend: &str, engine: &mut Engine, entry: &Value) {
         folder::load_adapter(engine, name, &fixture(name)).await.expect("a valid adapter");
     }
     engine.add_weighted_adapter("x", &choice, &combination).await.unwrap_or_else(|e| panic!("{what}: {e}"));
-    let (got, want) = (engine.export_adapter("x").expect("a LoRA"), files(&home));
+    let (got, want) = (engine.export_adapter("x").await.expect("a LoRA"), files(&home));
     compare(&what, &got, &want, combination.combination_type);
     let reference = Fixture::new(&reference);
     let ids = reference.ids("input_ids");
@@ -167,7 +167,7 @@ fn compare(what: &str, got: &AdapterFiles, want: &AdapterFiles, combination_type
     // PEFT corrects `fan_in_fan_out` by the layer's type, in memory, and writes it so.
     let config = |files: &AdapterFiles| {
         let mut config = AdapterConfig::from_json(&files.config).expect("valid");
-        config.fan_in_fan_out = false;
+        config.common.fan_in_fan_out = false;
         config
     };
     assert_eq!(config(got), config(want), "{what}");
@@ -190,9 +190,9 @@ async fn a_folder_comes_back_as_it_was() {
     for name in ["qv", "dora", "bf16", "vera", "ia3", "lora-bias"] {
         load(&mut engine, &[name]).await;
         let files = files(&fixture(&format!("llama/{name}")));
-        assert_eq!(engine.export_adapter(name), Ok(files), "{name}");
+        assert_eq!(engine.export_adapter(name).await, Ok(files), "{name}");
     }
-    let words = engine.export_adapter("none").expect_err("not loaded").to_string();
+    let words = engine.export_adapter("none").await.expect_err("not loaded").to_string();
     assert!(words.starts_with("adapter `none` is not loaded"), "{words}");
 }
 
@@ -217,7 +217,7 @@ fn made_here() -> Adapter {
 async fn an_adapter_without_a_folder_gets_one() {
     let mut engine = fast().await;
     engine.add_adapter("made", made_here()).expect("fits");
-    let exported = engine.export_adapter("made").expect("a LoRA");
+    let exported = engine.export_adapter("made").await.expect("a LoRA");
     let config = AdapterConfig::from_json(&exported.config).expect("valid");
     for (module, rank) in [("model.layers.0.self_attn.q_proj", 3), ("model.layers.2.self_attn.q_proj", 5)] {
         assert_eq!((config.rank(module), config.scale(module)), (Ok(rank), Ok(1.0)), "{module}");
@@ -246,7 +246,7 @@ async fn what_no_lora_expresses_is_not_exported() {
     let mut adapter = made_here();
     adapter.deltas[1].gain = vec![0.5; 48];
     engine.add_adapter("gained", adapter).expect("fits");
-    let error = engine.export_adapter("gained").expect_err("it scales");
+    let error = engine.export_adapter("gained").await.expect_err("it scales");
     let words =
         "adapter `gained`: what it does to `layers.2.self_attn.q_proj` is nothing that a LoRA can express";
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unsupported, words));
@@ -314,8 +314,8 @@ async fn svd_clamp_limits_the_elements() {
     engine.add_weighted_adapter("free", &both, &of("svd")).await.expect("fits");
     let clamp = Combination { svd_clamp: Some(0.9), ..of("svd") };
     engine.add_weighted_adapter("clamped", &both, &clamp).await.expect("fits");
-    let [free, clamped] =
-        ["free", "clamped"].map(|name| tensors(&engine.export_adapter(name).expect("a LoRA").weights));
+    let free = tensors(&engine.export_adapter("free").await.expect("a LoRA").weights);
+    let clamped = tensors(&engine.export_adapter("clamped").await.expect("a LoRA").weights);
     for module in free.keys().filter_map(|name| name.strip_suffix(".lora_A.weight")) {
         let both = |tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>| -> Vec<f32> {
             ["A", "B"].iter().flat_map(|x| tensors[&format!("{module}.lora_{x}.weight")].1.clone()).collect()
@@ -408,10 +408,10 @@ async fn what_cannot_be_combined_is_refused_by_name() {
         assert_eq!(error.kind(), kind, "{names:?}: {error}");
         assert!(error.to_string().starts_with(words), "{names:?}: {error}\nexpected {words}");
     }
-    let words = "combination type `mean`, expected cat, linear, svd, ties, dare_linear, dare_ties or magnitude_prune, \
-                 the last four also with _svd";
+    let words = "combinationType `mean`, expected cat, linear, svd, ties, ties_svd, dare_linear, dare_linear_svd, \
+                 dare_ties, dare_ties_svd, magnitude_prune or magnitude_prune_svd";
     assert_eq!("mean".parse::<CombinationType>().expect_err("none of PEFT's").to_string(), words);
-    let words = "majority sign method `most`, expected total or frequency";
+    let words = "majoritySignMethod `most`, expected total or frequency";
     assert_eq!("most".parse::<MajoritySign>().expect_err("none of PEFT's").to_string(), words);
     let error = engine
         .add_weighted_adapter("x", &choice(&[("qv", f32::NAN)]), &of("cat"))

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     TrainHead,
     /// Training: a layer backward.
     TrainBackward(usize),
+    /// Training: the size of all gradients.
+    TrainNorms,
     /// Training: a step of the optimiser.
     TrainUpdate,
 }
@@ -61,6 +63,7 @@ impl Plans {
                     Kind::TrainLayer(l) => model.train_layer(n, l),
                     Kind::TrainHead => model.train_head(n),
                     Kind::TrainBackward(l) => model.train_backward(n, l),
+                    Kind::TrainNorms => model.train_norms(),
                     Kind::TrainUpdate => model.train_update(n),
                 };
                 place.insert(backend.prepare(&plan)?)
@@ -80,7 +83,7 @@ pub(crate) fn every_kernel(model: &Model) -> Vec<Plan> {
             plans.extend([model.train_layer(n, last), model.train_backward(n, last)]);
         }
         plans.extend([1, model.score_rows()].map(|n| model.train_head(n)));
-        plans.push(model.train_update(trainee.update_rows()));
+        plans.extend([model.train_norms(), model.train_update(trainee.update_rows())]);
     }
     plans
 }

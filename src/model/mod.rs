@@ -9,6 +9,7 @@ mod families;
 mod fields;
 mod forward;
 mod kept;
+mod layouts;
 mod matrix;
 mod names;
 mod needs;
@@ -19,16 +20,16 @@ mod tables;
 mod training;
 mod weights;
 
-pub use bank::{Bank, MIXES, Point, Room, Site};
+pub use bank::{Bank, MIXES, Point, Room, Site, Span};
 pub use blueprint::{Blueprint, LayerSpec, Norm};
 pub use families::Family;
-pub use matrix::Matrix;
+pub use layouts::{Demand, Held, Layout, PartRanks, PartRows, free, padded};
 pub use names::{GgufLinear, GgufTensor};
 pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name};
 pub use needs::{Needs, size};
 pub use rope::{Rope, RopeScaling};
 pub use tables::{Table, Tables};
-pub use training::{Moments, Trainee, Training};
+pub use training::{Moments, TrainedSite, Trainee, Training};
 pub use weights::Weights;
 
 use crate::error::{Error, Result};
@@ -100,6 +101,8 @@ struct Scratch {
     xn: TensorId,
     /// (MAX_ROWS, (H + 2K)·D)
     qkv: TensorId,
+    /// The same with heads of q and k normed, where there are such norms.
+    heads: Option<TensorId>,
     /// (MAX_ROWS, H·D)
     q: TensorId,
     /// (MAX_ROWS, H·D): attended values
@@ -225,16 +228,16 @@ impl Model {
     pub fn with_bank(&self, bank: &mut Bank, room: Room) -> Result<Tensors> {
         let mut tensors = self.tensors.clone();
         bank.reshape(&mut tensors, room)?;
-        self.training.reshape_ranks(&mut tensors, room)?;
+        self.training.reshape_ranks(&mut tensors, bank)?;
         Ok(tensors)
     }
 
-    /// The tensors there would be with a bank of this room and this trainee.
+    /// The tensors there would be with this bank and this trainee.
     ///
     /// Errors with `Memory` if one of them is past what can be addressed.
-    pub fn training_tensors(&self, trainee: Trainee, room: Room) -> Result<Tensors> {
-        let Self { training, tensors, config, sizes, bank, .. } = self;
-        let (mut training, mut tensors, mut bank) = (training.clone(), tensors.clone(), bank.clone());
+    pub fn training_tensors(&self, trainee: Trainee, mut bank: Bank) -> Result<Tensors> {
+        let Self { training, tensors, config, sizes, .. } = self;
+        let (mut training, mut tensors, room) = (training.clone(), tensors.clone(), bank.room);
         bank.reshape(&mut tensors, room)?;
         training.reshape(&mut tensors, config, *sizes, &bank, Some(trainee))?;
         Ok(tensors)
@@ -281,7 +284,14 @@ impl Model {
         plan
     }
 
-    /// One step of the optimiser, for [`Trainee::update_rows`] rows.
+    /// Sums of the squares of all gradients, which [`train_update`](Self::train_update) clips by.
+    pub fn train_norms(&self) -> Plan {
+        let mut plan = Plan::new(1);
+        backward::norms(self, &mut plan);
+        plan
+    }
+
+    /// One step of the optimiser, for [`Trainee::update_rows`] rows, once the sums are there.
     pub fn train_update(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         backward::update(self, &mut plan);
@@ -360,11 +370,13 @@ impl Scratch {
         let (c, f) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
+        let has_head_norms = config.layers.iter().any(|layer| layer.head_norm.is_some());
         let mut rows = |name: &str, cols| tensors.declare(name, Dtype::F32, &[MAX_ROWS, cols]);
         Ok(Self {
             x: rows("x", c)?,
             xn: rows("xn", c)?,
             qkv: rows("qkv", q + 2 * kv)?,
+            heads: has_head_norms.then(|| rows("heads", q + 2 * kv)).transpose()?,
             q: rows("q", q)?,
             attended: rows("attended", q)?,
             up: rows("up", if config.gated { 2 * f } else { f })?,

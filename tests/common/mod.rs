@@ -8,12 +8,12 @@ pub mod one_op;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod stores;
 
+use lorakeet::activation::Activation;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::backend::gpu::kernels::Kernel;
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
-use lorakeet::config::Activation;
 use lorakeet::format::safetensors::Header;
 use serde_json::Value;
 

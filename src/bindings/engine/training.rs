@@ -58,9 +58,15 @@ impl JsEngine {
     /// Begins training `id`, or goes on from the checkpoint in `file`, which is known by `key`; `of` is a
     /// digest of its identity.
     #[wasm_bindgen(js_name = beginProgram)]
-    pub async fn begin_program(&self, id: u32, key: &str, of: &str, file: Option<Vec<u8>>) -> JsResult<()> {
+    pub async fn begin_program(
+        &self,
+        id: u32,
+        key: String,
+        of: String,
+        file: Option<Vec<u8>>,
+    ) -> JsResult<()> {
         let mut program = self.programs.take(id)?;
-        let saved = file.as_deref().map(|file| Saved { key, of, file });
+        let saved = file.as_deref().map(|file| Saved { key: &key, of: &of, file });
         let work = async { self.engine()?.begin_program(&mut program, saved).await };
         let result = work.await;
         self.programs.put(id, program);
@@ -80,16 +86,22 @@ impl JsEngine {
 
     /// The file from which training `id` goes on.
     #[wasm_bindgen(js_name = trainingCheckpoint)]
-    pub fn training_checkpoint(&self, id: u32, of: &str) -> JsResult<Vec<u8>> {
-        let engine = self.engine()?;
-        Ok(self.programs.see(id, |program| engine.training_checkpoint(program, of))??)
+    pub async fn training_checkpoint(&self, id: u32, of: String) -> JsResult<Vec<u8>> {
+        let program = self.programs.take(id)?;
+        let work = async { self.engine()?.training_checkpoint(&program, &of).await };
+        let result = work.await;
+        self.programs.put(id, program);
+        Ok(result?)
     }
 
     /// Ends training `id`, complete or not; the adapter stays, unless it has learned nothing.
     #[wasm_bindgen(js_name = endProgram)]
-    pub fn end_program(&self, id: u32) -> JsResult<()> {
-        let mut engine = self.engine()?;
-        self.programs.see(id, |program| engine.end_program(program))??;
+    pub async fn end_program(&self, id: u32) -> JsResult<()> {
+        let mut program = self.programs.take(id)?;
+        let work = async { self.engine()?.end_program(&mut program).await };
+        let result = work.await;
+        self.programs.put(id, program);
+        result?;
         self.programs.remove(id)?;
         Ok(())
     }
@@ -156,9 +168,12 @@ impl JsEngine {
     /// Ends temporary adapter `id`, which becomes an ordinary one called `keep`, or is gone. On an
     /// error it is still there.
     #[wasm_bindgen(js_name = endTempLora)]
-    pub fn end_temp_lora(&self, id: u32, keep: Option<String>) -> JsResult<()> {
-        let mut engine = self.engine()?;
-        self.temps.see(id, |temp| engine.end_temp_lora(temp, keep.as_deref()))??;
+    pub async fn end_temp_lora(&self, id: u32, keep: Option<String>) -> JsResult<()> {
+        let mut temp = self.temps.take(id)?;
+        let work = async { self.engine()?.end_temp_lora(&mut temp, keep.as_deref()).await };
+        let result = work.await;
+        self.temps.put(id, temp);
+        result?;
         self.temps.remove(id)?;
         Ok(())
     }

@@ -19,7 +19,7 @@ pub(crate) async fn recover(
     runner: &mut Runner,
     adapters: &mut Adapters,
     texts: &mut Texts,
-    trainer: &Trainer,
+    trainer: &mut Trainer,
     loader: Loader,
 ) -> Result<()> {
     let Loader { model, backend, .. } = loader;
@@ -28,5 +28,6 @@ pub(crate) async fn recover(
     adapters.write_all(runner);
     trainer.write_all(runner, adapters);
     adapters.merge_again(runner).await?;
-    runner.make_ready()
+    runner.make_ready()?;
+    trainer.replay(runner, adapters).await
 }

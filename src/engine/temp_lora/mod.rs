@@ -30,7 +30,7 @@ mod work;
 
 pub use chunk::ChunkReport;
 pub use evaluation::{ChunkLosses, Evaluation};
-pub use options::{Kv, TempLoraOptions};
+pub use options::{Kv, Preset, TempLoraOptions};
 
 use chunk::Chunk;
 use probe::Probe;
@@ -167,7 +167,7 @@ impl TempLora {
             return Err(e);
         }
         if let Err(e) = runner.check_kernels().await {
-            trainer.end(runner, adapters)?;
+            trainer.end(runner, adapters).await?;
             adapters.delete(runner, name)?;
             return Err(e);
         }
@@ -355,7 +355,7 @@ impl TempLora {
     ///
     /// Errors with `Argument` if the name is taken or empty, or for one that is to go if a running generation
     /// uses it: it is then still there.
-    pub(crate) fn end(&mut self, owners: &mut Owners<'_>, keep: Option<&str>) -> Result<()> {
+    pub(crate) async fn end(&mut self, owners: &mut Owners<'_>, keep: Option<&str>) -> Result<()> {
         if let Some(name) = keep
             && (name.is_empty() || name != self.options.name && owners.adapters.find(name).is_ok())
         {
@@ -366,8 +366,9 @@ impl TempLora {
         let name = &self.options.name;
         if keep.is_none() {
             adapters.check_unused(name, adapters.find(name)?.id)?;
+            trainer.forget(adapters);
         }
-        trainer.end(runner, adapters)?;
+        trainer.end(runner, adapters).await?;
         match keep {
             Some(keep) => adapters.rename(name, keep),
             None => adapters.delete(runner, name),

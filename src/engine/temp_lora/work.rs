@@ -81,7 +81,9 @@ impl TempLora {
         let constant_context = self.options.constant_context;
         let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
         let step = owners.begin_step(window, &self.choice(), learning_rate);
-        let (step, chunk) = self.or_drop(owners, step, chunk)?;
+        let (mut step, chunk) = self.or_drop(owners, step, chunk)?;
+        // Its state is noted afterwards.
+        step.is_kept = self.options.roll_back || !self.probe.is_over();
         self.work = Work::Train(chunk, Box::new(step));
         Ok(())
     }

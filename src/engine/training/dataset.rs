@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::tokenizer::{Message, Tokenizer};
 
-use crate::config::ModelConfig;
 use crate::engine::text::chat;
 use crate::engine::training::item::{Item, forms};
 use crate::engine::training::windows::{self, Window};
+use crate::model::Blueprint;
 
 /// A conversation whose token ids the caller is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +51,7 @@ impl Dataset {
     /// [`answer`](Self::answer), in this order.
     ///
     /// Errors with `Argument` for an item of no known form, or without anything to learn.
-    pub fn add(&mut self, tokenizer: &Tokenizer, config: &ModelConfig, item: &Value) -> Result<Vec<Asked>> {
+    pub fn add(&mut self, tokenizer: &Tokenizer, config: &Blueprint, item: &Value) -> Result<Vec<Asked>> {
         let at = format!("dataset[{}]", self.items);
         self.items += 1;
         match Item::parse(&at, item)? {

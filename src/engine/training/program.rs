@@ -4,10 +4,9 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Blueprint, Model};
 use crate::tokenizer::Tokenizer;
 
-use crate::config::ModelConfig;
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::owners::Owners;
@@ -129,7 +128,7 @@ impl Program {
     pub(crate) fn add(
         &mut self,
         tokenizer: &Tokenizer,
-        config: &ModelConfig,
+        config: &Blueprint,
         item: &Value,
     ) -> Result<Vec<Asked>> {
         self.dataset.add(tokenizer, config, item)
@@ -183,7 +182,7 @@ impl Program {
         let room = TrainingRoom { window, memory_limit: *memory_limit };
         trainer.begin_reserved(runner, adapters, name, self.options.optimizer(), room).await?;
         if let Err(e) = runner.check_kernels().await {
-            trainer.end(runner, adapters)?;
+            trainer.end(runner, adapters).await?;
             return Err(e);
         }
         Ok(())
@@ -261,7 +260,7 @@ impl Program {
         head.file(files)
     }
 
-    pub(crate) fn end(&mut self, owners: &mut Owners<'_>) -> Result<()> {
+    pub(crate) async fn end(&mut self, owners: &mut Owners<'_>) -> Result<()> {
         let Owners { runner, adapters, texts, trainer, .. } = owners;
         if let Some((step, ..)) = self.step.take() {
             trainer.end_step(runner, adapters, texts, step);
@@ -269,7 +268,7 @@ impl Program {
         if !self.is_under_way {
             return Ok(());
         }
-        trainer.end(runner, adapters)?;
+        trainer.end(runner, adapters).await?;
         self.is_under_way = false;
         if self.is_unborn { adapters.delete(runner, &self.options.name) } else { Ok(()) }
     }

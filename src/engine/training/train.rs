@@ -6,30 +6,28 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Trainee};
-use crate::plan::Training;
+use crate::model::{Trainee, Training};
+use crate::plan::Training as Numbers;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, run_rows};
+use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::seat::Seat;
 use crate::engine::training::Trainer;
 use crate::engine::training::optimizer::Optimizer;
+use crate::engine::training::slices::{ANY_SLICE, Slice, cost_of_all, cost_of_window, head_rows, slices_of};
 use crate::engine::training::windows::Window;
-
-/// What a slice costs, however short: rows of a layer forward.
-const ANY_SLICE: usize = 4;
 
 /// A step under way; see [`Engine::begin_step`](crate::engine::Engine::begin_step).
 #[derive(Debug)]
 pub struct Step {
-    choice: Choice,
-    windows: Vec<Window>,
+    pub(super) choice: Choice,
+    pub(super) windows: Vec<Window>,
     /// How many of them have been opened.
     opened: usize,
-    numbers: Training,
+    pub(super) numbers: Numbers,
     /// The device it is done on, by number.
     device: u64,
     /// Weights of all that is learned.
@@ -39,26 +37,16 @@ pub struct Step {
     seat: Option<(Seat, Vec<u32>)>,
     slices: VecDeque<Slice>,
     losses: f64,
+    /// Sum of the squares of all gradients.
+    norms: f64,
     done: usize,
     all: usize,
     /// Whether its update is made.
     finished: bool,
     /// Whether a piece of it has failed: it would begin anew.
     failed: bool,
-}
-
-/// A piece of work that ends in at most one submission.
-#[derive(Clone, Debug)]
-enum Slice {
-    Open(Window),
-    Embed(Range<usize>),
-    Layer(usize, Range<usize>),
-    /// With the weight of its losses.
-    Head(Range<usize>, f32),
-    ClearCache,
-    Backward(usize, Range<usize>),
-    Close(Range<usize>),
-    Update,
+    /// Whether what it teaches is read back at once: its state is asked for.
+    pub(crate) is_kept: bool,
 }
 
 impl Step {
@@ -116,7 +104,7 @@ impl Trainer {
         let weights = windows.iter().map(|window| window.loss.total()).sum::<f64>();
         let &Optimizer { betas, eps, weight_decay, max_norm, dropout, seed } = optimizer;
         let steps = steps + 1;
-        let mut numbers = Training {
+        let mut numbers = Numbers {
             seed: seed.wrapping_add(steps),
             dropout,
             loss_weight: 1.0 / weights as f32,
@@ -143,10 +131,12 @@ impl Trainer {
             seat: None,
             slices: VecDeque::new(),
             losses: 0.0,
+            norms: 0.0,
             done: 0,
             all,
             finished: false,
             failed: false,
+            is_kept: false,
         };
         step.restart(runner);
         Ok(step)
@@ -266,31 +256,36 @@ impl Trainer {
             }
             Slice::Backward(l, tile) => step.run(runner, Kind::TrainBackward(l), tile)?,
             Slice::Close(labels) => {
-                let losses = runner.model().training.losses;
-                let words = runner.read(losses, labels.start, labels.len()).await?;
-                let losses: &[f32] = bytemuck::cast_slice(&words);
-                step.losses += step.window().loss.sum(labels, losses);
+                let is_last = step.opened == step.windows.len();
+                if is_last {
+                    runner.run_as_is(Kind::TrainNorms, 1)?;
+                }
+                let Training { losses, sums, .. } = runner.model().training;
+                let n_sums = runner.model().tensors.get(sums).len();
+                let parts = [(losses, labels.start, labels.len()), (sums, 0, n_sums)];
+                let read = runner.read_all(&parts[..1 + usize::from(is_last)]).await?;
+                step.losses += step.window().loss.sum(labels, bytemuck::cast_slice(&read[0]));
+                let norms = read[1..].iter().flat_map(|words| bytemuck::cast_slice::<u32, f32>(words));
+                step.norms = norms.map(|&sum| f64::from(sum)).sum();
                 step.close_window(runner, adapters, texts);
-                if step.opened == step.windows.len() {
+                if is_last {
                     step.slices.push_back(Slice::Update);
                 }
             }
             Slice::Update => {
-                if !step.losses.is_finite() {
-                    return Err(Error::device(format!(
-                        "the loss is {}; a smaller learning rate than {} may help",
-                        step.losses, step.numbers.learning_rate
-                    )));
+                for (what, number) in [("loss", step.losses), ("square of a gradient", step.norms)] {
+                    if !number.is_finite() {
+                        return Err(Error::device(format!(
+                            "the {what} is {number}; a smaller learning rate than {} may help",
+                            step.numbers.learning_rate
+                        )));
+                    }
                 }
+                self.before_update(runner, adapters, step).await?;
                 let rows = runner.model().training.trainee.as_ref().map_or(1, Trainee::update_rows);
                 runner.run_as_is(Kind::TrainUpdate, rows)?;
-                if let Err(e) = self.sync(runner, adapters).await {
-                    // What cannot be written now, a lost device's successor gets.
-                    self.undo_step(runner, adapters)?;
-                    return Err(e);
-                }
+                self.after_update(runner, adapters, step).await?;
                 step.finished = true;
-                self.steps += 1;
             }
         }
         Ok(())
@@ -352,74 +347,4 @@ impl Step {
         let (seat, tokens) = self.seat.as_ref().expect("a window is open");
         runner.run(kind, &seat.rows(tokens, tile))
     }
-}
-
-impl Slice {
-    /// About how many rows of a layer forward take as long as a slice; measured on the CPU.
-    fn cost(&self, model: &Model) -> usize {
-        let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
-        match self {
-            // Forward once more, the gradient by the input, and those of adapters and attention.
-            Self::Backward(_, tile) => 3 * rows(tile),
-            // There and back.
-            Self::Head(tile, _) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
-            Self::Layer(_, tile) => rows(tile),
-            // Moments and numbers of every module are read back.
-            Self::Update => 64,
-            Self::Open(_) | Self::Embed(_) | Self::ClearCache | Self::Close(_) => ANY_SLICE,
-        }
-    }
-}
-
-/// The slices of a window whose first `cached` tokens have valid keys and values.
-fn slices_of(runner: &Runner, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
-    let layers = runner.model().config.layers.len();
-    // What comes after the last row that is learned has no part in it.
-    let labels = window.loss.rows();
-    let trained = if window.constant_context { labels.start } else { 0 };
-    // Back, a row goes through each weight twice: forward once more, and its gradient.
-    let rows = runner.slice_rows(2 * runner.model().layer_weights());
-    let context = tiles(cached..trained, rows);
-    let text = tiles(trained..labels.end, rows);
-    let mut slices = VecDeque::new();
-    for tile in context.iter().chain(&text) {
-        slices.push_back(Slice::Embed(tile.clone()));
-        slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
-    }
-    for (run, weight) in window.loss.runs(labels.clone()) {
-        slices.extend(tiles(run, head_rows).into_iter().map(|tile| Slice::Head(tile, weight)));
-    }
-    for l in (0..layers).rev() {
-        slices.push_back(Slice::ClearCache);
-        slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));
-    }
-    slices.push_back(Slice::Close(labels));
-    slices
-}
-
-fn head_rows(runner: &Runner) -> usize {
-    let per_row = 2 * runner.model().head_weights();
-    let most = runner.slice_rows(per_row).min(runner.model().score_rows());
-    runner.forward_rows(per_row, most)
-}
-
-/// The work of a window of which nothing is cached, its opening included.
-fn cost_of_window(runner: &Runner, window: &Window, head_rows: usize) -> usize {
-    cost_of_all(runner.model(), &slices_of(runner, window, 0, head_rows)) + ANY_SLICE
-}
-
-fn cost_of_all(model: &Model, slices: &VecDeque<Slice>) -> usize {
-    slices.iter().map(|slice| slice.cost(model)).sum()
-}
-
-/// A range in runs of a power of two, at most `most` long, so that few plans serve every length.
-fn tiles(range: Range<usize>, most: usize) -> Vec<Range<usize>> {
-    let mut tiles = Vec::new();
-    let mut at = range.start;
-    while at < range.end {
-        let n = run_rows(range.end - at, most);
-        tiles.push(at..at + n);
-        at += n;
-    }
-    tiles
 }

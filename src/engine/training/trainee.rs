@@ -10,7 +10,7 @@ use crate::engine::training::Trainer;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Model, Trainee, Training};
+use crate::model::{Model, TrainedSite, Trainee, Training, padded};
 use crate::plan::{TensorId, Tensors};
 
 /// What an adapter has learned, and how it was moving.
@@ -69,7 +69,10 @@ impl Trainer {
 
     /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
     /// what it was, else what its export is when it is loaded again. No error if none is trained.
-    pub(crate) fn end(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+    ///
+    /// Errors with `Device` if what was learned cannot be read: it is still being trained then.
+    pub(crate) async fn end(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+        self.copy(runner, adapters).await?;
         if let Ok(Loaded { info, .. }) = adapters.trained() {
             let name = info.name.clone();
             adapters.find_mut(&name)?.trained = false;
@@ -99,13 +102,15 @@ impl Trainer {
         adapters: &mut Adapters,
         state: &TraineeState,
     ) -> Result<()> {
-        adapters.trained_mut()?.learn(state.deltas.clone())?;
+        self.forget(adapters);
+        adapters.trained_mut()?.learn(state.deltas.clone());
         self.moments.clone_from(&state.moments);
         self.steps = state.steps;
         self.undo_step(runner, adapters)
     }
 
-    /// Writes the trainee's numbers and moments as its last finished step left them.
+    /// Writes the trainee's numbers and moments as the host has them, which are those of the last finished step
+    /// unless the device is lost.
     ///
     /// Errors with `Argument` if none is trained.
     pub(super) fn undo_step(&self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
@@ -130,24 +135,25 @@ impl Trainer {
         }
     }
 
-    /// Reads back what a step has changed, A, B or the cores, and moments, so that exports, a bank that
-    /// grows, and another device have what this one has learned; and makes it a new version, so that
-    /// nothing cached under the old one is used.
+    /// Reads back what steps have changed, A, B or the cores, and moments: the host's copy is what the device
+    /// has then.
     ///
     /// Errors with `Device`, and if a number is none; nothing here is changed then.
-    pub(super) async fn sync(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
+    pub(super) async fn read_back(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
         let (model, backend) = runner.parts();
-        let Loaded { info, ranks, adapter, places, .. } = adapters.trained()?;
-        let name = info.name.clone();
+        let loaded = adapters.trained()?;
+        let Loaded { info, adapter, places, .. } = loaded;
+        let (name, demand, count) = (info.name.clone(), loaded.demand(), padded(info.rank));
         let of_place = |(delta, place): (&ModuleDelta, &Place)| {
             let site = &model.bank.sites[place.site];
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
-            let row = place.part * model.bank.room.ranks + ranks.start;
+            let first = loaded.range_at(site).start;
+            let rows = model.bank.part_rows(site, first, &demand[&place.site], place.part);
             let other = match model.training.core(place.site, place.part) {
-                Some(core) => (core.r, 0, rank * ranks.len()),
-                None => (site.b, ranks.start * stride, rank * stride),
+                Some(core) => (core.r, 0, rank * count),
+                None => (site.b, rows.b * stride, rank * stride),
             };
-            [(site.a, row * c, rank * c), other]
+            [(site.a, rows.a * c, rank * c), other]
         };
         let mut parts: Vec<_> = adapter.deltas.iter().zip(&places.deltas).flat_map(of_place).collect();
         let moments: Vec<_> =
@@ -167,7 +173,7 @@ impl Trainer {
             }
             delta.a = a.into();
             if let Some(core) = &mut delta.core {
-                core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
+                core.r = other.chunks_exact(count).flat_map(|row| &row[..rank]).copied().collect();
             } else {
                 let stride = site.outputs();
                 let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
@@ -176,8 +182,11 @@ impl Trainer {
             }
         }
         self.moments = moments.into_iter().zip(read).collect();
-        adapters.trained_mut()?.learn(learned)?;
-        adapters.renew(&name)
+        let loaded = adapters.trained_mut()?;
+        loaded.learn(learned);
+        loaded.is_ahead = false;
+        self.since.clear();
+        Ok(())
     }
 }
 
@@ -245,23 +254,14 @@ fn check_plain(model: &Model, Loaded { info, adapter, .. }: &Loaded) -> Result<(
 
 /// What of the bank is trained.
 fn trainee(model: &Model, loaded: &Loaded, window: usize, dropout: bool) -> Trainee {
-    let Loaded { ranks, places, adapter, .. } = loaded;
-    let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
-    for place in &places.deltas {
-        let parts = model.bank.sites[place.site].parts();
-        let at = sites.iter().position(|(site, _)| *site == place.site).unwrap_or_else(|| {
-            sites.push((place.site, vec![false; parts]));
-            sites.len() - 1
-        });
-        sites[at].1[place.part] = true;
-    }
-    sites.sort_unstable();
+    let trained = |(site, parts): (usize, _)| {
+        let first = loaded.range_at(&model.bank.sites[site]).start;
+        TrainedSite { site, first, parts }
+    };
     Trainee {
-        first: ranks.start,
-        count: ranks.len(),
-        sites,
+        sites: loaded.demand().into_iter().map(trained).collect(),
         dropout,
-        cores: adapter.deltas.iter().all(|delta| delta.core.is_some()),
+        cores: loaded.adapter.deltas.iter().all(|delta| delta.core.is_some()),
         window: window.clamp(2, model.context()),
     }
 }
@@ -274,14 +274,14 @@ fn rewrite(runner: &mut Runner, adapters: &mut Adapters, name: &str) -> Result<(
 }
 
 /// Writes the cores of what is trained, if it has any.
-fn write_cores(runner: &mut Runner, Loaded { ranks, adapter, places, .. }: &Loaded) {
+fn write_cores(runner: &mut Runner, Loaded { info, adapter, places, .. }: &Loaded) {
     let (model, backend) = runner.parts();
     for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
         let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part)) else {
             continue;
         };
         for (i, row) in core.r.chunks_exact(delta.rank).enumerate() {
-            backend.upload(tensors.r, i * ranks.len(), bytemuck::cast_slice(row));
+            backend.upload(tensors.r, i * padded(info.rank), bytemuck::cast_slice(row));
         }
         backend.upload(tensors.a, 0, bytemuck::cast_slice(&core.a));
     }
