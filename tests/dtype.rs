@@ -4,7 +4,8 @@
 mod common;
 
 use common::models::LLAMA;
-use common::{Fixture, OneOp, Tolerance, assert_close, backends_and_variants, gpu_with, misfit, noise};
+use common::one_op::OneOp;
+use common::{Fixture, Tolerance, assert_close, backends_and_variants, gpu_with, misfit, noise};
 use half::f16;
 use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;

@@ -1,64 +1,25 @@
-//! Every backward op against PyTorch's autograd, on every backend: the plain twin, the fast CPU
-//! path and the shader. One body, run natively and in a browser.
+//! The ways back through a model against PyTorch's autograd, on every backend: the plain twin, the fast
+//! CPU path and the shader. One body, run natively and in a browser. Loss and optimiser are `updates`.
 
 mod common;
 
 use bytemuck::Zeroable;
-use common::{Case, Fixture, OneOp, Tolerance, backends_and_whole_stores as backends};
+use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, fixture, on_all, output};
+use common::{Case, Tolerance, backends_and_whole_stores as backends};
 use lorakeet::activation::Activation;
-use lorakeet::ops::{self, AttentionInputs, Op, Slice};
-use lorakeet::plan::{Block, Dtype, INACTIVE, Mix, Plan, Row, TensorId, Tensors, Training};
+use lorakeet::ops::{self, AttentionInputs, Slice};
+use lorakeet::plan::{Block, INACTIVE, Mix, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
-/// Copies and a rotation: the last bit.
-const EXACT: Tolerance = Tolerance { abs: 1e-6, rel: 1e-6 };
-/// Sums of up to a few hundred products of order one, in another order than PyTorch's.
-const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
-/// exp and tanh on devices whose versions are good to 1e-5 or so.
-const FUNCTIONS: Tolerance = Tolerance { abs: 2e-5, rel: 5e-5 };
 /// Differences of f32 values two 64ths to 256ths apart.
 const DIFFERENCES: Tolerance = Tolerance { abs: 1e-4, rel: 1e-4 };
-/// A few steps of AdamW in f32; a learning rate's worth per step is divided by a root.
-const UPDATES: Tolerance = Tolerance { abs: 1e-6, rel: 2e-5 };
-
-macro_rules! fixture {
-    ($op:literal) => {
-        Fixture::new(include_bytes!(concat!("fixtures/grads/", $op, ".safetensors")))
-    };
-}
-
-/// Runs `body` for every case on a fresh backend of every kind.
-async fn on_all<O: Into<Op>>(
-    op: &str,
-    fixture: &Fixture<'_>,
-    tolerance: Tolerance,
-    body: impl Fn(&Case, &mut OneOp) -> (O, usize),
-) {
-    for (i, case) in fixture.cases().enumerate() {
-        let mut one = OneOp::default();
-        let (step, n) = body(&case, &mut one);
-        let step: Op = step.into();
-        for (name, mut backend) in backends().await {
-            let what = format!("{op} case {i} on {name}");
-            one.check(&mut backend, &what, step.clone(), n, tolerance).await;
-        }
-    }
-}
-
-/// An output that starts as `before` if it is added to, as NaN if it is overwritten.
-fn output(one: &mut OneOp, name: &str, shape: &[usize], before: &Option<Vec<f32>>, want: &[f32]) -> TensorId {
-    match before {
-        Some(before) => one.output_over(name, shape, before, want),
-        None => one.output(name, shape, want),
-    }
-}
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_grad() {
-    on_all("linear_grad", &fixture!("linear_grad"), SUMS, |case, one| {
+    on_all(&mut backends().await, "linear_grad", &fixture!("grads/linear_grad"), SUMS, |case, one| {
         let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
         let dy = one.f32("dy", &[n, f], &case.f32("dy"));
         let weight = one.f32("weight", &[f, c], &case.f32("weight"));
@@ -73,36 +34,48 @@ async fn linear_grad() {
 /// The lower two thirds of a matrix in slices, added to what the upper third left.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_grad_of_a_slice() {
-    on_all("linear_grad of a slice", &fixture!("linear_grad"), SUMS, |case, one| {
-        let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
-        let (dy, weight, first) = (case.f32("dy"), case.f32("weight"), f / 3);
-        let mut before = case.maybe_f32("before").unwrap_or_else(|| vec![0.0; n * c]);
-        for (at, before) in before.iter_mut().enumerate() {
-            let product = |j: usize| f64::from(dy[at / c * f + j]) * f64::from(weight[j * c + at % c]);
-            *before += (0..first).map(product).sum::<f64>() as f32;
-        }
-        let dy = one.f32("dy", &[n, f], &dy);
-        let tensor = one.f32("weight", &[f - first, c], &weight[first * c..]);
-        let dx = one.output_over("dx", &[n, c], &before, &case.f32("dx"));
-        (ops::LinearGrad { dy, weight: Slice { tensor, first }, dx, dx_first: 0, accumulate: true }, n)
-    })
+    on_all(
+        &mut backends().await,
+        "linear_grad of a slice",
+        &fixture!("grads/linear_grad"),
+        SUMS,
+        |case, one| {
+            let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
+            let (dy, weight, first) = (case.f32("dy"), case.f32("weight"), f / 3);
+            let mut before = case.maybe_f32("before").unwrap_or_else(|| vec![0.0; n * c]);
+            for (at, before) in before.iter_mut().enumerate() {
+                let product = |j: usize| f64::from(dy[at / c * f + j]) * f64::from(weight[j * c + at % c]);
+                *before += (0..first).map(product).sum::<f64>() as f32;
+            }
+            let dy = one.f32("dy", &[n, f], &dy);
+            let tensor = one.f32("weight", &[f - first, c], &weight[first * c..]);
+            let dx = one.output_over("dx", &[n, c], &before, &case.f32("dx"));
+            (ops::LinearGrad { dy, weight: Slice { tensor, first }, dx, dx_first: 0, accumulate: true }, n)
+        },
+    )
     .await;
 }
 
 /// Into rows in the middle of a larger matrix; those around them keep what they held.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_grad_into_later_rows() {
-    on_all("linear_grad into later rows", &fixture!("linear_grad"), SUMS, |case, one| {
-        let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
-        let dy = one.f32("dy", &[n, f], &case.f32("dy"));
-        let weight = Slice { tensor: one.f32("weight", &[f, c], &case.f32("weight")), first: 0 };
-        let held = case.maybe_f32("before");
-        let accumulate = held.is_some();
-        let held = held.unwrap_or_else(|| vec![f32::NAN; n * c]);
-        let around = |rows: &[f32]| [&vec![7.0; 3 * c], rows, &vec![7.0; 2 * c]].concat();
-        let dx = one.output_over("dx", &[3 + n + 2, c], &around(&held), &around(&case.f32("dx")));
-        (ops::LinearGrad { dy, weight, dx, dx_first: 3, accumulate }, n)
-    })
+    on_all(
+        &mut backends().await,
+        "linear_grad into later rows",
+        &fixture!("grads/linear_grad"),
+        SUMS,
+        |case, one| {
+            let [n, c, f] = ["N", "C", "F"].map(|name| case.size(name));
+            let dy = one.f32("dy", &[n, f], &case.f32("dy"));
+            let weight = Slice { tensor: one.f32("weight", &[f, c], &case.f32("weight")), first: 0 };
+            let held = case.maybe_f32("before");
+            let accumulate = held.is_some();
+            let held = held.unwrap_or_else(|| vec![f32::NAN; n * c]);
+            let around = |rows: &[f32]| [&vec![7.0; 3 * c], rows, &vec![7.0; 2 * c]].concat();
+            let dx = one.output_over("dx", &[3 + n + 2, c], &around(&held), &around(&case.f32("dx")));
+            (ops::LinearGrad { dy, weight, dx, dx_first: 3, accumulate }, n)
+        },
+    )
     .await;
 }
 
@@ -137,7 +110,7 @@ fn parts(case: &Case) -> [usize; 2] {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn shrink_grad() {
-    on_all("shrink_grad", &fixture!("lora_grad"), SUMS, |case, one| {
+    on_all(&mut backends().await, "shrink_grad", &fixture!("grads/lora_grad"), SUMS, |case, one| {
         let [n, f, ranks, n_parts] = ["N", "F", "R", "parts"].map(|name| case.size(name));
         let (rows, mixes) = lora_rows(case, one);
         let dy = one.f32("dy", &[n, f], &case.f32("dy"));
@@ -154,7 +127,7 @@ async fn shrink_grad() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn expand_grad() {
     for accumulate in [false, true] {
-        on_all("expand_grad", &fixture!("lora_grad"), SUMS, |case, one| {
+        on_all(&mut backends().await, "expand_grad", &fixture!("grads/lora_grad"), SUMS, |case, one| {
             let [n, c, ranks, n_parts] = ["N", "C", "R", "parts"].map(|name| case.size(name));
             let (rows, mixes) = lora_rows(case, one);
             // What is off may hold anything.
@@ -188,7 +161,7 @@ fn between_nans(values: &[f32], cols: usize) -> Vec<f32> {
 /// The gradient of the second half of A's ranks, in its last part.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn outer_grad() {
-    on_all("outer_grad", &fixture!("lora_grad"), SUMS, |case, one| {
+    on_all(&mut backends().await, "outer_grad", &fixture!("grads/lora_grad"), SUMS, |case, one| {
         let [n, c, ranks, n_parts] = ["N", "C", "R", "parts"].map(|name| case.size(name));
         let rows = with_inactive(case, one);
         let u_cols = n_parts * ranks;
@@ -210,7 +183,7 @@ async fn outer_grad() {
 /// The gradient of B in its last part; the columns of others keep what they held.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn outer_grad_of_a_part() {
-    on_all("outer_grad of a part", &fixture!("lora_grad"), SUMS, |case, one| {
+    on_all(&mut backends().await, "outer_grad of a part", &fixture!("grads/lora_grad"), SUMS, |case, one| {
         let [n, f, ranks, n_parts] = ["N", "F", "R", "parts"].map(|name| case.size(name));
         let rows = with_inactive(case, one);
         let u_cols = n_parts * ranks;
@@ -229,7 +202,7 @@ async fn outer_grad_of_a_part() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn rms_norm_grad() {
-    on_all("rms_norm_grad", &fixture!("rms_norm_grad"), SUMS, |case, one| {
+    on_all(&mut backends().await, "rms_norm_grad", &fixture!("grads/rms_norm_grad"), SUMS, |case, one| {
         let [n, c] = ["N", "C"].map(|name| case.size(name));
         let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
         let weight = one.f32("weight", &[c], &case.f32("weight"));
@@ -241,7 +214,7 @@ async fn rms_norm_grad() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn head_norm_grad() {
-    on_all("head_norm_grad", &fixture!("head_norm_grad"), SUMS, |case, one| {
+    on_all(&mut backends().await, "head_norm_grad", &fixture!("grads/head_norm_grad"), SUMS, |case, one| {
         let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
         let shape = [n, (h + 2 * k) * d];
         let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
@@ -254,34 +227,47 @@ async fn head_norm_grad() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn layer_norm_grad() {
-    on_all("layer_norm_grad", &fixture!("layer_norm_grad"), SUMS, |case, one| {
-        let [n, c] = ["N", "C"].map(|name| case.size(name));
-        let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
-        let weight = one.f32("weight", &[c], &case.f32("weight"));
-        let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
-        (ops::LayerNormGrad { x, weight, dy, dx, eps: case.number("eps") }, n)
-    })
+    on_all(
+        &mut backends().await,
+        "layer_norm_grad",
+        &fixture!("grads/layer_norm_grad"),
+        SUMS,
+        |case, one| {
+            let [n, c] = ["N", "C"].map(|name| case.size(name));
+            let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
+            let weight = one.f32("weight", &[c], &case.f32("weight"));
+            let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
+            (ops::LayerNormGrad { x, weight, dy, dx, eps: case.number("eps") }, n)
+        },
+    )
     .await;
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn activation_grad() {
-    on_all("activation_grad", &fixture!("activation_grad"), FUNCTIONS, |case, one| {
-        let [n, f] = ["N", "F"].map(|name| case.size(name));
-        let gated = case.flag("gated");
-        let kind = case.activation("kind");
-        let width = if gated { 2 * f } else { f };
-        let x = one.f32("x", &[n, width], &case.f32("x"));
-        let dy = one.f32("dy", &[n, f], &case.f32("dy"));
-        let dx = one.output("dx", &[n, width], &case.f32("dx"));
-        (ops::ActivationGrad { x, dy, dx, kind, gated }, n)
-    })
+    on_all(
+        &mut backends().await,
+        "activation_grad",
+        &fixture!("grads/activation_grad"),
+        FUNCTIONS,
+        |case, one| {
+            let [n, f] = ["N", "F"].map(|name| case.size(name));
+            let gated = case.flag("gated");
+            let kind = case.activation("kind");
+            let width = if gated { 2 * f } else { f };
+            let x = one.f32("x", &[n, width], &case.f32("x"));
+            let dy = one.f32("dy", &[n, f], &case.f32("dy"));
+            let dx = one.output("dx", &[n, width], &case.f32("dx"));
+            (ops::ActivationGrad { x, dy, dx, kind, gated }, n)
+        },
+    )
     .await;
 }
 
 /// Slopes against differences of the forward op, another judge than autograd.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn activation_grad_is_the_slope_of_activation() {
+    let mut backends = backends().await;
     /// A step whose square and whose rounding of y both stay below the tolerance.
     const H: f32 = 1.0 / 256.0;
     let at: Vec<f32> = (-40..40).map(|i| i as f32 * 0.1 + 0.05).collect();
@@ -293,13 +279,13 @@ async fn activation_grad_is_the_slope_of_activation() {
             y[0]
         };
         let want: Vec<f32> = at.iter().map(|&x| (value(x + H) - value(x - H)) / (2.0 * H)).collect();
-        for (name, mut backend) in backends().await {
+        for (name, backend) in &mut backends {
             let mut one = OneOp::default();
             let x = one.f32("x", &[1, f], &at);
             let dy = one.f32("dy", &[1, f], &vec![1.0; f]);
             let dx = one.output("dx", &[1, f], &want);
             let op = ops::ActivationGrad { x, dy, dx, kind, gated: false };
-            one.check(&mut backend, &format!("{kind:?} on {name}"), op, 1, DIFFERENCES).await;
+            one.check(backend, &format!("{kind:?} on {name}"), op, 1, DIFFERENCES).await;
         }
     }
 }
@@ -330,44 +316,57 @@ fn rows_and_inactive(case: &Case, one: &mut OneOp) -> TensorId {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn attention_grad_q() {
-    on_all("attention_grad_q", &fixture!("attention_grad"), FUNCTIONS, |case, one| {
-        let [n, h, d] = ["N", "H", "D"].map(|name| case.size(name));
-        let forward = attention_inputs(case, one);
-        let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
-        let dy = one.f32("dy", &[n + 1, h * d], &dy);
-        let dq = one.output("dq", &[n, h * d], &case.f32("dq"));
-        let stats = one.output("stats", &[n, 2 * h], &case.f32("stats"));
-        (ops::AttentionGradQ { forward, dy, dq, stats }, n + 1)
-    })
+    on_all(
+        &mut backends().await,
+        "attention_grad_q",
+        &fixture!("grads/attention_grad"),
+        FUNCTIONS,
+        |case, one| {
+            let [n, h, d] = ["N", "H", "D"].map(|name| case.size(name));
+            let forward = attention_inputs(case, one);
+            let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
+            let dy = one.f32("dy", &[n + 1, h * d], &dy);
+            let dq = one.output("dq", &[n, h * d], &case.f32("dq"));
+            let stats = one.output("stats", &[n, 2 * h], &case.f32("stats"));
+            (ops::AttentionGradQ { forward, dy, dq, stats }, n + 1)
+        },
+    )
     .await;
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn attention_grad_kv() {
-    on_all("attention_grad_kv", &fixture!("attention_grad"), FUNCTIONS, |case, one| {
-        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
-        let forward = attention_inputs(case, one);
-        let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
-        let dy = one.f32("dy", &[n + 1, h * d], &dy);
-        let stats = [case.f32("stats"), vec![f32::NAN; 2 * h]].concat();
-        let stats = one.f32("stats", &[n + 1, 2 * h], &stats);
-        // What rows of later tiles have added.
-        let [dk_cache, dv_cache] = [("dk_cache", 0.7), ("dv_cache", 0.9)].map(|(name, step)| {
-            let before: Vec<f32> = (0..slots * s * k * d).map(|i| (i as f32 * step).sin()).collect();
-            let want: Vec<f32> = before.iter().zip(case.f32(name)).map(|(b, g)| b + g).collect();
-            one.output_over(name, &[slots, s, k * d], &before, &want)
-        });
-        (ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache }, n + 1)
-    })
+    on_all(
+        &mut backends().await,
+        "attention_grad_kv",
+        &fixture!("grads/attention_grad"),
+        FUNCTIONS,
+        |case, one| {
+            let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+            let forward = attention_inputs(case, one);
+            let dy = [case.f32("dy"), vec![f32::NAN; h * d]].concat();
+            let dy = one.f32("dy", &[n + 1, h * d], &dy);
+            let stats = [case.f32("stats"), vec![f32::NAN; 2 * h]].concat();
+            let stats = one.f32("stats", &[n + 1, 2 * h], &stats);
+            // What rows of later tiles have added.
+            let [dk_cache, dv_cache] = [("dk_cache", 0.7), ("dv_cache", 0.9)].map(|(name, step)| {
+                let before: Vec<f32> = (0..slots * s * k * d).map(|i| (i as f32 * step).sin()).collect();
+                let want: Vec<f32> = before.iter().zip(case.f32(name)).map(|(b, g)| b + g).collect();
+                one.output_over(name, &[slots, s, k * d], &before, &want)
+            });
+            (ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache }, n + 1)
+        },
+    )
     .await;
 }
 
 /// 256 wide heads, the most there are, on which equal keys share their weight.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn attention_grad_of_wide_heads() {
+    let mut backends = backends().await;
     let (s, d) = (70, 256);
     // Equal scores: p = 1/S, dp = v·dy = pos, Δ = (S − 1)/2, dq = Σ p·(pos − Δ)·K = 0.
-    for (name, mut backend) in backends().await {
+    for (name, backend) in &mut backends {
         let mut one = OneOp::default();
         let value: Vec<f32> = (0..s * d).map(|i| if i % d == 5 { (i / d) as f32 } else { 0.0 }).collect();
         let mut d_out = vec![0.0; d];
@@ -386,13 +385,13 @@ async fn attention_grad_of_wide_heads() {
         let want = [0.5 * 0.25 * d as f32 * 0.125 + (s as f32).ln(), (s as f32 - 1.0) / 2.0];
         let stats = one.output("stats", &[1, 2], &want);
         let op = ops::AttentionGradQ { forward, dy, dq, stats };
-        one.check(&mut backend, name, op, 1, FUNCTIONS).await;
+        one.check(backend, name, op, 1, FUNCTIONS).await;
     }
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn split_qkv_grad() {
-    on_all("split_qkv_grad", &fixture!("split_qkv_grad"), EXACT, |case, one| {
+    on_all(&mut backends().await, "split_qkv_grad", &fixture!("grads/split_qkv_grad"), EXACT, |case, one| {
         let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
         let rows = rows_and_inactive(case, one);
         let dq = one.f32("dq", &[n + 1, h * d], &[case.f32("dq"), vec![99.0; h * d]].concat());
@@ -411,224 +410,44 @@ const KEPT: [[u32; 4]; 3] = [[0, 4, 1, 0], [0, 2, INACTIVE, 0], [0, 0, 0, 0]];
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn keep_rows() {
+    let mut backends = backends().await;
     for c in [1, 64, 131] {
         let x: Vec<f32> = (0..3 * c).map(|i| i as f32 + 0.5).collect();
         let mut want = vec![7.0; 5 * c];
         want[4 * c..].copy_from_slice(&x[..c]);
         want[..c].copy_from_slice(&x[2 * c..]);
         let before: Vec<f32> = want.iter().map(|&w| if w == 7.0 { 7.0 } else { f32::NAN }).collect();
-        for (name, mut backend) in backends().await {
+        for (name, backend) in &mut backends {
             let mut one = OneOp::default();
             let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
             let x = one.f32("x", &[3, c], &x);
             let y = one.output_over("y", &[5, c], &before, &want);
-            one.check(&mut backend, name, ops::KeepRows { rows, x, y }, 3, EXACT).await;
+            one.check(backend, name, ops::KeepRows { rows, x, y }, 3, EXACT).await;
         }
     }
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn recall_rows() {
+    let mut backends = backends().await;
     for c in [1, 64, 131] {
         let y: Vec<f32> = (0..5 * c).map(|i| i as f32 + 0.5).collect();
         let want = [&y[4 * c..], &vec![7.0; c], &y[..c]].concat();
         let before = [vec![f32::NAN; c], vec![7.0; c], vec![f32::NAN; c]].concat();
-        for (name, mut backend) in backends().await {
+        for (name, backend) in &mut backends {
             let mut one = OneOp::default();
             let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
             let y = one.f32("y", &[5, c], &y);
             let x = one.output_over("x", &[3, c], &before, &want);
-            one.check(&mut backend, name, ops::RecallRows { rows, y, x }, 3, EXACT).await;
+            one.check(backend, name, ops::RecallRows { rows, y, x }, 3, EXACT).await;
         }
     }
-}
-
-fn training(one: &mut OneOp, numbers: Training) -> TensorId {
-    one.u32("training", &[12], bytemuck::cast_slice(&[numbers]))
-}
-
-#[wasm_bindgen_test(unsupported = pollster::test)]
-async fn cross_entropy() {
-    on_all("cross_entropy", &fixture!("cross_entropy"), FUNCTIONS, |case, one| {
-        let [n, v] = ["N", "V"].map(|name| case.size(name));
-        let training = training(one, Training { loss_weight: case.number("weight"), ..Training::zeroed() });
-        let labelled = case.ids("labelled");
-        let target = |(id, on): (u32, &u32)| if *on == 1 { id } else { INACTIVE };
-        let targets: Vec<u32> = case.ids("targets").into_iter().zip(&labelled).map(target).collect();
-        let targets = one.u32("targets", &[n], &targets);
-        let logits = one.output_over("logits", &[n, v], &case.f32("logits"), &case.f32("dlogits"));
-        let loss = one.output("loss", &[n], &case.f32("loss"));
-        (ops::CrossEntropy { training, targets, logits, loss }, n)
-    })
-    .await;
-}
-
-#[wasm_bindgen_test(unsupported = pollster::test)]
-async fn square_sum() {
-    for (i, case) in fixture!("adam_w").cases().enumerate() {
-        let (sizes, norm) = (case.sizes("sizes"), case.f32("norms")[0]);
-        let first: Vec<f32> =
-            [0, 1].iter().map(|g| squares(&case.f32(&format!("grads_{g}"))[..sizes[*g]])).collect();
-        // The norm of all gradients together is PyTorch's.
-        assert!((first.iter().sum::<f32>().sqrt() - norm).abs() < 1e-4 * norm);
-        for (name, mut backend) in backends().await {
-            for index in [0, 1] {
-                let mut one = OneOp::default();
-                let g = &case.f32(&format!("grads_{index}"))[..sizes[index]];
-                let g = one.f32("g", &[sizes[index]], g);
-                let (mut before, mut want) = ([7.0; 3], [7.0; 3]);
-                (before[index], want[index]) = (f32::NAN, first[index]);
-                let sums = one.output_over("sums", &[3], &before, &want);
-                let op = ops::SquareSum { g, sums, index };
-                one.check(&mut backend, &format!("case {i} on {name}"), op, 1, SUMS).await;
-            }
-        }
-    }
-}
-
-fn squares(g: &[f32]) -> f32 {
-    g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>() as f32
-}
-
-/// Whole steps: the norm of two gradients, then both parameters, which lie amid others.
-#[wasm_bindgen_test(unsupported = pollster::test)]
-async fn adam_w() {
-    /// Elements in front of the parameters and of the gradients that no one may touch.
-    const ABOVE: [usize; 2] = [5, 3];
-    for (i, case) in fixture!("adam_w").cases().enumerate() {
-        let sizes = case.sizes("sizes");
-        let named = |name: &str, p: usize| case.f32(&format!("{name}_{p}"));
-        let mut numbers = Training {
-            learning_rate: case.number("lr"),
-            weight_decay: case.number("decay"),
-            eps: case.number("eps"),
-            max_norm: case.number("max_norm"),
-            ..Training::zeroed()
-        };
-        for (name, mut backend) in backends().await {
-            let mut tensors = Tensors::default();
-            let mut plan = Plan::new(1);
-            let training = tensors.declare("training", Dtype::U32, &[12]).expect("small");
-            let sums = tensors.declare("sums", Dtype::F32, &[2]).expect("small");
-            let mut declare = |above: usize, p: usize| {
-                tensors.declare("state", Dtype::F32, &[above + sizes[p] + 1]).expect("small")
-            };
-            let states = [0, 1].map(|p| {
-                let [g, m, v] = [(); 3].map(|()| declare(ABOVE[1], p));
-                (g, m, v, declare(ABOVE[0], p))
-            });
-            for (index, (g, ..)) in states.into_iter().enumerate() {
-                plan.push(&tensors, ops::SquareSum { g, sums, index });
-            }
-            for (p, (g, m, v, param)) in states.into_iter().enumerate() {
-                let [param_first, g_first] = ABOVE;
-                let len = sizes[p];
-                let op = ops::AdamW { training, sums, g, m, v, g_first, param, param_first, len };
-                plan.push(&tensors, op);
-            }
-            backend.allocate(&tensors).expect("small");
-            let prepared = backend.prepare(&plan).expect("valid kernels");
-            for (p, (.., param)) in states.into_iter().enumerate() {
-                let line = [vec![7.0; ABOVE[0]], named("param", p), vec![7.0]].concat();
-                backend.upload(param, 0, bytemuck::cast_slice(&line));
-            }
-            for step in 0..case.size("steps") {
-                numbers.set_step(["beta_1", "beta_2"].map(|beta| case.double(beta)), step as u32 + 1);
-                backend.upload(training, 0, bytemuck::cast_slice(&[numbers]));
-                for (p, (g, ..)) in states.into_iter().enumerate() {
-                    let grads = named("grads", p);
-                    let line = &grads[step * sizes[p]..][..sizes[p]];
-                    backend.upload(g, ABOVE[1], bytemuck::cast_slice(line));
-                }
-                backend.run(&prepared, 1);
-            }
-            for (p, (g, m, v, param)) in states.into_iter().enumerate() {
-                let around = |above: usize, rest: f32, values: Vec<f32>| {
-                    [vec![rest; above], values, vec![rest]].concat()
-                };
-                for (tensor, want) in [
-                    (param, around(ABOVE[0], 7.0, named("param_out", p))),
-                    (m, around(ABOVE[1], 0.0, named("m", p))),
-                    (v, around(ABOVE[1], 0.0, named("v", p))),
-                    (g, vec![0.0; ABOVE[1] + sizes[p] + 1]),
-                ] {
-                    let got = backend.read(tensor, 0, want.len()).await.expect("a result");
-                    let what = format!("adam_w case {i} parameter {p} on {name}, tensor {tensor:?}");
-                    common::assert_close(&what, bytemuck::cast_slice(&got), &want, UPDATES);
-                }
-            }
-        }
-    }
-}
-
-/// What dropout leaves of ones at `p`, on the twin.
-fn kept(numbers: Training, site: u32, lines: &[Row], c: usize) -> Vec<f32> {
-    let mut y = vec![f32::NAN; lines.len() * c];
-    let x = vec![1.0; y.len()];
-    lorakeet::backend::cpu::dropout::dropout(&numbers, lines, &x, c, site, false, &mut y);
-    y
-}
-
-fn at_positions(positions: impl Iterator<Item = u32>) -> Vec<Row> {
-    positions.map(|pos| Row { token: 0, pos, slot: 0, mix: 0 }).collect()
-}
-
-/// Every backend drops the elements that the twin drops.
-#[wasm_bindgen_test(unsupported = pollster::test)]
-async fn dropout() {
-    for (n, c, p, accumulate) in
-        [(3, 7, 0.0, false), (5, 131, 0.05, false), (4, 64, 0.5, true), (2, 70, 0.9, false)]
-    {
-        let numbers = Training { seed: 0xdead_beef, dropout: p, ..Training::zeroed() };
-        let lines = at_positions((0..n as u32).map(|n| 3 * n + 1));
-        let x: Vec<f32> = (0..n * c).map(|i| (i as f32 * 0.37).sin() + 2.0).collect();
-        let before = accumulate.then(|| (0..n * c).map(|i| (i as f32 * 0.11).cos()).collect::<Vec<f32>>());
-        let mut want: Vec<f32> =
-            x.iter().zip(kept(numbers, 9, &lines, c)).map(|(x, keep)| x * keep).collect();
-        before.iter().for_each(|held| want.iter_mut().zip(held).for_each(|(want, held)| *want += held));
-        for (name, mut backend) in backends().await {
-            let mut one = OneOp::default();
-            let training = training(&mut one, numbers);
-            let rows = one.u32("rows", &[n, 4], bytemuck::cast_slice(&lines));
-            let x = one.f32("x", &[n, c], &x);
-            let y = output(&mut one, "y", &[n, c], &before, &want);
-            let op = ops::Dropout { training, rows, x, y, site: 9, accumulate };
-            one.check(&mut backend, &format!("p = {p} on {name}"), op, n, EXACT).await;
-        }
-    }
-}
-
-/// The share that is kept, what is left of it, and that no argument of the noise is idle.
-#[wasm_bindgen_test(unsupported = test)]
-fn dropout_keeps_its_share_of_independent_elements() {
-    let (n, c) = (200, 101);
-    let numbers = Training { seed: 1, dropout: 0.3, ..Training::zeroed() };
-    let lines = at_positions(0..n);
-    let noise = kept(numbers, 4, &lines, c);
-    // Five standard deviations of a count of independent elements.
-    let spread = |p: f64| 5.0 * (noise.len() as f64 * p * (1.0 - p)).sqrt();
-    let share = |f: &dyn Fn(usize) -> bool, p: f64| {
-        let count = (0..noise.len()).filter(|&i| f(i)).count() as f64;
-        assert!((count - noise.len() as f64 * p).abs() <= spread(p), "{count} of {}, p = {p}", noise.len());
-    };
-    share(&|i| noise[i] != 0.0, 0.7);
-    assert!(noise.iter().all(|&x| x == 0.0 || (x - 1.0 / 0.7).abs() < 1e-6));
-    let same = 0.7 * 0.7 + 0.3 * 0.3;
-    share(&|i| (noise[i] != 0.0) == (noise[(i + 1) % noise.len()] != 0.0), same);
-    share(&|i| (noise[i] != 0.0) == (noise[(i + c) % noise.len()] != 0.0), same);
-    for other in [
-        kept(Training { seed: 2, ..numbers }, 4, &lines, c),
-        kept(numbers, 5, &lines, c),
-        kept(numbers, 4, &at_positions(n..2 * n), c),
-    ] {
-        share(&|i| (noise[i] != 0.0) == (other[i] != 0.0), same);
-    }
-    assert_eq!(noise, kept(numbers, 4, &lines, c), "the same arguments, the same noise");
 }
 
 /// The slope of dy · y by each input, against differences of the forward twin.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn rms_norm_grad_is_the_slope_of_rms_norm() {
+    let mut backends = backends().await;
     const H: f32 = 1.0 / 64.0;
     let (c, eps) = (6, 0.01);
     let wave = |step: f32| -> Vec<f32> { (0..c).map(|i| (i as f32 * step).sin() + 0.3).collect() };
@@ -640,12 +459,12 @@ async fn rms_norm_grad_is_the_slope_of_rms_norm() {
         y.iter().zip(&dy).map(|(y, dy)| y * dy).sum()
     };
     let want: Vec<f32> = (0..c).map(|i| (value(i, H) - value(i, -H)) / (2.0 * H)).collect();
-    for (name, mut backend) in backends().await {
+    for (name, backend) in &mut backends {
         let mut one = OneOp::default();
         let [x, dy] = [("x", &x), ("dy", &dy)].map(|(name, values)| one.f32(name, &[1, c], values));
         let weight = one.f32("weight", &[c], &weight);
         let dx = one.output_over("dx", &[1, c], &vec![0.0; c], &want);
         let op = ops::RmsNormGrad { x, weight, dy, dx, eps };
-        one.check(&mut backend, name, op, 1, DIFFERENCES).await;
+        one.check(backend, name, op, 1, DIFFERENCES).await;
     }
 }

@@ -2,14 +2,17 @@
 
 mod common;
 
+use std::cell::Cell;
 use std::slice::from_ref;
 
+use common::divergence::{copy, first_difference};
 use common::models::{LLAMA, MODELS, ModelFiles};
-use common::{Fixture, Tolerance, assert_close, backends, gpu_with};
+use common::{Fixture, Tolerance, assert_close, backends, gpu_with, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::GpuOptions;
 use lorakeet::engine::{Delta, Engine, EngineOptions, Finish, Overflow, Request};
+use lorakeet::plan::{Row, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -54,9 +57,58 @@ async fn logits_equal_transformers() {
         let ids = reference.ids("input_ids");
         for (name, mut engine) in engines(files).await {
             let logits = engine.logits(&ids).await.expect("it fits");
-            let what = format!("{} on {name}", files.name);
-            assert_close(&what, &logits, &reference.f32("logits"), tolerance(name));
+            if let Some(misfit) = misfit(&logits, &reference.f32("logits"), tolerance(name)) {
+                let suspect = backends().await.into_iter().find(|(other, _)| *other == name);
+                let (_, mut suspect) = suspect.expect("it was there");
+                let parts = parts_from_twin(files, &ids, &mut suspect, |_, _| ()).await;
+                panic!("{} on {name}: {misfit}; against the twin: {parts:?}", files.name);
+            }
         }
+    }
+}
+
+/// Where a backend computes another thing than the twin, once `change` was made to it.
+async fn parts_from_twin(
+    files: &ModelFiles,
+    ids: &[u32],
+    suspect: &mut Backend,
+    change: impl Fn(&Engine, &mut Backend),
+) -> Option<String> {
+    let twin = || Backend::Cpu(Cpu::new(Kernels::Twin));
+    let engine = files.open(twin(), &EngineOptions::default()).expect(files.name);
+    let (model, mut judge) = (engine.model(), twin());
+    let row = |(pos, &token): (usize, &u32)| Row { token, pos: pos as u32, slot: 0, mix: 0 };
+    let rows: Vec<Row> = ids.iter().enumerate().map(row).collect();
+    for backend in [&mut judge, &mut *suspect] {
+        copy(&engine, backend);
+        backend.upload(model.state.rows, 0, bytemuck::cast_slice(&rows));
+    }
+    change(&engine, suspect);
+    let plan = model.score(rows.len());
+    first_difference(&plan, &model.tensors, [&mut judge, suspect], tolerance("gpu")).await
+}
+
+/// The comparison step by step finds none where there is none, and one where a weight was changed.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn the_first_step_that_differs_is_named() {
+    let ids = Fixture::new(LLAMA.reference).ids("input_ids");
+    /// The third norm of a plan, and its weight.
+    fn third_norm(engine: &Engine, n: usize) -> (usize, TensorId) {
+        let plan = engine.model().score(n);
+        let norms = plan.steps().iter().enumerate().filter(|(_, op)| op.name() == "norm");
+        norms.map(|(i, op)| (i, op.reads()[1])).nth(2).expect("two layers")
+    }
+    for (name, mut backend) in backends().await {
+        let same = parts_from_twin(&LLAMA, &ids, &mut backend, |_, _| ()).await;
+        assert_eq!(same, None, "{name}");
+        let at = Cell::new(0);
+        let change = |engine: &Engine, backend: &mut Backend| {
+            let (step, weight) = third_norm(engine, ids.len());
+            at.set(step);
+            backend.upload(weight, 3, bytemuck::cast_slice(&[7.0f32]));
+        };
+        let parts = parts_from_twin(&LLAMA, &ids, &mut backend, change).await.expect("a difference");
+        assert!(parts.starts_with(&format!("step {} `norm`, output ", at.get())), "{name}: {parts}");
     }
 }
 

@@ -1,20 +1,20 @@
 //! What the tests of arithmetic share: the backends, fixtures, and a comparer that can fail.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod divergence;
 pub mod gguf;
 pub mod models;
+pub mod one_op;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod stores;
 
 use lorakeet::activation::Activation;
+use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::backend::gpu::kernels::Kernel;
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
-use lorakeet::backend::{Backend, Prepared};
 use lorakeet::format::safetensors::Header;
-use lorakeet::ops::Op;
-use lorakeet::plan::{Dtype, Plan, TensorId, Tensors};
 use serde_json::Value;
 
 /// A set variable turns a missing adapter from a printed skip into a failure.
@@ -235,83 +235,5 @@ impl Case<'_> {
 
     pub fn text(&self, name: &str) -> &str {
         self.scalars[name].as_str().unwrap_or_else(|| panic!("case scalar `{name}`"))
-    }
-}
-
-/// A run of one op: inputs, and outputs with what they must hold afterwards.
-#[derive(Default)]
-pub struct OneOp {
-    tensors: Tensors,
-    contents: Vec<(TensorId, Vec<u32>)>,
-    wanted: Vec<(TensorId, Vec<f32>, usize)>,
-}
-
-impl OneOp {
-    pub fn f32(&mut self, name: &str, shape: &[usize], values: &[f32]) -> TensorId {
-        let id = self.tensors.declare(name, Dtype::F32, shape).expect("small");
-        assert_eq!(values.len(), shape.iter().product::<usize>(), "{name}");
-        self.contents.push((id, bytemuck::cast_slice(values).to_vec()));
-        id
-    }
-
-    pub fn u32(&mut self, name: &str, shape: &[usize], values: &[u32]) -> TensorId {
-        let id = self.tensors.declare(name, Dtype::U32, shape).expect("small");
-        assert_eq!(values.len(), shape.iter().product::<usize>(), "{name}");
-        self.contents.push((id, values.to_vec()));
-        id
-    }
-
-    /// A weight whose rows are packed already.
-    pub fn packed(&mut self, name: &str, dtype: Dtype, shape: &[usize], words: &[u32]) -> TensorId {
-        let id = self.tensors.declare(name, dtype, shape).expect("small");
-        assert_eq!(words.len(), self.tensors.get(id).words(), "{name}");
-        self.contents.push((id, words.to_vec()));
-        id
-    }
-
-    /// An output that starts as NaN and has a row more than will be written.
-    pub fn output(&mut self, name: &str, shape: &[usize], want: &[f32]) -> TensorId {
-        let nan = vec![f32::NAN; want.len()];
-        self.output_over(name, shape, &nan, want)
-    }
-
-    /// An output that starts as `before`, and has a row more than will be written.
-    pub fn output_over(&mut self, name: &str, shape: &[usize], before: &[f32], want: &[f32]) -> TensorId {
-        let mut shape = shape.to_vec();
-        shape[0] += 1;
-        let tail: usize = shape[1..].iter().product();
-        let values = [before, &vec![f32::NAN; tail][..]].concat();
-        let id = self.f32(name, &shape, &values);
-        self.wanted.push((id, want.to_vec(), tail));
-        id
-    }
-
-    /// Uploads everything and makes `op` on `n` rows ready to run.
-    pub fn prepare(&self, backend: &mut Backend, op: impl Into<Op>, n: usize) -> Prepared {
-        let mut plan = Plan::new(n);
-        plan.push(&self.tensors, op);
-        backend.allocate(&self.tensors).expect("small");
-        self.contents.iter().for_each(|(id, words)| backend.upload(*id, 0, words));
-        backend.prepare(&plan).expect("a valid kernel")
-    }
-
-    /// Runs `op` on `n` rows and compares every output; its tail must be untouched.
-    pub async fn check(
-        &self,
-        backend: &mut Backend,
-        what: &str,
-        op: impl Into<Op>,
-        n: usize,
-        tolerance: Tolerance,
-    ) {
-        let prepared = self.prepare(backend, op, n);
-        backend.run(&prepared, 1);
-        for (id, want, tail) in &self.wanted {
-            let got = backend.read(*id, 0, want.len() + tail).await.expect("a result");
-            let got: &[f32] = bytemuck::cast_slice(&got);
-            let name = format!("{what} {}", self.tensors.get(*id).name);
-            assert_close(&name, &got[..want.len()], want, tolerance);
-            assert!(got[want.len()..].iter().all(|x| x.is_nan()), "{name}: wrote past its end");
-        }
     }
 }

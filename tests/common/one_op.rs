@@ -1,0 +1,141 @@
+//! A run of one op on a backend, from inputs to outputs that are compared.
+//! Which ops and which numbers, the tests say.
+
+use lorakeet::backend::{Backend, Prepared};
+use lorakeet::ops::Op;
+use lorakeet::plan::{Dtype, Plan, TensorId, Tensors};
+
+use super::{Case, Fixture, Tolerance, assert_close};
+
+/// Copies and one addition or multiplication: the last bit.
+pub const EXACT: Tolerance = Tolerance { abs: 1e-6, rel: 1e-6 };
+/// Sums of up to a few hundred products of order one, in another order than PyTorch's.
+pub const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
+/// exp and tanh on devices whose versions are good to 1e-5 or so.
+pub const FUNCTIONS: Tolerance = Tolerance { abs: 2e-5, rel: 5e-5 };
+
+/// A file of `tests/fixtures`, by its folder and name.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
+macro_rules! fixture {
+    ($name:literal) => {
+        $crate::common::Fixture::new(include_bytes!(concat!("fixtures/", $name, ".safetensors")))
+    };
+}
+#[allow(unused_imports, reason = "each test binary uses its own part")]
+pub(crate) use fixture;
+
+/// Runs `body` for every case on each of some backends.
+pub async fn on_all<O: Into<Op>>(
+    backends: &mut [(&'static str, Backend)],
+    op: &str,
+    fixture: &Fixture<'_>,
+    tolerance: Tolerance,
+    body: impl Fn(&Case, &mut OneOp) -> (O, usize),
+) {
+    for (i, case) in fixture.cases().enumerate() {
+        let mut one = OneOp::default();
+        let (step, n) = body(&case, &mut one);
+        let step = step.into();
+        for (name, backend) in &mut *backends {
+            one.check(backend, &format!("{op} case {i} on {name}"), step.clone(), n, tolerance).await;
+        }
+    }
+}
+
+/// Rows of the base.
+pub fn rows(tokens: &[u32], pos: &[u32], slot: &[u32]) -> Vec<u32> {
+    let row = |n: usize| [tokens[n], pos[n], slot[n], 0];
+    (0..pos.len()).flat_map(row).collect()
+}
+
+/// An output that starts as `before` if it is added to, as NaN if it is overwritten.
+pub fn output(
+    one: &mut OneOp,
+    name: &str,
+    shape: &[usize],
+    before: &Option<Vec<f32>>,
+    want: &[f32],
+) -> TensorId {
+    match before {
+        Some(before) => one.output_over(name, shape, before, want),
+        None => one.output(name, shape, want),
+    }
+}
+
+/// A run of one op: inputs, and outputs with what they must hold afterwards.
+#[derive(Default)]
+pub struct OneOp {
+    tensors: Tensors,
+    contents: Vec<(TensorId, Vec<u32>)>,
+    wanted: Vec<(TensorId, Vec<f32>, usize)>,
+}
+
+impl OneOp {
+    pub fn f32(&mut self, name: &str, shape: &[usize], values: &[f32]) -> TensorId {
+        let id = self.tensors.declare(name, Dtype::F32, shape).expect("small");
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "{name}");
+        self.contents.push((id, bytemuck::cast_slice(values).to_vec()));
+        id
+    }
+
+    pub fn u32(&mut self, name: &str, shape: &[usize], values: &[u32]) -> TensorId {
+        let id = self.tensors.declare(name, Dtype::U32, shape).expect("small");
+        assert_eq!(values.len(), shape.iter().product::<usize>(), "{name}");
+        self.contents.push((id, values.to_vec()));
+        id
+    }
+
+    /// A weight whose rows are packed already.
+    pub fn packed(&mut self, name: &str, dtype: Dtype, shape: &[usize], words: &[u32]) -> TensorId {
+        let id = self.tensors.declare(name, dtype, shape).expect("small");
+        assert_eq!(words.len(), self.tensors.get(id).words(), "{name}");
+        self.contents.push((id, words.to_vec()));
+        id
+    }
+
+    /// An output that starts as NaN and has a row more than will be written.
+    pub fn output(&mut self, name: &str, shape: &[usize], want: &[f32]) -> TensorId {
+        let nan = vec![f32::NAN; want.len()];
+        self.output_over(name, shape, &nan, want)
+    }
+
+    /// An output that starts as `before`, and has a row more than will be written.
+    pub fn output_over(&mut self, name: &str, shape: &[usize], before: &[f32], want: &[f32]) -> TensorId {
+        let mut shape = shape.to_vec();
+        shape[0] += 1;
+        let tail: usize = shape[1..].iter().product();
+        let values = [before, &vec![f32::NAN; tail][..]].concat();
+        let id = self.f32(name, &shape, &values);
+        self.wanted.push((id, want.to_vec(), tail));
+        id
+    }
+
+    /// Uploads everything and makes `op` on `n` rows ready to run.
+    pub fn prepare(&self, backend: &mut Backend, op: impl Into<Op>, n: usize) -> Prepared {
+        let mut plan = Plan::new(n);
+        plan.push(&self.tensors, op);
+        backend.allocate(&self.tensors).expect("small");
+        self.contents.iter().for_each(|(id, words)| backend.upload(*id, 0, words));
+        backend.prepare(&plan).expect("a valid kernel")
+    }
+
+    /// Runs `op` on `n` rows and compares every output; its tail must be untouched.
+    pub async fn check(
+        &self,
+        backend: &mut Backend,
+        what: &str,
+        op: impl Into<Op>,
+        n: usize,
+        tolerance: Tolerance,
+    ) {
+        let prepared = self.prepare(backend, op, n);
+        backend.run(&prepared, 1);
+        for (id, want, tail) in &self.wanted {
+            let got = backend.read(*id, 0, want.len() + tail).await.expect("a result");
+            let got: &[f32] = bytemuck::cast_slice(&got);
+            let name = format!("{what} {}", self.tensors.get(*id).name);
+            assert_close(&name, &got[..want.len()], want, tolerance);
+            assert!(got[want.len()..].iter().all(|x| x.is_nan()), "{name}: wrote past its end");
+        }
+    }
+}
