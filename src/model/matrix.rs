@@ -72,3 +72,35 @@ impl Matrix {
         runs.filter(|(_, _, rows)| *rows > 0).collect()
     }
 }
+
+/// Where one checkpoint tensor goes.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Shape in the checkpoint.
+    pub shape: Vec<usize>,
+    pub target: Matrix,
+    /// First row of `target` it fills.
+    pub first: usize,
+    /// Type of these rows.
+    pub dtype: Dtype,
+    /// Whether checkpoints have it as (in, out).
+    pub transposed: bool,
+    /// Rows of `target` filled so far.
+    pub loaded: usize,
+}
+
+impl Place {
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Rows of `target` it fills.
+    pub fn rows(&self) -> usize {
+        self.elements() / self.target.cols
+    }
+
+    /// Words of one of them.
+    pub fn row_words(&self) -> usize {
+        self.dtype.row_words(self.target.cols)
+    }
+}

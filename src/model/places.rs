@@ -6,25 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, TensorId};
 
-use super::matrix::Matrix;
+use super::matrix::Place;
 use super::names::{Role, bare};
 use super::weights::Weights;
-
-/// Where one checkpoint tensor goes.
-#[derive(Debug)]
-pub(super) struct Place {
-    /// Shape in the checkpoint.
-    pub shape: Vec<usize>,
-    pub target: Matrix,
-    /// First row of `target` it fills.
-    pub first: usize,
-    /// Type of these rows.
-    pub dtype: Dtype,
-    /// Whether checkpoints have it as (in, out).
-    pub transposed: bool,
-    /// Rows of `target` filled so far.
-    pub loaded: usize,
-}
 
 impl Weights {
     /// Whether the model wants the checkpoint's tensor `name`. Tensors that hold no weights
@@ -232,21 +216,5 @@ impl Weights {
                 Err(Error::mismatch(format!("tensor `{name}` is missing, and {} more", more.len())))
             }
         }
-    }
-}
-
-impl Place {
-    fn elements(&self) -> usize {
-        self.shape.iter().product()
-    }
-
-    /// Rows of `target` it fills.
-    fn rows(&self) -> usize {
-        self.elements() / self.target.cols
-    }
-
-    /// Words of one of them.
-    fn row_words(&self) -> usize {
-        self.dtype.row_words(self.target.cols)
     }
 }

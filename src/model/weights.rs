@@ -12,9 +12,8 @@ use crate::plan::{Dtype, TensorId, Tensors};
 use super::bank::{Bank, Part, Span};
 use super::blueprint::{Blueprint, Norm};
 use super::families::Family;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Place};
 use super::names::Role;
-use super::places::Place;
 
 /// A weight and its optional bias.
 #[derive(Debug)]
