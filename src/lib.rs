@@ -46,6 +46,6 @@ pub mod json;
 pub mod model;
 pub mod tokenizer;
 
-pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, order, plan, svd, widen};
+pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, ops, order, plan, svd, widen};
 
 pub use error::{Error, ErrorKind, Result};

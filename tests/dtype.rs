@@ -14,7 +14,8 @@ use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Choice, Engine, EngineOptions, Loader, Optimizer, TrainingRoom, Window};
 use lorakeet::format::safetensors::Header;
 use lorakeet::format::{SourceDtype, TensorData, TensorInfo, write};
-use lorakeet::plan::{GradOp, Op, Row, Slice, Tensors};
+use lorakeet::ops::{self, Slice};
+use lorakeet::plan::{Row, Tensors};
 use lorakeet::widen::Blocks;
 use serde_json::{Value, json};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -196,7 +197,7 @@ async fn ops_read_packed_weights() {
                 let weight = Slice { tensor: id, first };
                 let x = one.f32("x", &[n, c], &x);
                 let y = one.output_over("y", &[n, stride], &vec![7.0; n * stride], &y);
-                let op = Op::Linear { x, weight, bias: None, y, accumulate: false, delta: None };
+                let op = ops::Linear { x, weight, bias: None, y, accumulate: false, delta: None };
                 one.check(&mut backend, &format!("linear {what}"), op, n, SUMS).await;
 
                 let mut one = OneOp::default();
@@ -204,14 +205,14 @@ async fn ops_read_packed_weights() {
                 let weight = Slice { tensor: one.packed("weight", dtype, &[f, c], &packed), first };
                 let dy = one.f32("dy", &[n, stride], &dy);
                 let dx = one.output("dx", &[n, c], &dx);
-                let op = Op::Grad(GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate: false });
+                let op = ops::LinearGrad { dy, weight, dx, dx_first: 0, accumulate: false };
                 one.check(&mut backend, &format!("linear_grad {what}"), op, n, SUMS).await;
 
                 let mut one = OneOp::default();
                 let table = Slice { tensor: one.packed("table", dtype, &[f, c], &packed), first };
                 let rows = one.u32("rows", &[n, 4], bytemuck::cast_slice(&rows));
                 let y = one.output("y", &[n, c], &embedded);
-                let op = Op::Embed { rows, table, positions: None, y };
+                let op = ops::Embed { rows, table, positions: None, y };
                 one.check(&mut backend, &format!("embed {what}"), op, n, SUMS).await;
             }
         }

@@ -6,9 +6,8 @@ mod common;
 use bytemuck::Zeroable;
 use common::{Case, Fixture, OneOp, Tolerance, backends_and_whole_stores as backends};
 use lorakeet::config::Activation;
-use lorakeet::plan::{
-    AttentionInputs, Block, Dtype, GradOp, INACTIVE, Mix, Op, Plan, Row, Slice, TensorId, Tensors, Training,
-};
+use lorakeet::ops::{self, AttentionInputs, Op, Slice};
+use lorakeet::plan::{Block, Dtype, INACTIVE, Mix, Plan, Row, TensorId, Tensors, Training};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -32,18 +31,19 @@ macro_rules! fixture {
 }
 
 /// Runs `body` for every case on a fresh backend of every kind.
-async fn on_all(
+async fn on_all<O: Into<Op>>(
     op: &str,
     fixture: &Fixture<'_>,
     tolerance: Tolerance,
-    body: impl Fn(&Case, &mut OneOp) -> (GradOp, usize),
+    body: impl Fn(&Case, &mut OneOp) -> (O, usize),
 ) {
     for (i, case) in fixture.cases().enumerate() {
         let mut one = OneOp::default();
         let (step, n) = body(&case, &mut one);
+        let step: Op = step.into();
         for (name, mut backend) in backends().await {
             let what = format!("{op} case {i} on {name}");
-            one.check(&mut backend, &what, Op::Grad(step.clone()), n, tolerance).await;
+            one.check(&mut backend, &what, step.clone(), n, tolerance).await;
         }
     }
 }
@@ -65,7 +65,7 @@ async fn linear_grad() {
         let before = case.maybe_f32("before");
         let dx = output(one, "dx", &[n, c], &before, &case.f32("dx"));
         let weight = Slice { tensor: weight, first: 0 };
-        (GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate: before.is_some() }, n)
+        (ops::LinearGrad { dy, weight, dx, dx_first: 0, accumulate: before.is_some() }, n)
     })
     .await;
 }
@@ -84,7 +84,7 @@ async fn linear_grad_of_a_slice() {
         let dy = one.f32("dy", &[n, f], &dy);
         let tensor = one.f32("weight", &[f - first, c], &weight[first * c..]);
         let dx = one.output_over("dx", &[n, c], &before, &case.f32("dx"));
-        (GradOp::Linear { dy, weight: Slice { tensor, first }, dx, dx_first: 0, accumulate: true }, n)
+        (ops::LinearGrad { dy, weight: Slice { tensor, first }, dx, dx_first: 0, accumulate: true }, n)
     })
     .await;
 }
@@ -101,7 +101,7 @@ async fn linear_grad_into_later_rows() {
         let held = held.unwrap_or_else(|| vec![f32::NAN; n * c]);
         let around = |rows: &[f32]| [&vec![7.0; 3 * c], rows, &vec![7.0; 2 * c]].concat();
         let dx = one.output_over("dx", &[3 + n + 2, c], &around(&held), &around(&case.f32("dx")));
-        (GradOp::Linear { dy, weight, dx, dx_first: 3, accumulate }, n)
+        (ops::LinearGrad { dy, weight, dx, dx_first: 3, accumulate }, n)
     })
     .await;
 }
@@ -146,7 +146,7 @@ async fn shrink_grad() {
         let before = where_on(case, &vec![f32::NAN; n * n_parts * ranks], 7.0);
         let want = where_on(case, &case.f32("dz"), 7.0);
         let dz = one.output_over("dz", &[n, n_parts * ranks], &before, &want);
-        (GradOp::Shrink { rows, mixes, dy, b, dz, ranks, parts: parts(case) }, n)
+        (ops::ShrinkGrad { rows, mixes, dy, b, dz, ranks, parts: parts(case) }, n)
     })
     .await;
 }
@@ -164,7 +164,7 @@ async fn expand_grad() {
             let before = accumulate.then(|| case.f32("x"));
             before.iter().for_each(|x| want.iter_mut().zip(x).for_each(|(want, x)| *want += x));
             let dx = output(one, "dx", &[n, c], &before, &want);
-            (GradOp::Expand { rows, mixes, dz, a, dx, ranks, accumulate }, n)
+            (ops::ExpandGrad { rows, mixes, dz, a, dx, ranks, accumulate }, n)
         })
         .await;
     }
@@ -202,7 +202,7 @@ async fn outer_grad() {
         let added = &case.f32("da")[u_first * c..][..count * c];
         want[c..].iter_mut().zip(added).for_each(|(want, g)| *want += g);
         let g = one.output_over("g", &[1 + count, c], &before, &want);
-        (GradOp::Outer { rows, u, u_first, v, g, g_first: 1, count, cols: [0, c] }, n + 2)
+        (ops::OuterGrad { rows, u, u_first, v, g, g_first: 1, count, cols: [0, c] }, n + 2)
     })
     .await;
 }
@@ -222,7 +222,7 @@ async fn outer_grad_of_a_part() {
         let want: Vec<f32> = before.iter().enumerate().map(|(at, b)| b + add(at)).collect();
         let g = one.output_over("g", &[ranks, f], &before, &want);
         let u_first = (n_parts - 1) * ranks;
-        (GradOp::Outer { rows, u, u_first, v, g, g_first: 0, count: ranks, cols }, n + 2)
+        (ops::OuterGrad { rows, u, u_first, v, g, g_first: 0, count: ranks, cols }, n + 2)
     })
     .await;
 }
@@ -234,7 +234,7 @@ async fn rms_norm_grad() {
         let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
-        (GradOp::RmsNorm { x, weight, dy, dx, eps: case.number("eps") }, n)
+        (ops::RmsNormGrad { x, weight, dy, dx, eps: case.number("eps") }, n)
     })
     .await;
 }
@@ -246,7 +246,7 @@ async fn layer_norm_grad() {
         let [x, dy] = ["x", "dy"].map(|name| one.f32(name, &[n, c], &case.f32(name)));
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
-        (GradOp::LayerNorm { x, weight, dy, dx, eps: case.number("eps") }, n)
+        (ops::LayerNormGrad { x, weight, dy, dx, eps: case.number("eps") }, n)
     })
     .await;
 }
@@ -261,7 +261,7 @@ async fn activation_grad() {
         let x = one.f32("x", &[n, width], &case.f32("x"));
         let dy = one.f32("dy", &[n, f], &case.f32("dy"));
         let dx = one.output("dx", &[n, width], &case.f32("dx"));
-        (GradOp::Activation { x, dy, dx, kind, gated }, n)
+        (ops::ActivationGrad { x, dy, dx, kind, gated }, n)
     })
     .await;
 }
@@ -285,7 +285,7 @@ async fn activation_grad_is_the_slope_of_activation() {
             let x = one.f32("x", &[1, f], &at);
             let dy = one.f32("dy", &[1, f], &vec![1.0; f]);
             let dx = one.output("dx", &[1, f], &want);
-            let op = Op::Grad(GradOp::Activation { x, dy, dx, kind, gated: false });
+            let op = ops::ActivationGrad { x, dy, dx, kind, gated: false };
             one.check(&mut backend, &format!("{kind:?} on {name}"), op, 1, DIFFERENCES).await;
         }
     }
@@ -324,7 +324,7 @@ async fn attention_grad_q() {
         let dy = one.f32("dy", &[n + 1, h * d], &dy);
         let dq = one.output("dq", &[n, h * d], &case.f32("dq"));
         let stats = one.output("stats", &[n, 2 * h], &case.f32("stats"));
-        (GradOp::AttentionQ { forward, dy, dq, stats }, n + 1)
+        (ops::AttentionGradQ { forward, dy, dq, stats }, n + 1)
     })
     .await;
 }
@@ -344,7 +344,7 @@ async fn attention_grad_kv() {
             let want: Vec<f32> = before.iter().zip(case.f32(name)).map(|(b, g)| b + g).collect();
             one.output_over(name, &[slots, s, k * d], &before, &want)
         });
-        (GradOp::AttentionKv { forward, dy, stats, dk_cache, dv_cache }, n + 1)
+        (ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache }, n + 1)
     })
     .await;
 }
@@ -372,7 +372,7 @@ async fn attention_grad_of_wide_heads() {
         let dq = one.output("dq", &[1, d], &vec![0.0; d]);
         let want = [0.5 * 0.25 * d as f32 * 0.125 + (s as f32).ln(), (s as f32 - 1.0) / 2.0];
         let stats = one.output("stats", &[1, 2], &want);
-        let op = Op::Grad(GradOp::AttentionQ { forward, dy, dq, stats });
+        let op = ops::AttentionGradQ { forward, dy, dq, stats };
         one.check(&mut backend, name, op, 1, FUNCTIONS).await;
     }
 }
@@ -388,7 +388,7 @@ async fn split_qkv_grad() {
         let dv_cache = one.f32("dv_cache", &cache, &case.f32("dv_cache"));
         let rope = one.f32("rope", &[s, d], &case.f32("rope"));
         let dqkv = one.output("dqkv", &[n, (h + 2 * k) * d], &case.f32("dqkv"));
-        (GradOp::SplitQkv { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim: d }, n + 1)
+        (ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim: d }, n + 1)
     })
     .await;
 }
@@ -409,7 +409,7 @@ async fn keep_rows() {
             let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
             let x = one.f32("x", &[3, c], &x);
             let y = one.output_over("y", &[5, c], &before, &want);
-            one.check(&mut backend, name, Op::Grad(GradOp::KeepRows { rows, x, y }), 3, EXACT).await;
+            one.check(&mut backend, name, ops::KeepRows { rows, x, y }, 3, EXACT).await;
         }
     }
 }
@@ -425,7 +425,7 @@ async fn recall_rows() {
             let rows = one.u32("rows", &[3, 4], KEPT.as_flattened());
             let y = one.f32("y", &[5, c], &y);
             let x = one.output_over("x", &[3, c], &before, &want);
-            one.check(&mut backend, name, Op::Grad(GradOp::RecallRows { rows, y, x }), 3, EXACT).await;
+            one.check(&mut backend, name, ops::RecallRows { rows, y, x }, 3, EXACT).await;
         }
     }
 }
@@ -445,7 +445,7 @@ async fn cross_entropy() {
         let targets = one.u32("targets", &[n], &targets);
         let logits = one.output_over("logits", &[n, v], &case.f32("logits"), &case.f32("dlogits"));
         let loss = one.output("loss", &[n], &case.f32("loss"));
-        (GradOp::CrossEntropy { training, targets, logits, loss }, n)
+        (ops::CrossEntropy { training, targets, logits, loss }, n)
     })
     .await;
 }
@@ -466,7 +466,7 @@ async fn square_sum() {
                 let (mut before, mut want) = ([7.0; 3], [7.0; 3]);
                 (before[index], want[index]) = (f32::NAN, first[index]);
                 let sums = one.output_over("sums", &[3], &before, &want);
-                let op = Op::Grad(GradOp::SquareSum { g, sums, index });
+                let op = ops::SquareSum { g, sums, index };
                 one.check(&mut backend, &format!("case {i} on {name}"), op, 1, SUMS).await;
             }
         }
@@ -505,13 +505,13 @@ async fn adam_w() {
                 (g, m, v, declare(ABOVE[0], p))
             });
             for (index, (g, ..)) in states.into_iter().enumerate() {
-                plan.push(&tensors, Op::Grad(GradOp::SquareSum { g, sums, index }));
+                plan.push(&tensors, ops::SquareSum { g, sums, index });
             }
             for (p, (g, m, v, param)) in states.into_iter().enumerate() {
                 let [param_first, g_first] = ABOVE;
                 let len = sizes[p];
-                let op = GradOp::AdamW { training, sums, g, m, v, g_first, param, param_first, len };
-                plan.push(&tensors, Op::Grad(op));
+                let op = ops::AdamW { training, sums, g, m, v, g_first, param, param_first, len };
+                plan.push(&tensors, op);
             }
             backend.allocate(&tensors).expect("small");
             let prepared = backend.prepare(&plan).expect("valid kernels");
@@ -579,7 +579,7 @@ async fn dropout() {
             let rows = one.u32("rows", &[n, 4], bytemuck::cast_slice(&lines));
             let x = one.f32("x", &[n, c], &x);
             let y = output(&mut one, "y", &[n, c], &before, &want);
-            let op = Op::Grad(GradOp::Dropout { training, rows, x, y, site: 9, accumulate });
+            let op = ops::Dropout { training, rows, x, y, site: 9, accumulate };
             one.check(&mut backend, &format!("p = {p} on {name}"), op, n, EXACT).await;
         }
     }
@@ -632,7 +632,7 @@ async fn rms_norm_grad_is_the_slope_of_rms_norm() {
         let [x, dy] = [("x", &x), ("dy", &dy)].map(|(name, values)| one.f32(name, &[1, c], values));
         let weight = one.f32("weight", &[c], &weight);
         let dx = one.output_over("dx", &[1, c], &vec![0.0; c], &want);
-        let op = Op::Grad(GradOp::RmsNorm { x, weight, dy, dx, eps });
+        let op = ops::RmsNormGrad { x, weight, dy, dx, eps };
         one.check(&mut backend, name, op, 1, DIFFERENCES).await;
     }
 }

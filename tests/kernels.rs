@@ -11,9 +11,8 @@ use lorakeet::backend::Backend;
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::backend::gpu::{GpuOptions, kernels::Kernel};
 use lorakeet::config::Activation;
-use lorakeet::plan::{
-    ABSENT, Block, Delta, INACTIVE, Mix, Op, RING, Replaced, Row, Sampling, Shrink, Slice, TensorId,
-};
+use lorakeet::ops::{self, Delta, DownProjection, Op, Replaced, Slice};
+use lorakeet::plan::{ABSENT, Block, INACTIVE, Mix, RING, Row, Sampling, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -33,15 +32,16 @@ macro_rules! fixture {
 }
 
 /// Runs `body` for every case on a fresh backend of every kind.
-async fn on_all(
+async fn on_all<O: Into<Op>>(
     op: &str,
     fixture: &Fixture<'_>,
     tolerance: Tolerance,
-    body: impl Fn(&Case, &mut OneOp) -> (Op, usize),
+    body: impl Fn(&Case, &mut OneOp) -> (O, usize),
 ) {
     for (i, case) in fixture.cases().enumerate() {
         let mut one = OneOp::default();
         let (step, n) = body(&case, &mut one);
+        let step = step.into();
         for (name, mut backend) in backends().await {
             let what = format!("{op} case {i} on {name}");
             one.check(&mut backend, &what, step.clone(), n, tolerance).await;
@@ -64,7 +64,7 @@ async fn embed() {
         let table = one.f32("table", &[v, c], &case.f32("table"));
         let positions = case.maybe_f32("positions").map(|t| one.f32("positions", &[p, c], &t));
         let y = one.output("y", &[n, c], &case.f32("y"));
-        (Op::Embed { rows, table: Slice { tensor: table, first: 0 }, positions, y }, n)
+        (ops::Embed { rows, table: Slice { tensor: table, first: 0 }, positions, y }, n)
     })
     .await;
 }
@@ -77,7 +77,7 @@ async fn embed_leaves_tokens_of_other_slices_alone() {
         let table = one.f32("table", &[2, 1], &[50.0, 60.0]);
         let before = [1.0, 2.0, 3.0, 4.0];
         let y = one.output_over("y", &[4, 1], &before, &[1.0, 50.0, 60.0, 4.0]);
-        let op = Op::Embed { rows, table: Slice { tensor: table, first: 5 }, positions: None, y };
+        let op = ops::Embed { rows, table: Slice { tensor: table, first: 5 }, positions: None, y };
         one.check(&mut backend, name, op, 4, EXACT).await;
     }
 }
@@ -89,7 +89,7 @@ async fn rms_norm() {
         let x = one.f32("x", &[n, c], &case.f32("x"));
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let y = one.output("y", &[n, c], &case.f32("y"));
-        (Op::Norm { x, weight, bias: None, y, eps: case.number("eps"), centred: false, shrink: None }, n)
+        (ops::Norm { x, weight, bias: None, y, eps: case.number("eps"), centred: false, shrink: None }, n)
     })
     .await;
 }
@@ -102,7 +102,18 @@ async fn layer_norm() {
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let bias = one.f32("bias", &[c], &case.f32("bias"));
         let y = one.output("y", &[n, c], &case.f32("y"));
-        (Op::Norm { x, weight, bias: Some(bias), y, eps: case.number("eps"), centred: true, shrink: None }, n)
+        (
+            ops::Norm {
+                x,
+                weight,
+                bias: Some(bias),
+                y,
+                eps: case.number("eps"),
+                centred: true,
+                shrink: None,
+            },
+            n,
+        )
     })
     .await;
 }
@@ -121,7 +132,7 @@ async fn linear() {
             None => one.output("y", &[n, f], &want),
         };
         let weight = Slice { tensor: weight, first: 0 };
-        (Op::Linear { x, weight, bias, y, accumulate: residual.is_some(), delta: None }, n)
+        (ops::Linear { x, weight, bias, y, accumulate: residual.is_some(), delta: None }, n)
     })
     .await;
 }
@@ -158,7 +169,7 @@ async fn linear_at_tile_edges() {
             let before: Vec<f32> = want.iter().map(|w| if w.is_nan() { 7.0 } else { f32::NAN }).collect();
             let want: Vec<f32> = want.iter().map(|w| if w.is_nan() { 7.0 } else { *w }).collect();
             let y = one.output_over("y", &[n, stride], &before, &want);
-            let op = Op::Linear {
+            let op = ops::Linear {
                 x,
                 weight: Slice { tensor: weight, first },
                 bias: Some(bias),
@@ -204,7 +215,13 @@ fn adapted_rows(one: &mut OneOp) -> [TensorId; 2] {
 
 /// Adds to an op with output x (3, C) a shrink of `parts` parts, each sum in `partials` pieces,
 /// and what its formula gives.
-fn shrink_of(one: &mut OneOp, rows: [TensorId; 2], x: &[f32], parts: usize, partials: usize) -> Shrink {
+fn shrink_of(
+    one: &mut OneOp,
+    rows: [TensorId; 2],
+    x: &[f32],
+    parts: usize,
+    partials: usize,
+) -> DownProjection {
     let c = x.len() / 3;
     let a = wave(parts * RANKS * c, 0.17);
     let mut want = Vec::new();
@@ -223,7 +240,7 @@ fn shrink_of(one: &mut OneOp, rows: [TensorId; 2], x: &[f32], parts: usize, part
     let [rows, mixes] = rows;
     let a = one.f32("a", &[parts * RANKS, c], &a);
     let z = one.output_over("z", &[3, parts * partials * RANKS], &before, &want);
-    Shrink { rows, mixes, a, z, ranks: RANKS, partials }
+    DownProjection { rows, mixes, a, z, ranks: RANKS, partials }
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
@@ -235,7 +252,7 @@ async fn shrink() {
             let input = wave(3 * c, 0.31);
             let x = one.f32("x", &[3, c], &input);
             let shrink = shrink_of(&mut one, rows, &input, parts, 1);
-            let op = Op::Shrink { x, shrink };
+            let op = ops::Shrink { x, shrink };
             one.check(&mut backend, &format!("{name} ({c}, {parts})"), op, 3, SUMS).await;
         }
     }
@@ -261,7 +278,7 @@ async fn norm_with_adapters() {
             let bias = centred.then(|| one.f32("bias", &[c], &shift));
             let y = one.output("y", &[3, c], &want);
             let shrink = Some(shrink_of(&mut one, rows, &want, parts, 1));
-            let op = Op::Norm { x, weight, bias, y, eps: 1e-5, centred, shrink };
+            let op = ops::Norm { x, weight, bias, y, eps: 1e-5, centred, shrink };
             one.check(&mut backend, &format!("{name} ({c}, {parts})"), op, 3, SUMS).await;
         }
     }
@@ -295,7 +312,7 @@ async fn attention_with_adapters() {
         let y = one.output("y", &[3, h * d], &want);
         let shrink = Some(shrink_of(&mut one, rows, &want, 1, h));
         let [rows, _] = rows;
-        let op = Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 0.5, window: 0, shrink };
+        let op = ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 0.5, window: 0, shrink };
         one.check(&mut backend, name, op, 3, FUNCTIONS).await;
     }
 }
@@ -322,7 +339,7 @@ async fn affine() {
             let mixes = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
             let gains = one.f32("gains", &[2 * ADAPTERS, c], &gains);
             let x = one.output_over("x", &[3, c], &before, &want);
-            let op = Op::Affine { rows, mixes, gains, x };
+            let op = ops::Affine { rows, mixes, gains, x };
             one.check(&mut backend, &format!("{name} ({c})"), op, 3, EXACT).await;
         }
     }
@@ -381,7 +398,7 @@ async fn embed_delta() {
             let b = one.f32("b", &[ranks + 4, c], &b);
             let y = one.output_over("y", &[3, c], &before, &want);
             let replaced = with_rows.then_some(replaced);
-            let op = Op::EmbedDelta { rows, mixes: mix_ids, a, b, ranks, replaced, y };
+            let op = ops::EmbedDelta { rows, mixes: mix_ids, a, b, ranks, replaced, y };
             one.check(&mut backend, &format!("{name} ({c}, {ranks})"), op, 3, SUMS).await;
         }
     }
@@ -409,7 +426,7 @@ async fn head_delta() {
             assert_ne!(want, before);
             let x = one.f32("x", &[3, c], &x);
             let logits = one.output_over("logits", &[3, V], &before, &want);
-            let op = Op::HeadDelta { rows, mixes: mix_ids, x, replaced, logits };
+            let op = ops::HeadDelta { rows, mixes: mix_ids, x, replaced, logits };
             one.check(&mut backend, &format!("{name} ({c})"), op, 3, SUMS).await;
         }
     }
@@ -472,7 +489,7 @@ async fn linear_with_adapters() {
             let y = one.output_over("y", &[n, stride], &before, &want);
             let delta = Some(Delta { rows, mixes, z, b, ranks: RANKS, partials, parts });
             let op =
-                Op::Linear { x, weight: Slice { tensor: weight, first }, bias, y, accumulate: true, delta };
+                ops::Linear { x, weight: Slice { tensor: weight, first }, bias, y, accumulate: true, delta };
             one.check(&mut backend, &format!("{name}, {n} rows"), op, n, SUMS).await;
         }
     }
@@ -486,7 +503,7 @@ async fn activation() {
         let kind = case.activation("kind");
         let x = one.f32("x", &[n, if gated { 2 * f } else { f }], &case.f32("x"));
         let y = one.output("y", &[n, f], &case.f32("y"));
-        (Op::Activation { x, y, kind, gated }, n)
+        (ops::Activation { x, y, kind, gated }, n)
     })
     .await;
 }
@@ -501,7 +518,7 @@ async fn activation_of_large_values_is_finite() {
             one.check(
                 &mut backend,
                 &format!("{kind:?} on {name}"),
-                Op::Activation { x, y, kind, gated: false },
+                ops::Activation { x, y, kind, gated: false },
                 1,
                 FUNCTIONS,
             )
@@ -527,7 +544,7 @@ async fn split_qkv() {
         let shape = [slots, s, k * d];
         let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));
         let v_cache = one.output_over("v_cache", &shape, &case.f32("v_cache_in"), &case.f32("v_cache"));
-        (Op::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d }, n + 1)
+        (ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d }, n + 1)
     })
     .await;
 }
@@ -547,7 +564,7 @@ async fn attention() {
         let v_cache = one.f32("v_cache", &[slots, s, k * d], &case.f32("v_cache"));
         let y = one.output("y", &[n, h * d], &case.f32("y"));
         let (scale, window) = (case.number("scale"), case.size("window"));
-        (Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, window, shrink: None }, n + 1)
+        (ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, window, shrink: None }, n + 1)
     })
     .await;
 }
@@ -567,7 +584,7 @@ async fn attention_of_wide_heads() {
         let v_cache = one.f32("v_cache", &[1, s, d], &value);
         let y = one.output("y", &[1, d], &want);
         let op =
-            Op::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 1.0, window: 0, shrink: None };
+            ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 1.0, window: 0, shrink: None };
         one.check(&mut backend, name, op, 1, FUNCTIONS).await;
     }
 }
@@ -610,7 +627,7 @@ async fn whole_stores_show_a_race() {
         let mut one = OneOp::default();
         let input = one.f32("x", &[1, 64], &x);
         let y = one.f32("y", &[1, 64], &[0.0; 64]);
-        let op = Op::Activation { x: input, y, kind: Activation::Relu, gated: false };
+        let op = ops::Activation { x: input, y, kind: Activation::Relu, gated: false };
         let plan = one.prepare(&mut backend, op, 1);
         backend.run(&plan, 1);
         let got = backend.read(y, 0, 64).await.expect("a result");
@@ -691,7 +708,7 @@ async fn draw(case: &Case<'_>, logits: &[f32], [b, v, seeds]: [usize; 3], backen
     let seen_id = one.u32("seen", &[n, words], &seen);
     let rows = one.u32("rows", &[n, 4], &vec![0; 4 * n]);
     let ring = one.u32("ring", &[n, RING], &vec![0; n * RING]);
-    let plan = one.prepare(backend, Op::Sample { logits, sampling: options, seen: seen_id, rows, ring }, n);
+    let plan = one.prepare(backend, ops::Sample { logits, sampling: options, seen: seen_id, rows, ring }, n);
     for pos in 0..RING as u32 {
         let lines: Vec<u32> = (0..n as u32).flat_map(|slot| [0, pos, slot, 0]).collect();
         backend.upload(rows, 0, &lines);
@@ -723,7 +740,7 @@ async fn sample_moves_its_row_on() {
         let lines = [[9, 64, 2, 5], [9, 70, 0, 6], [9, 1, INACTIVE, 7]];
         let rows = one.u32("rows", &[3, 4], lines.as_flattened());
         let ring = one.u32("ring", &[3, RING], &vec![77; 3 * RING]);
-        let plan = one.prepare(&mut backend, Op::Sample { logits, sampling, seen, rows, ring }, 3);
+        let plan = one.prepare(&mut backend, ops::Sample { logits, sampling, seen, rows, ring }, 3);
         backend.run(&plan, 1);
         let lines = backend.read(rows, 0, 12).await.expect("a result");
         assert_eq!(lines, [35, 65, 2, 5, 3, 71, INACTIVE, 6, 9, 1, INACTIVE, 7], "{name}");
@@ -775,7 +792,7 @@ async fn sample_draws_nothing_from_what_is_not_a_number() {
             let lines: Vec<u32> = (0..n as u32).flat_map(|slot| [9, 4, slot, 1]).collect();
             let row_ids = one.u32("rows", &[n, 4], &lines);
             let ring = one.u32("ring", &[n, RING], &vec![77; n * RING]);
-            let op = Op::Sample { logits, sampling, seen, rows: row_ids, ring };
+            let op = ops::Sample { logits, sampling, seen, rows: row_ids, ring };
             let plan = one.prepare(&mut backend, op, n);
             // A second time finds only the rows that drew.
             backend.run(&plan, 2);

@@ -10,15 +10,15 @@ use std::sync::Mutex;
 use common::gpu_with;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
-use lorakeet::backend::gpu::kernels::{self, Kernel};
+use lorakeet::backend::gpu::kernels::Kernel;
 use lorakeet::backend::gpu::known_answer::{answer, digest, is_right};
 use lorakeet::backend::gpu::known_cases::Case;
-use lorakeet::backend::gpu::{Gpu, GpuOptions, dispatch};
+use lorakeet::backend::gpu::{Gpu, GpuOptions, ops};
 use lorakeet::error::ErrorKind;
 use lorakeet::plan::{Dtype, Plan, Tensors};
 
 fn variants() -> impl Iterator<Item = Kernel> {
-    kernels::ALL.iter().flat_map(|kernel| kernel.variants())
+    ops::kernels()
 }
 
 /// Type and digest of each output that the twin makes of a kernel's case.
@@ -73,7 +73,7 @@ fn a_case_runs_its_kernel() {
         let mut tensors = Tensors::default();
         let case = Case::of(&kernel, &mut tensors);
         let lanes = if kernel.name == "linear_block" { 1 } else { 16 };
-        let run = dispatch::dispatch(&case.op, &tensors, case.n, lanes).kernel;
+        let run = ops::dispatch(&case.op, &tensors, case.n, lanes).kernel;
         assert_eq!((run.name, run.dtype), (kernel.name, kernel.dtype));
     }
 }
@@ -183,21 +183,21 @@ async fn failure_of(
 #[pollster::test]
 async fn a_broken_kernel_is_named() {
     let _one = BREAKING.lock();
-    let others = [kernels::EMBED, kernels::SAMPLE, kernels::ACTIVATION];
+    let others = [ops::embed::KERNEL, ops::sample::KERNEL, ops::activation::KERNEL];
     for (kernel, from, to) in [
-        (kernels::EMBED, "y[n * params.c + c] = value", "y[n * params.c + c] = value + f32(id.x == 70u)"),
-        (kernels::NORM, "params.eps", "0.0"),
-        (kernels::LINEAR_VEC, "c += LANES", "c += 2u * LANES"),
-        (kernels::LINEAR_ROWS.over(Dtype::Q8), "sums_3 +=", "sums_2 +="),
-        (kernels::LINEAR_BLOCK.over(Dtype::Q4), "sums_44 += right * lower", "sums_44 += left * lower"),
-        (kernels::LINEAR_TILE.over(Dtype::F16), "sums[a][b]", "sums[a][a]"),
-        (kernels::ATTENTION, "total * fade", "total"),
-        (kernels::SPLIT_QKV, "b * cos", "a * cos"),
-        (kernels::ACTIVATION, "x[row + params.f + f]", "x[row + f]"),
-        (kernels::SAMPLE, "value > top", "value < top"),
-        (kernels::SHRINK_GRAD, "gamma *", "1.0 *"),
-        (kernels::OUTER_GRAD, "(four ^ (depth % 8u))", "four / 2u"),
-        (kernels::ADAM_W, "training.learning_rate", "0.0"),
+        (ops::embed::KERNEL, "y[n * params.c + c] = value", "y[n * params.c + c] = value + f32(id.x == 70u)"),
+        (ops::norm::KERNEL, "params.eps", "0.0"),
+        (ops::linear::VEC, "c += LANES", "c += 2u * LANES"),
+        (ops::linear::ROWS.over(Dtype::Q8), "sums_3 +=", "sums_2 +="),
+        (ops::linear::BLOCK.over(Dtype::Q4), "sums_44 += right * lower", "sums_44 += left * lower"),
+        (ops::linear::TILES.over(Dtype::F16), "sums[a][b]", "sums[a][a]"),
+        (ops::attention::KERNEL, "total * fade", "total"),
+        (ops::split_qkv::KERNEL, "b * cos", "a * cos"),
+        (ops::activation::KERNEL, "x[row + params.f + f]", "x[row + f]"),
+        (ops::sample::KERNEL, "value > top", "value < top"),
+        (ops::shrink_grad::KERNEL, "gamma *", "1.0 *"),
+        (ops::outer_grad::KERNEL, "(four ^ (depth % 8u))", "four / 2u"),
+        (ops::adam_w::KERNEL, "training.learning_rate", "0.0"),
     ] {
         let mut tried = vec![kernel];
         tried.extend(others.iter().filter(|other| other.name != kernel.name));
@@ -226,7 +226,7 @@ async fn a_race_is_named() {
         let source = Some(without_rest);
         let options = GpuOptions { default_limits: true, source, ..GpuOptions::default() };
         let Some(mut backend) = gpu_with(options).await else { return };
-        let (tensors, plans) = plans(&[kernels::ATTENTION]);
+        let (tensors, plans) = plans(&[ops::attention::KERNEL]);
         let gpu = gpu(&mut backend);
         gpu.allocate(&tensors).expect("small");
         assert_eq!(gpu.check_kernels(&plans).await.is_ok(), is_right, "{store}");

@@ -16,11 +16,14 @@ const KERNELS: &[(&str, &[&str])] = &[
     ("mersenne_twister", &[]),
     ("order", &[]),
     ("svd", &["mersenne_twister", "order"]),
-    ("plan", &["error", "activation", "dtype"]),
-    ("twin", &["activation", "dtype", "plan"]),
-    ("fast", &["activation", "plan", "twin"]),
+    ("tensor", &["error", "dtype"]),
+    ("control", &[]),
+    ("twin", &["activation", "dtype", "control"]),
+    ("fast", &["activation", "control", "twin"]),
+    ("ops", &["activation", "dtype", "tensor", "control", "twin", "fast"]),
+    ("plan", &["dtype", "tensor", "control", "ops"]),
     ("machine", &[]),
-    ("cpu", &["error", "plan", "twin", "fast", "machine"]),
+    ("cpu", &["error", "tensor", "ops", "plan", "machine"]),
 ];
 
 /// Module of `src` -> modules it may name. Those of `src/kernels` have the names they have there.
@@ -29,8 +32,8 @@ const MAIN: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("format", &["error", "json", "dtype", "mersenne_twister", "widen"]),
     ("tokenizer", &["error", "json", "order"]),
-    ("model", &["error", "activation", "json", "format", "plan"]),
-    ("gpu", &["error", "activation", "plan"]),
+    ("model", &["error", "activation", "json", "format", "ops", "plan"]),
+    ("gpu", &["error", "activation", "ops", "plan"]),
     ("backend", &["error", "plan", "cpu", "gpu", "twin"]),
     (
         "engine",

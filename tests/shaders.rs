@@ -8,18 +8,13 @@ mod stores;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use lorakeet::backend::gpu::kernels::{self, Kernel};
-use lorakeet::backend::gpu::{dispatch, dispatch_grad};
 use lorakeet::dtype::Dtype;
+use lorakeet::gpu::kernels::Kernel;
+use lorakeet::gpu::ops;
 use naga::{AddressSpace, Handle, Module, StorageAccess, Type, TypeInner};
 
 fn parse(kernel: &Kernel) -> Module {
     stores::validated(kernel.name, &kernel.source()).0
-}
-
-/// Every kernel for every type of weight it reads.
-fn variants() -> Vec<Kernel> {
-    kernels::ALL.iter().flat_map(|kernel| kernel.variants()).collect()
 }
 
 fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
@@ -31,10 +26,10 @@ fn stems(folder: &str, extension: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_shader_is_valid_and_in_the_table() {
-    let table: BTreeSet<_> = kernels::ALL.iter().map(|k| k.name.to_owned()).collect();
-    assert_eq!(stems("shaders", "wgsl"), table, "shaders/*.wgsl and kernels::ALL differ");
-    for kernel in &variants() {
-        let module = parse(kernel);
+    let table: BTreeSet<_> = ops::kernels().map(|k| k.name.to_owned()).collect();
+    assert_eq!(stems("shaders", "wgsl"), table, "shaders/*.wgsl and the kernels of ops differ");
+    for kernel in ops::kernels() {
+        let module = parse(&kernel);
         let entries: Vec<_> = module.entry_points.iter().map(|e| e.name.as_str()).collect();
         assert_eq!(entries, [kernel.name], "the entry point is the file's stem");
     }
@@ -42,7 +37,7 @@ fn every_shader_is_valid_and_in_the_table() {
 
 #[test]
 fn a_broken_shader_is_caught() {
-    let broken = Kernel { parts: &["fn embed() -> f32 { return 1u; }"], ..kernels::EMBED };
+    let broken = Kernel { parts: &["fn embed() -> f32 { return 1u; }"], ..ops::embed::KERNEL };
     assert!(std::panic::catch_unwind(|| parse(&broken)).is_err());
 }
 
@@ -56,21 +51,9 @@ fn every_type_of_weight_has_its_text() {
 }
 
 #[test]
-fn twins_and_shaders_have_the_same_stems() {
-    let mut twins = stems("src/kernels/twin", "rs");
-    twins.remove("mod");
-    twins.remove("weight"); // what three of them read
-    let named: BTreeSet<_> = kernels::ALL.iter().map(|k| k.twin.to_owned()).collect();
-    assert_eq!(twins, named);
-    for kernel in kernels::ALL {
-        assert!(kernel.name.starts_with(kernel.twin), "`{}` is no variant of `{}`", kernel.name, kernel.twin);
-    }
-}
-
-#[test]
 fn bindings_are_numbered_from_zero_inputs_before_outputs() {
-    for kernel in &variants() {
-        let module = parse(kernel);
+    for kernel in ops::kernels() {
+        let module = parse(&kernel);
         let mut slots: BTreeMap<u32, (AddressSpace, String)> = BTreeMap::new();
         for (_, global) in module.global_variables.iter() {
             if let Some(at) = &global.binding {
@@ -97,55 +80,12 @@ fn bindings_are_numbered_from_zero_inputs_before_outputs() {
 
 #[test]
 fn parameters_lie_where_rust_puts_them() {
-    for kernel in &variants() {
-        let module = parse(kernel);
-        let rust = match kernel.name {
-            "embed" => (dispatch::Embed::layout(), size_of::<dispatch::Embed>()),
-            "embed_delta" => (dispatch::EmbedDelta::layout(), size_of::<dispatch::EmbedDelta>()),
-            "head_delta" => (dispatch::HeadDelta::layout(), size_of::<dispatch::HeadDelta>()),
-            "norm" => (dispatch::Norm::layout(), size_of::<dispatch::Norm>()),
-            "linear" | "linear_vec" | "linear_rows" | "linear_block" => {
-                (dispatch::Linear::layout(), size_of::<dispatch::Linear>())
-            }
-            "affine" => (dispatch::Affine::layout(), size_of::<dispatch::Affine>()),
-            "shrink" => (dispatch::Shrink::layout(), size_of::<dispatch::Shrink>()),
-            "activation" => (dispatch::Activation::layout(), size_of::<dispatch::Activation>()),
-            "split_qkv" => (dispatch::SplitQkv::layout(), size_of::<dispatch::SplitQkv>()),
-            "attention" => (dispatch::Attention::layout(), size_of::<dispatch::Attention>()),
-            "sample" => (dispatch::Sample::layout(), size_of::<dispatch::Sample>()),
-            "linear_grad" => (dispatch_grad::LinearGrad::layout(), size_of::<dispatch_grad::LinearGrad>()),
-            "shrink_grad" => (dispatch_grad::ShrinkGrad::layout(), size_of::<dispatch_grad::ShrinkGrad>()),
-            "expand_grad" => (dispatch_grad::ExpandGrad::layout(), size_of::<dispatch_grad::ExpandGrad>()),
-            "outer_grad" => (dispatch_grad::OuterGrad::layout(), size_of::<dispatch_grad::OuterGrad>()),
-            "rms_norm_grad" | "layer_norm_grad" => {
-                (dispatch_grad::NormGrad::layout(), size_of::<dispatch_grad::NormGrad>())
-            }
-            "activation_grad" => {
-                (dispatch_grad::ActivationGrad::layout(), size_of::<dispatch_grad::ActivationGrad>())
-            }
-            "attention_grad_q" => {
-                (dispatch_grad::AttentionGradQ::layout(), size_of::<dispatch_grad::AttentionGradQ>())
-            }
-            "attention_grad_kv" => {
-                (dispatch_grad::AttentionGradKv::layout(), size_of::<dispatch_grad::AttentionGradKv>())
-            }
-            "split_qkv_grad" => {
-                (dispatch_grad::SplitQkvGrad::layout(), size_of::<dispatch_grad::SplitQkvGrad>())
-            }
-            "keep_rows" | "recall_rows" => {
-                (dispatch_grad::KeptRows::layout(), size_of::<dispatch_grad::KeptRows>())
-            }
-            "cross_entropy" => {
-                (dispatch_grad::CrossEntropy::layout(), size_of::<dispatch_grad::CrossEntropy>())
-            }
-            "square_sum" => (dispatch_grad::SquareSum::layout(), size_of::<dispatch_grad::SquareSum>()),
-            "adam_w" => (dispatch_grad::AdamW::layout(), size_of::<dispatch_grad::AdamW>()),
-            "dropout" => (dispatch_grad::Dropout::layout(), size_of::<dispatch_grad::Dropout>()),
-            other => panic!("no parameter struct for `{other}`"),
-        };
+    for kernel in ops::kernels() {
+        let module = parse(&kernel);
+        let (_, _, (fields, size)) = ops::ALL.iter().find(|(op, ..)| *op == kernel.op).expect("an op");
         let (members, span) = named_struct(&module, "Params");
         let wgsl: Vec<_> = members.iter().map(|(name, offset)| (name.as_str(), *offset)).collect();
-        assert_eq!((wgsl, span), rust, "{}", kernel.name);
+        assert_eq!((&wgsl[..], span), (*fields, *size), "{}", kernel.name);
     }
 }
 
@@ -153,7 +93,7 @@ fn parameters_lie_where_rust_puts_them() {
 fn rows_mixes_and_sampling_lie_where_rust_puts_them() {
     use lorakeet::plan::{Block, INACTIVE, Mix, RING, Row, Sampling};
     use std::mem::offset_of;
-    let module = parse(&kernels::SAMPLE);
+    let module = parse(&ops::sample::KERNEL);
     let rust = [
         ("temperature", offset_of!(Sampling, temperature)),
         ("top_p", offset_of!(Sampling, top_p)),
@@ -177,7 +117,7 @@ fn rows_mixes_and_sampling_lie_where_rust_puts_them() {
     let (members, span) = named_struct(&module, "Row");
     assert_eq!(members, rust.map(|(name, at)| (name.to_owned(), at)));
     assert_eq!(span, size_of::<Row>());
-    let module = parse(&kernels::SHRINK);
+    let module = parse(&ops::shrink::KERNEL);
     let rust = [
         ("ranks", offset_of!(Block, ranks)),
         ("adapter", offset_of!(Block, adapter)),
@@ -189,8 +129,8 @@ fn rows_mixes_and_sampling_lie_where_rust_puts_them() {
     let (members, span) = named_struct(&module, "Mix");
     assert_eq!((members, span), (rust.map(|(name, at)| (name.to_owned(), at)).to_vec(), size_of::<Mix>()));
     assert_eq!(size_of::<Mix>(), 64, "a switch writes no more than this");
-    assert!(kernels::SAMPLE.source().contains(&format!("const RING: u32 = {RING}u;")));
-    assert!(kernels::SAMPLE.source().contains(&format!("const INACTIVE: u32 = {INACTIVE:#x}u;")));
+    assert!(ops::sample::KERNEL.source().contains(&format!("const RING: u32 = {RING}u;")));
+    assert!(ops::sample::KERNEL.source().contains(&format!("const INACTIVE: u32 = {INACTIVE:#x}u;")));
 }
 
 #[test]
@@ -209,7 +149,7 @@ fn training_lies_where_rust_puts_it() {
         ("corrections", offset_of!(Training, corrections)),
         ("padding", offset_of!(Training, padding)),
     ];
-    let (members, span) = named_struct(&parse(&kernels::ADAM_W), "Training");
+    let (members, span) = named_struct(&parse(&ops::adam_w::KERNEL), "Training");
     assert_eq!(members, rust.map(|(name, at)| (name.to_owned(), at)));
     assert_eq!(span, size_of::<Training>());
 }
@@ -234,7 +174,7 @@ fn no_function_is_defined_in_two_files() {
             }
         }
     }
-    assert!(homes.len() > kernels::ALL.len(), "the search found its functions");
+    assert!(homes.len() > ops::ALL.len(), "the search found its functions");
 }
 
 /// Variables of which a shader stores parts of vectors that invocations share, or, of a local vector,
@@ -248,7 +188,7 @@ fn wrong_stores(name: &str, source: &str) -> BTreeSet<String> {
 #[test]
 fn no_shader_stores_a_part_of_a_shared_vector() {
     let mut wrong = BTreeMap::new();
-    for kernel in &variants() {
+    for kernel in ops::kernels() {
         let variables = wrong_stores(kernel.name, &kernel.source());
         if !variables.is_empty() {
             wrong.insert(kernel.name, variables);
@@ -309,8 +249,8 @@ fn stores_of_a_part_are_found() {
 
 #[test]
 fn shared_memory_fits_the_default_limit() {
-    for kernel in &variants() {
-        let module = parse(kernel);
+    for kernel in ops::kernels() {
+        let module = parse(&kernel);
         let mut bytes = 0;
         for (_, global) in module.global_variables.iter().filter(|(_, g)| g.space == AddressSpace::WorkGroup)
         {

@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, Tensors};
 
 use super::Gpu;
-use super::dispatch::dispatch;
 use super::kernels::Kernel;
 use super::known_cases::Case;
 use super::known_table::ANSWERS;
+use super::ops::dispatch;
 
 /// Whether each kernel that was tried is right, by [`name_of`].
 pub type Verdicts = BTreeMap<String, bool>;

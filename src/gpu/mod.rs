@@ -1,19 +1,18 @@
 //! The WebGPU backend: buffers, pipelines and recorded dispatch lists on one device.
 //! It decides no shapes; plans arrive checked.
 
-pub mod dispatch;
-pub mod dispatch_grad;
 mod fault;
 mod instance;
 pub mod kernels;
 pub mod known_answer;
 pub mod known_cases;
 mod known_table;
+pub mod launch;
 mod memory;
 mod open;
+pub mod ops;
 mod pace;
 mod read;
-mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,12 +22,12 @@ use futures_channel::oneshot;
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, TensorId, Tensors};
 
-use dispatch::{Dispatch, dispatch};
 use fault::Fault;
 use kernels::Kernel;
+use launch::Dispatch;
 use memory::Scopes;
+use ops::{dispatch, work};
 use pace::Pace;
-use work::work;
 
 /// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
 const UPLOAD_PORTION_BYTES: usize = 16 << 20;

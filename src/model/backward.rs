@@ -5,7 +5,8 @@
 //! by layer and tile by tile, both in reverse: when a tile's turn comes, all later tiles have
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
-use crate::plan::{Delta, GradOp, Op, Plan, Slice, TensorId, part_columns};
+use crate::ops::{self, Delta, Slice, part_columns};
+use crate::plan::{Plan, TensorId};
 
 use super::Model;
 use super::block::{Adapt, Block, Map};
@@ -24,7 +25,7 @@ pub fn head(model: &Model, plan: &mut Plan) {
     forward::head(model, plan);
     let mut steps = Steps { model, plan };
     let (numbers, targets) = (training.numbers, training.targets);
-    steps.push(Op::Grad(GradOp::CrossEntropy { training: numbers, targets, logits, loss: t.loss }));
+    steps.push(ops::CrossEntropy { training: numbers, targets, logits, loss: t.loss });
     steps.keep(t.loss, training.losses);
     steps.linear_grad(logits, &weights.head, t.dxn);
     if let Some((shrink, delta)) = bank.halves(weights.head.site, state.rows, 1) {
@@ -49,7 +50,7 @@ pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
     // The MLP: h + down · hidden(h)
     steps.map_grad(layer, Map::Down, &adapted, t.dx, t.dhidden);
     let (kind, gated) = (config.activation, config.gated);
-    steps.push(Op::Grad(GradOp::Activation { x: scratch.up, dy: t.dhidden, dx: t.dup, kind, gated }));
+    steps.push(ops::ActivationGrad { x: scratch.up, dy: t.dhidden, dx: t.dup, kind, gated });
     steps.map_grad(layer, Map::Up, &adapted, t.dup, t.dxn);
     steps.norm_grad(h, &layer.mlp_norm, t.dxn);
     // The attention: x + o · attend(q, k, v)
@@ -66,7 +67,7 @@ pub fn norms(model: &Model, plan: &mut Plan) {
     let mut steps = Steps { model, plan };
     for (i, moments) in training.moments.iter().enumerate() {
         for (half, g) in moments.g.into_iter().enumerate() {
-            steps.push(Op::Grad(GradOp::SquareSum { g, sums: training.sums, index: 2 * i + half }));
+            steps.push(ops::SquareSum { g, sums: training.sums, index: 2 * i + half });
         }
     }
 }
@@ -81,7 +82,7 @@ pub fn update(model: &Model, plan: &mut Plan) {
         let site = &bank.sites[*site];
         let parts: Vec<usize> = (0..parts.len()).filter(|&part| parts[part]).collect();
         let mut adam = |half: usize, g_first: usize, param: TensorId, param_first: usize, len: usize| {
-            steps.push(Op::Grad(GradOp::AdamW {
+            steps.push(ops::AdamW {
                 training: training.numbers,
                 sums: training.sums,
                 g: moments.g[half],
@@ -91,7 +92,7 @@ pub fn update(model: &Model, plan: &mut Plan) {
                 param,
                 param_first,
                 len,
-            }));
+            });
         };
         let (c, f, count) = (site.inputs, site.outputs(), trainee.count);
         let row_of_a = |part: usize| part * bank.room.ranks + trainee.first;
@@ -104,7 +105,7 @@ pub fn update(model: &Model, plan: &mut Plan) {
                 let Core { r, a } = moments.cores[part];
                 let weight = Slice { tensor: a, first: 0 };
                 let (dx, dx_first) = (site.a, row_of_a(part));
-                steps.push(Op::Grad(GradOp::Linear { dy: r, weight, dx, dx_first, accumulate: false }));
+                steps.push(ops::LinearGrad { dy: r, weight, dx, dx_first, accumulate: false });
             }
             continue;
         }
@@ -123,24 +124,24 @@ impl Steps<'_> {
         let (dy, stats, rows, head_dim) = (t.dattended, t.stats, state.rows, config.head_dim);
         let [dk_cache, dv_cache] = training.cache;
         let (dq, dqkv, rope) = (t.dq, t.dqkv, state.rope(config, l));
-        self.push(Op::Grad(GradOp::AttentionQ { forward, dy, dq, stats }));
-        self.push(Op::Grad(GradOp::AttentionKv { forward, dy, stats, dk_cache, dv_cache }));
-        self.push(Op::Grad(GradOp::SplitQkv { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim }));
+        self.push(ops::AttentionGradQ { forward, dy, dq, stats });
+        self.push(ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache });
+        self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim });
     }
 
     /// dx += dy · d norm(x) / dx
     fn norm_grad(&mut self, x: TensorId, weights: &NormWeights, dy: TensorId) {
         let (weight, dx) = (weights.weight, self.model.training.scratch.dx);
-        self.push(Op::Grad(match self.model.config.norm {
-            Norm::Rms(eps) => GradOp::RmsNorm { x, weight, dy, dx, eps },
-            Norm::Layer(eps) => GradOp::LayerNorm { x, weight, dy, dx, eps },
-        }));
+        match self.model.config.norm {
+            Norm::Rms(eps) => self.push(ops::RmsNormGrad { x, weight, dy, dx, eps }),
+            Norm::Layer(eps) => self.push(ops::LayerNormGrad { x, weight, dy, dx, eps }),
+        }
     }
 
     /// dx = dy · W
     fn linear_grad(&mut self, dy: TensorId, linear: &Linear, dx: TensorId) {
         for (i, &weight) in linear.weight.slices.iter().enumerate() {
-            self.push(Op::Grad(GradOp::Linear { dy, weight, dx, dx_first: 0, accumulate: i > 0 }));
+            self.push(ops::LinearGrad { dy, weight, dx, dx_first: 0, accumulate: i > 0 });
         }
     }
 
@@ -148,8 +149,8 @@ impl Steps<'_> {
     fn adapters_grad(&mut self, delta: Delta, a: TensorId, dy: TensorId, dx: TensorId, accumulate: bool) {
         let Delta { rows, mixes, b, ranks, parts, .. } = delta;
         let dz = self.model.training.scratch.dz;
-        self.push(Op::Grad(GradOp::Shrink { rows, mixes, dy, b, dz, ranks, parts }));
-        self.push(Op::Grad(GradOp::Expand { rows, mixes, dz, a, dx, ranks, accumulate }));
+        self.push(ops::ShrinkGrad { rows, mixes, dy, b, dz, ranks, parts });
+        self.push(ops::ExpandGrad { rows, mixes, dz, a, dx, ranks, accumulate });
     }
 
     /// dx = dy by a map's input, and the gradients of the trainee's A and B at it.
@@ -187,14 +188,13 @@ impl Steps<'_> {
         let columns = part_columns(delta.parts, tensors.get(dy).row_len());
         for (part, cols) in columns.into_iter().enumerate().filter(|(part, _)| trainee.sites[i].1[*part]) {
             let u_first = part * delta.ranks + trainee.first;
-            let outer = |u, v, g, g_first, cols| {
-                Op::Grad(GradOp::Outer { rows, u, u_first, v, g, g_first, count, cols })
-            };
+            let outer =
+                |u, v, g, g_first, cols| ops::OuterGrad { rows, u, u_first, v, g, g_first, count, cols };
             if trainee.cores {
                 let y = training.scratch.frozen_z;
                 let weight = Slice { tensor: training.moments[i].cores[part].a, first: 0 };
                 let (x, bias, delta) = (input, None, None);
-                self.push(Op::Linear { x, weight, bias, y, accumulate: false, delta });
+                self.push(ops::Linear { x, weight, bias, y, accumulate: false, delta });
                 self.push(outer(training.scratch.dz, y, ga, part * count, [0, count]));
                 continue;
             }

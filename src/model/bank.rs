@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Result;
-use crate::plan::{Delta, Dtype, Mix, Op, Shrink, TensorId, Tensors};
+use crate::ops::{self, Delta, DownProjection};
+use crate::plan::{Dtype, Mix, TensorId, Tensors};
 
 use super::MAX_ROWS;
 use super::blueprint::Blueprint;
@@ -240,11 +241,16 @@ impl Bank {
 
     /// The two halves of what adapters do at `site`, for plans: `partials` as in [`Shrink`].
     /// `None` if nothing acts there.
-    pub(super) fn halves(&self, site: usize, rows: TensorId, partials: usize) -> Option<(Shrink, Delta)> {
+    pub(super) fn halves(
+        &self,
+        site: usize,
+        rows: TensorId,
+        partials: usize,
+    ) -> Option<(DownProjection, Delta)> {
         let site = self.sites.get(site).filter(|site| site.enabled)?;
         let edge = |part: usize| site.edges.get(part).copied().unwrap_or(usize::MAX);
         let &Self { mixes, z, room: Room { ranks, .. }, .. } = self;
-        let shrink = Shrink { rows, mixes, a: site.a, z, ranks, partials };
+        let shrink = DownProjection { rows, mixes, a: site.a, z, ranks, partials };
         let delta = Delta { rows, mixes, z, b: site.b, ranks, partials, parts: [edge(1), edge(2)] };
         Some((shrink, delta))
     }
@@ -252,19 +258,19 @@ impl Bank {
 
 impl Bank {
     /// What adapters do to an embedding y; `None` if nothing acts there.
-    pub(super) fn embed_delta(&self, rows: TensorId, y: TensorId) -> Option<Op> {
+    pub(super) fn embed_delta(&self, rows: TensorId, y: TensorId) -> Option<ops::EmbedDelta> {
         let site = &self.sites[self.embed];
         let replaced = self.tables.replaced(Table::Embed);
         let ranks = if site.enabled { self.room.ranks } else { 0 };
         let acts = site.enabled || replaced.is_some();
-        let op = Op::EmbedDelta { rows, mixes: self.mixes, a: site.a, b: site.b, ranks, replaced, y };
+        let op = ops::EmbedDelta { rows, mixes: self.mixes, a: site.a, b: site.b, ranks, replaced, y };
         acts.then_some(op)
     }
 
     /// What replaced rows do to logits; `None` if there are none.
-    pub(super) fn head_delta(&self, rows: TensorId, x: TensorId, logits: TensorId) -> Option<Op> {
+    pub(super) fn head_delta(&self, rows: TensorId, x: TensorId, logits: TensorId) -> Option<ops::HeadDelta> {
         let replaced = self.tables.replaced(Table::Head)?;
-        Some(Op::HeadDelta { rows, mixes: self.mixes, x, replaced, logits })
+        Some(ops::HeadDelta { rows, mixes: self.mixes, x, replaced, logits })
     }
 }
 

@@ -1,7 +1,8 @@
 //! One layer of the decoder, written once: attention and MLP (arXiv:1706.03762, with the norm moved
 //! in front of each). No embedding, no head and no way back; how adapters take part is [`Adapt`]'s.
 
-use crate::plan::{Delta, FEW_ROWS, Op, Shrink, TensorId};
+use crate::ops::{self, Delta, DownProjection};
+use crate::plan::{FEW_ROWS, TensorId};
 
 use super::Model;
 use super::steps::Steps;
@@ -52,7 +53,7 @@ impl<A: Adapt> Block<'_, A> {
         let ridden = self.norm(h, &layer.mlp_norm, normed, &layer.up);
         self.linear(layer, Map::Up, normed, scratch.up, ridden);
         let (kind, gated) = (config.activation, config.gated);
-        self.steps.push(Op::Activation { x: scratch.up, y: scratch.hidden, kind, gated });
+        self.steps.push(ops::Activation { x: scratch.up, y: scratch.hidden, kind, gated });
         self.adapt.change(&mut self.steps, layer.down_input, scratch.hidden);
     }
 
@@ -60,7 +61,7 @@ impl<A: Adapt> Block<'_, A> {
     fn split(&mut self, l: usize) {
         let Model { config, state, scratch, .. } = self.steps.model;
         let (k_cache, v_cache) = state.cache[l];
-        self.steps.push(Op::SplitQkv {
+        self.steps.push(ops::SplitQkv {
             rows: state.rows,
             qkv: scratch.qkv,
             rope: state.rope(config, l),
@@ -79,7 +80,7 @@ impl<A: Adapt> Block<'_, A> {
         let rides = self.steps.plan.n() <= FEW_ROWS;
         let ride = |adapt: &A| adapt.ride(&self.steps, &layer.o, layer.o_input, config.num_attention_heads);
         let (shrink, delta) = rides.then(|| ride(&self.adapt)).flatten().unzip();
-        self.steps.push(Op::Attention {
+        self.steps.push(ops::Attention {
             rows: inputs.rows,
             q: inputs.q,
             k_cache: inputs.k_cache,
@@ -125,7 +126,7 @@ pub(super) trait Adapt {
         reader: &Linear,
         point: usize,
         partials: usize,
-    ) -> Option<(Shrink, Delta)>;
+    ) -> Option<(DownProjection, Delta)>;
 
     /// x ← x ∘ (1 + gain) + shift, where adapters change an activation itself.
     fn change(&mut self, steps: &mut Steps<'_>, point: usize, x: TensorId);

@@ -1,7 +1,8 @@
 //! Plans of inference: embedding, layers, head and sampling. The layers themselves are `block`'s;
 //! here adapters cost as few steps as can be.
 
-use crate::plan::{Delta, Op, Plan, Shrink, Slice, TensorId};
+use crate::ops::{self, Delta, DownProjection, Slice};
+use crate::plan::{Plan, TensorId};
 
 use super::Model;
 use super::block::{Adapt, Block, Map};
@@ -43,7 +44,7 @@ pub fn head(model: &Model, plan: &mut Plan) {
 /// The next tokens, drawn from the logits.
 pub fn sample(model: &Model, plan: &mut Plan) {
     let state = &model.state;
-    let op = Op::Sample {
+    let op = ops::Sample {
         logits: state.logits,
         sampling: state.sampling,
         seen: state.seen,
@@ -58,11 +59,11 @@ pub(super) fn embed(steps: &mut Steps<'_>) {
     let Model { bank, state, scratch, weights, .. } = steps.model;
     let (rows, positions, y) = (state.rows, weights.positions, scratch.x);
     for &table in &weights.embed.slices {
-        steps.push(Op::Embed { rows, table, positions, y });
+        steps.push(ops::Embed { rows, table, positions, y });
     }
     if bank.room.prompts > 0 {
         let table = Slice { tensor: bank.tables.prompts, first: bank.tables.v };
-        steps.push(Op::Embed { rows, table, positions, y });
+        steps.push(ops::Embed { rows, table, positions, y });
     }
     if let Some(op) = bank.embed_delta(rows, y) {
         steps.push(op);
@@ -83,7 +84,7 @@ impl Ride {
     ) -> Option<Delta> {
         ridden.or_else(|| {
             let (shrink, delta) = steps.model.bank.halves(linear.site, steps.model.state.rows, 1)?;
-            steps.push(Op::Shrink { x, shrink });
+            steps.push(ops::Shrink { x, shrink });
             Some(delta)
         })
     }
@@ -96,7 +97,7 @@ impl Adapt for Ride {
         reader: &Linear,
         point: usize,
         partials: usize,
-    ) -> Option<(Shrink, Delta)> {
+    ) -> Option<(DownProjection, Delta)> {
         let Model { bank, state, .. } = steps.model;
         // Not where adapters change the activation itself first.
         if bank.points[point].enabled { None } else { bank.halves(reader.site, state.rows, partials) }
@@ -106,7 +107,7 @@ impl Adapt for Ride {
         let Model { bank, state, .. } = steps.model;
         let point = &bank.points[point];
         if point.enabled {
-            steps.push(Op::Affine { rows: state.rows, mixes: bank.mixes, gains: point.gains, x });
+            steps.push(ops::Affine { rows: state.rows, mixes: bank.mixes, gains: point.gains, x });
         }
     }
 

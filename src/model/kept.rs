@@ -4,7 +4,8 @@
 //! Of each tile of a window the residual stream before every layer is kept by position; the way back
 //! runs the layer once more from there.
 
-use crate::plan::{Delta, GradOp, Op, Plan, Shrink, TensorId};
+use crate::ops::{self, Delta, DownProjection};
+use crate::plan::{Plan, TensorId};
 
 use super::Model;
 use super::block::{Adapt, Block, Map};
@@ -36,7 +37,7 @@ pub fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize) -> Bl
 /// What a map's adapters read, and what lies in its z.
 #[derive(Clone, Copy)]
 pub struct Adapted {
-    pub shrink: Shrink,
+    pub shrink: DownProjection,
     pub delta: Delta,
     /// The shrink's input.
     pub input: TensorId,
@@ -51,7 +52,7 @@ pub struct Kept {
 }
 
 impl Adapt for Kept {
-    fn ride(&self, _: &Steps<'_>, _: &Linear, _: usize, _: usize) -> Option<(Shrink, Delta)> {
+    fn ride(&self, _: &Steps<'_>, _: &Linear, _: usize, _: usize) -> Option<(DownProjection, Delta)> {
         None
     }
 
@@ -70,14 +71,14 @@ impl Adapt for Kept {
         let (i, site) = (map as usize, map.of(layer).site);
         let (shrink, delta) = bank.halves(site, state.rows, 1)?;
         let z = training.scratch.z[i];
-        let (shrink, delta) = (Shrink { z, ..shrink }, Delta { z, ..delta });
+        let (shrink, delta) = (DownProjection { z, ..shrink }, Delta { z, ..delta });
         let input = if training.of_trainee().dropout {
             steps.dropout(site, x, training.scratch.dropped[i], false);
             training.scratch.dropped[i]
         } else {
             x
         };
-        steps.push(Op::Shrink { x: input, shrink });
+        steps.push(ops::Shrink { x: input, shrink });
         self.adapted[i] = Some(Adapted { shrink, delta, input });
         Some(delta)
     }
@@ -97,18 +98,18 @@ impl Adapt for Kept {
 impl Steps<'_> {
     /// By position: y[pos] = x
     pub fn keep(&mut self, x: TensorId, y: TensorId) {
-        self.push(Op::Grad(GradOp::KeepRows { rows: self.model.state.rows, x, y }));
+        self.push(ops::KeepRows { rows: self.model.state.rows, x, y });
     }
 
     /// x = y[pos]
     pub fn recall(&mut self, x: TensorId, y: TensorId) {
-        self.push(Op::Grad(GradOp::RecallRows { rows: self.model.state.rows, y, x }));
+        self.push(ops::RecallRows { rows: self.model.state.rows, y, x });
     }
 
     /// y = dropout(x) (+ y), the same each time for a site
     pub fn dropout(&mut self, site: usize, x: TensorId, y: TensorId, accumulate: bool) {
         let Model { state, training, .. } = self.model;
         let (training, rows, site) = (training.numbers, state.rows, site as u32);
-        self.push(Op::Grad(GradOp::Dropout { training, rows, x, y, site, accumulate }));
+        self.push(ops::Dropout { training, rows, x, y, site, accumulate });
     }
 }

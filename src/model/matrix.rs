@@ -2,7 +2,8 @@
 //! changes and where one tensor would be too large for the device. What rows mean, `weights` knows.
 
 use crate::error::{Error, Result};
-use crate::plan::{Dtype, Slice, TensorId, Tensors};
+use crate::ops::Slice;
+use crate::plan::{Dtype, TensorId, Tensors};
 
 /// A matrix of the model, (rows, cols), or a vector, (rows), where `cols` is 1.
 #[derive(Clone, Debug)]

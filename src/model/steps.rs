@@ -1,7 +1,8 @@
 //! A plan under construction, and the steps that more than one file adds to it. What a layer is
 //! made of is `block`'s.
 
-use crate::plan::{AttentionInputs, Delta, Op, Plan, Shrink, TensorId};
+use crate::ops::{self, AttentionInputs, Delta, DownProjection, Op};
+use crate::plan::{Plan, TensorId};
 
 use super::Model;
 use super::blueprint::Norm;
@@ -14,18 +15,18 @@ pub(super) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    pub fn push(&mut self, op: Op) {
+    pub fn push(&mut self, op: impl Into<Op>) {
         self.plan.push(&self.model.tensors, op);
     }
 
     /// y = norm(x), and what rides along.
-    pub fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId, shrink: Option<Shrink>) {
+    pub fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId, shrink: Option<DownProjection>) {
         let (eps, centred) = match self.model.config.norm {
             Norm::Rms(eps) => (eps, false),
             Norm::Layer(eps) => (eps, true),
         };
         let &NormWeights { weight, bias, .. } = weights;
-        self.push(Op::Norm { x, weight, bias, y, eps, centred, shrink });
+        self.push(ops::Norm { x, weight, bias, y, eps, centred, shrink });
     }
 
     /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W
@@ -38,7 +39,7 @@ impl Steps<'_> {
         delta: Option<Delta>,
     ) {
         for &weight in &linear.weight.slices {
-            self.push(Op::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
+            self.push(ops::Linear { x, weight, bias: linear.bias, y, accumulate, delta });
         }
     }
 

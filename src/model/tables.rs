@@ -2,7 +2,8 @@
 //! tokens. Which adapter has which rows is the engine's business.
 
 use crate::error::Result;
-use crate::plan::{Dtype, Replaced, TensorId, Tensors};
+use crate::ops::Replaced;
+use crate::plan::{Dtype, TensorId, Tensors};
 
 use super::bank::Room;
 

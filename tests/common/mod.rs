@@ -13,7 +13,8 @@ use lorakeet::backend::gpu::{Gpu, GpuOptions};
 use lorakeet::backend::{Backend, Prepared};
 use lorakeet::config::Activation;
 use lorakeet::format::safetensors::Header;
-use lorakeet::plan::{Dtype, Op, Plan, TensorId, Tensors};
+use lorakeet::ops::Op;
+use lorakeet::plan::{Dtype, Plan, TensorId, Tensors};
 use serde_json::Value;
 
 /// A set variable turns a missing adapter from a printed skip into a failure.
@@ -286,7 +287,7 @@ impl OneOp {
     }
 
     /// Uploads everything and makes `op` on `n` rows ready to run.
-    pub fn prepare(&self, backend: &mut Backend, op: Op, n: usize) -> Prepared {
+    pub fn prepare(&self, backend: &mut Backend, op: impl Into<Op>, n: usize) -> Prepared {
         let mut plan = Plan::new(n);
         plan.push(&self.tensors, op);
         backend.allocate(&self.tensors).expect("small");
@@ -295,7 +296,14 @@ impl OneOp {
     }
 
     /// Runs `op` on `n` rows and compares every output; its tail must be untouched.
-    pub async fn check(&self, backend: &mut Backend, what: &str, op: Op, n: usize, tolerance: Tolerance) {
+    pub async fn check(
+        &self,
+        backend: &mut Backend,
+        what: &str,
+        op: impl Into<Op>,
+        n: usize,
+        tolerance: Tolerance,
+    ) {
         let prepared = self.prepare(backend, op, n);
         backend.run(&prepared, 1);
         for (id, want, tail) in &self.wanted {

@@ -1,7 +1,7 @@
 //! Fast [`attention`](crate::twin::attention): keys and values are walked once per
 //! query head, in f32.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 use super::lanes::{add_scaled, dots};
 use crate::twin::attention::visible;

@@ -1,6 +1,6 @@
 //! Fast [`attention_grad_q`](crate::twin::attention_grad_q), in f32.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 use super::lanes::{add_scaled, dots};
 use crate::twin::attention::visible;

@@ -1,6 +1,6 @@
 //! Fast [`cross_entropy`](crate::twin::cross_entropy): one f32 exponential per logit.
 
-use crate::plan::{INACTIVE, Training};
+use crate::control::{INACTIVE, Training};
 
 /// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and the loss; see the
 /// twin.

@@ -1,6 +1,6 @@
 //! Fast [`expand_grad`](crate::twin::expand_grad): four ranks at a time.
 
-use crate::plan::{Mix, Row};
+use crate::control::{Mix, Row};
 
 use super::lanes::{add_four, add_scaled};
 

@@ -3,7 +3,7 @@
 
 use super::lanes::{add_four, add_scaled, dots};
 use super::product::{Window, add_product};
-use crate::plan::FEW_ROWS;
+use crate::control::FEW_ROWS;
 use crate::twin::linear::{Columns, DeltaData};
 use crate::twin::weight::WeightData;
 

@@ -1,7 +1,7 @@
 //! Fast [`outer_grad`](crate::twin::outer_grad): the active rows of u transposed, then
 //! one product.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 use super::product::{Window, add_product};
 use crate::twin::linear::Columns;

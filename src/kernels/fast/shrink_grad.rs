@@ -1,6 +1,7 @@
 //! Fast [`shrink_grad`](crate::twin::shrink_grad): four ranks at a time.
 
-use crate::plan::{Mix, Row, part_columns};
+use crate::control::{Mix, Row};
+use crate::twin::shrink_grad::part_columns;
 
 use super::lanes::dots;
 

@@ -1,6 +1,6 @@
 //! Twin of `shaders/adam_w.wgsl`.
 
-use crate::plan::Training;
+use crate::control::Training;
 
 /// A step of AdamW (arXiv:1711.05101) as `torch.optim.AdamW` takes it after
 /// `torch.nn.utils.clip_grad_norm_`, then g = 0

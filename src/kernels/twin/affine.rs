@@ -1,6 +1,6 @@
 //! Twin of `shaders/affine.wgsl`.
 
-use crate::plan::{Mix, Row};
+use crate::control::{Mix, Row};
 
 /// x[n] ← x[n] ∘ (1 + Σ γ·gain) + Σ γ·shift, over the adapters of row n's mix
 ///

@@ -1,6 +1,6 @@
 //! Twin of `shaders/attention.wgsl`.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 use super::split_qkv::Heads;
 

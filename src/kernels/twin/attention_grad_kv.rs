@@ -1,6 +1,6 @@
 //! Twin of `shaders/attention_grad_kv.wgsl`.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 use super::attention::visible;
 use super::attention_grad_q::dot;

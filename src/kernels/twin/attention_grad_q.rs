@@ -1,6 +1,6 @@
 //! Twin of `shaders/attention_grad_q.wgsl`.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 use super::attention::visible;
 use super::split_qkv::Heads;

@@ -1,6 +1,6 @@
 //! Twin of `shaders/cross_entropy.wgsl`.
 
-use crate::plan::{INACTIVE, Training};
+use crate::control::{INACTIVE, Training};
 
 /// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and
 /// loss[n] = −ln softmax(logits[n])[targets[n]]; both 0 where there is no target

@@ -1,6 +1,6 @@
 //! Twin of `shaders/dropout.wgsl`.
 
-use crate::plan::{Row, Training};
+use crate::control::{Row, Training};
 
 use super::sample::mix;
 

@@ -1,7 +1,7 @@
 //! Twin of `shaders/embed.wgsl`.
 
 use super::weight::WeightData;
-use crate::plan::Row;
+use crate::control::Row;
 
 /// y[n] = table[token[n] − first] (+ positions[pos[n]])
 ///

@@ -1,6 +1,6 @@
 //! Twin of `shaders/embed_delta.wgsl`.
 
-use crate::plan::{Mix, Row};
+use crate::control::{Mix, Row};
 
 use super::head_delta::ReplacedData;
 

@@ -1,6 +1,6 @@
 //! Twin of `shaders/expand_grad.wgsl`.
 
-use crate::plan::{Mix, Row};
+use crate::control::{Mix, Row};
 
 /// dx[n] = Σ dz[n, r]·a[r] (+ dx[n]), over the ranks of all parts that row n's mix has switched
 /// on

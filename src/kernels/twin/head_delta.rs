@@ -1,8 +1,8 @@
 //! Twin of `shaders/head_delta.wgsl`.
 
-use crate::plan::{ABSENT, Mix, Row};
+use crate::control::{ABSENT, Mix, Row};
 
-/// A [`plan::Replaced`](crate::plan::Replaced) with its contents.
+/// A [`Replaced`](crate::ops::Replaced) with its contents.
 #[derive(Clone, Copy, Debug)]
 pub struct ReplacedData<'a> {
     /// (adapters, V)

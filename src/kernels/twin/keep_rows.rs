@@ -1,6 +1,6 @@
 //! Twin of `shaders/keep_rows.wgsl`.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 /// y[pos[n]] = x[n]
 ///

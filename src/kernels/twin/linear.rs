@@ -1,7 +1,7 @@
 //! Twin of `shaders/linear.wgsl` and `shaders/linear_vec.wgsl`.
 
 use super::weight::WeightData;
-use crate::plan::{Mix, Row};
+use crate::control::{Mix, Row};
 
 /// Where the columns of one [`linear`] lie in y.
 #[derive(Clone, Copy, Debug)]
@@ -12,7 +12,7 @@ pub struct Columns {
     pub stride: usize,
 }
 
-/// What adapters add; the fields of [`plan::Delta`](crate::plan::Delta) with their contents.
+/// What adapters add; the fields of [`Delta`](crate::ops::Delta) with their contents.
 #[derive(Clone, Copy, Debug)]
 pub struct DeltaData<'a> {
     /// (N, 4)

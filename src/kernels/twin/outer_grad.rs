@@ -1,6 +1,6 @@
 //! Twin of `shaders/outer_grad.wgsl`.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 use super::linear::Columns;
 

@@ -1,6 +1,6 @@
 //! Twin of `shaders/recall_rows.wgsl`.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 /// x[n] = y[pos[n]], what [`keep_rows`](super::keep_rows) put there
 ///

@@ -1,6 +1,6 @@
 //! Twin of `shaders/sample.wgsl`.
 
-use crate::plan::{ABSENT, INACTIVE, RING, Row, Sampling};
+use crate::control::{ABSENT, INACTIVE, RING, Row, Sampling};
 
 /// Draws the next token of every active row, notes it in `seen` and `ring`, and moves the row
 /// one position on; a stop token makes the row inactive. So do logits that nothing

@@ -1,8 +1,8 @@
 //! Twin of `shaders/shrink.wgsl`, and of the shrinks that ride in `norm` and `attention`.
 
-use crate::plan::{Mix, Row};
+use crate::control::{Mix, Row};
 
-/// A [`plan::Shrink`](crate::plan::Shrink) with its contents.
+/// A [`DownProjection`](crate::ops::DownProjection) with its contents.
 #[derive(Clone, Copy, Debug)]
 pub struct ShrinkData<'a> {
     /// (N, 4)

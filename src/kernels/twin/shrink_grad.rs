@@ -1,6 +1,6 @@
 //! Twin of `shaders/shrink_grad.wgsl`.
 
-use crate::plan::{Mix, Row, part_columns};
+use crate::control::{Mix, Row};
 
 /// dz[n, p·R + r] = γ[r] · Σ dy[n, f]·b[r, f] over the outputs f of part p, for the ranks r that
 /// row n's mix has switched on
@@ -29,4 +29,10 @@ pub fn shrink_grad(
             }
         }
     }
+}
+
+/// The columns of each part of a fused map of `f` outputs: first and end.
+pub fn part_columns(parts: [usize; 2], f: usize) -> Vec<[usize; 2]> {
+    let firsts = [0, parts[0], parts[1], f].map(|first| first.min(f));
+    firsts.windows(2).map(|w| [w[0], w[1]]).filter(|[first, end]| first < end).collect()
 }

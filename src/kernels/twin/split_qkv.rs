@@ -1,6 +1,6 @@
 //! Twin of `shaders/split_qkv.wgsl`.
 
-use crate::plan::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row};
 
 /// Sizes of the heads and of the cache.
 #[derive(Clone, Copy, Debug)]

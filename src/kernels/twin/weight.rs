@@ -1,7 +1,7 @@
 //! A matrix of weights of any type, read row by row.
 //! Packed rows are widened as they are read; whoever reads keeps to a few at a time.
 
-use crate::plan::Dtype;
+use crate::dtype::Dtype;
 
 /// W (F, C)
 #[derive(Clone, Copy, Debug)]

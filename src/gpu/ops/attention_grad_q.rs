@@ -1,0 +1,39 @@
+//! The launch of `attention_grad_q`.
+//! What it computes is said by `crate::ops::AttentionGradQ`.
+
+use crate::ops::{AttentionGradQ, AttentionInputs};
+
+use super::super::kernels::{Kernel, kernel};
+use super::super::known_cases::{D, H, Made};
+use super::super::launch::{Dispatch, Launch, Target, params};
+
+params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
+
+/// dq, and the statistics of the softmax
+pub const KERNEL: Kernel = kernel!("attention_grad_q", 64, ROW, REDUCE);
+
+/// All that compute it.
+pub const KERNELS: &[Kernel] = &[KERNEL];
+
+impl Launch for AttentionGradQ {
+    fn launch(&self, target: &Target) -> Dispatch {
+        let AttentionInputs { q, k_cache, head_dim, scale, window, .. } = self.forward;
+        let [_, s, kv_cols] = target.cache(k_cache);
+        let (q_cols, head_dim, window) = (target.cols(q), head_dim as u32, window as u32);
+        let params = Params { q_cols, kv_cols, head_dim, s, scale, window };
+        Dispatch::new(self, KERNEL, &params, [q_cols / head_dim, target.n, 1])
+    }
+
+    fn work(&self, target: &Target) -> u64 {
+        4 * target.keys(self.forward.q, self.forward.k_cache)
+    }
+
+    fn case(made: &mut Made, _: &Kernel) -> Self {
+        Self {
+            forward: made.attention(),
+            dy: made.f32(&[made.n, H * D]),
+            dq: made.f32(&[made.n, H * D]),
+            stats: made.f32(&[made.n, 2 * H]),
+        }
+    }
+}

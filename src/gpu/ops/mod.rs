@@ -1,0 +1,79 @@
+//! How ops run on a GPU, each in the file of its name: kernels, parameters, grid, and a case whose answer
+//! is known. What an op computes, and what it demands of shapes, is not here.
+
+pub mod activation;
+pub mod activation_grad;
+pub mod adam_w;
+pub mod affine;
+pub mod attention;
+pub mod attention_grad_kv;
+pub mod attention_grad_q;
+pub mod cross_entropy;
+pub mod dropout;
+pub mod embed;
+pub mod embed_delta;
+pub mod expand_grad;
+pub mod head_delta;
+pub mod keep_rows;
+pub mod layer_norm_grad;
+pub mod linear;
+pub mod linear_grad;
+pub mod norm;
+pub mod outer_grad;
+pub mod recall_rows;
+pub mod rms_norm_grad;
+pub mod sample;
+pub mod shrink;
+pub mod shrink_grad;
+pub mod split_qkv;
+pub mod split_qkv_grad;
+pub mod square_sum;
+
+use crate::ops::{self, Op};
+use crate::plan::Tensors;
+
+use super::kernels::Kernel;
+use super::known_cases::Made;
+use super::launch::{Dispatch, Launch, Layout, Target};
+
+macro_rules! launches {
+    ($($stem:ident $name:ident),* $(,)?) => {
+        /// Every op's name, its kernels, and the layout of their parameters; for the tests that read them all.
+        pub const ALL: &[(&str, &[Kernel], Layout)] =
+            &[$((stringify!($stem), $stem::KERNELS, $stem::LAYOUT)),*];
+
+        fn launch_of(op: &Op) -> &dyn Launch {
+            match op {
+                $(Op::$name(op) => op),*
+            }
+        }
+
+        type MakeCase = fn(&mut Made, &Kernel) -> Op;
+
+        const CASES: &[(&str, MakeCase)] =
+            &[$((stringify!($stem), |made, kernel| <ops::$name as Launch>::case(made, kernel).into())),*];
+    };
+}
+
+lorakeet_kernels::for_each_op!(launches);
+
+/// Every kernel, in every type of weight that it reads; for the tests that read them all.
+pub fn kernels() -> impl Iterator<Item = Kernel> {
+    ALL.iter().flat_map(|(_, kernels, _)| *kernels).flat_map(|kernel| kernel.variants())
+}
+
+/// The launch that computes `op` for `n` rows. `lanes` is the override `LANES`.
+pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
+    launch_of(op).launch(&Target::new(tensors, n, lanes))
+}
+
+/// See [`Launch::work`].
+pub(super) fn work(op: &Op, tensors: &Tensors, n: usize) -> u64 {
+    launch_of(op).work(&Target::new(tensors, n, 1))
+}
+
+/// See [`Launch::case`].
+pub(super) fn case(kernel: &Kernel, made: &mut Made) -> Op {
+    let (_, make) = CASES.iter().find(|(name, _)| *name == kernel.op).expect("a kernel of an op");
+    make(made, kernel)
+}

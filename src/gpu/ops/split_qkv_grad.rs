@@ -1,0 +1,36 @@
+//! The launch of `split_qkv_grad`.
+//! What it computes is said by `crate::ops::SplitQkvGrad`.
+
+use crate::ops::SplitQkvGrad;
+
+use super::super::kernels::{Kernel, kernel};
+use super::super::known_cases::{D, H, K, Made, S};
+use super::super::launch::{Dispatch, Launch, Target, params};
+
+params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32 }
+
+/// dqkv of dq and the gradient caches
+pub const KERNEL: Kernel = kernel!("split_qkv_grad", 64, ROW);
+
+/// All that compute it.
+pub const KERNELS: &[Kernel] = &[KERNEL];
+
+impl Launch for SplitQkvGrad {
+    fn launch(&self, target: &Target) -> Dispatch {
+        let [_, s, kv_cols] = target.cache(self.dk_cache);
+        let params = Params { q_cols: target.cols(self.dq), kv_cols, head_dim: self.head_dim as u32, s };
+        Dispatch::new(self, KERNEL, &params, target.threads(KERNEL, target.cols(self.dqkv) / 2))
+    }
+
+    fn case(made: &mut Made, _: &Kernel) -> Self {
+        Self {
+            rows: made.rows(),
+            dq: made.f32(&[made.n, H * D]),
+            dk_cache: made.cache(),
+            dv_cache: made.cache(),
+            rope: made.f32(&[S, D]),
+            dqkv: made.f32(&[made.n, (H + 2 * K) * D]),
+            head_dim: D,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The way back through attention to its queries.
+//! To keys and values leads `attention_grad_kv`, which reads what this leaves.
+
+use super::{AttentionInputs, Call, Fit, Operation, Shapes, demand, outputs};
+use crate::fast;
+use crate::tensor::TensorId;
+use crate::twin;
+
+/// dq of [`Attention`](super::Attention), and what [`AttentionGradKv`](super::AttentionGradKv) needs
+/// of its softmax. Inactive rows write nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttentionGradQ {
+    /// The forward step's inputs and parameters.
+    pub forward: AttentionInputs,
+    /// (N, H·D)
+    pub dy: TensorId,
+    /// (N, H·D)
+    pub dq: TensorId,
+    /// (N, 2·H): per head the logarithm of the softmax' denominator, and Σ p·(dy · v)
+    pub stats: TensorId,
+}
+
+impl Operation for AttentionGradQ {
+    fn reads(&self) -> Vec<TensorId> {
+        self.forward.reads().into_iter().chain([self.dy]).collect()
+    }
+
+    fn writes(&self) -> Vec<TensorId> {
+        vec![self.dq, self.stats]
+    }
+
+    fn check(&self, shapes: &Shapes) -> Fit {
+        let Self { forward, dy, dq, stats } = *self;
+        forward.check(shapes)?;
+        shapes.activations(&[dy, dq, stats])?;
+        let c = shapes.cols(forward.q);
+        demand(shapes.cols(dy) == c && shapes.cols(dq) == c, "q, dy and dq differ")?;
+        demand(shapes.cols(stats) == 2 * c / forward.head_dim, "stats is not (N, 2·H)")
+    }
+
+    fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
+        let [dq, stats] = outputs(out);
+        let run = if call.fast { fast::attention_grad_q } else { twin::attention_grad_q::attention_grad_q };
+        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, window } = self.forward;
+        let heads = call.heads(q, k_cache, head_dim);
+        let (k, v, dy) = (call.f32(k_cache), call.f32(v_cache), call.f32(self.dy));
+        run(call.rows(rows), call.f32(q), k, v, dy, heads, scale, window, dq, stats);
+    }
+}

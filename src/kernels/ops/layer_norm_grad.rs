@@ -1,0 +1,43 @@
+//! The way back through LayerNorm.
+//! Its weight and bias are frozen.
+
+use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use crate::tensor::TensorId;
+use crate::twin;
+
+/// dx += dy · d layer_norm(x) / dx; weight and bias are frozen
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNormGrad {
+    /// (N, C)
+    pub x: TensorId,
+    /// (C)
+    pub weight: TensorId,
+    /// (N, C)
+    pub dy: TensorId,
+    /// (N, C), read and written
+    pub dx: TensorId,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
+impl Operation for LayerNormGrad {
+    fn reads(&self) -> Vec<TensorId> {
+        vec![self.x, self.weight, self.dy]
+    }
+
+    fn writes(&self) -> Vec<TensorId> {
+        vec![self.dx]
+    }
+
+    fn check(&self, shapes: &Shapes) -> Fit {
+        let (c, rows) = (shapes.lines(self.weight), [self.x, self.dy, self.dx]);
+        shapes.activations(&rows)?;
+        demand(rows.iter().all(|&t| shapes.cols(t) == c), "x, weight, dy and dx differ in C")
+    }
+
+    fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
+        let [dx] = outputs(out);
+        let (x, weight, dy) = (call.head(self.x), call.f32(self.weight), call.head(self.dy));
+        twin::layer_norm_grad::layer_norm_grad(x, weight, dy, self.eps, dx);
+    }
+}

@@ -1,0 +1,55 @@
+//! RMSNorm and LayerNorm, with what adapters read of them.
+//! Their ways back are `rms_norm_grad` and `layer_norm_grad`.
+
+use super::{Call, DownProjection, Fit, Operation, Shapes, demand};
+use crate::fast;
+use crate::tensor::TensorId;
+use crate::twin;
+
+/// y = x̂ · weight (+ bias), and z = A·y for the adapters of the maps that read y.
+/// x̂ = x / √(mean(x²) + eps), or (x − mean(x)) / √(var(x) + eps) where `centred`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Norm {
+    /// (N, C)
+    pub x: TensorId,
+    /// (C)
+    pub weight: TensorId,
+    /// (C)
+    pub bias: Option<TensorId>,
+    /// (N, C)
+    pub y: TensorId,
+    /// Added to the mean square.
+    pub eps: f32,
+    /// LayerNorm (arXiv:1607.06450), not RMSNorm (arXiv:1910.07467).
+    pub centred: bool,
+    /// What rides along.
+    pub shrink: Option<DownProjection>,
+}
+
+impl Operation for Norm {
+    fn reads(&self) -> Vec<TensorId> {
+        let shrink = self.shrink.iter().flat_map(DownProjection::reads);
+        [self.x, self.weight].into_iter().chain(self.bias).chain(shrink).collect()
+    }
+
+    fn writes(&self) -> Vec<TensorId> {
+        [self.y].into_iter().chain(self.shrink.map(|s| s.z)).collect()
+    }
+
+    fn check(&self, shapes: &Shapes) -> Fit {
+        let c = shapes.cols(self.x);
+        shapes.activations(&[self.x, self.y])?;
+        let fits = |vector: TensorId| shapes.lines(vector) == c;
+        let fit = c == shapes.cols(self.y) && fits(self.weight) && self.bias.is_none_or(fits);
+        demand(fit, "x, weight, bias and y differ in C")?;
+        self.shrink.map_or(Ok(()), |shrink| shrink.check(shapes, c, 1))
+    }
+
+    fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
+        let run = if call.fast { fast::norm } else { twin::norm::norm };
+        let bias = self.bias.map(|b| call.f32(b));
+        let y = bytemuck::cast_slice_mut(&mut out[0]);
+        run(call.head(self.x), call.f32(self.weight), bias, self.eps, self.centred, y);
+        DownProjection::ride(self.shrink, call, call.cols(self.x), out);
+    }
+}

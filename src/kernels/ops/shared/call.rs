@@ -1,0 +1,73 @@
+//! One run of an op in main memory, as its file sees it.
+//! Where the memory comes from is the backend's business.
+
+use bytemuck::Pod;
+
+use crate::control::{Mix, Row, Training};
+use crate::dtype::Dtype;
+use crate::tensor::{TensorId, Tensors};
+use crate::twin::split_qkv::Heads;
+use crate::twin::weight::WeightData;
+
+/// What an op reads, and which of its versions is to run. The outputs are elsewhere while it does.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// All that are declared.
+    pub(crate) tensors: &'a Tensors,
+    /// Their contents, as bit patterns.
+    pub(crate) data: &'a [Vec<u32>],
+    /// Token rows.
+    pub(crate) n: usize,
+    /// The fast version, where there is one, in place of the plain one.
+    pub(crate) fast: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn u32(&self, id: TensorId) -> &'a [u32] {
+        &self.data[id.index()]
+    }
+
+    pub(crate) fn f32(&self, id: TensorId) -> &'a [f32] {
+        debug_assert_eq!(self.tensors.get(id).dtype, Dtype::F32);
+        bytemuck::cast_slice(self.u32(id))
+    }
+
+    /// The first N rows of a tensor.
+    pub(crate) fn head(&self, id: TensorId) -> &'a [f32] {
+        &self.f32(id)[..self.n * self.cols(id)]
+    }
+
+    /// The token rows.
+    pub(crate) fn rows(&self, id: TensorId) -> &'a [Row] {
+        bytemuck::cast_slice(&self.u32(id)[..4 * self.n])
+    }
+
+    pub(crate) fn mixes(&self, id: TensorId) -> &'a [Mix] {
+        bytemuck::cast_slice(self.u32(id))
+    }
+
+    pub(crate) fn training(&self, id: TensorId) -> &'a Training {
+        bytemuck::from_bytes(bytemuck::cast_slice(self.u32(id)))
+    }
+
+    pub(crate) fn weight(&self, id: TensorId) -> WeightData<'a> {
+        let tensor = self.tensors.get(id);
+        WeightData { dtype: tensor.dtype, words: self.u32(id), c: tensor.row_len() }
+    }
+
+    /// Elements behind one index of the first axis.
+    pub(crate) fn cols(&self, id: TensorId) -> usize {
+        self.tensors.get(id).row_len()
+    }
+
+    pub(crate) fn heads(&self, q: TensorId, k_cache: TensorId, head_dim: usize) -> Heads {
+        let k = self.tensors.get(k_cache);
+        Heads { q_cols: self.cols(q), kv_cols: k.shape[2], head_dim, s: k.shape[1] }
+    }
+}
+
+/// The outputs of an op that writes so many.
+pub fn outputs<T: Pod, const N: usize>(outputs: &mut [Vec<u32>]) -> [&mut [T]; N] {
+    let outputs: &mut [Vec<u32>; N] = outputs.try_into().expect("as many as the op writes");
+    outputs.each_mut().map(|words| bytemuck::cast_slice_mut(words))
+}

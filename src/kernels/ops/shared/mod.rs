@@ -1,0 +1,19 @@
+//! What several ops share: their operands, and what their checks and runs are made of.
+//! No op is here.
+
+mod attention_inputs;
+mod call;
+mod delta;
+mod down_projection;
+mod replaced;
+mod shapes;
+mod slice;
+
+pub use attention_inputs::AttentionInputs;
+pub use call::Call;
+pub(super) use call::outputs;
+pub use delta::Delta;
+pub use down_projection::DownProjection;
+pub use replaced::Replaced;
+pub use shapes::{Fit, Shapes, demand};
+pub use slice::Slice;

@@ -1,0 +1,53 @@
+//! From the output of the fused map to a query, and a key and a value in the cache.
+//! Attention itself is an op of its own; the way back is `split_qkv_grad`.
+
+use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use crate::tensor::TensorId;
+use crate::twin;
+
+/// Parts each row of qkv: q rotated to `q`, k rotated and v into the cache at [slot, pos].
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitQkv {
+    /// (N, 4) u32, see [`Row`](crate::control::Row)
+    pub rows: TensorId,
+    /// (N, (H + 2K)·D) = [q heads | k heads | v heads]
+    pub qkv: TensorId,
+    /// (S, D): row p is cos of the D/2 angles, then sin
+    pub rope: TensorId,
+    /// (N, H·D)
+    pub q: TensorId,
+    /// (slots, S, K·D)
+    pub k_cache: TensorId,
+    /// (slots, S, K·D)
+    pub v_cache: TensorId,
+    /// D
+    pub head_dim: usize,
+}
+
+impl Operation for SplitQkv {
+    fn reads(&self) -> Vec<TensorId> {
+        vec![self.rows, self.qkv, self.rope]
+    }
+
+    fn writes(&self) -> Vec<TensorId> {
+        vec![self.q, self.k_cache, self.v_cache]
+    }
+
+    fn check(&self, shapes: &Shapes) -> Fit {
+        let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim } = *self;
+        shapes.rows(rows)?;
+        shapes.activations(&[qkv, q])?;
+        shapes.caches(k_cache, v_cache)?;
+        let [_, s, kv_cols] = shapes.tensors.get(k_cache).shape[..] else { unreachable!("just checked") };
+        demand(shapes.cols(qkv) == shapes.cols(q) + 2 * kv_cols, "qkv is not q, k and v side by side")?;
+        demand(shapes.cols(q) % head_dim == 0 && kv_cols % head_dim == 0, "heads are not D wide")?;
+        demand(shapes.cols(rope) == head_dim && shapes.lines(rope) >= s, "rope is not (S, D)")
+    }
+
+    fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
+        let [q, k, v] = outputs(out);
+        let (rows, qkv, rope) = (call.rows(self.rows), call.f32(self.qkv), call.f32(self.rope));
+        let heads = call.heads(self.q, self.k_cache, self.head_dim);
+        twin::split_qkv::split_qkv(rows, qkv, rope, heads, q, k, v);
+    }
+}

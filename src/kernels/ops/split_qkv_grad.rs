@@ -1,0 +1,56 @@
+//! The way back to the output of the fused map of queries, keys and values.
+//! It reads gradients; those of attention are ops of their own.
+
+use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use crate::tensor::TensorId;
+use crate::twin;
+
+/// dqkv[n] = [dq | dK at [slot, pos] | dV at [slot, pos]], dq and dK rotated back. Inactive
+/// rows write nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SplitQkvGrad {
+    /// (N, 4) u32, see [`Row`](crate::control::Row)
+    pub rows: TensorId,
+    /// (N, H·D)
+    pub dq: TensorId,
+    /// (slots, S, K·D)
+    pub dk_cache: TensorId,
+    /// (slots, S, K·D)
+    pub dv_cache: TensorId,
+    /// (≥ S, D)
+    pub rope: TensorId,
+    /// (N, (H + 2K)·D)
+    pub dqkv: TensorId,
+    /// D
+    pub head_dim: usize,
+}
+
+impl Operation for SplitQkvGrad {
+    fn reads(&self) -> Vec<TensorId> {
+        vec![self.rows, self.dq, self.dk_cache, self.dv_cache, self.rope]
+    }
+
+    fn writes(&self) -> Vec<TensorId> {
+        vec![self.dqkv]
+    }
+
+    fn check(&self, shapes: &Shapes) -> Fit {
+        let Self { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim } = *self;
+        shapes.rows(rows)?;
+        shapes.activations(&[dq, dqkv])?;
+        shapes.caches(dk_cache, dv_cache)?;
+        shapes.heads(dq, dk_cache, head_dim)?;
+        let [_, s, kv_cols] = shapes.tensors.get(dk_cache).shape[..] else { unreachable!("just checked") };
+        let fits = shapes.cols(dqkv) == shapes.cols(dq) + 2 * kv_cols;
+        demand(fits, "dqkv is not dq, dk and dv side by side")?;
+        demand(shapes.cols(rope) == head_dim && shapes.lines(rope) >= s, "rope is not (S, D)")
+    }
+
+    fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
+        let [dqkv] = outputs(out);
+        let heads = call.heads(self.dq, self.dk_cache, self.head_dim);
+        let (rows, dq, rope) = (call.rows(self.rows), call.f32(self.dq), call.f32(self.rope));
+        let (dk, dv) = (call.f32(self.dk_cache), call.f32(self.dv_cache));
+        twin::split_qkv_grad::split_qkv_grad(rows, dq, dk, dv, rope, heads, dqkv);
+    }
+}
