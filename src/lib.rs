@@ -11,6 +11,9 @@
 //!      error, activation, json <- config <- format, tokenizer        dtype, widen <- format
 //!      plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
 //!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
+//! in the engine:
+//!      plans <- runner <- adapters <- text <- training <- temp_lora
+//!      all of these <- load <- facade <- folder
 //! ```
 //!
 //! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
@@ -24,7 +27,8 @@
 //! - [`backend`] runs plans, in main memory or on a [`gpu`], and knows no architecture. Each op has a
 //!   plain CPU twin, a shader and, where time goes, a fast CPU version; the same PyTorch fixtures
 //!   judge all of them.
-//! - [`engine`] holds a conversation with a model: cache slots, generation, scores.
+//! - [`engine`] holds a conversation with a model. [`Engine`](engine::Engine) is a facade over owners with
+//!   private fields: the runner (the model on its device), adapters, texts and the trainer.
 //! - `bindings` is what JavaScript sees of the engine; the TypeScript in `src/js` does the I/O.
 //!
 //! # The decode loop
@@ -45,6 +49,7 @@ pub mod gpu;
 pub mod json;
 pub mod model;
 pub mod tokenizer;
+pub mod words;
 
 pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, ops, order, plan, svd, widen};
 

@@ -78,14 +78,24 @@ async fn fixtures_of_every_kind() {
     println!("{equal} equal to PEFT, {refused} refused");
 }
 
+/// The numbers of an adapter are kept once: in its file, and beside that only what is computed from it.
+#[pollster::test]
+async fn an_adapter_takes_the_memory_of_its_file() {
+    let mut engine = open(&repository("tests/fixtures/models/llama")).await.remove(1).1;
+    for (kind, more) in [("qv", 0..1), ("f16", 0..1), ("rslora", 0..1), ("dora", 1..1 << 20)] {
+        let folder = repository("tests/fixtures/adapters/llama").join(kind);
+        let info = folder::load_adapter(&mut engine, "x", &folder).await.expect("valid");
+        let file = read(&folder.join("adapter_model.safetensors")).expect("there");
+        assert!(more.contains(&(info.bytes - file.len())), "{kind}: {} of {}", info.bytes, file.len());
+    }
+}
+
 /// Adapters trained with PEFT on a real model.
 #[pollster::test]
+#[ignore = "its data lie beside the checkout: `npm test -- beside`"]
 async fn trained_adapters() {
     let data = repository("../shared/data");
-    let Ok(entries) = std::fs::read_dir(data.join("adapters")) else {
-        println!("skipped: no trained adapters beside this checkout");
-        return;
-    };
+    let entries = std::fs::read_dir(data.join("adapters")).expect("data beside the checkout");
     let folders: BTreeSet<PathBuf> =
         entries.map(|e| e.expect("an entry").path()).filter(|p| p.is_dir()).collect();
     for (backend, mut engine) in open(&data.join("models/stories260K")).await {
@@ -278,10 +288,16 @@ async fn layers_without_tensors_stay_the_bases() {
         let error = engine.load_adapter("x", &config, &bare).await.expect_err("half");
         assert!(error.to_string().contains("the adapter has no lora_magnitude_vector for it"), "{error}");
     }
+}
+
+/// The same of public reports, on a real base.
+#[pollster::test]
+#[ignore = "its data lie beside the checkout: `npm test -- beside`"]
+async fn reported_folders_that_leave_layers_out() {
     let data = repository("../shared/data");
     let cases =
         ["06-fewer-layers-than-named", "02-mlx-lm-adapter/all-layers", "02-mlx-lm-adapter/last-two-layers"];
-    for case in cases.map(|case| data.join("cases").join(case)).iter().filter(|case| case.exists()) {
+    for case in cases.map(|case| data.join("cases").join(case)).iter() {
         for (backend, mut engine) in open(&data.join("models/stories260K")).await {
             let what = format!("{} on {backend}", case.display());
             let info =
@@ -349,13 +365,10 @@ async fn tables_of_other_lengths() {
 
 /// Tokens added before training, on a real base.
 #[pollster::test]
+#[ignore = "its data lie beside the checkout: `npm test -- beside`"]
 async fn added_tokens_of_a_real_base() {
     let data = repository("../shared/data");
     let case = data.join("cases/03-added-tokens");
-    if !case.exists() {
-        println!("skipped: no case beside this checkout");
-        return;
-    }
     for (backend, mut engine) in open(&data.join("models/stories260K")).await {
         let error = folder::load_adapter(&mut engine, "x", &case).await.expect_err("514 rows over 512");
         assert!(error.to_string().contains("514 rows: 2 tokens were added"), "{backend}: {error}");

@@ -345,6 +345,63 @@ async fn what_does_not_fit_is_refused_by_name() {
     assert_eq!(engine.add_adapter("", good).expect_err("no name").to_string(), "an adapter needs a name");
 }
 
+/// Adapters whose ranks differ from map to map give the same numbers as each alone, whichever comes first,
+/// and as merged weights.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn ranks_may_differ_from_map_to_map() {
+    let all = || adapter(&LLAMA, 1, 8, |_| true);
+    let wide = || adapter(&LLAMA, 2, 80, |m| m.contains("0.self_attn.q_proj") || m.contains("1.mlp.up"));
+    let narrow = || adapter(&LLAMA, 3, 4, |m| m.contains("k_proj") || m.contains("o_proj"));
+    for (name, _) in backends().await {
+        let backend = async || backends().await.into_iter().find(|(n, _)| *n == name).expect("as before").1;
+        let mut alone = Vec::new();
+        for adapter in [all(), wide(), narrow()] {
+            let mut engine = open(&LLAMA, backend().await);
+            engine.add_adapter("x", adapter).expect("fits");
+            alone.push(logits(&mut engine, &[("x", 0.5)]).await);
+        }
+        let mut engine = open(&LLAMA, backend().await);
+        let mut even = engine.model().tensors.total_bytes();
+        engine.add_adapter("all", all()).expect("fits");
+        even = engine.model().tensors.total_bytes() - even;
+        let request = Request { adapter: Some(choice(&[("all", 0.5)])), ..Request::greedy(IDS.to_vec(), 16) };
+        let want = text(&mut engine, request.clone()).await;
+        let mut running = engine.start(&[request]).expect("a seat is free");
+        let mut tokens = Vec::new();
+        for (name, adapter) in [("wide", wide()), ("narrow", narrow())] {
+            tokens.extend(engine.next(&mut running).await.expect("works").into_iter().flat_map(|d| d.tokens));
+            // The ranks of the adapter that draws move.
+            engine.add_adapter(name, adapter).expect("fits");
+        }
+        while !running.is_finished() {
+            tokens.extend(engine.next(&mut running).await.expect("works").into_iter().flat_map(|d| d.tokens));
+        }
+        engine.end(running);
+        assert_eq!(tokens, want, "{name}");
+        assert!(engine.model().bank.layouts().len() > 1, "{name}");
+        for (adapter, want) in ["all", "wide", "narrow"].into_iter().zip(&alone) {
+            let got = logits(&mut engine, &[(adapter, 0.5)]).await;
+            if name == "gpu" {
+                assert_close(adapter, &got, want, tolerance(name));
+            } else {
+                assert_eq!(&got, want, "{adapter} on {name}");
+            }
+        }
+        let blend = [("all", 0.5), ("wide", -0.3), ("narrow", 0.8)];
+        let got = logits(&mut engine, &blend).await;
+        let mut merged = merged(&LLAMA, &[(&all(), 0.5), (&wide(), -0.3), (&narrow(), 0.8)], backend().await);
+        let want = merged.logits(&IDS).await.expect("it fits");
+        assert_close(name, &got, &want, Tolerance { abs: 2e-3, rel: 2e-3 });
+        // Room for many ranks is given back.
+        engine.delete_adapter("wide").expect("idle");
+        engine.delete_adapter("narrow").expect("idle");
+        let base = LLAMA.open(backend().await, &EngineOptions::default()).expect("valid");
+        let bank = engine.model().tensors.total_bytes() - base.model().tensors.total_bytes();
+        assert!(bank <= 2 * even, "{name}: {bank} bytes, alone {even}");
+        assert_eq!(logits(&mut engine, &[("all", 0.5)]).await, alone[0], "{name}");
+    }
+}
+
 /// Ranks are counted in sixteen bits: one adapter more than fit is refused before it is written.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn more_ranks_than_a_block_can_name_are_refused() {

@@ -68,7 +68,7 @@ fn blocks_are_the_gguf_packages() {
         assert_eq!(bits(&blocks.widen(&stored)), bits(&want), "{name}");
         assert_eq!(Blocks::from_name(name), Some(blocks));
         let scaled = matches!(blocks, Blocks::Q8_0 | Blocks::Q4_0 | Blocks::Q5_0 | Blocks::Iq4Nl);
-        let q8 = blocks.to_q8_0(&stored);
+        let q8 = blocks.stored_as(Dtype::Q8, &stored);
         assert_eq!(q8.is_some(), scaled, "{name}");
         if let Some(q8) = q8 {
             assert_eq!(bits(&Blocks::Q8_0.widen(&q8)), bits(&want), "{name} in blocks of 8 bits");

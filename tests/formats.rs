@@ -4,8 +4,8 @@
 #![cfg(not(target_arch = "wasm32"))]
 
 use half::{bf16, f16};
+use lorakeet::engine::AdapterConfig;
 use lorakeet::format::gguf;
-use lorakeet::format::peft::AdapterConfig;
 use lorakeet::format::safetensors::{Header, MAX_HEADER_BYTES};
 use lorakeet::format::{ShardIndex, SourceDtype, TensorData, TensorInfo, explained, refuse_foreign, write};
 use lorakeet::tokenizer::Tokenizer;

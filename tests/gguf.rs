@@ -69,7 +69,7 @@ fn arrives_in_parts() {
     assert_refused(
         Header::parse(&lie, 1 << 40),
         ErrorKind::Format,
-        "GGUF metadata 0: `k`: a truth of 5, expected 0 or 1",
+        "GGUF metadata 0: `k`: a boolean of 5, expected 0 or 1",
     );
 }
 

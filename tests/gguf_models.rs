@@ -222,15 +222,11 @@ fn progress_is_that_of_the_file() {
     );
 }
 
-// Real files, where they are at hand.
-
 #[pollster::test]
+#[ignore = "its data lie beside the checkout: `npm test -- beside`"]
 async fn stories260k_is_the_folders() {
     let shared = repository("../shared/data/models");
-    let Ok(golden) = std::fs::read_to_string(shared.join("stories260K/golden_greedy_200.txt")) else {
-        println!("skipped: no stories260K beside this checkout");
-        return;
-    };
+    let golden = std::fs::read_to_string(shared.join("stories260K/golden_greedy_200.txt")).expect("a file");
     let open = |path: &str| {
         folder::open(&shared.join(path), cpu(), &EngineOptions::default(), |_, _| {}).expect("a valid model")
     };

@@ -114,14 +114,35 @@ fn a_gguf_lora_is_described() {
     assert_eq!(report["modules"][0]["module"], "blk.0.attn_output.weight");
 }
 
+/// Folders of other trainers say as much as PEFT's, and what reads them here loads them too.
+#[test]
+fn folders_of_other_trainers_are_described() {
+    let described = |folder: &str| {
+        let report = inspect(&["--adapter", &format!("tests/fixtures/adapters/other/{folder}")]);
+        assert_eq!(report["unsupported"], json!([]), "{folder}");
+        let modules = report["modules"].as_array().expect("a list").clone();
+        assert!(!modules.is_empty(), "{folder}");
+        for module in modules {
+            let has_rank = module["rank"].as_u64().is_some_and(|rank| rank > 0);
+            assert!(has_rank && module["scale"].is_number(), "{folder}: {module}");
+        }
+        report["type"].as_str().expect("a name").to_owned()
+    };
+    for folder in
+        ["llama/mlx-all", "llama/mlx-dora", "llama/mlx-old", "gpt2/mlx-conv1d", "qwen2/mlx-tied-table"]
+    {
+        assert_eq!(described(folder), "LORA of mlx-lm");
+    }
+    for folder in ["finetune", "finetune-alone", "finetune-wrapped"] {
+        assert_eq!(described(&format!("mistral/{folder}")), "LORA of mistral-finetune");
+    }
+}
+
 /// Adapters found in public repositories.
 #[test]
+#[ignore = "its data lie beside the checkout: `npm test -- beside`"]
 fn real_adapters() {
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/adapters/real");
-    if !home.is_dir() {
-        println!("skipped: no real adapters beside this checkout");
-        return;
-    }
     let report = |name: &str| inspect(&["--adapter", home.join(name).to_str().expect("UTF-8")]);
     let gpt2 = report("gpt2-tigrinya");
     assert_eq!(

@@ -473,6 +473,25 @@ async fn a_text_is_drawn_from_the_never_worse_mix() {
     }
 }
 
+/// A text drawn from the mix ends where the model ends it, as any other does.
+#[pollster::test]
+async fn a_mix_ends_with_the_models_end_token() {
+    let files = &common::models::MODELS[0];
+    let request = Request::greedy(vec![3, 1, 4, 1, 5], 12);
+    for (name, backend) in backends().await.into_iter().skip(1) {
+        let options = EngineOptions { context_length: Some(96), batch: Some(2), dtype: None };
+        let mut engine = files.open(backend, &options).expect("valid");
+        let (_, whole) = draw(&mut engine, &[], &request, true, false).await;
+        let mut config: Value = serde_json::from_slice(files.config).expect("JSON");
+        config["eos_token_id"] = whole[5].into();
+        let (_, backend) = backends().await.into_iter().find(|(other, _)| *other == name).expect("as before");
+        let mut engine = files.open_as(config.to_string().as_bytes(), backend, &options).expect("valid");
+        let (_, ended) = draw(&mut engine, &[], &request, true, false).await;
+        let end = whole.iter().position(|token| *token == whole[5]).expect("it is there");
+        assert_eq!(ended, whole[..end], "{name}");
+    }
+}
+
 /// The mix needs two slots, and says so.
 #[pollster::test]
 async fn a_mix_without_room_is_refused() {

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use common::models::{LLAMA, MODELS, ModelFiles};
 use common::{Fixture, Tolerance, assert_close, backends, misfit};
+use lorakeet::engine::AdapterConfig;
 use lorakeet::engine::{
     Adapter, AdapterFiles, Choice, Combination, CombinationType, Engine, EngineOptions, MajoritySign,
     ModuleDelta, folder,
 };
-use lorakeet::format::peft::AdapterConfig;
 use lorakeet::format::safetensors::Header;
 use lorakeet::{Error, ErrorKind};
 use serde_json::Value;
@@ -167,7 +167,7 @@ fn compare(what: &str, got: &AdapterFiles, want: &AdapterFiles, combination_type
     // PEFT corrects `fan_in_fan_out` by the layer's type, in memory, and writes it so.
     let config = |files: &AdapterFiles| {
         let mut config = AdapterConfig::from_json(&files.config).expect("valid");
-        config.fan_in_fan_out = false;
+        config.common.fan_in_fan_out = false;
         config
     };
     assert_eq!(config(got), config(want), "{what}");
@@ -408,10 +408,10 @@ async fn what_cannot_be_combined_is_refused_by_name() {
         assert_eq!(error.kind(), kind, "{names:?}: {error}");
         assert!(error.to_string().starts_with(words), "{names:?}: {error}\nexpected {words}");
     }
-    let words = "combination type `mean`, expected cat, linear, svd, ties, dare_linear, dare_ties or magnitude_prune, \
-                 the last four also with _svd";
+    let words = "combinationType `mean`, expected cat, linear, svd, ties, ties_svd, dare_linear, dare_linear_svd, \
+                 dare_ties, dare_ties_svd, magnitude_prune or magnitude_prune_svd";
     assert_eq!("mean".parse::<CombinationType>().expect_err("none of PEFT's").to_string(), words);
-    let words = "majority sign method `most`, expected total or frequency";
+    let words = "majoritySignMethod `most`, expected total or frequency";
     assert_eq!("most".parse::<MajoritySign>().expect_err("none of PEFT's").to_string(), words);
     let error = engine
         .add_weighted_adapter("x", &choice(&[("qv", f32::NAN)]), &of("cat"))

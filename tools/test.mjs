@@ -15,13 +15,19 @@ const WASM = ["--target", "wasm32-unknown-unknown"];
 // Test code in the browser cannot see the environment: there the variable counts at compile time.
 const strict = inCi ? { LORAKEET_REQUIRE_GPU: "1", LORAKEET_REQUIRE_MODELS: "1" } : {};
 
-/** Each stage: what it needs from set-up, and what it does; `run` returns the number of failures. */
+/**
+ * Each stage: what it needs from set-up, and what it does; `run` returns the number of failures. One that is
+ * `isOnRequest` runs only where it is named.
+ */
 const STAGES = {
   lint: {
     needs: ["npm"],
     async run({ env, wasmEnv, wasmFromDebian, problems }) {
       const clippy = (...args) => ["clippy", ...args, "--", "-D", "warnings"];
       let failures = await command("cargo", ["fmt", "--check"], env);
+      // Any library in the place of libFuzzer's own: checking links nothing, and building that takes a C++ compiler.
+      const fuzz = ["check", "--quiet", "--manifest-path", "tests/fuzz/Cargo.toml", "--target-dir", "target/fuzz-check"];
+      failures += await command("cargo", fuzz, { ...env, CUSTOM_LIBFUZZER_PATH: process.execPath });
       failures += await command("cargo", clippy("--workspace", "--all-targets", "--features", "cli"), env);
       if (wasmFromDebian || problems.has("wasm")) {
         console.log("skipped: clippy for wasm32, whose target here is not rustup's");
@@ -62,21 +68,31 @@ const STAGES = {
       return 0;
     },
   },
+  unit: {
+    needs: [],
+    run({ env }) {
+      if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
+      return command(process.execPath, ["--test", "--test-timeout=60000", "--test-reporter=spec", ...nodeTests("tests/unit")], env);
+    },
+  },
   web: {
     needs: ["npm", "chromium", ...(inCi ? ["firefox", "models"] : [])],
     run({ env, chromium }) {
-      const folder = join(root, "tests/web");
-      if (!existsSync(folder)) {
-        console.log("skipped: there is no tests/web/");
-        return "skipped";
-      }
-      const tests = readdirSync(folder).filter((name) => name.endsWith(".test.mjs")).map((name) => `tests/web/${name}`);
-      if (tests.length === 0) return failure("no tests/web/*.test.mjs");
       if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
       // One at a time: each starts a browser that computes on all cores. A trap in WebAssembly
       // can leave a promise that never settles: the limit is per test, in milliseconds.
       const flags = ["--test", "--test-concurrency=1", "--test-timeout=900000", "--test-reporter=spec"];
-      return command(process.execPath, [...flags, ...tests], { ...env, ...strict, CHROMIUM: chromium });
+      return command(process.execPath, [...flags, ...nodeTests("tests/web")], { ...env, ...strict, CHROMIUM: chromium });
+    },
+  },
+  beside: {
+    isOnRequest: true,
+    needs: ["chromium"],
+    async run({ env, chromium }) {
+      const data = { ...env, LORAKEET_REQUIRE_DATA: "1", CHROMIUM: chromium };
+      const failures = await command("cargo", ["test", "--no-fail-fast", "--features", "cli", "--tests", "--", "--ignored"], data);
+      const tests = ["stories", "shared-adapters", "gguf"].map((name) => `tests/web/${name}.test.mjs`);
+      return failures + await command(process.execPath, ["--test", "--test-concurrency=1", "--test-timeout=900000", ...tests], data);
     },
   },
   bundlers: {
@@ -84,15 +100,21 @@ const STAGES = {
     async run({ env, chromium }) {
       if (!existsSync(join(root, "dist/index.js"))) return failure("dist/ is not built: `npm run build` first");
       npmPackages(env, join(root, "tests/bundlers"));
-      const tests = readdirSync(join(root, "tests/bundlers")).filter((name) => name.endsWith(".test.mjs")).map((name) => `tests/bundlers/${name}`);
       const flags = ["--test", "--test-concurrency=1", "--test-timeout=300000", "--test-reporter=spec"];
-      return command(process.execPath, [...flags, ...tests], { ...env, ...strict, CHROMIUM: chromium });
+      return command(process.execPath, [...flags, ...nodeTests("tests/bundlers")], { ...env, ...strict, CHROMIUM: chromium });
     },
   },
 };
 
 function rustTests() {
   return readdirSync(join(root, "tests")).filter((name) => name.endsWith(".rs")).map((name) => name.slice(0, -3));
+}
+
+/** The files of a folder that Node's test runner takes: at least one. */
+function nodeTests(folder) {
+  const tests = readdirSync(join(root, folder)).filter((name) => name.endsWith(".test.mjs")).map((name) => `${folder}/${name}`);
+  if (tests.length === 0) throw new Error(`no ${folder}/*.test.mjs`);
+  return tests;
 }
 
 function failure(message) {
@@ -124,7 +146,7 @@ if (unknown.length > 0) {
   console.error(`unknown stage: ${unknown.join(", ")}; there are ${Object.keys(STAGES).join(", ")}`);
   process.exit(2);
 }
-const chosen = named.length > 0 ? Object.keys(STAGES).filter((name) => named.includes(name)) : Object.keys(STAGES);
+const chosen = named.length > 0 ? Object.keys(STAGES).filter((name) => named.includes(name)) : Object.keys(STAGES).filter((name) => !STAGES[name].isOnRequest);
 const ready = setup("test");
 const results = [];
 for (const name of chosen) {
@@ -138,7 +160,7 @@ for (const name of chosen) {
   } catch (error) {
     failure(error.message);
   }
-  const verdict = outcome === "skipped" ? "skipped" : outcome === 0 ? "passed" : "FAILED";
+  const verdict = outcome === 0 ? "passed" : "FAILED";
   results.push({ name, verdict, seconds: (performance.now() - started) / 1000 });
 }
 

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use lorakeet::engine::{Combination, CombinationType, Engine, MajoritySign, folder};
+use lorakeet::words::Words;
 use lorakeet::{Error, Result};
 use serde_json::json;
+
+use super::word;
 
 #[derive(clap::Args)]
 pub struct Export {
@@ -12,13 +15,13 @@ pub struct Export {
     #[arg(long)]
     out: PathBuf,
     /// How to combine, in PEFT's words [default: cat; one adapter of weight 1 is written as it is]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = word::<CombinationType>())]
     combination: Option<CombinationType>,
     /// Share of the elements that stay where the combination prunes
     #[arg(long)]
     density: Option<f64>,
-    /// Which sign wins in ties and dare_ties: total or frequency
-    #[arg(long, default_value = "total", value_name = "METHOD")]
+    /// Which sign wins in ties and dare_ties
+    #[arg(long, value_name = "METHOD", default_value = MajoritySign::default().word(), value_parser = word::<MajoritySign>())]
     majority_sign_method: MajoritySign,
     /// Rank of a result by svd [default: the largest of the adapters]
     #[arg(long)]
@@ -39,7 +42,7 @@ pub async fn run(engine: &mut Engine, options: &Export, as_json: bool) -> Result
         [(name, weight)] if *weight == 1.0 && options.combination.is_none() => name.clone(),
         _ => {
             let combination = Combination {
-                combination_type: options.combination.unwrap_or(CombinationType::Cat),
+                combination_type: options.combination.unwrap_or_default(),
                 density: options.density,
                 majority_sign_method: options.majority_sign_method,
                 svd_rank: options.svd_rank,

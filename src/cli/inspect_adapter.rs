@@ -4,12 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lorakeet::engine::{Engine, folder};
+use lorakeet::engine::{Engine, Folder, FolderPart, folder};
 use lorakeet::format::gguf::LoraFile;
-use lorakeet::format::peft::{AdapterConfig, Role, part_of, refuse_pickle};
 use lorakeet::format::safetensors::Header;
 use lorakeet::format::{TensorInfo, explained};
-use lorakeet::{Error, Result, json};
+use lorakeet::{Error, ErrorKind, Result, json};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -113,58 +112,61 @@ fn of_gguf(path: &Path) -> Result<Report> {
 }
 
 fn of_folder(path: &Path) -> Result<Report> {
-    let json = read(&path.join("adapter_config.json"))?;
-    let raw: Value = json::read("adapter_config.json", &json)
-        .map_err(|e| Error::format(format!("{e}, {}", path.display())))
-        .map_err(|e| explained("adapter_config.json", &json, e))?;
     let mut unsupported = Vec::new();
-    let config = AdapterConfig::from_json(&json).map_err(|e| unsupported.push(e.to_string())).ok();
-    let (weights, pickle) = (path.join("adapter_model.safetensors"), path.join("adapter_model.bin"));
-    let (mut modules, mut bytes) = (BTreeMap::new(), 0);
-    if !weights.exists() && pickle.exists() {
-        unsupported.extend(refuse_pickle("adapter_model.bin", &[]).err().map(|e| e.to_string()));
-    } else {
-        let file = read(&weights)?;
-        bytes = file.len() as u64;
-        let header = Header::from_file_bytes(&file).map_err(|e| e.context(weights.display()))?;
+    let (config, weights) = match folder::read_adapter(path) {
+        Ok(files) => files,
+        // One that only Python can read still has a config.
+        Err(e) if e.kind() == ErrorKind::Format => {
+            unsupported.push(e.to_string());
+            (read(&path.join("adapter_config.json"))?, Vec::new())
+        }
+        Err(e) => return Err(e),
+    };
+    let raw: Value = if config.is_empty() { Value::Null } else { parsed(path, &config)? };
+    let folder = Folder::read(&config, &weights).map_err(|e| unsupported.push(e.to_string())).ok();
+    let mut modules = BTreeMap::new();
+    if !weights.is_empty() {
+        let header = Header::from_file_bytes(&weights).map_err(|e| e.context(path.display()))?;
         for info in &header.tensors {
-            match config.as_ref().map(|config| Ok((config, part_of(&info.name, config)?))) {
-                Some(Ok((config, part))) => place(&mut modules, info, config, &part.module, &part.role),
-                Some(Err(e)) => unsupported.push(Error::to_string(&e)),
+            match folder.as_ref().map(|folder| folder.part_of(info)) {
+                Some(Ok(part)) => place(&mut modules, info, part),
+                Some(Err(e)) => unsupported.push(e.to_string()),
                 None => place_unread(&mut modules, info),
             }
         }
     }
     let modules: Vec<Module> = modules.into_values().collect();
     let text = |field: &str| raw[field].as_str().map(str::to_owned);
+    let named = |of: fn(&Folder) -> Option<String>| folder.as_ref().and_then(of);
     Ok(Report {
         path: path.display().to_string(),
-        r#type: text("peft_type").unwrap_or_default(),
+        r#type: text("peft_type").or(named(|folder| Some(folder.kind()))).unwrap_or_default(),
         architecture: None,
-        base: text("base_model_name_or_path"),
+        base: named(|folder| folder.base().map(str::to_owned)).or(text("base_model_name_or_path")),
         alpha: raw["lora_alpha"].as_f64(),
-        target_modules: raw["target_modules"].clone(),
+        target_modules: raw.get("target_modules").unwrap_or(&raw["lora_parameters"]["keys"]).clone(),
         parameters: parameters(&modules),
         modules,
-        bytes,
+        bytes: weights.len() as u64,
         unsupported,
-        warnings: Vec::new(),
+        warnings: folder.map_or_else(Vec::new, |folder| folder.warnings().to_vec()),
         fits: None,
         misfit: None,
     })
 }
 
-fn place(
-    modules: &mut BTreeMap<String, Module>,
-    info: &TensorInfo,
-    config: &AdapterConfig,
-    name: &str,
-    role: &Role,
-) {
-    let module = modules.entry(name.to_owned()).or_default();
-    module.module = name.to_owned();
-    if matches!(role, Role::LoraA | Role::EmbeddingA | Role::VeraLambdaD) {
-        (module.rank, module.scale) = (config.rank(name).ok(), config.scale(name).ok());
+/// A config's fields as they stand there.
+fn parsed(path: &Path, config: &[u8]) -> Result<Value> {
+    json::read("adapter_config.json", config)
+        .map_err(|e| Error::format(format!("{e}, {}", path.display())))
+        .map_err(|e| explained("adapter_config.json", config, e))
+}
+
+fn place(modules: &mut BTreeMap<String, Module>, info: &TensorInfo, part: FolderPart) {
+    let module = modules.entry(part.module.clone()).or_default();
+    module.module = part.module;
+    if part.tells_rank {
+        (module.rank, module.scale) = (part.rank, part.scale);
     }
     module.tensors.push(info.into());
 }

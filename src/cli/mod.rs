@@ -2,24 +2,26 @@
 
 mod bench;
 mod export;
+mod generate;
 mod inspect;
 mod inspect_adapter;
 mod temp_lora;
 mod train;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
 use lorakeet::dtype::Dtype;
-use lorakeet::engine::{Choice, Engine, EngineOptions, Finish, Overflow, Request, folder};
+use lorakeet::engine::{Choice, Engine, EngineOptions, folder};
 use lorakeet::format::safetensors::Header;
 use lorakeet::format::{TensorData, write};
+use lorakeet::words::Words;
 use lorakeet::{Error, Result};
 use serde_json::json;
 
@@ -88,7 +90,7 @@ enum BackendName {
 #[derive(Subcommand)]
 enum Command {
     /// Continue a text
-    Generate(Generate),
+    Generate(generate::Generate),
     /// Write the logits at every position of a text to a safetensors file
     Logits {
         /// The text
@@ -138,43 +140,6 @@ enum Command {
     },
 }
 
-#[derive(clap::Args)]
-struct Generate {
-    /// The text to continue
-    #[arg(long, default_value = "")]
-    prompt: String,
-    /// Most tokens to draw [default: until the context is full]
-    #[arg(long)]
-    max_tokens: Option<usize>,
-    /// 0 is greedy
-    #[arg(long, default_value_t = 0.8)]
-    temperature: f32,
-    /// Keep this many tokens; 0 keeps all
-    #[arg(long, default_value_t = 0)]
-    top_k: u32,
-    /// Keep the likeliest tokens that together reach this
-    #[arg(long, default_value_t = 1.0)]
-    top_p: f32,
-    /// Drop tokens below this share of the likeliest one
-    #[arg(long, default_value_t = 0.0)]
-    min_p: f32,
-    /// Above 1, tokens seen before become less likely
-    #[arg(long, default_value_t = 1.0)]
-    repetition_penalty: f32,
-    /// The same seed draws the same text
-    #[arg(long, default_value_t = 0)]
-    seed: u32,
-    /// End the text before this string, which may spell special tokens; may be repeated
-    #[arg(long)]
-    stop: Vec<String>,
-    /// End the text before this token; may be repeated
-    #[arg(long, value_name = "ID")]
-    stop_token_id: Vec<u32>,
-    /// Go on when the context is full, dropping older text
-    #[arg(long)]
-    slide: bool,
-}
-
 /// Runs the command.
 pub async fn run(args: &Args) -> Result<()> {
     if let Command::Bench { other: Some(bench::Other::Adapters(options)), .. } = &args.command {
@@ -194,7 +159,7 @@ pub async fn run(args: &Args) -> Result<()> {
     }
     let mut engine = open(args).await?;
     match &args.command {
-        Command::Generate(options) => generate(&mut engine, options, args.json).await,
+        Command::Generate(options) => generate::run(&mut engine, options, args.json).await,
         Command::Logits { prompt, ids, out } => {
             let ids = match (ids, prompt) {
                 (Some(path), _) => read_ids(path)?,
@@ -268,65 +233,19 @@ async fn open_base(args: &Args) -> Result<Engine> {
     Ok(engine)
 }
 
+/// Takes the words of a type, and lists them in the help.
+fn word<T: Words + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    let word_of = |word: String| T::ALL.iter().find(|(known, _)| *known == word).map(|(_, value)| *value);
+    PossibleValuesParser::new(T::ALL.iter().map(|(word, _)| *word))
+        .map(move |word| word_of(word).expect("one of the possible values"))
+}
+
 /// A bar on standard error; nothing where it would end up in a file or beside JSON.
 fn progress_bar(json: bool, template: &str) -> ProgressBar {
     if json {
         return ProgressBar::hidden();
     }
     ProgressBar::new(0).with_style(ProgressStyle::with_template(template).expect("a valid template"))
-}
-
-async fn generate(engine: &mut Engine, options: &Generate, json: bool) -> Result<()> {
-    let request = Request {
-        prompt: engine.encode(&options.prompt)?,
-        max_tokens: options.max_tokens,
-        temperature: options.temperature,
-        top_k: options.top_k,
-        top_p: options.top_p,
-        min_p: options.min_p,
-        repetition_penalty: options.repetition_penalty,
-        seed: options.seed,
-        stop: options.stop.clone(),
-        stop_tokens: options.stop_token_id.clone(),
-        logprobs: None,
-        overflow: if options.slide { Overflow::Slide } else { Overflow::Error },
-        adapter: None,
-    };
-    let started = Instant::now();
-    let mut first_token = None;
-    let (mut text, mut tokens, mut finish) = (String::new(), Vec::new(), None);
-    let mut generation = engine.start(&[request])?;
-    while !generation.is_finished() {
-        for delta in engine.next(&mut generation).await? {
-            first_token.get_or_insert_with(|| started.elapsed());
-            if !json {
-                print!("{}", delta.text);
-                // A closed pipe is the reader's choice, not a failure of ours.
-                let _ = std::io::stdout().flush();
-            }
-            text += &delta.text;
-            tokens.extend(delta.tokens);
-            finish = delta.finish;
-        }
-    }
-    let usage = generation.usage(0);
-    engine.end(generation);
-    let seconds = started.elapsed().as_secs_f64();
-    if json {
-        let report = json!({
-            "text": text,
-            "tokens": tokens,
-            "finish_reason": finish.map(Finish::as_str),
-            "prompt_tokens": usage.prompt_tokens,
-            "completion_tokens": usage.completion_tokens,
-            "first_token_seconds": first_token.map(|t| t.as_secs_f64()),
-            "seconds": seconds,
-        });
-        println!("{report}");
-    } else {
-        println!();
-    }
-    Ok(())
 }
 
 async fn logits(engine: &mut Engine, ids: &[u32], out: &Path, json: bool) -> Result<()> {

@@ -6,14 +6,16 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 use lorakeet::engine::{
-    ChunkLosses, ChunkReport, Engine, Evaluation, Request, TempEvent, TempLoraOptions, Variant, folder,
+    ChunkLosses, ChunkReport, Engine, Evaluation, Preset, Request, TempEvent, TempLoraOptions, Variant,
+    folder,
 };
+use lorakeet::words::Words;
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
-use super::progress_bar;
+use super::{progress_bar, word};
 
 #[derive(Subcommand)]
 pub enum TempLora {
@@ -48,11 +50,11 @@ pub struct Generate {
     options: Options,
     #[arg(long, default_value_t = 1000)]
     max_tokens: usize,
-    /// 0 is greedy
+    /// 0 always takes the most probable token; the default is the terminal's own
     #[arg(long, default_value_t = 0.8)]
     temperature: f32,
     /// Above 1, tokens seen before become less likely
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = Request::default().repetition_penalty)]
     repetition_penalty: f32,
     /// Take the text up again where the model ends it
     #[arg(long)]
@@ -69,8 +71,8 @@ pub struct Generate {
 
 #[derive(clap::Args)]
 struct Options {
-    /// Where the options below begin
-    #[arg(long, default_value = "small")]
+    /// Where the options below begin: paper, the published code's constants, or small, what measures best on small models
+    #[arg(long, default_value = Preset::default().word(), value_parser = word::<Preset>())]
     preset: Preset,
     /// Tokens of a chunk
     #[arg(long)]
@@ -79,7 +81,7 @@ struct Options {
     #[arg(long)]
     context: Option<usize>,
     /// What is trained: lora, or lora-xs, a core between singular vectors of the base's weights
-    #[arg(long, default_value = "lora")]
+    #[arg(long, default_value = Variant::default().word(), value_parser = word::<Variant>())]
     variant: Variant,
     #[arg(long)]
     rank: Option<usize>,
@@ -130,14 +132,6 @@ impl std::str::FromStr for LearningRate {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Preset {
-    /// The published code's constants
-    Paper,
-    /// What measures best on small models
-    Small,
-}
-
 /// The name of the adapter to begin from.
 const WARM_START: &str = "warm-start";
 
@@ -147,10 +141,7 @@ impl Options {
             folder::load_adapter(engine, WARM_START, path).await?;
         }
         let context = engine.model().context();
-        let preset = match self.preset {
-            Preset::Paper => TempLoraOptions::paper(context),
-            Preset::Small => TempLoraOptions::small(context),
-        };
+        let preset = TempLoraOptions::of(self.preset, context);
         let rank = self.rank.unwrap_or(preset.rank);
         Ok(TempLoraOptions {
             variant: self.variant,

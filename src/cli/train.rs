@@ -5,10 +5,11 @@ use std::time::{Instant, SystemTime};
 
 use lorakeet::engine::{Engine, Program, Schedule, TrainEvent, TrainOptions, Variant, folder};
 use lorakeet::tokenizer::ChatContext;
+use lorakeet::words::Words;
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
 
-use super::progress_bar;
+use super::{progress_bar, word};
 
 #[derive(clap::Args)]
 pub struct Train {
@@ -20,7 +21,7 @@ pub struct Train {
     #[arg(long)]
     out: PathBuf,
     /// What is trained: lora, or lora-xs, a core between singular vectors of the base's weights
-    #[arg(long, default_value = "lora")]
+    #[arg(long, default_value = Variant::default().word(), value_parser = word::<Variant>())]
     variant: Variant,
     /// [default: 8]
     #[arg(long)]
@@ -34,8 +35,8 @@ pub struct Train {
     /// [default: 0.001]
     #[arg(long)]
     learning_rate: Option<f64>,
-    /// How the learning rate falls once it is warm: constant, linear or cosine [default: linear]
-    #[arg(long)]
+    /// How the learning rate falls once it is warm [default: linear]
+    #[arg(long, value_parser = word::<Schedule>())]
     schedule: Option<Schedule>,
     /// Steps over which it rises first, from 0 [default: 0]
     #[arg(long)]

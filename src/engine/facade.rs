@@ -73,7 +73,7 @@ impl Engine {
         self.adapters.set_base_name(name);
     }
 
-    /// Tries the kernels that the model needs with what is loaded and trained, each once. Errors with `Device`.
+    /// Tries the kernels that the model needs with what is loaded and trained. Errors with `Device`.
     pub async fn check_kernels(&mut self) -> Result<()> {
         self.runner.check_kernels().await
     }
@@ -88,8 +88,7 @@ impl Engine {
         self.runner.release();
     }
 
-    /// Goes on where it was on the device of `loader`, which has the same model. Errors with `Mismatch`, `Memory`
-    /// or `Device`; it is then to be called once more before anything is computed.
+    /// Goes on where it was on the device of `loader`. Errors with `Mismatch`, `Memory`, `Device`: call it again.
     pub async fn recover(&mut self, loader: Loader) -> Result<()> {
         let Self { runner, adapters, texts, trainer, .. } = self;
         recover(runner, adapters, texts, trainer, loader).await
@@ -100,7 +99,7 @@ impl Engine {
         chat::encode(&self.tokenizer, self.config(), text)
     }
 
-    /// Ids of a training example, and how many are the prompt's. Errors with `Format` if it cannot be spelled.
+    /// Ids of a training example, and how many are the prompt's. Errors with `Format`.
     pub fn encode_example(&self, prompt: &str, completion: &str) -> Result<(Vec<u32>, usize)> {
         chat::encode_example(&self.tokenizer, self.config(), [prompt, completion])
     }
@@ -115,7 +114,7 @@ impl Engine {
         self.tokenizer.encode(text, false)
     }
 
-    /// Tokens that end an answer: the template's `eos_token`, and what marks the end in what it writes after one.
+    /// Tokens that end an answer: the template's `eos_token`, and what marks the end in what comes after one.
     pub fn chat_ends(&self, eos_token: Option<&str>, after_answer: Option<&str>) -> Result<Vec<u32>> {
         chat::chat_ends(&self.tokenizer, self.config(), eos_token, after_answer)
     }
@@ -140,7 +139,7 @@ impl Engine {
         self.texts.end(&self.runner, &mut self.adapters, generation);
     }
 
-    /// Logits (T, V) at every position of `ids`, computed anew. Errors with `Argument`, `Device` naming a token.
+    /// Logits (T, V) at every position of `ids`, computed anew. Errors with `Argument`, `Device`.
     pub async fn logits(&mut self, ids: &[u32]) -> Result<Vec<f32>> {
         self.logits_with(ids, None).await
     }
@@ -155,7 +154,7 @@ impl Engine {
         self.texts.losses(&mut self.runner, &mut self.adapters, ids, first).await
     }
 
-    /// Losses of a text of any length, in windows that move on by `stride`; `progress(tokens scored, of all)`.
+    /// Losses of a text of any length, in windows that move on by `stride`; `progress(scored, of all)`.
     pub async fn text_losses(
         &mut self,
         ids: &[u32],
@@ -194,8 +193,7 @@ impl Engine {
         self.adapters.add(&mut self.runner, name, adapter)
     }
 
-    /// Loads a PEFT folder's two files as `name`, or those of mlx-lm or mistral-finetune. Errors with `Format`,
-    /// `Unsupported`, `Mismatch` naming the tensor or the module, `Argument`, `Memory`.
+    /// Loads a folder of PEFT, mlx-lm or mistral-finetune. Errors with `Format`, `Unsupported`, `Mismatch`.
     pub async fn load_adapter(&mut self, name: &str, config: &[u8], weights: &[u8]) -> Result<AdapterInfo> {
         self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
         self.adapters.load(&mut self.runner, name, config, weights).await
@@ -226,11 +224,7 @@ impl Engine {
 
     /// Tries the kernels of an adapter just loaded, and deletes it if one is wrong.
     pub async fn check_adapter(&mut self, name: &str) -> Result<()> {
-        if let Err(e) = self.check_kernels().await {
-            self.delete_adapter(name)?;
-            return Err(e);
-        }
-        Ok(())
+        self.adapters.check_kernels(&mut self.runner, name).await
     }
 
     /// Takes an adapter out. Errors with `Argument` if it is not loaded, or in use, merged or trained.
@@ -258,8 +252,7 @@ impl Engine {
         self.adapters.default_choice()
     }
 
-    /// Folds a blend into the weights. Errors with `Argument` while a text is written, or one of it is merged or
-    /// trained; `Unsupported` naming what no weight can take; `Device`. The weights are then as they were.
+    /// Folds a blend into the weights. Errors with `Argument`, `Device`, `Unsupported` naming what takes none.
     pub async fn merge_adapter(&mut self, choice: &Choice) -> Result<()> {
         self.texts.check_idle()?;
         self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
@@ -283,7 +276,7 @@ impl Engine {
         self.adapters.config(self.runner.model(), name)
     }
 
-    /// Its PEFT folder: as it came, or a LoRA of its own A, B and scale. Errors with `Unsupported` if it is none.
+    /// Its PEFT folder: as it came, or a LoRA of its own A, B and scale. Errors with `Unsupported`.
     pub async fn export_adapter(&mut self, name: &str) -> Result<AdapterFiles> {
         if self.trained_adapter() == Some(name) {
             self.trainer.copy(&mut self.runner, &mut self.adapters).await?;
@@ -317,7 +310,7 @@ impl Engine {
         self.trainer.begin_step(&mut self.runner, &self.adapters, windows, choice, learning_rate)
     }
 
-    /// Work that takes about as long as `rows` rows of a layer forward, one piece at least. Errors with `Device`.
+    /// Work of about `rows` rows of a layer forward, one piece at least. Errors with `Device`.
     pub async fn next_slices(&mut self, step: &mut Step, rows: usize) -> Result<()> {
         let Self { runner, adapters, texts, trainer, .. } = self;
         trainer.next_slices(runner, adapters, texts, step, rows).await

@@ -150,6 +150,14 @@ pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Res
     if folder.is_file() {
         return engine.load_gguf_adapter(name, &read(folder)?).await.map_err(|e| e.context(folder.display()));
     }
+    let (config, weights) = read_adapter(folder)?;
+    engine.load_adapter(name, &config, &weights).await
+}
+
+/// An adapter's config and weights: PEFT's, where no other trainer's are in their place.
+///
+/// Errors with `Format` for a folder of the pickled kind, `Argument` or `Network` where a file cannot be read.
+pub fn read_adapter(folder: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
     let pickle = folder.join("adapter_model.bin");
     let [config, weights] = adapter_files(folder);
     if !weights.exists() && pickle.exists() {
@@ -158,14 +166,14 @@ pub async fn load_adapter(engine: &mut Engine, name: &str, folder: &Path) -> Res
     // mistral-finetune's weights may come without their config.
     let is_alone = weights.ends_with(MISTRAL_WEIGHTS) && !config.exists();
     let config = if is_alone { Vec::new() } else { read(&config)? };
-    engine.load_adapter(name, &config, &read(&weights)?).await
+    Ok((config, read(&weights)?))
 }
 
 /// The weights that mistral-finetune writes.
 const MISTRAL_WEIGHTS: &str = "lora.safetensors";
 
-/// Where an adapter's config and weights are: PEFT's, where no other trainer's are in their place.
-pub fn adapter_files(folder: &Path) -> [PathBuf; 2] {
+/// Where they are.
+fn adapter_files(folder: &Path) -> [PathBuf; 2] {
     let first = |names: &[&str]| {
         let paths = names.iter().map(|name| folder.join(name));
         paths.clone().find(|path| path.exists()).or_else(|| paths.clone().next()).unwrap_or_default()

@@ -20,15 +20,23 @@ mod training;
 pub use adapters::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta, RowDeltas};
 pub use adapters::combine::arithmetic::MajoritySign;
 pub use adapters::combine::combination::{Arithmetic, Combination, CombinationType};
+pub use adapters::common::{Bias, Common};
+pub use adapters::config::AdapterConfig;
 pub use adapters::files::AdapterFiles;
+pub use adapters::foreign::{Folder, FolderPart};
+pub use adapters::kinds::{
+    Ia3, Lora, Method, PrefixTuning, PromptTuning, Role, TokenRows, Vera, VirtualTokens,
+};
 pub use adapters::loaded::{AdapterInfo, Choice};
 pub use adapters::new_lora::{NewLora, Variant};
+pub use adapters::numbers::Numbers;
+pub use adapters::part::{Part, part_of};
 pub use facade::Engine;
 pub use load::describe::Description;
 pub use load::loader::Loader;
 pub use load::options::EngineOptions;
 pub use load::room::needs;
-pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, TempEvent, TempLora, TempLoraOptions};
+pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
 pub use text::hidden::Pooling;
 pub use text::logprobs::TokenLogprobs;
 pub use text::request::{Delta, Finish, Overflow, Request, Usage};

@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 use crate::backend::Backend;
 use crate::engine::plans::{Kind, Plans, every_kernel, run_rows};
 use crate::error::{Error, Result};
-use crate::model::{Bank, MAX_ROWS, Model, Training};
+use crate::model::{Bank, Held, MAX_ROWS, Model, Training};
 use crate::plan::{Row, TensorId, Tensors};
 
 /// Multiplications of a slice on a page's own thread, where some 20 ms are as long as it may wait.
@@ -187,6 +187,14 @@ impl Runner {
         self.set_tensors(tensors)?;
         self.model.bank = bank;
         Ok(())
+    }
+
+    /// The adapter that is trained has these ranks now.
+    pub(crate) fn move_trainee(&mut self, ranks: &Held) {
+        let Model { training, bank, .. } = &mut self.model;
+        for trained in training.trainee.iter_mut().flat_map(|trainee| &mut trainee.sites) {
+            trained.first = ranks[bank.sites[trained.site].layout].start;
+        }
     }
 
     /// Makes room to train, or frees it. On an error all stays.

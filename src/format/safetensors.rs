@@ -9,14 +9,13 @@
 //! to the crate's verdict on everything else.
 
 use super::foreign;
+use super::tensor::{SourceDtype, TensorInfo};
 use super::unique_map::UniqueMap;
 use crate::error::{Error, Result};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-
-pub use super::tensor::{SourceDtype, TensorInfo};
 
 /// Longest JSON header accepted, in bytes. A header takes about 120 bytes per tensor, so
 /// this is room for 100,000 tensors.

@@ -59,7 +59,7 @@ impl SourceDtype {
     }
 
     /// The narrowest type of weights that holds the same numbers.
-    pub fn held(&self) -> Dtype {
+    pub(crate) fn held(&self) -> Dtype {
         match self {
             Self::F16 => Dtype::F16,
             Self::Blocks(blocks) => blocks.held(),

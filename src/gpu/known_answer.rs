@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, Tensors};
 
 use super::Gpu;
+use super::case::Case;
 use super::kernels::Kernel;
-use super::known_cases::Case;
 use super::known_table::ANSWERS;
 use super::ops::dispatch;
 

@@ -3,11 +3,8 @@
 
 use bytemuck::Zeroable;
 
-use crate::ops::{AttentionInputs, DownProjection, Op, Replaced};
+use crate::ops::{AttentionInputs, DownProjection, Replaced};
 use crate::plan::{ABSENT, Block, Dtype, INACTIVE, Mix, TensorId, Tensors, Training};
-
-use super::kernels::Kernel;
-use super::ops;
 
 /// Columns of activations; a packed weight's come in 64s.
 pub(super) const C: usize = 128;
@@ -24,34 +21,20 @@ pub(super) const D: usize = 72;
 pub(super) const R: usize = 8;
 pub(super) const ADAPTERS: usize = 2;
 
-/// A step, its tensors' contents, and its rows.
-#[derive(Debug)]
-pub struct Case {
-    /// The step that the kernel computes.
-    pub op: Op,
-    /// Of all its tensors, outputs included.
-    pub contents: Vec<(TensorId, Vec<u32>)>,
-    /// How many rows.
-    pub n: usize,
-}
-
-impl Case {
-    /// The kernel's, in tensors declared behind those that are there.
-    pub fn of(kernel: &Kernel, tensors: &mut Tensors) -> Self {
-        let mut made = Made { tensors, contents: Vec::new(), n: 20 };
-        Self { op: ops::case(kernel, &mut made), contents: made.contents, n: made.n }
-    }
-}
-
 /// A case in the making.
 pub(super) struct Made<'a> {
     tensors: &'a mut Tensors,
-    contents: Vec<(TensorId, Vec<u32>)>,
+    pub(super) contents: Vec<(TensorId, Vec<u32>)>,
     /// Rows, of which the third is inactive.
     pub(super) n: usize,
 }
 
-impl Made<'_> {
+impl<'a> Made<'a> {
+    /// Nothing yet, in tensors declared behind those that are there.
+    pub(super) fn new(tensors: &'a mut Tensors) -> Self {
+        Self { tensors, contents: Vec::new(), n: 20 }
+    }
+
     fn put(&mut self, dtype: Dtype, shape: &[usize], words: Vec<u32>) -> TensorId {
         let id = self.tensors.declare("known answer", dtype, shape).expect("small");
         self.contents.push((id, words));

@@ -1,11 +1,12 @@
 //! The WebGPU backend: buffers, pipelines and recorded dispatch lists on one device.
 //! It decides no shapes; plans arrive checked.
 
+pub mod case;
 mod fault;
 mod instance;
 pub mod kernels;
 pub mod known_answer;
-pub mod known_cases;
+mod known_cases;
 mod known_table;
 pub mod launch;
 mod memory;

@@ -12,7 +12,7 @@
  * | `argument` | an option out of range, a prompt too long, an unknown name | fix the call |
  * | `network` | a fetch or a file read failed | retry |
  * | `device` | the device was lost, or the module stopped | `recover` the engine, or open it again |
- * | `memory` | the memory asked for is not to be had | use something smaller |
+ * | `memory` | out of memory | use something smaller |
  * | `cancelled` | the `AbortSignal` fired | nothing |
  */
 export type ErrorKind = (typeof KINDS)[number];
@@ -22,8 +22,8 @@ const KINDS = [
 ] as const;
 
 /**
- * An error with a {@link ErrorKind | kind} a program can act on. The message names the thing, then
- * what was expected and what came; URLs and file names stand last.
+ * An error with a {@link ErrorKind | kind} a program can act on. The message names the thing, then what it
+ * is and what was expected; URLs and file names come last.
  *
  * ```ts
  * try {

@@ -4,7 +4,8 @@
 export { createEngine } from "./api/create.js";
 export { LorakeetError } from "./error.js";
 
-export type { AdapterChoice, AdapterDetails, AdapterInfo, AdapterOptions } from "./api/adapters.js";
+export type { AdapterDetails, AdapterOptions } from "./api/adapters.js";
+export type { AdapterChoice, AdapterInfo } from "./api/choice.js";
 export type { CacheUsage, CachedFile, ModelCache } from "./files/cache.js";
 export type {
   Chat, ChatCompletion, ChatCompletionChoice, ChatCompletionChunk, ChatCompletions, ChatDelta, ChatLogprobs, ChatTokenLogprob,
@@ -14,7 +15,8 @@ export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs,
 export type {
   InstructionExample, ItemNotes, ShareGptConversation, ShareGptTurn, TrainingConversation, TrainingDataset, TrainingExample, TrainingItem,
 } from "./api/dataset.js";
-export type { Dtype, Engine, EngineInfo, EngineOptions } from "./api/engine.js";
+export type { Dtype, EngineInfo, EngineOptions } from "./api/engine-options.js";
+export type { Engine } from "./api/engine.js";
 export type { DeviceLost } from "./thread/device-loss.js";
 export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./api/embeddings.js";
 export type { ErrorKind } from "./error.js";
@@ -25,7 +27,8 @@ export type { RecoverOptions } from "./api/recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";
 export type { CompletionUsage, Head } from "./api/response.js";
 export type { SliceBudget } from "./thread/slices.js";
-export type { AdapterParts, AdapterSource, FileSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";
+export type { AdapterParts, AdapterSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";
+export type { FileSource } from "./files/bytes.js";
 export type { CacheKind } from "./files/store.js";
 export type {
   ChunkReport, Evaluation, Learned, TempGenerateRequest, TempLora, TempPart, TempProgress, TempTextOptions,

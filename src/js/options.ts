@@ -1,5 +1,5 @@
 // Checks of what a caller passed, each error naming the option, then expected and got.
-// Not of ranges: the engine knows those.
+// Not of ranges, nor of words such as `mean` and `last`: the engine knows those.
 
 import { LorakeetError } from "./error.js";
 import { page } from "./page.js";
@@ -35,11 +35,12 @@ export function checkBoolean(name: string, value: unknown): void {
 
 export function checkTexts(name: string, value: unknown): void {
   const isTexts = Array.isArray(value) && value.every((each) => typeof each === "string");
-  if (value !== undefined && !isTexts) throw wrong(name, value, "an array of texts");
+  if (value !== undefined && !isTexts) throw wrong(name, value, "an array of strings");
 }
 
-export function checkOneOf(name: string, value: unknown, choices: readonly string[]): void {
-  if (value !== undefined && !choices.includes(value as string)) throw wrong(name, value, choices.join(" or "));
+/** Which strings there are is the engine's to know. */
+export function checkString(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "string") throw wrong(name, value, "a string");
 }
 
 export function checkFunction(name: string, value: unknown): void {

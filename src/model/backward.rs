@@ -5,7 +5,7 @@
 //! by layer and tile by tile, both in reverse: when a tile's turn comes, all later tiles have
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
-use crate::ops::{self, Delta, Slice, part_columns};
+use crate::ops::{self, Delta, Slice};
 use crate::plan::{Plan, TensorId};
 
 use super::Model;
@@ -13,6 +13,7 @@ use super::block::{Adapt, Block, Map};
 use super::blueprint::Norm;
 use super::forward;
 use super::kept::{Adapted, Kept, from_checkpoint};
+use super::layouts::PartRows;
 use super::steps::Steps;
 use super::training::Core;
 use super::weights::{Layer, Linear, NormWeights};
@@ -78,9 +79,8 @@ pub fn update(model: &Model, plan: &mut Plan) {
     let Model { training, bank, .. } = model;
     let trainee = training.of_trainee();
     let mut steps = Steps { model, plan };
-    for ((site, parts), moments) in trainee.sites.iter().zip(&training.moments) {
-        let site = &bank.sites[*site];
-        let parts: Vec<usize> = (0..parts.len()).filter(|&part| parts[part]).collect();
+    for (trained, moments) in trainee.sites.iter().zip(&training.moments) {
+        let (site, first) = (&bank.sites[trained.site], trained.first);
         let mut adam = |half: usize, g_first: usize, param: TensorId, param_first: usize, len: usize| {
             steps.push(ops::AdamW {
                 training: training.numbers,
@@ -94,25 +94,27 @@ pub fn update(model: &Model, plan: &mut Plan) {
                 len,
             });
         };
-        let (c, f, count) = (site.inputs, site.outputs(), trainee.count);
-        let row_of_a = |part: usize| part * bank.room.ranks + trainee.first;
+        let (c, f) = (site.inputs, site.outputs());
+        let rows = |part: usize| bank.part_rows(site, first, &trained.parts, part);
         if trainee.cores {
-            for &part in &parts {
-                adam(0, part * count * count, moments.cores[part].r, 0, count * count);
+            for part in trained.trained_parts() {
+                let PartRows { own: [own, _], count, .. } = rows(part);
+                adam(0, own * count, moments.cores[part].r, 0, count * count);
             }
             // A = R·A₀
-            for part in parts {
+            for part in trained.trained_parts() {
                 let Core { r, a } = moments.cores[part];
                 let weight = Slice { tensor: a, first: 0 };
-                let (dx, dx_first) = (site.a, row_of_a(part));
+                let (dx, dx_first) = (site.a, rows(part).a);
                 steps.push(ops::LinearGrad { dy: r, weight, dx, dx_first, accumulate: false });
             }
             continue;
         }
-        for part in parts {
-            adam(0, part * count * c, site.a, row_of_a(part) * c, count * c);
+        for part in trained.trained_parts() {
+            let PartRows { a, own: [own, _], count, .. } = rows(part);
+            adam(0, own * c, site.a, a * c, count * c);
         }
-        adam(1, 0, site.b, trainee.first * f, count * f);
+        adam(1, 0, site.b, first * f, site.needs(&trained.parts) * f);
     }
 }
 
@@ -180,14 +182,14 @@ impl Steps<'_> {
     /// The gradients of A, dz ⊗ input, and of B, z ⊗ dy, where the trainee acts; or that of its
     /// cores, dz ⊗ A₀·input.
     fn outer(&mut self, site: usize, delta: Delta, input: TensorId, dy: TensorId) {
-        let Model { bank, training, tensors, .. } = self.model;
+        let Model { bank, training, .. } = self.model;
         let trainee = training.of_trainee();
-        let Some(i) = trainee.sites.iter().position(|(trained, _)| *trained == site) else { return };
+        let Some((i, trained)) = trainee.at(site) else { return };
         let [ga, gb] = training.moments[i].g;
-        let (rows, count, c) = (delta.rows, trainee.count, bank.sites[site].inputs);
-        let columns = part_columns(delta.parts, tensors.get(dy).row_len());
-        for (part, cols) in columns.into_iter().enumerate().filter(|(part, _)| trainee.sites[i].1[*part]) {
-            let u_first = part * delta.ranks + trainee.first;
+        let (rows, site) = (delta.rows, &bank.sites[site]);
+        for part in trained.trained_parts() {
+            let PartRows { a: u_first, own: [own_a, own_b], count, .. } =
+                bank.part_rows(site, trained.first, &trained.parts, part);
             let outer =
                 |u, v, g, g_first, cols| ops::OuterGrad { rows, u, u_first, v, g, g_first, count, cols };
             if trainee.cores {
@@ -195,11 +197,11 @@ impl Steps<'_> {
                 let weight = Slice { tensor: training.moments[i].cores[part].a, first: 0 };
                 let (x, bias, delta) = (input, None, None);
                 self.push(ops::Linear { x, weight, bias, y, accumulate: false, delta });
-                self.push(outer(training.scratch.dz, y, ga, part * count, [0, count]));
+                self.push(outer(training.scratch.dz, y, ga, own_a, [0, count]));
                 continue;
             }
-            self.push(outer(training.scratch.dz, input, ga, part * count, [0, c]));
-            self.push(outer(delta.z, dy, gb, 0, cols));
+            self.push(outer(training.scratch.dz, input, ga, own_a, [0, site.inputs]));
+            self.push(outer(delta.z, dy, gb, own_b, [site.edges[part], site.edges[part + 1]]));
         }
     }
 }

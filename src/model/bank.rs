@@ -1,5 +1,5 @@
-//! The adapter bank's tensors: at each linear map room for the stacked ranks of all loaded
-//! adapters. Which adapter lies where is the engine's business.
+//! The adapter bank's tensors: at each linear map room for the ranks of the adapters that act there.
+//! Which ranks are whose is `layouts`' business, which adapters there are the engine's.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,16 +9,19 @@ use crate::plan::{Dtype, Mix, TensorId, Tensors};
 
 use super::MAX_ROWS;
 use super::blueprint::Blueprint;
+use super::layouts::{Layout, MAX_LAYOUTS};
 use super::names::bare;
 use super::tables::{Table, Tables};
 
 /// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
 pub const MIXES: usize = 64;
 
+const MIX_WORDS: usize = size_of::<Mix>() / 4;
+
 /// One linear map that adapters can act on; fused projections are its parts.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// (parts·R, C); R as in [`Room`]
+    /// (parts·R, C), or (R, C) where `stacked`; R as in [`Layout`]
     pub a: TensorId,
     /// (R + 2·adapters, F)
     pub b: TensorId,
@@ -30,6 +33,10 @@ pub struct Site {
     pub feeds_cache: Vec<bool>,
     /// Whether any adapter acts here: only then do plans carry the steps.
     pub enabled: bool,
+    /// Whether parts have ranks of their own, one after the other, and not the same ones side by side.
+    pub stacked: bool,
+    /// Index of its layout.
+    pub layout: usize,
 }
 
 /// A part of a site, as it is declared.
@@ -62,11 +69,9 @@ pub struct Point {
     pub enabled: bool,
 }
 
-/// What a bank has room for.
+/// What a bank has room for beside ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// `R`: ranks at every enabled site.
-    pub ranks: usize,
     /// Adapters.
     pub adapters: usize,
     /// Rows of embedding and head that are replaced.
@@ -80,7 +85,6 @@ impl Room {
     pub fn grown_to(self, needed: Self) -> Self {
         let grown = |has: usize, needs: usize| if needs <= has { has } else { needs.next_power_of_two() };
         Self {
-            ranks: grown(self.ranks, needed.ranks),
             adapters: grown(self.adapters, needed.adapters),
             // As many as there are: an adapter may have the whole vocabulary's.
             rows: self.rows.max(needed.rows),
@@ -92,8 +96,9 @@ impl Room {
 /// The bank.
 #[derive(Clone, Debug)]
 pub struct Bank {
-    /// (MIXES, 16), see [`Mix`]
-    pub mixes: TensorId,
+    /// Those in use come first.
+    pub(super) layouts: [Layout; MAX_LAYOUTS],
+    pub(super) in_use: usize,
     /// (MAX_ROWS, most parts·partials·R)
     z: TensorId,
     /// The most partial sums of one z: the heads of an attention.
@@ -118,7 +123,8 @@ impl Bank {
     pub(super) fn declare(tensors: &mut Tensors, config: &Blueprint) -> Result<Self> {
         let (v, c) = (config.vocab_size, config.hidden_size);
         Ok(Self {
-            mixes: tensors.declare("mixes", Dtype::U32, &[MIXES, size_of::<Mix>() / 4])?,
+            layouts: declare_layouts(tensors)?,
+            in_use: 1,
             z: tensors.declare("z", Dtype::F32, &[MAX_ROWS, 1])?,
             partials: config.num_attention_heads,
             room: Room::default(),
@@ -149,7 +155,8 @@ impl Bank {
         let mut empty = |what: &str| tensors.declare(format!("{name}.{what}"), Dtype::F32, &[1, 1]);
         let (a, b) = (empty("a")?, empty("b")?);
         let feeds_cache = parts.iter().map(|part| part.feeds_cache).collect();
-        self.sites.push(Site { a, b, inputs, edges, feeds_cache, enabled: false });
+        let (enabled, stacked, layout) = (false, false, 0);
+        self.sites.push(Site { a, b, inputs, edges, feeds_cache, enabled, stacked, layout });
         Ok(site)
     }
 
@@ -184,22 +191,15 @@ impl Bank {
         self.modules.keys().map(String::as_str)
     }
 
-    /// Lets adapters act at these sites and points too, from the next [`reshape`](Self::reshape)
-    /// on.
-    pub fn enable(
-        &mut self,
-        sites: impl IntoIterator<Item = usize>,
-        points: impl IntoIterator<Item = usize>,
-    ) {
-        sites.into_iter().for_each(|site| self.sites[site].enabled = true);
+    /// Lets adapters act at these points too, from the next [`reshape`](Self::reshape) on.
+    pub fn enable(&mut self, points: impl IntoIterator<Item = usize>) {
         points.into_iter().for_each(|point| self.points[point].enabled = true);
     }
 
-    /// Whether adapters may act at more places than in `before`.
+    /// Whether adapters may act on more activations and tables than in `before`.
     pub fn has_more_than(&self, before: &Self) -> bool {
-        let sites = self.sites.iter().zip(&before.sites).any(|(now, then)| now.enabled != then.enabled);
         let points = self.points.iter().zip(&before.points).any(|(now, then)| now.enabled != then.enabled);
-        sites || points || Table::ALL.iter().any(|&t| self.tables.map(t) != before.tables.map(t))
+        points || Table::ALL.iter().any(|&t| self.tables.map(t) != before.tables.map(t))
     }
 
     /// Whether cached keys and values depend on the output of this part of a site.
@@ -215,13 +215,17 @@ impl Bank {
     /// Makes room where adapters are enabled, and nowhere else. Everything in the bank is lost,
     /// and plans must be made anew.
     pub fn reshape(&mut self, tensors: &mut Tensors, room: Room) -> Result<()> {
-        let Room { ranks, adapters, .. } = room;
+        let adapters = room.adapters;
         let sized = |enabled: bool, rows: usize, cols: usize| if enabled { [rows, cols] } else { [1, 1] };
-        let enabled = self.sites.iter().filter(|site| site.enabled);
-        let most = enabled.map(|site| site.parts().max(self.partials)).max().unwrap_or(0);
-        tensors.reshape(self.z, &[MAX_ROWS, (most * ranks).max(1)])?;
+        for (k, layout) in self.layouts.iter().enumerate() {
+            let lines = if k < self.in_use { MIXES } else { 1 };
+            tensors.reshape(layout.mixes, &[lines, MIX_WORDS])?;
+        }
+        let columns = self.most_ranks(|site| site.blocks().max(self.partials));
+        tensors.reshape(self.z, &[MAX_ROWS, columns.max(1)])?;
         for site in &self.sites {
-            tensors.reshape(site.a, &sized(site.enabled, site.parts() * ranks, site.inputs))?;
+            let ranks = self.layout(site).ranks;
+            tensors.reshape(site.a, &sized(site.enabled, site.blocks() * ranks, site.inputs))?;
             tensors.reshape(site.b, &sized(site.enabled, ranks + 2 * adapters, site.outputs()))?;
         }
         for point in &self.points {
@@ -232,11 +236,22 @@ impl Bank {
         Ok(())
     }
 
+    /// The most columns of z that a site needs if it needs so many for each of its ranks.
+    pub(super) fn most_ranks(&self, columns: impl Fn(&Site) -> usize) -> usize {
+        let enabled = self.sites.iter().filter(|site| site.enabled);
+        enabled.map(|site| columns(site) * self.layout(site).ranks).max().unwrap_or(0)
+    }
+
     /// Every tensor of the bank.
     pub(super) fn tensors(&self) -> BTreeSet<TensorId> {
         let sites = self.sites.iter().flat_map(|site| [site.a, site.b]);
         let points = self.points.iter().map(|point| point.gains);
-        sites.chain(points).chain(self.tables.tensors()).chain([self.mixes, self.z]).collect()
+        sites
+            .chain(points)
+            .chain(self.tables.tensors())
+            .chain(self.layouts.iter().map(|layout| layout.mixes))
+            .chain([self.z])
+            .collect()
     }
 
     /// The two halves of what adapters do at `site`, for plans: `partials` as in [`Shrink`].
@@ -248,8 +263,9 @@ impl Bank {
         partials: usize,
     ) -> Option<(DownProjection, Delta)> {
         let site = self.sites.get(site).filter(|site| site.enabled)?;
-        let edge = |part: usize| site.edges.get(part).copied().unwrap_or(usize::MAX);
-        let &Self { mixes, z, room: Room { ranks, .. }, .. } = self;
+        let edge =
+            |part: usize| site.edges.get(part).filter(|_| !site.stacked).copied().unwrap_or(usize::MAX);
+        let (Layout { mixes, ranks }, z) = (self.layout(site), self.z);
         let shrink = DownProjection { rows, mixes, a: site.a, z, ranks, partials };
         let delta = Delta { rows, mixes, z, b: site.b, ranks, partials, parts: [edge(1), edge(2)] };
         Some((shrink, delta))
@@ -257,21 +273,37 @@ impl Bank {
 }
 
 impl Bank {
+    /// The `mixes` of what has no ranks.
+    pub(super) fn mixes(&self) -> TensorId {
+        self.layouts[0].mixes
+    }
+
     /// What adapters do to an embedding y; `None` if nothing acts there.
     pub(super) fn embed_delta(&self, rows: TensorId, y: TensorId) -> Option<ops::EmbedDelta> {
         let site = &self.sites[self.embed];
         let replaced = self.tables.replaced(Table::Embed);
-        let ranks = if site.enabled { self.room.ranks } else { 0 };
+        let Layout { mixes, ranks } = self.layout(site);
+        let ranks = if site.enabled { ranks } else { 0 };
         let acts = site.enabled || replaced.is_some();
-        let op = ops::EmbedDelta { rows, mixes: self.mixes, a: site.a, b: site.b, ranks, replaced, y };
+        let op = ops::EmbedDelta { rows, mixes, a: site.a, b: site.b, ranks, replaced, y };
         acts.then_some(op)
     }
 
     /// What replaced rows do to logits; `None` if there are none.
     pub(super) fn head_delta(&self, rows: TensorId, x: TensorId, logits: TensorId) -> Option<ops::HeadDelta> {
         let replaced = self.tables.replaced(Table::Head)?;
-        Some(ops::HeadDelta { rows, mixes: self.mixes, x, replaced, logits })
+        Some(ops::HeadDelta { rows, mixes: self.mixes(), x, replaced, logits })
     }
+}
+
+fn declare_layouts(tensors: &mut Tensors) -> Result<[Layout; MAX_LAYOUTS]> {
+    let mut layouts = Vec::new();
+    for k in 0..MAX_LAYOUTS {
+        let lines = if k == 0 { MIXES } else { 1 };
+        let mixes = tensors.declare(format!("mixes.{k}"), Dtype::U32, &[lines, MIX_WORDS])?;
+        layouts.push(Layout { mixes, ranks: 0 });
+    }
+    Ok(layouts.try_into().expect("as many as there are"))
 }
 
 impl Site {

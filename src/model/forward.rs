@@ -107,7 +107,7 @@ impl Adapt for Ride {
         let Model { bank, state, .. } = steps.model;
         let point = &bank.points[point];
         if point.enabled {
-            steps.push(ops::Affine { rows: state.rows, mixes: bank.mixes, gains: point.gains, x });
+            steps.push(ops::Affine { rows: state.rows, mixes: bank.mixes(), gains: point.gains, x });
         }
     }
 

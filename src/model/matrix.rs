@@ -7,7 +7,7 @@ use crate::plan::{Dtype, TensorId, Tensors};
 
 /// A matrix of the model, (rows, cols), or a vector, (rows), where `cols` is 1.
 #[derive(Clone, Debug)]
-pub struct Matrix {
+pub(super) struct Matrix {
     /// Its tensors, in order; each has the type of its rows.
     pub slices: Vec<Slice>,
     /// Rows of all of them.

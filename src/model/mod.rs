@@ -9,6 +9,7 @@ mod families;
 mod fields;
 mod forward;
 mod kept;
+mod layouts;
 mod matrix;
 mod names;
 mod needs;
@@ -22,13 +23,13 @@ mod weights;
 pub use bank::{Bank, MIXES, Point, Room, Site};
 pub use blueprint::{Blueprint, LayerSpec, Norm};
 pub use families::Family;
-pub use matrix::Matrix;
+pub use layouts::{Demand, Held, Layout, PartRanks, PartRows, free, padded};
 pub use names::{GgufLinear, GgufTensor};
 pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name};
 pub use needs::{Needs, size};
 pub use rope::{Rope, RopeScaling};
 pub use tables::{Table, Tables};
-pub use training::{Moments, Trainee, Training};
+pub use training::{Moments, TrainedSite, Trainee, Training};
 pub use weights::Weights;
 
 use crate::error::{Error, Result};
@@ -225,16 +226,16 @@ impl Model {
     pub fn with_bank(&self, bank: &mut Bank, room: Room) -> Result<Tensors> {
         let mut tensors = self.tensors.clone();
         bank.reshape(&mut tensors, room)?;
-        self.training.reshape_ranks(&mut tensors, room)?;
+        self.training.reshape_ranks(&mut tensors, bank)?;
         Ok(tensors)
     }
 
-    /// The tensors there would be with a bank of this room and this trainee.
+    /// The tensors there would be with this bank and this trainee.
     ///
     /// Errors with `Memory` if one of them is past what can be addressed.
-    pub fn training_tensors(&self, trainee: Trainee, room: Room) -> Result<Tensors> {
-        let Self { training, tensors, config, sizes, bank, .. } = self;
-        let (mut training, mut tensors, mut bank) = (training.clone(), tensors.clone(), bank.clone());
+    pub fn training_tensors(&self, trainee: Trainee, mut bank: Bank) -> Result<Tensors> {
+        let Self { training, tensors, config, sizes, .. } = self;
+        let (mut training, mut tensors, room) = (training.clone(), tensors.clone(), bank.room);
         bank.reshape(&mut tensors, room)?;
         training.reshape(&mut tensors, config, *sizes, &bank, Some(trainee))?;
         Ok(tensors)

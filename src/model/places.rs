@@ -32,7 +32,7 @@ impl Weights {
     ///
     /// Errors with `Mismatch` for a tensor that no model of this family has, or of another
     /// shape: computing without it would answer wrongly.
-    pub fn expects(&self, name: &str, shape: &[usize]) -> Result<bool> {
+    pub(crate) fn expects(&self, name: &str, shape: &[usize]) -> Result<bool> {
         let bare = bare(name);
         if let Some(place) = self.places.get(bare) {
             let mut expected = place.shape.clone();
@@ -54,27 +54,27 @@ impl Weights {
     }
 
     /// Names of all tensors, without the base model's prefix.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.places.keys().map(String::as_str)
     }
 
     /// Whether the checkpoint has this tensor.
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.places.contains_key(bare(name))
     }
 
     /// From now on takes linear maps as (out, in), which GGUF has in every family.
-    pub fn expect_turned(&mut self) {
+    pub(crate) fn expect_turned(&mut self) {
         self.turned = true;
     }
 
     /// Whether checkpoints store `name` as (in, out).
-    pub fn is_transposed(&self, name: &str) -> bool {
+    pub(crate) fn is_transposed(&self, name: &str) -> bool {
         self.places.get(bare(name)).is_some_and(|place| place.transposed)
     }
 
     /// Whether tensor `name` must come in one piece (it is turned round on the way).
-    pub fn wants_whole(&self, name: &str) -> bool {
+    pub(crate) fn wants_whole(&self, name: &str) -> bool {
         self.is_transposed(name) && !self.turned
     }
 
@@ -84,7 +84,7 @@ impl Weights {
     /// Errors with `Format` if they hold NaN or infinities, or numbers too large for the type they
     /// are held as, `Unsupported` if numbers cannot be rounded to that. Panics if the tensor is not
     /// expected, or gets more rows than it has.
-    pub fn place(
+    pub(crate) fn place(
         &mut self,
         name: &str,
         values: &[f32],
@@ -119,15 +119,10 @@ impl Weights {
         self.place_words(name, &words, write)
     }
 
-    /// The type that most elements of matrices are held as.
-    pub fn main_dtype(&self) -> Dtype {
-        self.held().into_iter().max_by_key(|(_, elements)| *elements).map_or(Dtype::F32, |(dtype, _)| dtype)
-    }
-
     /// Takes the next rows of tensor `name` as [`row_type`](Self::row_type) says they are held.
     ///
     /// Errors and panics as [`place`](Self::place) does.
-    pub fn place_words(
+    pub(crate) fn place_words(
         &mut self,
         name: &str,
         words: &[u32],
@@ -158,7 +153,7 @@ impl Weights {
     }
 
     /// How rows of tensor `name` are held, and their number of columns, if they come as they are held.
-    pub fn row_type(&self, name: &str) -> Option<(Dtype, usize)> {
+    pub(crate) fn row_type(&self, name: &str) -> Option<(Dtype, usize)> {
         let place = self.places.get(bare(name)).filter(|place| !place.transposed || self.turned)?;
         Some((place.dtype, place.target.cols))
     }
@@ -173,13 +168,13 @@ impl Weights {
     }
 
     /// A name as whole checkpoints write it.
-    pub fn full_name(&self, name: &str) -> String {
+    pub(crate) fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
         if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
     }
 
     /// Name of the embedding as a module.
-    pub fn embedding(&self) -> String {
+    pub(crate) fn embedding(&self) -> String {
         self.full_name(&self.family.module(Role::Embedding, 0))
     }
 
@@ -195,7 +190,7 @@ impl Weights {
     }
 
     /// Where a bias or a norm's weight lies: tensor, first element, elements.
-    pub fn vector(&self, name: &str) -> Option<(TensorId, usize, usize)> {
+    pub(crate) fn vector(&self, name: &str) -> Option<(TensorId, usize, usize)> {
         let place = self.places.get(bare(name)).filter(|place| place.target.cols == 1)?;
         place.target.runs(place.first, place.shape[0]).first().copied()
     }
@@ -226,7 +221,7 @@ impl Weights {
     }
 
     /// Errors with `Mismatch` naming a tensor that has not come, or not wholly.
-    pub fn check_complete(&self) -> Result<()> {
+    pub(crate) fn check_complete(&self) -> Result<()> {
         let short = |(_, place): &(&String, &Place)| place.loaded < place.rows();
         let missing: Vec<_> =
             self.places.iter().filter(short).map(|(name, _)| self.full_name(name)).collect();

@@ -4,19 +4,16 @@
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors, Training as Numbers};
 
-use super::bank::{Bank, Room};
+use super::bank::{Bank, Site};
 use super::blueprint::Blueprint;
+use super::layouts::PartRanks;
 use super::{MAX_ROWS, Sizes};
 
 /// The adapter that is trained: which of the bank's numbers have gradients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trainee {
-    /// Its first rank in the bank.
-    pub first: usize,
-    /// Its ranks, with those that fill up a step of the bank.
-    pub count: usize,
-    /// Sites it acts on, in order, and which of their parts.
-    pub sites: Vec<(usize, Vec<bool>)>,
+    /// Where it acts, in the order of sites.
+    pub sites: Vec<TrainedSite>,
     /// Whether the inputs of its A lose elements at random.
     pub dropout: bool,
     /// Whether its cores alone are trained, see [`Core`].
@@ -25,18 +22,47 @@ pub struct Trainee {
     pub window: usize,
 }
 
+/// A site that an adapter is trained at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrainedSite {
+    /// Index among the bank's.
+    pub site: usize,
+    /// Its first rank in the site's layout.
+    pub first: usize,
+    /// Its ranks at each part, with those that fill up a step of the bank; 0 where it does not act.
+    pub parts: PartRanks,
+}
+
 impl Trainee {
     /// Rows of the plan that takes a step of the optimiser: those of a core, whose A it makes.
     pub fn update_rows(&self) -> usize {
-        if self.cores { self.count } else { 1 }
+        if self.cores { self.most_ranks() } else { 1 }
+    }
+
+    /// The most ranks of a part.
+    fn most_ranks(&self) -> usize {
+        self.sites.iter().flat_map(|site| site.parts).max().unwrap_or(0)
+    }
+
+    /// The trained site of this index, and its place among them.
+    pub fn at(&self, site: usize) -> Option<(usize, &TrainedSite)> {
+        self.sites.iter().enumerate().find(|(_, trained)| trained.site == site)
+    }
+}
+
+impl TrainedSite {
+    /// Parts it acts on.
+    pub(super) fn trained_parts(&self) -> impl Iterator<Item = usize> {
+        let parts = self.parts;
+        (0..parts.len()).filter(move |&part| parts[part] > 0)
     }
 }
 
 /// Gradients and moments of one site.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
-    /// Gradients: of A (parts·count, C), of B (count, F); where cores are trained, of those
-    /// (parts·count, count), and of nothing
+    /// Gradients: of the adapter's rows of A and of B, (rows, C) and (rows, F); where cores are trained, of
+    /// those (rows of A, count), and of nothing
     pub g: [TensorId; 2],
     /// First moments, likewise.
     pub m: [TensorId; 2],
@@ -111,7 +137,7 @@ pub(super) struct Scratch {
     pub dropped: [TensorId; 4],
     /// The gradient by what dropout left: C, H·D, F wide.
     pub spread: [TensorId; 3],
-    /// Ranks of qkv, o, up and down: (MAX_ROWS, parts·R)
+    /// Ranks of qkv, o, up and down: (MAX_ROWS, most parts·R)
     pub z: [TensorId; 4],
     /// (MAX_ROWS, most parts·R)
     pub dz: TensorId,
@@ -209,10 +235,10 @@ impl Training {
             tensors.reshape(tensor, &cache)?;
         }
         let cores = trainee.as_ref().filter(|trainee| trainee.cores);
-        tensors.reshape(s.frozen_z, &cores.map_or([1, 1], |trainee| [MAX_ROWS, trainee.count]))?;
+        tensors.reshape(s.frozen_z, &cores.map_or([1, 1], |trainee| [MAX_ROWS, trainee.most_ranks()]))?;
         self.reshape_moments(tensors, bank, trainee.as_ref())?;
         self.trainee = trainee;
-        self.reshape_ranks(tensors, bank.room)
+        self.reshape_ranks(tensors, bank)
     }
 
     /// The trainee that plans of training are made for.
@@ -223,19 +249,18 @@ impl Training {
     /// The core at a part of one of the trainee's sites; `None` if that is not trained by cores.
     pub fn core(&self, site: usize, part: usize) -> Option<Core> {
         let trainee = self.trainee.as_ref().filter(|trainee| trainee.cores)?;
-        let i = trainee.sites.iter().position(|(trained, _)| *trained == site)?;
+        let (i, _) = trainee.at(site)?;
         Some(self.moments[i].cores[part])
     }
 
     /// Fits what depends on how many ranks the bank has room for.
     ///
     /// Errors with `Memory`.
-    pub fn reshape_ranks(&self, tensors: &mut Tensors, room: Room) -> Result<()> {
-        let ranks = if self.trainee.is_some() { room.ranks } else { 0 };
-        for (tensor, parts) in self.scratch.z.into_iter().chain([self.scratch.dz]).zip([3, 1, 2, 1, 3]) {
-            tensors.reshape(tensor, &if ranks > 0 { [MAX_ROWS, parts * ranks] } else { [1, 1] })?;
-        }
-        Ok(())
+    pub fn reshape_ranks(&self, tensors: &mut Tensors, bank: &Bank) -> Result<()> {
+        let columns = bank.most_ranks(Site::blocks);
+        let shape = if self.trainee.is_some() && columns > 0 { [MAX_ROWS, columns] } else { [1, 1] };
+        let mut each = self.scratch.z.into_iter().chain([self.scratch.dz]);
+        each.try_for_each(|tensor| tensors.reshape(tensor, &shape))
     }
 
     fn reshape_moments(
@@ -245,23 +270,24 @@ impl Training {
         trainee: Option<&Trainee>,
     ) -> Result<()> {
         self.spare.append(&mut self.moments);
-        for (i, (site, parts)) in trainee.iter().flat_map(|trainee| &trainee.sites).enumerate() {
+        let cores = trainee.is_some_and(|trainee| trainee.cores);
+        for (i, trained) in trainee.iter().flat_map(|trainee| &trainee.sites).enumerate() {
             let moments = match self.spare.pop() {
                 Some(moments) => moments,
                 None => Moments::declare(tensors, i)?,
             };
-            let Trainee { count, cores, .. } = *trainee.expect("it has a site");
-            let site = &bank.sites[*site];
-            let rows = site.parts() * count;
+            let TrainedSite { site, ref parts, .. } = *trained;
+            let site = &bank.sites[site];
+            let ([of_a, of_b], count) = (site.own_rows(parts), parts.iter().copied().max().unwrap_or(0));
             let shapes =
-                if cores { [[rows, count], [1, 1]] } else { [[rows, site.inputs], [count, site.outputs()]] };
+                if cores { [[of_a, count], [1, 1]] } else { [[of_a, site.inputs], [of_b, site.outputs()]] };
             for pair in [moments.g, moments.m, moments.v] {
                 for (tensor, shape) in pair.into_iter().zip(&shapes) {
                     tensors.reshape(tensor, shape)?;
                 }
             }
             for (part, Core { r, a }) in moments.cores.into_iter().enumerate() {
-                let here = cores && parts.get(part) == Some(&true);
+                let here = cores && parts[part] > 0;
                 tensors.reshape(r, &if here { [count, count] } else { [1, 1] })?;
                 tensors.reshape(a, &if here { [count, site.inputs] } else { [1, 1] })?;
             }

@@ -15,6 +15,8 @@ export const ggufs = join(root, "tests/fixtures/gguf");
 /** A trained model that is not part of the repository. */
 export const stories = join(root, "../shared/data/models/stories260K");
 /** Adapters trained on it, and not part of the repository either. */
+/** Why a test does not run whose data lie beside the checkout; they are missed only where `npm test -- beside` asks for them. */
+export const withoutData = existsSync(stories) || process.env.LORAKEET_REQUIRE_DATA ? false : "its data lie beside the checkout: `npm test -- beside`";
 export const shared = join(root, "../shared/data/adapters");
 
 /**

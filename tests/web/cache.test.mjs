@@ -90,7 +90,7 @@ test("an engine in a worker keeps files for the next one, and tells of them", ()
     const error = await failure(() => engine.cache.delete(5));
     return { kind: await engine.cache.kind(), complete: files.every(({ isComplete }) => isComplete), count: files.length, deleted: await engine.cache.delete(url), error };
   }, server.url);
-  assert.deepEqual(files, { kind: "opfs", complete: true, count: files.count, deleted: files.count, error: { kind: "argument", message: "key 5, expected a text" } });
+  assert.deepEqual(files, { kind: "opfs", complete: true, count: files.count, deleted: files.count, error: { kind: "argument", message: "key 5, expected a string" } });
   assert.ok(files.count >= 3);
   assert.equal(asked("GET").length, 0);
 }));
@@ -321,5 +321,5 @@ test("wrong choices of a cache are arguments", () => fresh(async (page) => {
   assert.deepEqual(await page.evaluate(async (url) => {
     await mark(url, {});
     return failure(() => cache.delete(5));
-  }, server.url), { kind: "argument", message: "key 5, expected a text" });
+  }, server.url), { kind: "argument", message: "key 5, expected a string" });
 }));

@@ -2,10 +2,10 @@
 // What they compute is judged by PyTorch's greedy text; the real one by llama2.c's.
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { ggufs, openApi, start, stories } from "./browser.mjs";
+import { ggufs, openApi, start, stories, withoutData } from "./browser.mjs";
 import { startHub } from "./hub-server.mjs";
 
 const NAME = "llama-q8_0";
@@ -133,19 +133,15 @@ test("what is wrong is said by name", async () => {
   assert.match(words.missing, /^none\.gguf: not found, http/);
 });
 
-if (existsSync(join(stories, "../gguf"))) {
-  test("stories260K writes what llama2.c does", async () => {
-    const want = readFileSync(join(stories, "golden_greedy_200.txt"), "utf8").trimEnd();
-    const file = readFileSync(join(stories, "../gguf/stories260K-f32.gguf")).toString("base64");
-    const text = await page.evaluate(async (file) => {
-      const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
-      const engine = await lorakeet.createEngine(new File([bytes], "stories260K.gguf"), { device: "cpu" });
-      const { choices } = await engine.completions.create({ prompt: "", max_tokens: 200, temperature: 0 });
-      await engine.dispose();
-      return choices[0].text;
-    }, file);
-    assert.equal(text.trimEnd(), want);
-  });
-} else {
-  console.log("skipped: stories260K is not beside the repository");
-}
+test("stories260K writes what llama2.c does", { skip: withoutData }, async () => {
+  const want = readFileSync(join(stories, "golden_greedy_200.txt"), "utf8").trimEnd();
+  const file = readFileSync(join(stories, "../gguf/stories260K-f32.gguf")).toString("base64");
+  const text = await page.evaluate(async (file) => {
+    const bytes = Uint8Array.from(atob(file), (c) => c.charCodeAt(0));
+    const engine = await lorakeet.createEngine(new File([bytes], "stories260K.gguf"), { device: "cpu" });
+    const { choices } = await engine.completions.create({ prompt: "", max_tokens: 200, temperature: 0 });
+    await engine.dispose();
+    return choices[0].text;
+  }, file);
+  assert.equal(text.trimEnd(), want);
+});

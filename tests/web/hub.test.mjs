@@ -147,7 +147,7 @@ test("wrong ids and options are arguments, and no message shows a token", async 
     'revision "", expected a branch, tag or commit',
     'subfolder "../other", expected a folder\'s path without `/` at its ends',
     'subfolder "a": the model is no hub id',
-    "token: expected a text of visible ASCII",
+    "token: expected a string of visible ASCII characters",
     'hubUrl "http://", expected a URL',
   ]);
   assert.ok(errors.every(({ kind }) => kind === "argument"));

@@ -1,11 +1,11 @@
 // Adapters that PEFT wrote, in the browser on both devices: logits as PEFT computes them, or the refusal
-// that is right. Trained ones beside the repository, where they are there; the fixtures of every kind.
+// that is right. Trained ones beside the checkout; the fixtures of every kind.
 
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { adapters, openApi, shared, start, stories } from "./browser.mjs";
+import { adapters, openApi, shared, start, withoutData } from "./browser.mjs";
 
 const TOLERANCE = { cpu: 1e-4, webgpu: 1e-3 };
 /** Folders of trained adapters that must be refused, and the words that tell why. */
@@ -77,11 +77,8 @@ for (const device of ["cpu", "webgpu"]) {
   const open = (model) => page.evaluate(async ([model, device]) => void (globalThis.engine = await lorakeet.createEngine(model, { device, batch: 1 })), [model, device]);
   const close = () => page.evaluate(() => engine.dispose());
 
-  describe(`trained adapters on ${device}`, () => {
-    if (!existsSync(shared) || !existsSync(stories)) {
-      console.log("skipped: no trained adapters beside the repository");
-      return;
-    }
+  describe(`trained adapters on ${device}`, { skip: withoutData }, () => {
+    if (withoutData) return;
     before(() => open("/test/stories"));
     after(close);
     const folders = readdirSync(shared, { withFileTypes: true }).filter((each) => each.isDirectory() && each.name !== "real");

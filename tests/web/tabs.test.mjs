@@ -177,5 +177,5 @@ test("what opening it throws comes out, and the next tab tries", async () => {
     return [await fails(), await fails(), await outcome(() => shareEngine("", () => {})), await outcome(() => shareEngine("other"))];
   });
   assert.deepEqual(outcomes.slice(0, 2), ["RangeError own", "RangeError own"]);
-  assert.deepEqual(outcomes.slice(2), [{ kind: "argument", message: 'name "", expected a text that is not empty' }, { kind: "argument", message: "open undefined, expected a function" }]);
+  assert.deepEqual(outcomes.slice(2), [{ kind: "argument", message: 'name "", expected a non-empty string' }, { kind: "argument", message: "open undefined, expected a function" }]);
 });

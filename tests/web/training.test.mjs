@@ -321,7 +321,7 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^rank 0, expected/],
         ["argument", /^target modules \["no_such_proj"\]: the base has none/],
         ["argument", /^learningRate NaN, expected 0 or more/],
-        ["argument", /^variant "lora-xl", expected/],
+        ["argument", /^variant `lora-xl`, expected/],
         ["argument", /^variant "lora-xs", expected lora with a checkpoint/],
         ["argument", /^rank 200: module `[^`]+` has \d+ inputs and \d+ outputs, lora-xs takes at most \d+/],
         ["argument", /^variant "dora", expected/],
@@ -531,17 +531,17 @@ for (const device of ["cpu", "webgpu"]) {
       ]);
       const list = errors.pop();
       const expected = [
-        /^preset "large", expected paper or small/,
+        /^preset `large`, expected paper or small/,
         /^chunkTokens 200 and contextTokens 200 exceed the context of 128/,
         /^contextTokens 0, expected at least 1/,
-        /^kv "fresh", expected recompute or stale/,
+        /^kv `fresh`, expected recompute or stale/,
         /^kv.resetEvery 0, expected/,
         /`nobody`/,
         /^rank, alpha and targetModules are those of `falls`/,
         /`nobody`/,
         /^adapter `falls` is there already/,
         /^option `chunk`: unknown/,
-        /^name "", expected a text that is not empty/,
+        /^name "", expected a non-empty string/,
       ];
       errors.forEach(({ kind, message }, i) => {
         assert.equal(kind, "argument", message);

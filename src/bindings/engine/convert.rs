@@ -1,6 +1,7 @@
 //! Rust values to JavaScript ones and back; an error keeps its kind.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use wasm_bindgen::JsValue;
 
 use crate::backend::Backend;
 use crate::engine::{
-    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Overflow, Request, TokenLogprobs,
+    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Request, TokenLogprobs,
 };
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -23,10 +24,17 @@ pub fn to_js(value: &impl Serialize) -> JsResult<JsValue> {
     Ok(serde_wasm_bindgen::to_value(value).map_err(JsValue::from)?)
 }
 
+/// What a word means, or the default where none is given.
+///
+/// Errors with `Argument` for a word that is not in the list.
+pub fn or_default<T: Default + FromStr<Err = Error>>(word: Option<&str>) -> Result<T> {
+    word.map_or_else(|| Ok(T::default()), str::parse)
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LoadOptions {
-    pub device: String,
+    pub device: Option<String>,
     pub context_length: Option<usize>,
     pub batch: Option<usize>,
     pub dtype: Option<String>,
@@ -40,7 +48,7 @@ pub struct EmbedOptions {
     /// {name: weight}; empty is the base, absent what the engine is set to.
     pub adapter: Option<Weights>,
     pub layer: Option<usize>,
-    pub pooling: String,
+    pub pooling: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,22 +58,21 @@ pub enum Prompt {
     Ids(Vec<u32>),
 }
 
-/// Names as in OpenAI's and transformers' requests.
+/// Names as in OpenAI's and transformers' requests. What is absent is as in `Request::default()`.
 #[derive(Deserialize)]
-#[serde(default)]
 pub struct RequestOptions {
     max_tokens: Option<usize>,
-    temperature: f32,
-    top_k: u32,
-    top_p: f32,
-    min_p: f32,
-    repetition_penalty: f32,
-    seed: u32,
-    stop: Vec<String>,
-    stop_token_ids: Vec<u32>,
+    temperature: Option<f32>,
+    top_k: Option<u32>,
+    top_p: Option<f32>,
+    min_p: Option<f32>,
+    repetition_penalty: Option<f32>,
+    seed: Option<u32>,
+    stop: Option<Vec<String>>,
+    stop_token_ids: Option<Vec<u32>>,
     /// How many of the likeliest tokens to tell at each place.
     logprobs: Option<usize>,
-    overflow: String,
+    overflow: Option<String>,
     /// {name: weight}; empty is the base, absent what the engine is set to.
     adapter: Option<Weights>,
     /// The same for each prompt, in place of `adapter`.
@@ -76,7 +83,7 @@ pub struct RequestOptions {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CombinationOptions {
-    combination_type: String,
+    combination_type: Option<String>,
     density: Option<f64>,
     majority_sign_method: Option<String>,
     svd_rank: Option<usize>,
@@ -88,37 +95,17 @@ impl CombinationOptions {
     pub fn combination(&self) -> Result<Combination> {
         Ok(Combination {
             density: self.density,
-            majority_sign_method: self.majority_sign_method.as_deref().unwrap_or("total").parse()?,
+            combination_type: or_default(self.combination_type.as_deref())?,
+            majority_sign_method: or_default(self.majority_sign_method.as_deref())?,
             svd_rank: self.svd_rank,
             svd_clamp: self.svd_clamp,
             seed: self.seed.unwrap_or_default(),
-            ..Combination::new(self.combination_type.parse()?)
         })
     }
 }
 
 /// Adapters and their weights, as JavaScript writes them.
 pub type Weights = BTreeMap<String, f32>;
-
-impl Default for RequestOptions {
-    fn default() -> Self {
-        Self {
-            max_tokens: None,
-            temperature: 1.0,
-            top_k: 0,
-            top_p: 1.0,
-            min_p: 0.0,
-            repetition_penalty: 1.0,
-            seed: 0,
-            stop: Vec::new(),
-            stop_token_ids: Vec::new(),
-            logprobs: None,
-            overflow: "error".to_owned(),
-            adapter: None,
-            adapters: None,
-        }
-    }
-}
 
 impl RequestOptions {
     fn choice(&self, index: usize) -> Result<Option<Choice>> {
@@ -133,24 +120,20 @@ impl RequestOptions {
 
     /// The request for the `index`-th prompt; each has noise of its own.
     pub fn request(&self, prompt: Vec<u32>, index: usize) -> Result<Request> {
-        let overflow = match self.overflow.as_str() {
-            "error" => Overflow::Error,
-            "slide" => Overflow::Slide,
-            other => return Err(Error::argument(format!("overflow `{other}`, expected error or slide"))),
-        };
+        let default = Request::default();
         Ok(Request {
             prompt,
             max_tokens: self.max_tokens,
-            temperature: self.temperature,
-            top_k: self.top_k,
-            top_p: self.top_p,
-            min_p: self.min_p,
-            repetition_penalty: self.repetition_penalty,
-            seed: self.seed.wrapping_add(index as u32),
-            stop: self.stop.clone(),
-            stop_tokens: self.stop_token_ids.clone(),
+            temperature: self.temperature.unwrap_or(default.temperature),
+            top_k: self.top_k.unwrap_or(default.top_k),
+            top_p: self.top_p.unwrap_or(default.top_p),
+            min_p: self.min_p.unwrap_or(default.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(default.repetition_penalty),
+            seed: self.seed.unwrap_or(default.seed).wrapping_add(index as u32),
+            stop: self.stop.clone().unwrap_or_default(),
+            stop_tokens: self.stop_token_ids.clone().unwrap_or_default(),
             logprobs: self.logprobs,
-            overflow,
+            overflow: or_default(self.overflow.as_deref())?,
             adapter: self.choice(index)?,
         })
     }
@@ -176,6 +159,7 @@ impl EngineInfo {
             Backend::Gpu(gpu) => gpu.adapter().to_owned(),
         };
         let model = engine.model();
+        let most = model.weights.held().into_iter().max_by_key(|(_, elements)| *elements);
         Self {
             device: engine.backend().name(),
             adapter,
@@ -183,7 +167,7 @@ impl EngineInfo {
             batch: model.slots(),
             vocab_size: model.config.vocab_size,
             memory_bytes: model.tensors.total_bytes() as f64,
-            dtype: model.weights.main_dtype().name(),
+            dtype: most.map_or("f32", |(dtype, _)| dtype.name()),
             warnings: engine.warnings().to_vec(),
         }
     }

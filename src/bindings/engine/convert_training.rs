@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 use crate::tokenizer::Message;
 
-use super::convert::Weights;
+use super::convert::{Weights, or_default};
 
 /// Differences from the program's defaults.
 #[derive(Deserialize)]
@@ -42,13 +42,13 @@ impl TrainFields {
     pub fn check(self) -> Result<TrainOptions> {
         let defaults = TrainOptions::new(&self.name);
         Ok(TrainOptions {
-            variant: self.variant.map_or(Ok(defaults.variant), |variant| variant.parse())?,
+            variant: or_default(self.variant.as_deref())?,
             rank: self.rank,
             alpha: self.alpha,
             target_modules: self.target_modules,
             epochs: self.epochs.unwrap_or(defaults.epochs),
             learning_rate: self.learning_rate.unwrap_or(defaults.learning_rate),
-            schedule: self.schedule.map_or(Ok(defaults.schedule), |schedule| schedule.parse())?,
+            schedule: or_default(self.schedule.as_deref())?,
             warmup_steps: self.warmup_steps.unwrap_or(defaults.warmup_steps),
             batch: self.batch.unwrap_or(defaults.batch),
             max_length: self.max_length,
@@ -171,7 +171,7 @@ impl From<Evaluation> for JsEvaluation {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TempLoraFields {
-    preset: String,
+    preset: Option<String>,
     name: Option<String>,
     variant: Option<String>,
     rank: Option<usize>,
@@ -210,11 +210,7 @@ enum KvField {
 impl KvField {
     fn kv(self) -> Result<Kv> {
         match self {
-            Self::Named(name) if name == "recompute" => Ok(Kv::Recompute),
-            Self::Named(name) if name == "stale" => Ok(Kv::Stale),
-            Self::Named(name) => {
-                Err(Error::argument(format!("kv `{name}`, expected recompute, stale or {{resetEvery}}")))
-            }
+            Self::Named(word) => word.parse(),
             Self::Every { reset_every } => Ok(Kv::ResetEvery(reset_every)),
         }
     }
@@ -233,11 +229,7 @@ impl TempLoraFields {
                 "rank, alpha and targetModules are those of `{from}` where warmStart names it, leave them out"
             )));
         }
-        let preset = match self.preset.as_str() {
-            "paper" => TempLoraOptions::paper(context),
-            "small" => TempLoraOptions::small(context),
-            other => return Err(Error::argument(format!("preset `{other}`, expected paper or small"))),
-        };
+        let preset = TempLoraOptions::of(or_default(self.preset.as_deref())?, context);
         Ok(TempLoraOptions {
             name: self.name.unwrap_or(preset.name),
             variant: self.variant.map_or(Ok(preset.variant), |variant| variant.parse())?,

@@ -5,8 +5,10 @@
     reason = "calls on one engine do not overlap; one that does gets a typed error, no panic"
 )]
 
+mod adapters;
 mod convert;
 mod convert_training;
+mod loader;
 mod numbered;
 mod sha256;
 mod training;
@@ -16,142 +18,13 @@ use std::cell::{RefCell, RefMut};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::backend::Backend;
-use crate::backend::cpu::{Cpu, Kernels};
-use crate::backend::gpu::{Gpu, GpuOptions};
-use crate::dtype::Dtype;
-use crate::engine::{
-    AdapterFiles, Choice, Engine, EngineOptions, Generation, Loader, Program, Request, TempLora,
-};
+use crate::engine::{Engine, Generation, Program, Request, TempLora};
 use crate::error::{Error, Result};
-use crate::format::gguf;
-use crate::format::peft::refuse_pickle;
-use crate::format::safetensors::Header;
-use crate::format::{ShardIndex, TensorInfo};
 
 use super::{JsResult, error::Thrown};
-use convert::{
-    CombinationOptions, EmbedOptions, EngineInfo, JsAdapterInfo, LoadOptions, Prompt, RequestOptions,
-    Weights, from_js, to_js,
-};
+use convert::{EmbedOptions, EngineInfo, Prompt, RequestOptions, Weights, from_js, or_default, to_js};
+use loader::JsLoader;
 use numbered::Numbered;
-
-/// A model whose weights are still arriving.
-#[wasm_bindgen(js_name = Loader)]
-pub struct JsLoader {
-    inner: Loader,
-    pieces: Vec<TensorInfo>,
-}
-
-#[wasm_bindgen(js_class = Loader)]
-impl JsLoader {
-    /// Opens the device and makes room. `options` is {device: "webgpu" | "cpu",
-    /// contextLength?, batch?, dtype?, software?}, `software` telling that the GPU is none; the files are
-    /// the bytes of their namesakes.
-    pub async fn open(
-        config: Vec<u8>,
-        generation_config: Option<Vec<u8>>,
-        tokenizer: Vec<u8>,
-        options: JsValue,
-    ) -> JsResult<JsLoader> {
-        let (backend, options) = open_backend(options).await?;
-        let inner =
-            Loader::open(&config, generation_config.as_deref(), &tokenizer, backend, &options).await?;
-        Ok(Self { inner, pieces: Vec::new() })
-    }
-
-    /// As `open`, of a GGUF file: `header` is its first bytes, `tokenizer` a tokenizer.json where
-    /// that has none. What to read is in `pieces`.
-    #[wasm_bindgen(js_name = openGguf)]
-    pub async fn open_gguf(
-        header: Vec<u8>,
-        file_bytes: f64,
-        tokenizer: Option<Vec<u8>>,
-        options: JsValue,
-    ) -> JsResult<JsLoader> {
-        let header =
-            gguf_header(&header, file_bytes)?.ok_or_else(|| Error::format("GGUF header: too short"))?;
-        let (backend, options) = open_backend(options).await?;
-        let inner = Loader::open_gguf(&header, tokenizer.as_deref(), backend, &options).await?;
-        let pieces = inner.gguf_pieces(&header)?;
-        Ok(Self { inner, pieces })
-    }
-
-    /// Whether the header in a GGUF file's first bytes has a tokenizer; undefined if it goes on
-    /// after them.
-    #[wasm_bindgen(js_name = ggufHasTokenizer)]
-    pub fn gguf_has_tokenizer(bytes: &[u8], file_bytes: f64) -> JsResult<Option<bool>> {
-        Ok(gguf_header(bytes, file_bytes)?.map(|header| header.has_tokenizer()))
-    }
-
-    /// Bytes of a weight file's JSON header, from the file's first 64 bytes or all it has.
-    #[wasm_bindgen(js_name = headerBytes)]
-    pub fn header_bytes(first_bytes: &[u8], file_bytes: f64) -> JsResult<u32> {
-        Ok(Header::length(first_bytes, file_bytes as u64)? as u32)
-    }
-
-    /// File names in a `model.safetensors.index.json`.
-    #[wasm_bindgen(js_name = shardNames)]
-    pub fn shard_names(index: &[u8]) -> JsResult<Vec<String>> {
-        Ok(ShardIndex::parse(index)?.files().into_iter().map(str::to_owned).collect())
-    }
-
-    /// Reads a weight file's header (its JSON alone), for `pieces`.
-    pub fn plan(&mut self, header: &[u8], file_bytes: f64) -> JsResult<()> {
-        let header = Header::parse(header, file_bytes as u64)?;
-        self.pieces.clear();
-        for info in &header.tensors {
-            self.pieces.extend(self.inner.pieces(info)?);
-        }
-        Ok(())
-    }
-
-    /// What to read of the file, in order: [start, end, start, end, ..], offsets in bytes.
-    pub fn pieces(&self) -> Vec<f64> {
-        self.pieces.iter().flat_map(|piece| [piece.start as f64, piece.end as f64]).collect()
-    }
-
-    /// Takes the bytes of piece `index` of `pieces`.
-    pub fn load(&mut self, index: usize, bytes: &[u8]) -> JsResult<()> {
-        let piece = self.pieces.get(index).ok_or_else(|| Error::argument(format!("no piece {index}")))?;
-        Ok(self.inner.load(piece, bytes)?)
-    }
-
-    /// Tries the kernels that the model needs, but those of `known`, [[name, isRight]].
-    #[wasm_bindgen(js_name = checkKernels)]
-    pub async fn check_kernels(&mut self, known: JsValue) -> JsResult<()> {
-        let known: Vec<(String, bool)> = from_js(known)?;
-        Ok(self.inner.check_kernels(known.into_iter().collect()).await?)
-    }
-
-    /// What is known of the GPU's kernels: [[name, isRight]].
-    pub fn verdicts(&self) -> JsResult<JsValue> {
-        to_js(&self.inner.verdicts().into_iter().collect::<Vec<_>>())
-    }
-
-    /// The engine, once every file has been read.
-    pub fn finish(self) -> JsResult<JsEngine> {
-        let engine = self.inner.finish()?;
-        Ok(JsEngine {
-            engine: RefCell::new(engine),
-            generations: Numbered::new("batch"),
-            programs: Numbered::new("training"),
-            temps: Numbered::new("temporary adapter"),
-        })
-    }
-}
-
-async fn open_backend(options: JsValue) -> JsResult<(Backend, EngineOptions)> {
-    let options: LoadOptions = from_js(options)?;
-    let gpu = GpuOptions { software: options.software.then_some(true), ..GpuOptions::default() };
-    let backend = match options.device.as_str() {
-        "webgpu" => Backend::Gpu(Box::new(Gpu::open(&gpu).await?)),
-        "cpu" => Backend::Cpu(Cpu::new(Kernels::Fast)),
-        other => Err(Error::argument(format!("device `{other}`, expected webgpu or cpu")))?,
-    };
-    let dtype = options.dtype.as_deref().map(Dtype::from_name).transpose()?;
-    Ok((backend, EngineOptions { context_length: options.context_length, batch: options.batch, dtype }))
-}
 
 /// A request for each prompt, which is a string or an array of ids.
 fn requests(engine: &Engine, prompts: JsValue, options: JsValue) -> Result<Vec<Request>> {
@@ -167,11 +40,6 @@ fn requests(engine: &Engine, prompts: JsValue, options: JsValue) -> Result<Vec<R
     prompts.into_iter().enumerate().map(request).collect()
 }
 
-/// `None` if it goes on after these bytes.
-fn gguf_header(bytes: &[u8], file_bytes: f64) -> Result<Option<gguf::Header>> {
-    gguf::Header::parse(bytes, file_bytes as u64)
-}
-
 /// A loaded model.
 #[wasm_bindgen(js_name = Engine)]
 pub struct JsEngine {
@@ -179,6 +47,17 @@ pub struct JsEngine {
     generations: Numbered<Generation>,
     programs: Numbered<Program>,
     temps: Numbered<TempLora>,
+}
+
+impl JsEngine {
+    fn new(engine: Engine) -> Self {
+        Self {
+            engine: RefCell::new(engine),
+            generations: Numbered::new("batch"),
+            programs: Numbered::new("training"),
+            temps: Numbered::new("temporary adapter"),
+        }
+    }
 }
 
 #[wasm_bindgen(js_class = Engine)]
@@ -230,68 +109,6 @@ impl JsEngine {
         Ok(self.engine()?.tokenizer().decode(ids, true)?)
     }
 
-    /// Loads a PEFT folder's two files as adapter `name` and describes it; see `adapters`.
-    #[wasm_bindgen(js_name = loadAdapter)]
-    pub async fn load_adapter(&self, name: String, config: Vec<u8>, weights: Vec<u8>) -> JsResult<JsValue> {
-        let mut engine = self.engine()?;
-        let info = engine.load_adapter(&name, &config, &weights).await?;
-        engine.check_adapter(&name).await?;
-        to_js(&JsAdapterInfo::of(&info, &engine))
-    }
-
-    /// Makes adapter `name` of others, [[name, weight]], the first of which gives its config, and
-    /// describes it. `options` is {combinationType, density?, majoritySignMethod?, svdRank?,
-    /// svdClamp?, seed?}.
-    #[wasm_bindgen(js_name = addWeightedAdapter)]
-    pub async fn add_weighted_adapter(
-        &self,
-        name: String,
-        adapters: JsValue,
-        options: JsValue,
-    ) -> JsResult<JsValue> {
-        let adapters: Choice = from_js(adapters)?;
-        let options: CombinationOptions = from_js(options)?;
-        let mut engine = self.engine()?;
-        let info = engine.add_weighted_adapter(&name, &adapters, &options.combination()?).await?;
-        to_js(&JsAdapterInfo::of(&info, &engine))
-    }
-
-    /// The bytes of an adapter's two files: [adapter_config.json, adapter_model.safetensors].
-    #[wasm_bindgen(js_name = exportAdapter)]
-    pub async fn export_adapter(&self, name: String) -> JsResult<Vec<js_sys::Uint8Array>> {
-        let AdapterFiles { config, weights } = self.engine()?.export_adapter(&name).await?;
-        Ok([config, weights].iter().map(|bytes| js_sys::Uint8Array::from(bytes.as_slice())).collect())
-    }
-
-    /// The text of an adapter's adapter_config.json.
-    #[wasm_bindgen(js_name = adapterConfig)]
-    pub fn adapter_config(&self, name: &str) -> JsResult<String> {
-        let config = self.engine()?.adapter_config(name)?;
-        Ok(String::from_utf8(config).map_err(|_| Error::format("adapter_config.json: not UTF-8"))?)
-    }
-
-    /// Folds {name: weight} into the weights.
-    #[wasm_bindgen(js_name = mergeAdapter)]
-    pub async fn merge_adapter(&self, weights: JsValue) -> JsResult<()> {
-        let weights: Weights = from_js(weights)?;
-        Ok(self.engine()?.merge_adapter(&weights.into_iter().collect()).await?)
-    }
-
-    /// Gives the weights the base's bits again.
-    #[wasm_bindgen(js_name = unmergeAdapter)]
-    pub fn unmerge_adapter(&self) -> JsResult<()> {
-        Ok(self.engine()?.unmerge_adapter()?)
-    }
-
-    /// Loads a GGUF LoRA as adapter `name` and describes it; see `adapters`.
-    #[wasm_bindgen(js_name = loadGgufAdapter)]
-    pub async fn load_gguf_adapter(&self, name: String, file: Vec<u8>) -> JsResult<JsValue> {
-        let mut engine = self.engine()?;
-        let info = engine.load_gguf_adapter(&name, &file).await?;
-        engine.check_adapter(&name).await?;
-        to_js(&JsAdapterInfo::of(&info, &engine))
-    }
-
     /// Logits (T, V) of `ids`, row after row, under {name: weight}; undefined is the engine's
     /// own choice.
     pub async fn logits(&self, ids: Vec<u32>, weights: JsValue) -> JsResult<Vec<f32>> {
@@ -323,39 +140,7 @@ impl JsEngine {
     pub async fn embed(&self, ids: Vec<u32>, options: JsValue) -> JsResult<Vec<f32>> {
         let EmbedOptions { adapter, layer, pooling } = from_js(options)?;
         let choice = adapter.map(|weights| weights.into_iter().collect());
-        Ok(self.engine()?.embed(&ids, choice.as_ref(), layer, pooling.parse()?).await?)
-    }
-
-    /// Takes an adapter out.
-    #[wasm_bindgen(js_name = deleteAdapter)]
-    pub fn delete_adapter(&self, name: &str) -> JsResult<()> {
-        Ok(self.engine()?.delete_adapter(name)?)
-    }
-
-    /// Sets what requests use that name no adapter: {name: weight}, empty for the base.
-    #[wasm_bindgen(js_name = setAdapter)]
-    pub fn set_adapter(&self, weights: JsValue) -> JsResult<()> {
-        let weights: Weights = from_js(weights)?;
-        Ok(self.engine()?.set_adapter(weights.into_iter().collect())?)
-    }
-
-    /// One loaded adapter: {name, rank, modules, virtualTokens, bytes, weight, merged, warnings}.
-    pub fn adapter(&self, name: &str) -> JsResult<JsValue> {
-        let engine = self.engine()?;
-        to_js(&JsAdapterInfo::of(engine.get_adapter(name)?, &engine))
-    }
-
-    /// Throws for the name of a pickled weight file, and says how to convert it.
-    #[wasm_bindgen(js_name = refusePickle)]
-    pub fn refuse_pickle(file_name: &str) -> JsResult<()> {
-        Ok(refuse_pickle(file_name, &[])?)
-    }
-
-    /// What is loaded: a list of what `adapter` gives.
-    pub fn adapters(&self) -> JsResult<JsValue> {
-        let engine = self.engine()?;
-        let list: Vec<_> = engine.list_adapters().map(|info| JsAdapterInfo::of(info, &engine)).collect();
-        to_js(&list)
+        Ok(self.engine()?.embed(&ids, choice.as_ref(), layer, or_default(pooling.as_deref())?).await?)
     }
 
     /// Begins a batch: `prompts` are strings or arrays of ids; `options` apply to all of them.

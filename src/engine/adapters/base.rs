@@ -5,9 +5,12 @@ use crate::backend::Backend;
 use crate::engine::adapters::loaded::unknown;
 use crate::engine::adapters::merged::Merged;
 use crate::engine::runner::Runner;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::plan::TensorId;
+
+/// Elements of the base read at once.
+const PIECE_ELEMENTS: usize = 1 << 20;
 
 /// The base model, for as long as files are read.
 pub(crate) struct Base<'a> {
@@ -47,6 +50,7 @@ impl<'a> Base<'a> {
             None => Ok(None),
         }
     }
+
     /// The base's own numbers, whatever is merged into them; of a matrix, whole rows.
     pub(crate) async fn read_f32(
         &mut self,
@@ -63,5 +67,31 @@ impl<'a> Base<'a> {
         let mut values = vec![0.0; count];
         dtype.unpack(&words, c, &mut values);
         Ok(values)
+    }
+
+    /// Shows `see(row, values (C))` for each row of a matrix or a table.
+    pub(crate) async fn each_row(&mut self, module: &str, mut see: impl FnMut(usize, &[f32])) -> Result<()> {
+        let model = self.model;
+        let runs = model.weights.rows_of(module).ok_or_else(|| unknown(module))?;
+        let mut row = 0;
+        for (tensor, first, count) in runs {
+            let c = model.tensors.get(tensor).row_len();
+            let step = (PIECE_ELEMENTS / c).max(1);
+            for from in (first..first + count).step_by(step) {
+                let n = step.min(first + count - from);
+                let values = self.read_f32(tensor, from * c, n * c).await?;
+                values.chunks_exact(c).zip(row..).for_each(|(values, row)| see(row, values));
+                row += n;
+            }
+        }
+        Ok(())
+    }
+
+    /// Errors with `Mismatch` where a field of `adapter_config.json` says another number than this base's.
+    pub(crate) fn expect_field(&self, field: &str, got: usize, expected: usize) -> Result<()> {
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::mismatch(format!("adapter_config.json: {field} {got}, this base has {expected}")))
     }
 }

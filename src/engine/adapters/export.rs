@@ -3,11 +3,11 @@
 
 use crate::engine::adapters::files::{AdapterFiles, Factors};
 use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
 use crate::json::unmarked;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::ModuleDelta;
+use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::loaded::Loaded;
 use crate::model::Model;
 
@@ -49,7 +49,7 @@ impl Adapters {
         let alpha = |scale: f32, rank: usize| f64::from(scale) * rank as f64;
         let scale = deltas.first().map_or(1.0, |delta| delta.scale);
         let mut config = AdapterConfig::lora(info.rank, alpha(scale, info.rank), &names)?;
-        config.base_model_name_or_path = base.as_ref().or(self.base_name.as_ref()).cloned();
+        config.common.base_model_name_or_path = base.as_ref().or(self.base_name.as_ref()).cloned();
         for (module, delta) in modules.iter().zip(deltas) {
             if (config.rank(module)?, config.scale(module)?) != (delta.rank, delta.scale) {
                 config.set_module(module, delta.rank, alpha(delta.scale, delta.rank))?;
@@ -61,7 +61,7 @@ impl Adapters {
             let embedding = *module == table;
             Factors { module, rank: delta.rank, a, b, embedding }
         });
-        AdapterFiles::lora(&config, factors)
+        AdapterFiles::lora(config.to_json(), factors)
     }
 
     /// A folder's config, with the base's name where it has none and that is known.

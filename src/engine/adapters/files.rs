@@ -2,7 +2,6 @@
 //! Not which adapters there are to write.
 
 use crate::error::Result;
-use crate::format::peft::AdapterConfig;
 use crate::format::{TensorData, write};
 
 /// The files of a PEFT folder.
@@ -33,10 +32,7 @@ impl AdapterFiles {
     /// A LoRA's files, its tensors in the order given and named as PEFT names them.
     ///
     /// Errors with `Argument` for a module named twice.
-    pub(crate) fn lora<'a>(
-        config: &AdapterConfig,
-        modules: impl IntoIterator<Item = Factors<'a>>,
-    ) -> Result<Self> {
+    pub(crate) fn lora<'a>(config: String, modules: impl IntoIterator<Item = Factors<'a>>) -> Result<Self> {
         let mut tensors = Vec::new();
         for Factors { module, rank, a, b, embedding } in modules {
             let [inputs, outputs] = [a.len(), b.len()].map(|len| len / rank);
@@ -48,6 +44,6 @@ impl AdapterFiles {
             tensors.push((name("B"), vec![outputs, rank], TensorData::F32(b)));
         }
         let weights = write(&tensors, &[("format".to_owned(), "pt".to_owned())].into())?;
-        Ok(Self { config: config.to_json().into_bytes(), weights })
+        Ok(Self { config: config.into_bytes(), weights })
     }
 }

@@ -3,36 +3,9 @@
 //! In the cache they are tokens like others, with ids past the vocabulary: those of a prompt are
 //! computed from embeddings in the bank, those of a prefix are written as keys and values.
 
-use crate::error::{Error, Result};
-
 use crate::engine::adapters::Adapters;
-use crate::engine::adapters::adapter::{Adapter, Lead};
+use crate::engine::adapters::adapter::Lead;
 use crate::engine::runner::Runner;
-use crate::model::Model;
-
-/// P of an adapter, once its shape is known to fit.
-///
-/// Errors with `Mismatch` for a shape of another base, `Argument` if its virtual tokens
-/// leave no room for a text.
-pub(crate) fn check_lead(model: &Model, adapter: &Adapter) -> Result<usize> {
-    let config = &model.config;
-    let kv = config.num_key_value_heads * config.head_dim;
-    let (what, len, per_token) = match &adapter.lead {
-        None => return Ok(0),
-        Some(Lead::Prompt(values)) => ("embeddings", values.len(), config.hidden_size),
-        Some(Lead::Prefix(values)) => ("keys and values", values.len(), 2 * config.layers.len() * kv),
-    };
-    if len == 0 || len % per_token != 0 {
-        return Err(Error::mismatch(format!(
-            "virtual tokens: {what} of {len} elements, expected {per_token} for each"
-        )));
-    }
-    let (n, context) = (len / per_token, model.context());
-    if n >= context {
-        return Err(Error::argument(format!("{n} virtual tokens, the context has {context}")));
-    }
-    Ok(n)
-}
 
 impl Adapters {
     /// Writes the keys and values that the prefix of a line of the mixes gives into a cache slot,

@@ -4,14 +4,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
+use crate::error::Error;
+use crate::model::{Demand, Held, Site, padded};
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::files::AdapterFiles;
-
-/// Ranks start and end at multiples of this, so that kernels take them four at a time.
-const RANK_STEP: usize = 4;
 
 /// Adapters by name, each with its weight; empty is the base.
 pub type Choice = Vec<(String, f32)>;
@@ -45,8 +42,8 @@ pub(crate) struct Loaded {
     pub id: u64,
     /// Its place among gains, shifts and maps.
     pub index: usize,
-    /// Its ranks.
-    pub ranks: Range<usize>,
+    /// Its ranks in each layout of the bank.
+    pub ranks: Held,
     /// Its rows among all replaced ones: the embedding's, then the head's.
     pub rows: Range<usize>,
     /// Its virtual tokens among all that have an embedding.
@@ -81,19 +78,31 @@ impl Loaded {
     }
 
     /// Gives it numbers that it has learned: the folder it came from is no longer it.
-    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) -> Result<()> {
-        if let Some(files) = self.files.take() {
-            self.base = AdapterConfig::from_json(&files.config)?.base_model_name_or_path;
-        }
-        self.adapter.deltas = deltas;
-        self.info.bytes = self.adapter.own_bytes();
-        Ok(())
+    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) {
+        (self.files, self.adapter.deltas) = (None, deltas);
+        // Until a copy of what the device has learned comes, the numbers are still the file's.
+        self.info.bytes = bytes(&self.adapter, self.adapter.deltas.iter().find_map(|delta| delta.a.file()));
     }
 
     /// Whether gradients pass through it: it is a plain LoRA of linear maps.
     pub fn trains_through(&self) -> bool {
         let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
         !self.is_affine() && rows && self.n_virtual == 0
+    }
+
+    /// The ranks it needs, by site. Where its cores are trained they are of one size.
+    pub fn demand(&self) -> Demand {
+        let mut demand = Demand::new();
+        for (delta, place) in self.adapter.deltas.iter().zip(&self.places.deltas) {
+            let rank = if delta.core.is_some() { self.info.rank } else { delta.rank };
+            demand.entry(place.site).or_default()[place.part] = padded(rank);
+        }
+        demand
+    }
+
+    /// Its ranks in the layout of a site.
+    pub fn range_at(&self, site: &Site) -> Range<usize> {
+        self.ranks[site.layout].clone()
     }
 
     /// Whether any module or activation is scaled or shifted.
@@ -117,9 +126,9 @@ pub(crate) struct Places {
     pub points: Vec<usize>,
 }
 
-/// Ranks that an adapter of this rank occupies.
-pub(crate) fn padded(rank: usize) -> usize {
-    rank.next_multiple_of(RANK_STEP).max(RANK_STEP)
+/// Bytes of main memory that an adapter's numbers take, and the file they came from if that is kept.
+pub(crate) fn bytes(adapter: &Adapter, files: Option<&Arc<AdapterFiles>>) -> usize {
+    adapter.own_bytes() + files.map_or(0, |files| files.weights.len())
 }
 
 /// A module that is not among the base's linear maps.

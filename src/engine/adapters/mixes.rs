@@ -1,39 +1,16 @@
 //! The lines of the `mixes` tensor: which blends of adapters are on the device, and who uses them.
-//! Choosing a blend is one line of at most 64 bytes: no object and no plan is made.
+//! Choosing a blend is one line of at most 64 bytes for each layout: no object and no plan is made.
 
 use bytemuck::Zeroable;
 
 use crate::engine::adapters::Adapters;
+use crate::engine::adapters::line::{Chosen, Line};
 use crate::engine::adapters::loaded::{Choice, Loaded, MixKey};
 use crate::engine::adapters::merged::Merged;
 use crate::engine::runner::Runner;
 use crate::error::{Error, Result};
 use crate::model::{MIXES, Model};
 use crate::plan::{Block, Mix};
-
-/// A choice of adapters, looked up once: what a sequence needs to know of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Chosen {
-    /// All that act, in the order of their blocks.
-    key: MixKey,
-    /// What the `mixes` tensor is to say.
-    mix: Mix,
-    /// Under what the cache may remember what is computed: adapters that leave no trace in it are not
-    /// part of it.
-    pub(crate) cache_key: MixKey,
-    /// Ids of the virtual tokens that come before a text.
-    pub(crate) lead: Vec<u32>,
-}
-
-/// A line of the `mixes` tensor.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Line {
-    pub(super) key: MixKey,
-    /// What is written there; none before the first use.
-    mix: Option<Mix>,
-    users: usize,
-    released: u64,
-}
 
 impl Adapters {
     /// Errors with `Argument` if a running generation uses adapter `id`, called `name`.
@@ -51,15 +28,15 @@ impl Adapters {
         self.loaded.iter().filter(|loaded| key.iter().any(|(id, _)| *id == loaded.id))
     }
 
-    /// The line of a key.
-    fn mix(&self, key: &MixKey) -> Mix {
+    /// The line of a key in a layout of the bank. Adapters that are gone do nothing.
+    fn mix(&self, key: &MixKey, layout: usize) -> Mix {
         let mut mix = Mix { n_blocks: key.len() as u32, ..Mix::zeroed() };
         for (block, (id, weight)) in mix.blocks.iter_mut().zip(key) {
             let loaded = self.loaded.iter().find(|loaded| loaded.id == *id);
             let Some(loaded) = loaded else { continue };
-            let Loaded { ranks, index, .. } = loaded;
+            let (ranks, index) = (&loaded.ranks[layout], loaded.index);
             let (is_affine, scale) = (loaded.is_affine(), loaded.mix_scale());
-            *block = Block::new(ranks.start, ranks.len(), *index, is_affine, f32::from_bits(*weight) * scale);
+            *block = Block::new(ranks.start, ranks.len(), index, is_affine, f32::from_bits(*weight) * scale);
         }
         mix
     }
@@ -78,14 +55,14 @@ impl Adapters {
             let first = model.config.vocab_size + loaded.prompts.start;
             first..first + loaded.n_virtual
         });
-        Ok(Chosen { mix: self.mix(&key), key, cache_key, lead: lead.map(|id| id as u32).collect() })
+        Ok(Chosen { key, cache_key, lead: lead.map(|id| id as u32).collect() })
     }
 
     /// The line of the `mixes` tensor for a choice, written now if it is not there. Give it back when done.
     ///
     /// Errors with `Argument` if every line is in use.
     pub(crate) fn acquire_mix(&mut self, runner: &mut Runner, chosen: &Chosen) -> Result<usize> {
-        let Chosen { key, mix, .. } = chosen;
+        let key = &chosen.key;
         if key.is_empty() {
             return Ok(0);
         }
@@ -97,7 +74,7 @@ impl Adapters {
                 let (at, _) = free.min_by_key(|(_, line)| line.released).ok_or_else(|| {
                     Error::argument(format!("{} mixes of adapters are in use at once", MIXES - 1))
                 })?;
-                (self.lines[at].key, self.lines[at].mix) = (key.clone(), Some(*mix));
+                self.lines[at].key.clone_from(key);
                 self.write_mix(runner, at);
                 at
             }
@@ -106,21 +83,23 @@ impl Adapters {
         Ok(line)
     }
 
-    /// Writes a line of the `mixes` tensor.
+    /// Writes a line of the `mixes` of each layout.
     fn write_mix(&self, runner: &mut Runner, line: usize) {
-        if let Some(mix) = &self.lines[line].mix {
-            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(mix));
+        let key = &self.lines[line].key;
+        let (model, backend) = runner.parts();
+        for (i, layout) in model.bank.layouts().iter().enumerate().filter(|_| !key.is_empty()) {
+            let mix = self.mix(key, i);
+            let words: &[u32] = bytemuck::cast_slice(std::slice::from_ref(&mix));
             let used = 1 + 3 * mix.n_blocks as usize;
-            runner.upload(runner.model().bank.mixes, line * words.len(), &words[..used]);
+            backend.upload(layout.mixes, line * words.len(), &words[..used]);
         }
     }
 
     /// Writes the lines that running generations use once more, with another scale of adapter `id`.
-    pub(crate) fn rescale_lines(&mut self, runner: &mut Runner, id: u64) {
+    pub(crate) fn rescale_lines(&self, runner: &mut Runner, id: u64) {
         for at in 1..MIXES {
             let line = &self.lines[at];
             if line.users > 0 && line.key.iter().any(|(used, _)| *used == id) {
-                self.lines[at].mix = Some(self.mix(&line.key));
                 self.write_mix(runner, at);
             }
         }

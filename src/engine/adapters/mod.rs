@@ -8,37 +8,42 @@ pub(super) mod adapter;
 pub(super) mod bank;
 mod base;
 pub(super) mod combine;
+pub(super) mod common;
+pub(super) mod config;
 mod export;
 pub(super) mod files;
-mod foreign;
-pub(super) mod gguf;
+mod folder;
+pub(super) mod foreign;
+mod gguf;
+pub(super) mod kinds;
 mod lead;
+pub(super) mod line;
 pub(super) mod loaded;
 mod merge;
 mod merged;
-pub(super) mod mixes;
+mod mixes;
 pub(super) mod new_lora;
 pub(super) mod numbers;
-mod peft;
-mod peft_rows;
+pub(super) mod part;
 mod place;
+mod saved;
+mod tensor;
 pub(super) mod turn;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::model::MIXES;
-use crate::plan::{MAX_BLOCKS, MAX_RANKS};
+use crate::model::{Held, MIXES, free};
+use crate::plan::MAX_BLOCKS;
 
 use crate::engine::adapters::adapter::{Adapter, Lead};
 use crate::engine::adapters::base::Base;
+use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::AdapterFiles;
-use crate::engine::adapters::lead::check_lead;
-use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, padded};
+use crate::engine::adapters::line::Line;
+use crate::engine::adapters::loaded::{AdapterInfo, Choice, Loaded, Places, bytes};
 use crate::engine::adapters::merged::Merged;
-use crate::engine::adapters::mixes::Line;
-use crate::engine::adapters::place::{feeds_cache, modules_of};
+use crate::engine::adapters::place::{check_lead, feeds_cache, modules_of};
 use crate::engine::runner::Runner;
 
 /// The loaded adapters and the lines of the `mixes` tensor.
@@ -219,8 +224,8 @@ impl Adapters {
     /// Errors with `Mismatch` naming a module or shape that this base does not have, `Argument`
     /// if the name is empty or its adapter is in use or merged, `Memory`; everything is as it was then.
     pub(crate) fn add(&mut self, runner: &mut Runner, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
-        let loaded = self.fitted(runner, name, adapter, None)?;
-        let grown = self.grown_for(runner, &loaded)?;
+        let mut loaded = self.fitted(runner, name, adapter, None)?;
+        let grown = self.grown_for(runner, &mut loaded)?;
         self.put(runner, loaded, grown)
     }
 
@@ -241,26 +246,22 @@ impl Adapters {
             self.check_idle(name, replaced.id)?;
         }
         let rank = adapter.deltas.iter().map(|d| d.rank).max().unwrap_or(0);
+        let config = files.as_ref().map(|files| AdapterConfig::from_json(&files.config)).transpose()?;
+        let base = config.and_then(|config| config.common.base_model_name_or_path);
         let info = AdapterInfo {
             name: name.to_owned(),
             rank,
             modules: modules_of(runner.model(), &adapter),
             virtual_tokens: n_virtual,
-            bytes: files.as_ref().map_or(0, |files| files.weights.len()) + adapter.own_bytes(),
+            bytes: bytes(&adapter, files.as_ref()),
             warnings: adapter.warnings.clone(),
         };
-        let ranks = free(self.loaded.iter().map(|l| &l.ranks), padded(rank));
-        if ranks.end > MAX_RANKS {
-            return Err(Error::memory(format!(
-                "adapter `{name}`: rank {rank}, the bank stacks at most {MAX_RANKS} ranks of all adapters"
-            )));
-        }
         let rows = adapter.rows.iter().map(|rows| rows.tokens.len()).sum();
         let prompts = if let Some(Lead::Prompt(_)) = adapter.lead { n_virtual } else { 0 };
         Ok(Loaded {
             id: self.next_id,
             index: self.free_index(),
-            ranks,
+            ranks: Held::new(),
             rows: free(self.loaded.iter().map(|l| &l.rows), rows),
             prompts: free(self.loaded.iter().map(|l| &l.prompts), prompts),
             n_virtual,
@@ -271,7 +272,7 @@ impl Adapters {
             adapter,
             places,
             files,
-            base: None,
+            base,
         })
     }
 
@@ -295,6 +296,17 @@ impl Adapters {
         self.loaded.retain(|loaded| loaded.id != id);
         self.default.retain(|(chosen, _)| chosen != name);
         self.give_room_back(runner)
+    }
+
+    /// Tries the kernels that an adapter just loaded needs, and deletes it if one is wrong.
+    ///
+    /// Errors with `Device`, naming the kernel; or if the device is lost.
+    pub(crate) async fn check_kernels(&mut self, runner: &mut Runner, name: &str) -> Result<()> {
+        if let Err(e) = runner.check_kernels().await {
+            self.delete(runner, name)?;
+            return Err(e);
+        }
+        Ok(())
     }
 
     /// What is loaded, in the order of loading.
@@ -326,15 +338,4 @@ impl Adapters {
             None => Ok(()),
         }
     }
-}
-
-/// The lowest range of `len` numbers that is free of the ranges taken.
-fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>> + Clone, len: usize) -> Range<usize> {
-    let is_free = |start: &usize| {
-        taken.clone().all(|range| range.is_empty() || range.end <= *start || *start + len <= range.start)
-    };
-    // It begins where all do, or where one ends.
-    let starts = std::iter::once(0).chain(taken.clone().map(|range| range.end));
-    let start = starts.filter(is_free).min().expect("behind the last one is room");
-    start..start + len
 }

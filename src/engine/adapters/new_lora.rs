@@ -1,18 +1,16 @@
 //! Adapters that begin here, to be trained: a LoRA that does nothing yet, in two variants.
 
-use std::str::FromStr;
-
 use crate::error::{Error, Result};
-use crate::format::peft::AdapterConfig;
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
+use crate::words::words;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
 use crate::engine::adapters::base::Base;
-use crate::engine::adapters::loaded::AdapterInfo;
-use crate::engine::adapters::loaded::unknown;
-use crate::engine::adapters::peft::is_targeted;
+use crate::engine::adapters::config::AdapterConfig;
+use crate::engine::adapters::folder::is_targeted;
+use crate::engine::adapters::loaded::{AdapterInfo, unknown};
 use crate::engine::runner::Runner;
 
 /// What of a new adapter is trained.
@@ -26,17 +24,7 @@ pub enum Variant {
     LoraXs,
 }
 
-impl FromStr for Variant {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "lora" => Ok(Self::Lora),
-            "lora-xs" => Ok(Self::LoraXs),
-            other => Err(Error::argument(format!("variant `{other}`, expected lora or lora-xs"))),
-        }
-    }
-}
+words!(Variant, "variant", ["lora" => Self::Lora, "lora-xs" => Self::LoraXs]);
 
 /// A new LoRA adapter to be trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,7 +148,7 @@ fn zeros(n: usize) -> Result<Vec<f32>> {
     let bytes = n.saturating_mul(4);
     zeros
         .try_reserve_exact(n)
-        .map_err(|_| Error::memory(format!("an adapter's matrix of {bytes} bytes is not to be had")))?;
+        .map_err(|_| Error::memory(format!("no room for an adapter's matrix of {bytes} bytes")))?;
     zeros.resize(n, 0.0);
     Ok(zeros)
 }

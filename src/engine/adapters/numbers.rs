@@ -24,7 +24,7 @@ impl Numbers {
     ///
     /// Errors with `Format` where the file is too short or holds what is not finite, `Mismatch` for a
     /// type that is not read.
-    pub(in crate::engine) fn of_file(files: &Arc<AdapterFiles>, info: &TensorInfo) -> Result<Self> {
+    pub(crate) fn of_file(files: &Arc<AdapterFiles>, info: &TensorInfo) -> Result<Self> {
         let numbers = Self(Source::File(files.clone(), Box::new(info.clone())));
         if let Some(bad) = numbers.read()?.iter().find(|value| !value.is_finite()) {
             return Err(Error::format(format!("tensor `{}`: holds {bad}", info.name)));
@@ -57,8 +57,16 @@ impl Numbers {
         self.len() == 0
     }
 
+    /// The folder whose file they are in.
+    pub(crate) fn file(&self) -> Option<&Arc<AdapterFiles>> {
+        match &self.0 {
+            Source::Own(_) => None,
+            Source::File(files, _) => Some(files),
+        }
+    }
+
     /// Bytes that they take beside a file that is kept.
-    pub(in crate::engine) fn own_bytes(&self) -> usize {
+    pub(crate) fn own_bytes(&self) -> usize {
         match &self.0 {
             Source::Own(values) => 4 * values.len(),
             Source::File(..) => 0,
@@ -86,6 +94,6 @@ impl PartialEq for Numbers {
 
 impl fmt::Debug for Numbers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.values()).finish()
+        write!(f, "{} numbers", self.len())
     }
 }

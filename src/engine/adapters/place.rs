@@ -1,7 +1,7 @@
 //! Where an adapter acts: its modules and activations among the base's, once their shapes are known to fit.
 //! Nothing is written here.
 
-use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta, PointDelta};
+use crate::engine::adapters::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta};
 use crate::engine::adapters::loaded::{Place, Places, unknown};
 use crate::error::{Error, Result};
 use crate::model::{Bank, Model, Table};
@@ -90,4 +90,28 @@ pub(crate) fn feeds_cache(bank: &Bank, adapter: &Adapter, places: &Places) -> bo
         || !adapter.rows[Table::Embed as usize].tokens.is_empty()
         || places.deltas.iter().any(|place| bank.site_feeds_cache(place.site, place.part))
         || places.points.iter().any(|&point| bank.point_feeds_cache(point))
+}
+
+/// P of an adapter, once its shape is known to fit.
+///
+/// Errors with `Mismatch` for a shape of another base, `Argument` if its virtual tokens
+/// leave no room for a text.
+pub(crate) fn check_lead(model: &Model, adapter: &Adapter) -> Result<usize> {
+    let config = &model.config;
+    let kv = config.num_key_value_heads * config.head_dim;
+    let (what, len, per_token) = match &adapter.lead {
+        None => return Ok(0),
+        Some(Lead::Prompt(values)) => ("embeddings", values.len(), config.hidden_size),
+        Some(Lead::Prefix(values)) => ("keys and values", values.len(), 2 * config.layers.len() * kv),
+    };
+    if len == 0 || len % per_token != 0 {
+        return Err(Error::mismatch(format!(
+            "virtual tokens: {what} of {len} elements, expected {per_token} for each"
+        )));
+    }
+    let (n, context) = (len / per_token, model.context());
+    if n >= context {
+        return Err(Error::argument(format!("{n} virtual tokens, the context has {context}")));
+    }
+    Ok(n)
 }

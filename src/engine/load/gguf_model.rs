@@ -218,7 +218,7 @@ const TOKENIZER_KEYS: &[&str] = &[
 /// implemented.
 fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
     let key = |name: &str| format!("tokenizer.ggml.{name}");
-    let flag = |name| header.get(&key(name), "a truth", Value::as_bool);
+    let flag = |name| header.get(&key(name), "a boolean", Value::as_bool);
     let id = |name| header.token_id(name);
     let refused = |name: &str| Error::unsupported(format!("GGUF metadata `{}` is not supported", key(name)));
     let prefix = key("");

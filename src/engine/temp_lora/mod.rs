@@ -30,7 +30,7 @@ mod work;
 
 pub use chunk::ChunkReport;
 pub use evaluation::{ChunkLosses, Evaluation};
-pub use options::{Kv, TempLoraOptions};
+pub use options::{Kv, Preset, TempLoraOptions};
 
 use chunk::Chunk;
 use probe::Probe;

@@ -1,6 +1,7 @@
 //! How a temporary adapter learns, and the presets.
 
 use crate::error::{Error, Result};
+use crate::words::words;
 
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::Variant;
@@ -17,6 +18,20 @@ pub enum Kv {
     /// They stay, and are computed anew before every n-th chunk.
     ResetEvery(usize),
 }
+
+words!(Kv, "kv", ["recompute" => Self::Recompute, "stale" => Self::Stale]);
+
+/// Where options begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preset {
+    /// The published code's constants.
+    Paper,
+    /// What measures best on small models.
+    #[default]
+    Small,
+}
+
+words!(Preset, "preset", ["paper" => Self::Paper, "small" => Self::Small]);
 
 /// How a temporary adapter learns.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +87,14 @@ pub struct TempLoraOptions {
 }
 
 impl TempLoraOptions {
+    /// A preset's options for an engine of this context.
+    pub fn of(preset: Preset, context: usize) -> Self {
+        match preset {
+            Preset::Paper => Self::paper(context),
+            Preset::Small => Self::small(context),
+        }
+    }
+
     /// The published code's constants, for an engine of this context: chunks of 1024 tokens after
     /// as many, or half the context each where it has less room.
     pub fn paper(context: usize) -> Self {

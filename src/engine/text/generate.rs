@@ -5,7 +5,7 @@
 
 use crate::backend::Backend;
 use crate::engine::adapters::Adapters;
-use crate::engine::adapters::mixes::Chosen;
+use crate::engine::adapters::line::Chosen;
 use crate::engine::plans::{Kind, run_rows};
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;

@@ -1,7 +1,5 @@
 //! Hidden states of texts, and one vector for each text: its embedding.
 
-use std::str::FromStr;
-
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, run_rows};
@@ -10,6 +8,7 @@ use crate::engine::text::Texts;
 use crate::engine::text::logits::not_numbers;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
+use crate::words::words;
 
 /// How the hidden states of a text become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,18 +22,7 @@ pub enum Pooling {
     Cls,
 }
 
-impl FromStr for Pooling {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "mean" => Ok(Self::Mean),
-            "last" => Ok(Self::Last),
-            "cls" => Ok(Self::Cls),
-            _ => Err(Error::argument(format!("pooling `{name}`, expected mean, last or cls"))),
-        }
-    }
-}
+words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" => Self::Cls]);
 
 impl Texts {
     /// Hidden states (T, C) of `ids` under `choice` (`None` is the engine's own), computed anew:

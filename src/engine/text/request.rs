@@ -5,6 +5,7 @@ use crate::engine::adapters::loaded::Choice;
 use crate::engine::text::logprobs::TokenLogprobs;
 use crate::error::{Error, Result};
 use crate::plan::Sampling;
+use crate::words::words;
 
 /// What happens when a sequence fills the context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub enum Overflow {
     /// The first 4 and the newest half of the tokens are kept and recomputed.
     Slide,
 }
+
+words!(Overflow, "overflow", ["error" => Self::Error, "slide" => Self::Slide]);
 
 /// One prompt and how to continue it.
 #[derive(Clone, Debug)]
@@ -47,13 +50,13 @@ pub struct Request {
     pub adapter: Option<Choice>,
 }
 
-impl Request {
-    /// Greedy continuation of `prompt`.
-    pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Self {
+impl Default for Request {
+    /// Draws from the whole distribution as it is. The prompt is left to fill in.
+    fn default() -> Self {
         Self {
-            prompt,
-            max_tokens: Some(max_tokens),
-            temperature: 0.0,
+            prompt: Vec::new(),
+            max_tokens: None,
+            temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
             min_p: 0.0,
@@ -62,9 +65,16 @@ impl Request {
             stop: Vec::new(),
             stop_tokens: Vec::new(),
             logprobs: None,
-            overflow: Overflow::Error,
+            overflow: Overflow::default(),
             adapter: None,
         }
+    }
+}
+
+impl Request {
+    /// Greedy continuation of `prompt`.
+    pub fn greedy(prompt: Vec<u32>, max_tokens: usize) -> Self {
+        Self { prompt, max_tokens: Some(max_tokens), temperature: 0.0, ..Self::default() }
     }
 
     /// Whether the options are in range and the text fits a context that holds `lead` virtual

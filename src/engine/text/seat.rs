@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::engine::adapters::Adapters;
+use crate::engine::adapters::line::Chosen;
 use crate::engine::adapters::loaded::MixKey;
-use crate::engine::adapters::mixes::Chosen;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::error::{Error, Result};

@@ -90,7 +90,7 @@ impl Trainer {
         loaded.is_ahead = !copies;
         if !copies {
             let deltas = std::mem::take(&mut loaded.adapter.deltas);
-            loaded.learn(deltas)?;
+            loaded.learn(deltas);
             let Step { windows, choice, numbers, .. } = step;
             let (windows, choice) = (windows.clone(), choice.clone());
             self.since.push(Taken { windows, choice, learning_rate: numbers.learning_rate });

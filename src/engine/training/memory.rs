@@ -2,11 +2,11 @@
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::model::{Room, Trainee};
+use crate::model::{Bank, Demand, Model, Trainee, padded};
 
 use crate::engine::adapters::Adapters;
-use crate::engine::adapters::bank::kept_ranks;
-use crate::engine::adapters::loaded::padded;
+use crate::engine::adapters::bank::arrange;
+use crate::engine::adapters::loaded::Loaded;
 use crate::engine::runner::Runner;
 
 /// Times that a trained adapter's numbers lie in main memory beside the backend's tensors.
@@ -38,9 +38,9 @@ pub(crate) fn check_memory(
         Backend::Cpu(_) => HOST_COPIES * (numbers / own.info.rank.max(1) as u64 + 1) * rank as u64,
         Backend::Gpu(_) => 0,
     };
-    let room = runner.model().bank.room;
-    let fits = |trainee: &Trainee, room: Room, rank: usize| -> Result<()> {
-        let tensors = runner.model().training_tensors(trainee.clone(), room)?;
+    let bank = &runner.model().bank;
+    let fits = |trainee: &Trainee, bank: &Bank, rank: usize| -> Result<()> {
+        let tensors = runner.model().training_tensors(trainee.clone(), bank.clone())?;
         let (all, most) = (tensors.total_bytes(), runner.backend().max_tensor_bytes());
         let limits =
             [(all, memory_limit.unwrap_or(u64::MAX)), (all + beside(rank), runner.backend().max_bytes())];
@@ -56,16 +56,13 @@ pub(crate) fn check_memory(
             None => Ok(()),
         }
     };
-    let Err(e) = fits(trainee, room, own.info.rank) else { return Ok(()) };
+    let Err(e) = fits(trainee, bank, own.info.rank) else { return Ok(()) };
     let rank = largest(own.info.rank, |rank| {
-        let trainee = Trainee { count: padded(rank), ..trainee.clone() };
-        let others = adapters.loaded.iter().filter(|loaded| loaded.id != own.id);
-        let ends = others.map(|loaded| loaded.ranks.end).chain([trainee.first + trainee.count]);
-        let ranks = kept_ranks(room, ends.max().unwrap_or(0));
-        fits(&trainee, Room { ranks, ..room }, rank).is_ok()
+        let (trainee, bank) = with_rank(runner.model(), adapters, trainee, own.id, rank);
+        fits(&trainee, &bank, rank).is_ok()
     });
     let window = largest(trainee.window, |window| {
-        window > 1 && fits(&Trainee { window, ..trainee.clone() }, room, own.info.rank).is_ok()
+        window > 1 && fits(&Trainee { window, ..trainee.clone() }, bank, own.info.rank).is_ok()
     });
     let advice = match (rank, window) {
         (None, None) => "no rank and no window would fit".to_owned(),
@@ -76,6 +73,20 @@ pub(crate) fn check_memory(
         }
     };
     Err(Error::memory(format!("training adapter `{name}`: {e}; {advice}")))
+}
+
+/// The trainee and the bank if adapter `id`, which is to be trained, had at most this rank.
+fn with_rank(model: &Model, adapters: &Adapters, trainee: &Trainee, id: u64, rank: usize) -> (Trainee, Bank) {
+    let (mut trainee, mut bank) = (trainee.clone(), model.bank.clone());
+    let most = padded(rank);
+    trainee.sites.iter_mut().flat_map(|site| &mut site.parts).for_each(|ranks| *ranks = most.min(*ranks));
+    if bank.has_many_ranks() {
+        let own: Demand = trainee.sites.iter().map(|site| (site.site, site.parts)).collect();
+        let of = |loaded: &Loaded| if loaded.id == id { own.clone() } else { loaded.demand() };
+        let demands: Vec<_> = adapters.loaded.iter().map(of).collect();
+        arrange(model, &mut bank, &demands);
+    }
+    (trainee, bank)
 }
 
 /// The largest number below `end` that is small enough, if any is; all below it are, too.

@@ -12,6 +12,7 @@ pub(super) mod options;
 mod order;
 pub(super) mod program;
 pub(super) mod schedule;
+mod slices;
 pub(super) mod train;
 pub(super) mod trainee;
 pub(super) mod windows;

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::words::Words;
 
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::{NewLora, Variant};
@@ -75,13 +76,13 @@ impl TrainOptions {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            variant: Variant::Lora,
+            variant: Variant::default(),
             rank: None,
             alpha: None,
             target_modules: None,
             epochs: 3,
             learning_rate: 1e-3,
-            schedule: Schedule::Linear,
+            schedule: Schedule::default(),
             warmup_steps: 0,
             batch: 1,
             max_length: None,
@@ -164,7 +165,7 @@ impl TrainOptions {
             alpha,
             target_modules,
             learning_rate: self.learning_rate,
-            schedule: self.schedule.name().to_owned(),
+            schedule: self.schedule.word().to_owned(),
             warmup_steps: self.warmup_steps,
             dropout: self.dropout,
             weight_decay: self.weight_decay,

@@ -1,16 +1,16 @@
 //! How the learning rate moves over a training, with the meaning of transformers' `get_scheduler`.
 
 use std::f64::consts::PI;
-use std::str::FromStr;
 
-use crate::error::Error;
+use crate::words::words;
 
 /// What the learning rate does once it is warm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Schedule {
     /// It stays: transformers' `constant_with_warmup`, and `constant` without.
     Constant,
     /// It falls in a line to 0.
+    #[default]
     Linear,
     /// It falls to 0 along half a cosine.
     Cosine,
@@ -32,27 +32,11 @@ impl Schedule {
     }
 }
 
-impl Schedule {
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Constant => "constant",
-            Self::Linear => "linear",
-            Self::Cosine => "cosine",
-        }
-    }
-}
-
-impl FromStr for Schedule {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        let all = [Self::Constant, Self::Linear, Self::Cosine];
-        all.into_iter()
-            .find(|schedule| schedule.name() == name)
-            .ok_or_else(|| Error::argument(format!("schedule `{name}`, expected constant, linear or cosine")))
-    }
-}
+words!(Schedule, "schedule", [
+    "constant" => Self::Constant,
+    "linear" => Self::Linear,
+    "cosine" => Self::Cosine,
+]);
 
 #[cfg(test)]
 mod tests {

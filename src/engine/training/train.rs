@@ -6,21 +6,19 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::model::{Model, Trainee, Training};
+use crate::model::{Trainee, Training};
 use crate::plan::Training as Numbers;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, run_rows};
+use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::seat::Seat;
 use crate::engine::training::Trainer;
 use crate::engine::training::optimizer::Optimizer;
+use crate::engine::training::slices::{ANY_SLICE, Slice, cost_of_all, cost_of_window, head_rows, slices_of};
 use crate::engine::training::windows::Window;
-
-/// What a slice costs, however short: rows of a layer forward.
-const ANY_SLICE: usize = 4;
 
 /// A step under way; see [`Engine::begin_step`](crate::engine::Engine::begin_step).
 #[derive(Debug)]
@@ -49,20 +47,6 @@ pub struct Step {
     failed: bool,
     /// Whether what it teaches is read back at once: its state is asked for.
     pub(crate) is_kept: bool,
-}
-
-/// A piece of work that ends in at most one submission.
-#[derive(Clone, Debug)]
-enum Slice {
-    Open(Window),
-    Embed(Range<usize>),
-    Layer(usize, Range<usize>),
-    /// With the weight of its losses.
-    Head(Range<usize>, f32),
-    ClearCache,
-    Backward(usize, Range<usize>),
-    Close(Range<usize>),
-    Update,
 }
 
 impl Step {
@@ -363,74 +347,4 @@ impl Step {
         let (seat, tokens) = self.seat.as_ref().expect("a window is open");
         runner.run(kind, &seat.rows(tokens, tile))
     }
-}
-
-impl Slice {
-    /// About how many rows of a layer forward take as long as a slice; measured on the CPU.
-    fn cost(&self, model: &Model) -> usize {
-        let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
-        match self {
-            // Forward once more, the gradient by the input, and those of adapters and attention.
-            Self::Backward(_, tile) => 3 * rows(tile),
-            // There and back.
-            Self::Head(tile, _) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
-            Self::Layer(_, tile) => rows(tile),
-            // Moments and numbers of every module are moved.
-            Self::Update => 64,
-            Self::Open(_) | Self::Embed(_) | Self::ClearCache | Self::Close(_) => ANY_SLICE,
-        }
-    }
-}
-
-/// The slices of a window whose first `cached` tokens have valid keys and values.
-fn slices_of(runner: &Runner, window: &Window, cached: usize, head_rows: usize) -> VecDeque<Slice> {
-    let layers = runner.model().config.layers.len();
-    // What comes after the last row that is learned has no part in it.
-    let labels = window.loss.rows();
-    let trained = if window.constant_context { labels.start } else { 0 };
-    // Back, a row goes through each weight twice: forward once more, and its gradient.
-    let rows = runner.slice_rows(2 * runner.model().layer_weights());
-    let context = tiles(cached..trained, rows);
-    let text = tiles(trained..labels.end, rows);
-    let mut slices = VecDeque::new();
-    for tile in context.iter().chain(&text) {
-        slices.push_back(Slice::Embed(tile.clone()));
-        slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
-    }
-    for (run, weight) in window.loss.runs(labels.clone()) {
-        slices.extend(tiles(run, head_rows).into_iter().map(|tile| Slice::Head(tile, weight)));
-    }
-    for l in (0..layers).rev() {
-        slices.push_back(Slice::ClearCache);
-        slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));
-    }
-    slices.push_back(Slice::Close(labels));
-    slices
-}
-
-fn head_rows(runner: &Runner) -> usize {
-    let per_row = 2 * runner.model().head_weights();
-    let most = runner.slice_rows(per_row).min(runner.model().score_rows());
-    runner.forward_rows(per_row, most)
-}
-
-/// The work of a window of which nothing is cached, its opening included.
-fn cost_of_window(runner: &Runner, window: &Window, head_rows: usize) -> usize {
-    cost_of_all(runner.model(), &slices_of(runner, window, 0, head_rows)) + ANY_SLICE
-}
-
-fn cost_of_all(model: &Model, slices: &VecDeque<Slice>) -> usize {
-    slices.iter().map(|slice| slice.cost(model)).sum()
-}
-
-/// A range in runs of a power of two, at most `most` long, so that few plans serve every length.
-fn tiles(range: Range<usize>, most: usize) -> Vec<Range<usize>> {
-    let mut tiles = Vec::new();
-    let mut at = range.start;
-    while at < range.end {
-        let n = run_rows(range.end - at, most);
-        tiles.push(at..at + n);
-        at += n;
-    }
-    tiles
 }

@@ -10,7 +10,7 @@ use crate::engine::training::Trainer;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Model, Trainee, Training};
+use crate::model::{Model, TrainedSite, Trainee, Training, padded};
 use crate::plan::{TensorId, Tensors};
 
 /// What an adapter has learned, and how it was moving.
@@ -103,7 +103,7 @@ impl Trainer {
         state: &TraineeState,
     ) -> Result<()> {
         self.forget(adapters);
-        adapters.trained_mut()?.learn(state.deltas.clone())?;
+        adapters.trained_mut()?.learn(state.deltas.clone());
         self.moments.clone_from(&state.moments);
         self.steps = state.steps;
         self.undo_step(runner, adapters)
@@ -141,17 +141,19 @@ impl Trainer {
     /// Errors with `Device`, and if a number is none; nothing here is changed then.
     pub(super) async fn read_back(&mut self, runner: &mut Runner, adapters: &mut Adapters) -> Result<()> {
         let (model, backend) = runner.parts();
-        let Loaded { info, ranks, adapter, places, .. } = adapters.trained()?;
-        let name = info.name.clone();
+        let loaded = adapters.trained()?;
+        let Loaded { info, adapter, places, .. } = loaded;
+        let (name, demand, count) = (info.name.clone(), loaded.demand(), padded(info.rank));
         let of_place = |(delta, place): (&ModuleDelta, &Place)| {
             let site = &model.bank.sites[place.site];
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
-            let row = place.part * model.bank.room.ranks + ranks.start;
+            let first = loaded.range_at(site).start;
+            let rows = model.bank.part_rows(site, first, &demand[&place.site], place.part);
             let other = match model.training.core(place.site, place.part) {
-                Some(core) => (core.r, 0, rank * ranks.len()),
-                None => (site.b, ranks.start * stride, rank * stride),
+                Some(core) => (core.r, 0, rank * count),
+                None => (site.b, rows.b * stride, rank * stride),
             };
-            [(site.a, row * c, rank * c), other]
+            [(site.a, rows.a * c, rank * c), other]
         };
         let mut parts: Vec<_> = adapter.deltas.iter().zip(&places.deltas).flat_map(of_place).collect();
         let moments: Vec<_> =
@@ -171,7 +173,7 @@ impl Trainer {
             }
             delta.a = a.into();
             if let Some(core) = &mut delta.core {
-                core.r = other.chunks_exact(ranks.len()).flat_map(|row| &row[..rank]).copied().collect();
+                core.r = other.chunks_exact(count).flat_map(|row| &row[..rank]).copied().collect();
             } else {
                 let stride = site.outputs();
                 let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
@@ -181,7 +183,7 @@ impl Trainer {
         }
         self.moments = moments.into_iter().zip(read).collect();
         let loaded = adapters.trained_mut()?;
-        loaded.learn(learned)?;
+        loaded.learn(learned);
         loaded.is_ahead = false;
         self.since.clear();
         Ok(())
@@ -252,23 +254,14 @@ fn check_plain(model: &Model, Loaded { info, adapter, .. }: &Loaded) -> Result<(
 
 /// What of the bank is trained.
 fn trainee(model: &Model, loaded: &Loaded, window: usize, dropout: bool) -> Trainee {
-    let Loaded { ranks, places, adapter, .. } = loaded;
-    let mut sites: Vec<(usize, Vec<bool>)> = Vec::new();
-    for place in &places.deltas {
-        let parts = model.bank.sites[place.site].parts();
-        let at = sites.iter().position(|(site, _)| *site == place.site).unwrap_or_else(|| {
-            sites.push((place.site, vec![false; parts]));
-            sites.len() - 1
-        });
-        sites[at].1[place.part] = true;
-    }
-    sites.sort_unstable();
+    let trained = |(site, parts): (usize, _)| {
+        let first = loaded.range_at(&model.bank.sites[site]).start;
+        TrainedSite { site, first, parts }
+    };
     Trainee {
-        first: ranks.start,
-        count: ranks.len(),
-        sites,
+        sites: loaded.demand().into_iter().map(trained).collect(),
         dropout,
-        cores: adapter.deltas.iter().all(|delta| delta.core.is_some()),
+        cores: loaded.adapter.deltas.iter().all(|delta| delta.core.is_some()),
         window: window.clamp(2, model.context()),
     }
 }
@@ -281,14 +274,14 @@ fn rewrite(runner: &mut Runner, adapters: &mut Adapters, name: &str) -> Result<(
 }
 
 /// Writes the cores of what is trained, if it has any.
-fn write_cores(runner: &mut Runner, Loaded { ranks, adapter, places, .. }: &Loaded) {
+fn write_cores(runner: &mut Runner, Loaded { info, adapter, places, .. }: &Loaded) {
     let (model, backend) = runner.parts();
     for (delta, place) in adapter.deltas.iter().zip(&places.deltas) {
         let (Some(core), Some(tensors)) = (&delta.core, model.training.core(place.site, place.part)) else {
             continue;
         };
         for (i, row) in core.r.chunks_exact(delta.rank).enumerate() {
-            backend.upload(tensors.r, i * ranks.len(), bytemuck::cast_slice(row));
+            backend.upload(tensors.r, i * padded(info.rank), bytemuck::cast_slice(row));
         }
         backend.upload(tensors.a, 0, bytemuck::cast_slice(&core.a));
     }

@@ -1,4 +1,4 @@
-//! One metadata value: a number, a truth, a text, or an array of one of them.
+//! One metadata value: a number, a boolean, a text, or an array of one of them.
 //! Not what a key means; whoever asks for it knows.
 //!
 //! Numbers are widened to 64 bits, exactly. Arrays of arrays, which the format allows and no
@@ -113,7 +113,7 @@ impl Value {
         match self {
             Self::Unsigned(_) | Self::Signed(_) => "an integer",
             Self::Float(_) => "a float",
-            Self::Bool(_) => "a truth",
+            Self::Bool(_) => "a boolean",
             Self::Text(_) => "a text",
             Self::Array(_) => "an array",
         }
@@ -166,6 +166,6 @@ fn truth(byte: u8) -> Result<bool> {
     match byte {
         0 => Ok(false),
         1 => Ok(true),
-        _ => Err(Error::format(format!("a truth of {byte}, expected 0 or 1"))),
+        _ => Err(Error::format(format!("a boolean of {byte}, expected 0 or 1"))),
     }
 }

@@ -1,50 +1,18 @@
 //! The fields of `adapter_config.json` by name: what is taken, and what may be left.
-//! Not their meaning, which is `config`'s.
+//! Not their meaning, which the kinds of adapter know.
 //!
 //! A field that is neither taken nor known to be without effect is refused, unless it is null,
 //! false or empty: a newer trainer may compute something else with it.
 
-use super::Method;
 use super::json::Json;
+use super::names::Names;
 use super::pattern::{ModulePattern, Pattern};
-use super::selection::Names;
 use crate::error::{Error, Result};
+use crate::json;
 
 /// Fields of every kind that say nothing about the arithmetic.
 const COMMON: &[&str] =
     &["auto_mapping", "inference_mode", "peft_version", "revision", "runtime_config", "task_type"];
-
-/// Fields that served the training only, or configure what another field switches on.
-fn without_effect(method: &Method) -> &'static [&'static str] {
-    match method {
-        Method::Lora(_) => &[
-            "corda_config",
-            "eva_config",
-            "loftq_config",
-            "lora_dropout",
-            "lora_ga_config",
-            "megatron_core",
-            "merge_weights",
-            "qalora_group_size",
-        ],
-        Method::Ia3(_) => &["init_ia3_weights"],
-        Method::Vera { .. } => &["d_initial", "init_weights", "vera_dropout"],
-        Method::PromptTuning { .. } => &[
-            "encoder_dropout",
-            "encoder_hidden_size",
-            "encoder_num_layers",
-            "encoder_reparameterization_type",
-            "num_attention_heads",
-            "num_layers",
-            "prompt_tuning_init",
-            "prompt_tuning_init_text",
-            "tokenizer_kwargs",
-            "tokenizer_name_or_path",
-        ],
-        // The file holds what the projection gave: `get_prompt_embedding_to_save`.
-        Method::PrefixTuning { .. } => &["encoder_hidden_size", "init_weights", "prefix_projection"],
-    }
-}
 
 /// Fields that change the arithmetic, and how.
 const REFUSED: &[(&str, &str)] = &[
@@ -61,12 +29,27 @@ const REFUSED: &[(&str, &str)] = &[
     ("velora_config", "brings tensors that are not read"),
 ];
 
+/// Largest rank accepted, so that arithmetic on shapes cannot overflow.
+pub(crate) const MAX_RANK: usize = 1 << 16;
+/// Largest size or count accepted of anything else.
+pub(crate) const MAX_SIZE: usize = 1 << 22;
+
 /// What has not been read yet.
-pub(super) struct Fields(pub(super) Vec<(String, Json)>);
+pub(crate) struct Fields(Vec<(String, Json)>);
 
 impl Fields {
+    /// Those of a file's bytes.
+    ///
+    /// Errors with `Format` where it is no JSON object, or a field appears twice.
+    pub(crate) fn of(bytes: &[u8]) -> Result<Self> {
+        match json::read("adapter_config.json", bytes)? {
+            Json::Object(entries) => Ok(Self(entries)),
+            _ => Err(Error::format("adapter_config.json: it is not an object")),
+        }
+    }
+
     /// Patterns in the order of the file.
-    pub(super) fn patterns<V>(
+    pub(crate) fn patterns<V>(
         &mut self,
         field: &str,
         value: impl Fn(&str, &Json) -> Result<V>,
@@ -82,23 +65,23 @@ impl Fields {
     }
 
     /// The value of a field, unless it is null.
-    pub(super) fn take(&mut self, field: &str) -> Option<Json> {
+    pub(crate) fn take(&mut self, field: &str) -> Option<Json> {
         self.take_any(field).filter(|value| *value != Json::Null)
     }
 
     /// The value of a field, null too: for numbers that PEFT has a default for, which null is not.
-    pub(super) fn take_any(&mut self, field: &str) -> Option<Json> {
+    pub(crate) fn take_any(&mut self, field: &str) -> Option<Json> {
         let at = self.0.iter().position(|(name, _)| name == field)?;
         Some(self.0.remove(at).1)
     }
 
     /// The value of a field, unless it is null; it stays.
-    pub(super) fn get(&self, field: &str) -> Option<&Json> {
+    pub(crate) fn get(&self, field: &str) -> Option<&Json> {
         let (_, value) = self.0.iter().find(|(name, _)| name == field)?;
         Some(value).filter(|value| **value != Json::Null)
     }
 
-    pub(super) fn switch(&mut self, field: &str) -> Result<bool> {
+    pub(crate) fn switch(&mut self, field: &str) -> Result<bool> {
         match self.take(field) {
             None => Ok(false),
             Some(Json::Bool(on)) => Ok(on),
@@ -106,7 +89,7 @@ impl Fields {
         }
     }
 
-    pub(super) fn string(&mut self, field: &str) -> Result<Option<String>> {
+    pub(crate) fn string(&mut self, field: &str) -> Result<Option<String>> {
         match self.take(field) {
             None => Ok(None),
             Some(Json::String(text)) => Ok(Some(text)),
@@ -114,19 +97,28 @@ impl Fields {
         }
     }
 
-    pub(super) fn strings(&mut self, field: &str) -> Result<Vec<String>> {
+    pub(crate) fn strings(&mut self, field: &str) -> Result<Vec<String>> {
         match self.take(field) {
             None => Ok(Vec::new()),
             Some(list) => list.as_strings().ok_or_else(|| wrong(field, &list, "a list of names")),
         }
     }
 
+    /// The same, where no name is empty: such a one would fit every module.
+    pub(crate) fn filled_strings(&mut self, field: &str) -> Result<Vec<String>> {
+        let names = self.strings(field)?;
+        if names.iter().any(String::is_empty) {
+            return Err(Error::format(format!("adapter_config.json: field `{field}` holds an empty name")));
+        }
+        Ok(names)
+    }
+
     /// Names or a pattern; nothing where the field is empty.
-    pub(super) fn names(&mut self, field: &str) -> Result<Option<Names>> {
+    pub(crate) fn names(&mut self, field: &str) -> Result<Option<Names>> {
         self.take(field).filter(|value| !value.is_unset()).map(|value| names(field, &value)).transpose()
     }
 
-    pub(super) fn size(&mut self, field: &str, default: Option<usize>, most: usize) -> Result<usize> {
+    pub(crate) fn size(&mut self, field: &str, default: Option<usize>, most: usize) -> Result<usize> {
         // Null is not PEFT's default.
         let value = if default.is_some() { self.take_any(field) } else { self.take(field) };
         match (value, default) {
@@ -136,11 +128,11 @@ impl Fields {
         }
     }
 
-    /// Refuses what is left and in use.
-    pub(super) fn refuse_rest(self, method: &Method) -> Result<()> {
+    /// Refuses what is left and in use; `without_effect` are fields of the kind that change nothing.
+    pub(crate) fn refuse_rest(self, without_effect: &[&str]) -> Result<()> {
         for (field, value) in &self.0 {
             let field = field.as_str();
-            if COMMON.contains(&field) || without_effect(method).contains(&field) {
+            if COMMON.contains(&field) || without_effect.contains(&field) {
                 continue;
             }
             // PEFT takes `{}` for a config of defaults, and so for switched on.
@@ -162,7 +154,7 @@ impl Fields {
     }
 }
 
-pub(super) fn names(field: &str, value: &Json) -> Result<Names> {
+pub(crate) fn names(field: &str, value: &Json) -> Result<Names> {
     match value {
         Json::String(text) => Pattern::full(text).map(Names::Pattern),
         list => match list.as_strings() {
@@ -172,7 +164,7 @@ pub(super) fn names(field: &str, value: &Json) -> Result<Names> {
     }
 }
 
-pub(super) fn number(field: &str, value: &Json) -> Result<f64> {
+pub(crate) fn number(field: &str, value: &Json) -> Result<f64> {
     match *value {
         // f32 must hold it.
         Json::Number(n) if n.abs() <= f64::from(f32::MAX) => Ok(n),
@@ -180,11 +172,11 @@ pub(super) fn number(field: &str, value: &Json) -> Result<f64> {
     }
 }
 
-pub(super) fn in_range(field: &str, value: &Json, range: std::ops::RangeInclusive<usize>) -> Result<usize> {
+pub(crate) fn in_range(field: &str, value: &Json, range: std::ops::RangeInclusive<usize>) -> Result<usize> {
     let size = value.as_integer().and_then(|n| usize::try_from(n).ok()).filter(|n| range.contains(n));
     size.ok_or_else(|| wrong(field, value, &format!("an integer from {} to {}", range.start(), range.end())))
 }
 
-pub(super) fn wrong(field: &str, value: &Json, expected: &str) -> Error {
+pub(crate) fn wrong(field: &str, value: &Json, expected: &str) -> Error {
     Error::format(format!("adapter_config.json: field `{field}` is {value}, expected {expected}"))
 }

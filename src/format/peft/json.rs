@@ -8,7 +8,7 @@ use std::fmt;
 
 /// Any JSON value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Json {
+pub(crate) enum Json {
     Null,
     Bool(bool),
     Number(f64),
@@ -19,7 +19,7 @@ pub(super) enum Json {
 
 impl Json {
     /// Null, false, or empty: what a field holds that is not in use.
-    pub(super) fn is_unset(&self) -> bool {
+    pub(crate) fn is_unset(&self) -> bool {
         match self {
             Self::Null => true,
             Self::Bool(on) => !on,
@@ -31,7 +31,7 @@ impl Json {
     }
 
     /// An integer of up to 53 bits.
-    pub(super) fn as_integer(&self) -> Option<i64> {
+    pub(crate) fn as_integer(&self) -> Option<i64> {
         const EXACT: f64 = (1_u64 << 53) as f64;
         match *self {
             Self::Number(n) if n.trunc() == n && n.abs() <= EXACT => Some(n as i64),
@@ -40,7 +40,7 @@ impl Json {
     }
 
     /// A list of nothing but strings.
-    pub(super) fn as_strings(&self) -> Option<Vec<String>> {
+    pub(crate) fn as_strings(&self) -> Option<Vec<String>> {
         let Self::List(items) = self else { return None };
         items
             .iter()
@@ -58,6 +58,18 @@ impl fmt::Display for Json {
             Some((end, _)) => write!(f, "{}…", text.get(..end).unwrap_or_default()),
             None => f.write_str(&text),
         }
+    }
+}
+
+impl From<&str> for Json {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned())
+    }
+}
+
+impl From<usize> for Json {
+    fn from(size: usize) -> Self {
+        Self::Number(size as f64)
     }
 }
 

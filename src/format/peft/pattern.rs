@@ -9,7 +9,7 @@ const MAX_BYTES: usize = 4096;
 
 /// A compiled pattern; two are equal if their texts are.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern {
+pub(crate) struct Pattern {
     text: String,
     regex: Regex,
     /// Whether the whole name is to fit.
@@ -24,14 +24,14 @@ impl PartialEq for Pattern {
 
 impl Pattern {
     /// `re.fullmatch(text, name)`
-    pub(super) fn full(text: &str) -> Result<Self> {
+    pub(crate) fn full(text: &str) -> Result<Self> {
         // Python lets flags for the whole pattern stand only in front of it.
         let plain = text.strip_prefix("(?i)");
         Self::compile(text, true, || Regex::new(plain.unwrap_or(text), plain.is_some()))
     }
 
     /// `re.match(whole, name)`, where `whole` puts the config's `text` in its place.
-    pub(super) fn start(text: &str, whole: impl FnOnce(&str) -> String) -> Result<Self> {
+    pub(crate) fn start(text: &str, whole: impl FnOnce(&str) -> String) -> Result<Self> {
         Self::compile(text, false, || match Regex::new(text, false).err() {
             // It would act on what is put behind it.
             Some(why @ ENDS_IN_BACKSLASH) => Err(why),
@@ -52,17 +52,17 @@ impl Pattern {
     }
 
     /// The text in the config.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Whether it fits a module's name.
-    pub(super) fn is_match(&self, name: &str) -> bool {
+    pub(crate) fn is_match(&self, name: &str) -> bool {
         self.matched(name).is_some()
     }
 
     /// The part of a module's name that it fits, from the start.
-    pub(super) fn matched<'a>(&self, name: &'a str) -> Option<&'a str> {
+    pub(crate) fn matched<'a>(&self, name: &'a str) -> Option<&'a str> {
         self.regex.matched(name, self.whole)
     }
 }
@@ -71,7 +71,7 @@ impl Pattern {
 ///
 /// `get_pattern_key`: `re.match(rf"(.*\.)?({key})$", name)`, or the name itself.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum ModulePattern {
+pub(crate) enum ModulePattern {
     /// Letters, digits, `_`, `-` and `.`, which fits any character.
     Plain(String),
     /// Anything else.
@@ -79,21 +79,21 @@ pub(super) enum ModulePattern {
 }
 
 impl ModulePattern {
-    pub(super) fn new(key: &str) -> Result<Self> {
+    pub(crate) fn new(key: &str) -> Result<Self> {
         if key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')) {
             return Ok(Self::Plain(key.to_owned()));
         }
         Pattern::start(key, |p| format!(r"(.*\.)?({p})$")).map(Self::Regex)
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Self::Plain(key) => key,
             Self::Regex(pattern) => pattern.text(),
         }
     }
 
-    pub(super) fn is_match(&self, name: &str) -> bool {
+    pub(crate) fn is_match(&self, name: &str) -> bool {
         match self {
             Self::Plain(key) => fits_end(key, name),
             Self::Regex(pattern) => pattern.is_match(name) || pattern.text() == name,
@@ -109,6 +109,6 @@ fn fits_end(key: &str, name: &str) -> bool {
 }
 
 /// The value of the first pattern that fits.
-pub(super) fn first<V: Copy>(patterns: &[(ModulePattern, V)], module: &str) -> Option<V> {
+pub(crate) fn first<V: Copy>(patterns: &[(ModulePattern, V)], module: &str) -> Option<V> {
     patterns.iter().find(|(pattern, _)| pattern.is_match(module)).map(|(_, value)| *value)
 }

@@ -1,76 +1,60 @@
 //! Which modules of a base a config means, by name.
 //! Not a list of any base's modules; `check_target_module_exists` is followed to the letter.
 
+use super::fields::{Fields, names, wrong};
+use super::json::Json;
+use super::names::Names;
 use super::pattern::Pattern;
 use crate::error::{Error, Result};
 
-/// `target_modules`, `exclude_modules` or `feedforward_modules`.
+/// `target_modules` and everything that narrows it; nothing by default.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Names {
-    /// Whole names, or their ends.
-    List(Vec<String>),
-    /// A pattern for the whole name.
-    Pattern(Pattern),
-    /// `all-linear`
-    AllLinear,
-}
-
-/// `target_modules` and everything that narrows it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Selection {
-    pub(super) target: Names,
-    pub(super) exclude: Option<Names>,
+pub(crate) struct Selection {
+    pub(crate) target: Names,
+    pub(crate) exclude: Option<Names>,
     /// Patterns for modules that come whole, which are never adapted.
-    pub(super) saved: Vec<Pattern>,
-    pub(super) layers: Option<Layers>,
+    pub(crate) saved: Vec<Pattern>,
+    pub(crate) layers: Option<Layers>,
 }
 
 /// `layers_to_transform` and `layers_pattern`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Layers {
-    pub(super) indices: Vec<i64>,
+pub(crate) struct Layers {
+    pub(crate) indices: Vec<i64>,
     /// As in the config; empty is any.
-    pub(super) texts: Vec<String>,
+    pub(crate) texts: Vec<String>,
     patterns: Vec<Pattern>,
 }
 
-impl Names {
-    /// The whole name is in the list, or ends in `.` and one of it, or fits the pattern.
-    fn name_or_match(&self, module: &str, is_body_linear: bool) -> bool {
-        match self {
-            Self::List(names) => names.iter().any(|name| is_or_ends(module, name)),
-            Self::Pattern(pattern) => pattern.is_match(module),
-            Self::AllLinear => is_body_linear,
-        }
+impl Default for Selection {
+    fn default() -> Self {
+        Self::of_suffixes(&[])
     }
-
-    /// The name ends in one of the list, or fits the pattern.
-    pub(super) fn end_or_match(&self, module: &str) -> bool {
-        match self {
-            Self::List(names) => names.iter().any(|name| module.ends_with(name.as_str())),
-            Self::Pattern(pattern) => pattern.is_match(module),
-            Self::AllLinear => false,
-        }
-    }
-}
-
-/// Whether `module` is `name`, or ends in `.` and `name`.
-fn is_or_ends(module: &str, name: &str) -> bool {
-    module.strip_suffix(name).is_some_and(|front| front.is_empty() || front.ends_with('.'))
 }
 
 impl Selection {
-    pub(super) fn of_suffixes(names: &[&str]) -> Self {
+    /// Modules whose names end so.
+    pub(crate) fn of_suffixes(names: &[&str]) -> Self {
         let target = Names::List(names.iter().map(|&name| name.to_owned()).collect());
         Self { target, exclude: None, saved: Vec::new(), layers: None }
     }
 
-    /// The pattern that keeps a module in `modules_to_save` from being adapted.
-    pub(super) fn saved_pattern(name: &str) -> Result<Pattern> {
-        Pattern::start(name, |m| format!(r"(^|.*\.){m}($|\..*)"))
+    /// Takes `target_modules`; what lies in one of `modules_to_save` is not adapted.
+    ///
+    /// Errors with `Format` where the field is missing or holds something else, `Unsupported` naming a
+    /// pattern that cannot be read.
+    pub(crate) fn read(fields: &mut Fields, modules_to_save: &[String]) -> Result<Self> {
+        let missing = || Error::format("adapter_config.json: field `target_modules` is missing");
+        let target = match fields.take("target_modules").ok_or_else(missing)? {
+            Json::String(text) if text.eq_ignore_ascii_case("all-linear") => Names::AllLinear,
+            other => names("target_modules", &other)?,
+        };
+        let saved = |name: &String| Pattern::start(name, |m| format!(r"(^|.*\.){m}($|\..*)"));
+        let saved = modules_to_save.iter().map(saved).collect::<Result<_>>()?;
+        Ok(Self { target, exclude: None, saved, layers: None })
     }
 
-    pub(super) fn includes(&self, module: &str, is_linear: bool, is_output_head: bool) -> bool {
+    pub(crate) fn includes(&self, module: &str, is_linear: bool, is_output_head: bool) -> bool {
         if self.exclude.as_ref().is_some_and(|exclude| exclude.name_or_match(module, false))
             || self.saved.iter().any(|pattern| pattern.is_match(module))
             || !self.target.name_or_match(module, is_linear && !is_output_head)
@@ -87,8 +71,36 @@ impl Selection {
 }
 
 impl Layers {
+    /// Takes `layers_to_transform` and `layers_pattern`; none is every layer.
+    ///
+    /// Errors with `Format` for other values, or a pattern alone; as [`Layers::new`] does.
+    pub(crate) fn read(fields: &mut Fields) -> Result<Option<Self>> {
+        let texts = match fields.take("layers_pattern") {
+            Some(Json::String(text)) if text.is_empty() => Vec::new(),
+            Some(Json::String(text)) => vec![text],
+            Some(list) => list
+                .as_strings()
+                .ok_or_else(|| wrong("layers_pattern", &list, "a pattern or a list of them"))?,
+            None => Vec::new(),
+        };
+        let indices: Option<Vec<i64>> = match fields.get("layers_to_transform") {
+            None if texts.is_empty() => return Ok(None),
+            None => {
+                return Err(Error::format(
+                    "adapter_config.json: field `layers_pattern` needs layers_to_transform",
+                ));
+            }
+            Some(Json::List(list)) => list.iter().map(Json::as_integer).collect(),
+            Some(one) => one.as_integer().map(|index| vec![index]),
+        };
+        let given = fields.take("layers_to_transform").unwrap_or(Json::Null);
+        let indices = indices
+            .ok_or_else(|| wrong("layers_to_transform", &given, "a layer's number or a list of them"))?;
+        if indices.is_empty() { Ok(None) } else { Self::new(indices, texts).map(Some) }
+    }
+
     /// Errors with `Unsupported` naming a pattern that cannot be read.
-    pub(super) fn new(indices: Vec<i64>, texts: Vec<String>) -> Result<Self> {
+    pub(crate) fn new(indices: Vec<i64>, texts: Vec<String>) -> Result<Self> {
         let patterns = if texts.is_empty() {
             vec![Pattern::start(r".*?\.[^.]*", |p| format!(r"{p}\.\d+\."))?]
         } else {
@@ -108,12 +120,4 @@ impl Layers {
         let index = number.and_then(|n| n.parse::<i64>().ok());
         index.is_some_and(|index| self.indices.contains(&index))
     }
-}
-
-/// Errors with `Format` for a name that would fit every module.
-pub(super) fn refuse_empty(field: &str, names: &[String]) -> Result<()> {
-    if names.iter().any(String::is_empty) {
-        return Err(Error::format(format!("adapter_config.json: field `{field}` holds an empty name")));
-    }
-    Ok(())
 }

@@ -1,41 +1,20 @@
-// LoRA and its kin, from the caller's side: reading an adapter's files, and what a choice of adapters means.
+// LoRA and its kin, from the caller's side: an adapter's files, read and written.
 // Not what is in the files, nor how adapters act: that is Rust's.
 
 import type { ModelCache } from "../files/cache.js";
+import { adapterName, type AdapterInfo } from "./choice.js";
 import type { Conversations } from "./conversations.js";
-import { LorakeetError, orCancelled, throwIfCancelled } from "../error.js";
+import { orCancelled, throwIfCancelled } from "../error.js";
 import { HUB_NAMES, Hub, type HubOptions } from "../files/hub.js";
 import { checkNames, checkSignal, wrong } from "../options.js";
 import { Remote } from "../files/remote.js";
-import { adapterFolder, optional, settled, settledTemplate, small, templateFiles, type AdapterSource, type Folder, type TemplateSource } from "../files/source.js";
+import { adapterFolder, settled, settledTemplate, templateFiles, type AdapterSource, type TemplateSource } from "../files/source.js";
+import { optional, small, type Folder } from "../files/folder.js";
 import type { Turns } from "../thread/turns.js";
 import { keeping } from "../thread/verdicts.js";
 import { WasmEngine, enter } from "../thread/wasm.js";
 
-/** A loaded adapter. */
-export interface AdapterInfo {
-  /** As given when it was loaded. */
-  name: string;
-  /** Largest rank of its modules; 0 where it only scales or shifts. */
-  rank: number;
-  /** Names of the modules it acts on. */
-  modules: string[];
-  /** Tokens it puts in front of every text (prompt and prefix tuning); 0 for others. */
-  virtualTokens: number;
-  /** Bytes of its own numbers, as f32. */
-  bytes: number;
-  /** Its weight in the engine's choice; 0 where it is off. */
-  weight: number;
-  /** Its weight in what is merged into the model's weights; 0 where it is not. */
-  merged: number;
-  /**
-   * What its files cannot say, as the scale of a GGUF LoRA, or say and do not have, as modules without
-   * tensors, and you should know; mostly empty.
-   */
-  warnings: string[];
-}
-
-/** A loaded adapter with what its folder says. */
+/** A loaded adapter, with its config. */
 export interface AdapterDetails extends AdapterInfo {
   /** PEFT's name for its kind: `LORA`, `IA3`, `VERA`. */
   peftType: string;
@@ -43,27 +22,19 @@ export interface AdapterDetails extends AdapterInfo {
   config: Record<string, unknown>;
 }
 
-/**
- * Adapters by name, each with its weight, which may be negative or above 1; or one name, for weight 1.
- * Null, `{}` and PEFT's `"__base__"` are the base model.
- */
-export type AdapterChoice = string | Readonly<Record<string, number>> | null;
-
 /** How to load an adapter. */
 export interface AdapterOptions extends HubOptions {
-  /** What to call it. Default: its folder's name, or a GGUF file's without `.gguf`. An adapter of that name is replaced. */
+  /** The adapter's name. Default: the name of its folder, or of its GGUF file without `.gguf`. An adapter with that name is replaced. */
   name?: string;
   /**
-   * The chat template of conversations under it. Default: the one in its folder, if there is one
+   * The chat template to use while the adapter is active. Default: the one in its folder, if there is one
    * (`chat_template.jinja`, or `chat_template` in `tokenizer_config.json` or `chat_template.json`).
    */
   chatTemplate?: TemplateSource;
-  /** Interrupts the reading, with an error of kind `cancelled`; what has been read is loaded in one step. */
+  /** Cancels the reading of files, with an error of kind `cancelled`. */
   signal?: AbortSignal;
 }
 
-/** PEFT's name for no adapter. */
-const BASE = "__base__";
 const CONFIG = "adapter_config.json";
 const WEIGHTS = "adapter_model.safetensors";
 const PICKLE = "adapter_model.bin";
@@ -105,7 +76,7 @@ async function readAdapter(turns: Turns, name: string, folder: Folder, signal: A
 
 /** One adapter, with what its folder says. */
 export async function getAdapter(turns: Turns, name: string): Promise<AdapterDetails> {
-  if (typeof name !== "string") throw wrong("name", name, "a text");
+  if (typeof name !== "string") throw wrong("name", name, "a string");
   return turns.take((engine) => {
     const config = JSON.parse(engine.adapterConfig(name)) as Record<string, unknown>;
     return { ...(engine.adapter(name) as AdapterInfo), peftType: config.peft_type as string, config };
@@ -114,54 +85,12 @@ export async function getAdapter(turns: Turns, name: string): Promise<AdapterDet
 
 /** The files of a PEFT folder. */
 export async function exportAdapter(turns: Turns, name: string): Promise<File[]> {
-  if (typeof name !== "string") throw wrong("name", name, "a text");
+  if (typeof name !== "string") throw wrong("name", name, "a string");
   const [config, weights] = await turns.take((engine) => engine.exportAdapter(name) as Promise<Uint8Array<ArrayBuffer>[]>);
   return [
     new File([config!], CONFIG, { type: "application/json" }),
     new File([weights!], WEIGHTS, { type: "application/octet-stream" }),
   ];
-}
-
-/** What Rust takes for a choice: {name: weight}. `option` is what the caller calls it. */
-export function adapterWeights(option: string, choice: unknown): Record<string, number> {
-  if (choice === null || choice === BASE) return {};
-  if (typeof choice === "string") return { [choice]: 1 };
-  if (typeof choice !== "object" || Array.isArray(choice)) throw wrong(option, choice, "a name, {name: weight} or null");
-  for (const [name, weight] of Object.entries(choice as object)) {
-    if (typeof weight !== "number") throw wrong(`${option} \`${name}\``, weight, "a number");
-  }
-  return choice as Record<string, number>;
-}
-
-/** The engine's own choice: what requests use that name no adapter. */
-export function chosen(engine: WasmEngine): Record<string, number> {
-  const on = (engine.adapters() as AdapterInfo[]).filter(({ weight }) => weight !== 0);
-  return Object.fromEntries(on.map(({ name, weight }) => [name, weight]));
-}
-
-/** The same for each of `count` prompts. */
-export function adapterNames(choices: unknown, count: number): Record<string, number>[] {
-  if (!Array.isArray(choices)) throw wrong("adapter_names", choices, "an array, one for each prompt");
-  if (choices.length !== count) {
-    throw new LorakeetError("argument", `adapter_names of ${choices.length} entries, expected ${count}: one for each prompt`);
-  }
-  return choices.map((choice, i) => {
-    if (choice === null) throw wrong(`adapter_names[${i}]`, choice, `a name, {name: weight} or "${BASE}"`);
-    return adapterWeights(`adapter_names[${i}]`, choice);
-  });
-}
-
-/** A name that an adapter may have. */
-export function adapterName(name: unknown): string {
-  if (name === "") throw new LorakeetError("argument", "this adapter comes without a folder's name, expected the option `name`");
-  if (typeof name !== "string" || name === BASE) throw wrong("name", name, "a text other than that of the base");
-  return name;
-}
-
-/** The same of one that has no folder. */
-export function givenName(name: unknown): string {
-  if (name === "") throw wrong("name", name, "a text that is not empty");
-  return adapterName(name);
 }
 
 /** PEFT's and mlx-lm's folders have a config; mistral-finetune's may have weights alone. */

@@ -5,34 +5,34 @@ import { LorakeetError } from "../error.js";
 import { checkBoolean, checkWhole, wrong } from "../options.js";
 import { NEUTRAL, TEXT_NAMES, checkLogprobs, checkText, givenOptions, type CheckedOptions, type TextRequest } from "./request.js";
 
-/** A part of a message: text, for that is all these models read. */
+/** A part of a message. Only text is supported. */
 export interface TextPart {
   type: "text";
   text: string;
 }
 
-/** One message of a conversation. The answers of {@link ChatCompletions.create} are such messages. */
+/** One message of a conversation. The answers of {@link ChatCompletions.create} have this shape too. */
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
-  /** A text, or parts that are joined by line breaks. */
+  /** A string, or parts, which are joined with line breaks. */
   content: string | readonly TextPart[];
-  /** The speaker's name, which few templates show. */
+  /** The speaker's name. Few templates use it. */
   name?: string;
-  /** As OpenAI's answers have it; nothing else can be given here. */
+  /** OpenAI's answers have it. Only null is accepted. */
   refusal?: null;
 }
 
 /** OpenAI's chat request. */
 export interface ChatCompletionRequest extends TextRequest {
-  /** The conversation so far. What an earlier request has computed of it is not computed again. */
+  /** The conversation so far. The part that an earlier request has computed is reused. */
   messages: readonly ChatMessage[];
-  /** OpenAI's newer name of `max_tokens`. */
+  /** OpenAI's newer name for `max_tokens`. */
   max_completion_tokens?: number;
-  /** Tell the log probability of each token. A read of the device for every token is its cost. */
+  /** Return the log probability of each token. It costs one read from the device per token. */
   logprobs?: boolean;
-  /** With `logprobs`, also those of this many of the likeliest at its place, 0 to 20. */
+  /** With `logprobs`, also return this many of the most likely tokens at each place, 0 to 20. */
   top_logprobs?: number;
-  /** Variables for the model's template, named as vLLM does: `{ enable_thinking: false }`. */
+  /** Variables for the chat template, such as `{ enable_thinking: false }`. The name is vLLM's. */
   chat_template_kwargs?: Readonly<Record<string, unknown>>;
 }
 
@@ -115,13 +115,13 @@ function message(at: string, given: unknown): Message {
   }
   if (typeof role !== "string") throw wrong(`${at}: role`, role, ROLES.join(", "));
   if (!ROLES.includes(role)) throw new LorakeetError("unsupported", `${at}: role \`${role}\` is not supported, expected ${ROLES.join(", ")}`);
-  if (name !== undefined && name !== null && typeof name !== "string") throw wrong(`${at}: name`, name, "a text");
+  if (name !== undefined && name !== null && typeof name !== "string") throw wrong(`${at}: name`, name, "a string");
   return { role, content: text(at, content), ...(name ? { name: name as string } : {}) };
 }
 
 function text(at: string, content: unknown): string {
   if (typeof content === "string") return content;
-  if (!Array.isArray(content)) throw wrong(`${at}: content`, content, "a text or parts of type `text`");
+  if (!Array.isArray(content)) throw wrong(`${at}: content`, content, "a string or parts of type `text`");
   return content.map((part, i) => {
     const { type, text } = (part ?? {}) as Partial<TextPart>;
     if (typeof type === "string" && type !== "text") {

@@ -11,29 +11,29 @@ import type { Turns } from "../thread/turns.js";
 
 /** A token of an answer. */
 export interface ChatTokenLogprob {
-  /** As text; U+FFFD for bytes that are no character alone. */
+  /** The token as text; U+FFFD for bytes that are not a whole character. */
   token: string;
-  /** Natural logarithm of the model's own probability: before temperature, penalties and filters. */
+  /** Natural logarithm of the model's probability, before temperature, penalties and filters. */
   logprob: number;
-  /** The text in UTF-8; null where the token is no text alone. */
+  /** The text in UTF-8; null if the token is not text by itself. */
   bytes: number[] | null;
 }
 
 /** Log probabilities of an answer's tokens. */
 export interface ChatLogprobs {
-  /** One for each token, with the likeliest at its place, the likeliest first. */
+  /** One entry per token, with the most likely tokens at its place, in falling order. */
   content: (ChatTokenLogprob & { top_logprobs: ChatTokenLogprob[] })[];
   refusal: null;
 }
 
 /** One answer. */
 export interface ChatCompletionChoice {
-  /** Which of `n`. */
+  /** Index among the `n` choices. */
   index: number;
   message: { role: "assistant"; content: string; refusal: null };
-  /** `stop`: the turn ended or a stop string came; `length`: no room. */
+  /** `stop`: the answer is complete, or a stop string came; `length`: `max_tokens` or the context is used up. */
   finish_reason: FinishReason;
-  /** Null where none were asked for. */
+  /** Null if not requested. */
   logprobs: ChatLogprobs | null;
 }
 
@@ -43,13 +43,13 @@ export interface ChatCompletion extends Head<"chat.completion"> {
   usage: CompletionUsage;
 }
 
-/** What a chunk adds to an answer: its role first, then text. */
+/** What a chunk adds to an answer: first the role, then text. */
 export interface ChatDelta {
   role?: "assistant";
   content?: string;
 }
 
-/** A part of a streamed answer: one choice, or none but the usage where that was asked for. */
+/** A part of a streamed answer. It has one choice, or only the usage, if that was requested. */
 export interface ChatCompletionChunk extends Head<"chat.completion.chunk"> {
   choices: { index: number; delta: ChatDelta; finish_reason: FinishReason | null; logprobs: ChatLogprobs | null }[];
   usage?: CompletionUsage | null;
@@ -80,12 +80,12 @@ export class ChatCompletions {
   }
 
   /**
-   * Answers a conversation, which the model's own template turns into a prompt. The template is read
-   * from the model's folder at the first call: `chat_template.jinja`, or `chat_template` in
-   * `tokenizer_config.json` or `chat_template.json`; or it is the `chatTemplate` of `createEngine`. Under an
-   * adapter that came with a template, that is used; where several are at work, and brought different ones, the
-   * model's, or, if it has none, that of the one with the largest weight. The first call of a page also
-   * fetches the WebAssembly module that renders it.
+   * Answers a conversation. The model's chat template turns it into a prompt: the `chatTemplate` of
+   * `createEngine`, or the one in the model's folder, read at the first call (`chat_template.jinja`, or
+   * `chat_template` in `tokenizer_config.json` or `chat_template.json`). If the active adapter came with a
+   * template, that one is used. If several active adapters came with different ones, the model's is used, or,
+   * if the model has none, that of the adapter with the largest weight. The first chat in a page also fetches
+   * the WebAssembly module that renders templates.
    *
    * ```ts
    * const messages: ChatMessage[] = [{ role: "user", content: "Why is the sky blue?" }];
@@ -97,9 +97,9 @@ export class ChatCompletions {
    * }
    * ```
    *
-   * Errors, at the first read of a stream: `unsupported` for a model without a template, one that asks
-   * for what is not there, and what only OpenAI has (tools, images, formats); `argument` for a
-   * conversation that the template refuses; else as `engine.completions.create`.
+   * Errors (of a stream, at its first read): `unsupported` for a model without a template, a template that needs
+   * something not implemented, and options that are not implemented (tools, images, formats); `argument` for a
+   * conversation that the template refuses; otherwise as `engine.completions.create`.
    */
   create(request: ChatCompletionRequest & { stream: true }): AsyncGenerator<ChatCompletionChunk, void, undefined>;
   create(request: ChatCompletionRequest & { stream?: false }): Promise<ChatCompletion>;
@@ -143,9 +143,9 @@ export class ChatCompletions {
     const { conversation, ...checked } = checkChatRequest(request, this.#model);
     // The first chat fetches the template, and what renders it.
     const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
-    const { adapter, ends, tokens } = await read(this.#conversations.manner(checked.sampling.adapter as Record<string, number> | undefined));
+    const { adapter, ends, tokens } = await read(this.#conversations.manner(checked.sampling.adapter));
     const prompt = await read(tokens(conversation));
-    const stop_token_ids = [...(checked.sampling.stop_token_ids as number[]), ...ends];
+    const stop_token_ids = [...(checked.sampling.stop_token_ids ?? []), ...ends];
     const sampling = { ...checked.sampling, adapter, stop_token_ids };
     return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
   }

@@ -6,40 +6,40 @@ import { checkRequest, type CheckedRequest, type CompletionRequest } from "./req
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
 import type { Turns } from "../thread/turns.js";
 
-/** The continuation of one prompt, or, in a chunk, its next part. */
+/** The continuation of one prompt; in a chunk, the next part of it. */
 export interface CompletionChoice {
-  /** Which prompt of the request; with `n`, the choices of a prompt follow one another. */
+  /** Index of the prompt in the request. With `n`, the choices of one prompt follow each other. */
   index: number;
   /** The text after the prompt. */
   text: string;
-  /** Its tokens; not in OpenAI's shape, named as vLLM does. */
+  /** Its tokens. OpenAI has no such field; the name is vLLM's. */
   token_ids: number[];
-  /** `stop`: an end token or a stop string came; `length`: no room; null: more will come. */
+  /** `stop`: an end token or a stop string; `length`: `max_tokens` or the context is used up; null: not finished. */
   finish_reason: FinishReason | null;
-  /** Null where none were asked for. */
+  /** Null if not requested. */
   logprobs: CompletionLogprobs | null;
 }
 
-/** OpenAI's shape: lists with an entry for each token. */
+/** Log probabilities in OpenAI's shape: arrays with one entry per token. */
 export interface CompletionLogprobs {
-  /** The tokens as text; U+FFFD for bytes that are no character alone. */
+  /** The tokens as text; U+FFFD for bytes that are not a whole character. */
   tokens: string[];
-  /** Natural logarithms of the model's own probabilities: before temperature, penalties and filters. */
+  /** Natural logarithms of the model's probabilities, before temperature, penalties and filters. */
   token_logprobs: number[];
-  /** The likeliest tokens there with theirs. An object has digits first, and one entry for tokens of one text; chats have lists. */
+  /** The most likely tokens at each place, with their log probabilities. Tokens with the same text share one entry. (Chats have arrays.) */
   top_logprobs: Record<string, number>[];
-  /** Where the tokens begin in the text of this choice, were each shown. */
+  /** Where each token begins in the text of this choice. */
   text_offset: number[];
 }
 
 /** OpenAI's `text_completion`. */
 export interface Completion extends Head<"text_completion"> {
-  /** `n` for each prompt, in order. */
+  /** `n` choices for each prompt, in order. */
   choices: CompletionChoice[];
   usage: CompletionUsage;
 }
 
-/** A part of a streamed completion: one choice, or none but the usage where that was asked for. */
+/** A part of a streamed completion. It has one choice, or only the usage, if that was requested. */
 export interface CompletionChunk extends Omit<Completion, "usage"> {
   usage?: CompletionUsage | null;
 }
@@ -66,13 +66,13 @@ export class Completions {
    * }
    * ```
    *
-   * A stream begins when it is first read; leaving its loop ends it. Prompts of all requests run side by side, as
-   * many as `engine.info.batch`; others wait in line, and what is beyond the batch in one request runs in turns. A
-   * stream that nobody reads keeps its place until others wait and `streamIdleTimeout` is over.
+   * A stream begins when it is first read, and ends when its loop is left. Up to `engine.info.batch` prompts run
+   * at the same time, of one request or of several; the others wait their turn. A stream that nobody reads keeps
+   * its place until others wait and `streamIdleTimeout` has passed.
    *
-   * Errors, at the first read of a stream: `argument` for an option that is unknown or out of range, a
-   * prompt that does not fit, more requests waiting than `maxQueue`, or a stream read too late; `unsupported` for
-   * what only OpenAI has; `cancelled` when `signal` fires; `device` if the device fails.
+   * Errors (of a stream, at its first read): `argument` for an option that is unknown or out of range, a prompt
+   * that does not fit, more than `maxQueue` waiting requests, or a stream read too late; `unsupported` for
+   * OpenAI's options that are not implemented; `cancelled` when `signal` fires; `device` if the device fails.
    */
   create(request: CompletionRequest & { stream: true }): AsyncGenerator<CompletionChunk, void, undefined>;
   create(request: CompletionRequest & { stream?: false }): Promise<Completion>;

@@ -1,7 +1,7 @@
 // Conversations as token ids, by the chat template of the model or of the adapters at work, each read when it is
 // first needed. Not the template's language: that is a WebAssembly module of its own.
 
-import { chosen, type AdapterInfo } from "./adapters.js";
+import { chosen, type AdapterInfo } from "./choice.js";
 import { LorakeetError } from "../error.js";
 import type { ReadFile } from "../files/source.js";
 import type { Turns } from "../thread/turns.js";

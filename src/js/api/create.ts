@@ -1,15 +1,17 @@
 // createEngine: an engine on the thread that calls, or in a worker of its own.
-// Not the opening: that is engine.ts's, on whichever thread.
+// Not the opening: that is open.ts's, on whichever thread.
 
 import { persist } from "../files/cache.js";
-import { ENGINE_NAMES, openEngine, type Engine, type EngineOptions } from "./engine.js";
+import { ENGINE_NAMES, type EngineOptions } from "./engine-options.js";
+import type { Engine } from "./engine.js";
+import { openEngine } from "./open.js";
 import { checkNames, checkSignal, wrong } from "../options.js";
 import type { ModelSource } from "../files/source.js";
 import { openInWorker } from "../thread/worker-client.js";
 
 /**
  * Loads a model: a GGUF file, or a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
- * in one file or several with their index. Nothing else is fetched.
+ * in one file or in several with their index. Nothing else is fetched.
  *
  * ```ts
  * await createEngine("org/name@revision", { token }); // on the Hugging Face Hub
@@ -19,9 +21,9 @@ import { openInWorker } from "../thread/worker-client.js";
  * });
  * ```
  *
- * Errors: `argument` for an option or a missing file, `network` where a file cannot be read,
- * `format`, `mismatch` or `unsupported` for what is in the files, `unsupported` without WebGPU where
- * that was asked for, or where the worker does not start, `device`, `memory`, and `cancelled` when `signal` fires.
+ * Errors: `argument` for an option or a missing file; `network` if a file cannot be read; `format`, `mismatch`
+ * or `unsupported` for the content of the files; `unsupported` if WebGPU was asked for and is missing, or if the
+ * worker does not start; `device`; `memory`; `cancelled` when `signal` fires.
  */
 export async function createEngine(source: ModelSource, options: EngineOptions = {}): Promise<Engine> {
   checkNames(options, ENGINE_NAMES);
@@ -29,7 +31,7 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   const { worker = inPage(), ...others } = options;
   const isWorker = typeof Worker !== "undefined" && worker instanceof Worker;
   if (typeof worker !== "boolean" && !isWorker) throw wrong("worker", worker, "true, false or a Worker");
-  const engine = worker === false ? await openEngine(source, others) : await openInWorker(source, others, isWorker ? worker : undefined);
+  const engine = worker === false ? await openEngine(source, others) : await openInWorker<Engine>(source, others, isWorker ? worker : undefined);
   // Some browsers ask the user: nobody waits for that.
   void persist(engine.cache).catch(() => {});
   return engine;

@@ -1,41 +1,41 @@
 // OpenAI's embeddings over an engine: texts to vectors.
 // Not a model made for it: any causal model's hidden states, pooled.
 
-import type { AdapterChoice } from "./adapters.js";
+import type { AdapterChoice } from "./choice.js";
 import { throwIfCancelled } from "../error.js";
-import { checkOneOf, checkPositive, checkSignal, checkWhole, isWhole, wrong } from "../options.js";
+import { checkPositive, checkSignal, checkString, checkWhole, isWhole, wrong } from "../options.js";
 import { adapters, checkModel, givenOptions } from "./request.js";
 import { pause } from "../thread/pause.js";
 import type { Turns } from "../thread/turns.js";
 
-/** OpenAI's embeddings request, with a choice of how vectors are made. */
+/** OpenAI's embeddings request, with options for how the vectors are made. */
 export interface EmbeddingRequest {
-  /** A text or its token ids, or several of either. */
+  /** A string or its token ids, or an array of either. */
   input: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
-  /** Which of a text's hidden states become its vector: their mean, the last, or the first. Default `mean`. */
+  /** How hidden states become one vector: their mean, that of the last token, or that of the first (`cls`). Default `mean`. */
   pooling?: "mean" | "last" | "cls";
-  /** After how many layers: 0 is the embedding alone. Default: after all, and the last norm. */
+  /** Take the hidden states after this many layers; 0 is the token embedding. Default: after all layers and the final norm. */
   layer?: number;
-  /** Keep this many numbers of each vector, which then has length 1 again. Default: all. */
+  /** Keep this many numbers of each vector, then scale it to length 1 again. Default: all. */
   dimensions?: number;
-  /** `float`, the default, is all there is. */
+  /** Only `float` is supported. */
   encoding_format?: "float";
-  /** What to use instead of the engine's choice; null is the base. */
+  /** Adapters to use instead of the engine's choice; null is the base model. */
   adapter?: AdapterChoice;
-  /** One for each input, in place of `adapter`. */
+  /** Adapters for each input, instead of `adapter`. */
   adapter_names?: readonly NonNullable<AdapterChoice>[];
-  /** Ends the request between two inputs, with an error of kind `cancelled`. */
+  /** Cancels the request between two inputs, with an error of kind `cancelled`. */
   signal?: AbortSignal;
-  /** As in a completion. */
+  /** As in a completion request. */
   model?: string;
-  /** Ignored, as it changes nothing. */
+  /** Ignored. */
   user?: string;
 }
 
 /** OpenAI's list of embeddings. */
 export interface EmbeddingResponse {
   object: "list";
-  /** One for each input, in order; of length 1. */
+  /** One vector of length 1 for each input, in order. */
   data: { object: "embedding"; index: number; embedding: number[] }[];
   model: string;
   usage: { prompt_tokens: number; total_tokens: number };
@@ -58,34 +58,33 @@ export class Embeddings {
   }
 
   /**
-   * Turns texts into vectors of length 1, whose products tell how near the texts are.
+   * Turns texts into vectors of length 1. Their dot products tell how similar the texts are.
    *
    * ```ts
    * const { data } = await engine.embeddings.create({ input: ["a fox", "a vixen"] });
    * const nearness = data[0].embedding.reduce((sum, x, i) => sum + x * data[1].embedding[i], 0);
    * ```
    *
-   * Inputs take the engine's turns one by one. Errors: `argument` for an option that is unknown or out
-   * of range, an input longer than the context, or an adapter that is not loaded; `cancelled`; `device`.
+   * Inputs are computed one after the other. Errors: `argument` for an option that is unknown or out of range, an
+   * input longer than the context, or an adapter that is not loaded; `cancelled`; `device`.
    */
   async create(request: EmbeddingRequest): Promise<EmbeddingResponse> {
     const given = givenOptions(request, NAMES, {});
-    const { signal, dimensions, layer, pooling = "mean" } = given;
-    checkOneOf("pooling", pooling, ["mean", "last", "cls"]);
-    checkOneOf("encoding_format", given.encoding_format, ["float"]);
+    const { signal, dimensions, layer, pooling } = given;
+    checkString("pooling", pooling);
+    if (given.encoding_format !== undefined && given.encoding_format !== "float") throw wrong("encoding_format", given.encoding_format, "float");
     checkWhole("layer", layer);
     checkPositive("dimensions", dimensions);
     checkSignal(signal);
     const list = inputs(given.input);
     const chosen = adapters(checkModel(given, this.#model), given.adapter_names, list.length);
-    const each = chosen.adapters as unknown[] | undefined;
     const response: EmbeddingResponse = { object: "list", data: [], model: this.#model, usage: { prompt_tokens: 0, total_tokens: 0 } };
     for (const [index, input] of list.entries()) {
       await pause();
       throwIfCancelled(signal, WHAT);
       const [vector, tokens] = await this.#turns.seated(WHAT, async (engine) => {
         const ids = typeof input === "string" ? engine.encode(input) : Uint32Array.from(input);
-        return [await engine.embed(ids, { adapter: each?.[index] ?? chosen.adapter, layer, pooling }), ids.length] as const;
+        return [await engine.embed(ids, { adapter: chosen.adapters?.[index] ?? chosen.adapter, layer, pooling }), ids.length] as const;
       }, signal);
       if (dimensions !== undefined && dimensions > vector.length) throw wrong("dimensions", dimensions, `at most ${vector.length}`);
       response.data.push({ object: "embedding", index, embedding: ofLengthOne(vector.subarray(0, dimensions)) });
@@ -102,7 +101,7 @@ function inputs(input: unknown): (string | readonly number[])[] {
   const isInput = (value: unknown) => typeof value === "string" || isIds(value);
   if (isInput(input)) return [input as string | number[]];
   if (Array.isArray(input) && input.length > 0 && input.every(isInput)) return input as (string | number[])[];
-  throw wrong("input", input, "a text, token ids, or several of either");
+  throw wrong("input", input, "a string, token ids, or an array of either");
 }
 
 /** The vector's direction; zeros stay zeros. */

@@ -1,7 +1,7 @@
 // One batch of prompts being continued: asks Rust for step after step, and always ends the batch.
 // Not yet OpenAI's shapes: completions.ts makes those.
 
-import { chosen } from "./adapters.js";
+import { chosen } from "./choice.js";
 import { throwIfCancelled } from "../error.js";
 import type { CheckedRequest } from "./request.js";
 import { pause } from "../thread/pause.js";
@@ -98,8 +98,8 @@ async function prepared(turns: Turns, { prompts, sampling }: Prompts): Promise<P
 
 /** Prompts `at` to `end`, which draw what they would among the others. */
 function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts {
-  const seed = ((sampling.seed as number) + at) >>> 0;
-  const adapters = (sampling.adapters as unknown[] | undefined)?.slice(at, end);
+  const seed = (sampling.seed + at) >>> 0;
+  const adapters = sampling.adapters?.slice(at, end);
   return { prompts: prompts.slice(at, end), sampling: { ...sampling, seed, adapters } };
 }
 

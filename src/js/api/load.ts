@@ -5,21 +5,20 @@ import { LorakeetError, throwIfCancelled } from "../error.js";
 import type { ByteFile } from "../files/file.js";
 import { gpuName, isSoftware } from "../thread/gpu.js";
 import { pause } from "../thread/pause.js";
-import { optional, small, type Folder, type ModelFolder } from "../files/source.js";
+import { optional, small, type Folder, type ModelFolder } from "../files/folder.js";
 import { checkKernels } from "../thread/verdicts.js";
 import { WasmLoader, enter, type WasmEngine } from "../thread/wasm.js";
 
-/** What a loading engine reports. */
+/** Progress of loading a model. */
 export interface Progress {
-  /** Bytes of weight files that are on the device; never decreases. */
+  /** Bytes of the weight files that are loaded. It never decreases. */
   loaded: number;
   /** Bytes of all weight files. */
   total: number;
   /**
-   * What the loading is at: `download` while a weight file comes from a server, `upload` where it is on
-   * this machine already, `verify` while a download is compared with its digest and made fit for later
-   * loads, `compile` while the model's programs are made. `ready` comes once, last, with `loaded` equal
-   * to `total`.
+   * The current phase. `download`: a weight file comes from a server. `upload`: it is on this machine already, and
+   * is copied to the device. `verify`: a download is compared with its digest and stored for later loads.
+   * `compile`: the model's kernels are made ready. `ready` comes once, at the end, with `loaded` equal to `total`.
    */
   phase: "download" | "upload" | "verify" | "compile" | "ready";
 }
@@ -143,7 +142,7 @@ interface Opened {
 /** Makes the loader on the device that the options name. */
 type Opener = (options: object) => Promise<WasmLoader>;
 
-/** Opens the device asked for; `auto` goes on with the CPU where WebGPU is not to be had. */
+/** Opens the device asked for; `auto` goes on with the CPU where there is no WebGPU. */
 async function open(opener: Opener, request: LoadRequest): Promise<Opened> {
   if (request.device !== "auto") return { loader: await openOn(request.device, opener, request), fallbackReason: undefined };
   try {

@@ -4,15 +4,15 @@
 import { growing, load, type LoadRequest, type Progress } from "./load.js";
 import { checkFunction, checkNames, checkSignal } from "../options.js";
 import type { Remote } from "../files/remote.js";
-import type { ModelFolder } from "../files/source.js";
+import type { ModelFolder } from "../files/folder.js";
 import type { Turns } from "../thread/turns.js";
 import { enter } from "../thread/wasm.js";
 
 /** How to recover. */
 export interface RecoverOptions {
-  /** Interrupts it, with an error of kind `cancelled`; it can be asked for again. */
+  /** Cancels the recovery, with an error of kind `cancelled`. You can call `recover` again. */
   signal?: AbortSignal;
-  /** Hears how far the loading is. */
+  /** Called while the model loads. */
   onProgress?: (progress: Progress) => void;
 }
 

@@ -1,73 +1,73 @@
-// Requests for text: their types, their defaults, and the check of what a caller passed.
-// Ranges are the engine's to check; here are names, types and what OpenAI has and we have not.
+// Requests for text: their types, and the check of what a caller passed.
+// Ranges and defaults are the engine's; here are names, types, and what OpenAI has and we do not.
 
-import { adapterNames, adapterWeights, type AdapterChoice } from "./adapters.js";
+import { adapterNames, adapterWeights, type AdapterChoice } from "./choice.js";
 import { LorakeetError } from "../error.js";
-import { checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkWhole, isWhole, wrong } from "../options.js";
+import { checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkWhole, isWhole, wrong } from "../options.js";
 
-/** What requests for text have in common: OpenAI's options, with the sampling of transformers. */
+/** What all requests for text have in common: OpenAI's options, and the sampling options of transformers. */
 export interface TextRequest {
-  /** Most tokens to add to each prompt. Default: until an end token or a full context; not OpenAI's 16. */
+  /** Maximum number of tokens to generate for each prompt. Default: until an end token or a full context (OpenAI's is 16). */
   max_tokens?: number;
   /** 0 always takes the most probable token. Default 1. */
   temperature?: number;
-  /** Keep the most probable tokens that together reach this share, above 0 to 1. Default 1: all. */
+  /** Sample from the most probable tokens whose probabilities add up to this, above 0 to 1. Default 1: from all. */
   top_p?: number;
-  /** Keep this many of the most probable tokens. Default 0: all. */
+  /** Sample from this many of the most probable tokens. Default 0: from all. */
   top_k?: number;
-  /** Drop tokens below this share of the most probable one, 0 to 1. Default 0: none. */
+  /** Drop tokens whose probability is less than this fraction of the highest one, 0 to 1. Default 0: none. */
   min_p?: number;
-  /** Above 1, tokens that have occurred become less probable. Default 1. */
+  /** Above 1, tokens that have already occurred become less probable. Default 1. */
   repetition_penalty?: number;
-  /** The same seed on the same device gives the same text. Default: another each time. */
+  /** The same seed gives the same text on the same device. Default: a random one. */
   seed?: number;
-  /** The text ends before any of these, be they spelled with special tokens, which are not shown. */
+  /** The text ends before any of these strings. They may contain special tokens, which otherwise do not appear in the text. */
   stop?: string | readonly string[];
-  /** The text ends before any of these tokens, as before the model's own end tokens. */
+  /** The text ends before any of these tokens, in addition to the model's own end tokens. */
   stop_token_ids?: readonly number[];
-  /** Choices for each prompt, which run side by side as far as there is room; each draws for itself. Default 1. */
+  /** Number of choices for each prompt, each sampled on its own. They run at the same time, as far as the batch allows. Default 1. */
   n?: number;
-  /** `true` gives the text as it is written. Default `false`. */
+  /** `true` gives the text in parts, as it is generated. Default `false`. */
   stream?: boolean;
-  /** `include_usage`: one more chunk at the end, without choices, with the token counts. */
+  /** With `include_usage` the stream ends with one more chunk, which has no choices but the token counts. */
   stream_options?: { include_usage?: boolean };
   /**
-   * When the context is full: `error` refuses a request that may not fit (one without `max_tokens`
-   * then ends with `length`); `slide` keeps the first 4 and the newest half of the tokens. Default `error`.
+   * What to do when the context is full. `error` refuses a request that may not fit; without `max_tokens` the
+   * text ends with `length`. `slide` keeps the first 4 tokens and the newest half, and goes on. Default `error`.
    */
   overflow?: "error" | "slide";
-  /** What to use instead of the engine's choice, which stays as it is; null is the base. */
+  /** Adapters to use instead of the engine's choice, for this request only; null is the base model. */
   adapter?: AdapterChoice;
-  /** Ends the request within one step, with an error of kind `cancelled`. */
+  /** Cancels the request within one step, with an error of kind `cancelled`. */
   signal?: AbortSignal;
-  /** Hears how many tokens of the prompts have been computed, before the first text comes. */
+  /** Called before the first text comes, with how many tokens of the prompts have been computed. */
   onPrompt?: (progress: PromptProgress) => void;
   /**
-   * The engine's own model name (`engine.info.model`), or that, a colon and a loaded adapter's name, in
-   * place of `adapter`; any other is an error.
+   * The engine's own model name (`engine.info.model`), or that name, a colon and the name of a loaded adapter,
+   * instead of `adapter`. Any other name is an error.
    */
   model?: string;
-  /** Ignored, as it changes nothing. */
+  /** Ignored. */
   user?: string;
 }
 
 /** OpenAI's completion request. */
 export interface CompletionRequest extends TextRequest {
-  /** A text or its token ids, or several of either, which run as one batch, or in turns where that has no room for all. */
+  /** A string or its token ids, or an array of either. Prompts run as one batch; those that do not fit run afterwards. */
   prompt: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
   /**
-   * Tell the log probability of each token and of this many of the likeliest, 0 to 20. A read of the
-   * device for every token is its cost.
+   * Return the log probability of each token, and of this many of the most likely tokens, 0 to 20. It costs one
+   * read from the device per token.
    */
   logprobs?: number;
   /**
-   * One for each prompt, in place of `adapter`: a name, `{name: weight}`, or PEFT's `"__base__"`. The
+   * Adapters for each prompt, instead of `adapter`: a name, `{name: weight}`, or PEFT's `"__base__"`. The
    * prompts still run as one batch.
    */
   adapter_names?: readonly NonNullable<AdapterChoice>[];
 }
 
-/** Prompt tokens, those taken from the cache apart. */
+/** Progress on the prompts' tokens, without those taken from the cache. */
 export interface PromptProgress {
   /** Computed so far. */
   loaded: number;
@@ -84,10 +84,19 @@ export interface CheckedRequest extends CheckedOptions {
 /** The same without its prompts. */
 export interface CheckedOptions {
   n: number;
-  sampling: Record<string, unknown>;
+  sampling: Sampling;
   includeUsage: boolean;
   signal: AbortSignal | undefined;
   onPrompt: ((progress: PromptProgress) => void) | undefined;
+}
+
+/** What Rust takes for the options of a request. What is undefined has the engine's default. */
+export interface Sampling extends Pick<TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "stop_token_ids" | "overflow"> {
+  seed: number;
+  stop: readonly string[] | undefined;
+  logprobs?: number | undefined;
+  adapter?: Record<string, number>;
+  adapters?: Record<string, number>[] | undefined;
 }
 
 /** The names of a {@link TextRequest}. */
@@ -141,7 +150,7 @@ export function givenOptions<T extends object>(request: T, names: readonly strin
 /** Checks what requests for text have in common, for `count` prompts. Errors with `argument`. */
 export function checkText(given: TextRequest, count: number, model: string, names?: unknown): CheckedOptions {
   const sampling = checkSampling(given);
-  checkOneOf("overflow", given.overflow, ["error", "slide"]);
+  checkString("overflow", given.overflow);
   checkSignal(given.signal);
   checkFunction("onPrompt", given.onPrompt);
   checkPositive("n", given.n);
@@ -150,7 +159,7 @@ export function checkText(given: TextRequest, count: number, model: string, name
     n,
     sampling: {
       ...sampling,
-      overflow: given.overflow ?? "error",
+      overflow: given.overflow,
       ...adapters(checkModel(given, model), names, count, n),
     },
     includeUsage: includeUsage(given.stream_options),
@@ -185,19 +194,23 @@ export type SamplingOptions = Pick<
 >;
 
 /** What Rust takes for the options of sampling. Errors with `argument`. */
-export function checkSampling(given: SamplingOptions): Record<string, unknown> {
+export function checkSampling(given: SamplingOptions): Sampling {
   for (const name of ["temperature", "top_p", "min_p", "repetition_penalty"] as const) checkNumber(name, given[name]);
   for (const name of ["max_tokens", "top_k", "seed"] as const) checkWhole(name, given[name]);
+  const { stop, stop_token_ids: ids } = given;
+  const isStop = stop === undefined || typeof stop === "string" || (Array.isArray(stop) && stop.every((each) => typeof each === "string"));
+  if (!isStop) throw wrong("stop", stop, "a string or an array of strings");
+  if (ids !== undefined && !(Array.isArray(ids) && ids.every(isWhole))) throw wrong("stop_token_ids", ids, "an array of token ids");
   return {
     max_tokens: given.max_tokens,
-    temperature: given.temperature ?? 1,
-    top_p: given.top_p ?? 1,
-    top_k: given.top_k ?? 0,
-    min_p: given.min_p ?? 0,
-    repetition_penalty: given.repetition_penalty ?? 1,
-    seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0],
-    stop: stops(given.stop),
-    stop_token_ids: stopTokens(given.stop_token_ids),
+    temperature: given.temperature,
+    top_p: given.top_p,
+    top_k: given.top_k,
+    min_p: given.min_p,
+    repetition_penalty: given.repetition_penalty,
+    seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
+    stop: typeof stop === "string" ? [stop] : stop,
+    stop_token_ids: ids,
   };
 }
 
@@ -206,27 +219,14 @@ function prompts(prompt: unknown): (string | number[])[] {
   const isPrompt = (value: unknown) => typeof value === "string" || isIds(value);
   if (isPrompt(prompt)) return [prompt as string | number[]];
   if (Array.isArray(prompt) && prompt.length > 0 && prompt.every(isPrompt)) return prompt as (string | number[])[];
-  throw wrong("prompt", prompt, "a text, token ids, or several of either");
+  throw wrong("prompt", prompt, "a string, token ids, or an array of either");
 }
 
 /** For each of `count` prompts, which stand `n` times. */
-export function adapters(adapter: unknown, names: unknown, count: number, n = 1): Record<string, unknown> {
+export function adapters(adapter: unknown, names: unknown, count: number, n = 1): Pick<Sampling, "adapter" | "adapters"> {
   if (names === undefined) return adapter === undefined ? {} : { adapter: adapterWeights("adapter", adapter) };
   if (adapter === undefined) return { adapters: adapterNames(names, count).flatMap((each) => Array(n).fill(each)) };
   throw new LorakeetError("argument", "`adapter` and `adapter_names` are both given, expected one of them");
-}
-
-function stops(stop: unknown): string[] {
-  if (stop === undefined) return [];
-  const list = typeof stop === "string" ? [stop] : stop;
-  if (Array.isArray(list) && list.every((each) => typeof each === "string")) return list;
-  throw wrong("stop", stop, "a text or several");
-}
-
-function stopTokens(ids: unknown): readonly number[] {
-  if (ids === undefined) return [];
-  if (Array.isArray(ids) && ids.every(isWhole)) return ids;
-  throw wrong("stop_token_ids", ids, "an array of token ids");
 }
 
 function includeUsage(options: TextRequest["stream_options"]): boolean {

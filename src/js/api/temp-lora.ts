@@ -1,7 +1,8 @@
 // TempLora: a temporary adapter and the long text it learns, from the caller's side.
 // Not the learning itself, nor what a chunk is: that is Rust's.
 
-import { exportAdapter, givenName, type AdapterInfo } from "./adapters.js";
+import { exportAdapter } from "./adapters.js";
+import { givenName, type AdapterInfo } from "./choice.js";
 import { LorakeetError, throwIfCancelled } from "../error.js";
 import type { FinishReason } from "./generation.js";
 import { checkBoolean, checkFunction, checkNames, checkSignal, isWhole, wrong } from "../options.js";
@@ -160,7 +161,7 @@ export class TempLora {
     const { prompt = "", mix = false } = request;
     checkBoolean("mix", mix);
     const isIds = Array.isArray(prompt) && prompt.every(isWhole);
-    if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a text or token ids");
+    if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a string or token ids");
     const sampling = checkSampling(request);
     const seats = 1 + Number(mix) + Number(this.#keeps);
     for await (const event of this.#work(request, seats, (engine) => engine.tempGenerate(this.#id, prompt, sampling, mix))) {
@@ -222,7 +223,7 @@ export class TempLora {
   }
 
   async #learn(text: string, options: TempTextOptions, evaluate: boolean): Promise<Learned> {
-    if (typeof text !== "string") throw wrong("text", text, "a text");
+    if (typeof text !== "string") throw wrong("text", text, "a string");
     checkNames(options, TEXT_NAMES);
     const chunks: ChunkReport[] = [];
     for await (const event of this.#work(options, 1, (engine) => engine.tempLearn(this.#id, text, evaluate))) {

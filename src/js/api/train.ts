@@ -1,15 +1,15 @@
 // trainAdapter: an ordinary adapter taught in the page, step by step.
 // Not the program, which is Rust's: this lets the page live meanwhile, and has the clock and the checkpoints' files.
 
-import { givenName } from "./adapters.js";
 import { conversation, type Message } from "./chat-request.js";
 import { readCheckpoint, removeCheckpoint, writeCheckpoint } from "./checkpoint.js";
+import { givenName } from "./choice.js";
 import type { Conversations } from "./conversations.js";
 import type { TrainingDataset } from "./dataset.js";
 import { digest } from "../files/digest.js";
 import { throwIfCancelled } from "../error.js";
 import {
-  checkBoolean, checkFunction, checkNames, checkNumber, checkOneOf, checkPositive, checkSignal, checkTexts, checkWhole, wrong,
+  checkBoolean, checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkTexts, checkWhole, wrong,
 } from "../options.js";
 import { pause } from "../thread/pause.js";
 import type { Seating } from "../thread/seats.js";
@@ -179,8 +179,8 @@ function check(options: TrainOptions) {
   for (const [name, value] of Object.entries({ alpha, learningRate, dropout, weightDecay, memoryLimit })) checkNumber(name, value);
   for (const [name, value] of Object.entries({ resume: fields.resume, completionOnly: fields.completionOnly })) checkBoolean(name, value);
   checkTexts("targetModules", fields.targetModules);
-  checkOneOf("variant", fields.variant, ["lora", "lora-xs"]);
-  checkOneOf("schedule", fields.schedule, ["constant", "linear", "cosine"]);
+  checkString("variant", fields.variant);
+  checkString("schedule", fields.schedule);
   if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a text");
   checkSignal(signal);
   checkFunction("onStep", onStep);

@@ -1,31 +1,28 @@
 // One adapter made of several, from the caller's side: PEFT's add_weighted_adapter.
 // Not a live blend, which is a choice; and not the arithmetic, which is Rust's.
 
-import { adapterName, adapterWeights, type AdapterInfo } from "./adapters.js";
-import { checkNames, checkNumber, checkOneOf, checkWhole, wrong } from "../options.js";
+import { adapterName, adapterWeights, type AdapterInfo } from "./choice.js";
+import { checkNames, checkNumber, checkString, checkWhole, wrong } from "../options.js";
 import type { Turns } from "../thread/turns.js";
 
-const TYPES = [
-  "cat", "linear", "svd", "ties", "dare_linear", "dare_ties", "magnitude_prune",
-  "ties_svd", "dare_linear_svd", "dare_ties_svd", "magnitude_prune_svd",
-] as const;
-
-/** PEFT's `combination_type`. Those in `_svd` decompose whole matrices: for large models they take minutes. */
-export type CombinationType = (typeof TYPES)[number];
+/** PEFT's `combination_type`. The types that end in `_svd` decompose whole matrices, which takes minutes for large models. */
+export type CombinationType =
+  | "cat" | "linear" | "svd" | "ties" | "ties_svd" | "dare_linear" | "dare_linear_svd" | "dare_ties" | "dare_ties_svd"
+  | "magnitude_prune" | "magnitude_prune_svd";
 
 /** How to combine adapters; the meanings are PEFT's. */
 export interface CombinationOptions {
-  /** Default `cat`, which is exact: ranks side by side. */
+  /** Default `cat`, which puts the ranks side by side and is exact. */
   combinationType?: CombinationType;
-  /** Share of the elements that stay, where the type prunes: above 0, at most 1. */
+  /** For types that prune: the fraction of elements to keep, above 0, at most 1. */
   density?: number;
-  /** Which sign wins in `ties` and `dare_ties`: that of the sum, or of most. Default `total`. */
+  /** For `ties` and `dare_ties`: which sign wins, that of the sum (`total`) or that of most adapters (`frequency`). Default `total`. */
   majoritySignMethod?: "total" | "frequency";
-  /** Rank of a result by `svd`. Default: the largest of the adapters. */
+  /** For the `svd` types: the rank of the result. Default: the largest rank of the adapters. */
   svdRank?: number;
-  /** Quantile that limits the elements of a result by `svd`, 0 to 1. */
+  /** For the `svd` types: elements of the result are clamped to this quantile, 0 to 1. */
   svdClamp?: number;
-  /** What `dare` drops: the same as after PyTorch's `manual_seed`. Default 0. */
+  /** For the `dare` types: the seed of what is dropped, the same elements as after PyTorch's `manual_seed`. Default 0. */
   seed?: number;
 }
 
@@ -36,10 +33,10 @@ export async function addWeightedAdapter(
   turns: Turns, name: string, adapters: Readonly<Record<string, number>>, options: CombinationOptions,
 ): Promise<AdapterInfo> {
   checkNames(options, NAMES);
-  const { combinationType = "cat", density, majoritySignMethod, svdRank, svdClamp, seed } = options;
-  checkOneOf("combinationType", combinationType, TYPES);
+  const { combinationType, density, majoritySignMethod, svdRank, svdClamp, seed } = options;
+  checkString("combinationType", combinationType);
   checkNumber("density", density);
-  checkOneOf("majoritySignMethod", majoritySignMethod, ["total", "frequency"]);
+  checkString("majoritySignMethod", majoritySignMethod);
   checkWhole("svdRank", svdRank);
   checkNumber("svdClamp", svdClamp);
   checkWhole("seed", seed);

@@ -4,6 +4,12 @@
 import { LorakeetError } from "../error.js";
 import { BlobFile } from "./file.js";
 
+/** A file's bytes, or what gives them. */
+export type Bytes = Blob | Uint8Array | ArrayBuffer | ReadableStream<Uint8Array> | FileSystemFileHandle;
+
+/** One file: its bytes, or its URL. A string is a URL, relative to the page; `blob:` and `data:` URLs work too. */
+export type FileSource = Bytes | URL | string;
+
 /** The end of a GGUF file's name. */
 export const GGUF = ".gguf";
 

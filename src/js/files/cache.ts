@@ -1,35 +1,35 @@
 // The files kept on this device, from the caller's side: what is there, how much room it takes, and out with it.
 // Not how files come here: that is remote.ts's.
 
-import type { Sink } from "./download.js";
+import type { Sink } from "./pieces.js";
 import { LorakeetError } from "../error.js";
 import { KeptFile, RECORD, Spill, noRoom, readRecord, type FileRecord } from "./kept.js";
 import { wrong } from "../options.js";
 import { freeBytes, openStore, type CacheKind, type Store } from "./store.js";
 
-/** A file that is kept. */
+/** A cached file. */
 export interface CachedFile {
   /** Its URL, which {@link ModelCache.delete} takes. */
   key: string;
-  /** Bytes that are here. */
+  /** Bytes that have been stored so far. */
   bytes: number;
   /** Bytes of the whole file. */
   size: number;
-  /** Whether it can be used without the network; otherwise the next load goes on with the rest. */
+  /** Whether it is complete, and can be used without the network. If not, the next load continues the download. */
   isComplete: boolean;
 }
 
-/** Room on this device. */
+/** Storage use. */
 export interface CacheUsage {
-  /** Bytes of all kept files. */
+  /** Bytes of all cached files. */
   bytes: number;
-  /** Bytes that the browser lets this site store besides; undefined where it does not tell. */
+  /** Bytes that this site may still store; undefined if the browser does not tell. */
   free: number | undefined;
 }
 
 const KINDS = ["opfs", "cache-api", "memory"] as const;
 
-/** The files of URLs and of the hub that loading has kept. Files the user chose are not among them. */
+/** The cached files of URLs and of the hub. Files that the user chose are not cached. */
 export class ModelCache {
   readonly #choice: CacheKind | false | undefined;
   #opened: Promise<Store | undefined> | undefined;
@@ -40,23 +40,23 @@ export class ModelCache {
     this.#choice = choice;
   }
 
-  /** Where the files are; undefined where none are kept. Errors with `unsupported` if the browser lacks what was asked for. */
+  /** Where the files are kept; undefined if none are. Errors with `unsupported` if the browser lacks the kind that was asked for. */
   async kind(): Promise<CacheKind | undefined> {
     return (await this.store())?.kind;
   }
 
-  /** The kept files, whole ones and those that a later load completes. */
+  /** The cached files, complete ones and partial ones. */
   async list(): Promise<CachedFile[]> {
     const files = await this.#records();
     return files.map(({ record, bytes }) => ({ key: record.url, bytes, size: record.size, isComplete: record.state === "complete" }));
   }
 
   /**
-   * Takes out the file of a URL, or with a URL that ends in `/` all below it, and tells how many. An
-   * engine that has been loaded from them does not need them; one that is loading fetches them anew.
+   * Deletes the file of a URL, or, if the URL ends in `/`, all files below it. Returns how many were deleted. An
+   * engine that is already loaded does not need them any more; one that is loading fetches them again.
    */
   async delete(key: string): Promise<number> {
-    if (typeof key !== "string") throw wrong("key", key, "a text");
+    if (typeof key !== "string") throw wrong("key", key, "a string");
     const store = await this.store();
     let count = 0;
     for (const { name, record } of await this.#records("all")) {
@@ -67,7 +67,7 @@ export class ModelCache {
     return count;
   }
 
-  /** How much room there is. */
+  /** How much storage is used, and how much is free. */
   async usage(): Promise<CacheUsage> {
     const files = await this.#records();
     return { bytes: files.reduce((sum, { bytes }) => sum + bytes, 0), free: await freeBytes() };

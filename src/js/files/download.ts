@@ -2,45 +2,14 @@
 // Not where the pieces go: into what keeps them, which may hold some already.
 
 import { LorakeetError, cancelled } from "../error.js";
+import { Body, Lost, Piece } from "./body.js";
 import { Changed, ask, backoff, drop, refused, sleep, tag, throughWorker, trustedLength, type Target, type Version } from "./http.js";
+import { PIECE_BYTES, SPAN, pieceBytes, pieceCount, type Sink } from "./pieces.js";
 import { page } from "../page.js";
 
-/** Bytes kept at a time: what each connection loses at most when the page closes. */
-export const PIECE_BYTES = 1 << 20;
-/** Pieces asked for at a time. */
-export const SPAN = 4;
 const CONNECTIONS = 3;
 /** Failures in a row, with not one byte between them, until it is given up. */
 const MOST_FAILURES = 4;
-/** A connection that brings nothing for so long is lost. */
-const STALL_MS = 20_000;
-
-/** What takes the pieces, and gives them back. */
-export interface Sink {
-  /** Pieces that need not be fetched. */
-  readonly held: ReadonlySet<number>;
-  /** How many pieces it takes beyond the one that is read. */
-  readonly ahead: number;
-  /** Whether they outlast the reading. */
-  readonly isKept: boolean;
-  put(piece: number, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-  get(piece: number): Promise<Uint8Array>;
-  /** Those before `piece` are not asked for again. */
-  forget(piece: number): void;
-  /** All pieces are there and right. */
-  complete(): Promise<void>;
-}
-
-/** How many pieces a file of so many bytes has. */
-export function pieceCount(size: number): number {
-  return Math.ceil(size / PIECE_BYTES);
-}
-
-/** How long one piece is. */
-export function pieceBytes(size: number, piece: number): number {
-  return Math.min(PIECE_BYTES, size - piece * PIECE_BYTES);
-}
-
 export class Download {
   readonly #caller: AbortSignal | undefined;
   /** With a signal that ends all connections. */
@@ -274,102 +243,4 @@ export class Download {
   #lost({ message, cause }: Lost, at: number): LorakeetError {
     return new LorakeetError("network", `${this.#target.name}: ${message} after ${at} of ${this.#version.size} bytes, ${this.#target.url}${throughWorker()}`, { cause });
   }
-}
-
-/** A connection is lost; another may bring the rest. */
-class Lost extends Error {}
-
-/** A piece that fills, from the front. */
-class Piece {
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  filled = 0;
-
-  constructor(readonly index: number, length: number) {
-    this.bytes = new Uint8Array(length);
-  }
-
-  /** Where in the file its next byte is. */
-  get at(): number {
-    return this.index * PIECE_BYTES + this.filled;
-  }
-
-  /** Takes what it has room for, and tells how many bytes. */
-  add(bytes: Uint8Array): number {
-    const taken = bytes.subarray(0, this.bytes.length - this.filled);
-    this.bytes.set(taken, this.filled);
-    this.filled += taken.length;
-    return taken.length;
-  }
-}
-
-/** The body of an answer, which brings the bytes from `at` up to `end`. */
-class Body {
-  readonly #target: Target;
-  readonly #reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
-  #rest: Uint8Array = new Uint8Array();
-
-  constructor(target: Target, response: Response, public at: number, readonly end: number) {
-    this.#target = target;
-    this.#reader = response.body?.getReader();
-  }
-
-  /** Gives a piece what comes next, if it is not before it; tells whether. Errors with `Lost` or `cancelled`. */
-  async bring(piece: Piece): Promise<boolean> {
-    if (this.at === this.end) throw new Lost("the answer ended");
-    if (this.#rest.length === 0) this.#rest = await this.#read();
-    const before = Math.min(piece.at - this.at, this.#rest.length);
-    this.#pass(before > 0 ? before : piece.add(this.#rest.subarray(0, this.end - this.at)));
-    return before <= 0;
-  }
-
-  cancel(): void {
-    this.#reader?.cancel().catch(() => {}); // it has failed already, and was reported
-  }
-
-  #pass(n: number): void {
-    this.#rest = this.#rest.subarray(n);
-    this.at += n;
-  }
-
-  async #read(): Promise<Uint8Array> {
-    const { signal, what } = this.#target;
-    let isStalled = false;
-    const timer = setTimeout(() => {
-      isStalled = true;
-      this.cancel();
-    }, STALL_MS);
-    try {
-      const read = await this.#reader?.read();
-      if (read && !read.done) return read.value;
-    } catch (error) {
-      if (signal?.aborted) throw cancelled(signal, what);
-      throw new Lost((error as Error).message, { cause: error });
-    } finally {
-      clearTimeout(timer);
-    }
-    throw new Lost(isStalled ? `nothing came for ${STALL_MS / 1000} s` : "the connection ended");
-  }
-}
-
-/** Keeps the few pieces that came before they are read, and nothing longer. */
-export class Window implements Sink {
-  readonly held = new Set<number>();
-  readonly ahead = 4 * SPAN;
-  readonly isKept = false;
-  readonly #pieces = new Map<number, Uint8Array>();
-
-  async put(piece: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    this.held.add(piece);
-    this.#pieces.set(piece, bytes);
-  }
-
-  async get(piece: number): Promise<Uint8Array> {
-    return this.#pieces.get(piece)!;
-  }
-
-  forget(before: number): void {
-    for (const piece of this.#pieces.keys()) if (piece < before) this.#pieces.delete(piece);
-  }
-
-  async complete(): Promise<void> {}
 }

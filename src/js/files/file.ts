@@ -2,7 +2,7 @@
 // Not how the pieces come: that is download.ts's.
 
 import { LorakeetError } from "../error.js";
-import { PIECE_BYTES, pieceBytes, pieceCount } from "./download.js";
+import { PIECE_BYTES, pieceBytes, pieceCount } from "./pieces.js";
 import { Changed } from "./http.js";
 import { WasmSha256, enter } from "../thread/wasm.js";
 

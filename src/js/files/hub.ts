@@ -7,11 +7,11 @@ import { page } from "../page.js";
 
 /** How to read from the Hugging Face Hub. */
 export interface HubOptions {
-  /** Branch, tag or commit, where the hub id names none. Default `main`. */
+  /** Branch, tag or commit, if the hub id does not name one. Default `main`. */
   revision?: string;
-  /** A folder of the repository, as `checkpoint-500` or `adapters/sql`, where its files are not at the top. */
+  /** A folder in the repository, such as `checkpoint-500` or `adapters/sql`, if the files are not at its top. */
   subfolder?: string;
-  /** For private and gated repositories. It is sent to the hub, and to no server the hub redirects to. */
+  /** Access token for private and gated repositories. It is sent to the hub only, not to servers that the hub redirects to. */
   token?: string;
   /** The hub or a mirror of it. Default `https://huggingface.co`. */
   hubUrl?: string | URL;
@@ -43,7 +43,7 @@ export class Hub {
   /** Errors with `argument`. No message shows the token. */
   constructor({ revision, subfolder, token, hubUrl = HUB }: HubOptions) {
     if (token !== undefined && (typeof token !== "string" || !/^[\x21-\x7e]+$/.test(token))) {
-      throw new LorakeetError("argument", "token: expected a text of visible ASCII");
+      throw new LorakeetError("argument", "token: expected a string of visible ASCII characters");
     }
     if (revision !== undefined && (typeof revision !== "string" || revision === "")) throw wrong("revision", revision, "a branch, tag or commit");
     if (subfolder !== undefined && (typeof subfolder !== "string" || subfolder.split("/").some((part) => ["", ".", ".."].includes(part)))) {

@@ -2,7 +2,7 @@
 // Not asked of the network: a record says what was true when it was written.
 
 import { digest } from "./digest.js";
-import { Window, pieceBytes, pieceCount, type Sink } from "./download.js";
+import { Window, pieceBytes, pieceCount, type Sink } from "./pieces.js";
 import { LorakeetError } from "../error.js";
 import { Changed, type Version } from "./http.js";
 import { storageError, type Store } from "./store.js";

@@ -2,7 +2,8 @@
 // Not the kept files' own care: that is kept.ts's.
 
 import { ModelCache } from "./cache.js";
-import { Download, PIECE_BYTES, SPAN, Window } from "./download.js";
+import { Download } from "./download.js";
+import { PIECE_BYTES, SPAN, Window } from "./pieces.js";
 import { LorakeetError, cancelled } from "../error.js";
 import { PiecedFile, type ByteFile, type Pieces } from "./file.js";
 import { Changed, ask, drop, refused, tag, trustedLength, type Target, type Version } from "./http.js";

@@ -3,7 +3,7 @@
 
 import { LorakeetError, type ErrorKind } from "../error.js";
 
-/** A place to keep files in. */
+/** Where files are cached. */
 export type CacheKind = "opfs" | "cache-api" | "memory";
 
 /** Pieces by file and name. A piece is there as a whole or not at all, also if the page closes meanwhile. */

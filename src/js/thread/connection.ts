@@ -2,7 +2,7 @@
 // It knows no method of any of them but `dispose`, which is no error where all has ended, and those that end an object.
 
 import { LorakeetError } from "../error.js";
-import { ROOT, isEnd, isStream, pack, type Description, type FromHost, type Packed, type ToHost } from "./message.js";
+import { ROOT, isStream, pack, type Description, type FromHost, type Habits, type Packed, type ToHost } from "./message.js";
 import { page } from "../page.js";
 
 /** A worker, or one end of a channel. */
@@ -162,7 +162,7 @@ export class Connection {
     const waiting = this.#waiting.get(message.id);
     this.#waiting.delete(message.id);
     if (message.type === "value") waiting?.resolve(message.value);
-    else if (message.type === "object") waiting?.resolve(remote(this, message.id, message.description, []));
+    else if (message.type === "object") waiting?.resolve(remote(this, message.id, message.description, message.habits, []));
     else waiting?.reject(remade(message));
   }
 
@@ -179,29 +179,29 @@ export class Connection {
 }
 
 /** An object that is elsewhere, or a part of one at `path`. */
-function remote(connection: Connection, object: number, { values, methods, parts }: Description, path: string[]): object {
+function remote(connection: Connection, object: number, { values, methods, parts }: Description, habits: Habits, path: string[]): object {
   const prototype: Record<string, unknown> = {};
   for (const name of methods) {
     const at = [...path, name];
-    prototype[name] = (...args: unknown[]) => isStream(name, args) ? connection.stream(object, at, args) : connection.call(object, at, args);
+    prototype[name] = (...args: unknown[]) => isStream(habits, name, args) ? connection.stream(object, at, args) : connection.call(object, at, args);
   }
   const own = Object.assign(Object.create(prototype), values);
-  for (const [name, part] of Object.entries(parts)) own[name] = remote(connection, object, part, [...path, name]);
+  for (const [name, part] of Object.entries(parts)) own[name] = remote(connection, object, part, habits, [...path, name]);
   // What has parts is the engine, which goes with all.
-  if (path.length === 0 && Object.keys(parts).length === 0) endable(connection, object, prototype);
+  if (path.length === 0 && Object.keys(parts).length === 0) endable(connection, object, prototype, habits);
   return own;
 }
 
 /** Lets a temporary adapter go once it has ended, and answers in its place from then on; after the engine's end, that is the answer. */
-function endable(connection: Connection, object: number, prototype: Record<string, unknown>): void {
+function endable(connection: Connection, object: number, prototype: Record<string, unknown>, habits: Habits): void {
   const gone = () => new LorakeetError("argument", "the temporary adapter is disposed");
   let ended = false;
   for (const [name, method] of Object.entries(prototype) as [string, (...args: unknown[]) => unknown][]) {
     prototype[name] = (...args: unknown[]) => {
       if (ended && name === "dispose") return Promise.resolve();
-      if (ended) return isStream(name, args) ? failing(gone()) : Promise.reject(gone());
+      if (ended) return isStream(habits, name, args) ? failing(gone()) : Promise.reject(gone());
       const answer = method(...args);
-      if (!isEnd(name)) return answer;
+      if (!habits.ends.includes(name)) return answer;
       return (answer as Promise<unknown>).then((value) => {
         ended = connection.release(object);
         return value;

@@ -6,7 +6,7 @@ import { pause } from "./pause.js";
 
 /** Why a device was lost. */
 export interface DeviceLost {
-  /** `memory` where that was exhausted. */
+  /** `memory` if the device ran out of memory. */
   kind: "device" | "memory";
   message: string;
 }

@@ -2,7 +2,7 @@
 // It knows no method of any object.
 
 import { LorakeetError } from "../error.js";
-import { ROOT, isPlain, unpack, type Description, type FromHost, type ToHost } from "./message.js";
+import { ROOT, isPlain, unpack, type Description, type FromHost, type Habits, type ToHost } from "./message.js";
 import type { Page } from "../page.js";
 
 /** A worker's own scope, or one end of a channel. */
@@ -19,11 +19,11 @@ interface Life {
 }
 
 /**
- * Answers calls of the methods of `root`, and of the objects that they return; `setPage` hears of the
- * caller's page before each. The function it gives ends that: streams and objects that it has given
- * out are ended, but for `spared`.
+ * Answers calls of the methods of `root`, and of the objects that they return, whose `habits` the caller is told;
+ * `setPage` hears of the caller's page before each. The function it gives ends that: streams and objects that it
+ * has given out are ended, but for `spared`.
  */
-export function host(root: object, port: Port, setPage: (page: Page) => void = () => {}): (spared?: object) => void {
+export function host(root: object, port: Port, habits: Habits, setPage: (page: Page) => void = () => {}): (spared?: object) => void {
   const listening = new AbortController();
   /** Answers that come after the end have nobody to hear them. */
   const post = (message: FromHost, transfer: Transferable[]) => {
@@ -39,7 +39,7 @@ export function host(root: object, port: Port, setPage: (page: Page) => void = (
       const value = await call(lives.get(object)?.object, path, unpackFor(id, life, args));
       if (isOwn(value)) {
         life.object = value;
-        post({ type: "object", id, description: describe(value) }, []);
+        post({ type: "object", id, description: describe(value), habits }, []);
       } else {
         lives.delete(id);
         post({ type: "value", id, value }, buffers(value));

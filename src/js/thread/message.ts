@@ -1,11 +1,9 @@
 // What an engine's caller and its host say to each other, and how arguments are written in it.
 // Not who says it when: that is connection.ts's and host.ts's.
 
-import type { Engine } from "../api/engine.js";
 import type { ErrorKind } from "../error.js";
 import { isSignal } from "../options.js";
 import type { Page } from "../page.js";
-import type { TempLora } from "../api/temp-lora.js";
 
 /** From the caller. A call and what it returns have one number. */
 export type ToHost =
@@ -23,7 +21,7 @@ export type FromHost =
   | { type: "ready" }
   | { type: "value"; id: number; value: unknown }
   /** The call returned an object with methods, which stays with the host. */
-  | { type: "object"; id: number; description: Description }
+  | { type: "object"; id: number; description: Description; habits: Habits }
   | { type: "error"; id: number; kind: ErrorKind | undefined; name: string; message: string; cause: unknown }
   /** A function of a call is called. */
   | { type: "callback"; id: number; index: number; args: unknown[] };
@@ -37,29 +35,21 @@ export interface Description {
   parts: Record<string, Description>;
 }
 
-/** The object of which `createEngine` is a method. */
+/** The first object of a host, which the caller knows without having been given it. */
 export const ROOT = 0;
 
-type StreamsOf<T> = { [K in keyof T]: T[K] extends (...args: never[]) => AsyncGenerator ? K : never }[keyof T];
-
-/** Methods that always give a stream. The type names them all, so that none can be forgotten. */
-const STREAMS: Record<StreamsOf<Engine> | StreamsOf<TempLora>, true> = {
-  generate: true,
-  trainAdapter: true,
-};
-
-/** Whether a call gives a stream, and no promise. */
-export function isStream(method: string, args: readonly unknown[]): boolean {
-  const stream = (args[0] as { stream?: unknown } | null | undefined)?.stream;
-  return Object.hasOwn(STREAMS, method) || (Boolean(stream) && typeof stream !== "function"); // a Blob's is one
+/** What a caller has to know of methods beside their names. */
+export interface Habits {
+  /** Methods that give a stream and no promise: always, or where the first argument has `stream: true`. */
+  streams: Readonly<Record<string, "always" | "asked">>;
+  /** Methods after which an object without parts is of no use, once they have succeeded. */
+  ends: readonly string[];
 }
 
-/** Methods after which a temporary adapter's object is of no use. */
-const ENDS: readonly (keyof TempLora)[] = ["dispose", "keepAs"];
-
-/** Whether a call, once it has succeeded, ends its object. */
-export function isEnd(method: string): boolean {
-  return (ENDS as readonly string[]).includes(method);
+/** Whether a call gives a stream, and no promise. */
+export function isStream({ streams }: Habits, method: string, args: readonly unknown[]): boolean {
+  const when = Object.hasOwn(streams, method) ? streams[method] : undefined;
+  return when === "always" || (when === "asked" && Boolean((args[0] as { stream?: unknown } | null | undefined)?.stream));
 }
 
 /** What cannot be sent is written as an object with this property. */

@@ -7,11 +7,11 @@ import { pause } from "./pause.js";
 import type { Turns } from "./turns.js";
 import type { WasmEngine } from "./wasm.js";
 
-/** Milliseconds that training may hold the page at a time. One slice is the least it does. */
+/** Milliseconds that training may block the page at a time. It always does at least one slice. */
 export interface SliceBudget {
-  /** While the page is seen. Default 20. */
+  /** While the page is visible. Default 20. */
   visible?: number;
-  /** While it is not. Default 100. */
+  /** While the page is hidden. Default 100. */
   hidden?: number;
 }
 

@@ -2,65 +2,53 @@
 // Not a worker of its own: the engine's tab decides where it works.
 
 import { Connection } from "./connection.js";
-import type { Engine } from "../api/engine.js";
 import { LorakeetError } from "../error.js";
 import { host, isOwn } from "./host.js";
-import { ROOT, isStream } from "./message.js";
-import { checkFunction, wrong } from "../options.js";
+import { ROOT, isStream, type Habits } from "./message.js";
 
 /** Said to all tabs: one has the engine now; one wants to use it. */
 type Announcement = { type: "leader" } | { type: "hello"; id: string };
 
+/** What is shared. */
+export interface Shared {
+  dispose(): Promise<void>;
+}
+
 /**
- * An engine that all tabs of the origin share which give the same name: the first opens it, with `open`;
- * when that tab is closed, or disposes, another opens it anew, and what was under way elsewhere fails
- * with kind `device`. What every engine needs, adapters and the care for a lost GPU for example, belongs into `open`.
+ * What all tabs of the origin share which give the same name: the first opens it, with `open`; when that tab is
+ * closed, or disposes, another opens it anew, and what was under way elsewhere fails with kind `device`.
  *
- * ```ts
- * const engine = await shareEngine("demo", async () => {
- *   const engine = await createEngine("/models/demo/");
- *   await engine.loadAdapter("/adapters/poet/");
- *   return engine;
- * });
- * ```
- *
- * Adapters and the choice of them are shared too; `adapter` in a request is not. Relative URLs are those
- * of the tab that has the engine. `dispose` leaves the others theirs.
- *
- * Errors: those of `open`; `argument`; `unsupported` without Web Locks or BroadcastChannel.
+ * Errors: those of `open`; `unsupported` without Web Locks or BroadcastChannel.
  */
-export async function shareEngine(name: string, open: () => Promise<Engine>): Promise<Engine> {
-  if (typeof name !== "string" || name === "") throw wrong("name", name, "a text that is not empty");
-  if (open === undefined) throw wrong("open", open, "a function");
-  checkFunction("open", open);
-  if (!globalThis.navigator?.locks || typeof BroadcastChannel === "undefined") {
-    throw lacking();
-  }
-  return new Tab(`lorakeet:${name}`, open).join();
+export async function share<T extends Shared>(name: string, open: () => Promise<T>, habits: Habits): Promise<T> {
+  if (!globalThis.navigator?.locks || typeof BroadcastChannel === "undefined") throw lacking();
+  return new Tab(`lorakeet:${name}`, open, habits).join();
 }
 
 function lacking(cause?: unknown): LorakeetError {
   return new LorakeetError("unsupported", "tabs share by Web Locks and BroadcastChannel, which this browser or page lacks", { cause });
 }
 
-class Tab {
+class Tab<T extends Shared> {
   readonly #name: string;
-  readonly #open: () => Promise<Engine>;
+  readonly #open: () => Promise<T>;
+  readonly #habits: Habits;
   readonly #id = crypto.randomUUID();
   readonly #hall: BroadcastChannel;
   readonly #left = new AbortController();
   /** In the tab that has the engine: what ends the service of each other tab. */
   readonly #guests = new Map<string, () => void>();
   /** The engine, in the tab that has it. */
-  #engine: Engine | undefined;
+  #engine: T | undefined;
   #connection: Connection | undefined;
-  #target = new Target();
+  #target = new Target<T>();
   /** Whether this tab was to have the engine, and could not open it. */
   #hasFailed = false;
 
-  constructor(name: string, open: () => Promise<Engine>) {
+  constructor(name: string, open: () => Promise<T>, habits: Habits) {
     this.#name = name;
     this.#open = open;
+    this.#habits = habits;
     try {
       this.#hall = new BroadcastChannel(name);
     } catch (error) {
@@ -68,7 +56,7 @@ class Tab {
     }
   }
 
-  async join(): Promise<Engine> {
+  async join(): Promise<T> {
     // Its end is how the engine's tab hears that this one is gone.
     await new Promise<void>((granted, refused) => {
       // It is let go of before the tab leaves only where locks are not to be had.
@@ -84,7 +72,8 @@ class Tab {
     this.#seek();
     try {
       const first = await this.#target.engine;
-      return standIn(first, () => this.#current(), { dispose: () => this.#leave() });
+      const own = { dispose: () => this.#leave() } as Partial<T>;
+      return standIn(first, () => this.#current(), this.#habits, own);
     } catch (error) {
       await this.#leave();
       throw error;
@@ -98,7 +87,7 @@ class Tab {
     this.#connect();
   }
 
-  #current(): Promise<Engine> {
+  #current(): Promise<T> {
     if (this.#hasFailed && !this.#left.signal.aborted) this.#seek();
     return this.#target.engine;
   }
@@ -132,7 +121,7 @@ class Tab {
   #serve(id: string): void {
     this.#guests.get(id)?.();
     const channel = new BroadcastChannel(this.#ownName(id));
-    const stop = host({ engine: () => this.#engine }, channel);
+    const stop = host({ engine: () => this.#engine }, channel, this.#habits);
     const served = new AbortController();
     const end = () => {
       served.abort();
@@ -151,7 +140,7 @@ class Tab {
     const stillIts = (settle: () => void) => connection === this.#connection && settle();
     connection.ready
       .then(() => connection.call(ROOT, ["engine"], []))
-      .then((engine) => stillIts(() => this.#target.is(engine as Engine)), (error) => stillIts(() => this.#target.fails(error)));
+      .then((engine) => stillIts(() => this.#target.is(engine as T)), (error) => stillIts(() => this.#target.fails(error)));
     this.#announce({ type: "hello", id: this.#id });
   }
 
@@ -182,10 +171,10 @@ class Tab {
 }
 
 /** The engine that calls go to, once it is known. */
-class Target {
-  readonly engine: Promise<Engine>;
+class Target<T> {
+  readonly engine: Promise<T>;
   #isSettled = false;
-  #resolve!: (engine: Engine) => void;
+  #resolve!: (engine: T) => void;
   #reject!: (error: unknown) => void;
 
   constructor() {
@@ -196,7 +185,7 @@ class Target {
     this.engine.catch(() => {}); // calls hear of it
   }
 
-  is(engine: Engine): void {
+  is(engine: T): void {
     this.#isSettled = true;
     this.#resolve(engine);
   }
@@ -207,21 +196,21 @@ class Target {
   }
 
   /** The one after it: who waits for this one waits on. */
-  next(): Target {
+  next(): Target<T> {
     return this.#isSettled ? new Target() : this;
   }
 }
 
 /** An object like `first`, whose methods are those of the object of the moment, but for its `own`. */
-function standIn<T extends object>(first: T, current: () => Promise<object>, own: Partial<T> = {}): T {
+function standIn<T extends object>(first: T, current: () => Promise<object>, habits: Habits, own: Partial<T> = {}): T {
   return new Proxy(own, {
     get(_, name) {
       const value: unknown = Reflect.get(Object.hasOwn(own, name) ? own : first, name);
       if (typeof name === "symbol" || Object.hasOwn(own, name)) return value;
-      if (isOwn(value)) return standIn(value, async () => Reflect.get(await current(), name));
+      if (isOwn(value)) return standIn(value, async () => Reflect.get(await current(), name), habits);
       if (typeof value !== "function") return value;
       const call = async (args: unknown[]) => (await current() as Record<string, (...args: unknown[]) => unknown>)[name]!(...args);
-      return (...args: unknown[]) => (isStream(name, args) ? streamed(() => call(args)) : call(args));
+      return (...args: unknown[]) => (isStream(habits, name, args) ? streamed(() => call(args)) : call(args));
     },
   }) as T;
 }

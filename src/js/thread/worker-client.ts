@@ -2,13 +2,17 @@
 // What is said to it is connection.ts's.
 
 import { Connection } from "./connection.js";
-import type { Engine, EngineOptions } from "../api/engine.js";
 import { LorakeetError, cancelled } from "../error.js";
 import { ROOT } from "./message.js";
-import type { ModelSource } from "../files/source.js";
+
+/** What is opened there. */
+interface Opened {
+  dispose(): Promise<void>;
+  lost(): Promise<unknown>;
+}
 
 /** Opens an engine in a worker of its own, or in the one given; that ends with it. */
-export async function openInWorker(source: ModelSource, options: EngineOptions, worker: Worker = startWorker()): Promise<Engine> {
+export async function openInWorker<T extends Opened>(source: unknown, options: { signal?: AbortSignal }, worker: Worker = startWorker()): Promise<T> {
   const connection = new Connection(worker, () => worker.terminate());
   // Once it runs, an uncaught error in it is heard of by the call that it stops.
   worker.addEventListener("error", ({ message }) => {
@@ -21,7 +25,7 @@ export async function openInWorker(source: ModelSource, options: EngineOptions, 
   try {
     signal?.addEventListener("abort", stopWaiting);
     if (signal?.aborted) stopWaiting();
-    const engine = (await connection.call(ROOT, ["openEngine"], [source, options])) as Engine;
+    const engine = (await connection.call(ROOT, ["openEngine"], [source, options])) as T;
     const [dispose, lost] = [engine.dispose.bind(engine), engine.lost.bind(engine)];
     return Object.defineProperties(engine, {
       dispose: { value: () => connection.close(dispose) },

@@ -27,7 +27,7 @@ fn unpack(_: &[u32], halves: &[u32], row: &mut [f32]) {
 
 /// Exact. Without a branch, so that it vectorises: shifted into place, an f16's bits are an
 /// f32 whose exponent is 112 too small, subnormals included; a product by 2¹¹² mends that.
-pub fn f16_to_f32(half: u16) -> f32 {
+pub(crate) fn f16_to_f32(half: u16) -> f32 {
     const TWO_TO_112: f32 = f32::from_bits((127 + 112) << 23);
     let magnitude = u32::from(half & 0x7fff) << 13;
     let sign = u32::from(half & 0x8000) << 16;

@@ -14,11 +14,11 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 
-pub use f16::f16_to_f32;
+pub(crate) use f16::f16_to_f32;
 pub(crate) use {q4_1::block as q4_1, q8::block as q8};
 
 /// Elements that share a scale.
-pub const BLOCK: usize = 32;
+pub(crate) const BLOCK: usize = 32;
 
 /// The list of packed types -> [`Dtype`].
 macro_rules! packed {
@@ -70,12 +70,15 @@ struct Packed {
     /// Words of their halves.
     halves: usize,
     /// Appends a row, rounded to this type, to words; `None` where files alone make it.
-    pack: Option<fn(&[f32], &mut Vec<u32>)>,
+    pack: Option<Pack>,
     /// Widens codes and halves to a row, exactly.
     unpack: fn(&[u32], &[u32], &mut [f32]),
     /// Appends a row as ggml stores it, in as many bytes, to words.
     from_stored: fn(&[u8], &mut Vec<u32>),
 }
+
+/// Numbers to words behind those there are.
+type Pack = fn(&[f32], &mut Vec<u32>);
 
 impl Dtype {
     /// The types that can be asked for: f32, and what numbers can be rounded to here.

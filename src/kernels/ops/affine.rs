@@ -31,7 +31,8 @@ impl Operation for Affine {
         shapes.rows(self.rows)?;
         shapes.activations(&[self.x])?;
         shapes.mixes(self.mixes)?;
-        let fits = shapes.cols(self.gains) == shapes.cols(self.x) && shapes.lines(self.gains) % 2 == 0;
+        let fits =
+            shapes.cols(self.gains) == shapes.cols(self.x) && shapes.lines(self.gains).is_multiple_of(2);
         demand(fits, "gains is not (2·adapters, C)")
     }
 

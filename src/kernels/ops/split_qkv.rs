@@ -40,7 +40,10 @@ impl Operation for SplitQkv {
         shapes.caches(k_cache, v_cache)?;
         let [_, s, kv_cols] = shapes.tensors.get(k_cache).shape[..] else { unreachable!("just checked") };
         demand(shapes.cols(qkv) == shapes.cols(q) + 2 * kv_cols, "qkv is not q, k and v side by side")?;
-        demand(shapes.cols(q) % head_dim == 0 && kv_cols % head_dim == 0, "heads are not D wide")?;
+        demand(
+            shapes.cols(q).is_multiple_of(head_dim) && kv_cols.is_multiple_of(head_dim),
+            "heads are not D wide",
+        )?;
         demand(shapes.cols(rope) == head_dim && shapes.lines(rope) >= s, "rope is not (S, D)")
     }
 

@@ -128,7 +128,7 @@ impl Blocks {
 
     /// Whole blocks as blocks of `q8_0` that stand for the same numbers: the same scale, codes of
     /// 8 bits. `None` where a block is more than a scale and small codes.
-    pub fn to_q8_0(self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn to_q8_0(self, bytes: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Q8_0 => Some(bytes.to_vec()),
             Self::Q4_0 => Some(recoded(bytes, q4_0)),

@@ -101,7 +101,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn flag(&self, key: Key) -> Result<Option<bool>> {
-        self.read(key, "a truth", Field::flag)
+        self.read(key, "a boolean", Field::flag)
     }
 
     fn number(&self, key: Key) -> Result<Option<f64>> {

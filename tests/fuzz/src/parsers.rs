@@ -7,10 +7,9 @@ use std::collections::BTreeMap;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::config::ModelConfig;
-use lorakeet::engine::{Engine, EngineOptions, Loader};
+use lorakeet::engine::{AdapterConfig, Engine, EngineOptions, Loader, part_of};
 use lorakeet::format::ShardIndex;
 use lorakeet::format::gguf::{Header as GgufHeader, LoraFile};
-use lorakeet::format::peft::{AdapterConfig, part_of};
 use lorakeet::format::safetensors::Header;
 use lorakeet::tokenizer::{ChatContext, ChatTemplate, Message, StreamDecoder, Tokenizer};
 
@@ -98,7 +97,7 @@ const MODULES: [&str; 4] = ["model.layers.1.self_attn.q_proj", "transformer.h.0.
 fn peft_config(bytes: &[u8]) {
     let Ok(config) = AdapterConfig::from_json(bytes) else { return };
     for module in MODULES {
-        let _ = (config.targets(module, true, false), config.is_feedforward(module));
+        let _ = (config.targets(module, true, false), config.saves(module));
         let _ = (config.saves(module), config.token_rows(module, true));
         if let (Ok(rank), Ok(scale)) = (config.rank(module), config.scale(module)) {
             assert!(rank > 0 && scale.is_finite());

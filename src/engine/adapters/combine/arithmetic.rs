@@ -1,11 +1,9 @@
 //! Arithmetic on task tensors: several of one shape become one (`merge_utils`).
 //! It knows no adapter; what the tensors are is `weighted`'s.
 
-use std::str::FromStr;
-
-use crate::error::{Error, Result};
 use crate::mersenne_twister::MersenneTwister;
 use crate::order::largest_first;
+use crate::words::words;
 
 /// Which sign wins where task tensors disagree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,20 +15,7 @@ pub enum MajoritySign {
     Frequency,
 }
 
-impl FromStr for MajoritySign {
-    type Err = Error;
-
-    /// Errors with `Argument` for a word that is none of PEFT's.
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "total" => Ok(Self::Total),
-            "frequency" => Ok(Self::Frequency),
-            other => {
-                Err(Error::argument(format!("majority sign method `{other}`, expected total or frequency")))
-            }
-        }
-    }
-}
+words!(MajoritySign, "majoritySignMethod", ["total" => Self::Total, "frequency" => Self::Frequency]);
 
 /// What happens to each tensor before they are added.
 #[derive(Clone, Copy, Debug, PartialEq)]

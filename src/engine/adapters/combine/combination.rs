@@ -1,14 +1,13 @@
 //! What a weighted combination of adapters is asked for: PEFT's words and options.
 //! Not the combining, which is `weighted`'s.
 
-use std::str::FromStr;
-
 use crate::error::{Error, Result};
+use crate::words::words;
 
 use crate::engine::adapters::combine::arithmetic::{MajoritySign, Pruning};
 
 /// How to combine; the names and meanings are PEFT's.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Combination {
     /// The method.
     pub combination_type: CombinationType,
@@ -27,9 +26,10 @@ pub struct Combination {
 }
 
 /// PEFT's `combination_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CombinationType {
     /// Ranks side by side: exact.
+    #[default]
     Cat,
     /// A and B of equal rank are combined each for itself, by √|weight · scale|: not the sum of
     /// the adapters, for products of different ones come in.
@@ -61,45 +61,24 @@ impl CombinationType {
     }
 }
 
-impl FromStr for CombinationType {
-    type Err = Error;
-
-    /// Errors with `Argument` for a word that is none of PEFT's.
-    fn from_str(name: &str) -> Result<Self> {
-        use Arithmetic::*;
-        Ok(match name {
-            "cat" => Self::Cat,
-            "linear" => Self::Factors(Linear),
-            "ties" => Self::Factors(Ties),
-            "dare_linear" => Self::Factors(DareLinear),
-            "dare_ties" => Self::Factors(DareTies),
-            "magnitude_prune" => Self::Factors(MagnitudePrune),
-            "svd" => Self::Svd(Linear),
-            "ties_svd" => Self::Svd(Ties),
-            "dare_linear_svd" => Self::Svd(DareLinear),
-            "dare_ties_svd" => Self::Svd(DareTies),
-            "magnitude_prune_svd" => Self::Svd(MagnitudePrune),
-            other => {
-                return Err(Error::argument(format!(
-                    "combination type `{other}`, expected cat, linear, svd, ties, dare_linear, dare_ties or \
-                     magnitude_prune, the last four also with _svd"
-                )));
-            }
-        })
-    }
-}
+words!(CombinationType, "combinationType", [
+    "cat" => Self::Cat,
+    "linear" => Self::Factors(Arithmetic::Linear),
+    "svd" => Self::Svd(Arithmetic::Linear),
+    "ties" => Self::Factors(Arithmetic::Ties),
+    "ties_svd" => Self::Svd(Arithmetic::Ties),
+    "dare_linear" => Self::Factors(Arithmetic::DareLinear),
+    "dare_linear_svd" => Self::Svd(Arithmetic::DareLinear),
+    "dare_ties" => Self::Factors(Arithmetic::DareTies),
+    "dare_ties_svd" => Self::Svd(Arithmetic::DareTies),
+    "magnitude_prune" => Self::Factors(Arithmetic::MagnitudePrune),
+    "magnitude_prune_svd" => Self::Svd(Arithmetic::MagnitudePrune),
+]);
 
 impl Combination {
     /// A combination whose options are PEFT's defaults.
     pub fn new(combination_type: CombinationType) -> Self {
-        Self {
-            combination_type,
-            density: None,
-            majority_sign_method: MajoritySign::default(),
-            svd_rank: None,
-            svd_clamp: None,
-            seed: 0,
-        }
+        Self { combination_type, ..Self::default() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -3,21 +3,23 @@
 
 pub(crate) mod arithmetic;
 pub(crate) mod combination;
+mod config;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::peft::{AdapterConfig, Role};
 use crate::mersenne_twister::MersenneTwister;
 use crate::svd::Svd;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::combine::arithmetic::combine;
 use crate::engine::adapters::combine::combination::{Arithmetic, Combination, CombinationType};
+use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::files::{AdapterFiles, Factors};
+use crate::engine::adapters::folder::{is_targeted, read};
+use crate::engine::adapters::kinds::Roles;
 use crate::engine::adapters::loaded::{AdapterInfo, Choice};
-use crate::engine::adapters::peft::{Roles, is_targeted, read};
 use crate::engine::adapters::turn::transpose;
 use crate::engine::runner::Runner;
 use crate::model::Model;
@@ -110,7 +112,7 @@ impl Adapters {
                 }
             });
         }
-        AdapterFiles::lora(&config, results.iter().map(Combined::factors))
+        AdapterFiles::lora(config.to_json(), results.iter().map(Combined::factors))
     }
 
     fn input(&self, model: &Model, name: &str, weight: f32) -> Result<Input> {
@@ -123,7 +125,7 @@ impl Adapters {
         config.check_plain_lora().map_err(refused)?;
         let modules = read(&config, &Arc::new(files))?;
         for loaded in modules.values().flat_map(|roles| roles.iter()) {
-            if !matches!(loaded.0, Role::LoraA | Role::LoraB) {
+            if !matches!(*loaded.0, "lora_A" | "lora_B") {
                 let tensor = format!("tensor `{}`, expected a plain LoRA", loaded.1.name);
                 return Err(refused(Error::unsupported(tensor)));
             }
@@ -180,11 +182,11 @@ fn rank(inputs: &[Input], combination_type: CombinationType, svd_rank: Option<us
 impl Input {
     fn part(&self, module: &str) -> Result<Option<Part>> {
         let Some(roles) = self.modules.get(module) else { return Ok(None) };
-        let (Some(a), Some(b)) = (roles.get(&Role::LoraA), roles.get(&Role::LoraB)) else {
+        let (Some(a), Some(b)) = (roles.get("lora_A"), roles.get("lora_B")) else {
             unreachable!("the adapter was loaded, so that `{module}` has both");
         };
         let (rank, scale) = (self.config.rank(module)?, self.config.scale(module)?);
-        let [a, b] = [a, b].map(|tensor| tensor.values.values());
+        let [a, b] = [a, b].map(|tensor| tensor.values());
         Ok(Some(Part { weight: self.weight, scale, rank, a, b }))
     }
 }

@@ -1,10 +1,12 @@
 //! The config of an adapter that several LoRAs are combined into (`add_weighted_adapter`).
-//! Not the combining: that is the engine's.
+//! Not the combining.
 
-use super::pattern::Pattern;
-use super::selection::Names;
-use super::{AdapterConfig, Bias, Method};
 use crate::error::{Error, Result};
+use crate::format::peft::{Names, Pattern};
+
+use crate::engine::adapters::common::Bias;
+use crate::engine::adapters::config::AdapterConfig;
+use crate::engine::adapters::kinds::{Lora, Method};
 
 impl AdapterConfig {
     /// Errors with `Unsupported` naming what this adapter has beside A and B.
@@ -15,8 +17,8 @@ impl AdapterConfig {
         let more = [
             ("use_dora", lora.use_dora),
             ("lora_bias", lora.lora_bias),
-            ("bias", self.bias != Bias::None),
-            ("modules_to_save", !self.modules_to_save.is_empty()),
+            ("bias", self.common.bias != Bias::None),
+            ("modules_to_save", !self.common.modules_to_save.is_empty()),
             ("trainable_token_indices", !lora.trainable_token_indices.is_empty()),
         ];
         match more.iter().find(|(_, has)| *has) {
@@ -29,12 +31,7 @@ impl AdapterConfig {
     ///
     /// Errors with `Argument` for a kind without patterns of ranks.
     pub fn max_rank(&self) -> Result<usize> {
-        let Method::Lora(lora) = &self.method else {
-            return Err(Error::argument(format!(
-                "an adapter of type {} has no rank",
-                self.method.peft_type()
-            )));
-        };
+        let lora = self.as_lora()?;
         Ok(lora.rank_pattern.iter().map(|(_, rank)| *rank).fold(lora.r, usize::max))
     }
 
@@ -49,12 +46,12 @@ impl AdapterConfig {
     pub fn combined(configs: &[&Self], rank: usize, linear_modules: &[String]) -> Result<Self> {
         let first = *configs.first().ok_or_else(|| Error::argument("a combination of no adapters"))?;
         let plain = Self::lora(rank, rank as f64, &["any"])?;
-        let targets: Vec<_> = configs.iter().map(|config| &config.selection.target).collect();
+        let targets: Vec<_> = configs.iter().map(|config| &config.common.selection.target).collect();
         let mut combined = first.clone();
-        combined.selection.target = union(&targets, linear_modules)?;
-        if let (Method::Lora(lora), Method::Lora(new)) = (&mut combined.method, plain.method) {
-            (lora.r, lora.lora_alpha) = (new.r, new.lora_alpha);
-            (lora.rank_pattern, lora.alpha_pattern) = (new.rank_pattern, new.alpha_pattern);
+        combined.common.selection.target = union(&targets, linear_modules)?;
+        let Lora { r, lora_alpha, rank_pattern, alpha_pattern, .. } = plain.as_lora()?.clone();
+        if let Method::Lora(lora) = &mut combined.method {
+            *lora = Lora { r, lora_alpha, rank_pattern, alpha_pattern, ..lora.clone() };
         }
         Ok(combined)
     }

@@ -1,0 +1,112 @@
+// How to load a model, what an engine then is, and the check of what a caller passed.
+// Not the loading.
+
+import { HUB_NAMES, type HubOptions } from "../files/hub.js";
+import type { TemplateSource } from "../files/source.js";
+import type { CacheKind } from "../files/store.js";
+import { checkFunction, checkNames, checkString, checkUrl, checkWhole, wrong } from "../options.js";
+import type { SeatOptions } from "../thread/seats.js";
+import type { Progress } from "./load.js";
+
+/** How weights are stored in memory. */
+export type Dtype = "f32" | "f16" | "q8" | "q4";
+
+/** How to load a model. */
+export interface EngineOptions extends HubOptions {
+  /** `auto` uses WebGPU if the browser has it, otherwise the CPU. Default `auto`. */
+  device?: "auto" | "webgpu" | "cpu";
+  /**
+   * Maximum number of tokens of prompt and generated text together. Default: the model's own context length,
+   * at most 2048.
+   */
+  contextLength?: number;
+  /**
+   * How many sequences can be generated, or kept in the cache, at the same time. Default: up to 8, as many
+   * as fit in 128 MiB.
+   */
+  batch?: number;
+  /**
+   * How the weights of the linear layers, the embedding and the head are stored: `q8` takes 8.5 bits per
+   * weight, `q4` 4.5, in blocks of 32. Norms and biases stay f32, and so does a matrix whose number of
+   * inputs is not a multiple of 64. Default: `f32`; for a GGUF file, for each matrix the smallest
+   * type that changes no number.
+   */
+  dtype?: Dtype;
+  /**
+   * Where files from URLs and from the hub are kept, so that the next load needs no download and no network:
+   * `opfs` is the origin private file system, `cache-api` the Cache API, `memory` the memory of the thread
+   * that loads (for an engine in a worker, it ends with the worker). `false` keeps no files. Default: `opfs`
+   * or else `cache-api`, whichever the browser has; files that do not fit are not kept.
+   */
+  cache?: CacheKind | false;
+  /**
+   * How many requests may wait while all sequences of the `batch` are in use. The first to come is the first
+   * to be served. One request more fails at once; with 0 none waits. Default 256.
+   */
+  maxQueue?: number;
+  /**
+   * After so many milliseconds a stream that nobody reads is ended, if other requests wait. Reading it later
+   * fails with kind `argument`. Default 60,000; `Infinity` means never.
+   */
+  streamIdleTimeout?: number;
+  /** The chat template to use instead of the model's own. */
+  chatTemplate?: TemplateSource;
+  /** Cancels loading, with an error of kind `cancelled`. */
+  signal?: AbortSignal;
+  /** Called while the model loads. */
+  onProgress?: (progress: Progress) => void;
+  /** URL of `lorakeet_bg.wasm`, if it is not beside this package. The first engine of a page decides. */
+  wasmUrl?: string | URL;
+  /** URL of `lorakeet_chat_bg.wasm`, which the first chat fetches, if it is not beside this package. */
+  chatWasmUrl?: string | URL;
+  /**
+   * `true` runs the engine in a worker of its own, so that the page stays responsive; `false` runs it on the
+   * calling thread. If your bundler does not find the worker, pass a `Worker` of the module
+   * `lorakeet/worker`. The worker is terminated with the engine. Default: `true` in a page, `false` in a
+   * worker and outside browsers.
+   */
+  worker?: boolean | Worker;
+}
+
+/** A loaded model, its device and its sizes. */
+export interface EngineInfo {
+  /** The model's name, from its folder; `model` where that has none. */
+  model: string;
+  /** Where the model runs. */
+  device: "webgpu" | "cpu";
+  /** The GPU's name. Empty on the CPU, or if the browser does not tell it. */
+  adapter: string;
+  /** Maximum number of tokens of prompt and generated text together. */
+  contextLength: number;
+  /** How many sequences can be generated, or kept in the cache, at the same time. */
+  batch: number;
+  /** Number of tokens in the vocabulary. */
+  vocabSize: number;
+  /** Bytes of weights, caches and buffers on the device. */
+  memoryBytes: number;
+  /** How most weights are stored: a {@link Dtype}, or a type that only GGUF files have, such as `q4_1`. */
+  dtype: string;
+  /**
+   * Notes about the model's files. For example, that tensors of a GGUF file take more memory here than in
+   * the file.
+   */
+  warnings: string[];
+}
+
+/** The names of {@link EngineOptions}. */
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
+
+/** How requests wait, and where the module of chats is. Errors with `argument`. */
+export function checkEngineOptions(options: EngineOptions): { seats: SeatOptions; chatWasm: URL | undefined } {
+  checkNames(options, ENGINE_NAMES);
+  const { device, contextLength, batch, dtype, onProgress, maxQueue = 256, streamIdleTimeout = 60_000 } = options;
+  checkString("device", device);
+  checkWhole("contextLength", contextLength);
+  checkWhole("batch", batch);
+  checkString("dtype", dtype);
+  checkFunction("onProgress", onProgress);
+  checkWhole("maxQueue", maxQueue);
+  if (typeof streamIdleTimeout !== "number" || !(streamIdleTimeout >= 0)) throw wrong("streamIdleTimeout", streamIdleTimeout, "milliseconds, 0 or more");
+  // Now: whoever chats first may be on another page.
+  return { seats: { maxQueue, streamIdleTimeout }, chatWasm: checkUrl("chatWasmUrl", options.chatWasmUrl) };
+}

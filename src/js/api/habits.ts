@@ -1,0 +1,17 @@
+// Which methods of an engine give streams, and which end an object: what its caller in another thread or tab must know.
+// Not how they are called from there.
+
+import type { Habits } from "../thread/message.js";
+import type { ChatCompletions } from "./chat.js";
+import type { Completions } from "./completions.js";
+import type { Engine } from "./engine.js";
+import type { TempLora } from "./temp-lora.js";
+
+type Streams<T> = { [K in keyof T]: T[K] extends (...args: never[]) => AsyncGenerator ? K : never }[keyof T];
+
+/** The type names all methods that always give a stream, so that none can be forgotten. */
+const ALWAYS: Record<Streams<Engine> | Streams<TempLora>, "always"> = { generate: "always", trainAdapter: "always" };
+const ASKED: Partial<Record<keyof (Completions & ChatCompletions), "asked">> = { create: "asked" };
+const ENDS: readonly (keyof TempLora)[] = ["dispose", "keepAs"];
+
+export const HABITS: Habits = { streams: { ...ALWAYS, ...ASKED }, ends: ENDS };
