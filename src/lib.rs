@@ -8,8 +8,8 @@
 //!      error, activation, dtype <- plan <- twin <- fast <- cpu        dtype <- widen
 //!      mersenne_twister, order <- svd
 //! src, over it:
-//!      error, activation, json <- config <- format, tokenizer        dtype, widen <- format
-//!      plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
+//!      error, json <- format, tokenizer        dtype, widen <- format
+//!      activation, format, plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
 //!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
 //! in the engine:
 //!      plans <- runner <- adapters <- text <- training <- temp_lora
@@ -23,7 +23,8 @@
 //! - [`tokenizer`] turns text into ids and back.
 //! - [`plan`] is the language between the other two halves: tensors by name and shape, and
 //!   lists of steps over them. A plan is checked once, when it is built, and replayed.
-//! - [`model`] writes the architecture as plans. It knows checkpoint names and no device.
+//! - [`model`] reads what a file says of its model and writes the architecture as plans: a file for each
+//!   family, and one for the layer that all of them are made of. It knows no device.
 //! - [`backend`] runs plans, in main memory or on a [`gpu`], and knows no architecture. Each op has a
 //!   plain CPU twin, a shader and, where time goes, a fast CPU version; the same PyTorch fixtures
 //!   judge all of them.
@@ -42,7 +43,6 @@
 pub mod backend;
 #[cfg(target_arch = "wasm32")]
 pub mod bindings;
-pub mod config;
 pub mod engine;
 pub mod format;
 pub mod gpu;

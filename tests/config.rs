@@ -49,6 +49,24 @@ fn defaults_are_those_of_transformers() {
     assert_eq!(config.ropes, [Rope::Identity]);
 }
 
+/// Heads of their own size, each normed; models with experts are another family.
+#[test]
+fn qwen3_has_norms_of_heads() {
+    let mut json = llama();
+    json["model_type"] = json!("qwen3");
+    let config = read(&json).expect("valid");
+    assert_eq!((config.family.name, config.head_dim, config.qkv_bias), ("Qwen3", 128, false));
+    assert!(config.layers.iter().all(|layer| layer.head_norm == Some(1e-5)), "{:?}", config.layers);
+    json["head_dim"] = json!(20);
+    json["attention_bias"] = json!(true);
+    let config = read(&json).expect("valid");
+    assert_eq!((config.head_dim, config.qkv_bias, config.o_bias), (20, true, true));
+    assert_eq!(read(&llama()).expect("valid").layers[0].head_norm, None);
+    json["model_type"] = json!("qwen3_moe");
+    let words = "config.json: model_type `qwen3_moe`, expected one of llama, mistral, qwen2, qwen3, gpt2";
+    assert_eq!(read(&json).expect_err("experts").to_string(), words);
+}
+
 #[test]
 fn both_spellings_of_rope_are_read() {
     let scaling = json!({
@@ -93,7 +111,7 @@ fn what_does_not_fit_is_refused_in_words() {
     refused(
         json!({"model_type": "bert"}),
         Unsupported,
-        "config.json: model_type `bert`, expected one of llama, mistral, qwen2, gpt2",
+        "config.json: model_type `bert`, expected one of llama, mistral, qwen2, qwen3, gpt2",
     );
     refused(json!({"model_type": null}), Format, "config.json: field `model_type` is missing");
     refused(json!({"hidden_size": null}), Format, "config.json: field `hidden_size` is missing");
@@ -154,7 +172,7 @@ fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint
     read(&json)
 }
 
-const FAMILIES: [&str; 4] = ["llama", "mistral", "qwen2", "gpt2"];
+const FAMILIES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "gpt2"];
 
 #[test]
 fn an_unknown_key_is_refused_by_name() {
@@ -387,8 +405,7 @@ fn real_configs_are_read_or_refused_by_name() {
         serde_json::from_str(include_str!("fixtures/configs.json")).expect("JSON");
     let (mut read_count, mut refused_count) = (0, 0);
     for (name, json) in &configs {
-        let known =
-            ["llama", "mistral", "qwen2", "gpt2"].contains(&json["model_type"].as_str().unwrap_or_default());
+        let known = FAMILIES.contains(&json["model_type"].as_str().unwrap_or_default());
         match read(json) {
             Ok(_) => read_count += 1,
             Err(error) => {

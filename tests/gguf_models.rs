@@ -19,8 +19,8 @@ use lorakeet::model::{Blueprint, Rope, RopeScaling};
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;
 
-const NAMES: [&str; 6] =
-    ["llama-q8_0", "llama-tied-q4_0", "mistral-bf16", "qwen2-f16", "gpt2-f32", "llama-mixed"];
+const NAMES: [&str; 7] =
+    ["llama-q8_0", "llama-tied-q4_0", "mistral-bf16", "qwen2-f16", "qwen3-q8_0", "gpt2-f32", "llama-mixed"];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -205,6 +205,9 @@ fn a_file_is_the_config_it_was_made_of() {
     assert_eq!(scaling(&tied), Some((10_000.0, RopeScaling::Linear { factor: 3.0 })));
     assert_eq!(config("mistral-bf16").layers.iter().map(|layer| layer.window).collect::<Vec<_>>(), [Some(5)]);
     assert_eq!((config("qwen2-f16").qkv_bias, config("qwen2-f16").o_bias), (true, false));
+    let qwen3 = config("qwen3-q8_0");
+    assert_eq!((qwen3.head_dim, qwen3.qkv_bias, qwen3.tie_word_embeddings), (16, false, true));
+    assert_eq!(qwen3.layers[0].head_norm, Some(1e-5));
     let gpt2 = config("gpt2-f32");
     assert_eq!((gpt2.learned_positions, gpt2.intermediate_size, gpt2.bos_token_id), (true, 28, Some(0)));
 }
@@ -315,7 +318,11 @@ fn what_is_not_computed_is_refused_by_name() {
     let refused = |file: GgufFile, words: &str| assert_refused(&file, Unsupported, words);
     refused(
         smallest().without("general.architecture").text("general.architecture", "mamba"),
-        "GGUF file: general.architecture `mamba`, expected one of llama, qwen2, gpt2",
+        "GGUF file: general.architecture `mamba`, expected one of llama, qwen2, qwen3, gpt2",
+    );
+    refused(
+        smallest().without("general.architecture").text("general.architecture", "qwen3moe"),
+        "GGUF file: general.architecture `qwen3moe`, expected one of llama, qwen2, qwen3, gpt2",
     );
     refused(smallest().u32("split.count", 2), "GGUF file: one of 2 parts, expected a whole model");
     refused(smallest().f32("llama.logit_scale", 2.0), "GGUF metadata `llama.logit_scale` is not supported");

@@ -5,7 +5,7 @@ mod common;
 
 use bytemuck::Zeroable;
 use common::{Case, Fixture, OneOp, Tolerance, backends_and_whole_stores as backends};
-use lorakeet::config::Activation;
+use lorakeet::activation::Activation;
 use lorakeet::ops::{self, AttentionInputs, Op, Slice};
 use lorakeet::plan::{Block, Dtype, INACTIVE, Mix, Plan, Row, TensorId, Tensors, Training};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -235,6 +235,19 @@ async fn rms_norm_grad() {
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let dx = one.output_over("dx", &[n, c], &case.f32("before"), &case.f32("dx"));
         (ops::RmsNormGrad { x, weight, dy, dx, eps: case.number("eps") }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn head_norm_grad() {
+    on_all("head_norm_grad", &fixture!("head_norm_grad"), SUMS, |case, one| {
+        let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
+        let shape = [n, (h + 2 * k) * d];
+        let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
+        let weights = ["q_weight", "k_weight"].map(|name| one.f32(name, &[d], &case.f32(name)));
+        let dx = one.output_over("dx", &shape, &case.f32("dy"), &case.f32("dx"));
+        (ops::HeadNormGrad { qkv, weights, dx, q_heads: h, eps: case.number("eps") }, n)
     })
     .await;
 }

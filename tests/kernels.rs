@@ -7,10 +7,10 @@ use bytemuck::Zeroable;
 #[cfg(not(target_arch = "wasm32"))]
 use common::gpu_with;
 use common::{Case, Fixture, OneOp, Tolerance, backends_and_variants as backends, misfit};
+use lorakeet::activation::Activation;
 use lorakeet::backend::Backend;
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::backend::gpu::{GpuOptions, kernels::Kernel};
-use lorakeet::config::Activation;
 use lorakeet::ops::{self, Delta, DownProjection, Op, Replaced, Slice};
 use lorakeet::plan::{ABSENT, Block, INACTIVE, Mix, RING, Row, Sampling, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -90,6 +90,19 @@ async fn rms_norm() {
         let weight = one.f32("weight", &[c], &case.f32("weight"));
         let y = one.output("y", &[n, c], &case.f32("y"));
         (ops::Norm { x, weight, bias: None, y, eps: case.number("eps"), centred: false, shrink: None }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn head_norm() {
+    on_all("head_norm", &fixture!("head_norm"), SUMS, |case, one| {
+        let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
+        let shape = [n, (h + 2 * k) * d];
+        let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
+        let weights = ["q_weight", "k_weight"].map(|name| one.f32(name, &[d], &case.f32(name)));
+        let y = one.output("y", &shape, &case.f32("y"));
+        (ops::HeadNorm { qkv, weights, y, q_heads: h, eps: case.number("eps") }, n)
     })
     .await;
 }

@@ -31,7 +31,6 @@ const KERNELS: Arrows = &[
 
 /// Module of `src` -> modules it may name. Those of `src/kernels` have the names they have there.
 const MAIN: Arrows = &[
-    ("config", &["activation", "model"]),
     ("json", &["error"]),
     ("format", &["error", "json", "dtype", "widen"]),
     ("tokenizer", &["error", "json", "order"]),
@@ -45,7 +44,6 @@ const MAIN: Arrows = &[
             "words",
             "error",
             "json",
-            "config",
             "dtype",
             "mersenne_twister",
             "order",

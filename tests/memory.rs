@@ -8,10 +8,10 @@ use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::GpuOptions;
-use lorakeet::config::ModelConfig;
 use lorakeet::engine::{
     Adapter, Engine, EngineOptions, Loader, ModuleDelta, Optimizer, Request, TrainingRoom, needs,
 };
+use lorakeet::model::Blueprint;
 use lorakeet::plan::Dtype;
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -60,7 +60,7 @@ fn a_model_that_does_not_fit_says_what_would() {
 
 #[wasm_bindgen_test(unsupported = test)]
 fn needs_are_known_without_weights() {
-    let config = ModelConfig::from_json(LLAMA_3_8B.as_bytes()).expect("valid");
+    let config = Blueprint::from_json(LLAMA_3_8B.as_bytes()).expect("valid");
     let of = |dtype| {
         let options = EngineOptions { dtype: Some(dtype), context_length: Some(1024), batch: Some(1) };
         needs(&config, &options).expect("it can be addressed")
@@ -79,7 +79,7 @@ fn needs_are_known_without_weights() {
 /// What it takes is what is allocated.
 #[wasm_bindgen_test(unsupported = test)]
 fn needs_are_all_that_is_allocated() {
-    let config = ModelConfig::from_json(LLAMA.config).expect("valid");
+    let config = Blueprint::from_json(LLAMA.config).expect("valid");
     let needs = needs(&config, &EngineOptions::default()).expect("small");
     let open = |room: u64| {
         let backend = Backend::Cpu(Cpu::with_max_bytes(Kernels::Fast, room));

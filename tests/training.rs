@@ -41,8 +41,8 @@ macro_rules! training {
     }),+]};
 }
 
-const FIXTURES: [TrainingFiles; 6] =
-    training!("llama", "llama-tied", "mistral", "qwen2", "qwen2-window", "gpt2");
+const FIXTURES: [TrainingFiles; 7] =
+    training!("llama", "llama-tied", "mistral", "qwen2", "qwen2-window", "qwen3", "gpt2");
 
 fn files(name: &str) -> &'static ModelFiles {
     MODELS.iter().find(|files| files.name == name).expect("a fixture")

@@ -5,9 +5,8 @@ use futures_channel::oneshot;
 use serde_json::Value;
 
 use crate::backend::Backend;
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Blueprint, Model};
 use crate::tokenizer::Tokenizer;
 
 use super::adapters::Adapters;
@@ -44,7 +43,7 @@ impl Loader {
 
 impl Engine {
     /// The architecture.
-    pub fn config(&self) -> &ModelConfig {
+    pub fn config(&self) -> &Blueprint {
         &self.runner.model().config
     }
 

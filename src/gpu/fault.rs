@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// The first such error, for good: a device that had one is done with.
 #[derive(Debug, Default)]
-pub struct Fault {
+pub(super) struct Fault {
     state: Mutex<State>,
 }
 
@@ -20,7 +20,7 @@ struct State {
 
 impl Fault {
     /// Keeps the first error.
-    pub fn set(&self, error: Error) {
+    pub(super) fn set(&self, error: Error) {
         let mut state = self.state();
         if state.error.is_none() {
             // One that waits no more needs not be told.
@@ -30,12 +30,12 @@ impl Fault {
     }
 
     /// Errors with what there is.
-    pub fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         self.state().error.clone().map_or(Ok(()), Err)
     }
 
     /// Brings the error when it comes; is cancelled by [`release`](Self::release).
-    pub fn wait(&self) -> oneshot::Receiver<Error> {
+    pub(super) fn wait(&self) -> oneshot::Receiver<Error> {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         match &state.error {
@@ -46,7 +46,7 @@ impl Fault {
     }
 
     /// Tells nobody from now on: the device is closed.
-    pub fn release(&self) {
+    pub(super) fn release(&self) {
         self.state().waiting.clear();
     }
 

@@ -2,7 +2,7 @@
 
 /// wgpu's entry.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn instance() -> wgpu::Instance {
+pub(super) fn instance() -> wgpu::Instance {
     wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
 }
 

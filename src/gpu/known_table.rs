@@ -5,7 +5,7 @@ use crate::plan::Dtype;
 
 /// Kernel, type of its weight, and the digest of every output.
 #[rustfmt::skip]
-pub const ANSWERS: &[(&str, Dtype, &[[f32; 2]])] = &[
+pub(super) const ANSWERS: &[(&str, Dtype, &[[f32; 2]])] = &[
     ("embed", Dtype::F32, &[[196.0625, 3721.875]]),
     ("embed", Dtype::F16, &[[196.0625, 3721.875]]),
     ("embed", Dtype::Q8, &[[195.89413, 3722.621]]),
@@ -37,6 +37,7 @@ pub const ANSWERS: &[(&str, Dtype, &[[f32; 2]])] = &[
     ("shrink", Dtype::F32, &[[-136.3252, 1189.7627]]),
     ("affine", Dtype::F32, &[[82.187256, 3449.2405]]),
     ("activation", Dtype::F32, &[[-16.44713, 753.4843]]),
+    ("head_norm", Dtype::F32, &[[-172.825, 10899.041]]),
     ("split_qkv", Dtype::F32, &[[130.36133, 4942.2793], [-0.3671875, 48781.297], [-380.4375, 49608.188]]),
     ("attention", Dtype::F32, &[[-26.966589, 709.0273], [-26.397, 247.91942]]),
     ("sample", Dtype::F32, &[[1498084.0, 5289596.0], [1009.0, 1417.0], [19.0, 103.0]]),
@@ -54,6 +55,7 @@ pub const ANSWERS: &[(&str, Dtype, &[[f32; 2]])] = &[
     ("attention_grad_q", Dtype::F32, &[[-31.000368, 656.55304], [203.90752, 803.57526]]),
     ("attention_grad_kv", Dtype::F32, &[[-66.42591, 98876.28], [-1627.6575, 257289.66]]),
     ("split_qkv_grad", Dtype::F32, &[[-198.28711, 10745.361]]),
+    ("head_norm_grad", Dtype::F32, &[[43.045567, 10785.955]]),
     ("keep_rows", Dtype::F32, &[[-245.0, 21955.813]]),
     ("recall_rows", Dtype::F32, &[[13.96875, 2923.0938]]),
     ("cross_entropy", Dtype::F32, &[[0.32434136, 10.323607], [47.56069, 177.36604]]),

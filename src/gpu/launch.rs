@@ -70,58 +70,58 @@ pub(super) struct Target<'a> {
 
 impl<'a> Target<'a> {
     /// A plan for `n` rows over these tensors.
-    pub fn new(tensors: &'a Tensors, n: usize, lanes: u32) -> Self {
+    pub(super) fn new(tensors: &'a Tensors, n: usize, lanes: u32) -> Self {
         Self { tensors, n: n as u32, lanes }
     }
 
     /// Elements behind one index of the first axis.
-    pub fn cols(&self, id: TensorId) -> u32 {
+    pub(super) fn cols(&self, id: TensorId) -> u32 {
         self.tensors.get(id).row_len() as u32
     }
 
     /// Length of the first axis.
-    pub fn lines(&self, id: TensorId) -> u32 {
+    pub(super) fn lines(&self, id: TensorId) -> u32 {
         self.tensors.get(id).shape[0] as u32
     }
 
     /// Elements of all.
-    pub fn len(&self, id: TensorId) -> u32 {
+    pub(super) fn len(&self, id: TensorId) -> u32 {
         self.tensors.get(id).len() as u32
     }
 
     /// Element type.
-    pub fn dtype(&self, id: TensorId) -> Dtype {
+    pub(super) fn dtype(&self, id: TensorId) -> Dtype {
         self.tensors.get(id).dtype
     }
 
     /// The shape of a cache: slots, S and K·D.
-    pub fn cache(&self, id: TensorId) -> [u32; 3] {
+    pub(super) fn cache(&self, id: TensorId) -> [u32; 3] {
         [0, 1, 2].map(|axis| self.tensors.get(id).shape[axis] as u32)
     }
 
     /// An invocation for each of so many elements of a row.
-    pub fn threads(&self, kernel: Kernel, per_row: u32) -> [u32; 3] {
+    pub(super) fn threads(&self, kernel: Kernel, per_row: u32) -> [u32; 3] {
         [per_row.div_ceil(kernel.workgroup_size), self.n, 1]
     }
 
     /// Workgroups for so many rows of a matrix, of which `LANES` invocations each take on four.
-    pub fn fours(&self, kernel: Kernel, lines: u32) -> u32 {
+    pub(super) fn fours(&self, kernel: Kernel, lines: u32) -> u32 {
         lines.div_ceil(4 * kernel.workgroup_size / self.lanes)
     }
 
     /// A workgroup for each tile of a matrix.
-    pub fn tiles(&self, lines: u32, cols: u32) -> [u32; 3] {
+    pub(super) fn tiles(&self, lines: u32, cols: u32) -> [u32; 3] {
         [cols.div_ceil(TILE), lines.div_ceil(TILE), 1]
     }
 
     /// The work of a matrix, which is read once and multiplied with every row.
-    pub fn matrix(&self, id: TensorId) -> u64 {
+    pub(super) fn matrix(&self, id: TensorId) -> u64 {
         let tensor = self.tensors.get(id);
         u64::from(self.n) * tensor.len() as u64 + PER_BYTE * tensor.bytes()
     }
 
     /// The work of a product with the keys of a cache, as many as there are at most.
-    pub fn keys(&self, q: TensorId, cache: TensorId) -> u64 {
+    pub(super) fn keys(&self, q: TensorId, cache: TensorId) -> u64 {
         let [_, s, _] = self.cache(cache);
         u64::from(self.n) * u64::from(self.cols(q)) * u64::from(s)
     }

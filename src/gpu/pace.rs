@@ -15,7 +15,7 @@ const LEAST_ROWS: usize = 16;
 
 /// What is known of a device's speed.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub(super) struct Pace {
     /// Time, ms.
     clock: fn() -> f64,
     least: f64,
@@ -27,30 +27,30 @@ pub struct Pace {
 
 impl Pace {
     /// That of a device which has computed nothing yet.
-    pub fn new(clock: Option<fn() -> f64>, least: Option<f64>) -> Self {
+    pub(super) fn new(clock: Option<fn() -> f64>, least: Option<f64>) -> Self {
         let least = least.unwrap_or(LEAST_SPEED);
         Self { clock: clock.unwrap_or(now), least, speed: least, under_way: None }
     }
 
     /// Whether a submit that holds `held` takes `more`; one that is empty takes anything.
-    pub fn takes(&self, held: u64, more: u64) -> bool {
+    pub(super) fn takes(&self, held: u64, more: u64) -> bool {
         held == 0 || (held + more) as f64 <= self.speed * SUBMIT_MS
     }
 
     /// A power of two of rows, at most `most`, each of which takes `per_row`.
-    pub fn rows(&self, per_row: usize, most: usize) -> usize {
+    pub(super) fn rows(&self, per_row: usize, most: usize) -> usize {
         let fit = (self.speed * RUN_MS / per_row.max(1) as f64) as usize;
         (1 << fit.max(LEAST_ROWS).ilog2()).min(most)
     }
 
     /// Notes that the device has been given work.
-    pub fn submitted(&mut self, work: u64) {
+    pub(super) fn submitted(&mut self, work: u64) {
         let (since, before) = self.under_way.unwrap_or_else(|| ((self.clock)(), 0));
         self.under_way = Some((since, before + work));
     }
 
     /// Notes that all it was given is done.
-    pub fn done(&mut self) {
+    pub(super) fn done(&mut self) {
         let Some((since, work)) = self.under_way.take() else { return };
         let took = ((self.clock)() - since).max(0.0);
         let speed = work as f64 / took.max(1.0);

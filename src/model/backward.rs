@@ -16,7 +16,7 @@ use super::kept::{Adapted, Kept, from_checkpoint};
 use super::layouts::PartRows;
 use super::steps::Steps;
 use super::training::Core;
-use super::weights::{Layer, Linear, NormWeights};
+use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// Losses of the rows' targets, and the gradient by the last layer's output.
 pub fn head(model: &Model, plan: &mut Plan) {
@@ -119,9 +119,9 @@ pub fn update(model: &Model, plan: &mut Plan) {
 }
 
 impl Steps<'_> {
-    /// dqkv by dattended, through split and attention.
+    /// dqkv by dattended, through attention, split and the norms of heads.
     fn attention_grad(&mut self, l: usize) {
-        let Model { config, state, training, .. } = self.model;
+        let Model { config, state, scratch, weights, training, .. } = self.model;
         let (t, forward) = (&training.scratch, self.attention(l));
         let (dy, stats, rows, head_dim) = (t.dattended, t.stats, state.rows, config.head_dim);
         let [dk_cache, dv_cache] = training.cache;
@@ -129,6 +129,10 @@ impl Steps<'_> {
         self.push(ops::AttentionGradQ { forward, dy, dq, stats });
         self.push(ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache });
         self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim });
+        if let Some(HeadNorms { weights, eps, .. }) = weights.layers[l].head_norms {
+            let (qkv, q_heads) = (scratch.qkv, config.num_attention_heads);
+            self.push(ops::HeadNormGrad { qkv, weights, dx: dqkv, q_heads, eps });
+        }
     }
 
     /// dx += dy · d norm(x) / dx

@@ -55,18 +55,32 @@ impl Part {
     }
 }
 
-/// One activation that adapters can scale and shift: the output of a norm, or the input of a
-/// linear map that shares it with no other.
+/// One activation that adapters can scale and shift: the output of a norm, or of norms side by side, or
+/// the input of a linear map that shares it with no other.
 #[derive(Clone, Debug)]
 pub struct Point {
     /// (2·adapters, C) = [gains; shifts]
     pub gains: TensorId,
     /// C
     pub cols: usize,
-    /// Whether cached keys and values depend on it.
-    pub feeds_cache: bool,
     /// Whether any adapter acts here.
     pub enabled: bool,
+}
+
+/// The columns of a point that a norm or an input has: `repeats` times `cols` of them, as heads that one
+/// norm serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Which point.
+    pub point: usize,
+    /// Its first column there.
+    pub first: usize,
+    /// Columns that have gains and shifts of their own.
+    pub cols: usize,
+    /// How many times they stand there, one behind the other.
+    pub repeats: usize,
+    /// Whether cached keys and values depend on it.
+    pub feeds_cache: bool,
 }
 
 /// What a bank has room for beside ranks.
@@ -116,7 +130,7 @@ pub struct Bank {
     /// Site and part of a module, by its checkpoint name without prefix.
     modules: BTreeMap<String, (usize, usize)>,
     /// Points by the norm's name, or the linear map's and `.input`.
-    named_points: BTreeMap<String, usize>,
+    named_points: BTreeMap<String, Span>,
 }
 
 impl Bank {
@@ -169,15 +183,29 @@ impl Bank {
         cols: usize,
         feeds_cache: bool,
     ) -> Result<usize> {
+        let span = Span { point: 0, first: 0, cols, repeats: 1, feeds_cache };
+        self.point_of(tensors, name, cols, [(name, span)])
+    }
+
+    /// Adds one that several norms make, side by side; returns which of [`points`](Self::points) it is.
+    pub(super) fn point_of<'n>(
+        &mut self,
+        tensors: &mut Tensors,
+        name: &str,
+        cols: usize,
+        spans: impl IntoIterator<Item = (&'n str, Span)>,
+    ) -> Result<usize> {
         let point = self.points.len();
-        self.named_points.insert(name.to_owned(), point);
+        for (name, span) in spans {
+            self.named_points.insert(name.to_owned(), Span { point, ..span });
+        }
         let gains = tensors.declare(format!("{name}.gains"), Dtype::F32, &[1, 1])?;
-        self.points.push(Point { gains, cols, feeds_cache, enabled: false });
+        self.points.push(Point { gains, cols, enabled: false });
         Ok(point)
     }
 
-    /// The point of a norm's output, or of the input of the linear map before `.input`.
-    pub fn find_point(&self, name: &str) -> Option<usize> {
+    /// Where a norm's output is, or the input of the linear map before `.input`.
+    pub fn find_point(&self, name: &str) -> Option<Span> {
         self.named_points.get(bare(name)).copied()
     }
 
@@ -205,11 +233,6 @@ impl Bank {
     /// Whether cached keys and values depend on the output of this part of a site.
     pub fn site_feeds_cache(&self, site: usize, part: usize) -> bool {
         self.sites[site].feeds_cache[part]
-    }
-
-    /// Whether cached keys and values depend on this activation.
-    pub fn point_feeds_cache(&self, point: usize) -> bool {
-        self.points[point].feeds_cache
     }
 
     /// Makes room where adapters are enabled, and nowhere else. Everything in the bank is lost,
@@ -337,7 +360,7 @@ mod tests {
         let bank = Model::new(config, sizes).expect("small").bank;
         let sites =
             bank.modules.iter().map(|(name, &(site, part))| (name, bank.site_feeds_cache(site, part)));
-        let points = bank.named_points.iter().map(|(name, &point)| (name, bank.point_feeds_cache(point)));
+        let points = bank.named_points.iter().map(|(name, span)| (name, span.feeds_cache));
         sites.chain(points).map(|(name, feeds)| (name.clone(), feeds)).collect()
     }
 

@@ -6,7 +6,7 @@ use crate::plan::{FEW_ROWS, TensorId};
 
 use super::Model;
 use super::steps::Steps;
-use super::weights::{Layer, Linear, NormWeights};
+use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// A layer under construction, in which adapters take part in one way or another.
 pub(super) struct Block<'a, A> {
@@ -28,8 +28,8 @@ impl<A: Adapt> Block<'_, A> {
         let layer = &weights.layers[l];
         let ridden = self.norm(scratch.x, &layer.attention_norm, scratch.xn, &layer.qkv);
         self.linear(layer, Map::Qkv, scratch.xn, scratch.qkv, ridden);
-        // Whatever changes q and k head by head before they are rotated stands here.
-        self.split(l);
+        let qkv = self.head_norm(layer);
+        self.split(l, qkv);
         let ridden = self.attend(l, layer);
         let delta = self.adapt.shrink(&mut self.steps, layer, Map::O, scratch.attended, ridden);
         let h = self.adapt.residual(&mut self.steps, l);
@@ -57,13 +57,29 @@ impl<A: Adapt> Block<'_, A> {
         self.adapt.change(&mut self.steps, layer.down_input, scratch.hidden);
     }
 
+    /// [norm(q) | norm(k) | v], head by head, where a layer has such norms; returns where they are
+    fn head_norm(&mut self, layer: &Layer) -> TensorId {
+        let Model { config, scratch, .. } = self.steps.model;
+        let (Some(norms), Some(y)) = (&layer.head_norms, scratch.heads) else { return scratch.qkv };
+        let &HeadNorms { weights, eps, point } = norms;
+        self.steps.push(ops::HeadNorm {
+            qkv: scratch.qkv,
+            weights,
+            y,
+            q_heads: config.num_attention_heads,
+            eps,
+        });
+        self.adapt.change(&mut self.steps, point, y);
+        y
+    }
+
     /// q and k rotated by their positions; k and v go into the cache.
-    fn split(&mut self, l: usize) {
+    fn split(&mut self, l: usize, qkv: TensorId) {
         let Model { config, state, scratch, .. } = self.steps.model;
         let (k_cache, v_cache) = state.cache[l];
         self.steps.push(ops::SplitQkv {
             rows: state.rows,
-            qkv: scratch.qkv,
+            qkv,
             rope: state.rope(config, l),
             q: scratch.q,
             k_cache,

@@ -71,13 +71,15 @@ pub struct Blueprint {
     pub layers: Vec<LayerSpec>,
 }
 
-/// What one layer may have of its own.
-#[derive(Clone, Debug, PartialEq)]
+/// What one layer may have of its own; the default is a plain one that sees all keys.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LayerSpec {
     /// How many keys back a query may look, itself included; `None` is all.
     pub window: Option<usize>,
     /// Which of [`Blueprint::ropes`] rotates its queries and keys.
     pub rope: usize,
+    /// Epsilon of the RMS norms of each head of queries and keys, if there are such.
+    pub head_norm: Option<f32>,
 }
 
 /// Widest head the attention kernels accumulate in registers.

@@ -20,7 +20,7 @@ mod tables;
 mod training;
 mod weights;
 
-pub use bank::{Bank, MIXES, Point, Room, Site};
+pub use bank::{Bank, MIXES, Point, Room, Site, Span};
 pub use blueprint::{Blueprint, LayerSpec, Norm};
 pub use families::Family;
 pub use layouts::{Demand, Held, Layout, PartRanks, PartRows, free, padded};
@@ -101,6 +101,8 @@ struct Scratch {
     xn: TensorId,
     /// (MAX_ROWS, (H + 2K)·D)
     qkv: TensorId,
+    /// The same with heads of q and k normed, where there are such norms.
+    heads: Option<TensorId>,
     /// (MAX_ROWS, H·D)
     q: TensorId,
     /// (MAX_ROWS, H·D): attended values
@@ -368,11 +370,13 @@ impl Scratch {
         let (c, f) = (config.hidden_size, config.intermediate_size);
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
+        let has_head_norms = config.layers.iter().any(|layer| layer.head_norm.is_some());
         let mut rows = |name: &str, cols| tensors.declare(name, Dtype::F32, &[MAX_ROWS, cols]);
         Ok(Self {
             x: rows("x", c)?,
             xn: rows("xn", c)?,
             qkv: rows("qkv", q + 2 * kv)?,
+            heads: has_head_norms.then(|| rows("heads", q + 2 * kv)).transpose()?,
             q: rows("q", q)?,
             attended: rows("attended", q)?,
             up: rows("up", if config.gated { 2 * f } else { f })?,

@@ -16,6 +16,8 @@ pub(crate) enum Role {
     Q,
     K,
     V,
+    QNorm,
+    KNorm,
     O,
     MlpNorm,
     Gate,
@@ -31,8 +33,8 @@ impl Role {
 
     /// Whether it is a linear map; a table that is only looked up is none.
     fn is_linear(self) -> bool {
-        use Role::{AttentionNorm, Embedding, LastNorm, MlpNorm, Positions};
-        !matches!(self, Embedding | Positions | LastNorm | AttentionNorm | MlpNorm)
+        use Role::{AttentionNorm, Embedding, KNorm, LastNorm, MlpNorm, Positions, QNorm};
+        !matches!(self, Embedding | Positions | LastNorm | AttentionNorm | QNorm | KNorm | MlpNorm)
     }
 }
 
@@ -60,6 +62,12 @@ pub(crate) struct Module {
 impl Module {
     pub const fn new(role: Role, checkpoint: &'static str, gguf: &'static str) -> Self {
         Self { role, checkpoint, gguf, stored: Stored::Plain }
+    }
+
+    /// What checkpoints call it in layer `l`, or the one there is, without the base model's prefix.
+    pub fn path(&self, family: &Family, l: usize) -> String {
+        let Self { role, checkpoint, .. } = self;
+        if role.in_layers() { format!("{}.{l}.{checkpoint}", family.layer) } else { (*checkpoint).to_owned() }
     }
 
     /// Stored (in, out) in checkpoints.
@@ -101,10 +109,9 @@ impl Family {
         self.modules.iter().any(|module| module.role == role)
     }
 
-    /// What checkpoints call the module of layer `l`, or the one there is, without the base model's prefix.
+    /// See [`Module::path`].
     pub(super) fn module(&self, role: Role, l: usize) -> String {
-        let Module { checkpoint, .. } = self.find(role);
-        if role.in_layers() { format!("{}.{l}.{checkpoint}", self.layer) } else { (*checkpoint).to_owned() }
+        self.find(role).path(self, l)
     }
 
     /// Whether checkpoints store its weight (in, out).

@@ -97,10 +97,11 @@ mod tests {
         let rotary = Rope::Rotary { theta: 100.0, scaling: RopeScaling::None };
         let table = rotary.table(2, 4);
         assert_eq!(table[..4], [1.0, 1.0, 0.0, 0.0]);
-        assert_eq!(
-            table[4..],
-            [1f64.cos() as f32, 0.1f64.cos() as f32, 1f64.sin() as f32, 0.1f64.sin() as f32].map(|x| x)
-        );
+        // Frequencies are 1 and 100^(-1/2), as f32 has it.
+        let angles = [1.0, f64::from(0.1f32)];
+        let want: Vec<f32> =
+            angles.map(f64::cos).into_iter().chain(angles.map(f64::sin)).map(|x| x as f32).collect();
+        assert_eq!(table[4..], want);
         assert_eq!(Rope::Identity.table(2, 4), [1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0]);
     }
 }

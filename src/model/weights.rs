@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
-use super::bank::{Bank, Part};
+use super::bank::{Bank, Part, Span};
 use super::blueprint::{Blueprint, Norm};
 use super::families::Family;
 use super::matrix::Matrix;
@@ -38,12 +38,24 @@ pub(super) struct NormWeights {
     pub point: usize,
 }
 
+/// Norms of each head of queries and keys.
+#[derive(Debug)]
+pub(super) struct HeadNorms {
+    /// (D), of q and of k
+    pub weights: [TensorId; 2],
+    /// Added to the mean square.
+    pub eps: f32,
+    /// Where in the bank adapters act on [norm(q) | norm(k) | v].
+    pub point: usize,
+}
+
 /// One block of the decoder.
 #[derive(Debug)]
 pub(super) struct Layer {
     pub attention_norm: NormWeights,
     /// ((H + 2K)·D, C) = [q; k; v]
     pub qkv: Linear,
+    pub head_norms: Option<HeadNorms>,
     /// (C, H·D)
     pub o: Linear,
     /// Where in the bank adapters act on the input of `o`.
@@ -151,6 +163,7 @@ impl Declare<'_> {
         Ok(Layer {
             attention_norm: self.norm(&name(Role::AttentionNorm), true)?,
             qkv: self.map("qkv", l, c, q_k_v, config.qkv_bias)?,
+            head_norms: config.layers[l].head_norm.map(|eps| self.head_norms(l, eps, next)).transpose()?,
             o: self.map("o", l, q, &[(Role::O, c, next)], config.o_bias)?,
             o_input: self.bank.point(self.tensors, &o_input, q, next)?,
             mlp_norm: self.norm(&name(Role::MlpNorm), next)?,
@@ -207,17 +220,35 @@ impl Declare<'_> {
 
     fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
+        let weight = self.vector(&format!("{name}.weight"), c)?;
         let with_bias = matches!(self.config.norm, Norm::Layer(_));
-        let mut vector = |what: &str| {
-            let name = format!("{name}.{what}");
-            let vector = self.matrix(&name, &[(c, Dtype::F32)], 1)?;
-            self.place(&name, &vector, 0, c, false);
-            vector.whole(&name)
-        };
-        let weight = vector("weight")?;
-        let bias = if with_bias { Some(vector("bias")?) } else { None };
+        let bias = if with_bias { Some(self.vector(&format!("{name}.bias"), c)?) } else { None };
         let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
         Ok(NormWeights { weight, bias, point })
+    }
+
+    /// Norms of each head; those of q and k are two parts of one point.
+    fn head_norms(&mut self, l: usize, eps: f32, next: bool) -> Result<HeadNorms> {
+        let &Blueprint { family, num_attention_heads: h, num_key_value_heads: k, head_dim: d, .. } =
+            self.config;
+        let names = [Role::QNorm, Role::KNorm].map(|role| family.module(role, l));
+        let [q, k_] = &names;
+        let weights = [q, k_].map(|name| self.vector(&format!("{name}.weight"), d));
+        let [of_q, of_k] = weights;
+        let spans = [
+            (&**q, Span { point: 0, first: 0, cols: d, repeats: h, feeds_cache: next }),
+            (&**k_, Span { point: 0, first: h * d, cols: d, repeats: k, feeds_cache: true }),
+        ];
+        let name = format!("{}.{l}.head_norms", family.layer);
+        let point = self.bank.point_of(self.tensors, &name, (h + 2 * k) * d, spans)?;
+        Ok(HeadNorms { weights: [of_q?, of_k?], eps, point })
+    }
+
+    /// (len) of the checkpoint.
+    fn vector(&mut self, name: &str, len: usize) -> Result<TensorId> {
+        let vector = self.matrix(name, &[(len, Dtype::F32)], 1)?;
+        self.place(name, &vector, 0, len, false);
+        vector.whole(name)
     }
 
     fn matrix(&mut self, name: &str, parts: &[(usize, Dtype)], cols: usize) -> Result<Matrix> {

@@ -55,7 +55,7 @@ impl Finder {
     }
 
     /// The parts of a text in order: between tokens, and tokens.
-    pub fn each<'t>(
+    pub(super) fn each<'t>(
         &self,
         text: &'t str,
         mut found: impl FnMut(&'t str, usize, Option<u32>) -> Result<()>,

@@ -56,7 +56,7 @@ struct Symbol {
 
 impl Bpe {
     /// Errors with `Format` if a merge names or makes a token that is not there.
-    pub fn new(model: &Model, vocabulary: &Vocabulary) -> Result<Self> {
+    pub(super) fn new(model: &Model, vocabulary: &Vocabulary) -> Result<Self> {
         let mut merges = vec![FREE; (model.merges.len() * 3 / 2 + 2).next_power_of_two()];
         let mut made = String::new();
         let mut stops_at_spaces = vocabulary.model_id("▁").is_some();
@@ -89,12 +89,12 @@ impl Bpe {
     }
 
     /// Whether the ids of a text are those of its words, each with the spaces (`▁`) before it.
-    pub fn goes_by_words(&self) -> bool {
+    pub(super) fn goes_by_words(&self) -> bool {
         self.stops_at_spaces && !self.ignore_merges
     }
 
     /// Appends the ids of a piece.
-    pub fn encode(&self, vocabulary: &Vocabulary, piece: &str, ids: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn encode(&self, vocabulary: &Vocabulary, piece: &str, ids: &mut Vec<u32>) -> Result<()> {
         if self.ignore_merges
             && let Some(id) = vocabulary.model_id(piece)
         {
@@ -241,12 +241,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub fn with_room(words: usize) -> Self {
+    pub(super) fn with_room(words: usize) -> Self {
         Self { slots: vec![[0; 4]; words.clamp(1, 1 << 14).next_power_of_two()] }
     }
 
     /// Appends the ids of a word, which `encode` gives if they are not known.
-    pub fn encode(
+    pub(super) fn encode(
         &mut self,
         text: &str,
         (start, end): (usize, usize),

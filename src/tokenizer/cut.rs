@@ -150,13 +150,13 @@ pub(super) struct Pieces<'t> {
 }
 
 impl<'t> Pieces<'t> {
-    pub fn new(piece: Piece<'t>) -> Self {
+    pub(super) fn new(piece: Piece<'t>) -> Self {
         let end = piece.text.len();
         Self { piece, ranges: if end == 0 { Vec::new() } else { vec![(0, end)] } }
     }
 
     /// `prefix`: whether the text gets what a text begins with.
-    pub fn cut(&mut self, cut: &Cut, prefix: bool) {
+    pub(super) fn cut(&mut self, cut: &Cut, prefix: bool) {
         match cut {
             Cut::Split { pattern, behavior, invert } => {
                 self.split(*behavior, *invert, |text, found| pattern.each(text, found));

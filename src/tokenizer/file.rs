@@ -30,7 +30,7 @@ pub(super) struct File {
 }
 
 impl File {
-    pub fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(super) fn parse(json: &[u8]) -> Result<Self, serde_json::Error> {
         let json = unmarked(json);
         let mut reader = serde_json::Deserializer::from_slice(&json);
         let file = object(&mut reader)?;
@@ -39,7 +39,7 @@ impl File {
     }
 
     /// Errors with `Format` or `Unsupported` if the model is none that is run here.
-    pub fn check(&self) -> crate::error::Result<()> {
+    pub(super) fn check(&self) -> crate::error::Result<()> {
         let model = &self.model;
         match (model.kind.as_deref(), model.vocab.is_list) {
             (None | Some("BPE"), false) | (None | Some("Unigram"), true) => {}
@@ -194,16 +194,16 @@ impl<'de> Deserialize<'de> for Vocab {
 pub(super) struct Merges(Strings);
 
 impl Merges {
-    pub fn push(&mut self, a: &str, b: &str) {
+    pub(super) fn push(&mut self, a: &str, b: &str) {
         self.0.push(a);
         self.0.push(b);
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len() / 2
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         (0..self.len()).filter_map(|at| Some((self.0.get(2 * at)?, self.0.get(2 * at + 1)?)))
     }
 }

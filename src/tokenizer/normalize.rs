@@ -66,7 +66,7 @@ pub(super) fn of(part: &Value) -> Result<Vec<Normalizer>> {
 
 impl Normalizer {
     /// `prefix`: whether the text gets what a text begins with.
-    pub fn apply(&self, piece: &mut Piece, prefix: bool) {
+    pub(super) fn apply(&self, piece: &mut Piece, prefix: bool) {
         let text = piece.text.as_ref();
         let changed: String = match self {
             Self::Form(form) => match form.apply(text) {

@@ -12,21 +12,21 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    pub fn push(&mut self, string: &str) {
+    pub(super) fn push(&mut self, string: &str) {
         self.text.push_str(string);
         self.ends.push(self.text.len() as u32);
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    pub fn get(&self, at: usize) -> Option<&str> {
+    pub(super) fn get(&self, at: usize) -> Option<&str> {
         let start = at.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
         self.text.get(start as usize..*self.ends.get(at)? as usize)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
         (0..self.len()).filter_map(|at| self.get(at))
     }
 }
@@ -39,11 +39,11 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub fn with_room(len: usize) -> Self {
+    pub(super) fn with_room(len: usize) -> Self {
         Self { slots: vec![0; (len * 2 + 1).next_power_of_two()] }
     }
 
-    pub fn get(&self, strings: &Strings, string: &str) -> Option<u32> {
+    pub(super) fn get(&self, strings: &Strings, string: &str) -> Option<u32> {
         match self.find(strings, string) {
             (_, 0) => None,
             (_, position) => Some(position - 1),
@@ -51,7 +51,7 @@ impl Index {
     }
 
     /// Adds the string at a position. `false` if it is there already; then the new one is found from now on.
-    pub fn add(&mut self, strings: &Strings, position: u32) -> bool {
+    pub(super) fn add(&mut self, strings: &Strings, position: u32) -> bool {
         let Some(string) = strings.get(position as usize) else { return false };
         let (slot, old) = self.find(strings, string);
         if let Some(slot) = self.slots.get_mut(slot) {
@@ -101,7 +101,7 @@ pub(super) struct Sorted {
 
 impl Sorted {
     /// Of strings that are the same, the last counts; of empty ones, none.
-    pub fn new<'s>(strings: impl Iterator<Item = (&'s str, u32)>) -> Self {
+    pub(super) fn new<'s>(strings: impl Iterator<Item = (&'s str, u32)>) -> Self {
         let mut all: Vec<(&str, u32)> = strings.filter(|(string, _)| !string.is_empty()).collect();
         all.sort_by_key(|&(string, _)| string);
         let mut sorted = Self::default();
@@ -122,12 +122,12 @@ impl Sorted {
         sorted
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
 
     /// Every string that the text starts with, the shortest first: its length and its id.
-    pub fn starts(&self, text: &[u8], mut found: impl FnMut(usize, u32)) {
+    pub(super) fn starts(&self, text: &[u8], mut found: impl FnMut(usize, u32)) {
         let Some(&byte) = text.first() else { return };
         let at = |byte: usize| self.of_byte.get(byte).map_or(0, |&at| at as usize);
         let Range { mut start, mut end } = at(byte as usize)..at(byte as usize + 1);

@@ -34,7 +34,7 @@ struct Best {
 
 impl Unigram {
     /// `scores`: by id.
-    pub fn new(model: &Model, scores: Vec<f64>, vocabulary: &Vocabulary) -> Result<Self> {
+    pub(super) fn new(model: &Model, scores: Vec<f64>, vocabulary: &Vocabulary) -> Result<Self> {
         if let Some(id) = model.unk_id.filter(|&id| id as usize >= scores.len()) {
             return Err(broken(format!("unk_id {id}, expected below {}", scores.len())));
         }
@@ -48,7 +48,7 @@ impl Unigram {
     }
 
     /// Appends the ids of a piece.
-    pub fn encode(&self, vocabulary: &Vocabulary, piece: &str, ids: &mut Vec<u32>) -> Result<()> {
+    pub(super) fn encode(&self, vocabulary: &Vocabulary, piece: &str, ids: &mut Vec<u32>) -> Result<()> {
         let start = Best { score: 0.0, from: 0, id: None, reached: false };
         let mut best = vec![start; piece.len() + 1];
         for (at, c) in piece.char_indices() {

@@ -31,7 +31,7 @@ pub(super) struct Added {
 
 impl Vocabulary {
     /// Errors with `Format` if two tokens have one id, one has two, or an id is out of all proportion.
-    pub fn new(vocab: Vocab, added: &[AddedToken]) -> Result<Self> {
+    pub(super) fn new(vocab: Vocab, added: &[AddedToken]) -> Result<Self> {
         let Vocab { tokens, ids, is_list, .. } = vocab;
         let highest = ids.iter().copied().chain(added.iter().map(|token| token.id)).max().unwrap_or(0);
         if highest >= ID_LIMIT {
@@ -54,22 +54,22 @@ impl Vocabulary {
     }
 
     /// The highest id plus one.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.positions.len()
     }
 
     /// How many tokens the model has.
-    pub fn model_size(&self) -> usize {
+    pub(super) fn model_size(&self) -> usize {
         self.tokens.len()
     }
 
     /// The model's tokens.
-    pub fn of_model(&self) -> impl Iterator<Item = (&str, u32)> {
+    pub(super) fn of_model(&self) -> impl Iterator<Item = (&str, u32)> {
         self.tokens.iter().zip(self.ids.iter().copied())
     }
 
     /// The id of a token of the model.
-    pub fn model_id(&self, token: &str) -> Option<u32> {
+    pub(super) fn model_id(&self, token: &str) -> Option<u32> {
         self.ids.get(self.index.get(&self.tokens, token)? as usize).copied()
     }
 
@@ -77,24 +77,24 @@ impl Vocabulary {
         self.tokens.get(self.positions.get(id as usize)?.checked_sub(1)? as usize)
     }
 
-    pub fn token(&self, id: u32) -> Option<&str> {
+    pub(super) fn token(&self, id: u32) -> Option<&str> {
         self.added.get(&id).map(|added| added.content.as_str()).or_else(|| self.model_token(id))
     }
 
-    pub fn decodable(&self, id: u32) -> Option<&str> {
+    pub(super) fn decodable(&self, id: u32) -> Option<&str> {
         self.added.get(&id).map(|added| added.decodable.as_str()).or_else(|| self.model_token(id))
     }
 
-    pub fn id(&self, token: &str) -> Option<u32> {
+    pub(super) fn id(&self, token: &str) -> Option<u32> {
         let added = self.added.iter().find(|(_, added)| added.content == token).map(|(&id, _)| id);
         added.or_else(|| self.model_id(token))
     }
 
-    pub fn is_added(&self, id: u32) -> bool {
+    pub(super) fn is_added(&self, id: u32) -> bool {
         self.added.contains_key(&id)
     }
 
-    pub fn is_special(&self, id: u32) -> bool {
+    pub(super) fn is_special(&self, id: u32) -> bool {
         self.added.get(&id).is_some_and(|added| added.special)
     }
 }

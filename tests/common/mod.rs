@@ -6,12 +6,12 @@ pub mod models;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod stores;
 
+use lorakeet::activation::Activation;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::backend::gpu::kernels::Kernel;
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
 use lorakeet::backend::{Backend, Prepared};
-use lorakeet::config::Activation;
 use lorakeet::format::safetensors::Header;
 use lorakeet::ops::Op;
 use lorakeet::plan::{Dtype, Plan, TensorId, Tensors};

@@ -324,7 +324,7 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^variant `lora-xl`, expected/],
         ["argument", /^variant "lora-xs", expected lora with a checkpoint/],
         ["argument", /^rank 200: module `[^`]+` has \d+ inputs and \d+ outputs, lora-xs takes at most \d+/],
-        ["argument", /^variant "dora", expected/],
+        ["argument", /^variant `dora`, expected/],
         ["argument", /^variant lora-xs and warmStart `falls`/],
         ["argument", /^adapter `falls` is loaded already, expected `resume: true` or another name/],
         ["argument", /^adapter `falls` has rank 4, expected no rank or the same with `resume: true`, got 8/],

@@ -2,7 +2,7 @@
 
     python tools/train/export.py FOLDER OUT.gguf --type q8_0
 
-Llama, Mistral, Qwen2 and GPT-2, in the layout of llama.cpp's convert_hf_to_gguf.py, which it does not
+Llama, Mistral, Qwen2, Qwen3 and GPT-2, in the layout of llama.cpp's convert_hf_to_gguf.py, which it does not
 need: names from the `gguf` package's own map; for llama the halves of each head's rows of q and k
 interleaved; GPT-2's Conv1D weights turned round; vectors kept as f32, and matrices whose rows are no
 whole number of blocks as f16. Afterwards every value is read back and compared.
@@ -35,6 +35,7 @@ ARCHITECTURES = {
     "llama": gguf.MODEL_ARCH.LLAMA,
     "mistral": gguf.MODEL_ARCH.LLAMA,
     "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "qwen3": gguf.MODEL_ARCH.QWEN3,
     "gpt2": gguf.MODEL_ARCH.GPT2,
 }
 # `tokenizer.ggml.pre` by the digits of the pattern that cuts a text.
@@ -103,7 +104,7 @@ def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -
     if config["model_type"] == "mistral" and config.get("sliding_window"):
         writer.add_sliding_window(config["sliding_window"])
     elif config.get("use_sliding_window"):
-        raise ValueError("GGUF has no key for the layers of Qwen2 that have a window")
+        raise ValueError("GGUF has no key for the layers of Qwen2 and Qwen3 that have a window")
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     theta = config.get("rope_theta") or scaling.get("rope_theta") or 10000.0
     writer.add_rope_freq_base(theta)

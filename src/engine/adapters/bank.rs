@@ -72,7 +72,7 @@ impl Adapters {
         // At least two, so that the second adapter finds room.
         let room = before.room.grown_to(Room { adapters: needed.adapters.max(2), ..needed });
         let mut bank = before.clone();
-        bank.enable(newest.places.points.iter().copied());
+        bank.enable(newest.places.points.iter().map(|span| span.point));
         for (table, rows) in Table::ALL.into_iter().zip(&newest.adapter.rows) {
             if !rows.tokens.is_empty() {
                 bank.tables.enable(table);
@@ -212,11 +212,15 @@ impl Adapters {
         let (model, backend) = runner.parts();
         let (loaded, bank) = (&self.loaded[i], &model.bank);
         for (p, point) in bank.points.iter().enumerate().filter(|(_, point)| point.enabled) {
-            let zeros = vec![0.0; point.cols];
-            let mut deltas = loaded.adapter.points.iter().zip(&loaded.places.points);
-            let delta = deltas.find(|(_, at)| **at == p).map(|(delta, _)| delta);
-            let [gain, shift] = delta.map_or([&zeros; 2], |delta| [&delta.gain, &delta.shift]);
-            for (row, values) in [(loaded.index, gain), (bank.room.adapters + loaded.index, shift)] {
+            let mut rows = [vec![0.0; point.cols], vec![0.0; point.cols]];
+            let deltas = loaded.adapter.points.iter().zip(&loaded.places.points);
+            for (delta, span) in deltas.filter(|(_, span)| span.point == p) {
+                for (row, values) in rows.iter_mut().zip([&delta.gain, &delta.shift]) {
+                    let columns = row[span.first..].chunks_exact_mut(span.cols).take(span.repeats);
+                    columns.for_each(|columns| columns.copy_from_slice(values));
+                }
+            }
+            for (row, values) in [loaded.index, bank.room.adapters + loaded.index].into_iter().zip(&rows) {
                 backend.upload(point.gains, row * point.cols, bytemuck::cast_slice(values));
             }
         }

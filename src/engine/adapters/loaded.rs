@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::model::{Demand, Held, Site, padded};
+use crate::model::{Demand, Held, Site, Span, padded};
 
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::files::AdapterFiles;
@@ -15,7 +15,7 @@ pub type Choice = Vec<(String, f32)>;
 
 /// What makes cached keys and values valid: the version of each active adapter and the bits of
 /// its weight, and which merge the weights hold, if any.
-pub type MixKey = Vec<(u64, u32)>;
+pub(crate) type MixKey = Vec<(u64, u32)>;
 
 /// What is known of a loaded adapter.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,31 +67,31 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Factor on its weight in every mix.
-    pub fn mix_scale(&self) -> f32 {
+    pub(crate) fn mix_scale(&self) -> f32 {
         let delta = self.adapter.deltas.first().filter(|_| self.trained);
         delta.map_or(1.0, |delta| delta.scale)
     }
 
     /// B of one of its modules as the bank has it.
-    pub fn bank_b(&self, delta: &ModuleDelta) -> Vec<f32> {
+    pub(crate) fn bank_b(&self, delta: &ModuleDelta) -> Vec<f32> {
         if self.trained { delta.b.values() } else { delta.scaled_b() }
     }
 
     /// Gives it numbers that it has learned: the folder it came from is no longer it.
-    pub fn learn(&mut self, deltas: Vec<ModuleDelta>) {
+    pub(crate) fn learn(&mut self, deltas: Vec<ModuleDelta>) {
         (self.files, self.adapter.deltas) = (None, deltas);
         // Until a copy of what the device has learned comes, the numbers are still the file's.
         self.info.bytes = bytes(&self.adapter, self.adapter.deltas.iter().find_map(|delta| delta.a.file()));
     }
 
     /// Whether gradients pass through it: it is a plain LoRA of linear maps.
-    pub fn trains_through(&self) -> bool {
+    pub(crate) fn trains_through(&self) -> bool {
         let rows = self.adapter.rows.iter().all(|rows| rows.tokens.is_empty());
         !self.is_affine() && rows && self.n_virtual == 0
     }
 
     /// The ranks it needs, by site. Where its cores are trained they are of one size.
-    pub fn demand(&self) -> Demand {
+    pub(crate) fn demand(&self) -> Demand {
         let mut demand = Demand::new();
         for (delta, place) in self.adapter.deltas.iter().zip(&self.places.deltas) {
             let rank = if delta.core.is_some() { self.info.rank } else { delta.rank };
@@ -101,7 +101,7 @@ impl Loaded {
     }
 
     /// Its ranks in the layout of a site.
-    pub fn range_at(&self, site: &Site) -> Range<usize> {
+    pub(crate) fn range_at(&self, site: &Site) -> Range<usize> {
         self.ranks[site.layout].clone()
     }
 
@@ -123,7 +123,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub deltas: Vec<Place>,
-    pub points: Vec<usize>,
+    pub points: Vec<Span>,
 }
 
 /// Bytes of main memory that an adapter's numbers take, and the file they came from if that is kept.

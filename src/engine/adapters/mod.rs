@@ -48,7 +48,7 @@ use crate::engine::runner::Runner;
 
 /// The loaded adapters and the lines of the `mixes` tensor.
 #[derive(Debug)]
-pub struct Adapters {
+pub(crate) struct Adapters {
     pub(crate) loaded: Vec<Loaded>,
     /// Line 0 is the base.
     lines: Vec<Line>,

@@ -4,7 +4,7 @@
 use crate::engine::adapters::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta};
 use crate::engine::adapters::loaded::{Place, Places, unknown};
 use crate::error::{Error, Result};
-use crate::model::{Bank, Model, Table};
+use crate::model::{Bank, Model, Span, Table};
 
 impl Places {
     /// Where an adapter acts, once its shapes are known to fit.
@@ -57,18 +57,18 @@ fn place(bank: &Bank, delta: &ModuleDelta) -> Result<Place> {
     Ok(Place { site, part })
 }
 
-fn place_point(bank: &Bank, delta: &PointDelta) -> Result<usize> {
+fn place_point(bank: &Bank, delta: &PointDelta) -> Result<Span> {
     let PointDelta { point, gain, shift } = delta;
-    let at = bank
+    let span = bank
         .find_point(point)
         .ok_or_else(|| Error::mismatch(format!("`{point}`: this base model has no such activation")))?;
-    let cols = bank.points[at].cols;
+    let cols = span.cols;
     for (what, len) in [("gain", gain.len()), ("shift", shift.len())] {
         if len != cols {
             return Err(Error::mismatch(format!("`{point}`: {what} of {len} elements, expected {cols}")));
         }
     }
-    Ok(at)
+    Ok(span)
 }
 
 /// Names of the modules and activations an adapter acts on.
@@ -89,7 +89,7 @@ pub(crate) fn feeds_cache(bank: &Bank, adapter: &Adapter, places: &Places) -> bo
     adapter.lead.is_some()
         || !adapter.rows[Table::Embed as usize].tokens.is_empty()
         || places.deltas.iter().any(|place| bank.site_feeds_cache(place.site, place.part))
-        || places.points.iter().any(|&point| bank.point_feeds_cache(point))
+        || places.points.iter().any(|span| span.feeds_cache)
 }
 
 /// P of an adapter, once its shape is known to fit.

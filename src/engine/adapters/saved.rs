@@ -18,8 +18,8 @@ const TOKEN_DELTA: &str = "trainable_tokens_delta";
 /// A norm whose weight or bias is replaced: with y = x̂ ∘ w + b, the new output is
 /// y ∘ (w'/w) + b' − b ∘ (w'/w).
 pub(super) async fn norm(base: &mut Base<'_>, module: &str, roles: &Roles) -> Result<PointDelta> {
-    let c = base.model.config.hidden_size;
     let weight = base.vector(&format!("{module}.weight")).await?.ok_or_else(|| unknown(module))?;
+    let c = weight.len();
     let bias = base.vector(&format!("{module}.bias")).await?;
     let (mut new_weight, mut new_bias) = (weight.clone(), bias.clone().unwrap_or_else(|| vec![0.0; c]));
     for (&role, tensor) in roles {

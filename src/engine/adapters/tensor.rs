@@ -15,19 +15,19 @@ pub(crate) struct Tensor {
 
 impl Tensor {
     /// All of its numbers as f32.
-    pub fn values(&self) -> Vec<f32> {
+    pub(crate) fn values(&self) -> Vec<f32> {
         self.numbers.values()
     }
 
     /// Errors with `Mismatch` unless it is a matrix.
-    pub fn matrix(&self) -> Result<[usize; 2]> {
+    pub(crate) fn matrix(&self) -> Result<[usize; 2]> {
         self.shape.as_slice().try_into().map_err(|_| {
             Error::mismatch(format!("tensor `{}`: shape {:?}, expected a matrix", self.name, self.shape))
         })
     }
 
     /// Errors with `Mismatch` for another shape.
-    pub fn expect(&self, shape: &[usize]) -> Result<()> {
+    pub(crate) fn expect(&self, shape: &[usize]) -> Result<()> {
         if self.shape == shape {
             return Ok(());
         }
@@ -38,7 +38,7 @@ impl Tensor {
     /// the `tokens` of the tokenizer, or to fewer, and what is behind them is not asked for.
     ///
     /// Errors with `Mismatch` for rows of tokens that the base or its tokenizer does not have, or another width.
-    pub fn table_rows(&self, v: usize, c: usize, tokens: usize) -> Result<usize> {
+    pub(crate) fn table_rows(&self, v: usize, c: usize, tokens: usize) -> Result<usize> {
         match self.shape[..] {
             [n, width] if width == c && n > v => Err(self.added(n, n - v)),
             [n, width] if width == c && n < v && n > tokens => Err(self.added(n, n - tokens)),
@@ -48,7 +48,7 @@ impl Tensor {
     }
 
     /// What to do about a table of `n` rows, the last of which are new tokens'.
-    pub fn added(&self, n: usize, new: usize) -> Error {
+    pub(crate) fn added(&self, n: usize, new: usize) -> Error {
         let tokens = if new == 1 { "1 token was".to_owned() } else { format!("{new} tokens were") };
         Error::mismatch(format!(
             "tensor `{}`: {n} rows: {tokens} added to this base before the adapter was trained, and the base here \

@@ -2,10 +2,9 @@
 
 use crate::backend::Backend;
 use crate::backend::gpu::known_answer::Verdicts;
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::format::{TensorInfo, explained};
-use crate::model::Model;
+use crate::model::{Blueprint, Model};
 use crate::plan::{Dtype, TensorId};
 use crate::tokenizer::Tokenizer;
 
@@ -89,7 +88,7 @@ impl Loader {
     ///
     /// Errors as [`Loader::new`].
     pub(crate) fn prepare(
-        config: ModelConfig,
+        config: Blueprint,
         tokenizer: Tokenizer,
         backend: Backend,
         options: &EngineOptions,
@@ -200,10 +199,10 @@ impl Loader {
 
 /// The architecture that a model folder's files tell of.
 ///
-/// Errors as [`ModelConfig::from_json`] and [`ModelConfig::read_generation_config`], and with what
+/// Errors as [`Blueprint::from_json`] and [`Blueprint::read_generation_config`], and with what
 /// the file is where it is another.
-pub(crate) fn read_config(config: &[u8], generation_config: Option<&[u8]>) -> Result<ModelConfig> {
-    let read = ModelConfig::from_json(config);
+pub(crate) fn read_config(config: &[u8], generation_config: Option<&[u8]>) -> Result<Blueprint> {
+    let read = Blueprint::from_json(config);
     let mut read = read.map_err(|e| explained("config.json", config, e))?;
     if let Some(json) = generation_config {
         let ends = read.read_generation_config(json);

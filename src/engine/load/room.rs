@@ -2,9 +2,8 @@
 //! What it takes is counted by `model`, what there is told by `backend`.
 
 use crate::backend::Backend;
-use crate::config::ModelConfig;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Model, Needs, Sizes, size};
+use crate::model::{Blueprint, Model, Needs, Sizes, size};
 use crate::plan::{Dtype, MAX_TENSOR_BYTES};
 
 use crate::engine::load::options::EngineOptions;
@@ -23,12 +22,12 @@ const LEAST_CONTEXT: usize = 128;
 /// What a model of this architecture takes with these options, of which nothing is allocated.
 ///
 /// Errors with `Argument` for an option, `Memory` if one tensor is past what can be addressed.
-pub fn needs(config: &ModelConfig, options: &EngineOptions) -> Result<Needs> {
+pub fn needs(config: &Blueprint, options: &EngineOptions) -> Result<Needs> {
     Ok(Model::new(config.clone(), sizes(config, options, MAX_TENSOR_BYTES))?.needs())
 }
 
 /// The sizes that options mean.
-pub(crate) fn sizes(config: &ModelConfig, options: &EngineOptions, max_tensor_bytes: u64) -> Sizes {
+pub(crate) fn sizes(config: &Blueprint, options: &EngineOptions, max_tensor_bytes: u64) -> Sizes {
     let context = options.context_length.unwrap_or(config.max_position_embeddings.min(DEFAULT_CONTEXT));
     let slots = options.batch.unwrap_or_else(|| {
         let fit = DEFAULT_CACHE_BYTES / Model::slot_bytes(config, context).max(1);
@@ -42,7 +41,7 @@ pub(crate) fn sizes(config: &ModelConfig, options: &EngineOptions, max_tensor_by
 ///
 /// Errors as [`Model::with_types`], and with `Memory` naming the need, the room and what would fit.
 pub(crate) fn fitting(
-    config: ModelConfig,
+    config: Blueprint,
     sizes: Sizes,
     dtype_of: &dyn Fn(&str) -> Dtype,
     extra: u64,

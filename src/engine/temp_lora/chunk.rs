@@ -47,7 +47,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// The chunk `own`, the `index`th of its text, after a context.
-    pub fn new(index: usize, context: &[u32], own: &[u32], drawn: bool) -> Self {
+    pub(super) fn new(index: usize, context: &[u32], own: &[u32], drawn: bool) -> Self {
         let window = [context, own].concat();
         // Nothing predicts a text's first token.
         let first = context.len().max(1);
@@ -57,13 +57,13 @@ impl Chunk {
     }
 
     /// Notes its mean losses: base, adapted, mixed.
-    pub fn note(&mut self, means: [f64; 3]) {
+    pub(super) fn note(&mut self, means: [f64; 3]) {
         let report = &mut self.report;
         [report.base_loss, report.adapted_loss, report.mixed_loss] = means.map(Some);
     }
 
     /// Whether it was drawn, and more than this share of it is said again.
-    pub fn is_repetitive(&self, most: f32) -> bool {
+    pub(super) fn is_repetitive(&self, most: f32) -> bool {
         self.drawn && repetition(&self.window, self.first) > most
     }
 }

@@ -53,12 +53,12 @@ struct Lane {
 
 impl Probe {
     /// Whether one rate is all there is.
-    pub fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Over)
     }
 
     /// The factor on the learning rate of the step to come.
-    pub fn multiple(&self) -> f32 {
+    pub(super) fn multiple(&self) -> f32 {
         match self {
             Self::Trying(trial) => MULTIPLES[trial.at],
             Self::Over | Self::Waiting => 1.0,

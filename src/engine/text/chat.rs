@@ -3,14 +3,14 @@
 
 use serde_json::{Map, Value};
 
-use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::model::Blueprint;
 use crate::tokenizer::Tokenizer;
 
 /// Ids of a prompt, with the special tokens its tokenizer puts around a text.
 ///
 /// Errors with `Argument` for a text of no tokens.
-pub(crate) fn encode(tokenizer: &Tokenizer, config: &ModelConfig, text: &str) -> Result<Vec<u32>> {
+pub(crate) fn encode(tokenizer: &Tokenizer, config: &Blueprint, text: &str) -> Result<Vec<u32>> {
     let mut ids = tokenizer.encode(text, true)?;
     if ids.is_empty() {
         ids.extend(config.bos_token_id);
@@ -26,7 +26,7 @@ pub(crate) fn encode(tokenizer: &Tokenizer, config: &ModelConfig, text: &str) ->
 /// Errors with `Format` if the vocabulary cannot spell it.
 pub(crate) fn encode_example(
     tokenizer: &Tokenizer,
-    config: &ModelConfig,
+    config: &Blueprint,
     [prompt, completion]: [&str; 2],
 ) -> Result<(Vec<u32>, usize)> {
     let (mut ids, mut given) = tokenizer.encode_example(prompt, completion)?;
@@ -40,7 +40,7 @@ pub(crate) fn encode_example(
 
 /// What a `tokenizer_config.json` would say: the template that came with the tokenizer, as it does in
 /// a GGUF file, and the special tokens that templates name.
-pub(crate) fn tokenizer_config(tokenizer: &Tokenizer, config: &ModelConfig) -> String {
+pub(crate) fn tokenizer_config(tokenizer: &Tokenizer, config: &Blueprint) -> String {
     let token = |id: Option<u32>| tokenizer.id_to_token(id?);
     let said = [
         ("chat_template", tokenizer.chat_template().map(str::to_owned)),
@@ -61,7 +61,7 @@ pub(crate) fn tokenizer_config(tokenizer: &Tokenizer, config: &ModelConfig) -> S
 /// Errors as [`Tokenizer::encode`].
 pub(crate) fn chat_ends(
     tokenizer: &Tokenizer,
-    config: &ModelConfig,
+    config: &Blueprint,
     eos_token: Option<&str>,
     after_answer: Option<&str>,
 ) -> Result<Vec<u32>> {

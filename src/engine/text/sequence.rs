@@ -1,13 +1,13 @@
 //! A batch of texts under way: where each stands, and how it takes the tokens that are drawn.
 //! Not how they are computed.
 
-use crate::config::ModelConfig;
 use crate::engine::text::logits::not_numbers;
 use crate::engine::text::mixture::Mixture;
 use crate::engine::text::request::{Delta, Finish, Overflow, Request, Usage};
 use crate::engine::text::seat::Seat;
 use crate::engine::text::stop::{Shown, Tail};
 use crate::error::Result;
+use crate::model::Blueprint;
 use crate::plan::{Row, Sampling};
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 
@@ -122,7 +122,7 @@ impl Sequence {
     /// `filled` the cache has keys and values.
     pub(super) fn new(
         request: &Request,
-        config: &ModelConfig,
+        config: &Blueprint,
         decoder: StreamDecoder,
         (seat, tokens, filled): (Seat, Vec<u32>, usize),
     ) -> Self {
@@ -169,7 +169,7 @@ impl Sequence {
         index: usize,
         drawn: &[u32],
         context: usize,
-        config: &ModelConfig,
+        config: &Blueprint,
         tokenizer: &Tokenizer,
     ) -> Result<Delta> {
         let mut delta = Delta { index, ..Delta::default() };

@@ -35,7 +35,7 @@ impl<'a> Checkpoint<'a> {
     /// Reads a file; `key` is what it is known by.
     ///
     /// Errors with `Format`.
-    pub fn parse(key: &str, file: &'a [u8]) -> Result<Self> {
+    pub(super) fn parse(key: &str, file: &'a [u8]) -> Result<Self> {
         let end = file.iter().position(|&byte| byte == b'\n').unwrap_or(file.len());
         let head = serde_json::from_slice(&file[..end])
             .map_err(|e| Error::format(format!("checkpoint `{key}`: {e}")))?;
@@ -44,7 +44,7 @@ impl<'a> Checkpoint<'a> {
 
     /// Errors with `Argument` if it is of another training than one of `steps` steps on what `of` digests,
     /// with these options.
-    pub fn check(&self, key: &str, of: &str, steps: usize, options: &Kept) -> Result<()> {
+    pub(super) fn check(&self, key: &str, of: &str, steps: usize, options: &Kept) -> Result<()> {
         let Head { of: its, steps: all, options: other, .. } = &self.head;
         let another = |why: String| {
             Err(Error::argument(format!("checkpoint `{key}` is of another training{why}; use another key")))
@@ -65,7 +65,7 @@ impl Head {
     /// The file of an adapter; `config` is its own.
     ///
     /// Errors with `Format` for a config that is no UTF-8.
-    pub fn file(mut self, AdapterFiles { config, weights }: AdapterFiles) -> Result<Vec<u8>> {
+    pub(super) fn file(mut self, AdapterFiles { config, weights }: AdapterFiles) -> Result<Vec<u8>> {
         self.config =
             String::from_utf8(config).map_err(|_| Error::format("adapter_config.json: not UTF-8"))?;
         let mut file = serde_json::to_vec(&self).map_err(|e| Error::format(e.to_string()))?;

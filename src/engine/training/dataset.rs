@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 use crate::tokenizer::{Message, Tokenizer};
 
-use crate::config::ModelConfig;
 use crate::engine::text::chat;
 use crate::engine::training::item::{Item, forms};
 use crate::engine::training::windows::{self, Window};
+use crate::model::Blueprint;
 
 /// A conversation whose token ids the caller is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,7 +43,7 @@ struct Conversation {
 }
 
 impl Dataset {
-    pub fn new(most: usize, completion_only: Option<bool>) -> Self {
+    pub(super) fn new(most: usize, completion_only: Option<bool>) -> Self {
         Self { windows: Vec::new(), most, completion_only, items: 0, asked: None }
     }
 
@@ -51,7 +51,12 @@ impl Dataset {
     /// [`answer`](Self::answer), in this order.
     ///
     /// Errors with `Argument` for an item of no known form, or without anything to learn.
-    pub fn add(&mut self, tokenizer: &Tokenizer, config: &ModelConfig, item: &Value) -> Result<Vec<Asked>> {
+    pub(super) fn add(
+        &mut self,
+        tokenizer: &Tokenizer,
+        config: &Blueprint,
+        item: &Value,
+    ) -> Result<Vec<Asked>> {
         let at = format!("dataset[{}]", self.items);
         self.items += 1;
         match Item::parse(&at, item)? {
@@ -95,7 +100,7 @@ impl Dataset {
     ///
     /// Errors with `Argument` for another number of them, or an answer that is out of reach; `Unsupported`
     /// where a template writes what comes before an answer differently once that is there.
-    pub fn answer(&mut self, mut tokens: Vec<Vec<u32>>) -> Result<()> {
+    pub(super) fn answer(&mut self, mut tokens: Vec<Vec<u32>>) -> Result<()> {
         let expected = |asked: &Conversation| asked.answers.as_ref().map_or(1, |answers| 2 * answers.len());
         let asked = self.asked.take().filter(|asked| tokens.len() == expected(asked)).ok_or_else(|| {
             Error::argument(format!("{} conversations, expected those that were asked for", tokens.len()))

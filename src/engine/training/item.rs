@@ -57,7 +57,7 @@ impl Item {
     ///
     /// Errors with `Argument` naming the field that is missing, unknown or of another type, `Unsupported`
     /// for a message that templates are not given.
-    pub fn parse(at: &str, item: &Value) -> Result<Self> {
+    pub(super) fn parse(at: &str, item: &Value) -> Result<Self> {
         if let Value::String(text) = item {
             return Ok(Self::Text(text.clone()));
         }

@@ -175,7 +175,7 @@ impl TrainOptions {
 
 impl Kept {
     /// The first option in which the two differ: its name, and both values.
-    pub fn difference(&self, other: &Self) -> Option<(&'static str, [String; 2])> {
+    pub(super) fn difference(&self, other: &Self) -> Option<(&'static str, [String; 2])> {
         let values = |kept: &Self| {
             let Self {
                 rank,

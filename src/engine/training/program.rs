@@ -4,10 +4,9 @@
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::model::Model;
+use crate::model::{Blueprint, Model};
 use crate::tokenizer::Tokenizer;
 
-use crate::config::ModelConfig;
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::files::AdapterFiles;
 use crate::engine::owners::Owners;
@@ -129,7 +128,7 @@ impl Program {
     pub(crate) fn add(
         &mut self,
         tokenizer: &Tokenizer,
-        config: &ModelConfig,
+        config: &Blueprint,
         item: &Value,
     ) -> Result<Vec<Asked>> {
         self.dataset.add(tokenizer, config, item)

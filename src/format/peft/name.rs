@@ -26,7 +26,7 @@ pub(crate) struct Path<'a> {
 
 impl<'a> Path<'a> {
     /// Of a name that [`unwrapped`] has returned.
-    pub fn of(unwrapped: &'a str) -> Self {
+    pub(crate) fn of(unwrapped: &'a str) -> Self {
         // What transformers injects without a `PeftModel` around it has no prefix.
         let bare = unwrapped.strip_prefix("base_model.model.").unwrap_or(unwrapped);
         let (front, last) = bare.rsplit_once('.').unwrap_or(("", bare));
@@ -34,12 +34,12 @@ impl<'a> Path<'a> {
     }
 
     /// The name itself, without the adapter's own.
-    pub fn whole(&self) -> &'a str {
+    pub(crate) fn whole(&self) -> &'a str {
         before(self.bare, ADAPTER).unwrap_or(self.bare)
     }
 
     /// The module of `{module}.{word}[.default][.{parameter}]`.
-    pub fn strip(&self, word: &str, parameter: &str) -> Option<&'a str> {
+    pub(crate) fn strip(&self, word: &str, parameter: &str) -> Option<&'a str> {
         let front = if parameter.is_empty() {
             self.bare
         } else if self.last == parameter {

@@ -13,20 +13,20 @@ pub(crate) struct Written(Vec<(String, Json)>);
 
 impl Written {
     /// A field whatever it holds.
-    pub fn always(&mut self, name: &str, value: Json) {
+    pub(crate) fn always(&mut self, name: &str, value: Json) {
         let at = self.0.partition_point(|(before, _)| before.as_str() < name);
         self.0.insert(at, (name.to_owned(), value));
     }
 
     /// A field unless it is null, false or empty.
-    pub fn add(&mut self, name: &str, value: Json) {
+    pub(crate) fn add(&mut self, name: &str, value: Json) {
         if !value.is_unset() {
             self.always(name, value);
         }
     }
 
     /// The fields that say which modules are adapted.
-    pub fn selection(&mut self, selection: &Selection) {
+    pub(crate) fn selection(&mut self, selection: &Selection) {
         self.always("target_modules", Json::from(&selection.target));
         self.add("exclude_modules", selection.exclude.as_ref().map_or(Json::Null, Json::from));
         if let Some(layers) = &selection.layers {
@@ -37,13 +37,18 @@ impl Written {
     }
 
     /// Values by the patterns of modules that have them.
-    pub fn patterns<V>(&mut self, name: &str, patterns: &[(ModulePattern, V)], value: impl Fn(&V) -> Json) {
+    pub(crate) fn patterns<V>(
+        &mut self,
+        name: &str,
+        patterns: &[(ModulePattern, V)],
+        value: impl Fn(&V) -> Json,
+    ) {
         let entry = |(pattern, v): &(ModulePattern, V)| (pattern.text().to_owned(), value(v));
         self.add(name, Json::Object(patterns.iter().map(entry).collect()));
     }
 
     /// The file, ending in a line break.
-    pub fn into_json(self) -> String {
+    pub(crate) fn into_json(self) -> String {
         // Nothing in it can fail to be written: keys are strings and numbers finite.
         serde_json::to_string_pretty(&Json::Object(self.0)).unwrap_or_default() + "\n"
     }

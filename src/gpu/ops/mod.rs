@@ -14,6 +14,8 @@ pub mod embed;
 pub mod embed_delta;
 pub mod expand_grad;
 pub mod head_delta;
+pub mod head_norm;
+pub mod head_norm_grad;
 pub mod keep_rows;
 pub mod layer_norm_grad;
 pub mod linear;

@@ -21,6 +21,8 @@ mod embed;
 mod embed_delta;
 mod expand_grad;
 mod head_delta;
+mod head_norm;
+mod head_norm_grad;
 mod keep_rows;
 mod layer_norm_grad;
 mod linear;
@@ -58,6 +60,7 @@ macro_rules! for_each_op {
             shrink Shrink,
             affine Affine,
             activation Activation,
+            head_norm HeadNorm,
             split_qkv SplitQkv,
             attention Attention,
             sample Sample,
@@ -71,6 +74,7 @@ macro_rules! for_each_op {
             attention_grad_q AttentionGradQ,
             attention_grad_kv AttentionGradKv,
             split_qkv_grad SplitQkvGrad,
+            head_norm_grad HeadNormGrad,
             keep_rows KeepRows,
             recall_rows RecallRows,
             cross_entropy CrossEntropy,

@@ -60,7 +60,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
     let hidden_size = fields.needed(HIDDEN_SIZE)?;
     let heads = fields.needed(HEADS)?;
     let layers = fields.layers(LAYERS)?;
-    let head_dim = fields.head_dim(HEAD_DIM, [HIDDEN_SIZE, HEADS])?;
+    let head_dim = fields.head_dim(HEAD_DIM, [HIDDEN_SIZE, HEADS], None)?;
     Ok(Blueprint {
         family: &FAMILY,
         vocab_size: fields.vocab_size()?,
@@ -82,6 +82,6 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         tie_word_embeddings: fields.tied(true)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
-        layers: vec![LayerSpec { window: None, rope: 0 }; layers],
+        layers: vec![LayerSpec::default(); layers],
     })
 }

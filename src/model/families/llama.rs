@@ -59,6 +59,8 @@ pub(super) const HARMLESS: &[&str] = &["max_window_layers", "attention.layer_nor
 pub(super) const WINDOW: Key = Key::new("sliding_window", "attention.sliding_window");
 const MLC_WINDOW: Key = Key::new("sliding_window_size", "");
 pub(super) const WINDOW_ASKED: Key = Key::new("use_sliding_window", "");
+/// What the size of a head follows from.
+pub(super) const SIZES: [Key; 2] = [HIDDEN_SIZE, HEADS];
 const ATTENTION_BIAS: Key = Key::new("attention_bias", "");
 const MLP_BIAS: Key = Key::new("mlp_bias", "");
 
@@ -71,17 +73,22 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         }
         (window, _) => window.filter(|_| fields.are_metadata()),
     };
-    with_window(fields, window, 0)
+    let head_dim = fields.head_dim(HEAD_DIM, SIZES, None)?;
+    of(fields, head_dim, (window, 0))
 }
 
-/// A model of this kind whose layers, or those from `first` on where nothing names each, have this window.
-pub(super) fn with_window(fields: &Fields, window: Option<usize>, first: usize) -> Result<Blueprint> {
+/// A model of this kind with heads of this size, whose layers, or those from `first` on where nothing
+/// names each, have this window.
+pub(super) fn of(
+    fields: &Fields,
+    head_dim: usize,
+    (window, first): (Option<usize>, usize),
+) -> Result<Blueprint> {
     if window == Some(0) {
         return Err(out_of_range("sliding_window", 0).context("config.json"));
     }
     let heads = fields.needed(HEADS)?;
     let layers = fields.layers(LAYERS)?;
-    let head_dim = fields.head_dim(HEAD_DIM, [HIDDEN_SIZE, HEADS])?;
     let attention_bias = fields.flag(ATTENTION_BIAS)?.unwrap_or(false);
     let mlp_bias = fields.flag(MLP_BIAS)?.unwrap_or(false);
     Ok(Blueprint {
@@ -107,7 +114,7 @@ pub(super) fn with_window(fields: &Fields, window: Option<usize>, first: usize) 
         family: &FAMILY,
         layers: windows(fields, window, first, layers)?
             .into_iter()
-            .map(|window| LayerSpec { window, rope: 0 })
+            .map(|window| LayerSpec { window, ..LayerSpec::default() })
             .collect(),
     })
 }

@@ -3,7 +3,7 @@
 use super::{Family, llama};
 use crate::error::Result;
 use crate::model::blueprint::Blueprint;
-use crate::model::fields::Fields;
+use crate::model::fields::{Fields, HEAD_DIM};
 
 pub(super) const FAMILY: Family =
     Family { name: "Mistral", model_type: "mistral", blueprint, ..llama::FAMILY };
@@ -16,5 +16,6 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         (Some(window), asked @ Some(false)) => return Err(llama::refused_window(window, asked, "mistral")),
         (window, _) => window,
     };
-    Ok(Blueprint { family: &FAMILY, ..llama::with_window(fields, window, 0)? })
+    let head_dim = fields.head_dim(HEAD_DIM, llama::SIZES, None)?;
+    Ok(Blueprint { family: &FAMILY, ..llama::of(fields, head_dim, (window, 0))? })
 }

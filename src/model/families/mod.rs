@@ -5,6 +5,7 @@ mod gpt2;
 mod llama;
 mod mistral;
 mod qwen2;
+mod qwen3;
 
 use std::fmt;
 
@@ -18,7 +19,8 @@ use crate::format::gguf::{Header, Value};
 use crate::json;
 
 /// Every family. Of those with one GGUF architecture, the first reads it.
-pub(super) const ALL: &[&Family] = &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &gpt2::FAMILY];
+pub(super) const ALL: &[&Family] =
+    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &gpt2::FAMILY];
 
 /// Models whose files describe, name and store them alike.
 pub struct Family {
@@ -128,5 +130,34 @@ impl PartialEq for Family {
 impl fmt::Debug for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::ALL;
+    use crate::model::names::{checkpoint_tensor, gguf_name};
+
+    #[test]
+    fn every_tensor_has_one_name_in_each_kind_of_file() {
+        for family in ALL {
+            let names: BTreeSet<_> = family.modules.iter().map(|module| module.path(family, 7)).collect();
+            assert_eq!(names.len(), family.modules.len(), "{family:?}: a name twice");
+            for name in names {
+                let tensor = format!("{name}.weight");
+                let gguf = gguf_name(family, &tensor).expect("in the table");
+                assert_eq!(checkpoint_tensor(family, &gguf).expect("back").name, tensor, "{family:?}");
+                assert_eq!(
+                    gguf_name(family, &format!("{}{tensor}", family.prefix)),
+                    Some(gguf),
+                    "{family:?}"
+                );
+            }
+            assert_eq!(gguf_name(family, "layers.7.nonsense.weight"), None);
+        }
+        let types: BTreeSet<_> = ALL.iter().map(|family| family.model_type).collect();
+        assert_eq!(types.len(), ALL.len(), "a model_type twice");
     }
 }

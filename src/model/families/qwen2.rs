@@ -3,7 +3,7 @@
 use super::{Family, llama};
 use crate::error::Result;
 use crate::model::blueprint::Blueprint;
-use crate::model::fields::{Fields, Key};
+use crate::model::fields::{Fields, HEAD_DIM, Key};
 
 pub(super) const FAMILY: Family = Family {
     name: "Qwen2",
@@ -21,8 +21,8 @@ const FIRST_WITH_WINDOW: Key = Key::new("max_window_layers", "");
 
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
     let has_bias = fields.has_tensor("blk.0.attn_q.bias").unwrap_or(true);
-    let (window, first) = window(fields)?;
-    let like_llama = llama::with_window(fields, window, first)?;
+    let head_dim = fields.head_dim(HEAD_DIM, llama::SIZES, None)?;
+    let like_llama = llama::of(fields, head_dim, window(fields)?)?;
     let o_bias = fields.has_tensor("blk.0.attn_output.bias").unwrap_or(false);
     Ok(Blueprint { family: &FAMILY, qkv_bias: has_bias, o_bias, ..like_llama })
 }

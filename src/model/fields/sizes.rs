@@ -42,10 +42,12 @@ impl Fields<'_> {
         }
     }
 
-    /// `D`: what `key` says, or an equal part of C for each head.
-    pub fn head_dim(&self, key: Key, [hidden, heads]: [Key; 2]) -> Result<usize> {
+    /// `D`: what `key` says, or what transformers takes where it is missing, or an equal part of C for
+    /// each head.
+    pub fn head_dim(&self, key: Key, [hidden, heads]: [Key; 2], default: Option<usize>) -> Result<usize> {
         let (c, h) = (self.needed(hidden)?, self.needed(heads)?);
-        let head_dim = match self.count(key)? {
+        let default = default.filter(|_| !self.are_metadata());
+        let head_dim = match self.count(key)?.or(default) {
             Some(d) => d,
             None if c.checked_rem(h) == Some(0) => c / h,
             None => {

@@ -21,7 +21,7 @@ const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday",
 /// `format` at `now`, seconds since 1970 on the local clock.
 ///
 /// Errors for a directive that is none of Python's common ones, naming it.
-pub fn strftime(now: i64, format: &str) -> Result<String, Error> {
+pub(super) fn strftime(now: i64, format: &str) -> Result<String, Error> {
     let (days, seconds) = (now.div_euclid(86_400), now.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

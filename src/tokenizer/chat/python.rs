@@ -9,7 +9,7 @@ use minijinja::{Environment, Error, ErrorKind, State};
 use minijinja_contrib::{globals, pycompat};
 
 /// Adds all of it.
-pub fn add(environment: &mut Environment<'static>) {
+pub(super) fn add(environment: &mut Environment<'static>) {
     environment.set_unknown_method_callback(|state, value, method, args| {
         let known = pycompat::unknown_method_callback(state, value, method, args);
         match (known, value.as_str()) {

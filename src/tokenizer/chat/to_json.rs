@@ -18,7 +18,7 @@ struct Layout {
 }
 
 /// `value` as JSON; `options` are `ensure_ascii`, `indent`, `separators` and `sort_keys`.
-pub fn to_json(value: &Value, options: &Kwargs) -> Result<String, Error> {
+pub(super) fn to_json(value: &Value, options: &Kwargs) -> Result<String, Error> {
     let indent = match options.get::<Option<Value>>("indent")?.filter(|indent| !indent.is_none()) {
         None => None,
         Some(indent) => Some(match indent.as_str() {

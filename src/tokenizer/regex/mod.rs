@@ -109,18 +109,18 @@ enum Sought {
 
 impl Pattern {
     /// `None` if the pattern has what is not read here, matches the empty text, or would take too deep a stack.
-    pub fn new(pattern: &str) -> Option<Self> {
+    pub(super) fn new(pattern: &str) -> Option<Self> {
         let node = parse::parse(pattern)?;
         (shortest(&node) > 0 && deepest(&node) <= DEEPEST_MATCH).then_some(Self(Sought::Regex(node)))
     }
 
     /// The text itself.
-    pub fn literal(text: &str) -> Self {
+    pub(super) fn literal(text: &str) -> Self {
         Self(Sought::Text(text.to_owned()))
     }
 
     /// The matches in a text, one after the other.
-    pub fn each(&self, text: &str, mut found: impl FnMut(usize, usize)) {
+    pub(super) fn each(&self, text: &str, mut found: impl FnMut(usize, usize)) {
         let node = match &self.0 {
             Sought::Text(sought) => {
                 return text.match_indices(sought).for_each(|(at, sought)| found(at, at + sought.len()));

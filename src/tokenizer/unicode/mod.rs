@@ -27,7 +27,7 @@ impl Form {
         }
     }
 
-    pub fn apply(self, text: &str) -> Cow<'_, str> {
+    pub(super) fn apply(self, text: &str) -> Cow<'_, str> {
         let first = self.first_changed();
         match text.is_ascii() || text.chars().all(|c| c < first) {
             true => Cow::Borrowed(text),

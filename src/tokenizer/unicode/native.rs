@@ -5,7 +5,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::{Form, Ranges};
 
-pub fn normalized(text: &str, form: Form) -> String {
+pub(super) fn normalized(text: &str, form: Form) -> String {
     match form {
         Form::Nfc => text.nfc().collect(),
         Form::Nfd => text.nfd().collect(),
@@ -14,7 +14,7 @@ pub fn normalized(text: &str, form: Form) -> String {
     }
 }
 
-pub fn class(name: &str) -> Ranges {
+pub(super) fn class(name: &str) -> Ranges {
     let pattern = match name {
         "s" | "w" => format!(r"\{name}"),
         name => format!(r"\p{{{name}}}"),

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
-use lorakeet::config::ModelConfig;
 use lorakeet::engine::{AdapterConfig, Engine, EngineOptions, Loader, part_of};
 use lorakeet::format::ShardIndex;
 use lorakeet::format::gguf::{Header as GgufHeader, LoraFile};
 use lorakeet::format::safetensors::Header;
+use lorakeet::model::Blueprint;
 use lorakeet::tokenizer::{ChatContext, ChatTemplate, Message, StreamDecoder, Tokenizer};
 
 /// Its name, which its folder of the corpus has too, and what it does with bytes.
@@ -32,7 +32,7 @@ pub const ALL: &[Parser] = &[
 
 /// A `config.json`.
 fn config(bytes: &[u8]) {
-    let _ = ModelConfig::from_json(bytes);
+    let _ = Blueprint::from_json(bytes);
 }
 
 /// A safetensors file: tensors lie inside it, one behind the other, and can be read.

@@ -1,0 +1,36 @@
+//! The launch of `head_norm`.
+//! What it computes is said by `crate::ops::HeadNorm`.
+
+use crate::ops::HeadNorm;
+
+use super::super::kernels::{Kernel, kernel};
+use super::super::known_cases::{D, H, K, Made};
+use super::super::launch::{Dispatch, Launch, Target, params};
+
+params! { q_heads: u32, k_heads: u32, head_dim: u32, eps: f32 }
+
+/// y = [norm(q) | norm(k) | v]
+pub const KERNEL: Kernel = kernel!("head_norm", 64, REDUCE);
+
+/// All that compute it.
+pub const KERNELS: &[Kernel] = &[KERNEL];
+
+impl Launch for HeadNorm {
+    fn launch(&self, target: &Target) -> Dispatch {
+        let (q_heads, head_dim) = (self.q_heads as u32, target.lines(self.weights[0]));
+        let all = target.cols(self.qkv) / head_dim;
+        let params = Params { q_heads, k_heads: (all - q_heads) / 2, head_dim, eps: self.eps };
+        Dispatch::new(self, KERNEL, &params, [all, target.n, 1])
+    }
+
+    fn case(made: &mut Made, _: &Kernel) -> Self {
+        let cols = (H + 2 * K) * D;
+        Self {
+            qkv: made.f32(&[made.n, cols]),
+            weights: [made.f32(&[D]), made.f32(&[D])],
+            y: made.f32(&[made.n, cols]),
+            q_heads: H,
+            eps: 0.125,
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Twin of `shaders/head_norm.wgsl`.
+
+use super::norm::norm;
+
+/// y = qkv, each head of q and of k normed by itself (arXiv:1910.07467).
+///
+/// qkv (N, (H + 2K)·D) = [q | k | v], weights (D) of q and of k, heads (H, K) -> y, like qkv.
+pub fn head_norm(qkv: &[f32], weights: [&[f32]; 2], [h, k]: [usize; 2], eps: f32, y: &mut [f32]) {
+    let d = weights[0].len();
+    let row = (h + 2 * k) * d;
+    for (x, y) in qkv.chunks_exact(row).zip(y.chunks_exact_mut(row)) {
+        y.copy_from_slice(x);
+        for (weight, part) in weights.into_iter().zip([0..h * d, h * d..(h + k) * d]) {
+            norm(&x[part.clone()], weight, None, eps, false, &mut y[part]);
+        }
+    }
+}
