@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! src/kernels, a package of its own:
-//!      error, activation, dtype <- plan <- twin <- fast <- cpu        dtype <- widen
+//!      activation, dtype, control <- twin <- fast <- ops <- plan <- cpu
+//!      error, dtype <- tensor <- ops        dtype <- widen
 //!      mersenne_twister, order <- svd
 //! src, over it:
 //!      error, json <- format, tokenizer        dtype, widen <- format
-//!      activation, format, plan <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
+//!      activation, format, ops, plan <- model        ops, plan, shaders/ <- gpu        gpu, cpu <- backend
 //!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
 //! in the engine:
 //!      plans <- runner <- adapters <- text <- training <- temp_lora
