@@ -32,12 +32,12 @@ const KERNELS: Arrows = &[
 /// Module of `src` -> modules it may name. Those of `src/kernels` have the names they have there.
 const MAIN: Arrows = &[
     ("json", &["error"]),
+    ("words", &["error"]),
     ("format", &["error", "json", "dtype", "widen"]),
     ("tokenizer", &["error", "json", "order"]),
-    ("model", &["error", "activation", "json", "format", "ops", "plan"]),
+    ("model", &["words", "error", "activation", "json", "mersenne_twister", "svd", "format", "ops", "plan"]),
     ("gpu", &["error", "activation", "ops", "plan", "for_each_op"]),
     ("backend", &["error", "plan", "cpu", "gpu", "twin"]),
-    ("words", &["error"]),
     (
         "engine",
         &[

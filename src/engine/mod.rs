@@ -28,7 +28,7 @@ pub use adapters::kinds::{
     Ia3, Lora, Method, PrefixTuning, PromptTuning, Role, TokenRows, Vera, VirtualTokens,
 };
 pub use adapters::loaded::{AdapterInfo, Choice};
-pub use adapters::new_lora::{NewLora, Variant};
+pub use adapters::new_lora::NewLora;
 pub use adapters::numbers::Numbers;
 pub use adapters::part::{Part, part_of};
 pub use facade::Engine;
@@ -49,3 +49,5 @@ pub use training::program::{Program, Saved, StepReport, TrainEvent};
 pub use training::schedule::Schedule;
 pub use training::train::Step;
 pub use training::windows::{Loss, Window};
+
+pub use crate::model::Variant;

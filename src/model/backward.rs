@@ -1,11 +1,11 @@
 //! Training, the way back: gradients of one layer, and the step of the optimiser. How a window goes
-//! forward is `kept`'s.
+//! forward is `kept`'s; what of an adapter is trained, and how, `methods`'.
 //!
 //! A window is run in tiles of rows. Forward goes tile by tile and layer by layer, backward layer
 //! by layer and tile by tile, both in reverse: when a tile's turn comes, all later tiles have
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
-use crate::ops::{self, Delta, Slice};
+use crate::ops::{self, Delta};
 use crate::plan::{Plan, TensorId};
 
 use super::Model;
@@ -13,9 +13,8 @@ use super::block::{Adapt, Block, Map};
 use super::blueprint::Norm;
 use super::forward;
 use super::kept::{Adapted, Kept, from_checkpoint};
-use super::layouts::PartRows;
+use super::methods::{Flow, Place};
 use super::steps::Steps;
-use super::training::Core;
 use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// Losses of the rows' targets, and the gradient by the last layer's output.
@@ -80,41 +79,8 @@ pub fn update(model: &Model, plan: &mut Plan) {
     let trainee = training.of_trainee();
     let mut steps = Steps { model, plan };
     for (trained, moments) in trainee.sites.iter().zip(&training.moments) {
-        let (site, first) = (&bank.sites[trained.site], trained.first);
-        let mut adam = |half: usize, g_first: usize, param: TensorId, param_first: usize, len: usize| {
-            steps.push(ops::AdamW {
-                training: training.numbers,
-                sums: training.sums,
-                g: moments.g[half],
-                m: moments.m[half],
-                v: moments.v[half],
-                g_first,
-                param,
-                param_first,
-                len,
-            });
-        };
-        let (c, f) = (site.inputs, site.outputs());
-        let rows = |part: usize| bank.part_rows(site, first, &trained.parts, part);
-        if trainee.cores {
-            for part in trained.trained_parts() {
-                let PartRows { own: [own, _], count, .. } = rows(part);
-                adam(0, own * count, moments.cores[part].r, 0, count * count);
-            }
-            // A = R·A₀
-            for part in trained.trained_parts() {
-                let Core { r, a } = moments.cores[part];
-                let weight = Slice { tensor: a, first: 0 };
-                let (dx, dx_first) = (site.a, rows(part).a);
-                steps.push(ops::LinearGrad { dy: r, weight, dx, dx_first, accumulate: false });
-            }
-            continue;
-        }
-        for part in trained.trained_parts() {
-            let PartRows { a, own: [own, _], count, .. } = rows(part);
-            adam(0, own * c, site.a, a * c, count * c);
-        }
-        adam(1, 0, site.b, first * f, site.needs(&trained.parts) * f);
+        let site = &bank.sites[trained.site];
+        trainee.variant.method().update(&mut steps, Place { site, trained, moments });
     }
 }
 
@@ -159,7 +125,7 @@ impl Steps<'_> {
         self.push(ops::ExpandGrad { rows, mixes, dz, a, dx, ranks, accumulate });
     }
 
-    /// dx = dy by a map's input, and the gradients of the trainee's A and B at it.
+    /// dx = dy by a map's input, and the gradients of what is trained at it.
     fn map_grad(
         &mut self,
         layer: &Layer,
@@ -180,32 +146,17 @@ impl Steps<'_> {
         } else {
             self.adapters_grad(delta, shrink.a, dy, dx, true);
         }
-        self.outer(linear.site, delta, input, dy);
+        self.trainee_grad(linear.site, Flow { delta, input, dy });
     }
 
-    /// The gradients of A, dz ⊗ input, and of B, z ⊗ dy, where the trainee acts; or that of its
-    /// cores, dz ⊗ A₀·input.
-    fn outer(&mut self, site: usize, delta: Delta, input: TensorId, dy: TensorId) {
+    /// The gradients of what is trained at a site, where the trainee acts.
+    fn trainee_grad(&mut self, site: usize, flow: Flow) {
         let Model { bank, training, .. } = self.model;
         let trainee = training.of_trainee();
         let Some((i, trained)) = trainee.at(site) else { return };
-        let [ga, gb] = training.moments[i].g;
-        let (rows, site) = (delta.rows, &bank.sites[site]);
+        let place = Place { site: &bank.sites[site], trained, moments: &training.moments[i] };
         for part in trained.trained_parts() {
-            let PartRows { a: u_first, own: [own_a, own_b], count, .. } =
-                bank.part_rows(site, trained.first, &trained.parts, part);
-            let outer =
-                |u, v, g, g_first, cols| ops::OuterGrad { rows, u, u_first, v, g, g_first, count, cols };
-            if trainee.cores {
-                let y = training.scratch.frozen_z;
-                let weight = Slice { tensor: training.moments[i].cores[part].a, first: 0 };
-                let (x, bias, delta) = (input, None, None);
-                self.push(ops::Linear { x, weight, bias, y, accumulate: false, delta });
-                self.push(outer(training.scratch.dz, y, ga, own_a, [0, count]));
-                continue;
-            }
-            self.push(outer(training.scratch.dz, input, ga, own_a, [0, site.inputs]));
-            self.push(outer(delta.z, dy, gb, own_b, [site.edges[part], site.edges[part + 1]]));
+            trainee.variant.method().backward(self, place, part, flow);
         }
     }
 }

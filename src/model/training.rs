@@ -7,6 +7,7 @@ use crate::plan::{Dtype, TensorId, Tensors, Training as Numbers};
 use super::bank::{Bank, Site};
 use super::blueprint::Blueprint;
 use super::layouts::PartRanks;
+use super::methods::Variant;
 use super::{MAX_ROWS, Sizes};
 
 /// The adapter that is trained: which of the bank's numbers have gradients.
@@ -16,8 +17,8 @@ pub struct Trainee {
     pub sites: Vec<TrainedSite>,
     /// Whether the inputs of its A lose elements at random.
     pub dropout: bool,
-    /// Whether its cores alone are trained, see [`Core`].
-    pub cores: bool,
+    /// What of it is trained.
+    pub variant: Variant,
     /// `W`: most tokens of a window it learns from.
     pub window: usize,
 }
@@ -34,9 +35,9 @@ pub struct TrainedSite {
 }
 
 impl Trainee {
-    /// Rows of the plan that takes a step of the optimiser: those of a core, whose A it makes.
+    /// Rows of the plan that takes a step of the optimiser.
     pub fn update_rows(&self) -> usize {
-        if self.cores { self.most_ranks() } else { 1 }
+        self.variant.method().update_rows(self.most_ranks())
     }
 
     /// The most ranks of a part.
@@ -61,8 +62,7 @@ impl TrainedSite {
 /// Gradients and moments of one site.
 #[derive(Clone, Copy, Debug)]
 pub struct Moments {
-    /// Gradients: of the adapter's rows of A and of B, (rows, C) and (rows, F); where cores are trained, of
-    /// those (rows of A, count), and of nothing
+    /// Gradients, whose shapes are the method's.
     pub g: [TensorId; 2],
     /// First moments, likewise.
     pub m: [TensorId; 2],
@@ -234,8 +234,8 @@ impl Training {
         for tensor in self.cache {
             tensors.reshape(tensor, &cache)?;
         }
-        let cores = trainee.as_ref().filter(|trainee| trainee.cores);
-        tensors.reshape(s.frozen_z, &cores.map_or([1, 1], |trainee| [MAX_ROWS, trainee.most_ranks()]))?;
+        let frozen_z = |trainee: &Trainee| trainee.variant.method().frozen_z(trainee.most_ranks());
+        tensors.reshape(s.frozen_z, &trainee.as_ref().map_or([1, 1], frozen_z))?;
         self.reshape_moments(tensors, bank, trainee.as_ref())?;
         self.trainee = trainee;
         self.reshape_ranks(tensors, bank)
@@ -246,10 +246,9 @@ impl Training {
         self.trainee.as_ref().expect("plans of training are made for a trainee")
     }
 
-    /// The core at a part of one of the trainee's sites; `None` if that is not trained by cores.
+    /// The core at a part of one of the trainee's sites; it has room if the method trains it.
     pub fn core(&self, site: usize, part: usize) -> Option<Core> {
-        let trainee = self.trainee.as_ref().filter(|trainee| trainee.cores)?;
-        let (i, _) = trainee.at(site)?;
+        let (i, _) = self.trainee.as_ref()?.at(site)?;
         Some(self.moments[i].cores[part])
     }
 
@@ -270,7 +269,7 @@ impl Training {
         trainee: Option<&Trainee>,
     ) -> Result<()> {
         self.spare.append(&mut self.moments);
-        let cores = trainee.is_some_and(|trainee| trainee.cores);
+        let method = trainee.map(|trainee| trainee.variant).unwrap_or_default().method();
         for (i, trained) in trainee.iter().flat_map(|trainee| &trainee.sites).enumerate() {
             let moments = match self.spare.pop() {
                 Some(moments) => moments,
@@ -278,18 +277,18 @@ impl Training {
             };
             let TrainedSite { site, ref parts, .. } = *trained;
             let site = &bank.sites[site];
-            let ([of_a, of_b], count) = (site.own_rows(parts), parts.iter().copied().max().unwrap_or(0));
-            let shapes =
-                if cores { [[of_a, count], [1, 1]] } else { [[of_a, site.inputs], [of_b, site.outputs()]] };
+            let count = parts.iter().copied().max().unwrap_or(0);
+            let shapes = method.gradients(site, parts);
             for pair in [moments.g, moments.m, moments.v] {
                 for (tensor, shape) in pair.into_iter().zip(&shapes) {
                     tensors.reshape(tensor, shape)?;
                 }
             }
             for (part, Core { r, a }) in moments.cores.into_iter().enumerate() {
-                let here = cores && parts[part] > 0;
-                tensors.reshape(r, &if here { [count, count] } else { [1, 1] })?;
-                tensors.reshape(a, &if here { [count, site.inputs] } else { [1, 1] })?;
+                let [of_r, of_a] =
+                    if parts[part] > 0 { method.core(site.inputs, count) } else { [[1, 1]; 2] };
+                tensors.reshape(r, &of_r)?;
+                tensors.reshape(a, &of_a)?;
             }
             self.moments.push(moments);
         }

@@ -1,9 +1,10 @@
-//! Adapters that begin here, to be trained: a LoRA that does nothing yet, in two variants.
+//! Adapters that begin here, to be trained: a LoRA that does nothing yet. What numbers its matrices begin with
+//! is for its method to say.
 
 use crate::error::{Error, Result};
 use crate::mersenne_twister::MersenneTwister;
-use crate::svd::Svd;
-use crate::words::words;
+use crate::model::{Begun, Variant};
+use crate::words::Words;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, Core, ModuleDelta};
@@ -12,19 +13,6 @@ use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::folder::is_targeted;
 use crate::engine::adapters::loaded::{AdapterInfo, unknown};
 use crate::engine::runner::Runner;
-
-/// What of a new adapter is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Variant {
-    /// A and B (arXiv:2106.09685).
-    #[default]
-    Lora,
-    /// LoRA-XS (arXiv:2405.17604): a core R (R, R) between the R largest singular vectors of the
-    /// base's own weight. It is an ordinary LoRA but for how it learns.
-    LoraXs,
-}
-
-words!(Variant, "variant", ["lora" => Self::Lora, "lora-xs" => Self::LoraXs]);
 
 /// A new LoRA adapter to be trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,9 +30,7 @@ pub struct NewLora {
 }
 
 impl Adapters {
-    /// Adds a LoRA that does nothing yet: A Kaiming-uniform with a = √5, that is ±1/√C, and B zero,
-    /// as PEFT begins one (arXiv:2106.09685). LoRA-XS reads the base's weights and begins with a core
-    /// of zeros.
+    /// Adds a LoRA that does nothing yet, as its method begins one.
     ///
     /// Errors with `Argument` for a rank, an alpha or a name out of range or targets that the base
     /// does not have, `Memory`, `Device`.
@@ -73,10 +59,7 @@ impl Base<'_> {
         let scale = (alpha / rank as f64) as f32;
         let mut deltas = Vec::new();
         for module in modules {
-            let delta = match variant {
-                Variant::Lora => self.kaiming(module, rank, &mut random)?,
-                Variant::LoraXs => self.principal(module, rank).await?,
-            };
+            let delta = self.begin(module, variant, rank, &mut random).await?;
             deltas.push(ModuleDelta { scale, ..delta });
         }
         Ok(Adapter { deltas, ..Adapter::default() })
@@ -110,45 +93,31 @@ impl Base<'_> {
         Ok(modules)
     }
 
-    fn kaiming(&self, module: String, rank: usize, random: &mut MersenneTwister) -> Result<ModuleDelta> {
+    /// The matrices of one module, which do nothing yet.
+    async fn begin(
+        &mut self,
+        module: String,
+        variant: Variant,
+        rank: usize,
+        random: &mut MersenneTwister,
+    ) -> Result<ModuleDelta> {
         let [inputs, outputs] = self.shape(&module)?;
-        let bound = 1.0 / (inputs as f32).sqrt();
-        let [mut a, b] = [zeros(rank * inputs)?, zeros(outputs * rank)?];
-        a.fill_with(|| (2.0 * random.uniform() - 1.0) * bound);
-        Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), ..ModuleDelta::default() })
-    }
-
-    /// With W = U S Vᵀ cut to the rank: B = U, A₀ = S Vᵀ, as published, and R = 0. The published R
-    /// begins as noise of 1e-5, which a B and an A₀ that are not zero do without.
-    async fn principal(&mut self, module: String, rank: usize) -> Result<ModuleDelta> {
-        let [inputs, outputs] = self.shape(&module)?;
-        let most = inputs.min(outputs);
-        if rank > most {
+        if let Some(most) = variant.most_rank([inputs, outputs]).filter(|&most| rank > most) {
             return Err(Error::argument(format!(
-                "rank {rank}: module `{module}` has {inputs} inputs and {outputs} outputs, lora-xs takes at most {most}"
+                "rank {rank}: module `{module}` has {inputs} inputs and {outputs} outputs, {} takes at most {most}",
+                variant.word()
             )));
         }
         let mut weight = Vec::new();
-        for (tensor, first, count) in self.model.weights.rows_of(&module).ok_or_else(|| unknown(&module))? {
-            weight.extend(self.read_f32(tensor, first * inputs, count * inputs).await?);
+        if variant.reads_base() {
+            for (tensor, first, count) in
+                self.model.weights.rows_of(&module).ok_or_else(|| unknown(&module))?
+            {
+                weight.extend(self.read_f32(tensor, first * inputs, count * inputs).await?);
+            }
         }
-        let Svd { u, s, v } = Svd::truncated(&weight, inputs, rank);
-        let scaled = |(s, v): (&f64, &Vec<f64>)| -> Vec<f32> { v.iter().map(|v| (s * v) as f32).collect() };
-        let core = Core { r: zeros(rank * rank)?, a: s.iter().zip(&v).flat_map(scaled).collect() };
-        let b: Vec<f32> = (0..outputs).flat_map(|f| u.iter().map(move |u| u[f] as f32)).collect();
-        let a = zeros(rank * inputs)?;
-        let core = Some(core);
+        let Begun { a, b, core } = variant.begin([inputs, outputs], rank, &weight, random)?;
+        let core = core.map(|[r, a]| Core { r, a });
         Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), core, ..ModuleDelta::default() })
     }
-}
-
-/// `n` zeros. Errors with `Memory`.
-fn zeros(n: usize) -> Result<Vec<f32>> {
-    let mut zeros = Vec::new();
-    let bytes = n.saturating_mul(4);
-    zeros
-        .try_reserve_exact(n)
-        .map_err(|_| Error::memory(format!("no room for an adapter's matrix of {bytes} bytes")))?;
-    zeros.resize(n, 0.0);
-    Ok(zeros)
 }

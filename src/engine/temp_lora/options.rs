@@ -4,9 +4,9 @@ use crate::error::{Error, Result};
 use crate::words::words;
 
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::adapters::new_lora::Variant;
 use crate::engine::text::generate::MAX_BLOCK;
 use crate::engine::training::memory::TrainingRoom;
+use crate::model::Variant;
 
 /// What happens to the keys and values of the text when the adapter has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use crate::error::{Error, Result};
 use crate::words::Words;
 
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::adapters::new_lora::{NewLora, Variant};
+use crate::engine::adapters::new_lora::NewLora;
 use crate::engine::training::optimizer::Optimizer;
 use crate::engine::training::schedule::Schedule;
+use crate::model::Variant;
 
 /// How an adapter is taught.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use crate::engine::training::Trainer;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Model, TrainedSite, Trainee, Training, padded};
+use crate::model::{Model, TrainedSite, Trainee, Training, Variant, padded};
 use crate::plan::{TensorId, Tensors};
 
 /// What an adapter has learned, and how it was moving.
@@ -149,7 +149,8 @@ impl Trainer {
             let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
             let first = loaded.range_at(site).start;
             let rows = model.bank.part_rows(site, first, &demand[&place.site], place.part);
-            let other = match model.training.core(place.site, place.part) {
+            let core = delta.core.as_ref().and_then(|_| model.training.core(place.site, place.part));
+            let other = match core {
                 Some(core) => (core.r, 0, rank * count),
                 None => (site.b, rows.b * stride, rank * stride),
             };
@@ -261,7 +262,7 @@ fn trainee(model: &Model, loaded: &Loaded, window: usize, dropout: bool) -> Trai
     Trainee {
         sites: loaded.demand().into_iter().map(trained).collect(),
         dropout,
-        cores: loaded.adapter.deltas.iter().all(|delta| delta.core.is_some()),
+        variant: Variant::of(loaded.adapter.deltas.iter().all(|delta| delta.core.is_some())),
         window: window.clamp(2, model.context()),
     }
 }
