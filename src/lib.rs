@@ -30,7 +30,7 @@
 //! }
 //! engine.end(generation);
 //! assert!(!text.is_empty());
-//! # lorakeet::Result::Ok(())
+//! # Ok::<(), lorakeet::Error>(())
 //! # }).expect("a model and an adapter");
 //! ```
 //!
@@ -61,7 +61,7 @@
 //! engine.end_training().await?;
 //! let files = engine.export_adapter("me").await?;
 //! # assert!(!files.weights.is_empty());
-//! # lorakeet::Result::Ok(())
+//! # Ok::<(), lorakeet::Error>(())
 //! # }).expect("a model that learns");
 //! ```
 //!

@@ -36,7 +36,7 @@ const MAIN: Arrows = &[
     ("format", &["error", "json", "dtype", "widen"]),
     ("tokenizer", &["error", "json", "order"]),
     ("model", &["words", "error", "activation", "json", "mersenne_twister", "svd", "format", "ops", "plan"]),
-    ("gpu", &["error", "activation", "ops", "plan", "for_each_op"]),
+    ("gpu", &["error", "activation", "ops", "order", "plan", "for_each_op"]),
     ("backend", &["error", "plan", "cpu", "gpu", "twin"]),
     (
         "engine",

@@ -12,6 +12,7 @@ use super::foreign;
 use super::tensor::{SourceDtype, TensorInfo};
 use super::unique_map::UniqueMap;
 use crate::error::{Error, Result};
+use crate::order::sort_by_key;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::{BTreeMap, BTreeSet};
@@ -79,7 +80,7 @@ impl Header {
         })?;
         let RawHeader { mut tensors, metadata } =
             serde_json::from_slice(json).map_err(|e| Error::format(format!("safetensors header: {e}")))?;
-        tensors.sort_by_key(|(_, raw)| raw.data_offsets);
+        sort_by_key(&mut tensors, |(_, raw)| raw.data_offsets);
         let end = tensors.iter().map(|(_, raw)| raw.data_offsets.1).max().unwrap_or(0);
         if end > data_bytes {
             return Err(Error::format(foreign::cut_short(file_bytes, Some(header_end.saturating_add(end)))));

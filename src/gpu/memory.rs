@@ -1,5 +1,6 @@
 //! Buffers of tensors, all of them or none: a device that is out of memory answers, and stays as it was.
 
+use crate::order::sort_by_key;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -98,7 +99,7 @@ impl Gpu {
             discard(&mut fresh);
         }
         result?;
-        fresh.sort_unstable_by_key(|(index, _)| *index);
+        sort_by_key(&mut fresh, |(index, _)| *index);
         for (index, buffer) in fresh {
             match self.buffers.get_mut(index) {
                 Some(held) => std::mem::replace(held, buffer).destroy(),

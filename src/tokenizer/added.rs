@@ -11,6 +11,7 @@ use super::unicode::{self, Ranges};
 use super::vocabulary::{Added, Vocabulary};
 use super::{broken, unsupported};
 use crate::error::Result;
+use crate::order::sort_by_key;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -109,7 +110,7 @@ pub(super) fn finders(
     normalizers: &[Normalizer],
 ) -> Result<[Finder; 2]> {
     let mut tokens: Vec<&AddedToken> = added.iter().filter(|token| !token.content.is_empty()).collect();
-    tokens.sort_by_key(|token| token.id);
+    sort_by_key(&mut tokens, |token| token.id);
     let mut next = vocabulary.model_size() as u32;
     let mut seen: HashMap<&str, u32> = HashMap::new();
     let mut kinds = [Vec::new(), Vec::new()];

@@ -1,6 +1,7 @@
 //! How an adapter is taught, and the defaults of it, which every face of the program shares.
 //! Not what it is taught: that is a dataset.
 
+use crate::order::sort_by_key;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -160,7 +161,7 @@ impl TrainOptions {
 
     pub(super) fn kept(&self) -> Kept {
         let NewLora { rank, alpha, mut target_modules, .. } = self.lora();
-        target_modules.sort();
+        sort_by_key(&mut target_modules, String::clone);
         Kept {
             rank,
             alpha,

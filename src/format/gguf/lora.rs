@@ -9,6 +9,7 @@
 use super::{Header, ROPE_FACTORS, Value, wrong};
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
+use crate::order::sort_by_key;
 use std::collections::BTreeMap;
 
 const ALPHA_KEY: &str = "adapter.lora.alpha";
@@ -105,7 +106,7 @@ impl LoraFile {
     /// with one rank for all modules a pattern of alphas is unlikely.
     pub fn warnings(&self) -> Vec<String> {
         let mut ranks: Vec<usize> = self.pairs.iter().filter_map(|(_, pair)| pair.rank().ok()).collect();
-        ranks.sort_unstable();
+        sort_by_key(&mut ranks, |rank| *rank);
         ranks.dedup();
         let mut warnings = Vec::new();
         if let Some(&rank) = ranks.last().filter(|&&rank| rank > 1) {

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::format::foreign;
 use crate::format::safetensors::PREFIX_BYTES;
+use crate::order::sort_by_key;
 use cursor::Cursor;
 use ggml_type::GgmlType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -288,7 +289,7 @@ fn place(claims: Vec<Claim>, alignment: u64, data: u64, file_bytes: u64) -> Resu
 
 fn by_offset(tensors: &[TensorInfo]) -> Vec<&TensorInfo> {
     let mut order: Vec<_> = tensors.iter().filter(|tensor| tensor.byte_len() > 0).collect();
-    order.sort_by_key(|tensor| tensor.start);
+    sort_by_key(&mut order, |tensor| tensor.start);
     order
 }
 

@@ -7,6 +7,7 @@
 mod parse;
 
 use super::unicode::{self, Ranges};
+use crate::order::sort_by_key;
 use std::sync::Arc;
 
 /// Steps that one search may take, for each byte of the text, and at least.
@@ -29,7 +30,7 @@ struct Set {
 
 impl Set {
     fn new(mut ranges: Ranges) -> Self {
-        ranges.sort_unstable();
+        sort_by_key(&mut ranges, |range| *range);
         let mut merged = Ranges::with_capacity(ranges.len());
         for (start, end) in ranges {
             match merged.last_mut() {

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::peft::{Names, Pattern};
+use crate::order::sort_by_key;
 
 use crate::engine::adapters::common::Bias;
 use crate::engine::adapters::config::AdapterConfig;
@@ -81,7 +82,7 @@ fn union(targets: &[&Names], linear_modules: &[String]) -> Result<Names> {
         })
         .cloned()
         .collect();
-    all.sort_unstable();
+    sort_by_key(&mut all, String::clone);
     all.dedup();
     Ok(Names::List(all))
 }

@@ -5,6 +5,7 @@ pub(crate) mod arithmetic;
 pub(crate) mod combination;
 mod config;
 
+use crate::order::sort_by_key;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -161,7 +162,7 @@ fn targets_in_order(
             )));
         }
     }
-    targets.sort_by_key(|(place, _)| *place);
+    sort_by_key(&mut targets, |(place, _)| *place);
     Ok(targets.into_iter().map(|(_, target)| target).collect())
 }
 

@@ -4,6 +4,7 @@
 mod mistral;
 mod mlx;
 
+use crate::order::sort_by_key;
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
@@ -156,7 +157,7 @@ impl Converted {
     ///
     /// Errors with `Mismatch` for one that is there twice.
     fn of(config: AdapterConfig, mut tensors: Vec<Tensor>, warnings: Vec<String>) -> Result<Self> {
-        tensors.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        sort_by_key(&mut tensors, |(name, ..)| name.clone());
         let twin = tensors.windows(2).find(|pair| pair[0].0 == pair[1].0);
         if let Some([(name, ..), _]) = twin {
             return Err(Error::mismatch(format!("tensor `{name}`: the file has it twice, under two names")));

@@ -1,6 +1,7 @@
 //! LoRA (arXiv:2106.09685): y += scale · B (A x), and what its config can add to that.
 //! Rank-stabilised scales, DoRA, a bias of B, a latent mapping between A and B, tokens of its own.
 
+use crate::order::sort_by_key;
 use crate::error::{Error, Result};
 use crate::format::peft::{
     Fields, Json, Layers, MAX_RANK, ModulePattern, Names, Path, Written, before, first, in_range, number, wrong,
@@ -338,7 +339,7 @@ fn read_token_rows(fields: &mut Fields) -> Result<Vec<TokenRows>> {
         };
         let indices = ids(list).ok_or_else(|| wrong(FIELD, list, "a list of token ids"))?;
         let mut sorted = indices.clone();
-        sorted.sort_unstable();
+        sort_by_key(&mut sorted, |id| *id);
         if let Some([id, ..]) = sorted.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
             return Err(Error::format(format!("adapter_config.json: field `{FIELD}` holds {id} twice")));
         }
