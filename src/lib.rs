@@ -1,15 +1,80 @@
 //! Lorakeet: compact language models in the browser, with live LoRA adapters.
 //! The npm package is the product; this crate is its core, and a program for the terminal.
 //!
+//! # Examples
+//!
+//! Open a model, use an adapter, write:
+//!
+//! ```
+//! # #[cfg(not(target_arch = "wasm32"))]
+//! # pollster::block_on(async {
+//! use std::path::Path;
+//!
+//! use lorakeet::backend::Backend;
+//! use lorakeet::backend::cpu::{Cpu, Kernels};
+//! use lorakeet::engine::{EngineOptions, Request, folder};
+//!
+//! let backend = Backend::Cpu(Cpu::new(Kernels::Fast));
+//! let model = Path::new("www/models/novels/novels-q8_0.gguf");
+//! let mut engine = folder::open(model, backend, &EngineOptions::default(), |_loaded, _total| {})?;
+//! folder::load_adapter(&mut engine, "pirate", Path::new("www/adapters/pirate")).await?;
+//! engine.set_adapter(vec![("pirate".to_owned(), 1.0)])?;
+//!
+//! let prompt = engine.encode("The fox said")?;
+//! let mut generation = engine.start(&[Request::greedy(prompt, 12)])?;
+//! let mut text = String::new();
+//! while !generation.is_finished() {
+//!     for delta in engine.next(&mut generation).await? {
+//!         text += &delta.text;
+//!     }
+//! }
+//! engine.end(generation);
+//! assert!(!text.is_empty());
+//! # lorakeet::Result::Ok(())
+//! # }).expect("a model and an adapter");
+//! ```
+//!
+//! Train an adapter, and take it away as a PEFT folder's files:
+//!
+//! ```
+//! # #[cfg(not(target_arch = "wasm32"))]
+//! # pollster::block_on(async {
+//! # use std::path::Path;
+//! # use lorakeet::backend::Backend;
+//! # use lorakeet::backend::cpu::{Cpu, Kernels};
+//! # use lorakeet::engine::{EngineOptions, folder};
+//! use lorakeet::engine::{NewLora, Optimizer, TrainingRoom, Variant, Window};
+//! # let backend = Backend::Cpu(Cpu::new(Kernels::Fast));
+//! # let model = Path::new("www/models/demo");
+//! # let mut engine = folder::open(model, backend, &EngineOptions::default(), |_, _| {})?;
+//! let lora = NewLora { variant: Variant::Lora, rank: 4, alpha: 8.0, target_modules: vec![], seed: 1 };
+//! engine.new_lora("me", &lora).await?;
+//! let tokens = engine.encode("Once upon a time there was a fox who could read.")?;
+//! let room = TrainingRoom { window: tokens.len(), memory_limit: None };
+//! engine.begin_training("me", Optimizer::default(), room).await?;
+//! let choice = vec![("me".to_owned(), 1.0)];
+//! let mut losses = Vec::new();
+//! for _ in 0..3 {
+//!     losses.push(engine.train_step(vec![Window::new(tokens.clone(), 1)], &choice, 1e-3).await?);
+//! }
+//! assert!(losses[2] < losses[0]);
+//! engine.end_training().await?;
+//! let files = engine.export_adapter("me").await?;
+//! # assert!(!files.weights.is_empty());
+//! # lorakeet::Result::Ok(())
+//! # }).expect("a model that learns");
+//! ```
+//!
 //! # The map
 //!
 //! ```text
 //! src/kernels, a package of its own:
-//!      error, activation, dtype <- plan <- twin <- fast <- cpu        dtype <- widen
+//!      activation, dtype, control <- twin <- fast <- ops <- plan <- cpu
+//!      error, dtype <- tensor <- ops        dtype <- widen
 //!      mersenne_twister, order <- svd
 //! src, over it:
 //!      error, json <- format, tokenizer        dtype, widen <- format
-//!      activation, format, plan, svd <- model        plan, shaders/ <- gpu        gpu, cpu <- backend
+//!      activation, format, ops, plan, svd <- model        ops, plan, shaders/ <- gpu        gpu, cpu <- backend
 //!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
 //! in the engine:
 //!      plans <- runner <- adapters <- text <- training <- temp_lora

@@ -253,3 +253,23 @@ fn every_file_begins_by_saying_what_it_is() {
         assert!(text.starts_with("//! "), "{}", file.display());
     }
 }
+
+/// CONTRIBUTING.md walks from a call to the kernel in ten files, each of which names the next in its head.
+#[test]
+fn the_newcomers_walk_leads_on() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let papers = std::fs::read_to_string(root.join("CONTRIBUTING.md")).expect("readable");
+    let step = |line: &str| Some(line.split_once(". [")?.1.split_once(']')?.0.to_owned());
+    let walk: Vec<String> = papers
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_digit()) && line.contains("](src/"))
+        .take(10)
+        .filter_map(step)
+        .collect();
+    assert_eq!(walk.len(), 10, "{walk:?}");
+    for pair in walk.windows(2) {
+        let text = std::fs::read_to_string(root.join(&pair[0])).expect("readable");
+        let head: Vec<&str> = text.lines().take_while(|line| line.starts_with("//")).collect();
+        assert!(head.iter().any(|line| line.contains(&pair[1])), "{} does not name {}", pair[0], pair[1]);
+    }
+}

@@ -1,5 +1,5 @@
 // mix: the blocks of ranks that act on a row; the fields of `Mix` and `Block` in
-// src/kernels/plan/mod.rs.
+// src/kernels/control.rs.
 
 const MAX_BLOCKS: u32 = 5u;
 

@@ -1,4 +1,4 @@
-// row: one line of the rows (N, 4) tensor; the fields of `Row` in src/kernels/plan/mod.rs.
+// row: one line of the rows (N, 4) tensor; the fields of `Row` in src/kernels/control.rs.
 
 const INACTIVE: u32 = 0xffffffffu;
 

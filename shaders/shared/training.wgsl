@@ -1,5 +1,5 @@
 // training: numbers of the current training step; the fields of `Training` in
-// src/kernels/plan/training.rs.
+// src/kernels/control.rs.
 
 struct Training {
     seed: u32,

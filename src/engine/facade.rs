@@ -1,5 +1,6 @@
 //! The engine: a facade of one-line methods over its owners, which it hands each other.
 //! Not what they do: each tells that of itself, errors in full.
+//! A request goes on in `src/engine/text/generate.rs`.
 
 use futures_channel::oneshot;
 use serde_json::Value;

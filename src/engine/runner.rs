@@ -1,5 +1,6 @@
 //! The model on its device: what runs a plan, moves numbers there and back, and counts devices.
 //! Not what is run, nor for whom: that is the other owners' business.
+//! What a plan of the model is made of says `src/model/block.rs`.
 
 use futures_channel::oneshot;
 

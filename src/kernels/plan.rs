@@ -1,5 +1,6 @@
 //! What to compute: a list of steps over named tensors, built once and replayed.
 //! It knows no architecture and no device.
+//! What an op is, one for all, shows `src/kernels/ops/linear.rs`.
 //!
 //! [`Tensors`] declares every buffer a model needs; a [`Plan`] is a list of [`Op`]s over them
 //! for one number of token rows. Shapes are checked when a step is pushed, so backends need

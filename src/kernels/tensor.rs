@@ -31,6 +31,7 @@ pub struct Tensor {
 
 impl Tensor {
     /// Number of elements.
+    #[inline(never)]
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -46,6 +47,7 @@ impl Tensor {
     }
 
     /// Elements behind one index of the first axis.
+    #[inline(never)]
     pub fn row_len(&self) -> usize {
         self.shape[1..].iter().product()
     }
@@ -91,6 +93,7 @@ impl Tensors {
     }
 
     /// The declaration behind an id.
+    #[inline(never)]
     pub fn get(&self, id: TensorId) -> &Tensor {
         &self.list[id.index()]
     }

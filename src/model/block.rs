@@ -1,5 +1,6 @@
 //! One layer of the decoder, written once: attention and MLP (arXiv:1706.03762, with the norm moved
 //! in front of each). No embedding, no head and no way back; how adapters take part is [`Adapt`]'s.
+//! Its steps are a plan, `src/kernels/plan.rs`.
 
 use crate::ops::{self, Delta, DownProjection};
 use crate::plan::{FEW_ROWS, TensorId};

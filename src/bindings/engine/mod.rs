@@ -1,4 +1,5 @@
 //! The engine for JavaScript. Calls on one engine must not overlap; the TypeScript face queues them.
+//! A request goes on in `src/engine/facade.rs`.
 
 #![expect(
     clippy::await_holding_refcell_ref,

@@ -1,4 +1,5 @@
 //! Generation: prompts in, text out, a block of tokens at a time.
+//! A request goes on in `src/engine/runner.rs`.
 //!
 //! All but the last token of each prompt are prefilled. From then on the decode state lives on
 //! the device: a block of K steps is one submission and one small read, and writes nothing.

@@ -1,5 +1,6 @@
 // OpenAI's completions over an engine: `create`, whole or streamed.
 // Not chat (chat.ts): that is another prompt, and another shape.
+// A request goes on in src/js/api/generation.ts.
 
 import { gather, generate, type Delta, type FinishReason, type TokenLogprobs } from "./generation.js";
 import { checkRequest, type CheckedRequest, type CompletionRequest } from "./request.js";

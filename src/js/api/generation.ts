@@ -1,5 +1,6 @@
 // One batch of prompts being continued: asks Rust for step after step, and always ends the batch.
 // Not yet OpenAI's shapes: completions.ts makes those.
+// A request goes on in src/bindings/engine/mod.rs.
 
 import { chosen } from "./choice.js";
 import { throwIfCancelled } from "../error.js";

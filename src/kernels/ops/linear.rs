@@ -1,5 +1,6 @@
 //! Linear maps, with what adapters add to them.
 //! The way back to their input is `linear_grad`.
+//! On a GPU it is launched by `src/gpu/ops/linear.rs`.
 
 use super::{Call, Delta, Fit, Operation, Shapes, Slice, demand, outputs};
 use crate::fast;

@@ -39,8 +39,6 @@ mod split_qkv;
 mod split_qkv_grad;
 mod square_sum;
 
-use std::fmt::Debug;
-
 pub use crate::twin::shrink_grad::part_columns;
 pub use shared::{AttentionInputs, Call, Delta, DownProjection, Fit, Replaced, Shapes, Slice};
 
@@ -86,7 +84,7 @@ macro_rules! for_each_op {
 }
 
 /// What the file of an op says of it.
-pub trait Operation: Debug {
+pub trait Operation {
     /// Tensors only read, in the order of the shader's bindings.
     fn reads(&self) -> Vec<TensorId>;
 

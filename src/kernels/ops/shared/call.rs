@@ -22,44 +22,54 @@ pub struct Call<'a> {
     pub(crate) fast: bool,
 }
 
+// Called a few times an op, and by each: not copied into all of them.
 impl<'a> Call<'a> {
+    #[inline(never)]
     pub(crate) fn u32(&self, id: TensorId) -> &'a [u32] {
         &self.data[id.index()]
     }
 
+    #[inline(never)]
     pub(crate) fn f32(&self, id: TensorId) -> &'a [f32] {
         debug_assert_eq!(self.tensors.get(id).dtype, Dtype::F32);
         bytemuck::cast_slice(self.u32(id))
     }
 
     /// The first N rows of a tensor.
+    #[inline(never)]
     pub(crate) fn head(&self, id: TensorId) -> &'a [f32] {
         &self.f32(id)[..self.n * self.cols(id)]
     }
 
     /// The token rows.
+    #[inline(never)]
     pub(crate) fn rows(&self, id: TensorId) -> &'a [Row] {
         bytemuck::cast_slice(&self.u32(id)[..4 * self.n])
     }
 
+    #[inline(never)]
     pub(crate) fn mixes(&self, id: TensorId) -> &'a [Mix] {
         bytemuck::cast_slice(self.u32(id))
     }
 
+    #[inline(never)]
     pub(crate) fn training(&self, id: TensorId) -> &'a Training {
         bytemuck::from_bytes(bytemuck::cast_slice(self.u32(id)))
     }
 
+    #[inline(never)]
     pub(crate) fn weight(&self, id: TensorId) -> WeightData<'a> {
         let tensor = self.tensors.get(id);
         WeightData { dtype: tensor.dtype, words: self.u32(id), c: tensor.row_len() }
     }
 
     /// Elements behind one index of the first axis.
+    #[inline(never)]
     pub(crate) fn cols(&self, id: TensorId) -> usize {
         self.tensors.get(id).row_len()
     }
 
+    #[inline(never)]
     pub(crate) fn heads(&self, q: TensorId, k_cache: TensorId, head_dim: usize) -> Heads {
         let k = self.tensors.get(k_cache);
         Heads { q_cols: self.cols(q), kv_cols: k.shape[2], head_dim, s: k.shape[1] }
