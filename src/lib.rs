@@ -74,7 +74,7 @@
 //!      mersenne_twister, order <- svd
 //! src, over it:
 //!      error, json <- format, tokenizer        dtype, widen <- format
-//!      activation, format, ops, plan, svd <- model        ops, plan, shaders/ <- gpu        gpu, cpu <- backend
+//!      activation, format, ops, plan, svd <- model   ops, plan, shaders/ <- gpu   gpu, cpu <- backend
 //!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
 //! in the engine:
 //!      plans <- runner <- adapters <- text <- training <- temp_lora

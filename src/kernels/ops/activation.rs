@@ -37,7 +37,7 @@ impl Operation for Activation {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [y] = outputs(out);
-        let run = if call.fast { fast::activation } else { twin::activation::activation };
+        let run = if call.is_fast() { fast::activation } else { twin::activation::activation };
         run(call.head(self.x), self.kind, self.gated, call.cols(self.y), y);
     }
 }

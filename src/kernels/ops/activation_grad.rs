@@ -42,7 +42,7 @@ impl Operation for ActivationGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dx] = outputs(out);
-        let run = if call.fast { fast::activation_grad } else { twin::activation_grad::activation_grad };
+        let run = if call.is_fast() { fast::activation_grad } else { twin::activation_grad::activation_grad };
         run(call.head(self.x), call.head(self.dy), self.kind, self.gated, call.cols(self.dy), dx);
     }
 }

@@ -53,7 +53,7 @@ impl Operation for Attention {
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
-        let run = if call.fast { fast::attention } else { twin::attention::attention };
+        let run = if call.is_fast() { fast::attention } else { twin::attention::attention };
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
         let (rows, q) = (call.rows(self.rows), call.f32(self.q));
         let (k, v) = (call.f32(self.k_cache), call.f32(self.v_cache));

@@ -47,7 +47,7 @@ impl Operation for AttentionGradKv {
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dk, dv] = outputs(out);
         let run =
-            if call.fast { fast::attention_grad_kv } else { twin::attention_grad_kv::attention_grad_kv };
+            if call.is_fast() { fast::attention_grad_kv } else { twin::attention_grad_kv::attention_grad_kv };
         let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
         let (rows, q, k, v) = (call.rows(rows), call.f32(q), call.f32(k_cache), call.f32(v_cache));

@@ -40,7 +40,8 @@ impl Operation for AttentionGradQ {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dq, stats] = outputs(out);
-        let run = if call.fast { fast::attention_grad_q } else { twin::attention_grad_q::attention_grad_q };
+        let run =
+            if call.is_fast() { fast::attention_grad_q } else { twin::attention_grad_q::attention_grad_q };
         let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
         let (k, v, dy) = (call.f32(k_cache), call.f32(v_cache), call.f32(self.dy));

@@ -41,7 +41,7 @@ impl Operation for CrossEntropy {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [logits, loss] = outputs(out);
-        let run = if call.fast { fast::cross_entropy } else { twin::cross_entropy::cross_entropy };
+        let run = if call.is_fast() { fast::cross_entropy } else { twin::cross_entropy::cross_entropy };
         let targets = &call.u32(self.targets)[..call.n];
         run(call.training(self.training), targets, logits, call.cols(self.logits), loss);
     }

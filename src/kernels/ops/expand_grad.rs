@@ -48,7 +48,7 @@ impl Operation for ExpandGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dx] = outputs(out);
-        let run = if call.fast { fast::expand_grad } else { twin::expand_grad::expand_grad };
+        let run = if call.is_fast() { fast::expand_grad } else { twin::expand_grad::expand_grad };
         let (rows, mixes) = (call.rows(self.rows), call.mixes(self.mixes));
         let (dz, a) = (call.head(self.dz), call.f32(self.a));
         let (c, z_cols) = (call.cols(self.dx), call.cols(self.dz));

@@ -50,7 +50,7 @@ impl Operation for Linear {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [y] = outputs(out);
-        let run = if call.fast { fast::linear } else { twin::linear::linear };
+        let run = if call.is_fast() { fast::linear } else { twin::linear::linear };
         let columns = Columns { first: self.weight.first, stride: call.cols(self.y) };
         let bias = self.bias.map(|b| call.f32(b));
         let delta = self.delta.map(|delta| delta.data(call));

@@ -46,7 +46,7 @@ impl Operation for LinearGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dx] = outputs(out);
-        let run = if call.fast { fast::linear_grad } else { twin::linear_grad::linear_grad };
+        let run = if call.is_fast() { fast::linear_grad } else { twin::linear_grad::linear_grad };
         let stride = call.cols(self.dy);
         let (weight, columns) =
             (call.weight(self.weight.tensor), Columns { first: self.weight.first, stride });

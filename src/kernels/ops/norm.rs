@@ -46,7 +46,7 @@ impl Operation for Norm {
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
-        let run = if call.fast { fast::norm } else { twin::norm::norm };
+        let run = if call.is_fast() { fast::norm } else { twin::norm::norm };
         let bias = self.bias.map(|b| call.f32(b));
         let y = bytemuck::cast_slice_mut(&mut out[0]);
         run(call.head(self.x), call.f32(self.weight), bias, self.eps, self.centred, y);

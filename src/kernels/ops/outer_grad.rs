@@ -53,7 +53,7 @@ impl Operation for OuterGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [g] = outputs(out);
-        let run = if call.fast { fast::outer_grad } else { twin::outer_grad::outer_grad };
+        let run = if call.is_fast() { fast::outer_grad } else { twin::outer_grad::outer_grad };
         let [first, end] = self.cols;
         let u = (call.head(self.u), Columns { first: self.u_first, stride: call.cols(self.u) });
         let v = (call.head(self.v), Columns { first, stride: call.cols(self.v) });

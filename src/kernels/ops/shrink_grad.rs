@@ -49,7 +49,7 @@ impl Operation for ShrinkGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dz] = outputs(out);
-        let run = if call.fast { fast::shrink_grad } else { twin::shrink_grad::shrink_grad };
+        let run = if call.is_fast() { fast::shrink_grad } else { twin::shrink_grad::shrink_grad };
         let (rows, mixes) = (call.rows(self.rows), call.mixes(self.mixes));
         let (dy, b, f) = (call.head(self.dy), call.f32(self.b), call.cols(self.dy));
         run(rows, mixes, dy, b, f, self.ranks, self.parts, call.cols(self.dz), dz);

@@ -24,6 +24,12 @@ pub struct Call<'a> {
 
 // Called a few times an op, and by each: not copied into all of them.
 impl<'a> Call<'a> {
+    /// Whether the fast version is to run, where there is one. What browsers download has the plain ones
+    /// of the other ops alone.
+    pub(crate) fn is_fast(&self) -> bool {
+        self.fast || cfg!(all(target_arch = "wasm32", not(debug_assertions)))
+    }
+
     #[inline(never)]
     pub(crate) fn u32(&self, id: TensorId) -> &'a [u32] {
         &self.data[id.index()]

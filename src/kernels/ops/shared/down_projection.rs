@@ -55,7 +55,7 @@ impl DownProjection {
             z_cols: call.cols(self.z),
             partials: self.partials,
         };
-        let run = if call.fast { fast::shrink } else { shrink::shrink };
+        let run = if call.is_fast() { fast::shrink } else { shrink::shrink };
         run(x, data, c, z);
     }
 
