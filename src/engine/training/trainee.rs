@@ -1,6 +1,8 @@
 //! The adapter that is trained: how it begins, and that the engine's own copy of it follows what
 //! the device learns. Steps of training are `train`'s.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::ModuleDelta;
 use crate::engine::adapters::loaded::Loaded;
@@ -10,7 +12,7 @@ use crate::engine::training::Trainer;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Model, TrainedSite, Trainee, Training, Variant, padded};
+use crate::model::{Model, Site, TrainedSite, Trainee, Training, Variant, padded};
 use crate::plan::{TensorId, Tensors};
 
 /// What an adapter has learned, and how it was moving.
@@ -144,28 +146,49 @@ impl Trainer {
         let loaded = adapters.trained()?;
         let Loaded { info, adapter, places, .. } = loaded;
         let (name, demand, count) = (info.name.clone(), loaded.demand(), padded(info.rank));
-        let of_place = |(delta, place): (&ModuleDelta, &Place)| {
-            let site = &model.bank.sites[place.site];
-            let (rank, (c, stride)) = (delta.rank, (site.inputs, site.outputs()));
-            let first = loaded.range_at(site).start;
-            let rows = model.bank.part_rows(site, first, &demand[&place.site], place.part);
-            let core = delta.core.as_ref().and_then(|_| model.training.core(place.site, place.part));
-            let other = match core {
-                Some(core) => (core.r, 0, rank * count),
-                None => (site.b, rows.b * stride, rank * stride),
-            };
-            [(site.a, rows.a * c, rank * c), other]
+        let first = |site: &Site| loaded.range_at(site).start;
+        // The parts of a site share the rows of its B; beside a core it is not trained.
+        let has_b: BTreeSet<usize> = adapter
+            .deltas
+            .iter()
+            .zip(&places.deltas)
+            .filter(|(delta, _)| delta.core.is_none())
+            .map(|(_, place)| place.site)
+            .collect();
+        let of_b = |at: &usize| {
+            let site = &model.bank.sites[*at];
+            let stride = site.outputs();
+            (site.b, first(site) * stride, site.needs(&demand[at]) * stride)
         };
-        let mut parts: Vec<_> = adapter.deltas.iter().zip(&places.deltas).flat_map(of_place).collect();
+        let rows_of = |place: &Place| {
+            let site = &model.bank.sites[place.site];
+            model.bank.part_rows(site, first(site), &demand[&place.site], place.part)
+        };
+        let of_place = |(delta, place): (&ModuleDelta, &Place)| {
+            let (rank, site) = (delta.rank, &model.bank.sites[place.site]);
+            let a = (site.a, rows_of(place).a * site.inputs, rank * site.inputs);
+            let core = delta.core.as_ref().and_then(|_| model.training.core(place.site, place.part));
+            [Some(a), core.map(|core| (core.r, 0, rank * count))].into_iter().flatten()
+        };
+        let mut parts: Vec<_> = has_b.iter().map(of_b).collect();
+        parts.extend(adapter.deltas.iter().zip(&places.deltas).flat_map(of_place));
         let moments: Vec<_> =
             model.training.moments.iter().flat_map(|moments| [moments.m, moments.v]).flatten().collect();
         parts.extend(moments.iter().map(|&id| (id, 0, model.tensors.get(id).len())));
         let mut read = backend.read_all(&parts).await?.into_iter();
+        let mut next = || bytemuck::cast_vec::<u32, f32>(read.next().expect("as many as were asked for"));
+        let bs: BTreeMap<usize, Vec<f32>> = has_b.into_iter().map(|site| (site, next())).collect();
         let mut learned = adapter.deltas.clone();
         for (delta, place) in learned.iter_mut().zip(&places.deltas) {
             let (rank, site) = (delta.rank, &model.bank.sites[place.site]);
-            let mut next = || bytemuck::cast_vec::<u32, f32>(read.next().expect("as many as were asked for"));
-            let (a, other) = (next(), next());
+            let a = next();
+            let other: Vec<f32> = if delta.core.is_some() {
+                next().chunks_exact(count).flat_map(|row| &row[..rank]).copied().collect()
+            } else {
+                let (b, stride, row) = (&bs[&place.site], site.outputs(), rows_of(place).b - first(site));
+                let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
+                (from..to).flat_map(|f| (row..row + rank).map(move |r| b[r * stride + f])).collect()
+            };
             if let Some(bad) = a.iter().chain(&other).find(|x| !x.is_finite()) {
                 return Err(Error::device(format!(
                     "adapter `{name}`: training made a {bad} in module `{}`; a smaller learning rate may help",
@@ -173,13 +196,9 @@ impl Trainer {
                 )));
             }
             delta.a = a.into();
-            if let Some(core) = &mut delta.core {
-                core.r = other.chunks_exact(count).flat_map(|row| &row[..rank]).copied().collect();
-            } else {
-                let stride = site.outputs();
-                let [from, to] = [site.edges[place.part], site.edges[place.part + 1]];
-                let at = (from..to).flat_map(|f| (0..rank).map(move |r| r * stride + f));
-                delta.b = at.map(|at| other[at]).collect::<Vec<_>>().into();
+            match &mut delta.core {
+                Some(core) => core.r = other,
+                None => delta.b = other.into(),
             }
         }
         self.moments = moments.into_iter().zip(read).collect();
