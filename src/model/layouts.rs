@@ -288,6 +288,7 @@ mod tests {
 
     /// Adapters of one rank on all maps share one layout, and parts have the same ranks.
     #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "a list of ranges, of one layout")]
     fn adapters_alike_share_a_layout() {
         let mut bank = qwen2().bank;
         let demands = [4, 8].map(|rank| demand(&bank, rank, |_| true).0);
