@@ -42,7 +42,7 @@ impl Backend {
     }
 
     /// The most bytes one tensor may have; larger ones are declared as several.
-    pub fn max_tensor_bytes(&self) -> u64 {
+    pub(crate) fn max_tensor_bytes(&self) -> u64 {
         match self {
             Self::Cpu(_) => MAX_TENSOR_BYTES,
             Self::Gpu(gpu) => gpu.max_tensor_bytes(),
@@ -50,7 +50,7 @@ impl Backend {
     }
 
     /// The most bytes all tensors together may have, as far as that is known.
-    pub fn max_bytes(&self) -> u64 {
+    pub(crate) fn max_bytes(&self) -> u64 {
         match self {
             Self::Cpu(cpu) => cpu.max_bytes().unwrap_or(u64::MAX),
             // A device does not tell before it is asked for it.
@@ -62,7 +62,7 @@ impl Backend {
     /// whether a device has so much. Nothing else is changed.
     ///
     /// Errors with `Memory` if it has not.
-    pub async fn reserve(&mut self, tensors: &Tensors) -> Result<()> {
+    pub(crate) async fn reserve(&mut self, tensors: &Tensors) -> Result<()> {
         match self {
             Self::Cpu(_) => Ok(()),
             Self::Gpu(gpu) => gpu.reserve(tensors).await,
@@ -123,7 +123,7 @@ impl Backend {
     /// The same of several tensors, waited for together.
     ///
     /// Errors as [`read`](Self::read) does.
-    pub async fn read_all(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<Vec<u32>>> {
+    pub(crate) async fn read_all(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<Vec<u32>>> {
         match self {
             Self::Cpu(cpu) => Ok(parts.iter().map(|&(id, offset, len)| cpu.read(id, offset, len)).collect()),
             Self::Gpu(gpu) => gpu.read(parts).await,
@@ -143,7 +143,7 @@ impl Backend {
     /// is known. Main memory has none.
     ///
     /// Errors with `Device`, naming a kernel that is wrong; or if the device is lost.
-    pub async fn check_kernels(&mut self, plans: &[Plan]) -> Result<()> {
+    pub(crate) async fn check_kernels(&mut self, plans: &[Plan]) -> Result<()> {
         match self {
             Self::Cpu(_) => Ok(()),
             Self::Gpu(gpu) => gpu.check_kernels(plans).await,
@@ -166,7 +166,7 @@ impl Backend {
     }
 
     /// Brings what [`check`](Self::check) would error with when it comes; cancelled if it never does.
-    pub fn lost(&self) -> oneshot::Receiver<Error> {
+    pub(crate) fn lost(&self) -> oneshot::Receiver<Error> {
         match self {
             Self::Cpu(_) => oneshot::channel().1,
             Self::Gpu(gpu) => gpu.lost(),
@@ -174,7 +174,7 @@ impl Backend {
     }
 
     /// Frees a device's memory now; it then counts as lost. Main memory stays.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         if let Self::Gpu(gpu) = self {
             gpu.release();
         }

@@ -107,7 +107,7 @@
 
 pub mod backend;
 #[cfg(target_arch = "wasm32")]
-pub mod bindings;
+pub(crate) mod bindings;
 pub mod engine;
 pub mod format;
 pub mod gpu;
@@ -116,6 +116,7 @@ pub mod model;
 pub mod tokenizer;
 pub mod words;
 
-pub use lorakeet_kernels::{activation, dtype, error, mersenne_twister, ops, order, plan, svd, widen};
+pub use lorakeet_kernels::{activation, dtype, error, ops, plan, widen};
+pub(crate) use lorakeet_kernels::{mersenne_twister, order, svd};
 
 pub use error::{Error, ErrorKind, Result};

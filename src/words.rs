@@ -13,7 +13,7 @@ pub trait Words: Copy + PartialEq + 'static {
 }
 
 /// Words as a sentence lists them: `a`, `a or b`, `a, b or c`.
-pub fn listed(words: &[&str]) -> String {
+pub(crate) fn listed(words: &[&str]) -> String {
     match words {
         [] => String::new(),
         [only] => (*only).to_owned(),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::word;
 
 #[derive(clap::Args)]
-pub struct Export {
+pub(crate) struct Export {
     /// The folder to write
     #[arg(long)]
     out: PathBuf,
@@ -35,7 +35,7 @@ pub struct Export {
 }
 
 /// Combines the engine's choice of adapters and writes the result.
-pub async fn run(engine: &mut Engine, options: &Export, as_json: bool) -> Result<()> {
+pub(crate) async fn run(engine: &mut Engine, options: &Export, as_json: bool) -> Result<()> {
     let choice = engine.active_adapters().clone();
     let name = match choice.as_slice() {
         [] => return Err(Error::argument("nothing to export, expected at least one --adapter")),

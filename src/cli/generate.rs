@@ -9,7 +9,7 @@ use lorakeet::engine::{Engine, Finish, Overflow, Request};
 use serde_json::json;
 
 #[derive(clap::Args)]
-pub struct Generate {
+pub(crate) struct Generate {
     /// The text to continue
     #[arg(long, default_value = "")]
     prompt: String,
@@ -46,7 +46,7 @@ pub struct Generate {
 }
 
 /// Writes the text as it comes, or all of it at the end as JSON.
-pub async fn run(engine: &mut Engine, options: &Generate, json: bool) -> Result<()> {
+pub(crate) async fn run(engine: &mut Engine, options: &Generate, json: bool) -> Result<()> {
     let request = Request {
         prompt: engine.encode(&options.prompt)?,
         max_tokens: options.max_tokens,

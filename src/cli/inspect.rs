@@ -25,7 +25,7 @@ struct Subject<'a> {
 /// Prints the architecture, sizes and, if asked, the decode plan of a model that is not loaded.
 ///
 /// Errors as [`folder::describe`].
-pub async fn describe(args: &Args, with_plan: bool) -> Result<()> {
+pub(crate) async fn describe(args: &Args, with_plan: bool) -> Result<()> {
     let backend = backend(args.backend).await?;
     let options = EngineOptions { context_length: args.context_length, dtype: args.dtype, batch: None };
     let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
@@ -47,7 +47,7 @@ pub async fn describe(args: &Args, with_plan: bool) -> Result<()> {
 }
 
 /// The same of one that is, with its adapters.
-pub fn run(engine: &Engine, with_plan: bool, as_json: bool) {
+pub(crate) fn run(engine: &Engine, with_plan: bool, as_json: bool) {
     print(
         &Subject {
             model: engine.model(),

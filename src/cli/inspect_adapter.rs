@@ -14,7 +14,7 @@ use serde_json::Value;
 
 /// One adapter, as far as its own files tell.
 #[derive(Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     path: String,
     /// `peft_type`, or `GGUF LORA`.
     r#type: String,
@@ -62,7 +62,7 @@ impl From<&TensorInfo> for Tensor {
 /// Prints what each adapter is and, with an engine, whether its base takes it.
 ///
 /// Errors with `Network` where a file cannot be read, `Format` where it is none of its kind.
-pub async fn run(paths: &[&Path], mut engine: Option<Engine>, as_json: bool) -> Result<()> {
+pub(crate) async fn run(paths: &[&Path], mut engine: Option<Engine>, as_json: bool) -> Result<()> {
     let mut reports = Vec::new();
     for path in paths {
         let mut report = if path.is_file() { of_gguf(path)? } else { of_folder(path)? };

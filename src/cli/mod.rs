@@ -30,7 +30,7 @@ const DEFAULT_MODEL: &str = "www/models/demo";
 /// Compact language models with live adapters.
 #[derive(Parser)]
 #[command(version, about)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
     /// A Hugging Face model folder or a GGUF file [default: www/models/demo]
@@ -141,7 +141,7 @@ enum Command {
 }
 
 /// Runs the command.
-pub async fn run(args: &Args) -> Result<()> {
+pub(crate) async fn run(args: &Args) -> Result<()> {
     if let Command::Bench { other: Some(bench::Other::Adapters(options)), .. } = &args.command {
         return bench_adapters(options, args).await;
     }

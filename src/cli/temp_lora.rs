@@ -27,7 +27,7 @@ pub enum TempLora {
 }
 
 #[derive(clap::Args)]
-pub struct Eval {
+pub(crate) struct Eval {
     /// The text
     #[arg(long)]
     text: PathBuf,
@@ -42,7 +42,7 @@ pub struct Eval {
 }
 
 #[derive(clap::Args)]
-pub struct Generate {
+pub(crate) struct Generate {
     /// The text to continue
     #[arg(long)]
     prompt: String,
@@ -169,7 +169,7 @@ impl Options {
 }
 
 /// Runs the command.
-pub async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) -> Result<()> {
+pub(crate) async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) -> Result<()> {
     match command {
         TempLora::Eval(options) => eval(engine, options, as_json).await,
         TempLora::Generate(options) => generate(engine, options, as_json).await,

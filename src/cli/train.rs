@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{progress_bar, word};
 
 #[derive(clap::Args)]
-pub struct Train {
+pub(crate) struct Train {
     /// What to learn: a text, or, by its ending, a `.json` list or `.jsonl` lines of texts, {prompt, completion},
     /// {messages}, {instruction, output, input?} and {conversations}
     #[arg(long)]
@@ -93,7 +93,7 @@ impl Train {
 }
 
 /// Trains and writes the folder. `model` is where the engine's is from.
-pub async fn run(engine: &mut Engine, options: &Train, model: &Path, as_json: bool) -> Result<()> {
+pub(crate) async fn run(engine: &mut Engine, options: &Train, model: &Path, as_json: bool) -> Result<()> {
     let mut program = engine.plan_training(options.options(engine))?;
     give(engine, &mut program, options, model)?;
     engine.begin_program(&mut program, None).await?;

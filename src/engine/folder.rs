@@ -34,7 +34,7 @@ pub fn open(
 }
 
 /// The same, for [`Engine::recover`].
-pub fn load(
+pub(crate) fn load(
     folder: &Path,
     backend: Backend,
     options: &EngineOptions,

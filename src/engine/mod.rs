@@ -17,19 +17,16 @@ mod temp_lora;
 mod text;
 mod training;
 
-pub use adapters::adapter::{Adapter, Core, Lead, ModuleDelta, PointDelta, RowDeltas};
+pub use adapters::adapter::{Adapter, Core, ModuleDelta, PointDelta};
 pub use adapters::combine::arithmetic::MajoritySign;
-pub use adapters::combine::combination::{Arithmetic, Combination, CombinationType};
-pub use adapters::common::{Bias, Common};
+pub use adapters::combine::combination::{Combination, CombinationType};
+pub use adapters::common::Bias;
 pub use adapters::config::AdapterConfig;
 pub use adapters::files::AdapterFiles;
 pub use adapters::foreign::{Folder, FolderPart};
-pub use adapters::kinds::{
-    Ia3, Lora, Method, PrefixTuning, PromptTuning, Role, TokenRows, Vera, VirtualTokens,
-};
+pub use adapters::kinds::{Method, PrefixTuning, PromptTuning, Role, VirtualTokens};
 pub use adapters::loaded::{AdapterInfo, Choice};
 pub use adapters::new_lora::NewLora;
-pub use adapters::numbers::Numbers;
 pub use adapters::part::{Part, part_of};
 pub use facade::Engine;
 pub use load::describe::Description;
@@ -39,15 +36,19 @@ pub use load::room::needs;
 pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
 pub use text::hidden::Pooling;
 pub use text::logprobs::TokenLogprobs;
-pub use text::request::{Delta, Finish, Overflow, Request, Usage};
-pub use text::sequence::Generation;
+pub use text::request::Delta;
+pub use text::request::Usage;
+pub use text::request::{Finish, Overflow, Request};
+pub(crate) use text::sequence::Generation;
 pub use training::dataset::Asked;
 pub use training::memory::TrainingRoom;
 pub use training::optimizer::Optimizer;
 pub use training::options::TrainOptions;
-pub use training::program::{Program, Saved, StepReport, TrainEvent};
+pub(crate) use training::program::Saved;
+pub use training::program::StepReport;
+pub use training::program::{Program, TrainEvent};
 pub use training::schedule::Schedule;
-pub use training::train::Step;
+pub(crate) use training::train::Step;
 pub use training::windows::{Loss, Window};
 
 pub use crate::model::Variant;

@@ -23,10 +23,10 @@ use std::fmt;
 pub const MAX_HEADER_BYTES: usize = 16 << 20;
 
 /// Length of the header's length, in bytes.
-pub const PREFIX_BYTES: usize = 8;
+pub(crate) const PREFIX_BYTES: usize = 8;
 
 /// How much of a file tells what it is.
-pub const FIRST_BYTES: usize = 64;
+pub(crate) const FIRST_BYTES: usize = 64;
 
 /// The key that holds the file's own metadata and therefore names no tensor.
 pub(super) const METADATA_KEY: &str = "__metadata__";

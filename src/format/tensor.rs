@@ -107,7 +107,7 @@ pub struct TensorInfo {
 
 impl TensorInfo {
     /// Length of the tensor in bytes.
-    pub fn byte_len(&self) -> u64 {
+    pub(crate) fn byte_len(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 

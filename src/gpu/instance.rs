@@ -9,7 +9,7 @@ pub(super) fn instance() -> wgpu::Instance {
 /// wgpu's entry. It looks for a `navigator` in windows and workers alone; Node is neither and may
 /// have one, and while this runs says it is a worker.
 #[cfg(target_arch = "wasm32")]
-pub fn instance() -> wgpu::Instance {
+pub(crate) fn instance() -> wgpu::Instance {
     use js_sys::Reflect;
 
     const WORKER: &str = "WorkerGlobalScope";

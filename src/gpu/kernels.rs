@@ -76,7 +76,7 @@ pub(super) use {kernel, wgsl};
 impl Kernel {
     /// The kernel as an adapter of `lanes` lanes runs it: one lane makes fewer and fatter
     /// invocations, which in workgroups of 64 would not keep all cores of a software adapter busy.
-    pub fn on(self, lanes: u32) -> Self {
+    pub(crate) fn on(self, lanes: u32) -> Self {
         if lanes == 1 { Self { workgroup_size: self.workgroup_size.min(32), ..self } } else { self }
     }
 
@@ -91,7 +91,7 @@ impl Kernel {
     }
 
     /// The kernel for every type of weight it reads; itself alone if it reads none.
-    pub fn variants(self) -> impl Iterator<Item = Self> {
+    pub(crate) fn variants(self) -> impl Iterator<Item = Self> {
         let packed = Dtype::PACKED.iter().filter(move |_| !self.weight.is_empty());
         std::iter::once(self).chain(packed.map(move |&dtype| self.over(dtype)))
     }

@@ -14,7 +14,7 @@ use super::known_table::ANSWERS;
 use super::ops::dispatch;
 
 /// Whether each kernel that was tried is right, by [`name_of`].
-pub type Verdicts = BTreeMap<String, bool>;
+pub(crate) type Verdicts = BTreeMap<String, bool>;
 
 /// How far a sum may be off, as a share of the sum of magnitudes: functions of devices are good to a
 /// few units in the last place, and one wrong element of some thousands is more.

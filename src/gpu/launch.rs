@@ -15,11 +15,11 @@ pub struct Dispatch {
     /// What runs.
     pub kernel: Kernel,
     /// Bytes of its `Params`.
-    pub params: Vec<u8>,
+    pub(crate) params: Vec<u8>,
     /// Buffers from binding 1 on; `None` where an optional input is absent.
-    pub bindings: Vec<Option<TensorId>>,
+    pub(crate) bindings: Vec<Option<TensorId>>,
     /// Grid.
-    pub workgroups: [u32; 3],
+    pub(crate) workgroups: [u32; 3],
 }
 
 impl Dispatch {
@@ -63,9 +63,9 @@ const TILE: u32 = 32;
 pub(super) struct Target<'a> {
     tensors: &'a Tensors,
     /// Token rows.
-    pub n: u32,
+    pub(crate) n: u32,
     /// The override `LANES`: invocations for each dot product, 1 on software adapters.
-    pub lanes: u32,
+    pub(crate) lanes: u32,
 }
 
 impl<'a> Target<'a> {
@@ -128,7 +128,7 @@ impl<'a> Target<'a> {
 }
 
 /// Field names and byte offsets of a kernel's `Params`, and their size.
-pub type Layout = (&'static [(&'static str, usize)], usize);
+pub(crate) type Layout = (&'static [(&'static str, usize)], usize);
 
 /// The struct `Params` of a kernel, as its shader has it; a test compares them.
 macro_rules! params {
@@ -139,7 +139,7 @@ macro_rules! params {
         struct Params { $($field: $ty),* }
 
         /// That of `Params`.
-        pub const LAYOUT: $crate::gpu::launch::Layout =
+        pub(crate) const LAYOUT: $crate::gpu::launch::Layout =
             (&[$((stringify!($field), std::mem::offset_of!(Params, $field))),*], size_of::<Params>());
     };
 }

@@ -57,7 +57,7 @@ impl Gpu {
     /// and waits until the device has said whether it has them. Nothing else is changed.
     ///
     /// Errors with `Memory` if it has not, or if a tensor is larger than a binding may be.
-    pub async fn reserve(&mut self, tensors: &Tensors) -> Result<()> {
+    pub(crate) async fn reserve(&mut self, tensors: &Tensors) -> Result<()> {
         if self.is_lost() {
             return Ok(());
         }

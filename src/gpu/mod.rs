@@ -8,7 +8,7 @@ pub mod kernels;
 pub mod known_answer;
 mod known_cases;
 mod known_table;
-pub mod launch;
+pub(crate) mod launch;
 mod memory;
 mod open;
 pub mod ops;
@@ -127,12 +127,12 @@ impl Gpu {
     }
 
     /// The most bytes one tensor may have.
-    pub fn max_tensor_bytes(&self) -> u64 {
+    pub(crate) fn max_tensor_bytes(&self) -> u64 {
         self.max_tensor_bytes
     }
 
     /// Writes words from word `offset` of a tensor on.
-    pub fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
+    pub(crate) fn upload(&mut self, id: TensorId, offset: usize, words: &[u32]) {
         if self.is_lost() {
             return;
         }
@@ -149,7 +149,7 @@ impl Gpu {
     }
 
     /// Fills a tensor with zeros.
-    pub fn clear(&mut self, id: TensorId) {
+    pub(crate) fn clear(&mut self, id: TensorId) {
         if self.is_lost() {
             return;
         }
@@ -191,7 +191,7 @@ impl Gpu {
 
     /// Submits the recording `times` times over, as one command buffer, or as several where one would
     /// keep the device for too long.
-    pub fn run(&mut self, recording: &Recording, times: usize) {
+    pub(crate) fn run(&mut self, recording: &Recording, times: usize) {
         if self.is_lost() {
             return;
         }
@@ -217,12 +217,12 @@ impl Gpu {
 
     /// Rows of a run, at most `most`, of which each takes so many multiplications: fewer on a slow device,
     /// but never so few that other kernels compute them.
-    pub fn rows_within(&self, per_row: usize, most: usize) -> usize {
+    pub(crate) fn rows_within(&self, per_row: usize, most: usize) -> usize {
         self.pace.rows(per_row, most)
     }
 
     /// Errors with the first error reported since the device was opened, if any.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         self.fault.check()
     }
 
@@ -232,13 +232,13 @@ impl Gpu {
     }
 
     /// Brings the reason when the device is lost; cancelled if it is closed instead.
-    pub fn lost(&self) -> oneshot::Receiver<Error> {
+    pub(crate) fn lost(&self) -> oneshot::Receiver<Error> {
         self.fault.wait()
     }
 
     /// Gives the device up, and frees every buffer now instead of whenever JavaScript collects its
     /// garbage. It then counts as lost.
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.fault.set(Error::device("WebGPU device: given up"));
         self.buffers.drain(..).for_each(|buffer| buffer.destroy());
         self.reserved.drain(..).for_each(|(_, buffer)| buffer.destroy());

@@ -14,7 +14,7 @@ impl Gpu {
     /// The words `offset..offset + len` of each of some tensors, after everything submitted so far.
     ///
     /// Errors with `Device` if the device is lost or an earlier submission failed.
-    pub async fn read(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<Vec<u32>>> {
+    pub(crate) async fn read(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Vec<Vec<u32>>> {
         let mut results = Vec::with_capacity(parts.len());
         while let rest @ [first, ..] = &parts[results.len()..] {
             let mut bytes = 4 * first.2;

@@ -4,17 +4,17 @@
 #![deny(missing_docs)]
 
 pub mod activation;
-pub mod control;
+pub(crate) mod control;
 pub mod cpu;
 pub mod dtype;
 pub mod error;
-pub mod fast;
+pub(crate) mod fast;
 mod machine;
 pub mod mersenne_twister;
 pub mod ops;
 pub mod order;
 pub mod plan;
 pub mod svd;
-pub mod tensor;
+pub(crate) mod tensor;
 pub mod twin;
 pub mod widen;

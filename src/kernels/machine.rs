@@ -4,7 +4,7 @@
 /// Bytes of main memory that can be had without taking them from other programs; `None` where that is
 /// not known. In WebAssembly, what is left of its address space, and `given_back`, which tensors had.
 #[cfg(target_arch = "wasm32")]
-pub fn free(given_back: u64) -> Option<u64> {
+pub(crate) fn free(given_back: u64) -> Option<u64> {
     const PAGE: u64 = 64 << 10;
     const ADDRESSABLE: u64 = 1 << 32;
     let grown = PAGE * core::arch::wasm32::memory_size(0) as u64;
@@ -14,7 +14,7 @@ pub fn free(given_back: u64) -> Option<u64> {
 /// Bytes of main memory that can be had without taking them from other programs; `None` where that is
 /// not known.
 #[cfg(not(target_arch = "wasm32"))]
-pub fn free(_given_back: u64) -> Option<u64> {
+pub(crate) fn free(_given_back: u64) -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let system = read("/proc/meminfo").and_then(|text| Some(1024 * number(&text, "MemAvailable:")?));
     // Of a container; files that are only cached are given up when memory is asked for.

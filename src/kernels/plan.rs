@@ -10,7 +10,7 @@ use std::fmt;
 
 pub use crate::control::*;
 pub use crate::dtype::Dtype;
-pub use crate::ops::Op;
+pub(crate) use crate::ops::Op;
 pub use crate::tensor::*;
 
 /// A list of steps for `n` token rows.

@@ -18,7 +18,7 @@ use super::steps::Steps;
 use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// Losses of the rows' targets, and the gradient by the last layer's output.
-pub fn head(model: &Model, plan: &mut Plan) {
+pub(crate) fn head(model: &Model, plan: &mut Plan) {
     let Model { state, scratch, weights, training, bank, .. } = model;
     let (t, logits) = (&training.scratch, state.logits);
     Steps { model, plan }.recall(scratch.x, training.checkpoints[weights.layers.len()]);
@@ -37,7 +37,7 @@ pub fn head(model: &Model, plan: &mut Plan) {
 }
 
 /// One layer back: gradients of its adapters, and the gradient by its input.
-pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
+pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     let Model { config, scratch, training, weights, .. } = model;
     let (t, layer) = (&training.scratch, &weights.layers[l]);
     let mut block = from_checkpoint(model, plan, l);
@@ -62,7 +62,7 @@ pub fn backward(model: &Model, plan: &mut Plan, l: usize) {
 }
 
 /// The sums of the squares of all gradients.
-pub fn norms(model: &Model, plan: &mut Plan) {
+pub(crate) fn norms(model: &Model, plan: &mut Plan) {
     let training = &model.training;
     let mut steps = Steps { model, plan };
     for (i, moments) in training.moments.iter().enumerate() {
@@ -74,7 +74,7 @@ pub fn norms(model: &Model, plan: &mut Plan) {
 
 /// A step of AdamW on all that the trainee has, by gradients clipped together by their [`norms`]; for
 /// [`Trainee::update_rows`] rows.
-pub fn update(model: &Model, plan: &mut Plan) {
+pub(crate) fn update(model: &Model, plan: &mut Plan) {
     let Model { training, bank, .. } = model;
     let trainee = training.of_trainee();
     let mut steps = Steps { model, plan };

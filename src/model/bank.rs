@@ -14,7 +14,7 @@ use super::names::bare;
 use super::tables::{Table, Tables};
 
 /// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
-pub const MIXES: usize = 64;
+pub(crate) const MIXES: usize = 64;
 
 const MIX_WORDS: usize = size_of::<Mix>() / 4;
 
@@ -22,21 +22,21 @@ const MIX_WORDS: usize = size_of::<Mix>() / 4;
 #[derive(Clone, Debug)]
 pub struct Site {
     /// (parts·R, C), or (R, C) where `stacked`; R as in [`Layout`]
-    pub a: TensorId,
+    pub(crate) a: TensorId,
     /// (R + 2·adapters, F)
-    pub b: TensorId,
+    pub(crate) b: TensorId,
     /// C
-    pub inputs: usize,
+    pub(crate) inputs: usize,
     /// First output of each part, and at the end F.
-    pub edges: Vec<usize>,
+    pub(crate) edges: Vec<usize>,
     /// Of each part: whether cached keys and values depend on its outputs.
-    pub feeds_cache: Vec<bool>,
+    pub(crate) feeds_cache: Vec<bool>,
     /// Whether any adapter acts here: only then do plans carry the steps.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
     /// Whether parts have ranks of their own, one after the other, and not the same ones side by side.
-    pub stacked: bool,
+    pub(crate) stacked: bool,
     /// Index of its layout.
-    pub layout: usize,
+    pub(crate) layout: usize,
 }
 
 /// A part of a site, as it is declared.
@@ -44,13 +44,13 @@ pub struct Site {
 pub(super) struct Part {
     /// The module's checkpoint name without prefix.
     pub module: String,
-    pub outputs: usize,
+    pub(crate) outputs: usize,
     /// Whether cached keys and values depend on its outputs.
-    pub feeds_cache: bool,
+    pub(crate) feeds_cache: bool,
 }
 
 impl Part {
-    pub fn new(module: impl Into<String>, outputs: usize, feeds_cache: bool) -> Self {
+    pub(crate) fn new(module: impl Into<String>, outputs: usize, feeds_cache: bool) -> Self {
         Self { module: module.into(), outputs, feeds_cache }
     }
 }
@@ -58,45 +58,45 @@ impl Part {
 /// One activation that adapters can scale and shift: the output of a norm, or of norms side by side, or
 /// the input of a linear map that shares it with no other.
 #[derive(Clone, Debug)]
-pub struct Point {
+pub(crate) struct Point {
     /// (2·adapters, C) = [gains; shifts]
-    pub gains: TensorId,
+    pub(crate) gains: TensorId,
     /// C
-    pub cols: usize,
+    pub(crate) cols: usize,
     /// Whether any adapter acts here.
-    pub enabled: bool,
+    pub(crate) enabled: bool,
 }
 
 /// The columns of a point that a norm or an input has: `repeats` times `cols` of them, as heads that one
 /// norm serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub(crate) struct Span {
     /// Which point.
-    pub point: usize,
+    pub(crate) point: usize,
     /// Its first column there.
-    pub first: usize,
+    pub(crate) first: usize,
     /// Columns that have gains and shifts of their own.
-    pub cols: usize,
+    pub(crate) cols: usize,
     /// How many times they stand there, one behind the other.
-    pub repeats: usize,
+    pub(crate) repeats: usize,
     /// Whether cached keys and values depend on it.
-    pub feeds_cache: bool,
+    pub(crate) feeds_cache: bool,
 }
 
 /// What a bank has room for beside ranks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct Room {
     /// Adapters.
-    pub adapters: usize,
+    pub(crate) adapters: usize,
     /// Rows of embedding and head that are replaced.
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Virtual tokens that have an embedding.
-    pub prompts: usize,
+    pub(crate) prompts: usize,
 }
 
 impl Room {
     /// Room for this and for `needed`; what must grow doubles, so that it does so seldom.
-    pub fn grown_to(self, needed: Self) -> Self {
+    pub(crate) fn grown_to(self, needed: Self) -> Self {
         let grown = |has: usize, needs: usize| if needs <= has { has } else { needs.next_power_of_two() };
         Self {
             adapters: grown(self.adapters, needed.adapters),
@@ -118,15 +118,15 @@ pub struct Bank {
     /// The most partial sums of one z: the heads of an attention.
     partials: usize,
     /// What there is room for.
-    pub room: Room,
+    pub(crate) room: Room,
     /// Every linear map, and the embedding, whose input is a one among V zeros.
     pub sites: Vec<Site>,
     /// Rows of embedding and head.
-    pub tables: Tables,
+    pub(crate) tables: Tables,
     /// The site of the embedding.
-    pub embed: usize,
+    pub(crate) embed: usize,
     /// Every activation adapters can act on.
-    pub points: Vec<Point>,
+    pub(crate) points: Vec<Point>,
     /// Site and part of a module, by its checkpoint name without prefix.
     modules: BTreeMap<String, (usize, usize)>,
     /// Points by the norm's name, or the linear map's and `.input`.
@@ -205,7 +205,7 @@ impl Bank {
     }
 
     /// Where a norm's output is, or the input of the linear map before `.input`.
-    pub fn find_point(&self, name: &str) -> Option<Span> {
+    pub(crate) fn find_point(&self, name: &str) -> Option<Span> {
         self.named_points.get(bare(name)).copied()
     }
 
@@ -215,29 +215,29 @@ impl Bank {
     }
 
     /// Names of the modules that adapters can act on, without the base model's prefix.
-    pub fn modules(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn modules(&self) -> impl Iterator<Item = &str> {
         self.modules.keys().map(String::as_str)
     }
 
     /// Lets adapters act at these points too, from the next [`reshape`](Self::reshape) on.
-    pub fn enable(&mut self, points: impl IntoIterator<Item = usize>) {
+    pub(crate) fn enable(&mut self, points: impl IntoIterator<Item = usize>) {
         points.into_iter().for_each(|point| self.points[point].enabled = true);
     }
 
     /// Whether adapters may act on more activations and tables than in `before`.
-    pub fn has_more_than(&self, before: &Self) -> bool {
+    pub(crate) fn has_more_than(&self, before: &Self) -> bool {
         let points = self.points.iter().zip(&before.points).any(|(now, then)| now.enabled != then.enabled);
         points || Table::ALL.iter().any(|&t| self.tables.map(t) != before.tables.map(t))
     }
 
     /// Whether cached keys and values depend on the output of this part of a site.
-    pub fn site_feeds_cache(&self, site: usize, part: usize) -> bool {
+    pub(crate) fn site_feeds_cache(&self, site: usize, part: usize) -> bool {
         self.sites[site].feeds_cache[part]
     }
 
     /// Makes room where adapters are enabled, and nowhere else. Everything in the bank is lost,
     /// and plans must be made anew.
-    pub fn reshape(&mut self, tensors: &mut Tensors, room: Room) -> Result<()> {
+    pub(crate) fn reshape(&mut self, tensors: &mut Tensors, room: Room) -> Result<()> {
         let adapters = room.adapters;
         let sized = |enabled: bool, rows: usize, cols: usize| if enabled { [rows, cols] } else { [1, 1] };
         for (k, layout) in self.layouts.iter().enumerate() {
@@ -331,7 +331,7 @@ fn declare_layouts(tensors: &mut Tensors) -> Result<[Layout; MAX_LAYOUTS]> {
 
 impl Site {
     /// Projections fused here.
-    pub fn parts(&self) -> usize {
+    pub(crate) fn parts(&self) -> usize {
         self.edges.len() - 1
     }
 
@@ -341,7 +341,7 @@ impl Site {
     }
 
     /// F
-    pub fn outputs(&self) -> usize {
+    pub(crate) fn outputs(&self) -> usize {
         self.edges[self.parts()]
     }
 }

@@ -11,20 +11,20 @@ use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// A layer under construction, in which adapters take part in one way or another.
 pub(super) struct Block<'a, A> {
-    pub steps: Steps<'a>,
-    pub adapt: A,
+    pub(crate) steps: Steps<'a>,
+    pub(crate) adapt: A,
 }
 
 impl<A: Adapt> Block<'_, A> {
     /// x = h + mlp(h), h = x + attention(x); returns where h, and then x, is
-    pub fn layer(&mut self, l: usize) -> TensorId {
+    pub(crate) fn layer(&mut self, l: usize) -> TensorId {
         let h = self.attention(l);
         self.mlp(l, h);
         h
     }
 
     /// h = x + o · attend(q, k, v), [q; k; v] = qkv · norm(x); returns where h is
-    pub fn attention(&mut self, l: usize) -> TensorId {
+    pub(crate) fn attention(&mut self, l: usize) -> TensorId {
         let Model { weights, scratch, .. } = self.steps.model;
         let layer = &weights.layers[l];
         let ridden = self.norm(scratch.x, &layer.attention_norm, scratch.xn, &layer.qkv);
@@ -48,7 +48,7 @@ impl<A: Adapt> Block<'_, A> {
     }
 
     /// hidden = act(gate · norm(h)) ∘ (up · norm(h)), or act(up · norm(h)) without a gate
-    pub fn mlp_hidden(&mut self, l: usize, h: TensorId) {
+    pub(crate) fn mlp_hidden(&mut self, l: usize, h: TensorId) {
         let Model { config, weights, scratch, .. } = self.steps.model;
         let (layer, normed) = (&weights.layers[l], self.adapt.mlp_input(self.steps.model));
         let ridden = self.norm(h, &layer.mlp_norm, normed, &layer.up);
@@ -113,7 +113,7 @@ impl<A: Adapt> Block<'_, A> {
     }
 
     /// y = norm(x), and with it the shrink of the map that reads y, if it can ride.
-    pub fn norm(
+    pub(crate) fn norm(
         &mut self,
         x: TensorId,
         weights: &NormWeights,
@@ -180,7 +180,7 @@ pub(super) enum Map {
 
 impl Map {
     /// Its weights in a layer.
-    pub fn of(self, layer: &Layer) -> &Linear {
+    pub(crate) fn of(self, layer: &Layer) -> &Linear {
         match self {
             Self::Qkv => &layer.qkv,
             Self::O => &layer.o,

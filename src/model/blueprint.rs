@@ -48,11 +48,11 @@ pub struct Blueprint {
     /// The rotations that layers choose from.
     pub ropes: Vec<Rope>,
     /// Normalisation of both blocks and of the last hidden state.
-    pub norm: Norm,
+    pub(crate) norm: Norm,
     /// Factor on attention scores.
-    pub attention_scale: f32,
+    pub(crate) attention_scale: f32,
     /// Non-linearity of the feed-forward block.
-    pub activation: Activation,
+    pub(crate) activation: Activation,
     /// Whether the feed-forward block is act(gate x) ∘ (up x) or act(up x).
     pub gated: bool,
     /// Bias on q, k and v.
@@ -66,7 +66,7 @@ pub struct Blueprint {
     /// Put in front of a text by tokenizers that ask for it.
     pub bos_token_id: Option<u32>,
     /// Any of these ends a text.
-    pub eos_token_ids: Vec<u32>,
+    pub(crate) eos_token_ids: Vec<u32>,
     /// `L` of them, first to last.
     pub layers: Vec<LayerSpec>,
 }
@@ -77,7 +77,7 @@ pub struct LayerSpec {
     /// How many keys back a query may look, itself included; `None` is all.
     pub window: Option<usize>,
     /// Which of [`Blueprint::ropes`] rotates its queries and keys.
-    pub rope: usize,
+    pub(crate) rope: usize,
     /// Epsilon of the RMS norms of each head of queries and keys, if there are such.
     pub head_norm: Option<f32>,
 }

@@ -10,7 +10,7 @@ use super::steps::Steps;
 use super::weights::{Layer, Linear};
 
 /// x after the first `count` layers.
-pub fn layers(model: &Model, plan: &mut Plan, count: usize) {
+pub(crate) fn layers(model: &Model, plan: &mut Plan, count: usize) {
     let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
     embed(&mut block.steps);
     for l in 0..count {
@@ -19,7 +19,7 @@ pub fn layers(model: &Model, plan: &mut Plan, count: usize) {
 }
 
 /// x after `count` layers; after all of them, norm(x).
-pub fn hidden(model: &Model, plan: &mut Plan, count: usize) {
+pub(crate) fn hidden(model: &Model, plan: &mut Plan, count: usize) {
     layers(model, plan, count);
     let Model { scratch, weights, .. } = model;
     if count == weights.layers.len() {
@@ -29,7 +29,7 @@ pub fn hidden(model: &Model, plan: &mut Plan, count: usize) {
 }
 
 /// logits = norm(x) · headᵀ
-pub fn head(model: &Model, plan: &mut Plan) {
+pub(crate) fn head(model: &Model, plan: &mut Plan) {
     let Model { state, scratch, weights, bank, .. } = model;
     let (head, logits) = (&weights.head, state.logits);
     let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
@@ -42,7 +42,7 @@ pub fn head(model: &Model, plan: &mut Plan) {
 }
 
 /// The next tokens, drawn from the logits.
-pub fn sample(model: &Model, plan: &mut Plan) {
+pub(crate) fn sample(model: &Model, plan: &mut Plan) {
     let state = &model.state;
     let op = ops::Sample {
         logits: state.logits,

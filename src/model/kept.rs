@@ -14,21 +14,21 @@ use super::steps::Steps;
 use super::weights::{Layer, Linear};
 
 /// Rows of the window to the first layer's input.
-pub fn embed(model: &Model, plan: &mut Plan) {
+pub(crate) fn embed(model: &Model, plan: &mut Plan) {
     let mut steps = Steps { model, plan };
     forward::embed(&mut steps);
     steps.keep(model.scratch.x, model.training.checkpoints[0]);
 }
 
 /// One layer, from checkpoint to checkpoint, its keys and values into the cache.
-pub fn layer(model: &Model, plan: &mut Plan, l: usize) {
+pub(crate) fn layer(model: &Model, plan: &mut Plan, l: usize) {
     let mut block = from_checkpoint(model, plan, l);
     let y = block.layer(l);
     block.steps.keep(y, model.training.checkpoints[l + 1]);
 }
 
 /// A layer under construction, its input recalled.
-pub fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize) -> Block<'a, Kept> {
+pub(crate) fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize) -> Block<'a, Kept> {
     let mut steps = Steps { model, plan };
     steps.recall(model.scratch.x, model.training.checkpoints[l]);
     Block { steps, adapt: Kept::default() }
@@ -36,19 +36,19 @@ pub fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize) -> Bl
 
 /// What a map's adapters read, and what lies in its z.
 #[derive(Clone, Copy)]
-pub struct Adapted {
-    pub shrink: DownProjection,
-    pub delta: Delta,
+pub(crate) struct Adapted {
+    pub(crate) shrink: DownProjection,
+    pub(crate) delta: Delta,
     /// The shrink's input.
-    pub input: TensorId,
+    pub(crate) input: TensorId,
 }
 
 /// Each map's z has a tensor of its own, and so has the residual stream behind the attention. Gains and
 /// shifts are not trained through.
 #[derive(Default)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Of qkv, o, up and down, as far as the layer has come and adapters act.
-    pub adapted: [Option<Adapted>; 4],
+    pub(crate) adapted: [Option<Adapted>; 4],
 }
 
 impl Adapt for Kept {
@@ -97,17 +97,17 @@ impl Adapt for Kept {
 
 impl Steps<'_> {
     /// By position: y[pos] = x
-    pub fn keep(&mut self, x: TensorId, y: TensorId) {
+    pub(crate) fn keep(&mut self, x: TensorId, y: TensorId) {
         self.push(ops::KeepRows { rows: self.model.state.rows, x, y });
     }
 
     /// x = y[pos]
-    pub fn recall(&mut self, x: TensorId, y: TensorId) {
+    pub(crate) fn recall(&mut self, x: TensorId, y: TensorId) {
         self.push(ops::RecallRows { rows: self.model.state.rows, y, x });
     }
 
     /// y = dropout(x) (+ y), the same each time for a site
-    pub fn dropout(&mut self, site: usize, x: TensorId, y: TensorId, accumulate: bool) {
+    pub(crate) fn dropout(&mut self, site: usize, x: TensorId, y: TensorId, accumulate: bool) {
         let Model { state, training, .. } = self.model;
         let (training, rows, site) = (training.numbers, state.rows, site as u32);
         self.push(ops::Dropout { training, rows, x, y, site, accumulate });

@@ -9,7 +9,7 @@ use crate::plan::TensorId;
 use super::bank::{Bank, Site};
 
 /// Most layouts: a switch writes a line of the `mixes` of each.
-pub const MAX_LAYOUTS: usize = 8;
+pub(crate) const MAX_LAYOUTS: usize = 8;
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
 const RANK_STEP: usize = 4;
@@ -22,41 +22,41 @@ const LARGE_STEP: usize = 32;
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// (MIXES, 16), see [`Mix`](crate::plan::Mix): where here the ranks of each mix lie
-    pub mixes: TensorId,
+    pub(crate) mixes: TensorId,
     /// `R`: ranks there is room for
-    pub ranks: usize,
+    pub(crate) ranks: usize,
 }
 
 /// Ranks of an adapter at the parts of a site.
-pub type PartRanks = [usize; 3];
+pub(crate) type PartRanks = [usize; 3];
 
 /// Where an adapter acts on linear maps: ranks by site, zeros where it only scales or shifts.
-pub type Demand = BTreeMap<usize, PartRanks>;
+pub(crate) type Demand = BTreeMap<usize, PartRanks>;
 
 /// An adapter's ranks in every layout; none where it does not act.
-pub type Held = Vec<Range<usize>>;
+pub(crate) type Held = Vec<Range<usize>>;
 
 /// Ranks that an adapter of this rank occupies.
-pub fn padded(rank: usize) -> usize {
+pub(crate) fn padded(rank: usize) -> usize {
     rank.next_multiple_of(RANK_STEP)
 }
 
 /// Where the ranks of a part of a site lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PartRows {
+pub(crate) struct PartRows {
     /// First row of A, and column of z.
-    pub a: usize,
+    pub(crate) a: usize,
     /// First row of B.
-    pub b: usize,
+    pub(crate) b: usize,
     /// First row of what A has of the adapter alone, and B.
-    pub own: [usize; 2],
+    pub(crate) own: [usize; 2],
     /// How many.
-    pub count: usize,
+    pub(crate) count: usize,
 }
 
 impl Site {
     /// Blocks of R rows that A has: one for each part, or one for all.
-    pub fn blocks(&self) -> usize {
+    pub(crate) fn blocks(&self) -> usize {
         if self.stacked { 1 } else { self.parts() }
     }
 
@@ -66,7 +66,7 @@ impl Site {
     }
 
     /// (rows of A, rows of B) that an adapter has here.
-    pub fn own_rows(&self, parts: &PartRanks) -> [usize; 2] {
+    pub(crate) fn own_rows(&self, parts: &PartRanks) -> [usize; 2] {
         let needs = self.needs(parts);
         [self.blocks() * needs, needs]
     }
@@ -106,7 +106,7 @@ impl Bank {
     /// Gives each site the layout that suits adapters with these demands, and returns the ranks of each
     /// adapter: the first adapter's come first. Sites in `kept` go on holding the parts' ranks as they do.
     /// The room is made by the next [`reshape`](Self::reshape).
-    pub fn arrange(&mut self, demands: &[Demand], kept: &BTreeSet<usize>) -> Vec<Held> {
+    pub(crate) fn arrange(&mut self, demands: &[Demand], kept: &BTreeSet<usize>) -> Vec<Held> {
         let mut groups: Vec<Group> = Vec::new();
         for (s, site) in self.sites.iter_mut().enumerate() {
             let at: Vec<PartRanks> =
@@ -147,7 +147,11 @@ impl Bank {
     }
 
     /// The ranks that one more adapter can have beside those held, if there is room.
-    pub fn place<'a>(&self, demand: &Demand, held: impl Iterator<Item = &'a Held> + Clone) -> Option<Held> {
+    pub(crate) fn place<'a>(
+        &self,
+        demand: &Demand,
+        held: impl Iterator<Item = &'a Held> + Clone,
+    ) -> Option<Held> {
         let mut needs = vec![0; self.in_use];
         for (&s, parts) in demand {
             let site = &self.sites[s];
@@ -164,7 +168,7 @@ impl Bank {
     }
 
     /// Whether there is room for so many ranks that it is given back when they are not needed.
-    pub fn has_many_ranks(&self) -> bool {
+    pub(crate) fn has_many_ranks(&self) -> bool {
         self.layouts().iter().any(|layout| layout.ranks > FEW_RANKS)
     }
 
@@ -174,12 +178,12 @@ impl Bank {
     }
 
     /// The ranks that a site shares with others.
-    pub fn layout(&self, site: &Site) -> Layout {
+    pub(crate) fn layout(&self, site: &Site) -> Layout {
         self.layouts[site.layout]
     }
 
     /// Where the ranks of a part lie if those of the adapter begin at `first` in the site's layout.
-    pub fn part_rows(&self, site: &Site, first: usize, parts: &PartRanks, part: usize) -> PartRows {
+    pub(crate) fn part_rows(&self, site: &Site, first: usize, parts: &PartRanks, part: usize) -> PartRows {
         let (before, count) = (parts[..part].iter().sum::<usize>(), parts[part]);
         if site.stacked {
             PartRows { a: first + before, b: first + before, own: [before; 2], count }
@@ -218,7 +222,7 @@ fn range_of(ranks: &[usize], i: usize) -> Range<usize> {
 }
 
 /// The lowest range of `len` numbers that is free of the ranges taken.
-pub fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>> + Clone, len: usize) -> Range<usize> {
+pub(crate) fn free<'a>(taken: impl Iterator<Item = &'a Range<usize>> + Clone, len: usize) -> Range<usize> {
     let is_free = |start: &usize| {
         taken.clone().all(|range| range.is_empty() || range.end <= *start || *start + len <= range.start)
     };

@@ -9,11 +9,11 @@ use crate::plan::{Dtype, TensorId, Tensors};
 #[derive(Clone, Debug)]
 pub(super) struct Matrix {
     /// Its tensors, in order; each has the type of its rows.
-    pub slices: Vec<Slice>,
+    pub(crate) slices: Vec<Slice>,
     /// Rows of all of them.
-    pub rows: usize,
+    pub(crate) rows: usize,
     /// Elements of a row.
-    pub cols: usize,
+    pub(crate) cols: usize,
 }
 
 impl Matrix {
@@ -77,30 +77,30 @@ impl Matrix {
 #[derive(Debug)]
 pub(super) struct Place {
     /// Shape in the checkpoint.
-    pub shape: Vec<usize>,
-    pub target: Matrix,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) target: Matrix,
     /// First row of `target` it fills.
-    pub first: usize,
+    pub(crate) first: usize,
     /// Type of these rows.
-    pub dtype: Dtype,
+    pub(crate) dtype: Dtype,
     /// Whether checkpoints have it as (in, out).
-    pub transposed: bool,
+    pub(crate) transposed: bool,
     /// Rows of `target` filled so far.
-    pub loaded: usize,
+    pub(crate) loaded: usize,
 }
 
 impl Place {
-    pub fn elements(&self) -> usize {
+    pub(crate) fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 
     /// Rows of `target` it fills.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.elements() / self.target.cols
     }
 
     /// Words of one of them.
-    pub fn row_words(&self) -> usize {
+    pub(crate) fn row_words(&self) -> usize {
         self.dtype.row_words(self.target.cols)
     }
 }

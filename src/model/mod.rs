@@ -21,18 +21,20 @@ mod tables;
 mod training;
 mod weights;
 
-pub use bank::{Bank, MIXES, Point, Room, Site, Span};
-pub use blueprint::{Blueprint, LayerSpec, Norm};
-pub use families::Family;
-pub use layouts::{Demand, Held, Layout, PartRanks, PartRows, free, padded};
-pub use methods::{Begun, Variant};
-pub use names::{GgufLinear, GgufTensor};
+pub(crate) use bank::{Bank, MIXES, Room, Site, Span};
+pub use blueprint::Blueprint;
+pub use blueprint::Norm;
+pub(crate) use layouts::{Demand, Held, free, padded};
+pub(crate) use methods::Begun;
+pub use methods::Variant;
+pub(crate) use names::{GgufLinear, GgufTensor};
 pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name};
-pub use needs::{Needs, size};
+pub use needs::Needs;
+pub use needs::size;
 pub use rope::{Rope, RopeScaling};
-pub use tables::{Table, Tables};
-pub use training::{Moments, TrainedSite, Trainee, Training};
-pub use weights::Weights;
+pub(crate) use tables::Table;
+pub(crate) use training::{TrainedSite, Trainee, Training};
+pub(crate) use weights::Weights;
 
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, RING, Row, Sampling, TensorId, Tensors};
@@ -45,15 +47,15 @@ const MAX_LOGITS_BYTES: u64 = 32 << 20;
 
 /// How much to make room for.
 #[derive(Clone, Copy, Debug)]
-pub struct Sizes {
+pub(crate) struct Sizes {
     /// `S`: tokens a sequence may have.
-    pub context: usize,
+    pub(crate) context: usize,
     /// Sequences whose keys and values are kept at once.
-    pub slots: usize,
+    pub(crate) slots: usize,
     /// The most bytes of one tensor; larger weights are cut into runs of rows.
-    pub max_tensor_bytes: u64,
+    pub(crate) max_tensor_bytes: u64,
     /// Type of the linear maps, the embedding and the head; f32 where their columns do not fit it.
-    pub dtype: Dtype,
+    pub(crate) dtype: Dtype,
 }
 
 /// A model's tensors and the plans over them.
@@ -70,7 +72,7 @@ pub struct Model {
     /// What persists between runs.
     pub state: State,
     /// What training an adapter needs.
-    pub training: Training,
+    pub(crate) training: Training,
     scratch: Scratch,
     sizes: Sizes,
 }
@@ -81,17 +83,17 @@ pub struct State {
     /// (MAX_ROWS, 4) u32, see [`Row`]
     pub rows: TensorId,
     /// (slots, 12), see [`Sampling`]
-    pub sampling: TensorId,
+    pub(crate) sampling: TensorId,
     /// (slots, ⌈V/32⌉) bits: tokens the repetition penalty applies to
-    pub seen: TensorId,
+    pub(crate) seen: TensorId,
     /// (slots, RING) u32: tokens drawn
-    pub ring: TensorId,
+    pub(crate) ring: TensorId,
     /// (logit rows, V)
-    pub logits: TensorId,
+    pub(crate) logits: TensorId,
     /// One for each of [`Blueprint::ropes`], (S, D): cos and sin of each position
     ropes: Vec<TensorId>,
     /// Per layer: keys, values (slots, S, K·D)
-    pub cache: Vec<(TensorId, TensorId)>,
+    pub(crate) cache: Vec<(TensorId, TensorId)>,
 }
 
 /// Activations of one run, reused by every layer.
@@ -120,7 +122,7 @@ impl Model {
     ///
     /// Errors with `Argument` if the context is longer than a learned position table or zero,
     /// `Unsupported` if a tensor cannot be cut small enough.
-    pub fn new(config: Blueprint, sizes: Sizes) -> Result<Self> {
+    pub(crate) fn new(config: Blueprint, sizes: Sizes) -> Result<Self> {
         Self::with_types(config, sizes, &|_| sizes.dtype)
     }
 
@@ -128,7 +130,11 @@ impl Model {
     /// Maps that are one matrix here are tensors of their own where their types differ.
     ///
     /// Errors as [`Model::new`].
-    pub fn with_types(config: Blueprint, sizes: Sizes, dtype_of: &dyn Fn(&str) -> Dtype) -> Result<Self> {
+    pub(crate) fn with_types(
+        config: Blueprint,
+        sizes: Sizes,
+        dtype_of: &dyn Fn(&str) -> Dtype,
+    ) -> Result<Self> {
         let most = config.max_position_embeddings;
         if sizes.context < 2 {
             return Err(Error::argument(format!("context length {}, expected at least 2", sizes.context)));
@@ -162,12 +168,12 @@ impl Model {
     }
 
     /// Most rows of one [`score`](Self::score) plan.
-    pub fn score_rows(&self) -> usize {
+    pub(crate) fn score_rows(&self) -> usize {
         self.tensors.get(self.state.logits).shape[0]
     }
 
     /// Errors with `Argument` for a token that the vocabulary does not have.
-    pub fn check_ids(&self, ids: &[u32]) -> Result<()> {
+    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let v = self.config.vocab_size;
         match ids.iter().find(|&&id| id as usize >= v) {
             Some(id) => {
@@ -178,14 +184,14 @@ impl Model {
     }
 
     /// What must be uploaded before the first run, beside the checkpoint.
-    pub fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
+    pub(crate) fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
         let Self { config, state, sizes, .. } = self;
         let tables = config.ropes.iter().map(|rope| rope.table(sizes.context, config.head_dim));
         state.ropes.iter().copied().zip(tables).collect()
     }
 
     /// Fills the cache for `n` rows and computes no logits.
-    pub fn prefill(&self, n: usize) -> Plan {
+    pub(crate) fn prefill(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         forward::layers(self, &mut plan, self.config.layers.len());
         plan
@@ -207,7 +213,7 @@ impl Model {
     }
 
     /// The end of [`decode`](Self::decode) alone, for `n` rows whose logits are there.
-    pub fn draw(&self, n: usize) -> Plan {
+    pub(crate) fn draw(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         forward::sample(self, &mut plan);
         plan
@@ -217,7 +223,7 @@ impl Model {
     /// Plans must be made anew once they are put in the place of the model's own.
     ///
     /// Errors with `Memory`.
-    pub fn with_trainee(&self, trainee: Option<Trainee>) -> Result<(Training, Tensors)> {
+    pub(crate) fn with_trainee(&self, trainee: Option<Trainee>) -> Result<(Training, Tensors)> {
         let (mut training, mut tensors) = (self.training.clone(), self.tensors.clone());
         training.reshape(&mut tensors, &self.config, self.sizes, &self.bank, trainee)?;
         Ok((training, tensors))
@@ -227,7 +233,7 @@ impl Model {
     /// be made anew once both are put in its place.
     ///
     /// Errors with `Memory`.
-    pub fn with_bank(&self, bank: &mut Bank, room: Room) -> Result<Tensors> {
+    pub(crate) fn with_bank(&self, bank: &mut Bank, room: Room) -> Result<Tensors> {
         let mut tensors = self.tensors.clone();
         bank.reshape(&mut tensors, room)?;
         self.training.reshape_ranks(&mut tensors, bank)?;
@@ -237,7 +243,7 @@ impl Model {
     /// The tensors there would be with this bank and this trainee.
     ///
     /// Errors with `Memory` if one of them is past what can be addressed.
-    pub fn training_tensors(&self, trainee: Trainee, mut bank: Bank) -> Result<Tensors> {
+    pub(crate) fn training_tensors(&self, trainee: Trainee, mut bank: Bank) -> Result<Tensors> {
         let Self { training, tensors, config, sizes, .. } = self;
         let (mut training, mut tensors, room) = (training.clone(), tensors.clone(), bank.room);
         bank.reshape(&mut tensors, room)?;
@@ -246,14 +252,14 @@ impl Model {
     }
 
     /// The first step of training on `n` rows: embeds them.
-    pub fn train_embed(&self, n: usize) -> Plan {
+    pub(crate) fn train_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         kept::embed(self, &mut plan);
         plan
     }
 
     /// Layer `l` forward on `n` rows, once all before it have run.
-    pub fn train_layer(&self, n: usize, l: usize) -> Plan {
+    pub(crate) fn train_layer(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
         kept::layer(self, &mut plan, l);
         plan
@@ -261,47 +267,47 @@ impl Model {
 
     /// Runs `n` rows through the first `layers` layers and, where those are all, the last norm;
     /// [`hidden_state`](Self::hidden_state) has what comes out.
-    pub fn hidden(&self, n: usize, layers: usize) -> Plan {
+    pub(crate) fn hidden(&self, n: usize, layers: usize) -> Plan {
         let mut plan = Plan::new(n);
         forward::hidden(self, &mut plan, layers);
         plan
     }
 
     /// (MAX_ROWS, C): where a [`hidden`](Self::hidden) plan leaves its rows.
-    pub fn hidden_state(&self, layers: usize) -> TensorId {
+    pub(crate) fn hidden_state(&self, layers: usize) -> TensorId {
         if layers == self.config.layers.len() { self.scratch.xn } else { self.scratch.x }
     }
 
     /// Losses of `n` rows, and the gradient by the last layer's output.
-    pub fn train_head(&self, n: usize) -> Plan {
+    pub(crate) fn train_head(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         backward::head(self, &mut plan);
         plan
     }
 
     /// Layer `l` backward on `n` rows, once all after it, and all later rows, have run.
-    pub fn train_backward(&self, n: usize, l: usize) -> Plan {
+    pub(crate) fn train_backward(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
         backward::backward(self, &mut plan, l);
         plan
     }
 
     /// Sums of the squares of all gradients, which [`train_update`](Self::train_update) clips by.
-    pub fn train_norms(&self) -> Plan {
+    pub(crate) fn train_norms(&self) -> Plan {
         let mut plan = Plan::new(1);
         backward::norms(self, &mut plan);
         plan
     }
 
     /// One step of the optimiser, for [`Trainee::update_rows`] rows, once the sums are there.
-    pub fn train_update(&self, n: usize) -> Plan {
+    pub(crate) fn train_update(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         backward::update(self, &mut plan);
         plan
     }
 
     /// Weights of a layer's linear maps: multiplications of a row's way through it.
-    pub fn layer_weights(&self) -> usize {
+    pub(crate) fn layer_weights(&self) -> usize {
         let Blueprint { hidden_size: c, intermediate_size: f, head_dim, .. } = self.config;
         let [q, kv] =
             [self.config.num_attention_heads, self.config.num_key_value_heads].map(|n| n * head_dim);
@@ -310,17 +316,17 @@ impl Model {
     }
 
     /// The same of all layers.
-    pub fn all_layer_weights(&self) -> usize {
+    pub(crate) fn all_layer_weights(&self) -> usize {
         self.config.layers.len().saturating_mul(self.layer_weights())
     }
 
     /// Weights of the head.
-    pub fn head_weights(&self) -> usize {
+    pub(crate) fn head_weights(&self) -> usize {
         self.config.vocab_size * self.config.hidden_size
     }
 
     /// Bytes of keys and values of one slot.
-    pub fn slot_bytes(config: &Blueprint, context: usize) -> u64 {
+    pub(crate) fn slot_bytes(config: &Blueprint, context: usize) -> u64 {
         let cell = 2 * config.layers.len() * config.num_key_value_heads * config.head_dim;
         4 * cell as u64 * context as u64
     }

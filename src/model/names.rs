@@ -5,7 +5,7 @@ use super::families::{self, Family};
 
 /// What a module does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
     Embedding,
     Positions,
     LastNorm,
@@ -60,47 +60,47 @@ pub(crate) struct Module {
 }
 
 impl Module {
-    pub const fn new(role: Role, checkpoint: &'static str, gguf: &'static str) -> Self {
+    pub(crate) const fn new(role: Role, checkpoint: &'static str, gguf: &'static str) -> Self {
         Self { role, checkpoint, gguf, stored: Stored::Plain }
     }
 
     /// What checkpoints call it in layer `l`, or the one there is, without the base model's prefix.
-    pub fn path(&self, family: &Family, l: usize) -> String {
+    pub(crate) fn path(&self, family: &Family, l: usize) -> String {
         let Self { role, checkpoint, .. } = self;
         if role.in_layers() { format!("{}.{l}.{checkpoint}", family.layer) } else { (*checkpoint).to_owned() }
     }
 
     /// Stored (in, out) in checkpoints.
-    pub const fn turned(self) -> Self {
+    pub(crate) const fn turned(self) -> Self {
         Self { stored: Stored::Turned, ..self }
     }
 
     /// Stored by llama.cpp with the halves of each head's rows interleaved.
-    pub const fn interleaved(self) -> Self {
+    pub(crate) const fn interleaved(self) -> Self {
         Self { stored: Stored::Interleaved, ..self }
     }
 }
 
 /// A tensor that llama.cpp stores under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GgufTensor {
+pub(crate) struct GgufTensor {
     /// Checkpoint name, without the base model's prefix.
-    pub name: String,
+    pub(crate) name: String,
     /// Whether the two halves of each head's rows are interleaved: of D rows, row 2i + j is the
     /// checkpoint's row j·D/2 + i. llama.cpp rotates neighbours where a checkpoint rotates
     /// halves.
-    pub interleaved: bool,
+    pub(crate) interleaved: bool,
 }
 
 /// A linear map that llama.cpp stores under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GgufLinear {
+pub(crate) struct GgufLinear {
     /// Checkpoint name, without the base model's prefix.
-    pub module: String,
+    pub(crate) module: String,
     /// As [`GgufTensor::interleaved`].
-    pub interleaved: bool,
+    pub(crate) interleaved: bool,
     /// Whether the checkpoint stores (C_in, C_out), which llama.cpp turns round.
-    pub turned: bool,
+    pub(crate) turned: bool,
 }
 
 impl Family {

@@ -10,17 +10,23 @@ use super::weights::{Linear, NormWeights};
 
 /// A plan under construction.
 pub(super) struct Steps<'a> {
-    pub model: &'a Model,
-    pub plan: &'a mut Plan,
+    pub(crate) model: &'a Model,
+    pub(crate) plan: &'a mut Plan,
 }
 
 impl Steps<'_> {
-    pub fn push(&mut self, op: impl Into<Op>) {
+    pub(crate) fn push(&mut self, op: impl Into<Op>) {
         self.plan.push(&self.model.tensors, op);
     }
 
     /// y = norm(x), and what rides along.
-    pub fn norm(&mut self, x: TensorId, weights: &NormWeights, y: TensorId, shrink: Option<DownProjection>) {
+    pub(crate) fn norm(
+        &mut self,
+        x: TensorId,
+        weights: &NormWeights,
+        y: TensorId,
+        shrink: Option<DownProjection>,
+    ) {
         let (eps, centred) = match self.model.config.norm {
             Norm::Rms(eps) => (eps, false),
             Norm::Layer(eps) => (eps, true),
@@ -30,7 +36,7 @@ impl Steps<'_> {
     }
 
     /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W
-    pub fn linear(
+    pub(crate) fn linear(
         &mut self,
         x: TensorId,
         linear: &Linear,
@@ -44,7 +50,7 @@ impl Steps<'_> {
     }
 
     /// What a layer's attention reads, its scale and its window.
-    pub fn attention(&self, l: usize) -> AttentionInputs {
+    pub(crate) fn attention(&self, l: usize) -> AttentionInputs {
         let Model { config, state, scratch, .. } = self.model;
         let (k_cache, v_cache) = state.cache[l];
         AttentionInputs {

@@ -9,7 +9,7 @@ use super::bank::Room;
 
 /// The embedding or the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub(crate) enum Table {
     /// Looked up.
     Embed,
     /// Multiplied with.
@@ -18,24 +18,24 @@ pub enum Table {
 
 impl Table {
     /// Both.
-    pub const ALL: [Self; 2] = [Self::Embed, Self::Head];
+    pub(crate) const ALL: [Self; 2] = [Self::Embed, Self::Head];
 }
 
 /// The tensors. They take no memory until adapters need them.
 #[derive(Clone, Debug)]
-pub struct Tables {
+pub(crate) struct Tables {
     /// (rows, C): replaced rows, less the base's
-    pub deltas: TensorId,
+    pub(crate) deltas: TensorId,
     /// (virtual tokens, C)
-    pub prompts: TensorId,
+    pub(crate) prompts: TensorId,
     /// Of embedding and head: (adapters, V), where in `deltas` a token's row is
     maps: [TensorId; 2],
     /// Whether any adapter replaces rows.
     enabled: [bool; 2],
     /// V
-    pub v: usize,
+    pub(crate) v: usize,
     /// C
-    pub c: usize,
+    pub(crate) c: usize,
 }
 
 impl Tables {
@@ -52,12 +52,12 @@ impl Tables {
     }
 
     /// Lets adapters replace rows of a table, from the next reshape of the bank on.
-    pub fn enable(&mut self, table: Table) {
+    pub(crate) fn enable(&mut self, table: Table) {
         self.enabled[table as usize] = true;
     }
 
     /// (adapters, V) u32 of a table, if any adapter replaces rows of it.
-    pub fn map(&self, table: Table) -> Option<TensorId> {
+    pub(crate) fn map(&self, table: Table) -> Option<TensorId> {
         self.enabled[table as usize].then_some(self.maps[table as usize])
     }
 

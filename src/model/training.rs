@@ -12,31 +12,31 @@ use super::{MAX_ROWS, Sizes};
 
 /// The adapter that is trained: which of the bank's numbers have gradients.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trainee {
+pub(crate) struct Trainee {
     /// Where it acts, in the order of sites.
-    pub sites: Vec<TrainedSite>,
+    pub(crate) sites: Vec<TrainedSite>,
     /// Whether the inputs of its A lose elements at random.
-    pub dropout: bool,
+    pub(crate) dropout: bool,
     /// What of it is trained.
-    pub variant: Variant,
+    pub(crate) variant: Variant,
     /// `W`: most tokens of a window it learns from.
-    pub window: usize,
+    pub(crate) window: usize,
 }
 
 /// A site that an adapter is trained at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TrainedSite {
+pub(crate) struct TrainedSite {
     /// Index among the bank's.
-    pub site: usize,
+    pub(crate) site: usize,
     /// Its first rank in the site's layout.
-    pub first: usize,
+    pub(crate) first: usize,
     /// Its ranks at each part, with those that fill up a step of the bank; 0 where it does not act.
-    pub parts: PartRanks,
+    pub(crate) parts: PartRanks,
 }
 
 impl Trainee {
     /// Rows of the plan that takes a step of the optimiser.
-    pub fn update_rows(&self) -> usize {
+    pub(crate) fn update_rows(&self) -> usize {
         self.variant.method().update_rows(self.most_ranks())
     }
 
@@ -46,7 +46,7 @@ impl Trainee {
     }
 
     /// The trained site of this index, and its place among them.
-    pub fn at(&self, site: usize) -> Option<(usize, &TrainedSite)> {
+    pub(crate) fn at(&self, site: usize) -> Option<(usize, &TrainedSite)> {
         self.sites.iter().enumerate().find(|(_, trained)| trained.site == site)
     }
 }
@@ -61,15 +61,15 @@ impl TrainedSite {
 
 /// Gradients and moments of one site.
 #[derive(Clone, Copy, Debug)]
-pub struct Moments {
+pub(crate) struct Moments {
     /// Gradients, whose shapes are the method's.
-    pub g: [TensorId; 2],
+    pub(crate) g: [TensorId; 2],
     /// First moments, likewise.
-    pub m: [TensorId; 2],
+    pub(crate) m: [TensorId; 2],
     /// Second moments, likewise.
-    pub v: [TensorId; 2],
+    pub(crate) v: [TensorId; 2],
     /// What is trained of each part in the place of A and B, if it is.
-    pub cores: [Core; 3],
+    pub(crate) cores: [Core; 3],
 }
 
 /// The core of one part of a site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone
@@ -84,25 +84,25 @@ pub struct Core {
 
 /// What an adapter's training reads and writes.
 #[derive(Clone, Debug)]
-pub struct Training {
+pub(crate) struct Training {
     /// Whose it is, while there is one.
-    pub trainee: Option<Trainee>,
+    pub(crate) trainee: Option<Trainee>,
     /// (12) u32, see [`Training`](crate::plan::Training)
-    pub numbers: TensorId,
+    pub(crate) numbers: TensorId,
     /// (MAX_ROWS) u32: the token that each row is to predict, or `INACTIVE`
-    pub targets: TensorId,
+    pub(crate) targets: TensorId,
     /// (W, 1): nats, by position
-    pub losses: TensorId,
+    pub(crate) losses: TensorId,
     /// Each layer's input by position, and the last one's output: (W, C)
     pub(super) checkpoints: Vec<TensorId>,
     /// (W, C): the gradient by the current layer's output, by position
-    pub gradients: TensorId,
+    pub(crate) gradients: TensorId,
     /// (slots, S, K·D): the gradients by the current layer's keys and values
-    pub cache: [TensorId; 2],
+    pub(crate) cache: [TensorId; 2],
     /// (gradients)
-    pub sums: TensorId,
+    pub(crate) sums: TensorId,
     /// One for each of the trainee's sites.
-    pub moments: Vec<Moments>,
+    pub(crate) moments: Vec<Moments>,
     pub(super) scratch: Scratch,
     /// Sites for which `moments` are declared, that they can be used again.
     spare: Vec<Moments>,
@@ -112,37 +112,37 @@ pub struct Training {
 #[derive(Clone, Debug)]
 pub(super) struct Scratch {
     /// (MAX_ROWS, 1)
-    pub loss: TensorId,
+    pub(crate) loss: TensorId,
     /// (MAX_ROWS, C): the residual stream between attention and MLP
-    pub middle: TensorId,
+    pub(crate) middle: TensorId,
     /// (MAX_ROWS, C): the second norm's output; the first one's is read until the end
-    pub normed: TensorId,
+    pub(crate) normed: TensorId,
     /// (MAX_ROWS, C)
-    pub dx: TensorId,
+    pub(crate) dx: TensorId,
     /// (MAX_ROWS, C)
-    pub dxn: TensorId,
+    pub(crate) dxn: TensorId,
     /// (MAX_ROWS, (H + 2K)·D)
-    pub dqkv: TensorId,
+    pub(crate) dqkv: TensorId,
     /// (MAX_ROWS, H·D)
-    pub dq: TensorId,
+    pub(crate) dq: TensorId,
     /// (MAX_ROWS, H·D)
-    pub dattended: TensorId,
+    pub(crate) dattended: TensorId,
     /// (MAX_ROWS, 2·H)
-    pub stats: TensorId,
+    pub(crate) stats: TensorId,
     /// As `up`.
-    pub dup: TensorId,
+    pub(crate) dup: TensorId,
     /// (MAX_ROWS, F)
-    pub dhidden: TensorId,
+    pub(crate) dhidden: TensorId,
     /// What dropout left of the inputs of qkv, o, up and down.
-    pub dropped: [TensorId; 4],
+    pub(crate) dropped: [TensorId; 4],
     /// The gradient by what dropout left: C, H·D, F wide.
-    pub spread: [TensorId; 3],
+    pub(crate) spread: [TensorId; 3],
     /// Ranks of qkv, o, up and down: (MAX_ROWS, most parts·R)
-    pub z: [TensorId; 4],
+    pub(crate) z: [TensorId; 4],
     /// (MAX_ROWS, most parts·R)
-    pub dz: TensorId,
+    pub(crate) dz: TensorId,
     /// A₀·x of one core: (MAX_ROWS, count)
-    pub frozen_z: TensorId,
+    pub(crate) frozen_z: TensorId,
 }
 
 impl Training {
@@ -189,7 +189,7 @@ impl Training {
     /// Makes room for a trainee, or frees what the last one needed. Moments start as zeros.
     ///
     /// Errors with `Memory`.
-    pub fn reshape(
+    pub(crate) fn reshape(
         &mut self,
         tensors: &mut Tensors,
         config: &Blueprint,
@@ -247,7 +247,7 @@ impl Training {
     }
 
     /// The core at a part of one of the trainee's sites; it has room if the method trains it.
-    pub fn core(&self, site: usize, part: usize) -> Option<Core> {
+    pub(crate) fn core(&self, site: usize, part: usize) -> Option<Core> {
         let (i, _) = self.trainee.as_ref()?.at(site)?;
         Some(self.moments[i].cores[part])
     }
@@ -255,7 +255,7 @@ impl Training {
     /// Fits what depends on how many ranks the bank has room for.
     ///
     /// Errors with `Memory`.
-    pub fn reshape_ranks(&self, tensors: &mut Tensors, bank: &Bank) -> Result<()> {
+    pub(crate) fn reshape_ranks(&self, tensors: &mut Tensors, bank: &Bank) -> Result<()> {
         let columns = bank.most_ranks(Site::blocks);
         let shape = if self.trainee.is_some() && columns > 0 { [MAX_ROWS, columns] } else { [1, 1] };
         let mut each = self.scratch.z.into_iter().chain([self.scratch.dz]);

@@ -23,49 +23,49 @@ pub(super) struct Linear {
     /// (F)
     pub bias: Option<TensorId>,
     /// Where in the bank adapters act on it.
-    pub site: usize,
+    pub(crate) site: usize,
 }
 
 /// Scale and, for LayerNorm, shift.
 #[derive(Debug)]
 pub(super) struct NormWeights {
     /// (C)
-    pub weight: TensorId,
+    pub(crate) weight: TensorId,
     /// (C)
-    pub bias: Option<TensorId>,
+    pub(crate) bias: Option<TensorId>,
     /// Where in the bank adapters act on its output.
-    pub point: usize,
+    pub(crate) point: usize,
 }
 
 /// Norms of each head of queries and keys.
 #[derive(Debug)]
 pub(super) struct HeadNorms {
     /// (D), of q and of k
-    pub weights: [TensorId; 2],
+    pub(crate) weights: [TensorId; 2],
     /// Added to the mean square.
-    pub eps: f32,
+    pub(crate) eps: f32,
     /// Where in the bank adapters act on [norm(q) | norm(k) | v].
-    pub point: usize,
+    pub(crate) point: usize,
 }
 
 /// One block of the decoder.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub attention_norm: NormWeights,
+    pub(crate) attention_norm: NormWeights,
     /// ((H + 2K)·D, C) = [q; k; v]
-    pub qkv: Linear,
-    pub head_norms: Option<HeadNorms>,
+    pub(crate) qkv: Linear,
+    pub(crate) head_norms: Option<HeadNorms>,
     /// (C, H·D)
-    pub o: Linear,
+    pub(crate) o: Linear,
     /// Where in the bank adapters act on the input of `o`.
-    pub o_input: usize,
-    pub mlp_norm: NormWeights,
+    pub(crate) o_input: usize,
+    pub(crate) mlp_norm: NormWeights,
     /// (F, C), or (2F, C) = [gate; up]
-    pub up: Linear,
+    pub(crate) up: Linear,
     /// (C, F)
-    pub down: Linear,
+    pub(crate) down: Linear,
     /// Where in the bank adapters act on the input of `down`.
-    pub down_input: usize,
+    pub(crate) down_input: usize,
 }
 
 /// Every weight, and how far each checkpoint tensor has been loaded.

@@ -65,8 +65,8 @@ pub(super) fn pattern(part: &Value, role: &str) -> Result<Pattern> {
 /// The ids a post-processor puts around a text.
 #[derive(Clone, Default)]
 pub(super) struct Template {
-    pub before: Vec<u32>,
-    pub after: Vec<u32>,
+    pub(crate) before: Vec<u32>,
+    pub(crate) after: Vec<u32>,
 }
 
 /// `vocab_size`: what the ids must stay below.

@@ -145,8 +145,8 @@ fn behavior(part: &Value) -> Result<Behavior> {
 
 /// A text and where its pieces lie in it.
 pub(super) struct Pieces<'t> {
-    pub piece: Piece<'t>,
-    pub ranges: Vec<(usize, usize)>,
+    pub(crate) piece: Piece<'t>,
+    pub(crate) ranges: Vec<(usize, usize)>,
 }
 
 impl<'t> Pieces<'t> {

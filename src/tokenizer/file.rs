@@ -16,17 +16,17 @@ use super::{broken, unsupported};
 #[derive(Deserialize)]
 pub(super) struct File {
     #[serde(default)]
-    pub added_tokens: Vec<AddedToken>,
+    pub(crate) added_tokens: Vec<AddedToken>,
     #[serde(default)]
-    pub normalizer: Value,
+    pub(crate) normalizer: Value,
     #[serde(default)]
-    pub pre_tokenizer: Value,
+    pub(crate) pre_tokenizer: Value,
     #[serde(default)]
-    pub post_processor: Value,
+    pub(crate) post_processor: Value,
     #[serde(default)]
-    pub decoder: Value,
+    pub(crate) decoder: Value,
     #[serde(deserialize_with = "object")]
-    pub model: Model,
+    pub(crate) model: Model,
 }
 
 impl File {
@@ -94,41 +94,41 @@ fn object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Re
 #[derive(Deserialize)]
 #[serde(expecting = "an added token")]
 pub(super) struct AddedToken {
-    pub id: u32,
-    pub content: String,
-    pub single_word: bool,
-    pub lstrip: bool,
-    pub rstrip: bool,
-    pub normalized: bool,
-    pub special: bool,
+    pub(crate) id: u32,
+    pub(crate) content: String,
+    pub(crate) single_word: bool,
+    pub(crate) lstrip: bool,
+    pub(crate) rstrip: bool,
+    pub(crate) normalized: bool,
+    pub(crate) special: bool,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Model {
     #[serde(rename = "type")]
-    pub kind: Option<String>,
-    pub vocab: Vocab,
+    pub(crate) kind: Option<String>,
+    pub(crate) vocab: Vocab,
     #[serde(default)]
-    pub merges: Merges,
-    pub dropout: Option<f64>,
-    pub unk_token: Option<String>,
-    pub unk_id: Option<u32>,
-    pub continuing_subword_prefix: Option<String>,
-    pub end_of_word_suffix: Option<String>,
-    pub fuse_unk: Option<bool>,
-    pub byte_fallback: Option<bool>,
-    pub ignore_merges: Option<bool>,
+    pub(crate) merges: Merges,
+    pub(crate) dropout: Option<f64>,
+    pub(crate) unk_token: Option<String>,
+    pub(crate) unk_id: Option<u32>,
+    pub(crate) continuing_subword_prefix: Option<String>,
+    pub(crate) end_of_word_suffix: Option<String>,
+    pub(crate) fuse_unk: Option<bool>,
+    pub(crate) byte_fallback: Option<bool>,
+    pub(crate) ignore_merges: Option<bool>,
 }
 
 /// Tokens with their ids, or Unigram's list of (token, score), whose ids are the positions.
 #[derive(Default)]
 pub(super) struct Vocab {
-    pub tokens: Strings,
+    pub(crate) tokens: Strings,
     /// Of a map: each token's.
-    pub ids: Vec<u32>,
+    pub(crate) ids: Vec<u32>,
     /// Of a list: each token's.
-    pub scores: Vec<f64>,
-    pub is_list: bool,
+    pub(crate) scores: Vec<f64>,
+    pub(crate) is_list: bool,
 }
 
 /// A string, onto the end of others.

@@ -187,7 +187,7 @@ impl Tokenizer {
 
     /// Whether this id is one of the file's added tokens, which are found in a text before it is cut: those
     /// with a meaning of their own, special ones included.
-    pub fn is_added(&self, id: u32) -> bool {
+    pub(crate) fn is_added(&self, id: u32) -> bool {
         self.parts.vocabulary.is_added(id)
     }
 

@@ -30,9 +30,9 @@ pub(super) enum Normalizer {
 /// A text on its way to the model.
 #[derive(Clone, Debug)]
 pub(super) struct Piece<'t> {
-    pub text: Cow<'t, str>,
+    pub(crate) text: Cow<'t, str>,
     /// It begins where the whole text does: nothing was taken from its front.
-    pub first: bool,
+    pub(crate) first: bool,
 }
 
 pub(super) fn of(part: &Value) -> Result<Vec<Normalizer>> {

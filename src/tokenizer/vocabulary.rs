@@ -18,15 +18,15 @@ pub(super) struct Vocabulary {
     index: Index,
     /// By id: the position of the model's token plus one, or 0.
     positions: Vec<u32>,
-    pub added: BTreeMap<u32, Added>,
+    pub(crate) added: BTreeMap<u32, Added>,
 }
 
 #[derive(Debug)]
 pub(super) struct Added {
-    pub content: String,
+    pub(crate) content: String,
     /// As decoding sees it: normalized, if that is how it is found.
-    pub decodable: String,
-    pub special: bool,
+    pub(crate) decodable: String,
+    pub(crate) special: bool,
 }
 
 impl Vocabulary {

@@ -24,7 +24,7 @@ const SHORT_PROMPT: usize = 9;
 
 /// What to measure.
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Layers of SmolLM2-135M's shape, which has 30
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     layers: u16,
@@ -42,7 +42,7 @@ pub struct Options {
     runs: u16,
     /// Only write the model and its adapters as folders into this one
     #[arg(long, value_name = "DIR")]
-    pub write: Option<PathBuf>,
+    pub(crate) write: Option<PathBuf>,
 }
 
 impl Options {
@@ -51,7 +51,7 @@ impl Options {
     }
 
     /// Writes what would be measured.
-    pub fn write_files(&self, folder: &std::path::Path) -> Result<()> {
+    pub(crate) fn write_files(&self, folder: &std::path::Path) -> Result<()> {
         self.shape().write(folder, ADAPTERS)
     }
 }
@@ -59,7 +59,7 @@ impl Options {
 /// Measures on two engines of the same model: one that knows no adapters, one that holds them.
 ///
 /// Errors with `Device` if a batch of adapters does not draw what each row draws alone.
-pub async fn run(options: &Options, [plain, bank]: [Backend; 2]) -> Result<Report> {
+pub(crate) async fn run(options: &Options, [plain, bank]: [Backend; 2]) -> Result<Report> {
     let mut bench = Bench::open(options, plain, bank).await?;
     bench.check_batch().await?;
     bench.round(0).await?;

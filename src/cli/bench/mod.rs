@@ -1,10 +1,10 @@
 //! `bench`: speed of prefill and decode, beside the bandwidth the same machine shows in the
 //! same run. Ratios travel between machines; tokens per second do not.
 
-pub mod adapters;
+pub(crate) mod adapters;
 mod random;
 mod report;
-pub mod train;
+pub(crate) mod train;
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use serde_json::json;
 
 /// What to measure.
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Tokens of the prompt
     #[arg(long, default_value_t = 128)]
     prompt_tokens: usize,
@@ -29,7 +29,7 @@ pub struct Options {
 
 /// Other benchmarks.
 #[derive(clap::Subcommand)]
-pub enum Other {
+pub(crate) enum Other {
     /// Measure what adapters cost over the base, on a random model
     Adapters(adapters::Options),
     /// Measure a step of training a LoRA
@@ -37,7 +37,7 @@ pub enum Other {
 }
 
 /// Measures `runs` generations and prints medians.
-pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Result<()> {
+pub(crate) async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Result<()> {
     let Options { prompt_tokens, tokens, runs } = *options;
     let v = engine.config().vocab_size as u32;
     let mut prefill = Vec::new();

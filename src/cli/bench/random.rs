@@ -16,20 +16,20 @@ const D: usize = 64;
 
 /// How much of SmolLM2-135M a model has, and how large its adapters are.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub(crate) struct Shape {
     /// `L`
-    pub layers: usize,
+    pub(crate) layers: usize,
     /// `V`
-    pub vocab: usize,
+    pub(crate) vocab: usize,
     /// `R`
-    pub rank: usize,
+    pub(crate) rank: usize,
 }
 
 /// The files of a model folder.
-pub struct ModelFiles {
-    pub config: Vec<u8>,
-    pub tokenizer: Vec<u8>,
-    pub weights: Vec<u8>,
+pub(crate) struct ModelFiles {
+    pub(crate) config: Vec<u8>,
+    pub(crate) tokenizer: Vec<u8>,
+    pub(crate) weights: Vec<u8>,
 }
 
 /// The files of an adapter's folder.
@@ -52,7 +52,7 @@ const LINEARS: [(&str, usize, usize); 7] = [
 impl Shape {
     /// The model. Each layer outweighs the embedding in the residual stream, so that the next
     /// token depends on the layers and not only, through the tied head, on the last token.
-    pub fn model(self) -> Result<ModelFiles> {
+    pub(crate) fn model(self) -> Result<ModelFiles> {
         let Self { layers, vocab, .. } = self;
         let config = json!({
             "model_type": "llama", "hidden_act": "silu", "hidden_size": C, "intermediate_size": F,
@@ -78,7 +78,7 @@ impl Shape {
     }
 
     /// Adapter number `index`: LoRA on every linear map but the head, B not zero.
-    pub fn adapter(self, index: usize) -> Result<AdapterFiles> {
+    pub(crate) fn adapter(self, index: usize) -> Result<AdapterFiles> {
         let Self { layers, rank, .. } = self;
         let targets: Vec<_> = LINEARS.iter().filter_map(|(name, ..)| name.split('.').nth(1)).collect();
         let config = json!({

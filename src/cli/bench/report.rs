@@ -8,7 +8,7 @@ use super::random::Shape;
 
 /// What a number counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Unit {
+pub(crate) enum Unit {
     /// Time over time.
     #[serde(rename = "x")]
     Ratio,
@@ -25,28 +25,28 @@ pub enum Unit {
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
-pub struct Measure {
-    pub name: &'static str,
-    pub value: f64,
-    pub unit: Unit,
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    pub(crate) value: f64,
+    pub(crate) unit: Unit,
     /// What the bytes to be read alone would give.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub floor: Option<f64>,
+    pub(crate) floor: Option<f64>,
     /// Most that we want.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<f64>,
+    pub(crate) target: Option<f64>,
 }
 
 impl Measure {
-    pub fn new(name: &'static str, unit: Unit, value: f64) -> Self {
+    pub(crate) fn new(name: &'static str, unit: Unit, value: f64) -> Self {
         Self { name, value, unit, floor: None, target: None }
     }
 
-    pub fn floor(self, floor: f64) -> Self {
+    pub(crate) fn floor(self, floor: f64) -> Self {
         Self { floor: Some(floor), ..self }
     }
 
-    pub fn target(self, target: f64) -> Self {
+    pub(crate) fn target(self, target: f64) -> Self {
         Self { target: Some(target), ..self }
     }
 }
@@ -54,47 +54,47 @@ impl Measure {
 /// Elements that a token reads, of which the least time a step can take follows where memory is
 /// the limit. Keys and values are left out: they are the same on both sides of a ratio.
 #[derive(Clone, Copy, Debug)]
-pub struct Floors {
+pub(crate) struct Floors {
     /// Of the base.
-    pub weights: usize,
+    pub(crate) weights: usize,
     /// Of those, in the head.
-    pub head: usize,
+    pub(crate) head: usize,
     /// A and B of one adapter.
-    pub adapter: usize,
+    pub(crate) adapter: usize,
 }
 
 impl Floors {
     /// (W + n·AB) / W
-    pub fn decode(self, adapters: usize) -> f64 {
+    pub(crate) fn decode(self, adapters: usize) -> f64 {
         1.0 + (adapters * self.adapter) as f64 / self.weights as f64
     }
 
     /// Multiplications with an adapter over those without, the head apart: a long prompt is
     /// limited by them and not by bytes.
-    pub fn prefill(self) -> f64 {
+    pub(crate) fn prefill(self) -> f64 {
         1.0 + self.adapter as f64 / (self.weights - self.head) as f64
     }
 
     /// (W + n·AB) / (n·(W + AB)): the base is read once for all rows.
-    pub fn batch(self, rows: usize) -> f64 {
+    pub(crate) fn batch(self, rows: usize) -> f64 {
         self.decode(rows) / (rows as f64 * self.decode(1))
     }
 }
 
 /// The result of one run.
 #[derive(Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// `cpu`, or what the GPU calls itself.
-    pub device: String,
-    pub shape: Shape,
-    pub tokens: usize,
-    pub runs: usize,
-    pub measures: Vec<Measure>,
+    pub(crate) device: String,
+    pub(crate) shape: Shape,
+    pub(crate) tokens: usize,
+    pub(crate) runs: usize,
+    pub(crate) measures: Vec<Measure>,
 }
 
 impl Report {
     /// Prints the table, or one JSON object.
-    pub fn print(&self, as_json: bool) {
+    pub(crate) fn print(&self, as_json: bool) {
         let Self { device, shape: Shape { layers, vocab, rank }, tokens, runs, measures } = self;
         if as_json {
             let report = json!({

@@ -10,7 +10,7 @@ use super::median;
 
 /// What to measure.
 #[derive(clap::Args)]
-pub struct Options {
+pub(crate) struct Options {
     /// Tokens of the window
     #[arg(long, default_value_t = 256)]
     tokens: usize,
@@ -26,7 +26,7 @@ pub struct Options {
 }
 
 /// Measures `runs` steps slice by slice and prints medians.
-pub async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Result<()> {
+pub(crate) async fn run(engine: &mut Engine, options: &Options, as_json: bool) -> Result<()> {
     const NAME: &str = "bench";
     let &Options { variant, tokens, rank, runs } = options;
     if runs == 0 {

@@ -78,9 +78,9 @@ pub struct PointDelta {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RowDeltas {
     /// Token ids, none twice.
-    pub tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
     /// (tokens, C): the new rows less the base's
-    pub deltas: Vec<f32>,
+    pub(crate) deltas: Vec<f32>,
 }
 
 /// Virtual tokens that an adapter puts in front of every text.

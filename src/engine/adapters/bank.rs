@@ -17,7 +17,7 @@ use crate::engine::runner::Runner;
 /// A bank as it is to be, and all tensors with it.
 pub(crate) struct Grown {
     bank: Bank,
-    pub tensors: Tensors,
+    pub(crate) tensors: Tensors,
     /// Of each adapter that will be loaded then.
     ranks: Vec<Held>,
 }

@@ -139,7 +139,7 @@ impl AdapterConfig {
     /// as it is, for export. Nothing changes where it has that rank.
     ///
     /// Errors as [`AdapterConfig::set_module`] does.
-    pub fn keep_scale(&mut self, module: &str, r: usize) -> Result<()> {
+    pub(crate) fn keep_scale(&mut self, module: &str, r: usize) -> Result<()> {
         if self.rank(module)? == r {
             return Ok(());
         }
@@ -150,7 +150,7 @@ impl AdapterConfig {
     /// The same adapter, of the modules in these layers only.
     ///
     /// No error is known: the pattern for them is PEFT's own.
-    pub fn in_layers(mut self, layers: Range<usize>) -> Result<Self> {
+    pub(crate) fn in_layers(mut self, layers: Range<usize>) -> Result<Self> {
         let indices = layers.map(|layer| layer as i64).collect();
         self.common.selection.layers = Some(Layers::new(indices, Vec::new())?);
         Ok(self)
@@ -192,7 +192,7 @@ impl AdapterConfig {
     }
 
     /// Whether a tied head follows what is done to the embedding.
-    pub fn ties(&self) -> bool {
+    pub(crate) fn ties(&self) -> bool {
         self.method.ties()
     }
 

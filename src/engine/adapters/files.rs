@@ -17,15 +17,15 @@ pub struct AdapterFiles {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Factors<'a> {
     /// The module's checkpoint name.
-    pub module: &'a str,
+    pub(crate) module: &'a str,
     /// `R`
-    pub rank: usize,
+    pub(crate) rank: usize,
     /// (R, C)
-    pub a: &'a [f32],
+    pub(crate) a: &'a [f32],
     /// (F, R)
-    pub b: &'a [f32],
+    pub(crate) b: &'a [f32],
     /// Whether it is the embedding, whose factors PEFT names otherwise.
-    pub embedding: bool,
+    pub(crate) embedding: bool,
 }
 
 impl AdapterFiles {

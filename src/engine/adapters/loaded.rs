@@ -37,32 +37,32 @@ pub struct AdapterInfo {
 /// An adapter in the bank.
 #[derive(Debug)]
 pub(crate) struct Loaded {
-    pub info: AdapterInfo,
+    pub(crate) info: AdapterInfo,
     /// Never used twice: a reloaded name is a new version.
-    pub id: u64,
+    pub(crate) id: u64,
     /// Its place among gains, shifts and maps.
-    pub index: usize,
+    pub(crate) index: usize,
     /// Its ranks in each layout of the bank.
-    pub ranks: Held,
+    pub(crate) ranks: Held,
     /// Its rows among all replaced ones: the embedding's, then the head's.
-    pub rows: Range<usize>,
+    pub(crate) rows: Range<usize>,
     /// Its virtual tokens among all that have an embedding.
-    pub prompts: Range<usize>,
+    pub(crate) prompts: Range<usize>,
     /// P: its virtual tokens, with an embedding or with given keys and values.
-    pub n_virtual: usize,
+    pub(crate) n_virtual: usize,
     /// Whether it is being trained: its B then lies in the bank without the scale, which every mix has.
-    pub trained: bool,
+    pub(crate) trained: bool,
     /// Whether the device has steps of training that its numbers here lack.
-    pub is_ahead: bool,
+    pub(crate) is_ahead: bool,
     /// Whether what it does shows in cached keys and values.
-    pub feeds_cache: bool,
-    pub adapter: Adapter,
+    pub(crate) feeds_cache: bool,
+    pub(crate) adapter: Adapter,
     /// Where its deltas and points act.
-    pub places: Places,
+    pub(crate) places: Places,
     /// The folder it came from.
-    pub files: Option<Arc<AdapterFiles>>,
+    pub(crate) files: Option<Arc<AdapterFiles>>,
     /// What that folder called its base.
-    pub base: Option<String>,
+    pub(crate) base: Option<String>,
 }
 
 impl Loaded {
@@ -115,15 +115,15 @@ impl Loaded {
 /// A part of a site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
-    pub site: usize,
-    pub part: usize,
+    pub(crate) site: usize,
+    pub(crate) part: usize,
 }
 
 /// Where the deltas and the points of an adapter act.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    pub deltas: Vec<Place>,
-    pub points: Vec<Span>,
+    pub(crate) deltas: Vec<Place>,
+    pub(crate) points: Vec<Span>,
 }
 
 /// Bytes of main memory that an adapter's numbers take, and the file they came from if that is kept.

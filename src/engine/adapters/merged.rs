@@ -8,7 +8,7 @@ use crate::engine::adapters::loaded::Choice;
 /// What the weights hold beside the base.
 #[derive(Debug)]
 pub(crate) struct Merged {
-    pub choice: Choice,
+    pub(crate) choice: Choice,
     /// Never used twice: what was cached under one merge is not valid under another.
     pub(super) version: u32,
     pub(super) originals: Vec<Original>,

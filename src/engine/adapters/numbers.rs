@@ -45,7 +45,7 @@ impl Numbers {
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match &self.0 {
             Source::Own(values) => values.len(),
             Source::File(_, info) => info.shape.iter().product(),

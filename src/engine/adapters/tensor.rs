@@ -10,7 +10,7 @@ use crate::engine::adapters::numbers::Numbers;
 pub(crate) struct Tensor {
     pub name: String,
     pub shape: Vec<usize>,
-    pub numbers: Numbers,
+    pub(crate) numbers: Numbers,
 }
 
 impl Tensor {

@@ -35,14 +35,14 @@ pub struct ChunkReport {
 #[derive(Debug)]
 pub(super) struct Chunk {
     /// The context, and then its own: what it is scored and learned by.
-    pub window: Vec<u32>,
+    pub(crate) window: Vec<u32>,
     /// The first token of the window that is scored and learned.
-    pub first: usize,
+    pub(crate) first: usize,
     /// Whether it was generated, not given.
-    pub drawn: bool,
-    pub report: ChunkReport,
+    pub(crate) drawn: bool,
+    pub(crate) report: ChunkReport,
     /// The generation that goes on once it is learned, if one does.
-    pub after: Option<Box<Generation>>,
+    pub(crate) after: Option<Box<Generation>>,
 }
 
 impl Chunk {

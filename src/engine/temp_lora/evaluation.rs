@@ -33,11 +33,11 @@ pub struct Evaluation {
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkLosses {
     /// Tokens of the chunk.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
     /// Those that have a loss.
-    pub labels: usize,
+    pub(crate) labels: usize,
     /// Means of base, adapted and mixed; none where nothing was scored.
-    pub means: Option<[f64; 3]>,
+    pub(crate) means: Option<[f64; 3]>,
 }
 
 impl From<&ChunkReport> for ChunkLosses {

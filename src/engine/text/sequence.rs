@@ -29,8 +29,8 @@ pub struct Generation {
 /// What a generation of two sequences, adapted and base, knows beside them.
 #[derive(Debug, Default)]
 pub(super) struct Mixing {
-    pub mixture: Mixture,
-    pub losses: MixedLosses,
+    pub(crate) mixture: Mixture,
+    pub(crate) losses: MixedLosses,
 }
 
 /// Sums of losses of drawn tokens, nats, before any temperature or filter.
@@ -97,24 +97,24 @@ impl Generation {
 /// One text of a batch.
 #[derive(Debug)]
 pub(super) struct Sequence {
-    pub seat: Seat,
+    pub(crate) seat: Seat,
     /// Virtual tokens, prompt and text, as far as they are in the window.
-    pub tokens: Vec<u32>,
+    pub(crate) tokens: Vec<u32>,
     /// Leading tokens whose keys and values are in the cache.
-    pub filled: usize,
-    pub usage: Usage,
-    pub max_tokens: usize,
+    pub(crate) filled: usize,
+    pub(crate) usage: Usage,
+    pub(crate) max_tokens: usize,
     overflow: Overflow,
     tail: Tail,
     /// Whether the text goes on in another generation where `max_tokens` end this one.
     goes_on: bool,
     /// Tokens that end the text.
     ends: Vec<u32>,
-    pub logprobs: Option<usize>,
-    pub finish: Option<Finish>,
-    pub sampling: Sampling,
+    pub(crate) logprobs: Option<usize>,
+    pub(crate) finish: Option<Finish>,
+    pub(crate) sampling: Sampling,
     /// Bits: tokens of prompt and text.
-    pub seen: Vec<u32>,
+    pub(crate) seen: Vec<u32>,
 }
 
 impl Sequence {

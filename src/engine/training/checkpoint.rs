@@ -12,23 +12,23 @@ use crate::engine::training::options::Kept;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Head {
     /// A digest of what is learned.
-    pub of: String,
+    pub(crate) of: String,
     /// Steps done.
-    pub step: usize,
+    pub(crate) step: usize,
     /// Steps in all.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// What else the adapter's numbers depend on.
-    pub options: Kept,
+    pub(crate) options: Kept,
     /// `adapter_config.json`
-    pub config: String,
+    pub(crate) config: String,
 }
 
 /// A training's state.
 #[derive(Debug)]
 pub(super) struct Checkpoint<'a> {
-    pub head: Head,
+    pub(crate) head: Head,
     /// `adapter_model.safetensors`
-    pub weights: &'a [u8],
+    pub(crate) weights: &'a [u8],
 }
 
 impl<'a> Checkpoint<'a> {

@@ -23,7 +23,7 @@ pub struct Asked {
 /// A dataset that is being read.
 #[derive(Debug)]
 pub(super) struct Dataset {
-    pub windows: Vec<Window>,
+    pub(crate) windows: Vec<Window>,
     /// Most tokens of a window.
     most: usize,
     /// Whether examples teach their completions alone; texts, which have none, are refused where it was asked.

@@ -39,19 +39,19 @@ pub struct Program {
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepReport {
     /// From 1.
-    pub step: usize,
+    pub(crate) step: usize,
     /// In all.
-    pub steps: usize,
+    pub(crate) steps: usize,
     /// From 1.
-    pub epoch: usize,
+    pub(crate) epoch: usize,
     /// Mean over what was learned, nats, before the step.
     pub loss: f64,
     /// Its learning rate.
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Tokens it read.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
     /// Whether it is time for a [checkpoint](crate::engine::Engine::training_checkpoint).
-    pub is_checkpoint: bool,
+    pub(crate) is_checkpoint: bool,
 }
 
 /// What a call of [`Engine::next_of_training`](crate::engine::Engine::next_of_training) came to.
@@ -254,7 +254,7 @@ impl Program {
     }
 
     /// A checkpoint's file, of the adapter as it is exported.
-    pub(crate) fn checkpoint(&self, of: &str, files: AdapterFiles) -> Result<Vec<u8>> {
+    pub fn checkpoint(&self, of: &str, files: AdapterFiles) -> Result<Vec<u8>> {
         let (of, config) = (of.to_owned(), String::new());
         let head = Head { of, step: self.done, steps: self.steps(), options: self.options.kept(), config };
         head.file(files)
@@ -278,9 +278,9 @@ impl Program {
 #[derive(Clone, Copy, Debug)]
 pub struct Saved<'a> {
     /// What it is known by, for messages.
-    pub key: &'a str,
+    pub(crate) key: &'a str,
     /// A digest of the training's [identity](Program::identity).
-    pub of: &'a str,
+    pub(crate) of: &'a str,
     /// As [`Engine::training_checkpoint`](crate::engine::Engine::training_checkpoint) made it.
-    pub file: &'a [u8],
+    pub(crate) file: &'a [u8],
 }

@@ -19,7 +19,7 @@ pub enum Schedule {
 impl Schedule {
     /// Share of the highest learning rate at `step`, from 0, of `steps`. Over the first `warmup`
     /// it rises in a line from 0.
-    pub fn share(self, step: usize, warmup: usize, steps: usize) -> f64 {
+    pub(crate) fn share(self, step: usize, warmup: usize, steps: usize) -> f64 {
         if step < warmup {
             return step as f64 / warmup as f64;
         }

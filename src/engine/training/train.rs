@@ -51,7 +51,7 @@ pub struct Step {
 
 impl Step {
     /// Mean loss, nats, of what has been read so far, before the step's own update.
-    pub fn loss(&self) -> f64 {
+    pub(crate) fn loss(&self) -> f64 {
         self.losses / self.weights
     }
 

@@ -26,7 +26,7 @@ pub struct LoraFile {
     /// llama.cpp's name of the base's architecture.
     pub architecture: String,
     /// `general.name`
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// `general.base_model.0.name`
     pub base_model: Option<String>,
     /// Numerator of the scale, whose denominator is the rank.
@@ -45,7 +45,7 @@ pub struct LoraPair {
     /// (C_out, R)
     pub b: TensorInfo,
     /// Whether it is the embedding's.
-    pub looked_up: bool,
+    pub(crate) looked_up: bool,
 }
 
 impl LoraFile {

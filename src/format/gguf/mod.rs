@@ -21,7 +21,8 @@ mod ggml_type;
 mod lora;
 mod value;
 
-pub use lora::{LoraFile, LoraPair};
+pub use lora::LoraFile;
+pub(crate) use lora::LoraPair;
 pub use value::{Array, Value};
 
 use crate::error::{Error, Result};
@@ -34,9 +35,9 @@ use ggml_type::GgmlType;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A file's first four bytes.
-pub const MAGIC: [u8; 4] = *b"GGUF";
+pub(crate) const MAGIC: [u8; 4] = *b"GGUF";
 /// Longest header accepted, in bytes: a vocabulary of 256 Ki tokens with its merges takes 12 MB.
-pub const MAX_HEADER_BYTES: usize = 64 << 20;
+pub(crate) const MAX_HEADER_BYTES: usize = 64 << 20;
 
 /// `GGML_MAX_DIMS`
 const MAX_DIMS: u32 = 4;
@@ -94,14 +95,14 @@ impl Header {
     }
 
     /// The tensors that take bytes, in the order in which these lie in the file.
-    pub fn by_offset(&self) -> Vec<&TensorInfo> {
+    pub(crate) fn by_offset(&self) -> Vec<&TensorInfo> {
         by_offset(&self.tensors)
     }
 
     /// The value of a key, as `read` sees it; `None` if there is no such key.
     ///
     /// Errors with `Format` if it is of another type than `expected`.
-    pub fn get<'a, T>(
+    pub(crate) fn get<'a, T>(
         &'a self,
         key: &str,
         expected: &str,
@@ -114,19 +115,19 @@ impl Header {
     /// A text that must be there.
     ///
     /// Errors with `Format` if it is missing, or no text.
-    pub fn text(&self, key: &str) -> Result<&str> {
+    pub(crate) fn text(&self, key: &str) -> Result<&str> {
         self.get(key, "a text", Value::as_text)?.ok_or_else(|| wrong(key, None, "a text"))
     }
 
     /// A count, if it is there.
     ///
     /// Errors with `Format` if it is none.
-    pub fn count(&self, key: &str) -> Result<Option<usize>> {
+    pub(crate) fn count(&self, key: &str) -> Result<Option<usize>> {
         self.get(key, "a count", Value::as_count)
     }
 
     /// Whether there is a tokenizer in this file.
-    pub fn has_tokenizer(&self) -> bool {
+    pub(crate) fn has_tokenizer(&self) -> bool {
         let model = self.metadata.get("tokenizer.ggml.model").and_then(Value::as_text);
         model.is_some_and(|model| model != "no_vocab")
     }
@@ -134,7 +135,7 @@ impl Header {
     /// The id under `tokenizer.ggml.{name}`, if it is there.
     ///
     /// Errors with `Format` if it is none.
-    pub fn token_id(&self, name: &str) -> Result<Option<u32>> {
+    pub(crate) fn token_id(&self, name: &str) -> Result<Option<u32>> {
         let read = |value: &Value| value.as_count().and_then(|id| u32::try_from(id).ok());
         self.get(&format!("tokenizer.ggml.{name}"), "a token id", read)
     }

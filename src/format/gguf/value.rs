@@ -60,12 +60,12 @@ impl Value {
     }
 
     /// A text.
-    pub fn as_text(&self) -> Option<&str> {
+    pub(crate) fn as_text(&self) -> Option<&str> {
         if let Self::Text(text) = self { Some(text) } else { None }
     }
 
     /// An integer that is not negative, of whichever type.
-    pub fn as_count(&self) -> Option<usize> {
+    pub(crate) fn as_count(&self) -> Option<usize> {
         match self {
             Self::Unsigned(value) => usize::try_from(*value).ok(),
             Self::Signed(value) => usize::try_from(*value).ok(),
@@ -79,7 +79,7 @@ impl Value {
     }
 
     /// A number of whichever type.
-    pub fn as_number(&self) -> Option<f64> {
+    pub(crate) fn as_number(&self) -> Option<f64> {
         match self {
             Self::Float(value) => Some(*value),
             Self::Unsigned(value) => Some(*value as f64),
@@ -89,22 +89,22 @@ impl Value {
     }
 
     /// A truth.
-    pub fn as_bool(&self) -> Option<bool> {
+    pub(crate) fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(value) = self { Some(*value) } else { None }
     }
 
     /// An array of texts.
-    pub fn as_texts(&self) -> Option<&[String]> {
+    pub(crate) fn as_texts(&self) -> Option<&[String]> {
         if let Self::Array(Array::Text(texts)) = self { Some(texts) } else { None }
     }
 
     /// An array of floats.
-    pub fn as_floats(&self) -> Option<&[f64]> {
+    pub(crate) fn as_floats(&self) -> Option<&[f64]> {
         if let Self::Array(Array::Float(values)) = self { Some(values) } else { None }
     }
 
     /// An array of signed integers.
-    pub fn as_integers(&self) -> Option<&[i64]> {
+    pub(crate) fn as_integers(&self) -> Option<&[i64]> {
         if let Self::Array(Array::Signed(values)) = self { Some(values) } else { None }
     }
 

@@ -19,9 +19,9 @@ pub(crate) fn unwrapped(name: &str) -> String {
 pub(crate) struct Path<'a> {
     bare: &'a str,
     /// All but the last word.
-    pub front: &'a str,
+    pub(crate) front: &'a str,
     /// The last word.
-    pub last: &'a str,
+    pub(crate) last: &'a str,
 }
 
 impl<'a> Path<'a> {

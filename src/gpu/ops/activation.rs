@@ -14,7 +14,7 @@ params! { f: u32, kind: u32, gated: u32 }
 pub const KERNEL: Kernel = kernel!("activation", 64, ACT);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Activation {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -11,10 +11,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { f: u32, kind: u32, gated: u32 }
 
 /// dx = dy · d activation / dx
-pub const KERNEL: Kernel = kernel!("activation_grad", 64, ACT);
+pub(crate) const KERNEL: Kernel = kernel!("activation_grad", 64, ACT);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for ActivationGrad {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -13,7 +13,7 @@ params! { len: u32, g_first: u32, param_first: u32, n_sums: u32 }
 pub const KERNEL: Kernel = kernel!("adam_w", 256, TRAINING, REDUCE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for AdamW {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32, adapters: u32 }
 
 /// x = x · (1 + gains) + shifts of the active adapters
-pub const KERNEL: Kernel = kernel!("affine", 64, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("affine", 64, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Affine {
     fn launch(&self, target: &Target) -> Dispatch {

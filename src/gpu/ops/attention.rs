@@ -16,7 +16,7 @@ params! {
 pub const KERNEL: Kernel = kernel!("attention", 64, REDUCE, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Attention {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { n: u32, q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
 
 /// dK and dV of the visible positions
-pub const KERNEL: Kernel = kernel!("attention_grad_kv", 64, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("attention_grad_kv", 64, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 /// Positions that a workgroup of `shaders/attention_grad_kv.wgsl` owns.
 const KEYS: u32 = 16;

@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
 
 /// dq, and the statistics of the softmax
-pub const KERNEL: Kernel = kernel!("attention_grad_q", 64, ROW, REDUCE);
+pub(crate) const KERNEL: Kernel = kernel!("attention_grad_q", 64, ROW, REDUCE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for AttentionGradQ {
     fn launch(&self, target: &Target) -> Dispatch {

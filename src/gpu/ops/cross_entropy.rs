@@ -11,10 +11,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { v: u32 }
 
 /// The loss, and its gradient by the logits
-pub const KERNEL: Kernel = kernel!("cross_entropy", 256, TRAINING, ROW, REDUCE);
+pub(crate) const KERNEL: Kernel = kernel!("cross_entropy", 256, TRAINING, ROW, REDUCE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for CrossEntropy {
     fn launch(&self, target: &Target) -> Dispatch {

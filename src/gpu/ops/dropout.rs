@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32, site: u32, accumulate: u32 }
 
 /// y = x ∘ keep / (1 − p) (+ y)
-pub const KERNEL: Kernel = kernel!("dropout", 64, TRAINING, ROW, NOISE);
+pub(crate) const KERNEL: Kernel = kernel!("dropout", 64, TRAINING, ROW, NOISE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Dropout {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -14,7 +14,7 @@ params! { c: u32, first: u32, table_rows: u32, with_positions: u32 }
 pub const KERNEL: Kernel = kernel!("embed" over WEIGHT_F32, 64, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Embed {
     fn launch(&self, target: &Target) -> Dispatch {

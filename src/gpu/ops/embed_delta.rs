@@ -11,10 +11,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32, v: u32, ranks: u32, adapters: u32, with_rows: u32 }
 
 /// y = y · (1 + gains) + shifts + γ ∘ a[token] · b + replaced rows of the active adapters
-pub const KERNEL: Kernel = kernel!("embed_delta", 64, REPLACED, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("embed_delta", 64, REPLACED, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for EmbedDelta {
     fn launch(&self, target: &Target) -> Dispatch {

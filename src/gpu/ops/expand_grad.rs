@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { n: u32, c: u32, ranks: u32, rows_of_a: u32, z_cols: u32, accumulate: u32 }
 
 /// dx = dz·A of the active adapters (+ dx)
-pub const KERNEL: Kernel = kernel!("expand_grad", 64, TILE, RANK, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("expand_grad", 64, TILE, RANK, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for ExpandGrad {
     fn launch(&self, target: &Target) -> Dispatch {

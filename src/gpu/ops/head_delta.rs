@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32, v: u32 }
 
 /// logits += replaced rows of the active adapters · x
-pub const KERNEL: Kernel = kernel!("head_delta", 64, LANES, REPLACED, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("head_delta", 64, LANES, REPLACED, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for HeadDelta {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { q_heads: u32, k_heads: u32, head_dim: u32, eps: f32 }
 
 /// y = [norm(q) | norm(k) | v]
-pub const KERNEL: Kernel = kernel!("head_norm", 64, REDUCE);
+pub(crate) const KERNEL: Kernel = kernel!("head_norm", 64, REDUCE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for HeadNorm {
     fn launch(&self, target: &Target) -> Dispatch {

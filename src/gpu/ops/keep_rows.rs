@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32 }
 
 /// y[pos[n]] = x[n]
-pub const KERNEL: Kernel = kernel!("keep_rows", 64, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("keep_rows", 64, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for KeepRows {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32, eps: f32 }
 
 /// dx += dy · d layer_norm / dx
-pub const KERNEL: Kernel = kernel!("layer_norm_grad", 64, REDUCE);
+pub(crate) const KERNEL: Kernel = kernel!("layer_norm_grad", 64, REDUCE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for LayerNormGrad {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -26,7 +26,7 @@ pub const BLOCK: Kernel =
     kernel!("linear_block" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[TILES, VEC, ROWS, BLOCK];
+pub(crate) const KERNELS: &[Kernel] = &[TILES, VEC, ROWS, BLOCK];
 
 /// The kernel for maps of so many columns, and its grid.
 fn kernel_for(c: u32, f: u32, target: &Target) -> (Kernel, [u32; 3]) {

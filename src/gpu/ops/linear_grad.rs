@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { n: u32, c: u32, f: u32, first: u32, stride: u32, dx_first: u32, accumulate: u32 }
 
 /// dx = dy · W (+ dx)
-pub const KERNEL: Kernel = kernel!("linear_grad" over WEIGHT_F32, 64, TILE);
+pub(crate) const KERNEL: Kernel = kernel!("linear_grad" over WEIGHT_F32, 64, TILE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for LinearGrad {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -14,7 +14,7 @@ params! { c: u32, eps: f32, centred: u32, with_bias: u32, ranks: u32, rows_of_a:
 pub const KERNEL: Kernel = kernel!("norm", 64, REDUCE, LANES, RANKS, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Norm {
     fn launch(&self, target: &Target) -> Dispatch {

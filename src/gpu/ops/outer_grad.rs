@@ -15,7 +15,7 @@ params! {
 pub const KERNEL: Kernel = kernel!("outer_grad", 64, TILE, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for OuterGrad {
     fn launch(&self, target: &Target) -> Dispatch {

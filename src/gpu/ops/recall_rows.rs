@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32 }
 
 /// x[n] = y[pos[n]]
-pub const KERNEL: Kernel = kernel!("recall_rows", 64, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("recall_rows", 64, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for RecallRows {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -16,7 +16,7 @@ params! { v: u32 }
 pub const KERNEL: Kernel = kernel!("sample", 256, ROW, REDUCE, NOISE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Sample {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -13,7 +13,7 @@ params! { c: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
 pub const KERNEL: Kernel = kernel!("shrink", 64, LANES, RANKS, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for Shrink {
     fn launch(&self, target: &Target) -> Dispatch {

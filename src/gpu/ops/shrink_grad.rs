@@ -13,7 +13,7 @@ params! { n: u32, f: u32, ranks: u32, z_cols: u32, part_1: u32, part_2: u32 }
 pub const KERNEL: Kernel = kernel!("shrink_grad", 64, TILE, RANK, MIX, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for ShrinkGrad {
     fn launch(&self, target: &Target) -> Dispatch {

@@ -13,7 +13,7 @@ params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32 }
 pub const KERNEL: Kernel = kernel!("split_qkv", 64, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for SplitQkv {
     fn launch(&self, target: &Target) -> Dispatch {

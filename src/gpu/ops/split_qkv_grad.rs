@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32 }
 
 /// dqkv of dq and the gradient caches
-pub const KERNEL: Kernel = kernel!("split_qkv_grad", 64, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("split_qkv_grad", 64, ROW);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for SplitQkvGrad {
     fn launch(&self, target: &Target) -> Dispatch {

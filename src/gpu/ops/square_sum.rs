@@ -10,10 +10,10 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { len: u32, index: u32 }
 
 /// sums[index] = Σ g²
-pub const KERNEL: Kernel = kernel!("square_sum", 256, REDUCE);
+pub(crate) const KERNEL: Kernel = kernel!("square_sum", 256, REDUCE);
 
 /// All that compute it.
-pub const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for SquareSum {
     fn launch(&self, target: &Target) -> Dispatch {

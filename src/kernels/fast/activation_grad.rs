@@ -6,7 +6,14 @@ use crate::activation::Activation;
 use crate::twin::activation_grad::activation_grad as twin;
 
 /// dx = dy ∘ act'(x), or [dy ∘ up ∘ act'(gate) | dy ∘ act(gate)]; see the twin.
-pub fn activation_grad(x: &[f32], dy: &[f32], kind: Activation, gated: bool, f: usize, dx: &mut [f32]) {
+pub(crate) fn activation_grad(
+    x: &[f32],
+    dy: &[f32],
+    kind: Activation,
+    gated: bool,
+    f: usize,
+    dx: &mut [f32],
+) {
     match kind {
         Activation::Silu => map(x, dy, gated, f, dx, |x| {
             let sigmoid = 1.0 / (1.0 + (-x).exp());

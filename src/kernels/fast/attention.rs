@@ -8,7 +8,7 @@ use crate::twin::attention::visible;
 use crate::twin::split_qkv::Heads;
 
 /// y = softmax(scale · q · Kᵀ) · V; see the twin.
-pub fn attention(
+pub(crate) fn attention(
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],

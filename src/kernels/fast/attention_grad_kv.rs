@@ -7,7 +7,7 @@ use crate::twin::attention::visible;
 use crate::twin::split_qkv::Heads;
 
 /// dK[pos] += scale · Σ p·(dp − Δ)·q and dV[pos] += Σ p·dy; see the twin.
-pub fn attention_grad_kv(
+pub(crate) fn attention_grad_kv(
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],

@@ -7,7 +7,7 @@ use crate::twin::attention::visible;
 use crate::twin::split_qkv::Heads;
 
 /// dq = scale · Σ p·(dp − Δ)·K, and the softmax' statistics; see the twin.
-pub fn attention_grad_q(
+pub(crate) fn attention_grad_q(
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],

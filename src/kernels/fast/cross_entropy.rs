@@ -4,7 +4,13 @@ use crate::control::{INACTIVE, Training};
 
 /// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and the loss; see the
 /// twin.
-pub fn cross_entropy(training: &Training, targets: &[u32], logits: &mut [f32], v: usize, loss: &mut [f32]) {
+pub(crate) fn cross_entropy(
+    training: &Training,
+    targets: &[u32],
+    logits: &mut [f32],
+    v: usize,
+    loss: &mut [f32],
+) {
     let weight = training.loss_weight;
     for ((&target, logits), loss) in targets.iter().zip(logits.chunks_exact_mut(v)).zip(loss) {
         if target == INACTIVE {

@@ -5,7 +5,7 @@ use crate::control::{Mix, Row};
 use super::lanes::{add_four, add_scaled};
 
 /// dx[n] = Σ dz[n, r]·a[r] (+ dx[n]); see the twin.
-pub fn expand_grad(
+pub(crate) fn expand_grad(
     rows: &[Row],
     mixes: &[Mix],
     dz: &[f32],

@@ -3,14 +3,14 @@
 use wide::f32x4;
 
 /// Elements of a vector.
-pub const LANES: usize = 4;
+pub(crate) const LANES: usize = 4;
 
 /// dots[i][j] = x[i] · w[j], all of length C
 ///
 /// X·W sums stay in registers while C is walked once. A dot product has the same bits whatever
 /// X and W are: a row gets in a batch what it gets alone.
 #[inline(always)]
-pub fn dots<const X: usize, const W: usize>(x: [&[f32]; X], w: [&[f32]; W]) -> [[f32; W]; X] {
+pub(crate) fn dots<const X: usize, const W: usize>(x: [&[f32]; X], w: [&[f32]; W]) -> [[f32; W]; X] {
     let c = w[0].len();
     let n = c / LANES;
     // Slices of one length, so that no index in the loop is checked.
@@ -43,13 +43,13 @@ fn fours(v: &[f32], n: usize) -> &[[f32; LANES]] {
 
 /// y += a · x
 #[inline(always)]
-pub fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
+pub(crate) fn add_scaled(y: &mut [f32], a: f32, x: &[f32]) {
     y.iter_mut().zip(x).for_each(|(y, x)| *y += a * x);
 }
 
 /// y += a0 · x0 + a1 · x1 + a2 · x2 + a3 · x3, walking y once
 #[inline(always)]
-pub fn add_four(y: &mut [f32], a: [f32; 4], x: [&[f32]; 4]) {
+pub(crate) fn add_four(y: &mut [f32], a: [f32; 4], x: [&[f32]; 4]) {
     let x = x.map(|x| &x[..y.len()]);
     for (i, y) in y.iter_mut().enumerate() {
         *y += (a[0] * x[0][i] + a[1] * x[1][i]) + (a[2] * x[2][i] + a[3] * x[3][i]);

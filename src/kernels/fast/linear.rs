@@ -8,7 +8,7 @@ use crate::twin::linear::{Columns, DeltaData};
 use crate::twin::weight::WeightData;
 
 /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
-pub fn linear(
+pub(crate) fn linear(
     x: &[f32],
     weight: WeightData<'_>,
     bias: Option<&[f32]>,

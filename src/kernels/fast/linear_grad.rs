@@ -6,7 +6,13 @@ use crate::twin::linear::Columns;
 use crate::twin::weight::WeightData;
 
 /// dx = dy[:, first..first + F] · W (+ dx); see the twin.
-pub fn linear_grad(dy: &[f32], weight: WeightData<'_>, columns: Columns, accumulate: bool, dx: &mut [f32]) {
+pub(crate) fn linear_grad(
+    dy: &[f32],
+    weight: WeightData<'_>,
+    columns: Columns,
+    accumulate: bool,
+    dx: &mut [f32],
+) {
     let (n, f, c) = (dy.len() / columns.stride, weight.rows(), weight.c);
     if !accumulate {
         dx[..n * c].fill(0.0);

@@ -7,7 +7,7 @@ use super::product::{Window, add_product};
 use crate::twin::linear::Columns;
 
 /// g[r, v.first + j] += Σ u[n, u.first + r]·v[n, v.first + j]; see the twin.
-pub fn outer_grad(
+pub(crate) fn outer_grad(
     rows: &[Row],
     (u, u_columns): (&[f32], Columns),
     (v, v_columns): (&[f32], Columns),

@@ -4,7 +4,7 @@
 use super::lanes::LANES;
 
 /// Rows of a panel.
-pub const DEPTH: usize = 256;
+pub(crate) const DEPTH: usize = 256;
 /// Rows of a tile.
 const ROWS: usize = 4;
 /// Columns of a panel and of a tile: eight registers of sums.
@@ -13,15 +13,15 @@ const WIDTH: usize = 2 * LANES;
 /// A window on a row-major matrix: columns from `first` on of rows `stride` long.
 #[derive(Clone, Copy, Debug)]
 pub struct Window<'a> {
-    pub data: &'a [f32],
-    pub first: usize,
-    pub stride: usize,
+    pub(crate) data: &'a [f32],
+    pub(crate) first: usize,
+    pub(crate) stride: usize,
 }
 
 /// y[i, y_first + j] += Σ left[i, k] · right(k)[j] over k < `depth`, for i < `count`
 ///
 /// `right` gives rows of one length, the number of columns j; y has rows of `y_stride`.
-pub fn add_product<'a>(
+pub(crate) fn add_product<'a>(
     left: Window<'_>,
     count: usize,
     depth: usize,

@@ -4,7 +4,7 @@ use super::lanes::dots;
 use crate::twin::shrink::ShrinkData;
 
 /// z = γ ∘ A·x; see the twin.
-pub fn shrink(x: &[f32], shrink: ShrinkData<'_>, c: usize, z: &mut [f32]) {
+pub(crate) fn shrink(x: &[f32], shrink: ShrinkData<'_>, c: usize, z: &mut [f32]) {
     shrink.for_each(c, |n, weight, first, at, count, columns| {
         let x = &x[n * c..][columns.clone()];
         let line = |r: usize| &shrink.a[(first + r) * c..][columns.clone()];

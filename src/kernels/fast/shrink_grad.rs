@@ -6,7 +6,7 @@ use crate::twin::shrink_grad::part_columns;
 use super::lanes::dots;
 
 /// dz[n, p·R + r] = γ[r] · Σ dy[n, f]·b[r, f]; see the twin.
-pub fn shrink_grad(
+pub(crate) fn shrink_grad(
     rows: &[Row],
     mixes: &[Mix],
     dy: &[f32],

@@ -40,7 +40,8 @@ mod split_qkv_grad;
 mod square_sum;
 
 pub use crate::twin::shrink_grad::part_columns;
-pub use shared::{AttentionInputs, Call, Delta, DownProjection, Fit, Replaced, Shapes, Slice};
+pub use shared::{AttentionInputs, Delta, DownProjection, Replaced, Slice};
+pub(crate) use shared::{Call, Fit, Shapes};
 
 use crate::tensor::{TensorId, Tensors};
 use shared::{demand, outputs};

@@ -10,7 +10,14 @@ use super::activation::{apply, erf};
 /// x = [gate | up]
 ///
 /// x (N, F), or (N, 2F) when gated, dy (N, F) -> dx, shaped like x.
-pub fn activation_grad(x: &[f32], dy: &[f32], kind: Activation, gated: bool, f: usize, dx: &mut [f32]) {
+pub(crate) fn activation_grad(
+    x: &[f32],
+    dy: &[f32],
+    kind: Activation,
+    gated: bool,
+    f: usize,
+    dx: &mut [f32],
+) {
     let width = if gated { 2 * f } else { f };
     for ((x, dy), dx) in x.chunks_exact(width).zip(dy.chunks_exact(f)).zip(dx.chunks_exact_mut(width)) {
         for i in 0..f {

@@ -6,7 +6,7 @@ use crate::control::Training;
 /// `torch.nn.utils.clip_grad_norm_`, then g = 0
 ///
 /// sums (gradients) are the squared norms of all gradients; g, m, v and param (len).
-pub fn adam_w(
+pub(crate) fn adam_w(
     training: &Training,
     sums: &[f32],
     g: &mut [f32],

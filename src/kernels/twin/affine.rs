@@ -5,7 +5,7 @@ use crate::control::{Mix, Row};
 /// x[n] ← x[n] ∘ (1 + Σ γ·gain) + Σ γ·shift, over the adapters of row n's mix
 ///
 /// rows (N, 4), mixes, gains (2·adapters, C) = [gains; shifts], x (N, C).
-pub fn affine(rows: &[Row], mixes: &[Mix], gains: &[f32], c: usize, x: &mut [f32]) {
+pub(crate) fn affine(rows: &[Row], mixes: &[Mix], gains: &[f32], c: usize, x: &mut [f32]) {
     let adapters = gains.len() / c / 2;
     let line = |row: usize| &gains[row * c..][..c];
     for (row, x) in rows.iter().zip(x.chunks_exact_mut(c)) {

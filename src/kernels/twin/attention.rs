@@ -5,7 +5,7 @@ use crate::control::{INACTIVE, Row};
 use super::split_qkv::Heads;
 
 /// The keys a row sees: 0..=pos, or the last `window` of them.
-pub fn visible(row: &Row, window: usize) -> std::ops::Range<usize> {
+pub(crate) fn visible(row: &Row, window: usize) -> std::ops::Range<usize> {
     let end = row.pos as usize + 1;
     if window == 0 { 0..end } else { end.saturating_sub(window)..end }
 }
@@ -14,7 +14,7 @@ pub fn visible(row: &Row, window: usize) -> std::ops::Range<usize> {
 ///
 /// rows (N, 4), q (N, H·D), k_cache and v_cache (slots, S, K·D) -> y (N, H·D). Query head h
 /// reads key head h / (H/K). Inactive rows write nothing.
-pub fn attention(
+pub(crate) fn attention(
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],

@@ -11,7 +11,7 @@ use super::split_qkv::Heads;
 ///
 /// rows (N, 4), q and dy (N, H·D), k_cache and v_cache (slots, S, K·D), stats (N, 2·H), see
 /// [`attention_grad_q`](super::attention_grad_q) -> dk_cache and dv_cache (slots, S, K·D).
-pub fn attention_grad_kv(
+pub(crate) fn attention_grad_kv(
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],

@@ -12,7 +12,7 @@ use super::split_qkv::Heads;
 /// stats (N, 2·H): per head the logarithm of the softmax' denominator, and Δ, which
 /// [`attention_grad_kv`](super::attention_grad_kv) needs (arXiv:2205.14135, algorithm 4).
 /// Inactive rows write nothing.
-pub fn attention_grad_q(
+pub(crate) fn attention_grad_q(
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],

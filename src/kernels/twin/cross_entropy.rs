@@ -6,7 +6,13 @@ use crate::control::{INACTIVE, Training};
 /// loss[n] = −ln softmax(logits[n])[targets[n]]; both 0 where there is no target
 ///
 /// targets (N), logits (N, V) -> loss (N) in nats, without the weight.
-pub fn cross_entropy(training: &Training, targets: &[u32], logits: &mut [f32], v: usize, loss: &mut [f32]) {
+pub(crate) fn cross_entropy(
+    training: &Training,
+    targets: &[u32],
+    logits: &mut [f32],
+    v: usize,
+    loss: &mut [f32],
+) {
     for ((&target, logits), loss) in targets.iter().zip(logits.chunks_exact_mut(v)).zip(loss) {
         if target == INACTIVE {
             logits.fill(0.0);

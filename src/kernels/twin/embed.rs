@@ -7,7 +7,13 @@ use crate::control::Row;
 ///
 /// rows (N, 4), table (rows of it, C), positions (S, C) -> y (N, C). Tokens outside
 /// first..first + rows of `table` leave y untouched: another slice of the table holds them.
-pub fn embed(rows: &[Row], table: WeightData<'_>, first: usize, positions: Option<&[f32]>, y: &mut [f32]) {
+pub(crate) fn embed(
+    rows: &[Row],
+    table: WeightData<'_>,
+    first: usize,
+    positions: Option<&[f32]>,
+    y: &mut [f32],
+) {
     let c = table.c;
     let mut space = Vec::new();
     for (row, y) in rows.iter().zip(y.chunks_exact_mut(c)) {

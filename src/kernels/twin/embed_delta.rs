@@ -8,7 +8,7 @@ use super::head_delta::ReplacedData;
 ///
 /// rows (N, 4), mixes, a (R, V), b (R + 2·adapters, C) = [ranks; gains; shifts], y (N, C). With
 /// `ranks` 0 a and b are not read. Tokens past V have no column in a: they are virtual.
-pub fn embed_delta(
+pub(crate) fn embed_delta(
     rows: &[Row],
     mixes: &[Mix],
     a: &[f32],

@@ -7,7 +7,7 @@ use crate::control::{Mix, Row};
 ///
 /// rows (N, 4), mixes, dz (N, z_cols), a (parts·R, C) -> dx (N, C). With `accumulate` what dx
 /// holds is added.
-pub fn expand_grad(
+pub(crate) fn expand_grad(
     rows: &[Row],
     mixes: &[Mix],
     dz: &[f32],

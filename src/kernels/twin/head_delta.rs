@@ -4,20 +4,20 @@ use crate::control::{ABSENT, Mix, Row};
 
 /// A [`Replaced`](crate::ops::Replaced) with its contents.
 #[derive(Clone, Copy, Debug)]
-pub struct ReplacedData<'a> {
+pub(crate) struct ReplacedData<'a> {
     /// (adapters, V)
-    pub map: &'a [u32],
+    pub(crate) map: &'a [u32],
     /// V
-    pub v: usize,
+    pub(crate) v: usize,
     /// (any, C)
-    pub deltas: &'a [f32],
+    pub(crate) deltas: &'a [f32],
     /// C
-    pub c: usize,
+    pub(crate) c: usize,
 }
 
 impl<'a> ReplacedData<'a> {
     /// What an adapter's row for a token has more than the base's.
-    pub fn row(&self, adapter: usize, token: usize) -> Option<&'a [f32]> {
+    pub(crate) fn row(&self, adapter: usize, token: usize) -> Option<&'a [f32]> {
         if token >= self.v {
             return None;
         }
@@ -29,7 +29,13 @@ impl<'a> ReplacedData<'a> {
 /// logits[n, token] += Σ γ·deltas[map[token]]·x[n], over the adapters of row n's mix
 ///
 /// rows (N, 4), mixes, x (N, C), logits (N, V).
-pub fn head_delta(rows: &[Row], mixes: &[Mix], x: &[f32], replaced: ReplacedData<'_>, logits: &mut [f32]) {
+pub(crate) fn head_delta(
+    rows: &[Row],
+    mixes: &[Mix],
+    x: &[f32],
+    replaced: ReplacedData<'_>,
+    logits: &mut [f32],
+) {
     let ReplacedData { v, c, .. } = replaced;
     for (row, (x, logits)) in rows.iter().zip(x.chunks_exact(c).zip(logits.chunks_exact_mut(v))) {
         for block in mixes[row.mix as usize].active() {

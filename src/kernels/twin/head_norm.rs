@@ -5,7 +5,7 @@ use super::norm::norm;
 /// y = qkv, each head of q and of k normed by itself (arXiv:1910.07467).
 ///
 /// qkv (N, (H + 2K)·D) = [q | k | v], weights (D) of q and of k, heads (H, K) -> y, like qkv.
-pub fn head_norm(qkv: &[f32], weights: [&[f32]; 2], [h, k]: [usize; 2], eps: f32, y: &mut [f32]) {
+pub(crate) fn head_norm(qkv: &[f32], weights: [&[f32]; 2], [h, k]: [usize; 2], eps: f32, y: &mut [f32]) {
     let d = weights[0].len();
     let row = (h + 2 * k) * d;
     for (x, y) in qkv.chunks_exact(row).zip(y.chunks_exact_mut(row)) {

@@ -6,7 +6,13 @@ use super::rms_norm_grad::rms_norm_grad;
 ///
 /// qkv (N, (H + 2K)·D) = [q | k | v], weights (D) of q and of k, heads (H, K) -> dx, like qkv. The
 /// weights are frozen.
-pub fn head_norm_grad(qkv: &[f32], weights: [&[f32]; 2], [h, k]: [usize; 2], eps: f32, dx: &mut [f32]) {
+pub(crate) fn head_norm_grad(
+    qkv: &[f32],
+    weights: [&[f32]; 2],
+    [h, k]: [usize; 2],
+    eps: f32,
+    dx: &mut [f32],
+) {
     let d = weights[0].len();
     let row = (h + 2 * k) * d;
     for (x, dx) in qkv.chunks_exact(row).zip(dx.chunks_exact_mut(row)) {

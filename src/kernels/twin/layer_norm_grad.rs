@@ -4,7 +4,7 @@
 /// u = s·(x − mean(x)), row by row
 ///
 /// x (N, C), weight (C), dy (N, C) -> dx (N, C). Weight and bias are frozen.
-pub fn layer_norm_grad(x: &[f32], weight: &[f32], dy: &[f32], eps: f32, dx: &mut [f32]) {
+pub(crate) fn layer_norm_grad(x: &[f32], weight: &[f32], dy: &[f32], eps: f32, dx: &mut [f32]) {
     let c = weight.len();
     for ((x, dy), dx) in x.chunks_exact(c).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c)) {
         let g = |i: usize| f64::from(weight[i]) * f64::from(dy[i]);

@@ -5,48 +5,48 @@ use crate::control::{Mix, Row};
 
 /// Where the columns of one [`linear`] lie in y.
 #[derive(Clone, Copy, Debug)]
-pub struct Columns {
+pub(crate) struct Columns {
     /// First column written.
-    pub first: usize,
+    pub(crate) first: usize,
     /// Columns of a row of y.
-    pub stride: usize,
+    pub(crate) stride: usize,
 }
 
 /// What adapters add; the fields of [`Delta`](crate::ops::Delta) with their contents.
 #[derive(Clone, Copy, Debug)]
-pub struct DeltaData<'a> {
+pub(crate) struct DeltaData<'a> {
     /// (N, 4)
-    pub rows: &'a [Row],
+    pub(crate) rows: &'a [Row],
     /// (mixes)
-    pub mixes: &'a [Mix],
+    pub(crate) mixes: &'a [Mix],
     /// (N, z_cols)
-    pub z: &'a [f32],
+    pub(crate) z: &'a [f32],
     /// Columns of z.
-    pub z_cols: usize,
+    pub(crate) z_cols: usize,
     /// (R + 2·adapters, stride)
-    pub b: &'a [f32],
+    pub(crate) b: &'a [f32],
     /// R
-    pub ranks: usize,
+    pub(crate) ranks: usize,
     /// Partial sums that make up each z.
-    pub partials: usize,
+    pub(crate) partials: usize,
     /// First columns of the second and third part.
-    pub parts: [usize; 2],
+    pub(crate) parts: [usize; 2],
 }
 
 impl DeltaData<'_> {
     /// Which part a column belongs to.
-    pub fn part(&self, column: usize) -> usize {
+    pub(crate) fn part(&self, column: usize) -> usize {
         self.parts.iter().filter(|&&first| column >= first).count()
     }
 
     /// Rows of `b` that hold the gain and the shift of an adapter.
-    pub fn gain_and_shift(&self, adapter: usize, stride: usize) -> [usize; 2] {
+    pub(crate) fn gain_and_shift(&self, adapter: usize, stride: usize) -> [usize; 2] {
         let adapters = (self.b.len() / stride - self.ranks) / 2;
         [self.ranks + adapter, self.ranks + adapters + adapter]
     }
 
     /// The first of the partial sums of row n's z for a part; the others are R apart.
-    pub fn z_of(&self, n: usize, part: usize) -> &[f32] {
+    pub(crate) fn z_of(&self, n: usize, part: usize) -> &[f32] {
         &self.z[n * self.z_cols + part * self.partials * self.ranks..][..self.partials * self.ranks]
     }
 
@@ -72,7 +72,7 @@ impl DeltaData<'_> {
 ///
 /// x (N, C), weight (F, C), bias (stride) -> y (N, stride). With `accumulate` what y holds is
 /// added.
-pub fn linear(
+pub(crate) fn linear(
     x: &[f32],
     weight: WeightData<'_>,
     bias: Option<&[f32]>,

@@ -6,7 +6,13 @@ use super::weight::WeightData;
 /// dx = dy[:, first..first + F] · W (+ dx)
 ///
 /// dy (N, stride), weight (F, C) -> dx (N, C). With `accumulate` what dx holds is added.
-pub fn linear_grad(dy: &[f32], weight: WeightData<'_>, columns: Columns, accumulate: bool, dx: &mut [f32]) {
+pub(crate) fn linear_grad(
+    dy: &[f32],
+    weight: WeightData<'_>,
+    columns: Columns,
+    accumulate: bool,
+    dx: &mut [f32],
+) {
     let Columns { first, stride } = columns;
     let mut space = Vec::new();
     for (dy, dx) in dy.chunks_exact(stride).zip(dx.chunks_exact_mut(weight.c)) {

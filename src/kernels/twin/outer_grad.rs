@@ -8,7 +8,7 @@ use super::linear::Columns;
 /// r < `count` and j < `cols`
 ///
 /// rows (N, 4), u (N, u.stride), v (N, v.stride) -> g (count, v.stride).
-pub fn outer_grad(
+pub(crate) fn outer_grad(
     rows: &[Row],
     (u, u_columns): (&[f32], Columns),
     (v, v_columns): (&[f32], Columns),

@@ -3,7 +3,7 @@
 /// dx += s·(g − x·s²·mean(x∘g)), with g = weight ∘ dy and s = 1 / √(mean(x²) + eps), row by row
 ///
 /// x (N, C), weight (C), dy (N, C) -> dx (N, C). The weight is frozen.
-pub fn rms_norm_grad(x: &[f32], weight: &[f32], dy: &[f32], eps: f32, dx: &mut [f32]) {
+pub(crate) fn rms_norm_grad(x: &[f32], weight: &[f32], dy: &[f32], eps: f32, dx: &mut [f32]) {
     let c = weight.len();
     for ((x, dy), dx) in x.chunks_exact(c).zip(dy.chunks_exact(c)).zip(dx.chunks_exact_mut(c)) {
         let g = |i: usize| f64::from(weight[i]) * f64::from(dy[i]);

@@ -7,7 +7,13 @@ use crate::control::{ABSENT, INACTIVE, RING, Row, Sampling};
 /// [`can be drawn`](can_draw) from: `ring` then holds [`ABSENT`], `seen` and the row's token stay.
 ///
 /// logits (N, V), sampling (slots), seen (slots, ⌈V/32⌉) bits, rows (N), ring (slots, RING).
-pub fn sample(logits: &[f32], sampling: &[Sampling], seen: &mut [u32], rows: &mut [Row], ring: &mut [u32]) {
+pub(crate) fn sample(
+    logits: &[f32],
+    sampling: &[Sampling],
+    seen: &mut [u32],
+    rows: &mut [Row],
+    ring: &mut [u32],
+) {
     let v = logits.len() / rows.len();
     let words = v.div_ceil(32);
     for (row, logits) in rows.iter_mut().zip(logits.chunks_exact(v)) {
@@ -35,7 +41,7 @@ pub fn sample(logits: &[f32], sampling: &[Sampling], seen: &mut [u32], rows: &mu
 }
 
 /// Whether logits are a distribution: none is NaN or +∞, and not all are −∞.
-pub fn can_draw(logits: &[f32]) -> bool {
+pub(crate) fn can_draw(logits: &[f32]) -> bool {
     let wrong = |l: &f32| l.is_nan() || *l == f32::INFINITY;
     !logits.iter().any(wrong) && logits.iter().any(|l| l.is_finite())
 }
@@ -54,7 +60,7 @@ fn draw(logits: &[f32], options: &Sampling, seen: &[u32], pos: u32) -> usize {
 }
 
 /// Logits after the repetition penalty (arXiv:1909.05858) and the temperature.
-pub fn scores(logits: &[f32], options: &Sampling, seen: &[u32]) -> Vec<f32> {
+pub(crate) fn scores(logits: &[f32], options: &Sampling, seen: &[u32]) -> Vec<f32> {
     let penalty = options.repetition_penalty;
     let temperature = if options.temperature == 0.0 { 1.0 } else { options.temperature };
     let score = |(i, &logit): (usize, &f32)| {
@@ -70,7 +76,7 @@ pub fn scores(logits: &[f32], options: &Sampling, seen: &[u32]) -> Vec<f32> {
 
 /// The least score that top-k, top-p (arXiv:1904.09751) and min-p (arXiv:2407.01082) keep.
 /// Tokens that tie with it are kept.
-pub fn threshold(scores: &[f32], options: &Sampling) -> f32 {
+pub(crate) fn threshold(scores: &[f32], options: &Sampling) -> f32 {
     let mut sorted = scores.to_vec();
     sorted.sort_unstable_by(|a, b| b.total_cmp(a));
     let most = sorted[0];

@@ -4,25 +4,25 @@ use crate::control::{Mix, Row};
 
 /// A [`DownProjection`](crate::ops::DownProjection) with its contents.
 #[derive(Clone, Copy, Debug)]
-pub struct ShrinkData<'a> {
+pub(crate) struct ShrinkData<'a> {
     /// (N, 4)
-    pub rows: &'a [Row],
+    pub(crate) rows: &'a [Row],
     /// (mixes)
-    pub mixes: &'a [Mix],
+    pub(crate) mixes: &'a [Mix],
     /// (parts·R, C)
-    pub a: &'a [f32],
+    pub(crate) a: &'a [f32],
     /// R
-    pub ranks: usize,
+    pub(crate) ranks: usize,
     /// Columns of z.
-    pub z_cols: usize,
+    pub(crate) z_cols: usize,
     /// Pieces of x whose sums stay apart.
-    pub partials: usize,
+    pub(crate) partials: usize,
 }
 
 impl ShrinkData<'_> {
     /// For every row, active block, part and piece of a row of `c` columns:
     /// `write(row, γ, the block's first row of A, its first column of z, number of ranks, columns)`
-    pub fn for_each(
+    pub(crate) fn for_each(
         &self,
         c: usize,
         mut write: impl FnMut(usize, f32, usize, usize, usize, std::ops::Range<usize>),
@@ -48,7 +48,7 @@ impl ShrinkData<'_> {
 /// the ranks r that row n's mix has switched on
 ///
 /// x (N, C) -> z (N, z_cols). Other ranks are left alone.
-pub fn shrink(x: &[f32], shrink: ShrinkData<'_>, c: usize, z: &mut [f32]) {
+pub(crate) fn shrink(x: &[f32], shrink: ShrinkData<'_>, c: usize, z: &mut [f32]) {
     shrink.for_each(c, |n, weight, first, at, count, columns| {
         for r in 0..count {
             let dot: f64 = columns

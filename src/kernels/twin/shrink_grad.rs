@@ -6,7 +6,7 @@ use crate::control::{Mix, Row};
 /// row n's mix has switched on
 ///
 /// rows (N, 4), mixes, dy (N, F), b (≥ R, F) -> dz (N, z_cols). Other ranks are left alone.
-pub fn shrink_grad(
+pub(crate) fn shrink_grad(
     rows: &[Row],
     mixes: &[Mix],
     dy: &[f32],

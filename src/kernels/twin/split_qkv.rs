@@ -4,15 +4,15 @@ use crate::control::{INACTIVE, Row};
 
 /// Sizes of the heads and of the cache.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads {
+pub(crate) struct Heads {
     /// H·D, columns of q
-    pub q_cols: usize,
+    pub(crate) q_cols: usize,
     /// K·D, columns of k and of v
-    pub kv_cols: usize,
+    pub(crate) kv_cols: usize,
     /// D
-    pub head_dim: usize,
+    pub(crate) head_dim: usize,
     /// S
-    pub s: usize,
+    pub(crate) s: usize,
 }
 
 /// Parts each row of qkv: q rotated to `q`, k rotated and v into the cache at [slot, pos].
@@ -20,7 +20,7 @@ pub struct Heads {
 /// rows (N, 4), qkv (N, (H + 2K)·D), rope (S, D) -> q (N, H·D), k_cache and v_cache
 /// (slots, S, K·D). Pairs are (i, i + D/2), as transformers' `rotate_half` has them
 /// (arXiv:2104.09864). Inactive rows write nothing.
-pub fn split_qkv(
+pub(crate) fn split_qkv(
     rows: &[Row],
     qkv: &[f32],
     rope: &[f32],

@@ -8,7 +8,7 @@ use super::split_qkv::Heads;
 ///
 /// rows (N, 4), dq (N, H·D), dk_cache and dv_cache (slots, S, K·D), rope (S, D) ->
 /// dqkv (N, (H + 2K)·D). Inactive rows write nothing.
-pub fn split_qkv_grad(
+pub(crate) fn split_qkv_grad(
     rows: &[Row],
     dq: &[f32],
     dk_cache: &[f32],

@@ -5,23 +5,23 @@ use crate::dtype::Dtype;
 
 /// W (F, C)
 #[derive(Clone, Copy, Debug)]
-pub struct WeightData<'a> {
+pub(crate) struct WeightData<'a> {
     /// What its words hold.
-    pub dtype: Dtype,
+    pub(crate) dtype: Dtype,
     /// Its rows, see [`Dtype`].
-    pub words: &'a [u32],
+    pub(crate) words: &'a [u32],
     /// C
-    pub c: usize,
+    pub(crate) c: usize,
 }
 
 impl<'a> WeightData<'a> {
     /// F
-    pub fn rows(self) -> usize {
+    pub(crate) fn rows(self) -> usize {
         self.words.len() / self.dtype.row_words(self.c)
     }
 
     /// Rows `first..first + count` as f32, (count, C): where they lie, or widened into `space`.
-    pub fn read<'b>(self, first: usize, count: usize, space: &'b mut Vec<f32>) -> &'b [f32]
+    pub(crate) fn read<'b>(self, first: usize, count: usize, space: &'b mut Vec<f32>) -> &'b [f32]
     where
         'a: 'b,
     {

@@ -68,7 +68,7 @@ impl Blueprint {
     /// Takes the end tokens that `generation_config.json` names, as transformers does.
     ///
     /// Errors with `Format` if it is not such a file.
-    pub fn read_generation_config(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn read_generation_config(&mut self, bytes: &[u8]) -> Result<()> {
         let json: Json = json::read("generation_config.json", bytes)?;
         let ids = token_ids(json.get("eos_token_id"), "eos_token_id")?;
         if !ids.is_empty() {

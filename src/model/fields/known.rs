@@ -67,7 +67,7 @@ impl Off {
 impl<'a> Fields<'a> {
     /// Errors with `Unsupported` naming a field that changes the arithmetic, or may, unless it was
     /// read or the family knows it as `harmless`.
-    pub fn refuse_others(&self, harmless: &[&str]) -> Result<()> {
+    pub(crate) fn refuse_others(&self, harmless: &[&str]) -> Result<()> {
         let known = match self.source {
             Source::Config(_) => CONFIG,
             Source::Metadata { .. } => METADATA,

@@ -32,11 +32,11 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub const fn new(json: &'static str, gguf: &'static str) -> Self {
+    pub(crate) const fn new(json: &'static str, gguf: &'static str) -> Self {
         Self { json, older: "", gguf }
     }
 
-    pub const fn older(self, older: &'static str) -> Self {
+    pub(crate) const fn older(self, older: &'static str) -> Self {
         Self { older, ..self }
     }
 }
@@ -65,26 +65,26 @@ enum Source<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub fn of_config(config: &'a Map<String, Json>) -> Self {
+    pub(crate) fn of_config(config: &'a Map<String, Json>) -> Self {
         Self { source: Source::Config(config), asked: RefCell::default() }
     }
 
-    pub fn of_metadata(header: &'a Header, architecture: &'a str) -> Self {
+    pub(crate) fn of_metadata(header: &'a Header, architecture: &'a str) -> Self {
         Self { source: Source::Metadata { header, architecture }, asked: RefCell::default() }
     }
 
     /// A number of things.
-    pub fn count(&self, key: Key) -> Result<Option<usize>> {
+    pub(crate) fn count(&self, key: Key) -> Result<Option<usize>> {
         self.read(key, "a count", Field::count)
     }
 
     /// A number of things that must be said.
-    pub fn needed(&self, key: Key) -> Result<usize> {
+    pub(crate) fn needed(&self, key: Key) -> Result<usize> {
         self.count(key)?.ok_or_else(|| self.missing(key, "a count"))
     }
 
     /// A number of things that `config.json` may leave out; GGUF metadata must have it.
-    pub fn count_or(&self, key: Key, default: usize) -> Result<usize> {
+    pub(crate) fn count_or(&self, key: Key, default: usize) -> Result<usize> {
         match self.source {
             Source::Config(_) => Ok(self.count(key)?.unwrap_or(default)),
             Source::Metadata { .. } => self.needed(key),
@@ -92,7 +92,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The epsilon of a norm, which `config.json` may leave out.
-    pub fn epsilon(&self, key: Key, default: f32) -> Result<f32> {
+    pub(crate) fn epsilon(&self, key: Key, default: f32) -> Result<f32> {
         match (&self.source, self.number(key)?) {
             (_, Some(epsilon)) => Ok(epsilon as f32),
             (Source::Config(_), None) => Ok(default),
@@ -100,7 +100,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub fn flag(&self, key: Key) -> Result<Option<bool>> {
+    pub(crate) fn flag(&self, key: Key) -> Result<Option<bool>> {
         self.read(key, "a boolean", Field::flag)
     }
 
@@ -113,7 +113,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A list of texts, which GGUF metadata never has.
-    pub fn texts(&self, key: Key) -> Result<Option<Vec<&'a str>>> {
+    pub(crate) fn texts(&self, key: Key) -> Result<Option<Vec<&'a str>>> {
         let texts = |field: Field<'a>| match field {
             Field::Json(Json::Array(items)) => items.iter().map(Json::as_str).collect(),
             _ => None,
@@ -122,7 +122,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether a tensor is there; `None` where only the tensors' own files know.
-    pub fn has_tensor(&self, name: &str) -> Option<bool> {
+    pub(crate) fn has_tensor(&self, name: &str) -> Option<bool> {
         match self.source {
             Source::Config(_) => None,
             Source::Metadata { header, .. } => Some(header.tensor(name).is_some()),
@@ -130,22 +130,22 @@ impl<'a> Fields<'a> {
     }
 
     /// Whether these are GGUF metadata.
-    pub fn are_metadata(&self) -> bool {
+    pub(crate) fn are_metadata(&self) -> bool {
         matches!(self.source, Source::Metadata { .. })
     }
 
     /// Whether `config.json` has the field, be it null.
-    pub fn mentions(&self, key: Key) -> bool {
+    pub(crate) fn mentions(&self, key: Key) -> bool {
         matches!(self.source, Source::Config(map) if map.contains_key(key.json))
     }
 
     /// Whether the field holds just this number.
-    pub fn says(&self, key: Key, number: f64) -> Result<bool> {
+    pub(crate) fn says(&self, key: Key, number: f64) -> Result<bool> {
         Ok(self.find(key)?.is_some_and(|field| field.any_number() == Some(number)))
     }
 
     /// A value that is not computed with.
-    pub fn refused(&self, key: Key, value: impl Display) -> Error {
+    pub(crate) fn refused(&self, key: Key, value: impl Display) -> Error {
         Error::unsupported(format!("{} {value} is not supported", self.name(key)))
     }
 

@@ -15,7 +15,7 @@ const TYPE: Key = Key::new("", "rope.scaling.type");
 
 impl Fields<'_> {
     /// The rotation that all layers share; by base 10,000 where nothing is said.
-    pub fn rope(&self) -> Result<Rope> {
+    pub(crate) fn rope(&self) -> Result<Rope> {
         match self.source {
             Source::Config(map) => self.of_parameters(map),
             Source::Metadata { header, .. } => self.of_keys(header),

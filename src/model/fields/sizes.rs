@@ -15,7 +15,7 @@ const VOCAB_SIZE: Key = Key::new("vocab_size", "vocab_size");
 
 impl Fields<'_> {
     /// `L`
-    pub fn layers(&self, key: Key) -> Result<usize> {
+    pub(crate) fn layers(&self, key: Key) -> Result<usize> {
         let layers = self.needed(key)?;
         match &self.source {
             _ if layers <= MAX_LAYERS => Ok(layers),
@@ -28,7 +28,7 @@ impl Fields<'_> {
     }
 
     /// `V`: of a GGUF file the rows of the embedding, which a vocabulary may have fewer of.
-    pub fn vocab_size(&self) -> Result<usize> {
+    pub(crate) fn vocab_size(&self) -> Result<usize> {
         let Source::Metadata { header, .. } = self.source else { return self.needed(VOCAB_SIZE) };
         let embedding = header.tensor("token_embd.weight");
         let rows = embedding.and_then(|embedding| embedding.shape.first().copied());
@@ -44,7 +44,12 @@ impl Fields<'_> {
 
     /// `D`: what `key` says, or what transformers takes where it is missing, or an equal part of C for
     /// each head.
-    pub fn head_dim(&self, key: Key, [hidden, heads]: [Key; 2], default: Option<usize>) -> Result<usize> {
+    pub(crate) fn head_dim(
+        &self,
+        key: Key,
+        [hidden, heads]: [Key; 2],
+        default: Option<usize>,
+    ) -> Result<usize> {
         let (c, h) = (self.needed(hidden)?, self.needed(heads)?);
         let default = default.filter(|_| !self.are_metadata());
         let head_dim = match self.count(key)?.or(default) {
@@ -66,7 +71,7 @@ impl Fields<'_> {
         Ok(head_dim)
     }
 
-    pub fn activation(&self, key: Key, default: Activation) -> Result<Activation> {
+    pub(crate) fn activation(&self, key: Key, default: Activation) -> Result<Activation> {
         Ok(match self.text(key)? {
             None => default,
             Some("silu" | "swish") => Activation::Silu,
@@ -78,7 +83,7 @@ impl Fields<'_> {
     }
 
     /// Whether the head is the embedding: said by `config.json`, seen in a GGUF file.
-    pub fn tied(&self, default: bool) -> Result<bool> {
+    pub(crate) fn tied(&self, default: bool) -> Result<bool> {
         match self.has_tensor("output.weight") {
             Some(head) => Ok(!head),
             None => Ok(self.flag(TIED)?.unwrap_or(default)),
@@ -86,7 +91,7 @@ impl Fields<'_> {
     }
 
     /// The token that begins a text.
-    pub fn bos(&self) -> Result<Option<u32>> {
+    pub(crate) fn bos(&self) -> Result<Option<u32>> {
         match self.source {
             Source::Config(map) => {
                 self.known("bos_token_id");
@@ -97,7 +102,7 @@ impl Fields<'_> {
     }
 
     /// The tokens that end a text.
-    pub fn eos(&self) -> Result<Vec<u32>> {
+    pub(crate) fn eos(&self) -> Result<Vec<u32>> {
         match self.source {
             Source::Config(map) => {
                 self.known("eos_token_id");

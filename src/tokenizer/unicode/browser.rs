@@ -4,7 +4,7 @@ use js_sys::{Array, JsString, RegExp};
 
 use super::{Form, Ranges};
 
-pub fn normalized(text: &str, form: Form) -> String {
+pub(crate) fn normalized(text: &str, form: Form) -> String {
     let name = match form {
         Form::Nfc => "NFC",
         Form::Nfd => "NFD",
@@ -18,7 +18,7 @@ pub fn normalized(text: &str, form: Form) -> String {
 const BLOCK: u32 = 1 << 16;
 
 /// Asks for the runs of the class among all characters, a block at a time.
-pub fn class(name: &str) -> Ranges {
+pub(crate) fn class(name: &str) -> Ranges {
     let class = match name {
         "s" => r"\p{White_Space}".to_owned(),
         "w" => r"[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]".to_owned(),

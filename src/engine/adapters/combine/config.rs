@@ -11,7 +11,7 @@ use crate::engine::adapters::kinds::{Lora, Method};
 
 impl AdapterConfig {
     /// Errors with `Unsupported` naming what this adapter has beside A and B.
-    pub fn check_plain_lora(&self) -> Result<()> {
+    pub(crate) fn check_plain_lora(&self) -> Result<()> {
         let Method::Lora(lora) = &self.method else {
             return Err(Error::unsupported(format!("peft_type {}, expected LORA", self.method.peft_type())));
         };
@@ -31,7 +31,7 @@ impl AdapterConfig {
     /// The largest rank that a module of it can have.
     ///
     /// Errors with `Argument` for a kind without patterns of ranks.
-    pub fn max_rank(&self) -> Result<usize> {
+    pub(crate) fn max_rank(&self) -> Result<usize> {
         let lora = self.as_lora()?;
         Ok(lora.rank_pattern.iter().map(|(_, rank)| *rank).fold(lora.r, usize::max))
     }
@@ -44,7 +44,7 @@ impl AdapterConfig {
     ///
     /// Errors with `Argument` if there is none, if lists and patterns of targets are mixed, or
     /// the rank is refused as in [`AdapterConfig::lora`].
-    pub fn combined(configs: &[&Self], rank: usize, linear_modules: &[String]) -> Result<Self> {
+    pub(crate) fn combined(configs: &[&Self], rank: usize, linear_modules: &[String]) -> Result<Self> {
         let first = *configs.first().ok_or_else(|| Error::argument("a combination of no adapters"))?;
         let plain = Self::lora(rank, rank as f64, &["any"])?;
         let targets: Vec<_> = configs.iter().map(|config| &config.common.selection.target).collect();

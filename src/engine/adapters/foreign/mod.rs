@@ -49,9 +49,9 @@ pub struct FolderPart {
 
 /// A PEFT folder made of another, and what its reader should know.
 pub(crate) struct Converted {
-    pub files: AdapterFiles,
-    pub config: AdapterConfig,
-    pub warnings: Vec<String>,
+    pub(crate) files: AdapterFiles,
+    pub(crate) config: AdapterConfig,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A tensor of the new folder: its name, shape and values.

@@ -23,9 +23,9 @@ const TOKEN_DELTA: &str = "trainable_tokens_delta";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lora {
     /// `R` where no pattern says otherwise.
-    pub r: usize,
+    pub(crate) r: usize,
     /// Numerator of the scale where no pattern says otherwise.
-    pub lora_alpha: f64,
+    pub(crate) lora_alpha: f64,
     /// Whether the scale is alpha / √R (arXiv:2312.03732) and not alpha / R.
     pub use_rslora: bool,
     /// Whether each module's weight is renormalised to a magnitude (arXiv:2402.09353).
@@ -35,18 +35,18 @@ pub struct Lora {
     /// Whether a tied head follows what is done to the embedding.
     pub ensure_weight_tying: bool,
     /// Embedding rows that are replaced.
-    pub trainable_token_indices: Vec<TokenRows>,
+    pub(crate) trainable_token_indices: Vec<TokenRows>,
     pub(crate) rank_pattern: Vec<(ModulePattern, usize)>,
     pub(crate) alpha_pattern: Vec<(ModulePattern, f64)>,
 }
 
 /// Rows of one embedding that the adapter replaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenRows {
+pub(crate) struct TokenRows {
     /// End of the embedding's name; `None` is the input embedding.
-    pub module: Option<String>,
+    pub(crate) module: Option<String>,
     /// Token ids, in the order of the delta tensor's rows.
-    pub indices: Vec<u32>,
+    pub(crate) indices: Vec<u32>,
 }
 
 impl Lora {

@@ -17,7 +17,6 @@ use crate::engine::adapters::tensor::Tensor;
 
 mod virtual_tokens;
 
-pub use lora::TokenRows;
 pub use virtual_tokens::VirtualTokens;
 
 /// What a tensor is to its module, in PEFT's word for it.

@@ -19,7 +19,7 @@ const MAX_ELEMENTS: usize = 1 << 28;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vera {
     /// `R`
-    pub r: usize,
+    pub(crate) r: usize,
     /// The seed of A and B where they are not in the file.
     projection_prng_key: Option<u32>,
 }

@@ -26,7 +26,7 @@ pub struct AttentionInputs {
 
 impl AttentionInputs {
     /// Its tensors, in the order of the shaders' bindings.
-    pub fn reads(&self) -> [TensorId; 4] {
+    pub(crate) fn reads(&self) -> [TensorId; 4] {
         [self.rows, self.q, self.k_cache, self.v_cache]
     }
 

@@ -83,7 +83,7 @@ impl<'a> Call<'a> {
 }
 
 /// The outputs of an op that writes so many.
-pub fn outputs<T: Pod, const N: usize>(outputs: &mut [Vec<u32>]) -> [&mut [T]; N] {
+pub(crate) fn outputs<T: Pod, const N: usize>(outputs: &mut [Vec<u32>]) -> [&mut [T]; N] {
     let outputs: &mut [Vec<u32>; N] = outputs.try_into().expect("as many as the op writes");
     outputs.each_mut().map(|words| bytemuck::cast_slice_mut(words))
 }

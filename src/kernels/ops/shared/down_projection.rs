@@ -29,7 +29,7 @@ pub struct DownProjection {
 
 impl DownProjection {
     /// Tensors read, in the order of the shader's bindings.
-    pub fn reads(&self) -> [TensorId; 3] {
+    pub(crate) fn reads(&self) -> [TensorId; 3] {
         [self.rows, self.mixes, self.a]
     }
 

@@ -10,10 +10,10 @@ mod shapes;
 mod slice;
 
 pub use attention_inputs::AttentionInputs;
-pub use call::Call;
+pub(crate) use call::Call;
 pub(super) use call::outputs;
 pub use delta::Delta;
 pub use down_projection::DownProjection;
 pub use replaced::Replaced;
-pub use shapes::{Fit, Shapes, demand};
+pub(crate) use shapes::{Fit, Shapes, demand};
 pub use slice::Slice;

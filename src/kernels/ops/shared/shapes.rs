@@ -6,10 +6,10 @@ use crate::dtype::Dtype;
 use crate::tensor::{TensorId, Tensors};
 
 /// Whether shapes fit; the message says what does not.
-pub type Fit = Result<(), &'static str>;
+pub(crate) type Fit = Result<(), &'static str>;
 
 /// Errors with `misfit` unless `ok`.
-pub fn demand(ok: bool, misfit: &'static str) -> Fit {
+pub(crate) fn demand(ok: bool, misfit: &'static str) -> Fit {
     if ok { Ok(()) } else { Err(misfit) }
 }
 
@@ -17,40 +17,40 @@ pub fn demand(ok: bool, misfit: &'static str) -> Fit {
 #[derive(Clone, Copy, Debug)]
 pub struct Shapes<'a> {
     /// All that are declared.
-    pub tensors: &'a Tensors,
+    pub(crate) tensors: &'a Tensors,
     /// N
-    pub n: usize,
+    pub(crate) n: usize,
 }
 
 // Checks are many and run once a plan: what they share is not copied into each.
 impl Shapes<'_> {
     /// Elements behind one index of the first axis.
     #[inline(never)]
-    pub fn cols(&self, id: TensorId) -> usize {
+    pub(crate) fn cols(&self, id: TensorId) -> usize {
         self.tensors.get(id).row_len()
     }
 
     /// Length of the first axis.
     #[inline(never)]
-    pub fn lines(&self, id: TensorId) -> usize {
+    pub(crate) fn lines(&self, id: TensorId) -> usize {
         self.tensors.get(id).shape[0]
     }
 
     /// Elements of all.
     #[inline(never)]
-    pub fn len(&self, id: TensorId) -> usize {
+    pub(crate) fn len(&self, id: TensorId) -> usize {
         self.tensors.get(id).len()
     }
 
     /// These have a line for each token row.
     #[inline(never)]
-    pub fn activations(&self, ids: &[TensorId]) -> Fit {
+    pub(crate) fn activations(&self, ids: &[TensorId]) -> Fit {
         demand(ids.iter().all(|&id| self.lines(id) >= self.n), "an activation has too few rows")
     }
 
     /// These are the token rows.
     #[inline(never)]
-    pub fn rows(&self, id: TensorId) -> Fit {
+    pub(crate) fn rows(&self, id: TensorId) -> Fit {
         let is_u32 = self.tensors.get(id).dtype == Dtype::U32;
         demand(is_u32 && 4 * self.cols(id) == size_of::<Row>(), "rows is not (N, 4) u32")?;
         self.activations(&[id])
@@ -58,27 +58,27 @@ impl Shapes<'_> {
 
     /// These are mixes of adapters.
     #[inline(never)]
-    pub fn mixes(&self, id: TensorId) -> Fit {
+    pub(crate) fn mixes(&self, id: TensorId) -> Fit {
         demand(4 * self.cols(id) == size_of::<Mix>(), "mixes is not (mixes, 16)")
     }
 
     /// These are the numbers of a training step.
     #[inline(never)]
-    pub fn training(&self, id: TensorId) -> Fit {
+    pub(crate) fn training(&self, id: TensorId) -> Fit {
         let is_u32 = self.tensors.get(id).dtype == Dtype::U32;
         demand(is_u32 && 4 * self.len(id) == size_of::<Training>(), "training is not (12) u32")
     }
 
     /// These are caches of keys and of values, or of gradients by them.
     #[inline(never)]
-    pub fn caches(&self, k: TensorId, v: TensorId) -> Fit {
+    pub(crate) fn caches(&self, k: TensorId, v: TensorId) -> Fit {
         let (k, v) = (self.tensors.get(k), self.tensors.get(v));
         demand(k.shape.len() == 3 && k.shape == v.shape, "caches are not (slots, S, K·D)")
     }
 
     /// Query heads share key heads in equal groups; the cache is one.
     #[inline(never)]
-    pub fn heads(&self, q: TensorId, k_cache: TensorId, head_dim: usize) -> Fit {
+    pub(crate) fn heads(&self, q: TensorId, k_cache: TensorId, head_dim: usize) -> Fit {
         let (q_cols, kv_cols) = (self.cols(q), self.tensors.get(k_cache).shape[2]);
         let fit = q_cols % kv_cols == 0 && kv_cols % head_dim == 0;
         demand(fit, "query heads are no multiple of key heads")
