@@ -69,7 +69,7 @@ impl Engine {
     }
 
     /// Tells where the base is from, a hub id or a folder's path: exported adapters name it.
-    pub(crate) fn set_base_name(&mut self, name: &str) {
+    pub fn set_base_name(&mut self, name: &str) {
         self.adapters.set_base_name(name);
     }
 
@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// What a `tokenizer_config.json` would say of the chat template and the special tokens.
-    pub(crate) fn tokenizer_config(&self) -> String {
+    pub fn tokenizer_config(&self) -> String {
         chat::tokenizer_config(&self.tokenizer, self.config())
     }
 
