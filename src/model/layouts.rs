@@ -6,7 +6,8 @@ use std::ops::Range;
 
 use crate::plan::TensorId;
 
-use super::bank::{Bank, Site};
+use super::bank::Bank;
+use super::sites::Site;
 
 /// Most layouts: a switch writes a line of the `mixes` of each.
 pub(crate) const MAX_LAYOUTS: usize = 8;

@@ -4,10 +4,11 @@
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors, Training as Numbers};
 
-use super::bank::{Bank, Site};
+use super::bank::Bank;
 use super::blueprint::Blueprint;
 use super::layouts::PartRanks;
 use super::methods::Variant;
+use super::sites::Site;
 use super::{MAX_ROWS, Sizes};
 
 /// The adapter that is trained: which of the bank's numbers have gradients.

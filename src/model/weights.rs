@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
-use super::bank::{Bank, Part, Span};
+use super::bank::Bank;
 use super::blueprint::{Blueprint, Norm};
 use super::families::Family;
 use super::matrix::{Matrix, Place};
 use super::names::Role;
+use super::sites::{Part, Span};
 
 /// A weight and its optional bias.
 #[derive(Debug)]

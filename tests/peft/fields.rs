@@ -218,12 +218,11 @@ fn prompt_and_prefix_tuning() {
     assert_error(read(&json), ErrorKind::Format, "adapter_config.json: field `num_layers` is missing");
 }
 
+/// A and B.
+type Factors = (Vec<f32>, Vec<f32>);
+
 /// A and B of a VeRA.
-fn projections(
-    config: &AdapterConfig,
-    c_in: usize,
-    c_out: usize,
-) -> Result<Option<(Vec<f32>, Vec<f32>)>, Error> {
+fn projections(config: &AdapterConfig, c_in: usize, c_out: usize) -> Result<Option<Factors>, Error> {
     let Method::Vera(vera) = &config.method else { panic!("{:?}", config.method) };
     vera.projections(c_in, c_out)
 }

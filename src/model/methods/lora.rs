@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::mersenne_twister::MersenneTwister;
-use crate::model::bank::Site;
 use crate::model::layouts::{PartRanks, PartRows};
+use crate::model::sites::Site;
 use crate::model::steps::Steps;
 use crate::ops;
 

@@ -10,8 +10,8 @@ use crate::ops::{self, Delta};
 use crate::plan::TensorId;
 use crate::words::words;
 
-use super::bank::Site;
 use super::layouts::{PartRanks, PartRows};
+use super::sites::Site;
 use super::steps::Steps;
 use super::training::{Moments, TrainedSite};
 
