@@ -1,4 +1,4 @@
-// A text without end in bounded memory: what the GPU and the module hold after ten chunks is what they hold at the end.
+// A text without end in bounded memory: what the GPU and the module hold after some chunks is what they hold at the end.
 // Plans are made when they are first needed, one for each power of two of rows: a first text of 31 tokens needs most of them.
 // LORAKEET_TOKENS sets how many tokens; 100,000 take a while.
 
@@ -6,7 +6,9 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { openApi, start } from "./browser.mjs";
 
-const TOKENS = { cpu: 900, webgpu: 480 }; // a software GPU is slow
+const TOKENS = { cpu: 9600, webgpu: 480 }; // a software GPU is slow
+/** Chunks after which nothing grows. The host's copy of what is learned is first made at the sixteenth, and the heap settles some later. */
+const SETTLED = { cpu: 160, webgpu: 10 };
 const CHUNK = 32;
 
 let browser;
@@ -15,7 +17,7 @@ after(() => browser?.close());
 
 for (const device of ["cpu", "webgpu"]) {
   const most = Number(process.env.LORAKEET_TOKENS ?? TOKENS[device]);
-  test(`${device}: ${most} tokens are written and learned in the memory of the first ten chunks`, async () => {
+  test(`${device}: ${most} tokens are written and learned in the memory of the first ${SETTLED[device]} chunks`, async () => {
     const page = await openApi(browser);
     const { tokens, sizes, seconds } = await page.evaluate(async ([device, most, chunkTokens]) => {
       const gpu = { bytes: 0, buffers: 0 };
@@ -51,13 +53,13 @@ for (const device of ["cpu", "webgpu"]) {
       await engine.dispose();
       return { tokens, sizes, seconds };
     }, [device, most, CHUNK]);
-    const [tenth, last] = [sizes[9], sizes.at(-1)];
+    const [settled, last] = [sizes[SETTLED[device] - 1], sizes.at(-1)];
     const grown = sizes.findLastIndex(({ gpu }, i) => i > 0 && gpu > sizes[i - 1].gpu) + 1;
-    console.log(`${device}: ${tokens} tokens in ${seconds.toFixed(0)} s, ${sizes.length} chunks; after ten of them`, tenth, "after all", last, `last more in chunk ${grown}`);
+    console.log(`${device}: ${tokens} tokens in ${seconds.toFixed(0)} s, ${sizes.length} chunks; after ${SETTLED[device]} of them`, settled, "after all", last, `last more in chunk ${grown}`);
     assert.equal(tokens, most);
-    assert.ok(sizes.length > 12);
-    if (device === "webgpu") assert.ok(tenth.gpu > 100_000 && tenth.buffers > 10, "nothing was counted");
-    assert.deepEqual(last, tenth);
+    assert.ok(sizes.length > 1.2 * SETTLED[device]);
+    if (device === "webgpu") assert.ok(settled.gpu > 100_000 && settled.buffers > 10, "nothing was counted");
+    assert.deepEqual(last, settled);
     await page.close();
   });
 }

@@ -59,7 +59,7 @@ for (const device of ["cpu", "webgpu"]) {
     assert.ok(value.steps > 0);
     assert.deepEqual([value.names, value.device], [["poet", "me"], device]);
     const files = ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json"];
-    const others = asked.filter((url) => !/^site\/dist\/(wasm\/)?[\w-]+\.js$/.test(url));
+    const others = asked.filter((url) => !/^site\/dist\/((wasm|api|files|thread)\/)?[\w-]+\.js$/.test(url));
     console.log(`[policy] ${asked.length} addresses, among them ${others.join(", ")}`);
     assert.deepEqual(others, [
       ...files.map((name) => `models/demo/${name}`), "models/poet/adapter_config.json", "models/poet/adapter_model.safetensors", "site/dist/wasm/lorakeet_bg.wasm",
