@@ -33,7 +33,7 @@ const KERNELS: Arrows = &[
 const MAIN: Arrows = &[
     ("json", &["error"]),
     ("words", &["error"]),
-    ("format", &["error", "json", "dtype", "widen"]),
+    ("format", &["error", "json", "dtype", "order", "widen"]),
     ("tokenizer", &["error", "json", "order"]),
     ("model", &["words", "error", "activation", "json", "mersenne_twister", "svd", "format", "ops", "plan"]),
     ("gpu", &["error", "activation", "ops", "order", "plan", "for_each_op"]),

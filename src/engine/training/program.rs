@@ -151,6 +151,8 @@ impl Program {
         let Owners { runner, adapters, .. } = owners;
         let name = &self.options.name;
         let is_there = adapters.find(name).is_ok();
+        // Before another adapter takes room in the bank: what is learned now may not lie on the host.
+        adapters.check_none_trained()?;
         match &saved {
             Some(Checkpoint { head, weights }) => {
                 adapters.load(runner, name, head.config.as_bytes(), weights).await?;
