@@ -65,7 +65,7 @@ for (const [path, device] of [["", "WebGPU"], ["?device=cpu", "CPU"]]) {
     await bring(page, join(shelf, NAMES[0]), NAMES[0]);
     await bring(page, join(shelf, NAMES[1]), NAMES[1]);
     assert.deepEqual(await voices(page), ["Base", NAMES[0], NAMES[1]]);
-    assert.deepEqual(await page.locator("#voice-list small").allTextContents(), ["the model's own voice", "rank 4 · 35.8 kB", "rank 8 · 71.7 kB"]);
+    assert.deepEqual(await page.locator("#voice-list small").allTextContents(), ["the model's own voice", "rank 4 · 38.4 kB", "rank 8 · 74.2 kB"]);
     assert.match(await page.textContent("#switch-time"), /^(\d+(\.\d)?|< 0\.1) ms$/);
     assert.equal(await page.textContent("#status"), `Speaking as ${NAMES[1]}.`);
     const second = await write(page);
