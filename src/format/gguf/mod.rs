@@ -7,9 +7,9 @@
 //! Followed from ggml's `docs/gguf.md`; what `gguf.cpp` refuses is refused here too.
 //!
 //! ```
-//! use lorakeet::format::gguf::{Header, MAGIC};
+//! use lorakeet::format::gguf::Header;
 //!
-//! let mut file = MAGIC.to_vec();
+//! let mut file = b"GGUF".to_vec();
 //! file.extend(3u32.to_le_bytes());
 //! file.extend([0; 16]);
 //! assert!(Header::from_file_bytes(&file)?.tensors.is_empty());
