@@ -10,7 +10,6 @@ pub(super) const TYPE: Packed = Packed {
     codes: 0,
     halves: BLOCK,
     pack: Some(pack),
-    unpack,
     from_stored: |row, words| words.extend(little_endian(row)),
 };
 
@@ -20,7 +19,7 @@ fn pack(row: &[f32], words: &mut Vec<u32>) {
     words.extend(halves.as_chunks().0.iter().map(|&pair| pair_word(pair)));
 }
 
-fn unpack(_: &[u32], halves: &[u32], row: &mut [f32]) {
+pub(super) fn unpack(_: &[u32], halves: &[u32], row: &mut [f32]) {
     let halves: &[u16] = bytemuck::cast_slice(halves);
     row.iter_mut().zip(halves).for_each(|(x, &half)| *x = f16_to_f32(half));
 }

@@ -43,6 +43,13 @@ macro_rules! packed {
                     $(Self::$name => Some(&$file::TYPE),)*
                 }
             }
+
+            fn widen(self, words: &[u32], cols: usize, values: &mut [f32]) {
+                match self {
+                    Self::F32 | Self::U32 => values.copy_from_slice(bytemuck::cast_slice(words)),
+                    $(Self::$name => $file::TYPE.widen_rows($file::unpack, words, cols, values),)*
+                }
+            }
         }
     };
 }
@@ -71,8 +78,6 @@ struct Packed {
     halves: usize,
     /// Appends a row, rounded to this type, to words; `None` where files alone make it.
     pack: Option<Pack>,
-    /// Widens codes and halves to a row, exactly.
-    unpack: fn(&[u32], &[u32], &mut [f32]),
     /// Appends a row as ggml stores it, in as many bytes, to words.
     from_stored: fn(&[u8], &mut Vec<u32>),
 }
@@ -173,18 +178,27 @@ impl Dtype {
 
     /// Widens whole rows of `cols` elements to f32, (rows, cols), exactly.
     pub fn unpack(self, words: &[u32], cols: usize, values: &mut [f32]) {
-        let Some(packed) = self.packed() else {
-            return values.copy_from_slice(bytemuck::cast_slice(words));
-        };
-        let code_words = packed.code_words(cols);
-        for (words, row) in words.chunks_exact(self.row_words(cols)).zip(values.chunks_exact_mut(cols)) {
-            let (codes, halves) = words.split_at(code_words);
-            (packed.unpack)(codes, halves, row);
-        }
+        self.widen(words, cols, values);
     }
 }
 
 impl Packed {
+    /// Widens whole rows by this type's own `unpack`, which the compiler then knows.
+    fn widen_rows(
+        &self,
+        unpack: impl Fn(&[u32], &[u32], &mut [f32]),
+        words: &[u32],
+        cols: usize,
+        values: &mut [f32],
+    ) {
+        let code_words = self.code_words(cols);
+        let row_words = code_words + cols / self.unit * self.halves;
+        for (words, row) in words.chunks_exact(row_words).zip(values.chunks_exact_mut(cols)) {
+            let (codes, halves) = words.split_at(code_words);
+            unpack(codes, halves, row);
+        }
+    }
+
     fn code_words(&self, cols: usize) -> usize {
         cols / self.unit * self.codes
     }

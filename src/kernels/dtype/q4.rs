@@ -13,11 +13,10 @@ pub(super) const TYPE: Packed = Packed {
     codes: BLOCK / 4,
     halves: 1,
     pack: Some(pack),
-    unpack,
     from_stored: codes_then_heads::<18, 2>,
 };
 
-fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
+pub(super) fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
     let codes: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(codes);
     let scales = scales.iter().flat_map(|&word| pair(word));
     for ((x, codes), scale) in row.as_chunks_mut::<BLOCK>().0.iter_mut().zip(codes).zip(scales) {

@@ -11,7 +11,6 @@ pub(super) const TYPE: Packed = Packed {
     codes: BLOCK / 8,
     halves: 1,
     pack: None,
-    unpack,
     from_stored: codes_then_heads::<20, 4>,
 };
 
@@ -21,7 +20,7 @@ pub(crate) fn block(codes: [u8; BLOCK / 2], [scale, least]: [f32; 2]) -> [f32; B
     four_bits(codes).map(|code| f32::from(code) * scale + least)
 }
 
-fn unpack(codes: &[u32], pairs: &[u32], row: &mut [f32]) {
+pub(super) fn unpack(codes: &[u32], pairs: &[u32], row: &mut [f32]) {
     let codes: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(codes);
     let blocks = row.as_chunks_mut::<BLOCK>().0;
     blocks.iter_mut().zip(codes).zip(pairs).for_each(|((x, codes), &word)| *x = block(*codes, pair(word)));

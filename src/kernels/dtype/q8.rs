@@ -12,7 +12,6 @@ pub(super) const TYPE: Packed = Packed {
     codes: BLOCK / 2,
     halves: 1,
     pack: Some(pack),
-    unpack,
     from_stored: codes_then_heads::<34, 2>,
 };
 
@@ -22,7 +21,7 @@ pub(crate) fn block(codes: [u8; BLOCK], scale: f32) -> [f32; BLOCK] {
     codes.map(|code| f32::from(code.cast_signed()) * scale)
 }
 
-fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
+pub(super) fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
     let codes: &[[u8; BLOCK]] = bytemuck::cast_slice(codes);
     let scales = scales.iter().flat_map(|&word| pair(word));
     let blocks = row.as_chunks_mut::<BLOCK>().0;
