@@ -44,7 +44,8 @@ macro_rules! packed {
                 }
             }
 
-            fn widen(self, words: &[u32], cols: usize, values: &mut [f32]) {
+            /// Widens whole rows of `cols` elements to f32, (rows, cols), exactly.
+            pub fn unpack(self, words: &[u32], cols: usize, values: &mut [f32]) {
                 match self {
                     Self::F32 | Self::U32 => values.copy_from_slice(bytemuck::cast_slice(words)),
                     $(Self::$name => $file::TYPE.widen_rows($file::unpack, words, cols, values),)*
@@ -174,11 +175,6 @@ impl Dtype {
             }
         }
         words
-    }
-
-    /// Widens whole rows of `cols` elements to f32, (rows, cols), exactly.
-    pub fn unpack(self, words: &[u32], cols: usize, values: &mut [f32]) {
-        self.widen(words, cols, values);
     }
 }
 
