@@ -287,7 +287,7 @@ impl Engine {
     /// Makes room to train an adapter, one at a time. Errors with `Argument`, `Unsupported`, `Memory` with
     /// advice.
     pub async fn begin_training(&mut self, name: &str, with: Optimizer, room: TrainingRoom) -> Result<()> {
-        self.trainer.begin_reserved(&mut self.runner, &mut self.adapters, name, with, room).await
+        self.trainer.begin(&mut self.runner, &mut self.adapters, name, with, room).await
     }
 
     /// Frees what training needed; the adapter stays as it has become. No error if none is trained.

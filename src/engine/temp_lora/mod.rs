@@ -162,7 +162,7 @@ impl TempLora {
             }
         }
         let optimizer = Optimizer { dropout: options.dropout, seed: options.seed, ..Optimizer::default() };
-        if let Err(e) = trainer.begin_reserved(runner, adapters, name, optimizer, options.room()).await {
+        if let Err(e) = trainer.begin(runner, adapters, name, optimizer, options.room()).await {
             adapters.delete(runner, name)?;
             return Err(e);
         }

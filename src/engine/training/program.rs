@@ -182,7 +182,7 @@ impl Program {
         let TrainOptions { name, memory_limit, .. } = &self.options;
         let window = self.options.window(runner.model().context());
         let room = TrainingRoom { window, memory_limit: *memory_limit };
-        trainer.begin_reserved(runner, adapters, name, self.options.optimizer(), room).await?;
+        trainer.begin(runner, adapters, name, self.options.optimizer(), room).await?;
         if let Err(e) = runner.check_kernels().await {
             trainer.end(runner, adapters).await?;
             return Err(e);

@@ -33,7 +33,7 @@ impl Trainer {
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
     /// `Unsupported` naming what of it is no plain LoRA; `Memory` naming what would fit. Everything is
     /// as it was then.
-    pub(crate) fn begin(
+    pub(crate) async fn begin(
         &mut self,
         runner: &mut Runner,
         adapters: &mut Adapters,
@@ -44,29 +44,14 @@ impl Trainer {
         check_trainable(runner.model(), adapters, name)?;
         let (training, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
         let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
-        runner.set_training(training, tensors).map_err(|e| no_room(adapters, name, [needed, model], e))?;
+        let full = |e| no_room(adapters, name, [needed, model], e);
+        // A device that is out of memory tells so only to who waits.
+        runner.reserve(&tensors).await.map_err(full)?;
+        runner.set_training(training, tensors).map_err(full)?;
         adapters.find_mut(name)?.trained = true;
         *self = Self { optimizer, ..Self::default() };
         clear_moments(runner);
         rewrite(runner, adapters, name)
-    }
-
-    /// The same, where a device that is out of memory tells so only to who waits.
-    ///
-    /// Errors as that does.
-    pub(crate) async fn begin_reserved(
-        &mut self,
-        runner: &mut Runner,
-        adapters: &mut Adapters,
-        name: &str,
-        optimizer: Optimizer,
-        room: TrainingRoom,
-    ) -> Result<()> {
-        check_trainable(runner.model(), adapters, name)?;
-        let (_, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
-        let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
-        runner.reserve(&tensors).await.map_err(|e| no_room(adapters, name, [needed, model], e))?;
-        self.begin(runner, adapters, name, optimizer, room)
     }
 
     /// Frees what training needed; the adapter stays as it has become: without a step, bit for bit
