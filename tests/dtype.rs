@@ -27,8 +27,8 @@ wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 const SUMS: Tolerance = Tolerance { abs: 2e-5, rel: 2e-5 };
 
 fn packed(dtype: Dtype, c: usize, values: &[f32]) -> Vec<u32> {
-    if !dtype.can_pack() {
-        return dtype.from_stored(&q4_1(values), c);
+    if let Some(blocks) = of_files(dtype) {
+        return dtype.from_stored(&stored(blocks, values), c);
     }
     let mut words = Vec::new();
     values.chunks_exact(c).for_each(|row| dtype.pack(row, &mut words));
@@ -42,7 +42,51 @@ fn rounded(dtype: Dtype, c: usize, values: &[f32]) -> Vec<f32> {
     rounded
 }
 
-/// The one type that files alone make, as ggml's `quantize_row_q4_1_ref` rounds to it and files store it.
+/// The blocks of a type that files alone make.
+fn of_files(dtype: Dtype) -> Option<Blocks> {
+    if dtype.can_pack() {
+        None
+    } else {
+        Blocks::ALL.into_iter().find(|blocks| blocks.held() == dtype && *blocks != Blocks::Q3K)
+    }
+}
+
+/// Blocks for as many numbers, about as large: `q4_1` as ggml's `quantize_row_q4_1_ref` rounds to it, of the
+/// other types some with codes and scales of any value.
+fn stored(blocks: Blocks, values: &[f32]) -> Vec<u8> {
+    // Where a block has its halves, and the size of its numbers in units of the first; the second makes
+    // their mean about zero.
+    let (d, least, size) = match blocks {
+        Blocks::Q4_1 => return q4_1(values),
+        Blocks::Q5_0 => (0, None, 16.0),
+        Blocks::Q5_1 => (0, Some((2, -15.5)), 16.0),
+        Blocks::Q4K => (0, Some((2, 7.5)), 480.0),
+        Blocks::Q5K => (0, Some((2, 15.5)), 960.0),
+        Blocks::Q6K => (208, None, 4096.0),
+        Blocks::Q2K => (80, Some((82, 1.5)), 23.0),
+        Blocks::Iq4Xs => (0, None, 4064.0),
+        _ => panic!("{blocks:?} is not a type that files alone make"),
+    };
+    let (elements, len) = blocks.size();
+    let mut bytes = Vec::new();
+    for (i, values) in values.chunks_exact(elements).enumerate() {
+        let most = values.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let first = bytes.len();
+        // The low bits of numbers that are made up are as good as any.
+        bytes.extend((0..len).map(|j| (values[j % elements].to_bits() >> (j / elements * 8)) as u8));
+        let mut put = |at: usize, half: f32| {
+            bytes[first + at..][..2].copy_from_slice(&f16::from_f32(half).to_le_bytes());
+        };
+        let sign = if i % 2 == 0 { 1.0 } else { -1.0 };
+        put(d, sign * most / size);
+        if let Some((at, times)) = least {
+            put(at, sign * times * most / size);
+        }
+    }
+    bytes
+}
+
+/// As ggml's `quantize_row_q4_1_ref` rounds.
 fn q4_1(values: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for block in values.as_chunks::<32>().0 {
@@ -76,8 +120,10 @@ fn blocks_are_the_gguf_packages() {
         }
         // As they are held, in rows of any width.
         let held = blocks.held();
-        assert_eq!(held == Dtype::F32, !scaled && blocks != Blocks::Q4_1, "{name}");
-        for c in [32, 64, 96, 192].into_iter().filter(|&c| held != Dtype::F32 && held.fits(c)) {
+        for c in [32, 64, 96, 192, 256, 512, 768, 1536]
+            .into_iter()
+            .filter(|&c| held.fits(c) && want.len().is_multiple_of(c))
+        {
             let words = held.from_stored(&blocks.stored_as(held, &stored).expect("its own type"), c);
             let mut got = vec![0.0; want.len()];
             held.unpack(&words, c, &mut got);
@@ -102,6 +148,7 @@ fn a_wider_type_takes_blocks_over() {
         (SourceDtype::Blocks(Blocks::Q6K), Dtype::Q8),
         (SourceDtype::Blocks(Blocks::Q4_1), Dtype::Q8),
         (SourceDtype::Blocks(Blocks::Q4_0), Dtype::Q4_1),
+        (SourceDtype::Blocks(Blocks::Q5K), Dtype::Q6K),
         (SourceDtype::F16, Dtype::Q8),
         (SourceDtype::F32, Dtype::F16),
     ] {
@@ -113,7 +160,7 @@ fn a_wider_type_takes_blocks_over() {
 fn rounding_is_ggmls() {
     let fixture = Fixture::new(include_bytes!("fixtures/ops/dtype.safetensors"));
     let (x, c) = (fixture.f32("x"), 192);
-    for dtype in Dtype::PACKED {
+    for dtype in [Dtype::F16, Dtype::Q8, Dtype::Q4, Dtype::Q4_1] {
         let want = fixture.f32(&format!("{}.values", dtype.name()));
         assert_eq!(rounded(dtype, c, &x), want, "{dtype:?}");
         assert_eq!(packed(dtype, c, &want), packed(dtype, c, &x), "{dtype:?}: packing again changes nothing");
@@ -125,6 +172,7 @@ fn rounding_is_ggmls() {
     }
     assert!(Dtype::Q8.fits(64) && !Dtype::Q8.fits(96) && Dtype::F32.fits(7));
     assert!(Dtype::Q4_1.fits(96) && !Dtype::Q4_1.fits(48));
+    assert!(Dtype::Q5_0.fits(96) && Dtype::Q6K.fits(768) && !Dtype::Q4K.fits(128));
 }
 
 /// What files alone make cannot be asked for.
@@ -163,10 +211,18 @@ fn a_packed_tensor_is_as_large_as_its_bytes() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn ops_read_packed_weights() {
     for dtype in [Dtype::F32].into_iter().chain(Dtype::PACKED) {
-        for (n, c, f, first) in
-            [(1, 64, 257, 3), (5, 128, 33, 1), (8, 192, 9, 0), (35, 64, 65, 2), (9, 96, 34, 1)]
-        {
-            if !dtype.fits(c) {
+        for (n, c, f, first) in [
+            (1, 64, 257, 3),
+            (5, 128, 33, 1),
+            (8, 192, 9, 0),
+            (35, 64, 65, 2),
+            (9, 96, 34, 1),
+            (1, 256, 35, 1),
+            (7, 512, 9, 0),
+            (34, 768, 5, 2),
+        ] {
+            // Blocks of 256 have widths of their own.
+            if !dtype.fits(c) || dtype.fits(64) && c >= 256 {
                 continue;
             }
             let stride = first + f + 1;
@@ -220,8 +276,9 @@ async fn ops_read_packed_weights() {
     }
 }
 
-/// A model of random weights whose maps read 64 or 128 columns.
+/// A model of random weights whose maps read `width` columns, or twice as many.
 struct RandomModel {
+    width: usize,
     config: Value,
     /// Name and shape, of linear maps as stored.
     tensors: Vec<(String, Vec<usize>)>,
@@ -234,24 +291,24 @@ struct RandomModel {
 const LAYERS: usize = 2;
 const V: usize = 300;
 
-fn llama_like(model_type: &str, v: usize, with_bias: bool, tied: bool) -> RandomModel {
+fn llama_like(model_type: &str, c: usize, v: usize, with_bias: bool, tied: bool) -> RandomModel {
     let config = json!({
-        "model_type": model_type, "hidden_act": "silu", "hidden_size": 64, "intermediate_size": 128,
+        "model_type": model_type, "hidden_act": "silu", "hidden_size": c, "intermediate_size": 2 * c,
         "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2,
         "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
         "tie_word_embeddings": tied, "vocab_size": v, "eos_token_id": 0, "bos_token_id": 0,
     });
-    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![v, 64])];
+    let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![v, c])];
     let mut modules = Vec::new();
     for l in 0..LAYERS {
         let maps = [
-            ("self_attn.q_proj", 64, 64, with_bias),
-            ("self_attn.k_proj", 64, 32, with_bias),
-            ("self_attn.v_proj", 64, 32, with_bias),
-            ("self_attn.o_proj", 64, 64, false),
-            ("mlp.gate_proj", 64, 128, false),
-            ("mlp.up_proj", 64, 128, false),
-            ("mlp.down_proj", 128, 64, false),
+            ("self_attn.q_proj", c, c, with_bias),
+            ("self_attn.k_proj", c, c / 2, with_bias),
+            ("self_attn.v_proj", c, c / 2, with_bias),
+            ("self_attn.o_proj", c, c, false),
+            ("mlp.gate_proj", c, 2 * c, false),
+            ("mlp.up_proj", c, 2 * c, false),
+            ("mlp.down_proj", 2 * c, c, false),
         ];
         for (name, inputs, outputs, bias) in maps {
             let name = format!("model.layers.{l}.{name}");
@@ -262,14 +319,14 @@ fn llama_like(model_type: &str, v: usize, with_bias: bool, tied: bool) -> Random
             modules.push((name, [inputs, outputs]));
         }
         for norm in ["input_layernorm", "post_attention_layernorm"] {
-            tensors.push((format!("model.layers.{l}.{norm}.weight"), vec![64]));
+            tensors.push((format!("model.layers.{l}.{norm}.weight"), vec![c]));
         }
     }
-    tensors.push(("model.norm.weight".to_owned(), vec![64]));
+    tensors.push(("model.norm.weight".to_owned(), vec![c]));
     if !tied {
-        tensors.push(("lm_head.weight".to_owned(), vec![v, 64]));
+        tensors.push(("lm_head.weight".to_owned(), vec![v, c]));
     }
-    RandomModel { config, tensors, modules, turned: false }
+    RandomModel { width: c, config, tensors, modules, turned: false }
 }
 
 fn gpt2() -> RandomModel {
@@ -298,18 +355,20 @@ fn gpt2() -> RandomModel {
         }
     }
     tensors.extend(["weight", "bias"].map(|what| (format!("ln_f.{what}"), vec![64])));
-    RandomModel { config, tensors, modules, turned: true }
+    RandomModel { width: 64, config, tensors, modules, turned: true }
 }
 
-/// One of each family; in a browser, whose GPU is slow, the first.
+/// One of each family; of 256 columns only for types that need them; in a browser,
+/// whose GPU is slow, the first two.
 fn models() -> Vec<(&'static str, RandomModel)> {
     let mut models = vec![
-        ("llama", llama_like("llama", V, false, true)),
-        ("qwen2", llama_like("qwen2", V, true, false)),
+        ("llama", llama_like("llama", 64, V, false, true)),
+        ("wide llama", llama_like("llama", 256, V, false, true)),
+        ("qwen2", llama_like("qwen2", 64, V, true, false)),
         ("gpt2", gpt2()),
     ];
     if cfg!(target_arch = "wasm32") {
-        models.truncate(1);
+        models.truncate(2);
     }
     models
 }
@@ -353,20 +412,19 @@ impl RandomModel {
         let config = self.config.to_string().into_bytes();
         let mut loader =
             Loader::new(&config, None, LLAMA.tokenizer, backend, &options).expect("a valid config");
-        if dtype.can_pack() {
-            common::models::load(&mut loader, &self.weights(dtype)).expect("valid weights");
-        } else {
-            self.load_blocks(&mut loader);
+        match of_files(dtype) {
+            None => common::models::load(&mut loader, &self.weights(dtype)).expect("valid weights"),
+            Some(blocks) => self.load_blocks(blocks, &mut loader),
         }
         loader.finish().expect("complete")
     }
 
-    /// Loads matrices in the type that files alone make.
-    fn load_blocks(&self, loader: &mut Loader) {
+    /// Loads matrices in a type that files alone make.
+    fn load_blocks(&self, blocks: Blocks, loader: &mut Loader) {
         for ((name, shape), values) in self.tensors.iter().zip(self.values()) {
             let (dtype, bytes) = match shape.len() {
                 1 => (SourceDtype::F32, bytemuck::cast_slice(&values).to_vec()),
-                _ => (SourceDtype::Blocks(Blocks::Q4_1), q4_1(&values)),
+                _ => (SourceDtype::Blocks(blocks), stored(blocks, &values)),
             };
             let (name, shape, end) = (name.clone(), shape.clone(), bytes.len() as u64);
             let info = TensorInfo { name, dtype, shape, start: 0, end };
@@ -378,7 +436,9 @@ impl RandomModel {
 
     /// Packed types that its matrices can have: those that are turned come as numbers.
     fn types(&self) -> impl Iterator<Item = Dtype> {
-        Dtype::PACKED.into_iter().filter(|dtype| dtype.can_pack() || !self.turned)
+        let is_wide = self.width > 64;
+        let types = Dtype::PACKED.into_iter().filter(|dtype| dtype.can_pack() || !self.turned);
+        types.filter(move |dtype| dtype.fits(64) != is_wide)
     }
 
     /// A LoRA of rank 3 on every map, B not zero; DoRA if `dora`.
@@ -503,7 +563,7 @@ async fn gradients_pass_through_packed_weights() {
 /// An embedding cut into runs of rows for a device that binds little.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn packed_weights_are_cut_by_rows() {
-    let model = llama_like("llama", 5000, false, true);
+    let model = llama_like("llama", 64, 5000, false, true);
     let most = 140_000;
     let options = GpuOptions { default_limits: true, max_tensor_bytes: Some(most), ..GpuOptions::default() };
     for dtype in [Dtype::Q8, Dtype::Q4] {
@@ -533,7 +593,7 @@ async fn packed_weights_are_not_merged_into() {
 /// Numbers are not rounded to a type that files alone make: the tensor is named.
 #[wasm_bindgen_test(unsupported = test)]
 fn a_held_type_takes_no_numbers() {
-    let model = llama_like("llama", V, false, true);
+    let model = llama_like("llama", 64, V, false, true);
     let options = EngineOptions { batch: Some(1), context_length: Some(32), dtype: Some(Dtype::Q4_1) };
     let (config, cpu) = (model.config.to_string().into_bytes(), Backend::Cpu(Cpu::new(Kernels::Fast)));
     let mut loader = Loader::new(&config, None, LLAMA.tokenizer, cpu, &options).expect("a valid config");

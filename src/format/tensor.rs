@@ -58,10 +58,11 @@ impl SourceDtype {
         }
     }
 
-    /// The narrowest type of weights that holds the same numbers.
+    /// The narrowest type of weights that holds the same numbers; or as good as the same: of BF16's below 2⁻¹⁴
+    /// f16 drops what is under 2⁻²⁵.
     pub(crate) fn held(&self) -> Dtype {
         match self {
-            Self::F16 => Dtype::F16,
+            Self::F16 | Self::BF16 => Dtype::F16,
             Self::Blocks(blocks) => blocks.held(),
             _ => Dtype::F32,
         }

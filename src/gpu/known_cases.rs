@@ -6,7 +6,7 @@ use bytemuck::Zeroable;
 use crate::ops::{AttentionInputs, DownProjection, Replaced};
 use crate::plan::{ABSENT, Block, Dtype, INACTIVE, Mix, TensorId, Tensors, Training};
 
-/// Columns of activations; a packed weight's come in 64s.
+/// Columns of activations.
 pub(super) const C: usize = 128;
 /// Outputs, or tokens.
 pub(super) const F: usize = 40;
@@ -20,6 +20,11 @@ pub(super) const D: usize = 72;
 /// Ranks.
 pub(super) const R: usize = 8;
 pub(super) const ADAPTERS: usize = 2;
+
+/// Columns of a weight of this type: as many as activations have, or one block.
+pub(super) fn columns(dtype: Dtype) -> usize {
+    if dtype.fits(C) { C } else { 256 }
+}
 
 /// A case in the making.
 pub(super) struct Made<'a> {

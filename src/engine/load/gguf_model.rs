@@ -87,7 +87,7 @@ impl Loader {
             loader.pieces(tensor)?;
         }
         if options.dtype.is_none() {
-            loader.warnings = loader.widened(header);
+            loader.warnings = loader.changed(header);
         }
         Ok(loader)
     }
@@ -139,27 +139,30 @@ impl Loader {
         self.place(&name, piece, &half_split(bytes, row_bytes, self.model.config.head_dim))
     }
 
-    /// What takes more memory than in the file, by the two types.
-    fn widened(&self, header: &Header) -> Vec<String> {
-        let mut widened: BTreeMap<(String, &str), (usize, u64, u64)> = BTreeMap::new();
+    /// What is rounded, or takes more memory than in the file, by the two types.
+    fn changed(&self, header: &Header) -> Vec<String> {
+        let mut changed: BTreeMap<(String, &str, bool), (usize, u64, u64)> = BTreeMap::new();
         for tensor in &header.tensors {
             let [rows, cols] = tensor.shape[..] else { continue };
             let held = self.checkpoint_tensor(&tensor.name).ok();
             let held = held.and_then(|held| self.model.weights.dtype_of(&held.name));
             let Some(dtype) = held else { continue };
             let (stored, held) = (tensor.byte_len(), 4 * (rows * dtype.row_words(cols)) as u64);
-            if held > stored {
-                let sums = widened.entry((tensor.dtype.to_string(), dtype.name())).or_default();
+            let is_kept = dtype == Dtype::F32 || tensor.dtype.stored_as(dtype, &[]).is_some();
+            // Padding and wider scales are not worth a word.
+            if held > stored + stored / 16 || !is_kept {
+                let sums = changed.entry((tensor.dtype.to_string(), dtype.name(), is_kept)).or_default();
                 *sums = (sums.0 + 1, sums.1 + stored, sums.2 + held);
             }
         }
-        let say = |((from, to), (n, stored, held))| {
+        let say = |((from, to, is_kept), (n, stored, held))| {
             let (tensors, their) = if n == 1 { ("tensor", "its") } else { ("tensors", "their") };
+            let does = if is_kept { "keeps" } else { "rounds" };
             format!(
-                "{n} {tensors} of type {from} held as {to}, which keeps {their} numbers: {held} bytes, {stored} in the file"
+                "{n} {tensors} of type {from} held as {to}, which {does} {their} numbers: {held} bytes, {stored} in the file"
             )
         };
-        widened.into_iter().map(say).collect()
+        changed.into_iter().map(say).collect()
     }
 
     fn set_rope_factors(&mut self, factors: Vec<f32>) -> Result<()> {

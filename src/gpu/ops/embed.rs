@@ -5,7 +5,7 @@ use crate::ops::{Embed, Slice};
 use crate::plan::TensorId;
 
 use super::super::kernels::{Kernel, kernel};
-use super::super::known_cases::{C, F, Made, S};
+use super::super::known_cases::{F, Made, S, columns};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
 params! { c: u32, first: u32, table_rows: u32, with_positions: u32 }
@@ -34,11 +34,12 @@ impl Launch for Embed {
     }
 
     fn case(made: &mut Made, &Kernel { dtype, .. }: &Kernel) -> Self {
+        let cols = columns(dtype);
         Self {
             rows: made.rows(),
-            table: Slice { tensor: made.weight(dtype, F - 10, C), first: 5 },
-            positions: Some(made.f32(&[S, C])),
-            y: made.f32(&[made.n, C]),
+            table: Slice { tensor: made.weight(dtype, F - 10, cols), first: 5 },
+            positions: Some(made.f32(&[S, cols])),
+            y: made.f32(&[made.n, cols]),
         }
     }
 }

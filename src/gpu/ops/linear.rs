@@ -5,7 +5,7 @@ use crate::ops::{Delta, Linear, Slice};
 use crate::plan::{Dtype, FEW_ROWS, TensorId};
 
 use super::super::kernels::{Kernel, kernel};
-use super::super::known_cases::{ADAPTERS, C, F, Made, R};
+use super::super::known_cases::{ADAPTERS, F, Made, R, columns};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
 params! {
@@ -83,7 +83,8 @@ impl Launch for Linear {
             _ => made.n,
         };
         // The tiles alone take columns that are no fours; packed ones always are.
-        let cols = if kernel.name == "linear" && kernel.dtype == Dtype::F32 { 18 } else { C };
+        let cols =
+            if kernel.name == "linear" && kernel.dtype == Dtype::F32 { 18 } else { columns(kernel.dtype) };
         let (rows, mixes) = (made.rows(), made.mixes());
         let (z, b) = (made.f32(&[made.n, 2 * R]), made.f32(&[R + 2 * ADAPTERS, F]));
         let delta = Delta { rows, mixes, z, b, ranks: R, partials: 1, parts: [24, usize::MAX] };

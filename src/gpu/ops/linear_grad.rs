@@ -4,7 +4,7 @@
 use crate::ops::{LinearGrad, Slice};
 
 use super::super::kernels::{Kernel, kernel};
-use super::super::known_cases::{C, F, Made};
+use super::super::known_cases::{F, Made, columns};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
 params! { n: u32, c: u32, f: u32, first: u32, stride: u32, dx_first: u32, accumulate: u32 }
@@ -35,10 +35,11 @@ impl Launch for LinearGrad {
     }
 
     fn case(made: &mut Made, &Kernel { dtype, .. }: &Kernel) -> Self {
+        let cols = columns(dtype);
         Self {
             dy: made.f32(&[made.n, F]),
-            weight: Slice { tensor: made.weight(dtype, F - 3, C), first: 3 },
-            dx: made.f32(&[made.n + 1, C]),
+            weight: Slice { tensor: made.weight(dtype, F - 3, cols), first: 3 },
+            dx: made.f32(&[made.n + 1, cols]),
             dx_first: 1,
             accumulate: true,
         }

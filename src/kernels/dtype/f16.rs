@@ -8,8 +8,9 @@ pub(super) const TYPE: Packed = Packed {
     name: "f16",
     unit: 2 * BLOCK,
     codes: 0,
-    halves: BLOCK,
+    halves: 2 * BLOCK,
     pack: Some(pack),
+    stored: 128,
     from_stored: |row, words| words.extend(little_endian(row)),
 };
 

@@ -6,19 +6,29 @@
 //! named in `widen`.
 
 mod f16;
+mod iq4_xs;
+mod q2_k;
 mod q4;
 mod q4_1;
+mod q4_k;
+mod q5_0;
+mod q5_1;
+mod q5_k;
+mod q6_k;
 mod q8;
+mod six_bits;
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
 pub(crate) use f16::f16_to_f32;
-pub(crate) use {q4_1::block as q4_1, q8::block as q8};
+pub(crate) use {iq4_xs::STEPS, q5_0::five_bits, q8::block as q8};
 
 /// Elements that share a scale.
 pub(crate) const BLOCK: usize = 32;
+/// Elements of a block of blocks (`QK_K`).
+pub(crate) const SUPER_BLOCK: usize = 256;
 
 /// The list of packed types -> [`Dtype`].
 macro_rules! packed {
@@ -64,10 +74,25 @@ packed! {
     Q4 = q4,
     /// 5 bits an element.
     Q4_1 = q4_1,
+    /// 5.5 bits an element.
+    Q5_0 = q5_0,
+    /// 6 bits an element.
+    Q5_1 = q5_1,
+    /// 4.5 bits an element.
+    Q4K = q4_k,
+    /// 5.5 bits an element.
+    Q5K = q5_k,
+    /// 6.6 bits an element.
+    Q6K = q6_k,
+    /// 2.6 bits an element.
+    Q2K = q2_k,
+    /// 4.3 bits an element.
+    Iq4Xs = iq4_xs,
 }
 
-/// A packed type. A row of it is, without padding, words of codes and then words of two f16 each, the
-/// first in the low half: elements, scales, or whatever else the codes are counted in.
+/// A packed type. A row of it is words of codes and of what scales them in whole numbers, and then words
+/// of two f16 each, the first in the low half: elements, scales, or whatever else the codes are counted
+/// in. Where these are odd in number, zero follows the last.
 struct Packed {
     /// As options and listings write it.
     name: &'static str,
@@ -75,11 +100,13 @@ struct Packed {
     unit: usize,
     /// Words of codes of so many elements.
     codes: usize,
-    /// Words of their halves.
+    /// Their f16.
     halves: usize,
     /// Appends a row, rounded to this type, to words; `None` where files alone make it.
     pack: Option<Pack>,
-    /// Appends a row as ggml stores it, in as many bytes, to words.
+    /// Bytes of so many elements in files.
+    stored: usize,
+    /// Appends a row as ggml stores it to words.
     from_stored: fn(&[u8], &mut Vec<u32>),
 }
 
@@ -129,7 +156,7 @@ impl Dtype {
 
     /// Words of a row of `cols` elements, which it [`fits`](Self::fits).
     pub fn row_words(self, cols: usize) -> usize {
-        self.packed().map_or(cols, |packed| cols / packed.unit * (packed.codes + packed.halves))
+        self.packed().map_or(cols, |packed| packed.code_words(cols) + packed.half_words(cols))
     }
 
     /// Which words of a row of `cols` elements are two f16 each; those before them are codes.
@@ -170,8 +197,8 @@ impl Dtype {
         match self.packed() {
             None => words.extend(little_endian(bytes)),
             Some(packed) => {
-                let rows = bytes.chunks_exact(4 * self.row_words(cols));
-                rows.for_each(|row| (packed.from_stored)(row, &mut words));
+                let row_bytes = cols / packed.unit * packed.stored;
+                bytes.chunks_exact(row_bytes).for_each(|row| (packed.from_stored)(row, &mut words));
             }
         }
         words
@@ -188,7 +215,7 @@ impl Packed {
         values: &mut [f32],
     ) {
         let code_words = self.code_words(cols);
-        let row_words = code_words + cols / self.unit * self.halves;
+        let row_words = code_words + self.half_words(cols);
         for (words, row) in words.chunks_exact(row_words).zip(values.chunks_exact_mut(cols)) {
             let (codes, halves) = words.split_at(code_words);
             unpack(codes, halves, row);
@@ -198,15 +225,21 @@ impl Packed {
     fn code_words(&self, cols: usize) -> usize {
         cols / self.unit * self.codes
     }
+
+    fn half_words(&self, cols: usize) -> usize {
+        (cols / self.unit * self.halves).div_ceil(2)
+    }
 }
 
-/// A row of blocks as ggml stores it, each a head of `HEAD` bytes before its codes -> the codes of all,
-/// then the heads.
-fn codes_then_heads<const BYTES: usize, const HEAD: usize>(row: &[u8], words: &mut Vec<u32>) {
-    let blocks = || row.as_chunks::<BYTES>().0.iter().map(|block| block.split_at(HEAD));
-    blocks().for_each(|(_, codes)| words.extend(little_endian(codes)));
-    let heads: Vec<u8> = blocks().flat_map(|(head, _)| head).copied().collect();
-    words.extend(little_endian(&heads));
+/// These bytes of each block of a row as ggml stores it, one block's behind the other's, to words; zeros
+/// fill the last word.
+fn plane<const SIZE: usize>(row: &[u8], bytes: Range<usize>, words: &mut Vec<u32>) {
+    let mut plane = Vec::with_capacity(row.len() / SIZE * bytes.len() + 2);
+    for block in row.as_chunks::<SIZE>().0 {
+        plane.extend_from_slice(&block[bytes.clone()]);
+    }
+    plane.resize(plane.len().next_multiple_of(4), 0);
+    words.extend(little_endian(&plane));
 }
 
 /// The four bits of each code: the low ones of 16 bytes are the first half of a block, the high ones its

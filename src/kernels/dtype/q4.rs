@@ -5,15 +5,19 @@
 
 use half::f16;
 
-use super::{BLOCK, Packed, codes_then_heads, four_bits, pair, pair_word};
+use super::{BLOCK, Packed, four_bits, pair, pair_word, plane};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q4",
     unit: 2 * BLOCK,
     codes: BLOCK / 4,
-    halves: 1,
+    halves: 2,
     pack: Some(pack),
-    from_stored: codes_then_heads::<18, 2>,
+    stored: 36,
+    from_stored: |row, words| {
+        plane::<18>(row, 2..18, words);
+        plane::<18>(row, 0..2, words);
+    },
 };
 
 pub(super) fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {

@@ -3,20 +3,24 @@
 //!
 //! A row is C/8 words of codes, as `q4` has them, then C/32 words of a scale and a least number, f16 both.
 
-use super::{BLOCK, Packed, codes_then_heads, four_bits, pair};
+use super::{BLOCK, Packed, four_bits, pair, plane};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q4_1",
     unit: BLOCK,
     codes: BLOCK / 8,
-    halves: 1,
+    halves: 2,
     pack: None,
-    from_stored: codes_then_heads::<20, 4>,
+    stored: 20,
+    from_stored: |row, words| {
+        plane::<20>(row, 4..20, words);
+        plane::<20>(row, 0..4, words);
+    },
 };
 
 /// code · scale + least, the codes in four bits.
 #[inline(always)]
-pub(crate) fn block(codes: [u8; BLOCK / 2], [scale, least]: [f32; 2]) -> [f32; BLOCK] {
+fn block(codes: [u8; BLOCK / 2], [scale, least]: [f32; 2]) -> [f32; BLOCK] {
     four_bits(codes).map(|code| f32::from(code) * scale + least)
 }
 

@@ -4,15 +4,19 @@
 
 use half::f16;
 
-use super::{BLOCK, Packed, codes_then_heads, pair, pair_word};
+use super::{BLOCK, Packed, pair, pair_word, plane};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q8",
     unit: 2 * BLOCK,
     codes: BLOCK / 2,
-    halves: 1,
+    halves: 2,
     pack: Some(pack),
-    from_stored: codes_then_heads::<34, 2>,
+    stored: 68,
+    from_stored: |row, words| {
+        plane::<34>(row, 2..34, words);
+        plane::<34>(row, 0..2, words);
+    },
 };
 
 /// code · scale, codes i8.

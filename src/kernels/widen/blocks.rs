@@ -1,13 +1,14 @@
 //! ggml's types of blocks: names, sizes, and the numbers of the blocks of 32 elements.
-//! Those of 256 are `super_blocks`'.
+//! Not how they are taken apart, which the types' own files in `dtype` say.
 //!
 //! Each function follows the `dequantize_row_…` of its type in ggml-quants.c; the numbers are those of
 //! the `gguf` package bit by bit.
 
-use super::{IQ4_CODES, half, super_blocks};
+use super::half;
+use super::q3_k::q6_k_of_q3_k;
 use std::borrow::Cow;
 
-use crate::dtype::{BLOCK, Dtype, four_bits, q4_1, q8};
+use crate::dtype::{BLOCK, Dtype, STEPS, SUPER_BLOCK, five_bits, four_bits, q8};
 
 /// A type whose elements are stored in blocks that share their scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,12 +76,12 @@ impl Blocks {
             Self::Q5_0 => (BLOCK, 22),
             Self::Q5_1 => (BLOCK, 24),
             Self::Q8_0 => (BLOCK, 34),
-            Self::Q2K => (super_blocks::LEN, 84),
-            Self::Q3K => (super_blocks::LEN, 110),
-            Self::Q4K => (super_blocks::LEN, 144),
-            Self::Q5K => (super_blocks::LEN, 176),
-            Self::Q6K => (super_blocks::LEN, 210),
-            Self::Iq4Xs => (super_blocks::LEN, 136),
+            Self::Q2K => (SUPER_BLOCK, 84),
+            Self::Q3K => (SUPER_BLOCK, 110),
+            Self::Q4K => (SUPER_BLOCK, 144),
+            Self::Q5K => (SUPER_BLOCK, 176),
+            Self::Q6K => (SUPER_BLOCK, 210),
+            Self::Iq4Xs => (SUPER_BLOCK, 136),
         }
     }
 
@@ -88,32 +89,40 @@ impl Blocks {
     pub fn widen(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::Q4_0 => each(&recoded(bytes, q4_0), q8_0),
-            Self::Q4_1 => each(bytes, |&[d0, d1, m0, m1, ref codes @ ..]: &[u8; 20]| {
-                q4_1(*codes, [half([d0, d1]), half([m0, m1])])
-            }),
-            Self::Q5_0 => each(&recoded(bytes, q5_0), q8_0),
-            Self::Q5_1 => each(bytes, q5_1),
             Self::Q8_0 => each(bytes, q8_0),
-            Self::Q2K => each(bytes, super_blocks::q2_k),
-            Self::Q3K => each(bytes, super_blocks::q3_k),
-            Self::Q4K => each(bytes, super_blocks::q4_k),
-            Self::Q5K => each(bytes, super_blocks::q5_k),
-            Self::Q6K => each(bytes, super_blocks::q6_k),
             Self::Iq4Nl => each(&recoded(bytes, iq4_nl), q8_0),
-            Self::Iq4Xs => each(bytes, super_blocks::iq4_xs),
+            Self::Q3K => Self::Q6K.widen(&q6_k_of_q3_k(bytes)),
+            _ => {
+                let (elements, size) = self.size();
+                let (dtype, blocks) = (self.held(), bytes.len() / size);
+                let mut values = vec![0.0; blocks * elements];
+                let words = dtype.from_stored(bytes, elements);
+                dtype.unpack(&words, elements, &mut values);
+                values
+            }
         }
     }
 
     /// Blocks that are held as they are, and the type that holds them.
-    const HELD: [(Self, Dtype); 3] =
-        [(Self::Q8_0, Dtype::Q8), (Self::Q4_0, Dtype::Q4), (Self::Q4_1, Dtype::Q4_1)];
+    const HELD: [(Self, Dtype); 10] = [
+        (Self::Q8_0, Dtype::Q8),
+        (Self::Q4_0, Dtype::Q4),
+        (Self::Q4_1, Dtype::Q4_1),
+        (Self::Q5_0, Dtype::Q5_0),
+        (Self::Q5_1, Dtype::Q5_1),
+        (Self::Q4K, Dtype::Q4K),
+        (Self::Q5K, Dtype::Q5K),
+        (Self::Q6K, Dtype::Q6K),
+        (Self::Q2K, Dtype::Q2K),
+        (Self::Iq4Xs, Dtype::Iq4Xs),
+    ];
 
     /// The narrowest type of weights that holds the same numbers.
     pub fn held(self) -> Dtype {
-        match Self::HELD.iter().find(|(blocks, _)| *blocks == self) {
-            Some((_, dtype)) => *dtype,
-            None if self.to_q8_0(&[]).is_some() => Dtype::Q8,
-            None => Dtype::F32,
+        match self {
+            Self::Iq4Nl => Dtype::Q8,
+            Self::Q3K => Dtype::Q6K,
+            _ => Self::HELD.iter().find(|(blocks, _)| *blocks == self).map_or(Dtype::F32, |held| held.1),
         }
     }
 
@@ -123,19 +132,14 @@ impl Blocks {
         if Self::HELD.contains(&(self, dtype)) {
             return Some(Cow::Borrowed(bytes));
         }
-        if dtype == Dtype::Q8 { self.to_q8_0(bytes).map(Cow::Owned) } else { None }
-    }
-
-    /// Whole blocks as blocks of `q8_0` that stand for the same numbers: the same scale, codes of
-    /// 8 bits. `None` where a block is more than a scale and small codes.
-    fn to_q8_0(self, bytes: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Self::Q8_0 => Some(bytes.to_vec()),
-            Self::Q4_0 => Some(recoded(bytes, q4_0)),
-            Self::Q5_0 => Some(recoded(bytes, q5_0)),
-            Self::Iq4Nl => Some(recoded(bytes, iq4_nl)),
+        match (self, dtype) {
+            (Self::Q4_0, Dtype::Q8) => Some(recoded(bytes, q4_0)),
+            (Self::Q5_0, Dtype::Q8) => Some(recoded(bytes, q5_0)),
+            (Self::Iq4Nl, Dtype::Q8) => Some(recoded(bytes, iq4_nl)),
+            (Self::Q3K, Dtype::Q6K) => Some(q6_k_of_q3_k(bytes)),
             _ => None,
         }
+        .map(Cow::Owned)
     }
 }
 
@@ -157,13 +161,6 @@ fn recoded<const CODES: usize>(bytes: &[u8], codes: fn(&[u8; CODES]) -> [i8; BLO
     recoded
 }
 
-/// Five bits: the highest of each from 32 bits in front.
-fn five_bits(bytes: &[u8; 20]) -> [u8; BLOCK] {
-    let [h0, h1, h2, h3, low @ ..] = bytes;
-    let (low, high) = (four_bits(*low), u32::from_le_bytes([*h0, *h1, *h2, *h3]));
-    std::array::from_fn(|i| low[i] | ((high >> i & 1) as u8) << 4)
-}
-
 /// scale · code
 fn q8_0(&[s0, s1, ref codes @ ..]: &[u8; 34]) -> [f32; BLOCK] {
     q8(*codes, half([s0, s1]))
@@ -173,16 +170,10 @@ fn q4_0(bytes: &[u8; 16]) -> [i8; BLOCK] {
     four_bits(*bytes).map(|code| code.cast_signed() - 8)
 }
 
-fn q5_0(bytes: &[u8; 20]) -> [i8; BLOCK] {
-    five_bits(bytes).map(|code| code.cast_signed() - 16)
+fn q5_0(&[h0, h1, h2, h3, ref low @ ..]: &[u8; 20]) -> [i8; BLOCK] {
+    five_bits(*low, u32::from_le_bytes([h0, h1, h2, h3])).map(|code| code.cast_signed() - 16)
 }
 
 fn iq4_nl(bytes: &[u8; 16]) -> [i8; BLOCK] {
-    four_bits(*bytes).map(|code| IQ4_CODES[usize::from(code)])
-}
-
-/// scale · code + least
-fn q5_1(&[d0, d1, m0, m1, ref codes @ ..]: &[u8; 24]) -> [f32; BLOCK] {
-    let (scale, least) = (half([d0, d1]), half([m0, m1]));
-    five_bits(codes).map(|code| scale * f32::from(code) + least)
+    four_bits(*bytes).map(|code| STEPS[usize::from(code)])
 }

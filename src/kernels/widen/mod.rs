@@ -2,14 +2,11 @@
 //! Bytes after the last whole element or block are none. Nothing is checked here.
 
 mod blocks;
-mod super_blocks;
+mod q3_k;
 
 pub use blocks::Blocks;
 
 use crate::dtype::f16_to_f32;
-
-/// The codes of `iq4_nl` and `iq4_xs` by their four bits (`kvalues_iq4nl`).
-const IQ4_CODES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// IEEE single.
 pub fn f32(bytes: &[u8]) -> Vec<f32> {

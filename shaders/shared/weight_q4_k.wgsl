@@ -1,0 +1,37 @@
+// weight_q4_k: elements of a weight in blocks of 256 codes of 4 bits, for C a multiple of 256: a row is
+// C / 8 words of codes: of 64 elements the first 32 in the low bits of 32 bytes, the others in the high
+// ones; three words a block of scales and offsets of 6 bits for each 32 elements: four bits of each
+// scale, four of each offset, two of each scale and two of each offset; then C / 256 words of what
+// scales and offsets are counted in, f16 both.
+// Needs the binding weight, and params.c.
+
+alias Weight = u32;
+
+// Elements of `weight` in a row.
+fn weight_stride() -> u32 {
+    return params.c / 8u + params.c / 64u;
+}
+
+// Elements 4c .. 4c + 3 of the row that begins at `at`.
+fn weight_four(at: u32, c: u32) -> vec4<f32> {
+    let word = weight[at + c / 16u * 8u + c % 8u] >> ((c & 8u) >> 1u);
+    let codes = (vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(15u);
+    let pairs = at + params.c / 8u;
+    let block = c / 64u;
+    let run = (c / 8u) % 8u;
+    let high = weight[pairs + 3u * block + 2u];
+    let scale = six_bits(weight[pairs + 3u * block], high, run);
+    let offset = six_bits(weight[pairs + 3u * block + 1u], high >> 16u, run);
+    let units = unpack2x16float(weight[pairs + params.c / 256u * 3u + block]);
+    return vec4<f32>(codes) * (units.x * scale) - units.y * offset;
+}
+
+// Six bits of each 32 elements: four in `low`, two in `high`.
+fn six_bits(low: u32, high: u32, j: u32) -> f32 {
+    return f32(((low >> (4u * j)) & 15u) | (((high >> (2u * j)) & 3u) << 4u));
+}
+
+// Element c of a row.
+fn weight_at(row: u32, c: u32) -> f32 {
+    return weight_four(row * weight_stride(), c / 4u)[c % 4u];
+}
