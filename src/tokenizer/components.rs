@@ -82,10 +82,21 @@ pub(super) fn template(part: &Value, vocab_size: usize) -> Result<Template> {
                 all.before = before;
                 all.after.extend(after);
             }
+            "BertProcessing" | "RobertaProcessing" => {
+                all.before.insert(0, token_pair(part, "cls", vocab_size)?);
+                all.after.push(token_pair(part, "sep", vocab_size)?);
+            }
             _ => return Err(unsupported(format!("post_processor `{kind}`"))),
         }
     }
     Ok(all)
+}
+
+/// The id of a pair of a token and its id.
+fn token_pair(part: &Value, key: &str, vocab_size: usize) -> Result<u32> {
+    let id = part.get(key).and_then(|pair| pair.get(1)?.as_u64()).ok_or_else(|| lacks(part, key))?;
+    let known = u32::try_from(id).ok().filter(|&id| (id as usize) < vocab_size);
+    known.ok_or_else(|| broken(format!("post_processor: `{key}` has id {id}, expected below {vocab_size}")))
 }
 
 /// The template for one text names that text once (`A`), and special tokens that it defines.

@@ -52,7 +52,7 @@ pub(super) enum Cut {
 }
 
 /// GPT-2's own pattern.
-const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+pub(super) const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
 
 /// Punctuation: of Unicode, and all of ASCII's.
 const PUNCTUATION: &str = r##"[\p{P}$+<=>\^`|\~]"##;

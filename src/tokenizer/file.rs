@@ -42,8 +42,8 @@ impl File {
     pub(super) fn check(&self) -> crate::error::Result<()> {
         let model = &self.model;
         match (model.kind.as_deref(), model.vocab.is_list) {
-            (None | Some("BPE"), false) | (None | Some("Unigram"), true) => {}
-            (Some(kind @ ("BPE" | "Unigram")), _) => {
+            (None | Some("BPE" | "WordPiece"), false) | (None | Some("Unigram"), true) => {}
+            (Some(kind @ ("BPE" | "WordPiece" | "Unigram")), _) => {
                 return Err(broken(format!("model `{kind}` with the vocabulary of another")));
             }
             (Some(kind), _) => return Err(unsupported(format!("model `{kind}`"))),
@@ -54,8 +54,9 @@ impl File {
         if model.dropout.is_some_and(|p| p != 0.0) {
             return Err(unsupported("model with dropout"));
         }
-        for affix in [&model.continuing_subword_prefix, &model.end_of_word_suffix] {
-            if let Some(affix) = affix.as_deref().filter(|affix| !affix.is_empty()) {
+        let prefix = model.continuing_subword_prefix.as_ref().filter(|_| !model.is_word_piece());
+        for affix in [prefix, model.end_of_word_suffix.as_ref()] {
+            if let Some(affix) = affix.filter(|affix| !affix.is_empty()) {
                 return Err(unsupported(format!("model with `{affix}` at the parts of a word")));
             }
         }
@@ -118,6 +119,18 @@ pub(super) struct Model {
     pub(crate) fuse_unk: Option<bool>,
     pub(crate) byte_fallback: Option<bool>,
     pub(crate) ignore_merges: Option<bool>,
+    /// WordPiece's.
+    pub(crate) max_input_chars_per_word: Option<usize>,
+}
+
+impl Model {
+    /// Old files name no kind; of theirs, WordPiece's alone say how long a word may be.
+    pub(super) fn is_word_piece(&self) -> bool {
+        match self.kind.as_deref() {
+            None => self.max_input_chars_per_word.is_some() && !self.vocab.is_list,
+            Some(kind) => kind == "WordPiece",
+        }
+    }
 }
 
 /// Tokens with their ids, or Unigram's list of (token, score), whose ids are the positions.

@@ -7,16 +7,17 @@
 
 use super::components::Template;
 use super::file::{AddedToken, File, Merges, Model, Vocab, two_tokens};
+use super::pre::Pre;
 use super::{Parts, Tokenizer, broken, unsupported};
 use crate::error::Result;
 use crate::order::largest_first;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashSet;
 
 /// The keys after `tokenizer.ggml.`, by their own names where they are not shortened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GgufTokenizer<'a> {
-    /// `gpt2`: byte-level BPE; `llama`: SentencePiece's BPE with byte fallback.
+    /// `gpt2`: byte-level BPE; `llama`: SentencePiece's BPE with byte fallback; `bert`: WordPiece.
     pub model: &'a str,
     /// How BPE cuts a text before it merges.
     pub pre: Option<&'a str>,
@@ -34,12 +35,20 @@ pub struct GgufTokenizer<'a> {
     pub bos: Option<u32>,
     /// `eos_token_id`
     pub eos: Option<u32>,
+    /// `seperator_token_id`, as it is spelled
+    pub sep: Option<u32>,
     /// `add_bos_token`
     pub add_bos: Option<bool>,
     /// `add_eos_token`
     pub add_eos: Option<bool>,
+    /// `add_sep_token`, BPE's
+    pub add_sep: Option<bool>,
     /// SentencePiece's: whether a text begins as a word does.
     pub add_space_prefix: Option<bool>,
+    /// WordPiece's `normalizer.lowercase`
+    pub lowercase: Option<bool>,
+    /// WordPiece's `normalizer.strip_accents`
+    pub strip_accents: Option<bool>,
     /// `tokenizer.chat_template`
     pub chat_template: Option<&'a str>,
 }
@@ -56,19 +65,10 @@ enum Kind {
 /// Longest token of SentencePiece's that merges make, bytes: every way to cut it in two is tried.
 const MAX_PIECE_BYTES: usize = 256;
 
-/// How Llama 3 and Qwen2 cut a text, in JSON: before and after their pattern of digits.
-const CUT: [&str; 2] = [
-    r#"{"type": "Split", "behavior": "Isolated", "invert": false, "pattern": {"Regex":
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"#,
-    r#"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}}"#,
-];
-const LLAMA3_DIGITS: &str = r"\\p{N}{1,3}";
-const QWEN2_DIGITS: &str = r"\\p{N}";
-
-/// GPT-2's cut, and that of others, who only spell in bytes what is cut already.
-const BYTE_LEVEL_CUTS: &str = r#"{"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}"#;
 const BYTE_LEVEL: &str = r#"{"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}"#;
-const DIGITS: &str = r#"{"type": "Digits", "individual_digits": true}"#;
+
+/// BERT's special tokens, found in a text as they stand.
+const BERT_SPECIAL: [&str; 5] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 
 /// SentencePiece's spaces, and back.
 const SPACES: &str = r#"{"type": "Replace", "pattern": {"String": " "}, "content": "▁"}"#;
@@ -95,16 +95,24 @@ impl GgufTokenizer<'_> {
                 return Err(broken(format!("{n} tokens, and {len} {name}")));
             }
         }
-        let (file, adds_bos) = match self.model {
-            "gpt2" => (self.byte_level()?, is_llama3(self.pre)),
-            "llama" => (self.sentence_piece()?, true),
+        let (file, adds_bos, adds_sep) = match self.model {
+            "gpt2" => {
+                let pre = Pre::named(self.pre)?;
+                let (adds_bos, adds_sep) = (pre.adds_bos, self.add_sep.unwrap_or(pre.adds_sep));
+                (self.byte_level(pre)?, adds_bos, adds_sep)
+            }
+            "llama" => (self.sentence_piece()?, true, false),
+            "bert" => return self.word_piece(),
             other => return Err(unsupported(format!("model `{other}`"))),
         };
         let mut parts = Parts::new(file)?;
-        parts.template = Template {
-            before: self.around(self.add_bos.unwrap_or(adds_bos), "bos", self.bos)?,
-            after: self.around(self.add_eos.unwrap_or(false), "eos", self.eos)?,
+        // A text has one end: where both are asked for, they are one token.
+        let after = match self.around(self.add_eos.unwrap_or(false), "eos", self.eos)? {
+            none if none.is_empty() => self.around(adds_sep, "sep", self.sep)?,
+            after => after,
         };
+        parts.template =
+            Template { before: self.around(self.add_bos.unwrap_or(adds_bos), "bos", self.bos)?, after };
         parts.chat_template = self.chat_template.map(str::to_owned);
         Ok(Tokenizer::of(parts))
     }
@@ -115,7 +123,10 @@ impl GgufTokenizer<'_> {
             _ if !add => Ok(Vec::new()),
             Some(id) if (id as usize) < self.tokens.len() => Ok(vec![id]),
             Some(id) => Err(broken(format!("{name}_token_id {id}, expected below {}", self.tokens.len()))),
-            None => Err(broken(format!("add_{name}_token, and no {name}_token_id"))),
+            None => {
+                let id = if name == "sep" { "seperator" } else { name };
+                Err(broken(format!("add_{name}_token, and no {id}_token_id")))
+            }
         }
     }
 
@@ -128,17 +139,7 @@ impl GgufTokenizer<'_> {
         }
     }
 
-    fn byte_level(&self) -> Result<File> {
-        let cut = |digits| CUT.join(digits);
-        let (normalizer, parts) = match self.pre {
-            Some("gpt-2") => ("null", vec![BYTE_LEVEL_CUTS.to_owned()]),
-            Some("smollm") => ("null", vec![DIGITS.to_owned(), BYTE_LEVEL_CUTS.to_owned()]),
-            Some("qwen2") => (r#"{"type": "NFC"}"#, vec![cut(QWEN2_DIGITS), BYTE_LEVEL.to_owned()]),
-            Some("deepseek-r1-qwen") => ("null", vec![cut(QWEN2_DIGITS), BYTE_LEVEL.to_owned()]),
-            pre if is_llama3(pre) => ("null", vec![cut(LLAMA3_DIGITS), BYTE_LEVEL.to_owned()]),
-            Some(other) => return Err(unsupported(format!("pre `{other}`"))),
-            None => return Err(unsupported("BPE without `pre`, which says how a text is cut")),
-        };
+    fn byte_level(&self, pre: Pre) -> Result<File> {
         // A merge that names or makes no token is never reached, and in some files.
         let known: HashSet<&str> = self.tokens.iter().map(String::as_str).collect();
         let (mut merges, mut made) = (Merges::default(), String::new());
@@ -153,11 +154,11 @@ impl GgufTokenizer<'_> {
         }
         Ok(File {
             added_tokens: self.added_tokens(),
-            normalizer: part(normalizer)?,
-            pre_tokenizer: sequence("pretokenizers", &parts.join(","))?,
+            normalizer: pre.normalizer,
+            pre_tokenizer: pre.pre_tokenizer,
             post_processor: Value::Null,
             decoder: part(BYTE_LEVEL)?,
-            model: Model { merges, ignore_merges: Some(is_llama3(self.pre)), ..self.bpe() },
+            model: Model { merges, ignore_merges: Some(pre.ignore_merges), ..self.bpe() },
         })
     }
 
@@ -169,8 +170,14 @@ impl GgufTokenizer<'_> {
         };
         let unknown = self.unknown.and_then(|id| self.tokens.get(id as usize)).cloned();
         let has_bytes = self.tokens.iter().any(|token| token == "<0x00>");
+        let mut added_tokens = self.added_tokens();
+        if self.add_space_prefix == Some(false) {
+            // SentencePiece finds them among its own spaces.
+            let of_spaces = |token: &AddedToken| !token.special && token.content.contains(' ');
+            added_tokens.iter_mut().for_each(|token| token.normalized = of_spaces(token));
+        }
         Ok(File {
-            added_tokens: self.added_tokens(),
+            added_tokens,
             normalizer: sequence("normalizers", &normalizer)?,
             pre_tokenizer: Value::Null,
             post_processor: Value::Null,
@@ -204,21 +211,52 @@ impl GgufTokenizer<'_> {
             fuse_unk: None,
             byte_fallback: None,
             ignore_merges: None,
+            max_input_chars_per_word: None,
         }
+    }
+
+    /// BERT's. A word's first token is written with SentencePiece's space, further ones without BERT's `##`;
+    /// around a text stand the first token and the separator, whatever the flags say.
+    fn word_piece(&self) -> Result<Tokenizer> {
+        let mut model = self.bpe();
+        let spelled = |(id, token): (usize, &String)| match (self.kind(id), token.strip_prefix('▁')) {
+            (Kind::Special, _) => token.clone(),
+            // Older converters know no special tokens and leave those in brackets.
+            _ if token.starts_with('[') && token.ends_with(']') && token.len() > 2 => token.clone(),
+            (_, Some(first)) => first.to_owned(),
+            (_, None) => format!("##{token}"),
+        };
+        let spelled: Vec<String> = self.tokens.iter().enumerate().map(spelled).collect();
+        model.vocab.tokens = Default::default();
+        spelled.iter().for_each(|token| model.vocab.tokens.push(token));
+        model.kind = Some("WordPiece".to_owned());
+        model.unk_token = spelled.get(self.unknown.unwrap_or(100) as usize).cloned();
+        let added = (0..).zip(&spelled).filter(|(_, token)| BERT_SPECIAL.contains(&token.as_str()));
+        let lowercase = self.lowercase.unwrap_or(true);
+        let file = File {
+            added_tokens: added.map(|(id, token)| added_token(id, token, true)).collect(),
+            normalizer: json!({
+                "type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
+                "strip_accents": self.strip_accents.unwrap_or(lowercase), "lowercase": lowercase,
+            }),
+            pre_tokenizer: json!({ "type": "BertPreTokenizer" }),
+            post_processor: Value::Null,
+            decoder: json!({ "type": "WordPiece", "prefix": "##", "cleanup": true }),
+            model,
+        };
+        let mut parts = Parts::new(file)?;
+        parts.template = Template {
+            before: self.around(true, "bos", self.bos.or(Some(101)))?,
+            after: self.around(true, "sep", self.sep.or(Some(102)))?,
+        };
+        Ok(Tokenizer::of(parts))
     }
 
     fn added_tokens(&self) -> Vec<AddedToken> {
         let added = |(id, content): (u32, &String)| {
             let kind = self.kind(id as usize);
-            matches!(kind, Kind::Special | Kind::UserDefined).then(|| AddedToken {
-                id,
-                content: content.clone(),
-                single_word: false,
-                lstrip: false,
-                rstrip: false,
-                normalized: false,
-                special: kind == Kind::Special,
-            })
+            matches!(kind, Kind::Special | Kind::UserDefined)
+                .then(|| added_token(id, content, kind == Kind::Special))
         };
         (0..).zip(self.tokens).filter_map(added).collect()
     }
@@ -250,14 +288,15 @@ impl GgufTokenizer<'_> {
     }
 }
 
+fn added_token(id: u32, content: &str, special: bool) -> AddedToken {
+    let content = content.to_owned();
+    AddedToken { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special }
+}
+
 fn part(json: &str) -> Result<Value> {
     serde_json::from_slice(json.as_bytes()).map_err(broken)
 }
 
 fn sequence(members: &str, parts: &str) -> Result<Value> {
     part(&format!(r#"{{"type": "Sequence", "{members}": [{parts}]}}"#))
-}
-
-fn is_llama3(pre: Option<&str>) -> bool {
-    matches!(pre, Some("llama-bpe" | "llama3" | "llama-v3"))
 }

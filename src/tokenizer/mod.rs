@@ -5,11 +5,12 @@
 //! a browser has already (Unicode's tables) is asked of it.
 //!
 //! ```text
-//! text -> added.rs -> normalize.rs -> added.rs -> cut.rs -> bpe.rs or unigram.rs -> ids
+//! text -> added.rs -> normalize.rs -> added.rs -> cut.rs -> bpe.rs, unigram.rs or word_piece.rs -> ids
 //! ids -> vocabulary.rs -> steps.rs -> text
 //! ```
 
 mod added;
+mod bert;
 mod bpe;
 mod chat;
 mod components;
@@ -17,6 +18,7 @@ mod cut;
 mod file;
 mod gguf;
 mod normalize;
+mod pre;
 mod regex;
 mod steps;
 mod stream;
@@ -24,6 +26,7 @@ mod strings;
 mod unicode;
 mod unigram;
 mod vocabulary;
+mod word_piece;
 
 pub use chat::{ChatContext, ChatTemplate, Message};
 pub use gguf::GgufTokenizer;
@@ -41,6 +44,7 @@ use std::sync::Arc;
 use steps::Step;
 use unigram::Unigram;
 use vocabulary::Vocabulary;
+use word_piece::WordPiece;
 
 /// A `tokenizer.json`, ready to encode and decode. Cheap to clone.
 #[derive(Clone)]
@@ -65,6 +69,7 @@ struct Parts {
 enum Model {
     Bpe(Bpe),
     Unigram(Unigram),
+    WordPiece(WordPiece),
 }
 
 /// A token that is found in a text as it stands.
@@ -211,7 +216,7 @@ impl Parts {
         file.check()?;
         let File { added_tokens, normalizer, pre_tokenizer, post_processor, decoder, mut model } = file;
         let unigram_scores = std::mem::take(&mut model.vocab.scores);
-        let is_list = model.vocab.is_list;
+        let (is_list, is_word_piece) = (model.vocab.is_list, model.is_word_piece());
         let mut vocabulary = Vocabulary::new(std::mem::take(&mut model.vocab), &added_tokens)?;
         let template = components::template(&post_processor, vocabulary.size())?;
         let steps = steps::of(&decoder)?;
@@ -219,6 +224,7 @@ impl Parts {
         let normalizers = normalize::of(&normalizer)?;
         let added = added::finders(&mut vocabulary, &added_tokens, &normalizers)?;
         let model = match is_list {
+            false if is_word_piece => Model::WordPiece(WordPiece::new(&model, &vocabulary)),
             true => Model::Unigram(Unigram::new(&model, unigram_scores, &vocabulary)?),
             false => Model::Bpe(Bpe::new(&model, &vocabulary)?),
         };
@@ -265,6 +271,7 @@ impl Parts {
         for range in pieces.ranges {
             seen.encode(text, range, ids, |word, ids| match &self.model {
                 Model::Bpe(bpe) => bpe.encode(&self.vocabulary, word, ids),
+                Model::WordPiece(word_piece) => word_piece.encode(word, ids),
                 Model::Unigram(unigram) => unigram.encode(&self.vocabulary, word, ids),
             })?;
         }

@@ -1,6 +1,7 @@
 //! What a file's normalizer does to a text before it is cut.
-//! Not `Precompiled`, `Nmt` and `BertNormalizer`: no model family that is run here needs them.
+//! Not `Precompiled` and `Nmt`: no model family that is run here needs them.
 
+use super::bert::BertNormalizer;
 use super::components::{flag, list, pattern, text};
 use super::regex::Pattern;
 use super::unicode::{self, Form, Ranges};
@@ -11,6 +12,7 @@ use std::borrow::Cow;
 
 #[derive(Clone, Debug)]
 pub(super) enum Normalizer {
+    Bert(BertNormalizer),
     Form(Form),
     Lowercase,
     ByteLevel,
@@ -40,6 +42,7 @@ pub(super) fn of(part: &Value) -> Result<Vec<Normalizer>> {
         .into_iter()
         .map(|(kind, part)| {
             Ok(match kind {
+                "BertNormalizer" => Normalizer::Bert(BertNormalizer::new(part)?),
                 "ByteLevel" => Normalizer::ByteLevel,
                 "Lowercase" => Normalizer::Lowercase,
                 "NFC" => Normalizer::Form(Form::Nfc),
@@ -73,6 +76,11 @@ impl Normalizer {
                 Cow::Borrowed(_) => return,
                 Cow::Owned(changed) => changed,
             },
+            Self::Bert(bert) => {
+                let (changed, stays) = bert.apply(text);
+                piece.first &= stays;
+                changed
+            }
             Self::Lowercase => text.chars().flat_map(char::to_lowercase).collect(),
             Self::ByteLevel => byte_level(text),
             Self::Strip { left, right } => {

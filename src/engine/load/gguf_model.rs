@@ -207,6 +207,8 @@ const TOKENIZER_KEYS: &[&str] = &[
     "add_space_prefix",
     "merges",
     "model",
+    "normalizer.lowercase",
+    "normalizer.strip_accents",
     "pre",
     "remove_extra_whitespaces",
     "scores",
@@ -229,10 +231,8 @@ fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
     if let Some(name) = names.find(|name| !TOKENIZER_KEYS.contains(name) && !name.ends_with("_token_id")) {
         return Err(refused(name));
     }
-    for name in ["add_sep_token", "remove_extra_whitespaces"] {
-        if flag(name)? == Some(true) {
-            return Err(refused(name));
-        }
+    if flag("remove_extra_whitespaces")? == Some(true) {
+        return Err(refused("remove_extra_whitespaces"));
     }
     let texts = |name| header.get(&key(name), "texts", Value::as_texts);
     Ok(GgufTokenizer {
@@ -243,10 +243,14 @@ fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
         token_type: header.get(&key("token_type"), "integers", Value::as_integers)?.unwrap_or_default(),
         merges: texts("merges")?.unwrap_or_default(),
         unknown: id("unknown_token_id")?,
-        bos: id("bos_token_id")?,
+        bos: id("bos_token_id")?.or(id("cls_token_id")?),
         eos: id("eos_token_id")?,
+        sep: id("seperator_token_id")?,
         add_bos: flag("add_bos_token")?,
         add_eos: flag("add_eos_token")?,
+        add_sep: flag("add_sep_token")?,
+        lowercase: flag("normalizer.lowercase")?,
+        strip_accents: flag("normalizer.strip_accents")?,
         add_space_prefix: flag("add_space_prefix")?,
         chat_template: header.get("tokenizer.chat_template", "a text", Value::as_text)?,
     })

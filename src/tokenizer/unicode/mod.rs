@@ -46,8 +46,9 @@ pub(super) fn is_in(ranges: &[(char, char)], c: char) -> bool {
 }
 
 /// The classes of characters that are known here, by the names they have in patterns.
-const CLASSES: [&str; 18] =
-    ["L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "N", "Nd", "P", "S", "Z", "C", "Han", "s", "w"];
+const CLASSES: [&str; 19] = [
+    "L", "Lu", "Ll", "Lt", "Lm", "Lo", "M", "Mn", "Mc", "N", "Nd", "P", "S", "Z", "C", "Cf", "Han", "s", "w",
+];
 
 /// A class by its name: `s` and `w` are `\s` and `\w`, the others `\p{..}`. `None` if not known.
 pub(super) fn class(name: &str) -> Option<Ranges> {
