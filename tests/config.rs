@@ -63,7 +63,8 @@ fn qwen3_has_norms_of_heads() {
     assert_eq!((config.head_dim, config.qkv_bias, config.o_bias), (20, true, true));
     assert_eq!(read(&llama()).expect("valid").layers[0].head_norm, None);
     json["model_type"] = json!("qwen3_moe");
-    let words = "config.json: model_type `qwen3_moe`, expected one of llama, mistral, qwen2, qwen3, gpt2";
+    let words =
+        "config.json: model_type `qwen3_moe`, expected one of llama, mistral, qwen2, qwen3, gpt2, phi3";
     assert_eq!(read(&json).expect_err("experts").to_string(), words);
 }
 
@@ -111,7 +112,7 @@ fn what_does_not_fit_is_refused_in_words() {
     refused(
         json!({"model_type": "bert"}),
         Unsupported,
-        "config.json: model_type `bert`, expected one of llama, mistral, qwen2, qwen3, gpt2",
+        "config.json: model_type `bert`, expected one of llama, mistral, qwen2, qwen3, gpt2, phi3",
     );
     refused(json!({"model_type": null}), Format, "config.json: field `model_type` is missing");
     refused(json!({"hidden_size": null}), Format, "config.json: field `hidden_size` is missing");
@@ -135,9 +136,24 @@ fn what_does_not_fit_is_refused_in_words() {
     );
     refused(json!({"hidden_act": "mish"}), Unsupported, "config.json: hidden_act `mish` is not supported");
     refused(
-        json!({"rope_scaling": {"type": "yarn", "factor": 4.0}}),
+        json!({"rope_scaling": {"type": "mrope", "factor": 4.0}}),
         Unsupported,
-        "config.json: rope_type `yarn` is not supported",
+        "config.json: rope_type `mrope` is not supported",
+    );
+    refused(
+        json!({"rope_scaling": {"type": "yarn", "factor": -4.0}}),
+        Format,
+        "config.json: rope_scaling field `factor` is -4.0, expected a positive number",
+    );
+    refused(
+        json!({"rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": ["x"]}}),
+        Format,
+        "config.json: rope_scaling field `long_factor` is no list of positive numbers",
+    );
+    refused(
+        json!({"rope_scaling": {"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}}),
+        Mismatch,
+        "config.json: 1 rotary factors, expected half of the 8 elements of a head that are rotated",
     );
     refused(
         json!({"rope_scaling": {"rope_type": "llama3", "factor": 4.0}}),

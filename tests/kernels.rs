@@ -196,7 +196,7 @@ async fn activation_of_large_values_is_finite() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn split_qkv() {
     on_all(&mut backends().await, "split_qkv", &fixture!("ops/split_qkv"), EXACT, |case, one| {
-        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+        let [n, slots, s, h, k, d, e] = ["N", "slots", "S", "H", "K", "D", "E"].map(|name| case.size(name));
         // One row more, inactive: it may write nothing.
         let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
         pos.push(0);
@@ -205,7 +205,7 @@ async fn split_qkv() {
         qkv.extend(vec![99.0; (h + 2 * k) * d]);
         let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
         let qkv = one.f32("qkv", &[n + 1, (h + 2 * k) * d], &qkv);
-        let rope = one.f32("rope", &[s, d], &case.f32("rope"));
+        let rope = one.f32("rope", &[s, e], &case.f32("rope"));
         let q = one.output("q", &[n, h * d], &case.f32("q"));
         let shape = [slots, s, k * d];
         let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));

@@ -41,8 +41,8 @@ macro_rules! training {
     }),+]};
 }
 
-const FIXTURES: [TrainingFiles; 7] =
-    training!("llama", "llama-tied", "mistral", "qwen2", "qwen2-window", "qwen3", "gpt2");
+const FIXTURES: [TrainingFiles; 8] =
+    training!("llama", "llama-tied", "mistral", "qwen2", "qwen2-window", "qwen3", "gpt2", "phi3");
 
 fn files(name: &str) -> &'static ModelFiles {
     MODELS.iter().find(|files| files.name == name).expect("a fixture")

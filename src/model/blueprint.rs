@@ -45,6 +45,8 @@ pub struct Blueprint {
     pub max_position_embeddings: usize,
     /// Whether a table of `max_position_embeddings` rows is added to the token embedding.
     pub learned_positions: bool,
+    /// `E`: elements of a head that are rotated, its first.
+    pub(crate) rotary_dim: usize,
     /// The rotations that layers choose from.
     pub ropes: Vec<Rope>,
     /// Normalisation of both blocks and of the last hidden state.
@@ -95,11 +97,15 @@ impl Blueprint {
         self.ropes.iter().any(|rope| *rope != Rope::Identity)
     }
 
-    /// Divides every rotation's frequencies by these (D/2).
-    pub(crate) fn set_rope_factors(&mut self, factors: &[f32]) {
+    /// Divides every rotation's frequencies by these (E/2); by the `long` ones in a long context.
+    pub(crate) fn set_rope_factors(&mut self, values: &[f32], long: bool) {
         for rope in &mut self.ropes {
-            if let Rope::Rotary { scaling, .. } = rope {
-                *scaling = RopeScaling::Factors(factors.to_vec());
+            match rope {
+                Rope::Rotary { scaling: RopeScaling::LongRope { factors, .. }, .. } => {
+                    factors[usize::from(long)] = values.to_vec();
+                }
+                Rope::Rotary { scaling, .. } => *scaling = RopeScaling::Factors(values.to_vec()),
+                Rope::Identity => {}
             }
         }
     }
@@ -137,6 +143,22 @@ impl Blueprint {
         }
         if d > MAX_HEAD_DIM {
             return Err(Error::unsupported(format!("head_dim {d}, expected at most {MAX_HEAD_DIM}")));
+        }
+        let e = self.rotary_dim;
+        if e == 0 || e > d || e % 2 != 0 {
+            return Err(Error::unsupported(format!(
+                "rotary positions on {e} of a head's {d} elements, expected an even number of them"
+            )));
+        }
+        for rope in &self.ropes {
+            let Rope::Rotary { scaling: RopeScaling::LongRope { factors, .. }, .. } = rope else { continue };
+            if let Some(wrong) = factors.iter().find(|factors| !factors.is_empty() && factors.len() != e / 2)
+            {
+                return Err(Error::mismatch(format!(
+                    "{} rotary factors, expected half of the {e} elements of a head that are rotated",
+                    wrong.len()
+                )));
+            }
         }
         if h.saturating_mul(d) > MOST {
             return Err(out_of_range("num_attention_heads · head_dim", h.saturating_mul(d)));

@@ -92,7 +92,7 @@ pub struct State {
     pub(crate) ring: TensorId,
     /// (logit rows, V)
     pub(crate) logits: TensorId,
-    /// One for each of [`Blueprint::ropes`], (S, D): cos and sin of each position
+    /// One for each of [`Blueprint::ropes`], (S, E): cos and sin of each position
     ropes: Vec<TensorId>,
     /// Per layer: keys, values (slots, S, K·D)
     pub(crate) cache: Vec<(TensorId, TensorId)>,
@@ -188,7 +188,7 @@ impl Model {
     /// What must be uploaded before the first run, beside the checkpoint.
     pub(crate) fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
         let Self { config, state, sizes, .. } = self;
-        let tables = config.ropes.iter().map(|rope| rope.table(sizes.context, config.head_dim));
+        let tables = config.ropes.iter().map(|rope| rope.table(sizes.context, config.rotary_dim));
         state.ropes.iter().copied().zip(tables).collect()
     }
 
@@ -367,7 +367,7 @@ impl State {
             ropes: (0..config.ropes.len())
                 .map(|i| {
                     let name = if i == 0 { "rope".to_owned() } else { format!("rope.{i}") };
-                    tensors.declare(name, Dtype::F32, &[context, config.head_dim])
+                    tensors.declare(name, Dtype::F32, &[context, config.rotary_dim])
                 })
                 .collect::<Result<_>>()?,
             cache,

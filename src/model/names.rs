@@ -22,6 +22,8 @@ pub enum Role {
     MlpNorm,
     Gate,
     Up,
+    /// Gate and up in one.
+    GateUp,
     Down,
 }
 

@@ -157,8 +157,13 @@ impl Declare<'_> {
         } else {
             &[(Role::Q, q, next), (Role::K, kv, true), (Role::V, kv, true)]
         };
-        let up: &[_] =
-            if config.gated { &[(Role::Gate, f, next), (Role::Up, f, next)] } else { &[(Role::Up, f, next)] };
+        let up: &[_] = if family.has(Role::GateUp) {
+            &[(Role::GateUp, 2 * f, next)]
+        } else if config.gated {
+            &[(Role::Gate, f, next), (Role::Up, f, next)]
+        } else {
+            &[(Role::Up, f, next)]
+        };
         let [o_input, down_input] = [Role::O, Role::Down].map(|role| format!("{}.input", name(role)));
         Ok(Layer {
             attention_norm: self.norm(&name(Role::AttentionNorm), true)?,

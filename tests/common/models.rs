@@ -38,6 +38,7 @@ pub const MODELS: &[ModelFiles] = &[
     model!("qwen2-window", "model.safetensors"),
     model!("gpt2", "model.safetensors"),
     model!("qwen3", "model.safetensors"),
+    model!("phi3", "model.safetensors"),
 ];
 
 impl ModelFiles {

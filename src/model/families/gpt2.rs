@@ -69,6 +69,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         num_attention_heads: heads,
         num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
         head_dim,
+        rotary_dim: head_dim,
         max_position_embeddings: fields.needed(CONTEXT)?,
         learned_positions: true,
         ropes: vec![Rope::Identity],

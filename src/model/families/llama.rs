@@ -98,6 +98,7 @@ pub(super) fn of(
         num_attention_heads: heads,
         num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
         head_dim,
+        rotary_dim: head_dim,
         max_position_embeddings: fields.count_or(CONTEXT, 2048)?,
         learned_positions: false,
         ropes: vec![fields.rope()?],

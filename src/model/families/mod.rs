@@ -4,6 +4,7 @@
 mod gpt2;
 mod llama;
 mod mistral;
+mod phi3;
 mod qwen2;
 mod qwen3;
 
@@ -20,7 +21,7 @@ use crate::json;
 
 /// Every family. Of those with one GGUF architecture, the first reads it.
 pub(super) const ALL: &[&Family] =
-    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &gpt2::FAMILY];
+    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &gpt2::FAMILY, &phi3::FAMILY];
 
 /// Models whose files describe, name and store them alike.
 pub struct Family {

@@ -6,6 +6,7 @@
 
 mod known;
 mod rope;
+mod scaling;
 mod sizes;
 mod value;
 

@@ -3,15 +3,23 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::value::Field;
-use super::{Fields, Key, Source};
+use super::scaling::{Beside, scaling};
+use super::{CONTEXT, Fields, Key, Source};
 use crate::error::{Error, Result};
-use crate::format::gguf::{Header, ROPE_FACTORS};
-use crate::model::rope::{Rope, RopeScaling};
+use crate::format::gguf::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS};
+use crate::model::rope::{Rope, RopeScaling, Yarn};
 
 const FACTOR: Key = Key::new("", "rope.scaling.factor");
 const THETA: Key = Key::new("rope_theta", "rope.freq_base");
 const TYPE: Key = Key::new("", "rope.scaling.type");
+const LONGEST: Key = Key::new("max_position_embeddings", "");
+const ORIGINAL: Key = Key::new("original_max_position_embeddings", "rope.scaling.original_context_length");
+const ATTENTION_FACTOR: Key = Key::new("", "rope.scaling.attn_factor");
+const BETA_FAST: Key = Key::new("", "rope.scaling.yarn_beta_fast");
+const BETA_SLOW: Key = Key::new("", "rope.scaling.yarn_beta_slow");
+/// GPT-NeoX has a name of its own.
+const PARTIAL: Key = Key::new("partial_rotary_factor", "").older("rotary_pct");
+pub(super) const ROTATED: Key = Key::new("", "rope.dimension_count");
 
 impl Fields<'_> {
     /// The rotation that all layers share; by base 10,000 where nothing is said.
@@ -41,11 +49,6 @@ impl Fields<'_> {
             return Err(Error::format("config.json: rope_scaling is not an object"));
         }
         let number = |key: &str| object.get(key).and_then(Json::as_f64);
-        let need = |key: &str| {
-            number(key)
-                .filter(|n| n.is_finite() && *n > 0.0)
-                .ok_or_else(|| Error::format(format!("config.json: rope_scaling field `{key}` is missing")))
-        };
         let (outer, inner) = (self.number(THETA)?, number("rope_theta"));
         if let (Some(outer), Some(inner)) = (outer, inner)
             && outer != inner
@@ -60,24 +63,12 @@ impl Fields<'_> {
                 "config.json: rope_theta {theta}, expected a positive number"
             )));
         }
-        let kind = object.get("rope_type").or_else(|| object.get("type"));
-        let kind = kind.filter(|kind| !kind.is_null()).map(|kind| kind.as_str().unwrap_or("?"));
-        if matches!(kind, None | Some("default" | "linear" | "llama3")) {
-            check_parameters(object, kind.unwrap_or("default"))?;
-        }
-        let scaling = match kind {
-            None | Some("default") => RopeScaling::None,
-            Some("linear") => RopeScaling::Linear { factor: need("factor")? },
-            Some("llama3") => RopeScaling::Llama3 {
-                factor: need("factor")?,
-                low_freq_factor: need("low_freq_factor")?,
-                high_freq_factor: need("high_freq_factor")?,
-                original_max_position_embeddings: need("original_max_position_embeddings")?,
-            },
-            Some(other) => {
-                return Err(Error::unsupported(format!("config.json: rope_type `{other}` is not supported")));
-            }
+        let beside = Beside {
+            longest: self.number(LONGEST)?.unwrap_or(2048.0),
+            original: self.number(ORIGINAL)?,
+            partial: self.asked.borrow().contains(PARTIAL.json),
         };
+        let scaling = scaling(object, beside)?;
         Ok(Rope::Rotary { theta, scaling })
     }
 
@@ -93,8 +84,13 @@ impl Fields<'_> {
         let linear = match self.text(TYPE)? {
             Some("none") => false,
             None | Some("linear") => factor != 1.0,
+            Some("yarn") => return Ok(Rope::Rotary { theta, scaling: self.yarn(factor)? }),
+            Some("longrope") => false,
             Some(other) => return Err(self.refused(TYPE, format_args!("`{other}`"))),
         };
+        if header.tensor(LONG_ROPE_FACTORS).is_some() {
+            return Ok(Rope::Rotary { theta, scaling: self.long_rope()? });
+        }
         let scaling = match (header.tensor(ROPE_FACTORS).is_some(), linear) {
             (true, true) => {
                 return Err(self.refused(FACTOR, format_args!("beside tensor `{ROPE_FACTORS}`")));
@@ -105,28 +101,41 @@ impl Fields<'_> {
         };
         Ok(Rope::Rotary { theta, scaling })
     }
-}
 
-/// Refuses what the kinds of scaling that are read do not know.
-fn check_parameters(object: &Json, kind: &str) -> Result<()> {
-    let known: &[&str] = match kind {
-        "llama3" => &["factor", "low_freq_factor", "high_freq_factor"],
-        "linear" => &["factor"],
-        _ => &[],
-    };
-    for (key, value) in object.as_object().into_iter().flatten() {
-        let harmless = match key.as_str() {
-            "rope_theta" | "rope_type" | "type" | "original_max_position_embeddings" | "finetuned" => true,
-            "partial_rotary_factor" | "attention_factor" => value.as_f64() == Some(1.0),
-            "factor" if kind == "default" => value.as_f64() == Some(1.0),
-            key => known.contains(&key),
-        };
-        if !harmless && !value.is_null() {
-            return Err(Error::unsupported(format!(
-                "config.json: {key} {} in rope_parameters of type {kind} is not supported",
-                Field::Json(value).shown()
-            )));
-        }
+    /// YaRN as llama.cpp has it, whose keys leave out what is nowhere but as in the paper.
+    fn yarn(&self, factor: f64) -> Result<RopeScaling> {
+        let attention_factor = self.number(ATTENTION_FACTOR)?.unwrap_or(1.0) * Yarn::mscale(factor, 1.0);
+        let betas = [self.number(BETA_FAST)?.unwrap_or(32.0), self.number(BETA_SLOW)?.unwrap_or(1.0)];
+        let original = self.original()?;
+        Ok(RopeScaling::Yarn(Yarn { factor, attention_factor, betas, original, truncate: true }))
     }
-    Ok(())
+
+    /// The factors are tensors.
+    fn long_rope(&self) -> Result<RopeScaling> {
+        let attention_factor = self.number(ATTENTION_FACTOR)?.unwrap_or(1.0);
+        Ok(RopeScaling::LongRope { factors: [vec![], vec![]], original: self.original()?, attention_factor })
+    }
+
+    /// Context length of the original training.
+    fn original(&self) -> Result<f64> {
+        Ok(match self.count(ORIGINAL)? {
+            Some(original) => original as f64,
+            None => self.needed(CONTEXT)? as f64,
+        })
+    }
+
+    /// `E` of heads of `D` elements, of which a family rotates this part where nothing is said. To be asked
+    /// for before the rotation.
+    pub(crate) fn rotary_dim(&self, head_dim: usize, default: f64) -> Result<usize> {
+        if self.are_metadata() {
+            return Ok(self.count(ROTATED)?.unwrap_or(head_dim));
+        }
+        let inner = match self.source {
+            Source::Config(map) => map.get("rope_parameters").or_else(|| map.get("rope_scaling")),
+            Source::Metadata { .. } => None,
+        };
+        let inner = inner.and_then(|object| object.get(PARTIAL.json)).and_then(Json::as_f64);
+        let part = self.number(PARTIAL)?.or(inner).unwrap_or(default);
+        Ok((head_dim as f64 * part) as usize)
+    }
 }
