@@ -41,8 +41,21 @@ macro_rules! training {
     }),+]};
 }
 
-const FIXTURES: [TrainingFiles; 7] =
-    training!("llama", "llama-tied", "mistral", "qwen2", "qwen2-window", "qwen3", "gpt2");
+const FIXTURES: [TrainingFiles; 13] = training!(
+    "llama",
+    "llama-tied",
+    "mistral",
+    "qwen2",
+    "qwen2-window",
+    "qwen3",
+    "gpt2",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "smollm3",
+    "granite",
+    "olmo2"
+);
 
 fn files(name: &str) -> &'static ModelFiles {
     MODELS.iter().find(|files| files.name == name).expect("a fixture")
