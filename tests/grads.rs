@@ -218,9 +218,12 @@ async fn head_norm_grad() {
         let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
         let shape = [n, (h + 2 * k) * d];
         let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
-        let weights = ["q_weight", "k_weight"].map(|name| one.f32(name, &[d], &case.f32(name)));
+        let weights = ["q_weight", "k_weight"].map(|name| {
+            let weight = case.f32(name);
+            one.f32(name, &[weight.len()], &weight)
+        });
         let dx = one.output_over("dx", &shape, &case.f32("dy"), &case.f32("dx"));
-        (ops::HeadNormGrad { qkv, weights, dx, q_heads: h, eps: case.number("eps") }, n)
+        (ops::HeadNormGrad { qkv, weights, dx, q_heads: case.size("q_norms"), eps: case.number("eps") }, n)
     })
     .await;
 }
@@ -303,6 +306,7 @@ fn attention_inputs(case: &Case, one: &mut OneOp) -> AttentionInputs {
         v_cache: one.f32("v_cache", &cache, &case.f32("v_cache")),
         head_dim: d,
         scale: case.number("scale"),
+        cap: case.number("cap"),
         window: case.size("window"),
     }
 }
@@ -378,6 +382,7 @@ async fn attention_grad_of_wide_heads() {
             v_cache: one.f32("v_cache", &[1, s, d], &value),
             head_dim: d,
             scale: 0.125,
+            cap: 0.0,
             window: 0,
         };
         let dy = one.f32("dy", &[1, d], &d_out);

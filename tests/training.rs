@@ -41,8 +41,22 @@ macro_rules! training {
     }),+]};
 }
 
-const FIXTURES: [TrainingFiles; 8] =
-    training!("llama", "llama-tied", "mistral", "qwen2", "qwen2-window", "qwen3", "gpt2", "phi3");
+const FIXTURES: [TrainingFiles; 14] = training!(
+    "llama",
+    "llama-tied",
+    "mistral",
+    "qwen2",
+    "qwen2-window",
+    "qwen3",
+    "gpt2",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "smollm3",
+    "granite",
+    "olmo2",
+    "phi3"
+);
 
 fn files(name: &str) -> &'static ModelFiles {
     MODELS.iter().find(|files| files.name == name).expect("a fixture")

@@ -39,6 +39,7 @@ pub(super) const FEW_ROWS: &str = wgsl!("shared/few_rows");
 pub(super) const LINEAR: &str = wgsl!("shared/linear");
 pub(super) const NOISE: &str = wgsl!("shared/noise");
 pub(super) const TRAINING: &str = wgsl!("shared/training");
+pub(super) const CAP: &str = wgsl!("shared/cap");
 pub(super) const ACT: &str = wgsl!("shared/act");
 pub(super) const TILE: &str = wgsl!("shared/tile");
 pub(super) const RANK: &str = wgsl!("shared/rank");

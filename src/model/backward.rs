@@ -19,20 +19,21 @@ use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// Losses of the rows' targets, and the gradient by the last layer's output.
 pub(crate) fn head(model: &Model, plan: &mut Plan) {
-    let Model { state, scratch, weights, training, bank, .. } = model;
+    let Model { config, state, scratch, weights, training, bank, .. } = model;
     let (t, logits) = (&training.scratch, state.logits);
     Steps { model, plan }.recall(scratch.x, training.checkpoints[weights.layers.len()]);
     forward::head(model, plan);
     let mut steps = Steps { model, plan };
     let (numbers, targets) = (training.numbers, training.targets);
-    steps.push(ops::CrossEntropy { training: numbers, targets, logits, loss: t.loss });
+    let (scale, cap) = (config.scales.logits, config.scales.logit_cap);
+    steps.push(ops::CrossEntropy { training: numbers, targets, logits, scale, cap, loss: t.loss });
     steps.keep(t.loss, training.losses);
     steps.linear_grad(logits, &weights.head, t.dxn);
     if let Some((shrink, delta)) = bank.halves(weights.head.site, state.rows, 1) {
         steps.adapters_grad(delta, shrink.a, logits, t.dxn, true);
     }
     steps.recall(t.dx, training.gradients);
-    steps.norm_grad(scratch.x, &weights.norm, t.dxn);
+    steps.norm_grad(scratch.x, &weights.norm, t.dxn, t.dx);
     steps.keep(t.dx, training.gradients);
 }
 
@@ -44,20 +45,25 @@ pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     let h = block.attention(l);
     block.mlp_hidden(l, h);
     let Block { mut steps, mut adapt } = block;
-    adapt.shrink(&mut steps, layer, Map::Down, scratch.hidden, None);
+    let delta = adapt.shrink(&mut steps, layer, Map::Down, scratch.hidden, None);
+    if layer.mlp_post_norm.is_some() {
+        steps.linear(scratch.hidden, &layer.down, t.mlp_branch, false, delta);
+    }
     let Kept { adapted } = adapt;
     steps.recall(t.dx, training.gradients);
     // The MLP: h + down · hidden(h)
-    steps.map_grad(layer, Map::Down, &adapted, t.dx, t.dhidden);
+    let dy = steps.join_grad(t.mlp_branch, layer.mlp_post_norm.as_ref());
+    steps.map_grad(layer, Map::Down, &adapted, dy, t.dhidden);
     let (kind, gated) = (config.activation, config.gated);
     steps.push(ops::ActivationGrad { x: scratch.up, dy: t.dhidden, dx: t.dup, kind, gated });
     steps.map_grad(layer, Map::Up, &adapted, t.dup, t.dxn);
-    steps.norm_grad(h, &layer.mlp_norm, t.dxn);
+    steps.normed_grad(h, layer.mlp_norm.as_ref(), t.dxn);
     // The attention: x + o · attend(q, k, v)
-    steps.map_grad(layer, Map::O, &adapted, t.dx, t.dattended);
+    let dy = steps.join_grad(scratch.branch.unwrap_or(t.dx), layer.attention_post_norm.as_ref());
+    steps.map_grad(layer, Map::O, &adapted, dy, t.dattended);
     steps.attention_grad(l);
     steps.map_grad(layer, Map::Qkv, &adapted, t.dqkv, t.dxn);
-    steps.norm_grad(scratch.x, &layer.attention_norm, t.dxn);
+    steps.normed_grad(scratch.x, layer.attention_norm.as_ref(), t.dxn);
     steps.keep(t.dx, training.gradients);
 }
 
@@ -95,15 +101,41 @@ impl Steps<'_> {
         self.push(ops::AttentionGradQ { forward, dy, dq, stats });
         self.push(ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache });
         self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim });
-        if let Some(HeadNorms { weights, eps, .. }) = weights.layers[l].head_norms {
-            let (qkv, q_heads) = (scratch.qkv, config.num_attention_heads);
+        if let Some(HeadNorms { weights, q_heads, eps, .. }) = weights.layers[l].head_norms {
+            let qkv = scratch.qkv;
             self.push(ops::HeadNormGrad { qkv, weights, dx: dqkv, q_heads, eps });
         }
     }
 
+    /// Where the gradient by linear · x is, of which h + linear · x was made by way of a norm or a factor:
+    /// that by h, which is dx, or another made of it. `branch` is linear · x.
+    fn join_grad(&mut self, branch: TensorId, norm: Option<&NormWeights>) -> TensorId {
+        let Model { config, training, .. } = self.model;
+        let t = &training.scratch;
+        if !config.has_branches() {
+            return t.dx;
+        }
+        // The way back through a norm adds: to nothing.
+        let scale = if norm.is_some() { 0.0 } else { config.scales.residual };
+        self.push(ops::Scale { x: t.dx, y: t.dbranch, scale, accumulate: false });
+        if let Some(norm) = norm {
+            self.norm_grad(branch, norm, t.dx, t.dbranch);
+        }
+        t.dbranch
+    }
+
+    /// dx += dy · d norm(x) / dx, or dx += dy where there is no norm
+    fn normed_grad(&mut self, x: TensorId, norm: Option<&NormWeights>, dy: TensorId) {
+        let dx = self.model.training.scratch.dx;
+        match norm {
+            Some(norm) => self.norm_grad(x, norm, dy, dx),
+            None => self.push(ops::Scale { x: dy, y: dx, scale: 1.0, accumulate: true }),
+        }
+    }
+
     /// dx += dy · d norm(x) / dx
-    fn norm_grad(&mut self, x: TensorId, weights: &NormWeights, dy: TensorId) {
-        let (weight, dx) = (weights.weight, self.model.training.scratch.dx);
+    fn norm_grad(&mut self, x: TensorId, weights: &NormWeights, dy: TensorId, dx: TensorId) {
+        let weight = weights.weight;
         match self.model.config.norm {
             Norm::Rms(eps) => self.push(ops::RmsNormGrad { x, weight, dy, dx, eps }),
             Norm::Layer(eps) => self.push(ops::LayerNormGrad { x, weight, dy, dx, eps }),

@@ -23,18 +23,19 @@ impl<A: Adapt> Block<'_, A> {
         h
     }
 
-    /// h = x + o · attend(q, k, v), [q; k; v] = qkv · norm(x); returns where h is
+    /// h = x + o · attend(q, k, v), [q; k; v] = qkv · norm(x); returns where h is. In front of qkv or behind o
+    /// there may be a norm, or none.
     pub(crate) fn attention(&mut self, l: usize) -> TensorId {
         let Model { weights, scratch, .. } = self.steps.model;
         let layer = &weights.layers[l];
-        let ridden = self.norm(scratch.x, &layer.attention_norm, scratch.xn, &layer.qkv);
-        self.linear(layer, Map::Qkv, scratch.xn, scratch.qkv, ridden);
+        let (x, ridden) = self.normed(scratch.x, layer.attention_norm.as_ref(), scratch.xn, &layer.qkv);
+        self.linear(layer, Map::Qkv, x, scratch.qkv, ridden);
         let qkv = self.head_norm(layer);
         self.split(l, qkv);
         let ridden = self.attend(l, layer);
         let delta = self.adapt.shrink(&mut self.steps, layer, Map::O, scratch.attended, ridden);
         let h = self.adapt.residual(&mut self.steps, l);
-        self.steps.linear(scratch.attended, &layer.o, h, true, delta);
+        self.join(scratch.attended, &layer.o, layer.attention_post_norm.as_ref(), h, delta);
         h
     }
 
@@ -44,15 +45,39 @@ impl<A: Adapt> Block<'_, A> {
         let layer = &weights.layers[l];
         self.mlp_hidden(l, h);
         let delta = self.adapt.shrink(&mut self.steps, layer, Map::Down, scratch.hidden, None);
-        self.steps.linear(scratch.hidden, &layer.down, h, true, delta);
+        self.join(scratch.hidden, &layer.down, layer.mlp_post_norm.as_ref(), h, delta);
+    }
+
+    /// h += linear · x, normed or scaled on the way if the model has it so
+    fn join(
+        &mut self,
+        x: TensorId,
+        linear: &Linear,
+        norm: Option<&NormWeights>,
+        h: TensorId,
+        delta: Option<Delta>,
+    ) {
+        let Model { config, scratch, .. } = self.steps.model;
+        let Some(branch) = scratch.branch else { return self.steps.linear(x, linear, h, true, delta) };
+        self.steps.linear(x, linear, branch, false, delta);
+        let add = |x, scale| ops::Scale { x, y: h, scale, accumulate: true };
+        match norm {
+            None => self.steps.push(add(branch, config.scales.residual)),
+            Some(norm) if self.adapt.changes(self.steps.model, norm.point) => {
+                self.steps.norm(branch, norm, scratch.xn, false, None);
+                self.adapt.change(&mut self.steps, norm.point, scratch.xn);
+                self.steps.push(add(scratch.xn, 1.0));
+            }
+            Some(norm) => self.steps.norm(branch, norm, h, true, None),
+        }
     }
 
     /// hidden = act(gate · norm(h)) ∘ (up · norm(h)), or act(up · norm(h)) without a gate
     pub(crate) fn mlp_hidden(&mut self, l: usize, h: TensorId) {
         let Model { config, weights, scratch, .. } = self.steps.model;
         let (layer, normed) = (&weights.layers[l], self.adapt.mlp_input(self.steps.model));
-        let ridden = self.norm(h, &layer.mlp_norm, normed, &layer.up);
-        self.linear(layer, Map::Up, normed, scratch.up, ridden);
+        let (x, ridden) = self.normed(h, layer.mlp_norm.as_ref(), normed, &layer.up);
+        self.linear(layer, Map::Up, x, scratch.up, ridden);
         let (kind, gated) = (config.activation, config.gated);
         self.steps.push(ops::Activation { x: scratch.up, y: scratch.hidden, kind, gated });
         self.adapt.change(&mut self.steps, layer.down_input, scratch.hidden);
@@ -60,16 +85,10 @@ impl<A: Adapt> Block<'_, A> {
 
     /// [norm(q) | norm(k) | v], head by head, where a layer has such norms; returns where they are
     fn head_norm(&mut self, layer: &Layer) -> TensorId {
-        let Model { config, scratch, .. } = self.steps.model;
+        let scratch = &self.steps.model.scratch;
         let (Some(norms), Some(y)) = (&layer.head_norms, scratch.heads) else { return scratch.qkv };
-        let &HeadNorms { weights, eps, point } = norms;
-        self.steps.push(ops::HeadNorm {
-            qkv: scratch.qkv,
-            weights,
-            y,
-            q_heads: config.num_attention_heads,
-            eps,
-        });
+        let &HeadNorms { weights, q_heads, eps, point } = norms;
+        self.steps.push(ops::HeadNorm { qkv: scratch.qkv, weights, y, q_heads, eps });
         self.adapt.change(&mut self.steps, point, y);
         y
     }
@@ -89,7 +108,7 @@ impl<A: Adapt> Block<'_, A> {
         });
     }
 
-    /// attended = softmax(scale · q · Kᵀ) · V over the keys in the layer's window
+    /// attended = softmax(scale · q · Kᵀ) · V, scores capped if the model has it so, over the keys in the layer's window
     fn attend(&mut self, l: usize, layer: &Layer) -> Option<Delta> {
         let Model { config, scratch, .. } = self.steps.model;
         let inputs = self.steps.attention(l);
@@ -105,11 +124,26 @@ impl<A: Adapt> Block<'_, A> {
             y: scratch.attended,
             head_dim: inputs.head_dim,
             scale: inputs.scale,
+            cap: inputs.cap,
             window: inputs.window,
             shrink,
         });
         self.adapt.change(&mut self.steps, layer.o_input, scratch.attended);
         delta
+    }
+
+    /// Where norm(x) is, or x itself where there is no norm, and the delta that has ridden.
+    fn normed(
+        &mut self,
+        x: TensorId,
+        norm: Option<&NormWeights>,
+        y: TensorId,
+        reader: &Linear,
+    ) -> (TensorId, Option<Delta>) {
+        match norm {
+            Some(norm) => (y, self.norm(x, norm, y, reader)),
+            None => (x, None),
+        }
     }
 
     /// y = norm(x), and with it the shrink of the map that reads y, if it can ride.
@@ -121,7 +155,7 @@ impl<A: Adapt> Block<'_, A> {
         reader: &Linear,
     ) -> Option<Delta> {
         let (shrink, delta) = self.adapt.ride(&self.steps, reader, weights.point, 1).unzip();
-        self.steps.norm(x, weights, y, shrink);
+        self.steps.norm(x, weights, y, false, shrink);
         self.adapt.change(&mut self.steps, weights.point, y);
         delta
     }
@@ -144,6 +178,9 @@ pub(super) trait Adapt {
         point: usize,
         partials: usize,
     ) -> Option<(DownProjection, Delta)>;
+
+    /// Whether adapters change the activation at `point` itself.
+    fn changes(&self, model: &Model, point: usize) -> bool;
 
     /// x ← x ∘ (1 + gain) + shift, where adapters change an activation itself.
     fn change(&mut self, steps: &mut Steps<'_>, point: usize, x: TensorId);

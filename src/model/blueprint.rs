@@ -10,6 +10,7 @@ use crate::activation::Activation;
 use crate::error::{Error, Result};
 
 use super::families::Family;
+use super::names::Role;
 use super::rope::{Rope, RopeScaling};
 
 /// How a row is normalised; the number is epsilon.
@@ -21,10 +22,34 @@ pub enum Norm {
     Layer(f32),
 }
 
+/// What scales or caps the numbers of a whole model; the default changes none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scales {
+    /// Factor on rows of the embedding.
+    pub(crate) embedding: f32,
+    /// Factor on the embeddings of virtual tokens, which are no rows of it.
+    pub(crate) virtual_tokens: f32,
+    /// Factor on what attention and feed-forward add to the residual stream, where no norm is behind them.
+    pub(crate) residual: f32,
+    /// Factor on logits.
+    pub(crate) logits: f32,
+    /// Attention scores s become cap · tanh(s / cap) (arXiv:2408.00118, 2.2); 0 is no cap.
+    pub(crate) attention_cap: f32,
+    /// Scaled logits likewise.
+    pub(crate) logit_cap: f32,
+}
+
+impl Default for Scales {
+    fn default() -> Self {
+        let [embedding, virtual_tokens, residual, logits] = [1.0; 4];
+        Self { embedding, virtual_tokens, residual, logits, attention_cap: 0.0, logit_cap: 0.0 }
+    }
+}
+
 /// A decoder-only transformer, as far as the forward pass needs to know it.
 ///
-/// What scales or caps the whole model's numbers stands beside `attention_scale`, what differs
-/// between layers in [`LayerSpec`].
+/// What scales or caps the whole model's numbers stands in [`Scales`], what differs between layers in
+/// [`LayerSpec`]. Which norms a layer has, its family's table of modules says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blueprint {
     /// Names and storage of its checkpoints.
@@ -53,6 +78,8 @@ pub struct Blueprint {
     pub(crate) norm: Norm,
     /// Factor on attention scores.
     pub(crate) attention_scale: f32,
+    /// Further factors, and caps.
+    pub(crate) scales: Scales,
     /// Non-linearity of the feed-forward block.
     pub(crate) activation: Activation,
     /// Whether the feed-forward block is act(gate x) ∘ (up x) or act(up x).
@@ -82,6 +109,8 @@ pub struct LayerSpec {
     pub(crate) rope: usize,
     /// Epsilon of the RMS norms of each head of queries and keys, if there are such.
     pub head_norm: Option<f32>,
+    /// Whether such a norm is one of all heads together.
+    pub(crate) norms_all_heads: bool,
 }
 
 /// Widest head the attention kernels accumulate in registers.
@@ -95,6 +124,11 @@ impl Blueprint {
     /// Whether any layer rotates queries and keys.
     pub(crate) fn rotates(&self) -> bool {
         self.ropes.iter().any(|rope| *rope != Rope::Identity)
+    }
+
+    /// Whether what a block adds is normed or scaled before it joins the residual stream.
+    pub(crate) fn has_branches(&self) -> bool {
+        self.family.has(Role::AttentionPostNorm) || self.scales.residual != 1.0
     }
 
     /// Divides every rotation's frequencies by these (E/2); by the `long` ones in a long context.

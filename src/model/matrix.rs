@@ -85,6 +85,8 @@ pub(super) struct Place {
     pub(crate) dtype: Dtype,
     /// Whether checkpoints have it as (in, out).
     pub(crate) transposed: bool,
+    /// What is added to a checkpoint's numbers; a GGUF file's have it.
+    pub(crate) offset: f32,
     /// Rows of `target` filled so far.
     pub(crate) loaded: usize,
 }

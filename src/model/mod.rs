@@ -109,6 +109,8 @@ struct Scratch {
     qkv: TensorId,
     /// The same with heads of q and k normed, where there are such norms.
     heads: Option<TensorId>,
+    /// (MAX_ROWS, C): what attention or feed-forward adds, where it does not join the residual stream as it is
+    branch: Option<TensorId>,
     /// (MAX_ROWS, H·D)
     q: TensorId,
     /// (MAX_ROWS, H·D): attended values
@@ -387,6 +389,7 @@ impl Scratch {
             xn: rows("xn", c)?,
             qkv: rows("qkv", q + 2 * kv)?,
             heads: has_head_norms.then(|| rows("heads", q + 2 * kv)).transpose()?,
+            branch: config.has_branches().then(|| rows("branch", c)).transpose()?,
             q: rows("q", q)?,
             attended: rows("attended", q)?,
             up: rows("up", if config.gated { 2 * f } else { f })?,

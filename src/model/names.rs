@@ -19,12 +19,16 @@ pub enum Role {
     QNorm,
     KNorm,
     O,
+    /// Behind attention, before it joins the residual stream.
+    AttentionPostNorm,
     MlpNorm,
     Gate,
     Up,
     /// Gate and up in one.
     GateUp,
     Down,
+    /// Behind the feed-forward block.
+    MlpPostNorm,
 }
 
 impl Role {
@@ -35,8 +39,8 @@ impl Role {
 
     /// Whether it is a linear map; a table that is only looked up is none.
     fn is_linear(self) -> bool {
-        use Role::{AttentionNorm, Embedding, KNorm, LastNorm, MlpNorm, Positions, QNorm};
-        !matches!(self, Embedding | Positions | LastNorm | AttentionNorm | QNorm | KNorm | MlpNorm)
+        use Role::{Down, Gate, GateUp, Head, K, O, Q, Qkv, Up, V};
+        matches!(self, Head | Qkv | Q | K | V | O | Gate | GateUp | Up | Down)
     }
 }
 

@@ -88,6 +88,13 @@ impl Weights {
         } else {
             values
         };
+        let offset: Vec<f32>;
+        let values = if place.offset != 0.0 && !self.turned {
+            offset = values.iter().map(|value| value + place.offset).collect();
+            &offset
+        } else {
+            values
+        };
         let (dtype, cols) = (place.dtype, place.target.cols);
         if !dtype.is_packed() {
             return self.place_words(name, bytemuck::cast_slice(values), write);
@@ -138,7 +145,8 @@ impl Weights {
 
     /// How rows of tensor `name` are held, and their number of columns, if they come as they are held.
     pub(crate) fn row_type(&self, name: &str) -> Option<(Dtype, usize)> {
-        let place = self.places.get(bare(name)).filter(|place| !place.transposed || self.turned)?;
+        let as_held = |place: &&Place| (!place.transposed && place.offset == 0.0) || self.turned;
+        let place = self.places.get(bare(name)).filter(as_held)?;
         Some((place.dtype, place.target.cols))
     }
 
@@ -171,6 +179,11 @@ impl Weights {
         }
         let place = self.places.get(&format!("{bare}.weight"))?;
         Some(place.target.runs(place.first, place.rows()))
+    }
+
+    /// What checkpoints and PEFT's adapters have less in this tensor than is held.
+    pub(crate) fn offset(&self, name: &str) -> f32 {
+        self.places.get(bare(name)).map_or(0.0, |place| place.offset)
     }
 
     /// Where a bias or a norm's weight lies: tensor, first element, elements.

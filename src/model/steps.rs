@@ -19,12 +19,13 @@ impl Steps<'_> {
         self.plan.push(&self.model.tensors, op);
     }
 
-    /// y = norm(x), and what rides along.
+    /// y = norm(x) (+ y), and what rides along.
     pub(crate) fn norm(
         &mut self,
         x: TensorId,
         weights: &NormWeights,
         y: TensorId,
+        accumulate: bool,
         shrink: Option<DownProjection>,
     ) {
         let (eps, centred) = match self.model.config.norm {
@@ -32,7 +33,7 @@ impl Steps<'_> {
             Norm::Layer(eps) => (eps, true),
         };
         let &NormWeights { weight, bias, .. } = weights;
-        self.push(ops::Norm { x, weight, bias, y, eps, centred, shrink });
+        self.push(ops::Norm { x, weight, bias, y, eps, centred, accumulate, shrink });
     }
 
     /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W
@@ -60,6 +61,7 @@ impl Steps<'_> {
             v_cache,
             head_dim: config.head_dim,
             scale: config.attention_scale,
+            cap: config.scales.attention_cap,
             window: config.layers[l].window.unwrap_or(0),
         }
     }

@@ -41,8 +41,10 @@ pub(super) struct NormWeights {
 /// Norms of each head of queries and keys.
 #[derive(Debug)]
 pub(super) struct HeadNorms {
-    /// (D), of q and of k
+    /// (D), of q and of k; or (H·D) and (K·D)
     pub(crate) weights: [TensorId; 2],
+    /// Norms of q in a row.
+    pub(crate) q_heads: usize,
     /// Added to the mean square.
     pub(crate) eps: f32,
     /// Where in the bank adapters act on [norm(q) | norm(k) | v].
@@ -52,7 +54,8 @@ pub(super) struct HeadNorms {
 /// One block of the decoder.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(crate) attention_norm: NormWeights,
+    /// In front of attention, if there is one.
+    pub(crate) attention_norm: Option<NormWeights>,
     /// ((H + 2K)·D, C) = [q; k; v]
     pub(crate) qkv: Linear,
     pub(crate) head_norms: Option<HeadNorms>,
@@ -60,13 +63,18 @@ pub(super) struct Layer {
     pub(crate) o: Linear,
     /// Where in the bank adapters act on the input of `o`.
     pub(crate) o_input: usize,
-    pub(crate) mlp_norm: NormWeights,
+    /// Behind `o`, if there is one.
+    pub(crate) attention_post_norm: Option<NormWeights>,
+    /// In front of the feed-forward block, if there is one.
+    pub(crate) mlp_norm: Option<NormWeights>,
     /// (F, C), or (2F, C) = [gate; up]
     pub(crate) up: Linear,
     /// (C, F)
     pub(crate) down: Linear,
     /// Where in the bank adapters act on the input of `down`.
     pub(crate) down_input: usize,
+    /// Behind `down`, if there is one.
+    pub(crate) mlp_post_norm: Option<NormWeights>,
 }
 
 /// Every weight, and how far each checkpoint tensor has been loaded.
@@ -166,15 +174,17 @@ impl Declare<'_> {
         };
         let [o_input, down_input] = [Role::O, Role::Down].map(|role| format!("{}.input", name(role)));
         Ok(Layer {
-            attention_norm: self.norm(&name(Role::AttentionNorm), true)?,
+            attention_norm: self.norm_of(Role::AttentionNorm, l, true)?,
             qkv: self.map("qkv", l, c, q_k_v, config.qkv_bias)?,
             head_norms: config.layers[l].head_norm.map(|eps| self.head_norms(l, eps, next)).transpose()?,
             o: self.map("o", l, q, &[(Role::O, c, next)], config.o_bias)?,
             o_input: self.bank.point(self.tensors, &o_input, q, next)?,
-            mlp_norm: self.norm(&name(Role::MlpNorm), next)?,
+            attention_post_norm: self.norm_of(Role::AttentionPostNorm, l, next)?,
+            mlp_norm: self.norm_of(Role::MlpNorm, l, next)?,
             up: self.map("up", l, c, up, config.mlp_bias)?,
             down: self.map("down", l, f, &[(Role::Down, c, next)], config.mlp_bias)?,
             down_input: self.bank.point(self.tensors, &down_input, f, next)?,
+            mlp_post_norm: self.norm_of(Role::MlpPostNorm, l, next)?,
         })
     }
 
@@ -223,9 +233,15 @@ impl Declare<'_> {
         Ok(Linear { weight, bias, site })
     }
 
+    /// A norm of layer `l`, if the family has such.
+    fn norm_of(&mut self, role: Role, l: usize, feeds_cache: bool) -> Result<Option<NormWeights>> {
+        let family = self.config.family;
+        family.has(role).then(|| self.norm(&family.module(role, l), feeds_cache)).transpose()
+    }
+
     fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
-        let weight = self.vector(&format!("{name}.weight"), c)?;
+        let weight = self.norm_weight(name, c)?;
         let with_bias = matches!(self.config.norm, Norm::Layer(_));
         let bias = if with_bias { Some(self.vector(&format!("{name}.bias"), c)?) } else { None };
         let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
@@ -238,15 +254,26 @@ impl Declare<'_> {
             self.config;
         let names = [Role::QNorm, Role::KNorm].map(|role| family.module(role, l));
         let [q, k_] = &names;
-        let weights = [q, k_].map(|name| self.vector(&format!("{name}.weight"), d));
-        let [of_q, of_k] = weights;
+        // Of each head, or of all together.
+        let together = self.config.layers[l].norms_all_heads;
+        let [(q_heads, q_dim), (k_heads, k_dim)] = [h, k].map(|n| if together { (1, n * d) } else { (n, d) });
+        let (of_q, of_k) = (self.norm_weight(q, q_dim)?, self.norm_weight(k_, k_dim)?);
         let spans = [
-            (&**q, Span { point: 0, first: 0, cols: d, repeats: h, feeds_cache: next }),
-            (&**k_, Span { point: 0, first: h * d, cols: d, repeats: k, feeds_cache: true }),
+            (&**q, Span { point: 0, first: 0, cols: q_dim, repeats: q_heads, feeds_cache: next }),
+            (&**k_, Span { point: 0, first: h * d, cols: k_dim, repeats: k_heads, feeds_cache: true }),
         ];
         let name = format!("{}.{l}.head_norms", family.layer);
         let point = self.bank.point_of(self.tensors, &name, (h + 2 * k) * d, spans)?;
-        Ok(HeadNorms { weights: [of_q?, of_k?], eps, point })
+        Ok(HeadNorms { weights: [of_q, of_k], q_heads, eps, point })
+    }
+
+    /// The weight of a norm, (len), which checkpoints may have less an offset.
+    fn norm_weight(&mut self, name: &str, len: usize) -> Result<TensorId> {
+        let name = format!("{name}.weight");
+        let weight = self.vector(&name, len)?;
+        let offset = self.config.family.norm_offset;
+        self.places.entry(name).and_modify(|place| place.offset = offset);
+        Ok(weight)
     }
 
     /// (len) of the checkpoint.
@@ -269,7 +296,7 @@ impl Declare<'_> {
         // All its rows have one type.
         let tensor = target.runs(first, rows).first().map(|(tensor, ..)| self.tensors.get(*tensor));
         let dtype = tensor.map_or(Dtype::F32, |tensor| tensor.dtype);
-        let place = Place { shape, target: target.clone(), first, dtype, transposed, loaded: 0 };
+        let place = Place { shape, target: target.clone(), first, dtype, transposed, offset: 0.0, loaded: 0 };
         self.places.insert(name.to_owned(), place);
     }
 }

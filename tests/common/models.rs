@@ -38,6 +38,12 @@ pub const MODELS: &[ModelFiles] = &[
     model!("qwen2-window", "model.safetensors"),
     model!("gpt2", "model.safetensors"),
     model!("qwen3", "model.safetensors"),
+    model!("gemma", "model.safetensors"),
+    model!("gemma2", "model.safetensors"),
+    model!("gemma3", "model.safetensors"),
+    model!("smollm3", "model.safetensors"),
+    model!("granite", "model.safetensors"),
+    model!("olmo2", "model.safetensors"),
     model!("phi3", "model.safetensors"),
 ];
 

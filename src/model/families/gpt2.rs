@@ -3,7 +3,7 @@
 use super::Family;
 use crate::activation::Activation;
 use crate::error::Result;
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Scales};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key, LAYER_NORM_EPS};
 use crate::model::names::{Module, Role};
 use crate::model::rope::Rope;
@@ -26,6 +26,7 @@ pub(super) const FAMILY: Family = Family {
         Module::new(Role::LastNorm, "ln_f", "output_norm"),
         Module::new(Role::Head, "lm_head", "output"),
     ],
+    norm_offset: 0.0,
     derived: &[".attn.bias", ".attn.masked_bias"],
     harmless: &[
         // heads for other tasks, and what the table of positions was made for
@@ -75,6 +76,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         ropes: vec![Rope::Identity],
         norm: Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
+        scales: Scales::default(),
         activation: fields.activation(ACTIVATION, Activation::GeluTanh)?,
         gated: false,
         qkv_bias: true,

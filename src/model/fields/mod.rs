@@ -105,6 +105,17 @@ impl<'a> Fields<'a> {
         self.read(key, "a boolean", Field::flag)
     }
 
+    /// A factor or a bound: finite and above 0. A GGUF file may write 0 where there is none.
+    pub(crate) fn factor(&self, key: Key) -> Result<Option<f32>> {
+        let factor = self.number(key)?.filter(|&factor| factor != 0.0 || !self.are_metadata());
+        match factor.map(|factor| factor as f32) {
+            Some(factor) if !(factor.is_finite() && factor > 0.0) => {
+                Err(Error::format(format!("{} is {factor}, expected a positive number", self.name(key))))
+            }
+            factor => Ok(factor),
+        }
+    }
+
     fn number(&self, key: Key) -> Result<Option<f64>> {
         self.read(key, "a float", Field::number)
     }
@@ -120,6 +131,15 @@ impl<'a> Fields<'a> {
             _ => None,
         };
         self.read(key, "a list of texts", texts)
+    }
+
+    /// A list of counts, which GGUF metadata never has.
+    pub(crate) fn counts(&self, key: Key) -> Result<Option<Vec<usize>>> {
+        let counts = |field: Field<'a>| match field {
+            Field::Json(Json::Array(items)) => items.iter().map(|item| Field::Json(item).count()).collect(),
+            _ => None,
+        };
+        self.read(key, "a list of counts", counts)
     }
 
     /// Whether a tensor is there; `None` where only the tensors' own files know.

@@ -11,6 +11,7 @@ use crate::model::rope::{Rope, RopeScaling, Yarn};
 
 const FACTOR: Key = Key::new("", "rope.scaling.factor");
 const THETA: Key = Key::new("rope_theta", "rope.freq_base");
+const LOCAL_THETA: Key = Key::new("rope_local_base_freq", "rope.freq_base_swa");
 const TYPE: Key = Key::new("", "rope.scaling.type");
 const LONGEST: Key = Key::new("max_position_embeddings", "");
 const ORIGINAL: Key = Key::new("original_max_position_embeddings", "rope.scaling.original_context_length");
@@ -21,18 +22,67 @@ const BETA_SLOW: Key = Key::new("", "rope.scaling.yarn_beta_slow");
 const PARTIAL: Key = Key::new("partial_rotary_factor", "").older("rotary_pct");
 pub(super) const ROTATED: Key = Key::new("", "rope.dimension_count");
 
+/// By their names in `layer_types`.
+const LAYER_TYPES: [&str; 2] = ["full_attention", "sliding_attention"];
+
 impl Fields<'_> {
     /// The rotation that all layers share; by base 10,000 where nothing is said.
     pub(crate) fn rope(&self) -> Result<Rope> {
+        self.rope_by(10_000.0)
+    }
+
+    /// The same, by base `default` where nothing is said.
+    pub(crate) fn rope_by(&self, default: f64) -> Result<Rope> {
         match self.source {
-            Source::Config(map) => self.of_parameters(map),
-            Source::Metadata { header, .. } => self.of_keys(header),
+            Source::Config(map) => self.of_parameters(map, THETA, default),
+            Source::Metadata { header, .. } => self.of_keys(header, default),
+        }
+    }
+
+    /// The rotations of layers that see all keys and of layers with a window, where they differ: in
+    /// `rope_parameters` each has an object of its own; older files scale only the former. Bases are
+    /// `defaults` where nothing is said.
+    pub(crate) fn ropes_by_type(&self, defaults: [f64; 2]) -> Result<[Rope; 2]> {
+        let map = match self.source {
+            Source::Config(map) => map,
+            Source::Metadata { header, .. } => {
+                let theta = self.positive(LOCAL_THETA)?.unwrap_or(defaults[1]);
+                let windowed = Rope::Rotary { theta, scaling: RopeScaling::None };
+                return Ok([self.of_keys(header, defaults[0])?, windowed]);
+            }
+        };
+        let newer = map.get("rope_parameters").and_then(Json::as_object);
+        let unknown = |name: &&String| !LAYER_TYPES.contains(&name.as_str());
+        if let Some(name) = newer.and_then(|types| types.keys().find(unknown)) {
+            return Err(Error::unsupported(format!(
+                "config.json: {name} in rope_parameters of layers by type is not supported"
+            )));
+        }
+        let of_type = |i: usize, key: Key| {
+            let mut alone = map.clone();
+            let own = newer.and_then(|types| types.get(LAYER_TYPES[i]));
+            alone.insert("rope_parameters".to_owned(), own.cloned().unwrap_or_default());
+            if newer.is_some() || i == 1 {
+                alone.remove("rope_scaling");
+            }
+            self.of_parameters(&alone, key, defaults[i])
+        };
+        Ok([of_type(0, THETA)?, of_type(1, LOCAL_THETA)?])
+    }
+
+    /// A number above 0.
+    fn positive(&self, key: Key) -> Result<Option<f64>> {
+        match self.number(key)? {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                Err(Error::format(format!("{} is {value}, expected a positive number", self.name(key))))
+            }
+            value => Ok(value),
         }
     }
 
     /// `rope_parameters` (newer) carries theta and scaling in one object; `rope_scaling` (older)
     /// names its kind `rope_type` or `type`.
-    fn of_parameters(&self, map: &Map<String, Json>) -> Result<Rope> {
+    fn of_parameters(&self, map: &Map<String, Json>, key: Key, default: f64) -> Result<Rope> {
         let null = Json::Null;
         let given = |name: &'static str| {
             self.known(name);
@@ -49,15 +99,16 @@ impl Fields<'_> {
             return Err(Error::format("config.json: rope_scaling is not an object"));
         }
         let number = |key: &str| object.get(key).and_then(Json::as_f64);
-        let (outer, inner) = (self.number(THETA)?, number("rope_theta"));
+        let (outer, inner) = (self.number(key)?, number("rope_theta"));
         if let (Some(outer), Some(inner)) = (outer, inner)
             && outer != inner
         {
             return Err(Error::mismatch(format!(
-                "config.json: rope_theta {outer}, and {inner} in rope_parameters"
+                "{} {outer}, and {inner} in rope_parameters",
+                self.name(key)
             )));
         }
-        let theta = outer.or(inner).unwrap_or(10_000.0);
+        let theta = outer.or(inner).unwrap_or(default);
         if !(theta.is_finite() && theta > 0.0) {
             return Err(Error::format(format!(
                 "config.json: rope_theta {theta}, expected a positive number"
@@ -72,8 +123,8 @@ impl Fields<'_> {
         Ok(Rope::Rotary { theta, scaling })
     }
 
-    fn of_keys(&self, header: &Header) -> Result<Rope> {
-        let theta = self.number(THETA)?.unwrap_or(10_000.0);
+    fn of_keys(&self, header: &Header, default: f64) -> Result<Rope> {
+        let theta = self.number(THETA)?.unwrap_or(default);
         let factor = self.number(FACTOR)?.filter(|&factor| factor != 0.0).unwrap_or(1.0);
         for (key, value) in [(THETA, theta), (FACTOR, factor)] {
             if !(value.is_finite() && value > 0.0) {
