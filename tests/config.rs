@@ -109,9 +109,9 @@ fn windows_follow_their_family() {
 fn what_does_not_fit_is_refused_in_words() {
     use ErrorKind::{Format, Mismatch, Unsupported};
     refused(
-        json!({"model_type": "bert"}),
+        json!({"model_type": "mamba"}),
         Unsupported,
-        "config.json: model_type `bert`, expected one of llama, mistral, qwen2, qwen3, gpt2",
+        "config.json: model_type `mamba`, expected one of llama, mistral, qwen2, qwen3, gpt2, bert",
     );
     refused(json!({"model_type": null}), Format, "config.json: field `model_type` is missing");
     refused(json!({"hidden_size": null}), Format, "config.json: field `hidden_size` is missing");

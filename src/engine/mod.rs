@@ -17,6 +17,7 @@ mod temp_lora;
 mod text;
 mod training;
 
+pub use crate::model::Pooling;
 pub use adapters::adapter::{Adapter, Core, ModuleDelta, PointDelta};
 pub use adapters::combine::arithmetic::MajoritySign;
 pub use adapters::combine::combination::{Combination, CombinationType};
@@ -34,7 +35,6 @@ pub use load::loader::Loader;
 pub use load::options::EngineOptions;
 pub use load::room::needs;
 pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
-pub use text::hidden::Pooling;
 pub use text::logprobs::TokenLogprobs;
 pub use text::request::Delta;
 pub use text::request::Usage;

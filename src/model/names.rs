@@ -8,6 +8,10 @@ use super::families::{self, Family};
 pub enum Role {
     Embedding,
     Positions,
+    /// Of an encoder: added to the embedding, by the part of the text that a token is in.
+    TokenTypes,
+    /// Behind the embedding.
+    EmbeddingNorm,
     LastNorm,
     Head,
     AttentionNorm,
@@ -28,13 +32,21 @@ pub enum Role {
 impl Role {
     /// Whether each layer has one.
     fn in_layers(self) -> bool {
-        !matches!(self, Self::Embedding | Self::Positions | Self::LastNorm | Self::Head)
+        !matches!(
+            self,
+            Self::Embedding
+                | Self::Positions
+                | Self::TokenTypes
+                | Self::EmbeddingNorm
+                | Self::LastNorm
+                | Self::Head
+        )
     }
 
     /// Whether it is a linear map; a table that is only looked up is none.
     fn is_linear(self) -> bool {
-        use Role::{AttentionNorm, Embedding, KNorm, LastNorm, MlpNorm, Positions, QNorm};
-        !matches!(self, Embedding | Positions | LastNorm | AttentionNorm | QNorm | KNorm | MlpNorm)
+        use Role::{Down, Gate, Head, K, O, Q, Qkv, Up, V};
+        matches!(self, Head | Qkv | Q | K | V | O | Gate | Up | Down)
     }
 }
 

@@ -141,7 +141,8 @@ impl JsEngine {
     pub async fn embed(&self, ids: Vec<u32>, options: JsValue) -> JsResult<Vec<f32>> {
         let EmbedOptions { adapter, layer, pooling } = from_js(options)?;
         let choice = adapter.map(|weights| weights.into_iter().collect());
-        Ok(self.engine()?.embed(&ids, choice.as_ref(), layer, or_default(pooling.as_deref())?).await?)
+        let pooling = pooling.as_deref().map(str::parse::<Pooling>).transpose()?;
+        Ok(self.engine()?.embed(&ids, choice.as_ref(), layer, pooling).await?)
     }
 
     /// Begins a batch: `prompts` are strings or arrays of ids; `options` apply to all of them.

@@ -111,6 +111,7 @@ pub(super) fn of(
         tie_word_embeddings: fields.tied(false)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
+        encoder: None,
         family: &FAMILY,
         layers: windows(fields, window, first, layers)?
             .into_iter()

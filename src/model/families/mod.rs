@@ -1,6 +1,7 @@
 //! The families of models, a file for each: how their files describe, name and store them.
 //! Not their arithmetic: that is what a [`Blueprint`] says, whoever made it.
 
+mod bert;
 mod gpt2;
 mod llama;
 mod mistral;
@@ -20,7 +21,7 @@ use crate::json;
 
 /// Every family. Of those with one GGUF architecture, the first reads it.
 pub(super) const ALL: &[&Family] =
-    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &gpt2::FAMILY];
+    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &gpt2::FAMILY, &bert::FAMILY];
 
 /// Models whose files describe, name and store them alike.
 pub struct Family {
