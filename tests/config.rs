@@ -63,7 +63,8 @@ fn qwen3_has_norms_of_heads() {
     assert_eq!((config.head_dim, config.qkv_bias, config.o_bias), (20, true, true));
     assert_eq!(read(&llama()).expect("valid").layers[0].head_norm, None);
     json["model_type"] = json!("qwen3_moe");
-    let words = "config.json: model_type `qwen3_moe`, expected one of llama, mistral, qwen2, qwen3, gpt2";
+    let words =
+        "config.json: model_type `qwen3_moe`, expected one of llama, mistral, qwen2, qwen3, gpt2, bert";
     assert_eq!(read(&json).expect_err("experts").to_string(), words);
 }
 
@@ -167,12 +168,18 @@ fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint
             "model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 5,
         });
     }
+    if model_type == "bert" {
+        json = json!({
+            "vocab_size": 9, "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "max_position_embeddings": 5,
+        });
+    }
     json["model_type"] = json!(model_type);
     json[key] = value;
     read(&json)
 }
 
-const FAMILIES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "gpt2"];
+const FAMILIES: [&str; 6] = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "bert"];
 
 #[test]
 fn an_unknown_key_is_refused_by_name() {
@@ -434,4 +441,20 @@ proptest! {
         json[&name] = json!(small);
         let _ = read(&json);
     }
+}
+
+/// An encoder that is none, or knows positions otherwise, would answer wrongly.
+#[test]
+fn an_encoder_must_be_one() {
+    let told = |key: &str, value: Value| with("bert", key, value).expect_err(key).to_string();
+    assert_eq!(told("is_decoder", json!(true)), "config.json: is_decoder true is not supported");
+    assert_eq!(
+        told("position_embedding_type", json!("relative_key")),
+        "config.json: position_embedding_type `relative_key` is not supported"
+    );
+    assert_eq!(
+        told("type_vocab_size", json!(1 << 30)),
+        "config.json: type_vocab_size 1073741824 is out of range"
+    );
+    with("bert", "position_embedding_type", json!("absolute")).expect("as it is");
 }

@@ -6,7 +6,7 @@ mod common;
 #[path = "common/real.rs"]
 mod real;
 
-use common::models::{ModelFiles, load};
+use common::models::ModelFiles;
 use common::{Fixture, Tolerance, assert_close, backends, misfit};
 use lorakeet::ErrorKind;
 use lorakeet::engine::{
@@ -211,7 +211,49 @@ async fn tables_that_become_one() {
     let error = loader.finish().expect_err("half of a sum");
     assert_eq!(error.kind(), ErrorKind::Mismatch);
     assert_eq!(error.to_string(), "tensor `embeddings.token_type_embeddings.weight` is missing");
-    let _ = load; // the common loader goes forwards
+}
+
+/// How a text's states become one vector is the files' to say, unless the request does.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn pooling_is_what_the_files_say() {
+    let files = &ENCODERS[0].files;
+    let ids = Fixture::new(files.reference).ids("short_ids");
+    let file = |modes: &str| format!(r#"{{"word_embedding_dimension": 36, {modes}}}"#);
+    let told = |modes: &str| {
+        let backend = lorakeet::backend::Backend::Cpu(lorakeet::backend::cpu::Cpu::new(
+            lorakeet::backend::cpu::Kernels::Fast,
+        ));
+        let mut loader = files.load(files.config, backend, &EngineOptions::default()).expect("valid");
+        assert!(loader.is_encoder());
+        loader.read_pooling(file(modes).as_bytes()).map(|()| loader.finish().expect("whole"))
+    };
+    let mean = r#""pooling_mode_cls_token": false, "pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": false"#;
+    for (modes, pooling) in [
+        (mean, Pooling::Mean),
+        (r#""pooling_mode_cls_token": true, "include_prompt": true"#, Pooling::Cls),
+        (r#""pooling_mode_lasttoken": true"#, Pooling::Last),
+    ] {
+        let mut engine = told(modes).expect("known");
+        let got = engine.embed(&ids, None, None, None).await.expect("it fits");
+        assert_eq!(got, engine.embed(&ids, None, None, pooling).await.expect("it fits"), "{pooling:?}");
+    }
+    let max = r#""pooling_mode_max_tokens": true"#;
+    for (modes, kind, words) in [
+        (
+            max.to_owned(),
+            ErrorKind::Unsupported,
+            "1_Pooling/config.json: pooling_mode_max_tokens: not supported, expected one of pooling_mode_cls_token, pooling_mode_mean_tokens, pooling_mode_lasttoken",
+        ),
+        (
+            format!(r#"{max}, "pooling_mode_cls_token": true"#),
+            ErrorKind::Unsupported,
+            "1_Pooling/config.json: pooling_mode_cls_token and pooling_mode_max_tokens: not supported, expected one of pooling_mode_cls_token, pooling_mode_mean_tokens, pooling_mode_lasttoken",
+        ),
+        (r#""x": 1"#.to_owned(), ErrorKind::Format, "1_Pooling/config.json: no `pooling_mode_` is true"),
+    ] {
+        let error = told(&modes).expect_err(words);
+        assert_eq!((error.kind(), error.to_string().as_str()), (kind, words));
+    }
 }
 
 /// all-MiniLM-L6-v2 as published: embeddings of sentences, and of a text longer than a run.
