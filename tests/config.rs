@@ -184,6 +184,12 @@ fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint
             "model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 5,
         });
     }
+    if model_type == "bert" {
+        json = json!({
+            "vocab_size": 9, "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1,
+            "num_attention_heads": 2, "max_position_embeddings": 5,
+        });
+    }
     json["model_type"] = json!(model_type);
     json[key] = value;
     read(&json)
@@ -477,4 +483,20 @@ proptest! {
         json[&name] = json!(small);
         let _ = read(&json);
     }
+}
+
+/// An encoder that is none, or knows positions otherwise, would answer wrongly.
+#[test]
+fn an_encoder_must_be_one() {
+    let told = |key: &str, value: Value| with("bert", key, value).expect_err(key).to_string();
+    assert_eq!(told("is_decoder", json!(true)), "config.json: is_decoder true is not supported");
+    assert_eq!(
+        told("position_embedding_type", json!("relative_key")),
+        "config.json: position_embedding_type `relative_key` is not supported"
+    );
+    assert_eq!(
+        told("type_vocab_size", json!(1 << 30)),
+        "config.json: type_vocab_size 1073741824 is out of range"
+    );
+    with("bert", "position_embedding_type", json!("absolute")).expect("as it is");
 }

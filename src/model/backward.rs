@@ -33,7 +33,7 @@ pub(crate) fn head(model: &Model, plan: &mut Plan) {
         steps.adapters_grad(delta, shrink.a, logits, t.dxn, true);
     }
     steps.recall(t.dx, training.gradients);
-    steps.norm_grad(scratch.x, &weights.norm, t.dxn, t.dx);
+    steps.norm_grad(scratch.x, weights.last_norm(), t.dxn, t.dx);
     steps.keep(t.dx, training.gradients);
 }
 

@@ -94,7 +94,7 @@ impl<A: Adapt> Block<'_, A> {
     }
 
     /// q and k rotated by their positions; k and v go into the cache.
-    fn split(&mut self, l: usize, qkv: TensorId) {
+    pub(crate) fn split(&mut self, l: usize, qkv: TensorId) {
         let Model { config, state, scratch, .. } = self.steps.model;
         let (k_cache, v_cache) = state.cache[l];
         self.steps.push(ops::SplitQkv {
@@ -108,14 +108,17 @@ impl<A: Adapt> Block<'_, A> {
         });
     }
 
-    /// attended = softmax(scale · q · Kᵀ) · V, scores capped if the model has it so, over the keys in the layer's window
-    fn attend(&mut self, l: usize, layer: &Layer) -> Option<Delta> {
+    /// attended = softmax(scale · q · Kᵀ) · V, scores capped if the model has it so, over the keys in the layer's
+    /// window
+    pub(crate) fn attend(&mut self, l: usize, layer: &Layer) -> Option<Delta> {
         let Model { config, scratch, .. } = self.steps.model;
         let inputs = self.steps.attention(l);
         // Of few rows the shrink can ride, head by head.
         let rides = self.steps.plan.n() <= FEW_ROWS;
         let ride = |adapt: &A| adapt.ride(&self.steps, &layer.o, layer.o_input, config.num_attention_heads);
         let (shrink, delta) = rides.then(|| ride(&self.adapt)).flatten().unzip();
+        // Of the same mixes, if an encoder's rows end elsewhere.
+        let shrink = shrink.map(|shrink| DownProjection { rows: inputs.rows, ..shrink });
         self.steps.push(ops::Attention {
             rows: inputs.rows,
             q: inputs.q,
@@ -161,7 +164,14 @@ impl<A: Adapt> Block<'_, A> {
     }
 
     /// y = delta(map · x)
-    fn linear(&mut self, layer: &Layer, map: Map, x: TensorId, y: TensorId, ridden: Option<Delta>) {
+    pub(crate) fn linear(
+        &mut self,
+        layer: &Layer,
+        map: Map,
+        x: TensorId,
+        y: TensorId,
+        ridden: Option<Delta>,
+    ) {
         let delta = self.adapt.shrink(&mut self.steps, layer, map, x, ridden);
         self.steps.linear(x, map.of(layer), y, false, delta);
     }

@@ -8,6 +8,7 @@
 
 use crate::activation::Activation;
 use crate::error::{Error, Result};
+use crate::words::words;
 
 use super::families::Family;
 use super::names::Role;
@@ -96,9 +97,34 @@ pub struct Blueprint {
     pub bos_token_id: Option<u32>,
     /// Any of these ends a text.
     pub(crate) eos_token_ids: Vec<u32>,
+    /// What it is as an encoder, if it is one: it writes no text, and every position sees all.
+    pub(crate) encoder: Option<Encoder>,
     /// `L` of them, first to last.
     pub layers: Vec<LayerSpec>,
 }
+
+/// What an encoder has that a decoder has not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Encoder {
+    /// Rows of the table of token types, whose first is added to every token's embedding; 0 is no table.
+    pub(crate) token_types: usize,
+    /// How its files want states to become one vector.
+    pub(crate) pooling: Option<Pooling>,
+}
+
+/// How the hidden states of a text become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over its tokens.
+    #[default]
+    Mean,
+    /// That of the last token, which alone has seen all of them in a decoder.
+    Last,
+    /// That of the first token.
+    Cls,
+}
+
+words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" => Self::Cls]);
 
 /// What one layer may have of its own; the default is a plain one that sees all keys.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -158,6 +184,7 @@ impl Blueprint {
             ("num_key_value_heads", self.num_key_value_heads),
             ("head_dim", self.head_dim),
             ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.encoder.map_or(1, |encoder| encoder.token_types.max(1))),
         ] {
             if value == 0 || value > MOST {
                 return Err(out_of_range(name, value));

@@ -24,7 +24,7 @@ pub(crate) fn hidden(model: &Model, plan: &mut Plan, count: usize) {
     let Model { scratch, weights, .. } = model;
     if count == weights.layers.len() {
         let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
-        block.norm(scratch.x, &weights.norm, scratch.xn, &weights.head);
+        block.norm(scratch.x, weights.last_norm(), scratch.xn, &weights.head);
     }
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn head(model: &Model, plan: &mut Plan) {
     let Model { config, state, scratch, weights, bank, .. } = model;
     let (head, logits) = (&weights.head, state.logits);
     let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
-    let ridden = block.norm(scratch.x, &weights.norm, scratch.xn, head);
+    let ridden = block.norm(scratch.x, weights.last_norm(), scratch.xn, head);
     let delta = Ride.or_shrink(&mut block.steps, head, scratch.xn, ridden);
     block.steps.linear(scratch.xn, head, logits, false, delta);
     if let Some(op) = bank.head_delta(state.rows, scratch.xn, logits) {
@@ -77,7 +77,7 @@ pub(super) fn embed(steps: &mut Steps<'_>) {
 
 /// Shrinks ride in the steps that make what they read, or are steps of their own; the residual stream
 /// is changed in place.
-struct Ride;
+pub(super) struct Ride;
 
 impl Ride {
     fn or_shrink(

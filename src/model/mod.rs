@@ -5,6 +5,7 @@ mod backward;
 mod bank;
 mod block;
 mod blueprint;
+mod encoder;
 mod families;
 mod fields;
 mod forward;
@@ -18,13 +19,14 @@ mod places;
 mod rope;
 mod sites;
 mod steps;
+mod table_sum;
 mod tables;
 mod training;
 mod weights;
 
 pub(crate) use bank::{Bank, MIXES, Room};
 pub use blueprint::Blueprint;
-pub use blueprint::Norm;
+pub use blueprint::{Norm, Pooling};
 pub(crate) use layouts::{Demand, Held, free, padded};
 pub(crate) use methods::Begun;
 pub use methods::Variant;
@@ -96,6 +98,8 @@ pub struct State {
     ropes: Vec<TensorId>,
     /// Per layer: keys, values (slots, S, K·D)
     pub(crate) cache: Vec<(TensorId, TensorId)>,
+    /// Of an encoder.
+    whole: Option<encoder::Whole>,
 }
 
 /// Activations of one run, reused by every layer.
@@ -342,6 +346,12 @@ impl State {
         self.ropes[config.layers[l].rope]
     }
 
+    /// Rows of logits of one run.
+    fn logit_rows(v: usize, slots: usize, max_tensor_bytes: u64) -> usize {
+        (MAX_LOGITS_BYTES.min(max_tensor_bytes) / (4 * v as u64)).clamp(slots as u64, MAX_ROWS as u64)
+            as usize
+    }
+
     fn declare(config: &Blueprint, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
         let Sizes { context, slots, max_tensor_bytes, .. } = sizes;
         let v = config.vocab_size;
@@ -352,8 +362,9 @@ impl State {
                 "{slots} sequences of {context} tokens: a layer's keys take {cache_bytes} bytes, the device binds at most {max_tensor_bytes}"
             )));
         }
-        let logit_rows = (MAX_LOGITS_BYTES.min(max_tensor_bytes) / (4 * v as u64))
-            .clamp(slots as u64, MAX_ROWS as u64) as usize;
+        // An encoder has no logits.
+        let logit_rows =
+            if config.encoder.is_some() { slots } else { Self::logit_rows(v, slots, max_tensor_bytes) };
         let mut cache = |l: usize, what: &str| {
             tensors.declare(format!("cache.{l}.{what}"), Dtype::F32, &[slots, context, kv])
         };
@@ -373,6 +384,7 @@ impl State {
                 })
                 .collect::<Result<_>>()?,
             cache,
+            whole: config.encoder.map(|_| encoder::Whole::declare(config, tensors, context)).transpose()?,
         })
     }
 }

@@ -8,6 +8,10 @@ use super::families::{self, Family};
 pub enum Role {
     Embedding,
     Positions,
+    /// Of an encoder: added to the embedding, by the part of the text that a token is in.
+    TokenTypes,
+    /// Behind the embedding.
+    EmbeddingNorm,
     LastNorm,
     Head,
     AttentionNorm,
@@ -34,7 +38,15 @@ pub enum Role {
 impl Role {
     /// Whether each layer has one.
     fn in_layers(self) -> bool {
-        !matches!(self, Self::Embedding | Self::Positions | Self::LastNorm | Self::Head)
+        !matches!(
+            self,
+            Self::Embedding
+                | Self::Positions
+                | Self::TokenTypes
+                | Self::EmbeddingNorm
+                | Self::LastNorm
+                | Self::Head
+        )
     }
 
     /// Whether it is a linear map; a table that is only looked up is none.

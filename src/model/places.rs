@@ -96,6 +96,10 @@ impl Weights {
             values
         };
         let (dtype, cols) = (place.dtype, place.target.cols);
+        if self.sum.as_ref().is_some_and(|sum| sum.takes(name)) {
+            self.add_to_sum(name, values, write);
+            return Ok(());
+        }
         if !dtype.is_packed() {
             return self.place_words(name, bytemuck::cast_slice(values), write);
         }
@@ -138,6 +142,18 @@ impl Weights {
         Ok(())
     }
 
+    /// Takes the next rows of a table that becomes one with another.
+    fn add_to_sum(&mut self, name: &str, values: &[f32], mut write: impl FnMut(TensorId, usize, &[u32])) {
+        let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
+        let (cols, target) = (place.target.cols, place.target.clone());
+        place.loaded += values.len() / cols;
+        assert!(place.loaded <= place.rows(), "`{name}` has fewer rows");
+        let sum = self.sum.as_mut().and_then(|sum| sum.add(name, values, cols, target.rows * cols));
+        if let (Some(sum), Some(slice)) = (sum, target.slices.first()) {
+            write(slice.tensor, 0, bytemuck::cast_slice(&sum));
+        }
+    }
+
     /// How tensor `name` is held.
     pub fn dtype_of(&self, name: &str) -> Option<Dtype> {
         self.places.get(bare(name)).map(|place| place.dtype)
@@ -147,7 +163,8 @@ impl Weights {
     pub(crate) fn row_type(&self, name: &str) -> Option<(Dtype, usize)> {
         let as_held = |place: &&Place| (!place.transposed && place.offset == 0.0) || self.turned;
         let place = self.places.get(bare(name)).filter(as_held)?;
-        Some((place.dtype, place.target.cols))
+        let is_whole = !self.sum.as_ref().is_some_and(|sum| sum.takes(name));
+        is_whole.then_some((place.dtype, place.target.cols))
     }
 
     /// Elements of matrices by the type they are held as; norms and biases are none.
@@ -162,7 +179,9 @@ impl Weights {
     /// A name as whole checkpoints write it.
     pub(crate) fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
-        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
+        // Encoders are saved without a head, and so without the prefix.
+        let headless = bare.starts_with("lm_head") || self.norm_is_missing();
+        if headless { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
     }
 
     /// Name of the embedding as a module.

@@ -55,7 +55,7 @@ impl Steps<'_> {
         let Model { config, state, scratch, .. } = self.model;
         let (k_cache, v_cache) = state.cache[l];
         AttentionInputs {
-            rows: state.rows,
+            rows: state.whole.as_ref().map_or(state.rows, |whole| whole.ends),
             q: scratch.q,
             k_cache,
             v_cache,

@@ -15,6 +15,7 @@ use super::families::Family;
 use super::matrix::{Matrix, Place};
 use super::names::Role;
 use super::sites::{Part, Span};
+use super::table_sum::TableSum;
 
 /// A weight and its optional bias.
 #[derive(Debug)]
@@ -84,14 +85,19 @@ pub struct Weights {
     pub(super) embed: Matrix,
     /// (S, C), for learned positions
     pub(super) positions: Option<TensorId>,
+    /// Behind the embedding, if there is one.
+    pub(super) embed_norm: Option<NormWeights>,
     pub(super) layers: Vec<Layer>,
-    pub(super) norm: NormWeights,
+    /// Behind the last layer, if there is one; a decoder has it.
+    norm: Option<NormWeights>,
     /// (V, C); the embedding itself where tied
     pub(super) head: Linear,
     pub(super) family: &'static Family,
     pub(super) places: BTreeMap<String, Place>,
     /// Whether linear maps come as (out, in), whatever checkpoints have.
     pub(super) turned: bool,
+    /// Tables that become one on the way, of an encoder.
+    pub(super) sum: Option<TableSum>,
 }
 
 impl Weights {
@@ -109,15 +115,25 @@ impl Weights {
         let embed = declare.table(&embedding, v, dtype_of(&format!("{embedding}.weight")))?;
         let parts = [Part::new(&*embedding, c, true)];
         declare.bank.embed = declare.bank.site(declare.tensors, &embedding, v, &parts)?;
-        let positions = if config.learned_positions {
+        let (mut positions, mut sum) = (None, None);
+        if config.learned_positions {
             let name = family.module(Role::Positions, 0);
-            let table = declare.table(&name, config.max_position_embeddings, Dtype::F32)?;
-            Some(table.whole(&name)?)
-        } else {
-            None
-        };
+            let rows = config.max_position_embeddings;
+            let table = declare.table(&name, rows, Dtype::F32)?;
+            positions = Some(table.whole(&name)?);
+            if let Some(types) = config.encoder.map(|encoder| encoder.token_types).filter(|&rows| rows > 0) {
+                let types_name = format!("{}.weight", family.module(Role::TokenTypes, 0));
+                let place = Place { target: table.clone(), ..Place::of_table(types, c) };
+                declare.places.insert(types_name.clone(), place);
+                sum = Some(TableSum::new(format!("{name}.weight"), types_name));
+            }
+        }
+        let has_embed_norm = family.has(Role::EmbeddingNorm);
+        let embed_norm = has_embed_norm.then(|| declare.norm(&family.module(Role::EmbeddingNorm, 0), true));
+        let embed_norm = embed_norm.transpose()?;
         let layers = (0..config.layers.len()).map(|l| declare.layer(l)).collect::<Result<_>>()?;
-        let norm = declare.norm(&family.module(Role::LastNorm, 0), false)?;
+        let norm = family.has(Role::LastNorm).then(|| declare.norm(&family.module(Role::LastNorm, 0), false));
+        let norm = norm.transpose()?;
         let head = [Part::new("lm_head", v, false)];
         let head = if config.tie_word_embeddings {
             let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
@@ -126,7 +142,17 @@ impl Weights {
             declare.linear("lm_head", c, &head, family.turns(Role::Head), false)?
         };
         let places = declare.places;
-        Ok(Self { embed, positions, layers, norm, head, family, places, turned: false })
+        Ok(Self { embed, positions, embed_norm, layers, norm, head, family, places, turned: false, sum })
+    }
+
+    /// Whether nothing is behind the last layer, as in an encoder.
+    pub(super) fn norm_is_missing(&self) -> bool {
+        self.norm.is_none()
+    }
+
+    /// Behind the last layer. Panics if there is none, as in an encoder.
+    pub(super) fn last_norm(&self) -> &NormWeights {
+        self.norm.as_ref().expect("a decoder has a last norm")
     }
 }
 

@@ -2,6 +2,7 @@
 //! No adapter is read or trained here.
 
 pub(super) mod chat;
+mod encode;
 pub(super) mod generate;
 pub(super) mod hidden;
 mod logits;

@@ -41,6 +41,7 @@ impl Trainer {
         optimizer: Optimizer,
         room: TrainingRoom,
     ) -> Result<()> {
+        runner.model().check_decoder("training")?;
         check_trainable(runner.model(), adapters, name)?;
         let (training, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
         let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());

@@ -85,6 +85,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         tie_word_embeddings: fields.tied(true)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
+        encoder: None,
         layers: vec![LayerSpec::default(); layers],
     })
 }

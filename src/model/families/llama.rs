@@ -123,6 +123,7 @@ pub(super) fn built(
         tie_word_embeddings: fields.tied(false)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
+        encoder: None,
         family: &FAMILY,
         layers,
     })

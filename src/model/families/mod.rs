@@ -1,6 +1,7 @@
 //! The families of models, a file for each: how their files describe, name and store them.
 //! Not their arithmetic: that is what a [`Blueprint`] says, whoever made it.
 
+mod bert;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -39,6 +40,7 @@ pub(super) const ALL: &[&Family] = &[
     &granite::FAMILY,
     &olmo2::FAMILY,
     &phi3::FAMILY,
+    &bert::FAMILY,
 ];
 
 /// Models whose files describe, name and store them alike.

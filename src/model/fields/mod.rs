@@ -20,6 +20,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
 use crate::format::gguf::Header;
+use crate::model::blueprint::Pooling;
 
 use value::Field;
 
@@ -120,7 +121,7 @@ impl<'a> Fields<'a> {
         self.read(key, "a float", Field::number)
     }
 
-    fn text(&self, key: Key) -> Result<Option<&'a str>> {
+    pub(crate) fn text(&self, key: Key) -> Result<Option<&'a str>> {
         self.read(key, "a text", Field::text)
     }
 
@@ -148,6 +149,30 @@ impl<'a> Fields<'a> {
             Source::Config(_) => None,
             Source::Metadata { header, .. } => Some(header.tensor(name).is_some()),
         }
+    }
+
+    /// Rows of a tensor; `None` as above, or if it is not there.
+    pub(crate) fn tensor_rows(&self, name: &str) -> Option<usize> {
+        match self.source {
+            Source::Config(_) => None,
+            Source::Metadata { header, .. } => header.tensor(name)?.shape.first().copied(),
+        }
+    }
+
+    /// What a GGUF file says of an encoder: that it sees all, and how its states become one vector.
+    pub(crate) fn pooling(&self) -> Result<Option<Pooling>> {
+        const CAUSAL: Key = Key::new("", "attention.causal");
+        const POOLING: Key = Key::new("", "pooling_type");
+        if self.are_metadata() && self.flag(CAUSAL)? != Some(false) {
+            return Err(self.refused(CAUSAL, "true"));
+        }
+        Ok(match self.count(POOLING)? {
+            None | Some(0) => None,
+            Some(1) => Some(Pooling::Mean),
+            Some(2) => Some(Pooling::Cls),
+            Some(3) => Some(Pooling::Last),
+            Some(other) => return Err(self.refused(POOLING, other)),
+        })
     }
 
     /// Whether these are GGUF metadata.
