@@ -63,8 +63,7 @@ fn qwen3_has_norms_of_heads() {
     assert_eq!((config.head_dim, config.qkv_bias, config.o_bias), (20, true, true));
     assert_eq!(read(&llama()).expect("valid").layers[0].head_norm, None);
     json["model_type"] = json!("qwen3_moe");
-    let words =
-        "config.json: model_type `qwen3_moe`, expected one of llama, mistral, qwen2, qwen3, gpt2, bert";
+    let words = "config.json: model_type `qwen3_moe`, expected one of llama, mistral, qwen2, qwen3, gpt2, bert, modernbert";
     assert_eq!(read(&json).expect_err("experts").to_string(), words);
 }
 
@@ -112,7 +111,7 @@ fn what_does_not_fit_is_refused_in_words() {
     refused(
         json!({"model_type": "mamba"}),
         Unsupported,
-        "config.json: model_type `mamba`, expected one of llama, mistral, qwen2, qwen3, gpt2, bert",
+        "config.json: model_type `mamba`, expected one of llama, mistral, qwen2, qwen3, gpt2, bert, modernbert",
     );
     refused(json!({"model_type": null}), Format, "config.json: field `model_type` is missing");
     refused(json!({"hidden_size": null}), Format, "config.json: field `hidden_size` is missing");
@@ -168,7 +167,7 @@ fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint
             "model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 5,
         });
     }
-    if model_type == "bert" {
+    if ["bert", "modernbert"].contains(&model_type) {
         json = json!({
             "vocab_size": 9, "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1,
             "num_attention_heads": 2, "max_position_embeddings": 5,
@@ -179,7 +178,7 @@ fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint
     read(&json)
 }
 
-const FAMILIES: [&str; 6] = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "bert"];
+const FAMILIES: [&str; 7] = ["llama", "mistral", "qwen2", "qwen3", "gpt2", "bert", "modernbert"];
 
 #[test]
 fn an_unknown_key_is_refused_by_name() {

@@ -335,11 +335,11 @@ fn what_is_not_computed_is_refused_by_name() {
     let refused = |file: GgufFile, words: &str| assert_refused(&file, Unsupported, words);
     refused(
         smallest().without("general.architecture").text("general.architecture", "mamba"),
-        "GGUF file: general.architecture `mamba`, expected one of llama, qwen2, qwen3, gpt2, bert",
+        "GGUF file: general.architecture `mamba`, expected one of llama, qwen2, qwen3, gpt2, bert, modern-bert",
     );
     refused(
         smallest().without("general.architecture").text("general.architecture", "qwen3moe"),
-        "GGUF file: general.architecture `qwen3moe`, expected one of llama, qwen2, qwen3, gpt2, bert",
+        "GGUF file: general.architecture `qwen3moe`, expected one of llama, qwen2, qwen3, gpt2, bert, modern-bert",
     );
     refused(smallest().u32("split.count", 2), "GGUF file: one of 2 parts, expected a whole model");
     refused(smallest().f32("llama.logit_scale", 2.0), "GGUF metadata `llama.logit_scale` is not supported");

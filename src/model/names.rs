@@ -26,6 +26,8 @@ pub enum Role {
     MlpNorm,
     Gate,
     Up,
+    /// Gate and up in one.
+    GateUp,
     Down,
 }
 
@@ -45,8 +47,8 @@ impl Role {
 
     /// Whether it is a linear map; a table that is only looked up is none.
     fn is_linear(self) -> bool {
-        use Role::{Down, Gate, Head, K, O, Q, Qkv, Up, V};
-        matches!(self, Head | Qkv | Q | K | V | O | Gate | Up | Down)
+        use Role::{Down, Gate, GateUp, Head, K, O, Q, Qkv, Up, V};
+        matches!(self, Head | Qkv | Q | K | V | O | Gate | Up | GateUp | Down)
     }
 }
 

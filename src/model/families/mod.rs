@@ -5,6 +5,7 @@ mod bert;
 mod gpt2;
 mod llama;
 mod mistral;
+mod modernbert;
 mod qwen2;
 mod qwen3;
 
@@ -20,8 +21,15 @@ use crate::format::gguf::{Header, Value};
 use crate::json;
 
 /// Every family. Of those with one GGUF architecture, the first reads it.
-pub(super) const ALL: &[&Family] =
-    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &gpt2::FAMILY, &bert::FAMILY];
+pub(super) const ALL: &[&Family] = &[
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &gpt2::FAMILY,
+    &bert::FAMILY,
+    &modernbert::FAMILY,
+];
 
 /// Models whose files describe, name and store them alike.
 pub struct Family {
