@@ -14,6 +14,7 @@
 override WORKGROUP_SIZE: u32 = 64u;
 
 const MAX_HEAD_DIM: u32 = 256u;
+const SPAN: u32 = 0xffffffffu; // a window that rows tell themselves: token is the first key, pos the last
 
 struct Params {
     q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, cap: f32, window: u32,
@@ -87,7 +88,9 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     }
     let end = row.pos + 1u;
     var begin = 0u;
-    if params.window != 0u && end > params.window {
+    if params.window == SPAN {
+        begin = row.token;
+    } else if params.window != 0u && end > params.window {
         begin = end - params.window;
     }
     var most = -3.4e38;

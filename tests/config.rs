@@ -184,7 +184,7 @@ fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint
             "model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 5,
         });
     }
-    if model_type == "bert" {
+    if ["bert", "modernbert"].contains(&model_type) {
         json = json!({
             "vocab_size": 9, "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1,
             "num_attention_heads": 2, "max_position_embeddings": 5,

@@ -46,7 +46,7 @@ struct Encoder {
     gguf: &'static [u8],
 }
 
-const ENCODERS: &[Encoder] = &[encoder!("bert")];
+const ENCODERS: &[Encoder] = &[encoder!("bert"), encoder!("modernbert")];
 
 fn tolerance(backend: &str) -> Tolerance {
     Tolerance { abs: if backend == "gpu" { 1e-3 } else { 1e-4 }, rel: 0.0 }

@@ -11,7 +11,7 @@ use lorakeet::activation::Activation;
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::gpu::{GpuOptions, kernels::Kernel};
 use lorakeet::ops::{self, Slice};
-use lorakeet::plan::{INACTIVE, Row};
+use lorakeet::plan::{INACTIVE, Row, SPAN};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -225,23 +225,34 @@ async fn split_qkv() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn attention() {
-    on_all(&mut backends().await, "attention", &fixture!("ops/attention"), FUNCTIONS, |case, one| {
-        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
-        let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
-        pos.push(0);
-        slot.push(INACTIVE);
-        let mut q = case.f32("q");
-        q.extend(vec![1.0; h * d]);
-        let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
-        let q = one.f32("q", &[n + 1, h * d], &q);
-        let k_cache = one.f32("k_cache", &[slots, s, k * d], &case.f32("k_cache"));
-        let v_cache = one.f32("v_cache", &[slots, s, k * d], &case.f32("v_cache"));
-        let y = one.output("y", &[n, h * d], &case.f32("y"));
-        let ([scale, cap], window) = (["scale", "cap"].map(|name| case.number(name)), case.size("window"));
-        let shrink = None;
-        (ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, cap, window, shrink }, n + 1)
-    })
-    .await;
+    // Windows by their size, and as the first keys that rows name.
+    for spans in [false, true] {
+        on_all(&mut backends().await, "attention", &fixture!("ops/attention"), FUNCTIONS, |case, one| {
+            let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+            let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
+            pos.push(0);
+            slot.push(INACTIVE);
+            let mut q = case.f32("q");
+            q.extend(vec![1.0; h * d]);
+            let ([scale, cap], window) =
+                (["scale", "cap"].map(|name| case.number(name)), case.size("window"));
+            let first = |&pos: &u32| match window {
+                _ if !spans => 0,
+                0 => 0,
+                window => (pos + 1).saturating_sub(window as u32),
+            };
+            let tokens: Vec<u32> = pos.iter().map(first).collect();
+            let window = if spans { SPAN } else { window };
+            let rows = one.u32("rows", &[n + 1, 4], &rows(&tokens, &pos, &slot));
+            let q = one.f32("q", &[n + 1, h * d], &q);
+            let k_cache = one.f32("k_cache", &[slots, s, k * d], &case.f32("k_cache"));
+            let v_cache = one.f32("v_cache", &[slots, s, k * d], &case.f32("v_cache"));
+            let y = one.output("y", &[n, h * d], &case.f32("y"));
+            let shrink = None;
+            (ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, cap, window, shrink }, n + 1)
+        })
+        .await;
+    }
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]

@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     EncodeKeys(usize),
     /// Of an encoder: a layer.
     EncodeLayer(usize),
+    /// Of an encoder: the norm behind the last layer.
+    EncodeEnd,
     /// Training: the first layer's input.
     TrainEmbed,
     /// Training: a layer forward.
@@ -67,6 +69,7 @@ impl Plans {
                     Kind::Hidden(layers) => model.hidden(n, layers),
                     Kind::EncodeEmbed => model.encode_embed(n),
                     Kind::EncodeKeys(l) => model.encode_keys(n, l),
+                    Kind::EncodeEnd => model.encode_end(n),
                     Kind::EncodeLayer(l) => model.encode_layer(n, l),
                     Kind::TrainEmbed => model.train_embed(n),
                     Kind::TrainLayer(l) => model.train_layer(n, l),

@@ -141,6 +141,15 @@ impl Runner {
     pub(crate) fn encode(&mut self, kind: Kind, rows: &[Row], end: usize) -> Result<()> {
         let ends: Vec<Row> = rows.iter().map(|row| Row { pos: end as u32, ..*row }).collect();
         self.backend.upload(self.model.whole().ends, 0, bytemuck::cast_slice(&ends));
+        if let Some(side) = self.model.config.layers.iter().find_map(|layer| layer.window) {
+            let span = |row: &Row| {
+                let (first, last) =
+                    (row.pos.saturating_sub(side as u32), row.pos.saturating_add(side as u32));
+                Row { token: first, pos: last.min(end as u32), ..*row }
+            };
+            let spans: Vec<Row> = rows.iter().map(span).collect();
+            self.backend.upload(self.model.whole().spans, 0, bytemuck::cast_slice(&spans));
+        }
         self.run(kind, rows)
     }
 

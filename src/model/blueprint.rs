@@ -108,6 +108,8 @@ pub struct Blueprint {
 pub(crate) struct Encoder {
     /// Rows of the table of token types, whose first is added to every token's embedding; 0 is no table.
     pub(crate) token_types: usize,
+    /// Whether its norms have biases.
+    pub(crate) norm_bias: bool,
     /// How its files want states to become one vector.
     pub(crate) pooling: Option<Pooling>,
 }
@@ -129,7 +131,8 @@ words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" =>
 /// What one layer may have of its own; the default is a plain one that sees all keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LayerSpec {
-    /// How many keys back a query may look, itself included; `None` is all.
+    /// How many keys back a query may look, itself included; of an encoder, how many on each side, itself not
+    /// included. `None` is all.
     pub window: Option<usize>,
     /// Which of [`Blueprint::ropes`] rotates its queries and keys.
     pub(crate) rope: usize,
@@ -147,6 +150,12 @@ const MAX_PARAMETERS: u64 = 1 << 40;
 pub(crate) const MAX_LAYERS: usize = 1024;
 
 impl Blueprint {
+    /// Whether an encoder has norms in front of attention and feed-forward, and one behind the last layer; else
+    /// they stand behind each. The first layer's attention then reads what the embedding's norm has made.
+    pub(crate) fn norms_in_front(&self) -> bool {
+        self.family.has(Role::LastNorm)
+    }
+
     /// Whether any layer rotates queries and keys.
     pub(crate) fn rotates(&self) -> bool {
         self.ropes.iter().any(|rope| *rope != Rope::Identity)

@@ -1,5 +1,5 @@
 //! Plans of an encoder, a layer at a time: every position sees all, so keys and values of a whole text come
-//! before its first query. Norms stand behind what they norm, as in arXiv:1706.03762.
+//! before its first query. Norms stand behind what they norm, as in arXiv:1706.03762, or in front.
 //! Not the loop over a text's rows, which is the engine's.
 //!
 //! Between layers the states of a text lie by position in `stream`, so that a text may be longer than a run.
@@ -21,6 +21,9 @@ pub(crate) struct Whole {
     /// (MAX_ROWS, 4) u32: rows as [`Row`](crate::plan::Row), at the position of the text's last token, up to
     /// which attention sees
     pub(crate) ends: TensorId,
+    /// (MAX_ROWS, 4) u32: rows whose token is the first position that a layer with a window sees, and whose
+    /// position is the last
+    pub(crate) spans: TensorId,
     /// (S, C): states of one text, by position
     pub(crate) stream: TensorId,
 }
@@ -29,6 +32,7 @@ impl Whole {
     pub(super) fn declare(config: &Blueprint, tensors: &mut Tensors, context: usize) -> Result<Self> {
         Ok(Self {
             ends: tensors.declare("ends", Dtype::U32, &[MAX_ROWS, size_of::<Row>() / 4])?,
+            spans: tensors.declare("spans", Dtype::U32, &[MAX_ROWS, size_of::<Row>() / 4])?,
             stream: tensors.declare("stream", Dtype::F32, &[context, config.hidden_size])?,
         })
     }
@@ -41,7 +45,7 @@ pub(crate) fn embed(model: &Model, plan: &mut Plan) {
     forward::embed(&mut block.steps);
     match &model.weights.embed_norm {
         Some(norm) => {
-            behind(&mut block, scratch.x, Some(norm), scratch.xn);
+            normed(&mut block, scratch.x, norm, scratch.xn);
             block.steps.keep(scratch.xn, whole.stream);
         }
         None => block.steps.keep(scratch.x, whole.stream),
@@ -50,37 +54,53 @@ pub(crate) fn embed(model: &Model, plan: &mut Plan) {
 
 /// Keys and values of layer `l` into the cache.
 pub(crate) fn keys(model: &Model, plan: &mut Plan, l: usize) {
-    let mut block = recalled(model, plan);
-    block.project(l, model.scratch.xn);
+    let (mut block, x) = recalled(model, plan);
+    block.project(l, x);
 }
 
-/// stream = norm(h + mlp(h)), h = norm(x + attention(x)), x = stream; keys and values of other rows are there.
+/// stream = norm(h + mlp(h)), h = norm(x + attention(x)), x = stream; or, with norms in front,
+/// stream = h + mlp(norm(h)), h = x + attention(norm(x)). Keys and values of other rows are there.
 pub(crate) fn layer(model: &Model, plan: &mut Plan, l: usize) {
     let (whole, scratch, layer) = (model.whole(), &model.scratch, &model.weights.layers[l]);
-    let (x, h) = (scratch.xn, scratch.x);
-    let mut block = recalled(model, plan);
+    let in_front = model.config.norms_in_front();
+    let (mut block, x) = recalled(model, plan);
+    // Where the other is made: of two states one is normed.
+    let h = if x == scratch.x { scratch.xn } else { scratch.x };
     block.project(l, x);
     let ridden = block.attend(l, layer);
     let delta = block.adapt.shrink(&mut block.steps, layer, Map::O, scratch.attended, ridden);
     block.steps.linear(scratch.attended, &layer.o, x, true, delta);
-    behind(&mut block, x, layer.attention_norm.as_ref(), h);
-    block.activate(layer, h, None);
+    let norm = if in_front { &layer.mlp_norm } else { &layer.attention_norm };
+    normed(&mut block, x, norm.as_ref().expect(PRESENT), h);
+    block.activate(layer, h);
     let delta = block.adapt.shrink(&mut block.steps, layer, Map::Down, scratch.hidden, None);
-    block.steps.linear(scratch.hidden, &layer.down, h, true, delta);
-    behind(&mut block, h, layer.mlp_norm.as_ref(), x);
+    let residual = if in_front { x } else { h };
+    block.steps.linear(scratch.hidden, &layer.down, residual, true, delta);
+    if !in_front {
+        normed(&mut block, h, layer.mlp_norm.as_ref().expect(PRESENT), x);
+    }
     block.steps.keep(x, whole.stream);
 }
 
-/// A layer under construction, its input in `xn`.
-fn recalled<'a>(model: &'a Model, plan: &'a mut Plan) -> Block<'a, Ride> {
-    let mut steps = Steps { model, plan };
-    steps.recall(model.scratch.xn, model.whole().stream);
-    Block { steps, adapt: Ride }
+/// stream = norm(stream), behind the last layer.
+pub(crate) fn end(model: &Model, plan: &mut Plan) {
+    let (mut block, x) = recalled(model, plan);
+    normed(&mut block, x, model.weights.last_norm(), model.scratch.xn);
+    block.steps.keep(model.scratch.xn, model.whole().stream);
 }
 
-/// y = norm(x), and what adapters make of it. More than one map reads it, and so does the residual stream.
-fn behind(block: &mut Block<'_, Ride>, x: TensorId, norm: Option<&NormWeights>, y: TensorId) {
-    let norm = norm.expect("an encoder has its norms");
+const PRESENT: &str = "an encoder has its norms";
+
+/// A layer under construction, and where its input is.
+fn recalled<'a>(model: &'a Model, plan: &'a mut Plan) -> (Block<'a, Ride>, TensorId) {
+    let mut steps = Steps { model, plan };
+    let x = if model.config.norms_in_front() { model.scratch.x } else { model.scratch.xn };
+    steps.recall(x, model.whole().stream);
+    (Block { steps, adapt: Ride }, x)
+}
+
+/// y = norm(x), and what adapters make of it.
+fn normed(block: &mut Block<'_, Ride>, x: TensorId, norm: &NormWeights, y: TensorId) {
     block.steps.norm(x, norm, y, false, None);
     block.adapt.change(&mut block.steps, norm.point, y);
 }
@@ -116,6 +136,13 @@ impl Model {
         plan
     }
 
+    /// The norm behind the last layer of `n` rows; [`Blueprint::norms_in_front`] tells whether there is one.
+    pub(crate) fn encode_end(&self, n: usize) -> Plan {
+        let mut plan = Plan::new(n);
+        end(self, &mut plan);
+        plan
+    }
+
     /// Layer `l` on `n` rows, once keys and values of all other rows are there.
     pub(crate) fn encode_layer(&self, n: usize, l: usize) -> Plan {
         let mut plan = Plan::new(n);
@@ -125,18 +152,24 @@ impl Model {
 }
 
 impl Block<'_, Ride> {
-    /// [q; k; v] = qkv · x; k and v go into the cache.
+    /// [q; k; v] = qkv · x, or of norm(x) where norms are in front; k and v go into the cache.
     fn project(&mut self, l: usize, x: TensorId) {
-        let Model { weights, scratch, .. } = self.steps.model;
+        let Model { config, weights, scratch, .. } = self.steps.model;
         let layer = &weights.layers[l];
+        let x = if config.norms_in_front() && l > 0 {
+            normed(self, x, layer.attention_norm.as_ref().expect(PRESENT), scratch.xn);
+            scratch.xn
+        } else {
+            x
+        };
         self.linear(layer, Map::Qkv, x, scratch.qkv, None);
         self.split(l, scratch.qkv);
     }
 
     /// hidden = act(up · x)
-    fn activate(&mut self, layer: &Layer, x: TensorId, ridden: Option<ops::Delta>) {
+    fn activate(&mut self, layer: &Layer, x: TensorId) {
         let Model { config, scratch, .. } = self.steps.model;
-        self.linear(layer, Map::Up, x, scratch.up, ridden);
+        self.linear(layer, Map::Up, x, scratch.up, None);
         let (kind, gated) = (config.activation, config.gated);
         self.steps.push(ops::Activation { x: scratch.up, y: scratch.hidden, kind, gated });
         self.adapt.change(&mut self.steps, layer.down_input, scratch.hidden);

@@ -179,9 +179,11 @@ impl Weights {
     /// A name as whole checkpoints write it.
     pub(crate) fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
-        // Encoders are saved without a head, and so without the prefix.
-        let headless = bare.starts_with("lm_head") || self.norm_is_missing();
-        if headless { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
+        if bare.starts_with("lm_head") || self.headless {
+            bare.to_owned()
+        } else {
+            format!("{}{bare}", self.family.prefix)
+        }
     }
 
     /// Name of the embedding as a module.

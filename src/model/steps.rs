@@ -2,7 +2,7 @@
 //! made of is `block`'s.
 
 use crate::ops::{self, AttentionInputs, Delta, DownProjection, Op};
-use crate::plan::{Plan, TensorId};
+use crate::plan::{Plan, SPAN, TensorId};
 
 use super::Model;
 use super::blueprint::Norm;
@@ -54,15 +54,20 @@ impl Steps<'_> {
     pub(crate) fn attention(&self, l: usize) -> AttentionInputs {
         let Model { config, state, scratch, .. } = self.model;
         let (k_cache, v_cache) = state.cache[l];
+        let (rows, window) = match (&state.whole, config.layers[l].window) {
+            (None, window) => (state.rows, window.unwrap_or(0)),
+            (Some(whole), None) => (whole.ends, 0),
+            (Some(whole), Some(_)) => (whole.spans, SPAN),
+        };
         AttentionInputs {
-            rows: state.whole.as_ref().map_or(state.rows, |whole| whole.ends),
+            rows,
             q: scratch.q,
             k_cache,
             v_cache,
             head_dim: config.head_dim,
             scale: config.attention_scale,
             cap: config.scales.attention_cap,
-            window: config.layers[l].window.unwrap_or(0),
+            window,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Linear {
 }
 
 /// Scale and, for LayerNorm, shift.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NormWeights {
     /// (C)
     pub(crate) weight: TensorId,
@@ -98,6 +98,8 @@ pub struct Weights {
     pub(super) turned: bool,
     /// Tables that become one on the way, of an encoder.
     pub(super) sum: Option<TableSum>,
+    /// Whether it is saved without a head, and so without a prefix.
+    pub(super) headless: bool,
 }
 
 impl Weights {
@@ -108,7 +110,8 @@ impl Weights {
         dtype_of: &dyn Fn(&str) -> Dtype,
         max_bytes: u64,
     ) -> Result<Self> {
-        let mut declare = Declare { tensors, bank, dtype_of, max_bytes, places: BTreeMap::new(), config };
+        let mut declare =
+            Declare { tensors, bank, dtype_of, max_bytes, places: BTreeMap::new(), config, embed_norm: None };
         let (v, c) = (config.vocab_size, config.hidden_size);
         let family = config.family;
         let embedding = family.module(Role::Embedding, 0);
@@ -131,6 +134,7 @@ impl Weights {
         let has_embed_norm = family.has(Role::EmbeddingNorm);
         let embed_norm = has_embed_norm.then(|| declare.norm(&family.module(Role::EmbeddingNorm, 0), true));
         let embed_norm = embed_norm.transpose()?;
+        declare.embed_norm.clone_from(&embed_norm);
         let layers = (0..config.layers.len()).map(|l| declare.layer(l)).collect::<Result<_>>()?;
         let norm = family.has(Role::LastNorm).then(|| declare.norm(&family.module(Role::LastNorm, 0), false));
         let norm = norm.transpose()?;
@@ -141,16 +145,23 @@ impl Weights {
         } else {
             declare.linear("lm_head", c, &head, family.turns(Role::Head), false)?
         };
-        let places = declare.places;
-        Ok(Self { embed, positions, embed_norm, layers, norm, head, family, places, turned: false, sum })
+        let (places, headless) = (declare.places, config.encoder.is_some());
+        Ok(Self {
+            embed,
+            positions,
+            embed_norm,
+            layers,
+            norm,
+            head,
+            family,
+            places,
+            turned: false,
+            sum,
+            headless,
+        })
     }
 
-    /// Whether nothing is behind the last layer, as in an encoder.
-    pub(super) fn norm_is_missing(&self) -> bool {
-        self.norm.is_none()
-    }
-
-    /// Behind the last layer. Panics if there is none, as in an encoder.
+    /// Behind the last layer. Panics if there is none, as in an encoder with norms behind each.
     pub(super) fn last_norm(&self) -> &NormWeights {
         self.norm.as_ref().expect("a decoder has a last norm")
     }
@@ -164,6 +175,8 @@ struct Declare<'a> {
     dtype_of: &'a dyn Fn(&str) -> Dtype,
     max_bytes: u64,
     places: BTreeMap<String, Place>,
+    /// Behind the embedding, if there is one.
+    embed_norm: Option<NormWeights>,
 }
 
 impl Declare<'_> {
@@ -200,7 +213,10 @@ impl Declare<'_> {
         };
         let [o_input, down_input] = [Role::O, Role::Down].map(|role| format!("{}.input", name(role)));
         Ok(Layer {
-            attention_norm: self.norm_of(Role::AttentionNorm, l, true)?,
+            attention_norm: match &self.embed_norm {
+                Some(norm) if l == 0 && config.norms_in_front() => Some(norm.clone()),
+                _ => self.norm_of(Role::AttentionNorm, l, true)?,
+            },
             qkv: self.map("qkv", l, c, q_k_v, config.qkv_bias)?,
             head_norms: config.layers[l].head_norm.map(|eps| self.head_norms(l, eps, next)).transpose()?,
             o: self.map("o", l, q, &[(Role::O, c, next)], config.o_bias)?,
@@ -268,7 +284,8 @@ impl Declare<'_> {
     fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
         let weight = self.norm_weight(name, c)?;
-        let with_bias = matches!(self.config.norm, Norm::Layer(_));
+        let with_bias = matches!(self.config.norm, Norm::Layer(_))
+            && self.config.encoder.is_none_or(|encoder| encoder.norm_bias);
         let bias = if with_bias { Some(self.vector(&format!("{name}.bias"), c)?) } else { None };
         let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
         Ok(NormWeights { weight, bias, point })

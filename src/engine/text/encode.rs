@@ -49,6 +49,9 @@ async fn encode(runner: &mut Runner, seat: &Seat, tokens: &[u32], layers: usize)
         all(runner, Kind::EncodeLayer(l))?;
         runner.wait().await?;
     }
+    if runner.model().config.norms_in_front() && layers == runner.model().config.layers.len() {
+        all(runner, Kind::EncodeEnd)?;
+    }
     let (stream, c) = (runner.model().whole().stream, runner.model().config.hidden_size);
     runner.read(stream, 0, tokens.len() * c).await.map(bytemuck::cast_vec)
 }

@@ -27,7 +27,7 @@ pub struct Attention {
     pub scale: f32,
     /// Bound of the scores; 0 is none.
     pub cap: f32,
-    /// Keys a query sees, itself included; 0 is all.
+    /// Keys a query sees, itself included; 0 is all, or [`SPAN`](crate::control::SPAN).
     pub window: usize,
     /// z = A·y for the adapters of the map that reads y, one partial a head.
     pub shrink: Option<DownProjection>,

@@ -1,13 +1,17 @@
 //! Twin of `shaders/attention.wgsl`.
 
-use crate::control::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row, SPAN};
 
 use super::split_qkv::Heads;
 
-/// The keys a row sees: 0..=pos, or the last `window` of them.
+/// The keys a row sees: 0..=pos, or the last `window` of them, or from the one that it names on.
 pub(crate) fn visible(row: &Row, window: usize) -> std::ops::Range<usize> {
     let end = row.pos as usize + 1;
-    if window == 0 { 0..end } else { end.saturating_sub(window)..end }
+    match window {
+        0 => 0..end,
+        SPAN => row.token as usize..end,
+        window => end.saturating_sub(window)..end,
+    }
 }
 
 /// cap · tanh(s / cap), or s where `cap` is 0 (arXiv:2408.00118, 2.2)

@@ -104,6 +104,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
                 Some(rows) => rows,
                 None => fields.count(TYPES)?.unwrap_or(2),
             },
+            norm_bias: true,
             pooling: fields.pooling()?,
         }),
         layers: vec![LayerSpec::default(); fields.layers(field::LAYERS)?],

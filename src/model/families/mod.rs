@@ -9,6 +9,7 @@ mod gpt2;
 mod granite;
 mod llama;
 mod mistral;
+mod modernbert;
 mod olmo2;
 mod phi3;
 mod qwen2;
@@ -41,6 +42,7 @@ pub(super) const ALL: &[&Family] = &[
     &olmo2::FAMILY,
     &phi3::FAMILY,
     &bert::FAMILY,
+    &modernbert::FAMILY,
 ];
 
 /// Models whose files describe, name and store them alike.

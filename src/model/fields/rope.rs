@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::scaling::{Beside, scaling};
+use super::scaling::{Beside, check_fields, scaling};
+use super::value::Field;
 use super::{CONTEXT, Fields, Key, Source};
 use crate::error::{Error, Result};
 use crate::format::gguf::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS};
@@ -77,6 +78,42 @@ impl Fields<'_> {
                 Err(Error::format(format!("{} is {value}, expected a positive number", self.name(key))))
             }
             value => Ok(value),
+        }
+    }
+
+    /// The base of the rotation of layers of one kind, as `rope_parameters` has it, or an older field, or
+    /// `default`. Nothing may scale it.
+    pub(crate) fn theta(&self, older: Key, kind: &str, default: f64) -> Result<f64> {
+        let mut theta = self.number(older)?;
+        match self.source {
+            Source::Config(map) => {
+                self.known("rope_parameters");
+                for (name, of_kind) in
+                    map.get("rope_parameters").and_then(Json::as_object).into_iter().flatten()
+                {
+                    let named = of_kind.get("rope_type").and_then(Json::as_str).unwrap_or("default");
+                    if !of_kind.is_object() || named != "default" {
+                        return Err(Error::unsupported(format!(
+                            "config.json: rope_parameters `{name}` {} is not supported",
+                            Field::Json(of_kind).shown()
+                        )));
+                    }
+                    check_fields(of_kind, "default", &[], false)?;
+                    if name == kind {
+                        theta = of_kind.get("rope_theta").and_then(Json::as_f64).or(theta);
+                    }
+                }
+            }
+            Source::Metadata { .. } => match self.text(TYPE)? {
+                None | Some("none") => {}
+                Some(other) => return Err(self.refused(TYPE, format_args!("`{other}`"))),
+            },
+        }
+        let theta = theta.unwrap_or(default);
+        if theta.is_finite() && theta > 0.0 {
+            Ok(theta)
+        } else {
+            Err(Error::format(format!("{} is {theta}, expected a positive number", self.name(older))))
         }
     }
 

@@ -90,7 +90,7 @@ pub(super) fn scaling(object: &Json, beside: Beside) -> Result<RopeScaling> {
 }
 
 /// Refuses what this kind of scaling does not know.
-fn check_fields(object: &Json, kind: &str, known: &[&str], partial: bool) -> Result<()> {
+pub(super) fn check_fields(object: &Json, kind: &str, known: &[&str], partial: bool) -> Result<()> {
     for (key, value) in object.as_object().into_iter().flatten() {
         let harmless = match key.as_str() {
             "rope_theta" | "rope_type" | "type" | "original_max_position_embeddings" | "finetuned" => true,
