@@ -4,7 +4,7 @@
 use super::Family;
 use crate::activation::Activation;
 use crate::error::Result;
-use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Scales};
+use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Order, Scales};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key};
 use crate::model::names::{Module, Role};
 use crate::model::rope::Rope;
@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     model_type: "bert",
     architecture: "bert",
     prefix: "bert.",
+    head: "lm_head",
     layer: "encoder.layer",
     modules: &[
         Module::new(Role::Embedding, "embeddings.word_embeddings", "token_embd"),
@@ -93,6 +94,9 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         scales: Scales::default(),
         activation: fields.activation(field::ACTIVATION, Activation::Gelu)?,
         gated: false,
+        head_bias: false,
+        order: Order::Serial,
+        qkv_grouped: false,
         qkv_bias: true,
         o_bias: true,
         mlp_bias: true,

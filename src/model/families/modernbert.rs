@@ -4,7 +4,7 @@
 use super::Family;
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Scales};
+use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Order, Scales};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key};
 use crate::model::names::{Module, Role};
 use crate::model::rope::{Rope, RopeScaling};
@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     model_type: "modernbert",
     architecture: "modern-bert",
     prefix: "model.",
+    head: "lm_head",
     layer: "layers",
     modules: &[
         Module::new(Role::Embedding, "embeddings.tok_embeddings", "token_embd"),
@@ -96,6 +97,9 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         scales: Scales::default(),
         activation: fields.activation(ACTIVATION, Activation::Gelu)?,
         gated: true,
+        head_bias: false,
+        order: Order::Serial,
+        qkv_grouped: false,
         qkv_bias: bias(ATTENTION_BIAS)?,
         o_bias: bias(ATTENTION_BIAS)?,
         mlp_bias: bias(MLP_BIAS)?,
