@@ -4,14 +4,15 @@
 //            rope (S, E) = [cos | sin]   dqkv (N, (H + 2K)·D)                         f32
 // dispatch   (ceil((H + 2K)·D / 2 / WORKGROUP_SIZE), N, 1): one invocation per pair: (i, i + E/2) of the
 //            first E elements of a head, which are rotated, neighbours of the others, which pass
+//            grouped: dqkv has, for each of K groups, its H / K heads of q, then k, then v
 // accepts    any N >= 1, even D and E <= D; inactive rows write nothing
 // twin       src/kernels/twin/split_qkv_grad.rs
 // reference  arXiv:2104.09864, pairs as in transformers' rotate_half
-// uses       shared/row.wgsl
+// uses       shared/heads.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32 }
+struct Params { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, grouped: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
@@ -31,10 +32,13 @@ fn split_qkv_grad(@builtin(global_invocation_id) id: vec3<u32>) {
         return;
     }
     let i = id.x % pairs;
+    let head = id.x / pairs;
     let passes = i >= params.rotated / 2u;
     let half = select(params.rotated / 2u, 1u, passes);
-    let col = id.x / pairs * params.head_dim + select(i, 2u * i, passes);
-    let out = n * cols + col;
+    let within = select(i, 2u * i, passes);
+    let col = head * params.head_dim + within;
+    let place = place_of(head, params.q_cols / params.head_dim, params.kv_cols / params.head_dim, params.grouped);
+    let out = n * cols + place * params.head_dim + within;
     let cell = (row.slot * params.s + row.pos) * params.kv_cols;
     if col >= params.q_cols + params.kv_cols {
         let at = cell + col - params.q_cols - params.kv_cols;

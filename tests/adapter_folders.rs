@@ -41,7 +41,20 @@ async fn fixtures_of_every_kind() {
     let text = |entry: &Value, key: &str| entry[key].as_str().expect(key).to_owned();
     let (mut equal, mut refused) = (0, 0);
     let models = [
-        "llama", "qwen2", "qwen3", "gpt2", "gemma", "gemma2", "gemma3", "smollm3", "granite", "olmo2", "phi3",
+        "llama",
+        "qwen2",
+        "qwen3",
+        "gpt2",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "smollm3",
+        "granite",
+        "olmo2",
+        "phi3",
+        "phi",
+        "stablelm-parallel",
+        "gpt_neox",
     ];
     for model in models {
         let base =

@@ -467,6 +467,22 @@ fn real_configs_are_read_or_refused_by_name() {
     assert!(read_count >= 15 && refused_count >= 15, "{read_count} read, {refused_count} refused");
 }
 
+#[test]
+fn layers_side_by_side_are_read() {
+    let configs: BTreeMap<String, Value> =
+        serde_json::from_str(include_str!("fixtures/configs.json")).expect("JSON");
+    let of = |name: &str| {
+        let config = read(&configs[name]).expect(name);
+        (config.family.name, config.head_dim, config.gated, config.qkv_bias, config.mlp_bias)
+    };
+    assert_eq!(of("stablelm-2-zephyr-1_6b"), ("StableLM", 64, true, true, false));
+    assert_eq!(of("redpajama_3b_v1"), ("GptNeoX", 80, false, true, true));
+    let mut normed = configs["stablelm-2-zephyr-1_6b"].clone();
+    normed["qk_layernorm"] = json!(true);
+    let error = read(&normed).expect_err("refused");
+    assert!(error.to_string().contains("qk_layernorm true: norms on queries and keys"), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {

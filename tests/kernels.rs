@@ -5,7 +5,7 @@ mod common;
 
 #[cfg(not(target_arch = "wasm32"))]
 use common::gpu_with;
-use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, fixture, on_all, output, rows};
+use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output, rows};
 use common::{backends_and_variants as backends, misfit};
 use lorakeet::activation::Activation;
 #[cfg(not(target_arch = "wasm32"))]
@@ -203,24 +203,27 @@ async fn activation_of_large_values_is_finite() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn split_qkv() {
-    on_all(&mut backends().await, "split_qkv", &fixture!("ops/split_qkv"), EXACT, |case, one| {
-        let [n, slots, s, h, k, d, e] = ["N", "slots", "S", "H", "K", "D", "E"].map(|name| case.size(name));
-        // One row more, inactive: it may write nothing.
-        let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
-        pos.push(0);
-        slot.push(INACTIVE);
-        let mut qkv = case.f32("qkv");
-        qkv.extend(vec![99.0; (h + 2 * k) * d]);
-        let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
-        let qkv = one.f32("qkv", &[n + 1, (h + 2 * k) * d], &qkv);
-        let rope = one.f32("rope", &[s, e], &case.f32("rope"));
-        let q = one.output("q", &[n, h * d], &case.f32("q"));
-        let shape = [slots, s, k * d];
-        let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));
-        let v_cache = one.output_over("v_cache", &shape, &case.f32("v_cache_in"), &case.f32("v_cache"));
-        (ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d }, n + 1)
-    })
-    .await;
+    for grouped in [false, true] {
+        on_all(&mut backends().await, "split_qkv", &fixture!("ops/split_qkv"), EXACT, |case, one| {
+            let [n, slots, s, h, k, d, e] =
+                ["N", "slots", "S", "H", "K", "D", "E"].map(|name| case.size(name));
+            // One row more, inactive: it may write nothing.
+            let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
+            pos.push(0);
+            slot.push(INACTIVE);
+            let mut qkv = if grouped { by_group(&case.f32("qkv"), [h, k, d]) } else { case.f32("qkv") };
+            qkv.extend(vec![99.0; (h + 2 * k) * d]);
+            let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
+            let qkv = one.f32("qkv", &[n + 1, (h + 2 * k) * d], &qkv);
+            let rope = one.f32("rope", &[s, e], &case.f32("rope"));
+            let q = one.output("q", &[n, h * d], &case.f32("q"));
+            let shape = [slots, s, k * d];
+            let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));
+            let v_cache = one.output_over("v_cache", &shape, &case.f32("v_cache_in"), &case.f32("v_cache"));
+            (ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d, grouped }, n + 1)
+        })
+        .await;
+    }
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]

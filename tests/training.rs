@@ -41,7 +41,7 @@ macro_rules! training {
     }),+]};
 }
 
-const FIXTURES: [TrainingFiles; 14] = training!(
+const FIXTURES: [TrainingFiles; 17] = training!(
     "llama",
     "llama-tied",
     "mistral",
@@ -55,7 +55,10 @@ const FIXTURES: [TrainingFiles; 14] = training!(
     "smollm3",
     "granite",
     "olmo2",
-    "phi3"
+    "phi3",
+    "phi",
+    "stablelm-parallel",
+    "gpt_neox"
 );
 
 fn files(name: &str) -> &'static ModelFiles {

@@ -10,7 +10,7 @@ use crate::plan::{Plan, TensorId};
 
 use super::Model;
 use super::block::{Adapt, Block, Map};
-use super::blueprint::Norm;
+use super::blueprint::{Norm, Order};
 use super::forward;
 use super::kept::{Adapted, Kept, from_checkpoint};
 use super::methods::{Flow, Place};
@@ -42,8 +42,7 @@ pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     let Model { config, scratch, training, weights, .. } = model;
     let (t, layer) = (&training.scratch, &weights.layers[l]);
     let mut block = from_checkpoint(model, plan, l);
-    let h = block.attention(l);
-    block.mlp_hidden(l, h);
+    let h = block.hidden(l);
     let Block { mut steps, mut adapt } = block;
     let delta = adapt.shrink(&mut steps, layer, Map::Down, scratch.hidden, None);
     if layer.mlp_post_norm.is_some() {
@@ -54,13 +53,21 @@ pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     // The MLP: h + down · hidden(h)
     let dy = steps.join_grad(t.mlp_branch, layer.mlp_post_norm.as_ref());
     steps.map_grad(layer, Map::Down, &adapted, dy, t.dhidden);
+    if config.order != Order::Serial {
+        // Before the MLP adds to the gradient by x, which is none by what attention adds.
+        steps.o_grad(layer, &adapted);
+    }
     let (kind, gated) = (config.activation, config.gated);
     steps.push(ops::ActivationGrad { x: scratch.up, dy: t.dhidden, dx: t.dup, kind, gated });
     steps.map_grad(layer, Map::Up, &adapted, t.dup, t.dxn);
-    steps.normed_grad(h, layer.mlp_norm.as_ref(), t.dxn);
-    // The attention: x + o · attend(q, k, v)
-    let dy = steps.join_grad(scratch.branch.unwrap_or(t.dx), layer.attention_post_norm.as_ref());
-    steps.map_grad(layer, Map::O, &adapted, dy, t.dattended);
+    match config.order {
+        Order::Serial => {
+            steps.normed_grad(h, layer.mlp_norm.as_ref(), t.dxn);
+            steps.o_grad(layer, &adapted);
+        }
+        Order::Parallel => steps.normed_grad(scratch.x, layer.mlp_norm.as_ref(), t.dxn),
+        Order::ParallelOneNorm => steps.normed_grad(scratch.x, layer.attention_norm.as_ref(), t.dxn),
+    }
     steps.attention_grad(l);
     steps.map_grad(layer, Map::Qkv, &adapted, t.dqkv, t.dxn);
     steps.normed_grad(scratch.x, layer.attention_norm.as_ref(), t.dxn);
@@ -91,16 +98,24 @@ pub(crate) fn update(model: &Model, plan: &mut Plan) {
 }
 
 impl Steps<'_> {
+    /// dattended of the attention: x + o · attended
+    fn o_grad(&mut self, layer: &Layer, adapted: &[Option<Adapted>; 4]) {
+        let Model { scratch, training, .. } = self.model;
+        let t = &training.scratch;
+        let dy = self.join_grad(scratch.branch.unwrap_or(t.dx), layer.attention_post_norm.as_ref());
+        self.map_grad(layer, Map::O, adapted, dy, t.dattended);
+    }
+
     /// dqkv by dattended, through attention, split and the norms of heads.
     fn attention_grad(&mut self, l: usize) {
         let Model { config, state, scratch, weights, training, .. } = self.model;
         let (t, forward) = (&training.scratch, self.attention(l));
         let (dy, stats, rows, head_dim) = (t.dattended, t.stats, state.rows, config.head_dim);
         let [dk_cache, dv_cache] = training.cache;
-        let (dq, dqkv, rope) = (t.dq, t.dqkv, state.rope(config, l));
+        let (dq, dqkv, rope, grouped) = (t.dq, t.dqkv, state.rope(config, l), config.qkv_grouped);
         self.push(ops::AttentionGradQ { forward, dy, dq, stats });
         self.push(ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache });
-        self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim });
+        self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim, grouped });
         if let Some(HeadNorms { weights, q_heads, eps, .. }) = weights.layers[l].head_norms {
             let qkv = scratch.qkv;
             self.push(ops::HeadNormGrad { qkv, weights, dx: dqkv, q_heads, eps });

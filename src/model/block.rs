@@ -6,6 +6,7 @@ use crate::ops::{self, Delta, DownProjection};
 use crate::plan::{FEW_ROWS, TensorId};
 
 use super::Model;
+use super::blueprint::Order;
 use super::steps::Steps;
 use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
@@ -16,20 +17,37 @@ pub(super) struct Block<'a, A> {
 }
 
 impl<A: Adapt> Block<'_, A> {
-    /// x = h + mlp(h), h = x + attention(x); returns where h, and then x, is
+    /// x = h + down · hidden, h = x + o · attended; returns where h, and then x, is
     pub(crate) fn layer(&mut self, l: usize) -> TensorId {
-        let h = self.attention(l);
-        self.mlp(l, h);
+        let h = self.hidden(l);
+        let Model { weights, scratch, .. } = self.steps.model;
+        let layer = &weights.layers[l];
+        let delta = self.adapt.shrink(&mut self.steps, layer, Map::Down, scratch.hidden, None);
+        self.join(scratch.hidden, &layer.down, layer.mlp_post_norm.as_ref(), h, delta);
         h
     }
 
-    /// h = x + o · attend(q, k, v), [q; k; v] = qkv · norm(x); returns where h is. In front of qkv or behind o
-    /// there may be a norm, or none.
-    pub(crate) fn attention(&mut self, l: usize) -> TensorId {
-        let Model { weights, scratch, .. } = self.steps.model;
+    /// All of a layer but its last map: h = x + o · attended, and hidden of h, or of x where feed-forward stands
+    /// beside attention; returns where h is.
+    pub(crate) fn hidden(&mut self, l: usize) -> TensorId {
+        let Model { config, weights, scratch, .. } = self.steps.model;
         let layer = &weights.layers[l];
         let (x, ridden) = self.normed(scratch.x, layer.attention_norm.as_ref(), scratch.xn, &layer.qkv);
         self.linear(layer, Map::Qkv, x, scratch.qkv, ridden);
+        if config.order == Order::Serial {
+            let h = self.attention(l);
+            self.mlp_hidden(l, h);
+            return h;
+        }
+        // Before attention changes x, and with it what one norm made of x.
+        self.mlp_hidden(l, if layer.mlp_norm.is_some() { scratch.x } else { x });
+        self.attention(l)
+    }
+
+    /// h = x + o · attend(q, k, v) of [q; k; v]; returns where h is. Behind o there may be a norm.
+    fn attention(&mut self, l: usize) -> TensorId {
+        let Model { weights, scratch, .. } = self.steps.model;
+        let layer = &weights.layers[l];
         let qkv = self.head_norm(layer);
         self.split(l, qkv);
         let ridden = self.attend(l, layer);
@@ -37,15 +55,6 @@ impl<A: Adapt> Block<'_, A> {
         let h = self.adapt.residual(&mut self.steps, l);
         self.join(scratch.attended, &layer.o, layer.attention_post_norm.as_ref(), h, delta);
         h
-    }
-
-    /// h += down · hidden(h)
-    fn mlp(&mut self, l: usize, h: TensorId) {
-        let Model { weights, scratch, .. } = self.steps.model;
-        let layer = &weights.layers[l];
-        self.mlp_hidden(l, h);
-        let delta = self.adapt.shrink(&mut self.steps, layer, Map::Down, scratch.hidden, None);
-        self.join(scratch.hidden, &layer.down, layer.mlp_post_norm.as_ref(), h, delta);
     }
 
     /// h += linear · x, normed or scaled on the way if the model has it so
@@ -73,7 +82,7 @@ impl<A: Adapt> Block<'_, A> {
     }
 
     /// hidden = act(gate · norm(h)) ∘ (up · norm(h)), or act(up · norm(h)) without a gate
-    pub(crate) fn mlp_hidden(&mut self, l: usize, h: TensorId) {
+    fn mlp_hidden(&mut self, l: usize, h: TensorId) {
         let Model { config, weights, scratch, .. } = self.steps.model;
         let (layer, normed) = (&weights.layers[l], self.adapt.mlp_input(self.steps.model));
         let (x, ridden) = self.normed(h, layer.mlp_norm.as_ref(), normed, &layer.up);
@@ -105,6 +114,7 @@ impl<A: Adapt> Block<'_, A> {
             k_cache,
             v_cache,
             head_dim: config.head_dim,
+            grouped: config.qkv_grouped,
         });
     }
 

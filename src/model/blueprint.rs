@@ -23,6 +23,18 @@ pub enum Norm {
     Layer(f32),
 }
 
+/// How attention and feed-forward of a layer follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// y = h + mlp(norm₂(h)), h = x + attention(norm₁(x))
+    #[default]
+    Serial,
+    /// y = x + attention(norm₁(x)) + mlp(norm₂(x))
+    Parallel,
+    /// y = x + attention(norm(x)) + mlp(norm(x)), with one norm
+    ParallelOneNorm,
+}
+
 /// What scales or caps the numbers of a whole model; the default changes none.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scales {
@@ -75,6 +87,8 @@ pub struct Blueprint {
     pub(crate) rotary_dim: usize,
     /// The rotations that layers choose from.
     pub ropes: Vec<Rope>,
+    /// Whether feed-forward reads what attention has made, or stands beside it.
+    pub(crate) order: Order,
     /// Normalisation of both blocks and of the last hidden state.
     pub(crate) norm: Norm,
     /// Factor on attention scores.
@@ -85,12 +99,16 @@ pub struct Blueprint {
     pub(crate) activation: Activation,
     /// Whether the feed-forward block is act(gate x) ∘ (up x) or act(up x).
     pub gated: bool,
+    /// Whether rows of a fused q, k and v lie by groups of heads: H / K of q, then k, then v.
+    pub(crate) qkv_grouped: bool,
     /// Bias on q, k and v.
     pub qkv_bias: bool,
     /// Bias on the attention output.
     pub o_bias: bool,
     /// Bias on the feed-forward linears.
     pub mlp_bias: bool,
+    /// Bias on the head.
+    pub(crate) head_bias: bool,
     /// Whether the head is the embedding table.
     pub tie_word_embeddings: bool,
     /// Put in front of a text by tokenizers that ask for it.

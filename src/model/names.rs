@@ -188,6 +188,13 @@ pub(crate) fn gguf_linear(family: &Family, tensor: &str) -> Option<GgufLinear> {
 }
 
 /// The name without the prefix that a headless checkpoint leaves out.
+///
+/// The head is `lm_head` here, whatever a family calls it.
 pub(super) fn bare(name: &str) -> &str {
+    match name {
+        "embed_out" => return "lm_head",
+        "embed_out.weight" => return "lm_head.weight",
+        _ => {}
+    }
     families::ALL.iter().find_map(|family| name.strip_prefix(family.prefix)).unwrap_or(name)
 }

@@ -179,16 +179,21 @@ impl Weights {
     /// A name as whole checkpoints write it.
     pub(crate) fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
-        if bare.starts_with("lm_head") || self.headless {
-            bare.to_owned()
-        } else {
-            format!("{}{bare}", self.family.prefix)
+        match bare.strip_prefix("lm_head") {
+            Some(rest) => format!("{}{rest}", self.family.head),
+            None if self.headless => bare.to_owned(),
+            None => format!("{}{bare}", self.family.prefix),
         }
     }
 
     /// Name of the embedding as a module.
     pub(crate) fn embedding(&self) -> String {
         self.full_name(&self.family.module(Role::Embedding, 0))
+    }
+
+    /// Name of the head as a module.
+    pub(crate) fn head_name(&self) -> &'static str {
+        self.family.head
     }
 
     /// Where the rows (F, C) of a linear map lie: tensor, first row in it, rows. A tied head's

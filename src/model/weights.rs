@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
 use super::bank::Bank;
-use super::blueprint::{Blueprint, Norm};
+use super::blueprint::{Blueprint, Norm, Order};
 use super::families::Family;
 use super::matrix::{Matrix, Place};
 use super::names::Role;
@@ -143,7 +143,7 @@ impl Weights {
             let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
             Linear { weight: embed.clone(), bias: None, site }
         } else {
-            declare.linear("lm_head", c, &head, family.turns(Role::Head), false)?
+            declare.linear("lm_head", c, &head, family.turns(Role::Head), config.head_bias)?
         };
         let (places, headless) = (declare.places, config.encoder.is_some());
         Ok(Self {
@@ -222,7 +222,10 @@ impl Declare<'_> {
             o: self.map("o", l, q, &[(Role::O, c, next)], config.o_bias)?,
             o_input: self.bank.point(self.tensors, &o_input, q, next)?,
             attention_post_norm: self.norm_of(Role::AttentionPostNorm, l, next)?,
-            mlp_norm: self.norm_of(Role::MlpNorm, l, next)?,
+            mlp_norm: match config.order {
+                Order::ParallelOneNorm => None,
+                _ => self.norm_of(Role::MlpNorm, l, next)?,
+            },
             up: self.map("up", l, c, up, config.mlp_bias)?,
             down: self.map("down", l, f, &[(Role::Down, c, next)], config.mlp_bias)?,
             down_input: self.bank.point(self.tensors, &down_input, f, next)?,

@@ -45,6 +45,11 @@ pub const MODELS: &[ModelFiles] = &[
     model!("granite", "model.safetensors"),
     model!("olmo2", "model.safetensors"),
     model!("phi3", "model.safetensors"),
+    model!("phi", "model.safetensors"),
+    model!("stablelm", "model.safetensors"),
+    model!("stablelm-parallel", "model.safetensors"),
+    model!("gpt_neox", "model.safetensors"),
+    model!("gpt_neox-serial", "model.safetensors"),
 ];
 
 impl ModelFiles {

@@ -52,7 +52,8 @@ pub(super) async fn rest(base: &mut Base<'_>, delta: &mut ModuleDelta, roles: Ro
         match role {
             _ if UNUSED.contains(&role) => {}
             // `rows` has read those of tables.
-            SAVED_WEIGHT | SAVED_BIAS | TOKEN_DELTA if is_embedding || module == "lm_head" => {}
+            SAVED_WEIGHT | SAVED_BIAS | TOKEN_DELTA
+                if is_embedding || module == base.model.weights.head_name() => {}
             _ if is_embedding => return mismatch("an embedding has no place for it"),
             BASE_BIAS => replace_bias(base, delta, &tensor).await?,
             SAVED_WEIGHT | SAVED_BIAS => {
@@ -94,7 +95,7 @@ pub(super) async fn rows(
 ) -> Result<()> {
     let embedding = base.model.weights.embedding();
     let table = match module {
-        "lm_head" => Table::Head,
+        name if name == base.model.weights.head_name() => Table::Head,
         name if name == embedding => Table::Embed,
         _ => return Ok(()),
     };

@@ -22,6 +22,8 @@ pub struct SplitQkv {
     pub v_cache: TensorId,
     /// D
     pub head_dim: usize,
+    /// Whether a row has, for each of K groups, its H / K heads of q, then k, then v
+    pub grouped: bool,
 }
 
 impl Operation for SplitQkv {
@@ -34,7 +36,7 @@ impl Operation for SplitQkv {
     }
 
     fn check(&self, shapes: &Shapes) -> Fit {
-        let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim } = *self;
+        let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim, grouped } = *self;
         shapes.rows(rows)?;
         shapes.activations(&[qkv, q])?;
         shapes.caches(k_cache, v_cache)?;
@@ -44,6 +46,7 @@ impl Operation for SplitQkv {
             shapes.cols(q).is_multiple_of(head_dim) && kv_cols.is_multiple_of(head_dim),
             "heads are not D wide",
         )?;
+        demand(!grouped || shapes.cols(q).is_multiple_of(kv_cols), "groups of heads differ")?;
         let rotated = shapes.cols(rope);
         demand(rotated <= head_dim && rotated.is_multiple_of(2), "rope is wider than heads, or odd")?;
         demand(shapes.lines(rope) >= s, "rope has fewer lines than the cache")
@@ -54,6 +57,6 @@ impl Operation for SplitQkv {
         let (rows, qkv, rope) = (call.rows(self.rows), call.f32(self.qkv), call.f32(self.rope));
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
         let rotated = call.cols(self.rope);
-        twin::split_qkv::split_qkv(rows, qkv, rope, rotated, heads, q, k, v);
+        twin::split_qkv::split_qkv(rows, qkv, rope, rotated, heads, self.grouped, q, k, v);
     }
 }

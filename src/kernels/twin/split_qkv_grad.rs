@@ -16,6 +16,7 @@ pub(crate) fn split_qkv_grad(
     rope: &[f32],
     rotated: usize,
     heads: Heads,
+    grouped: bool,
     dqkv: &mut [f32],
 ) {
     let Heads { q_cols, kv_cols, head_dim, s } = heads;
@@ -24,23 +25,27 @@ pub(crate) fn split_qkv_grad(
         let line = &mut dqkv[n * (q_cols + 2 * kv_cols)..][..q_cols + 2 * kv_cols];
         let angles = &rope[pos * rotated..][..rotated];
         let cell = (row.slot as usize * s + pos) * kv_cols;
-        rotate_back(&dq[n * q_cols..][..q_cols], head_dim, angles, &mut line[..q_cols]);
-        rotate_back(&dk_cache[cell..][..kv_cols], head_dim, angles, &mut line[q_cols..][..kv_cols]);
-        line[q_cols + kv_cols..].copy_from_slice(&dv_cache[cell..][..kv_cols]);
+        for (j, first) in (0..q_cols + 2 * kv_cols).step_by(head_dim).enumerate() {
+            let dx = &mut line[heads.place(j, grouped) * head_dim..][..head_dim];
+            if first < q_cols {
+                rotate_back(&dq[n * q_cols + first..][..head_dim], angles, dx);
+            } else if first < q_cols + kv_cols {
+                rotate_back(&dk_cache[cell + first - q_cols..][..head_dim], angles, dx);
+            } else {
+                dx.copy_from_slice(&dv_cache[cell + first - q_cols - kv_cols..][..head_dim]);
+            }
+        }
     }
 }
 
-/// dx for y = x rotated head by head, the transpose of that rotation; angles is [cos | sin], E
-/// long.
-fn rotate_back(dy: &[f32], d: usize, angles: &[f32], dx: &mut [f32]) {
+/// dx for y = x rotated, of one head: the transpose of that rotation; angles is [cos | sin], E long.
+fn rotate_back(dy: &[f32], angles: &[f32], dx: &mut [f32]) {
     let e = angles.len();
     let (cos, sin) = angles.split_at(e / 2);
-    for (dy, dx) in dy.chunks_exact(d).zip(dx.chunks_exact_mut(d)) {
-        for i in 0..e / 2 {
-            let (a, b) = (dy[i], dy[i + e / 2]);
-            dx[i] = a * cos[i] + b * sin[i];
-            dx[i + e / 2] = b * cos[i] - a * sin[i];
-        }
-        dx[e..].copy_from_slice(&dy[e..]);
+    for i in 0..e / 2 {
+        let (a, b) = (dy[i], dy[i + e / 2]);
+        dx[i] = a * cos[i] + b * sin[i];
+        dx[i + e / 2] = b * cos[i] - a * sin[i];
     }
+    dx[e..].copy_from_slice(&dy[e..]);
 }

@@ -4,7 +4,7 @@
 use super::Family;
 use crate::activation::Activation;
 use crate::error::Result;
-use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Scales};
+use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Order, Scales};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key};
 use crate::model::names::{Module, Role};
 use crate::model::rope::Rope;
@@ -30,6 +30,7 @@ pub(super) const FAMILY: Family = Family {
         Module::new(Role::MlpNorm, "output.LayerNorm", "layer_output_norm"),
     ],
     norm_offset: 0.0,
+    head: "lm_head",
     derived: &[
         "embeddings.position_ids",
         // what states are made into for the tasks of its training
@@ -87,15 +88,18 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         rotary_dim: head_dim,
         max_position_embeddings: fields.needed(field::CONTEXT)?,
         learned_positions: true,
+        order: Order::Serial,
         ropes: vec![Rope::Identity],
         norm: Norm::Layer(fields.epsilon(EPS, 1e-12)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
         scales: Scales::default(),
         activation: fields.activation(field::ACTIVATION, Activation::Gelu)?,
         gated: false,
+        qkv_grouped: false,
         qkv_bias: true,
         o_bias: true,
         mlp_bias: true,
+        head_bias: false,
         tie_word_embeddings: true,
         bos_token_id: None,
         eos_token_ids: Vec::new(),

@@ -4,7 +4,7 @@
 use super::Family;
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Scales, out_of_range};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order, Scales, out_of_range};
 use crate::model::fields::{
     ACTIVATION, CONTEXT, Fields, HEAD_DIM, HEADS, HIDDEN_SIZE, INTERMEDIATE_SIZE, KV_HEADS, Key, LAYERS,
     RMS_NORM_EPS,
@@ -20,6 +20,7 @@ pub(super) const FAMILY: Family = Family {
     layer: "layers",
     modules: INTERLEAVED,
     norm_offset: 0.0,
+    head: "lm_head",
     derived: &["rotary_emb.inv_freq"],
     harmless: HARMLESS,
     blueprint,
@@ -111,15 +112,18 @@ pub(super) fn built(
         rotary_dim: head_dim,
         max_position_embeddings: fields.count_or(CONTEXT, 2048)?,
         learned_positions: false,
+        order: Order::Serial,
         ropes,
         norm: Norm::Rms(fields.epsilon(RMS_NORM_EPS, 1e-6)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
         scales: Scales::default(),
         activation: fields.activation(ACTIVATION, Activation::Silu)?,
         gated: true,
+        qkv_grouped: false,
         qkv_bias: fields.has_tensor("blk.0.attn_q.bias").unwrap_or(attention_bias),
         o_bias: fields.has_tensor("blk.0.attn_output.bias").unwrap_or(attention_bias),
         mlp_bias: fields.has_tensor("blk.0.ffn_up.bias").unwrap_or(mlp_bias),
+        head_bias: false,
         tie_word_embeddings: fields.tied(false)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,

@@ -6,15 +6,18 @@ mod gemma;
 mod gemma2;
 mod gemma3;
 mod gpt2;
+mod gpt_neox;
 mod granite;
 mod llama;
 mod mistral;
 mod modernbert;
 mod olmo2;
+mod phi;
 mod phi3;
 mod qwen2;
 mod qwen3;
 mod smollm3;
+mod stablelm;
 
 use std::fmt;
 
@@ -43,6 +46,9 @@ pub(super) const ALL: &[&Family] = &[
     &phi3::FAMILY,
     &bert::FAMILY,
     &modernbert::FAMILY,
+    &phi::FAMILY,
+    &gpt_neox::FAMILY,
+    &stablelm::FAMILY,
 ];
 
 /// Models whose files describe, name and store them alike.
@@ -55,6 +61,8 @@ pub struct Family {
     pub(crate) architecture: &'static str,
     /// What whole checkpoints put in front of every name but the head's.
     pub(super) prefix: &'static str,
+    /// What checkpoints call the head, which is `lm_head` here.
+    pub(super) head: &'static str,
     /// What stands before a layer's number.
     pub(super) layer: &'static str,
     pub(super) modules: &'static [Module],

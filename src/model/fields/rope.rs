@@ -11,7 +11,7 @@ use crate::format::gguf::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS};
 use crate::model::rope::{Rope, RopeScaling, Yarn};
 
 const FACTOR: Key = Key::new("", "rope.scaling.factor");
-const THETA: Key = Key::new("rope_theta", "rope.freq_base");
+const THETA: Key = Key::new("rope_theta", "rope.freq_base").older("rotary_emb_base");
 const LOCAL_THETA: Key = Key::new("rope_local_base_freq", "rope.freq_base_swa");
 const TYPE: Key = Key::new("", "rope.scaling.type");
 const LONGEST: Key = Key::new("max_position_embeddings", "");
@@ -218,6 +218,7 @@ impl Fields<'_> {
         if self.are_metadata() {
             return Ok(self.count(ROTATED)?.unwrap_or(head_dim));
         }
+        self.known(PARTIAL.json);
         let inner = match self.source {
             Source::Config(map) => map.get("rope_parameters").or_else(|| map.get("rope_scaling")),
             Source::Metadata { .. } => None,
