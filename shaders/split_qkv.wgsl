@@ -38,9 +38,9 @@ fn split_qkv(@builtin(global_invocation_id) id: vec3<u32>) {
     let within = select(i, 2u * i, passes);
     let col = head * params.head_dim + within;
     let place = place_of(head, params.q_cols / params.head_dim, params.kv_cols / params.head_dim, params.grouped);
-    let from = n * cols + place * params.head_dim + within;
-    let a = qkv[from];
-    let b = qkv[from + half];
+    let source = n * cols + place * params.head_dim + within;
+    let a = qkv[source];
+    let b = qkv[source + half];
     let cell = (row.slot * params.s + row.pos) * params.kv_cols;
     if col >= params.q_cols + params.kv_cols {
         let at = cell + col - params.q_cols - params.kv_cols;

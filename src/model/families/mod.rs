@@ -49,6 +49,9 @@ pub(super) const ALL: &[&Family] = &[
     &stablelm::FAMILY,
     &bert::FAMILY,
     &modernbert::FAMILY,
+    &phi::FAMILY,
+    &gpt_neox::FAMILY,
+    &stablelm::FAMILY,
 ];
 
 /// Models whose files describe, name and store them alike.

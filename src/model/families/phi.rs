@@ -63,7 +63,6 @@ pub(super) fn of(fields: &Fields, rotated: f64, activation: Activation) -> Resul
         activation: fields.activation(ACTIVATION, activation)?,
         gated: false,
         qkv_grouped: false,
-        encoder: None,
         qkv_bias: true,
         o_bias: true,
         mlp_bias: true,
@@ -71,6 +70,7 @@ pub(super) fn of(fields: &Fields, rotated: f64, activation: Activation) -> Resul
         tie_word_embeddings: fields.tied(false)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
+        encoder: None,
         layers: vec![LayerSpec::default(); layers],
     })
 }
