@@ -31,6 +31,7 @@ pub(super) const FAMILY: Family = Family {
         Module::new(Role::MlpNorm, "output.LayerNorm", "layer_output_norm"),
     ],
     norm_offset: 0.0,
+    wrapper: None,
     derived: &[
         "embeddings.position_ids",
         // what states are made into for the tasks of its training
@@ -92,6 +93,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         norm: Norm::Layer(fields.epsilon(EPS, 1e-12)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
         scales: Scales::default(),
+        is_text_part: false,
         activation: fields.activation(field::ACTIVATION, Activation::Gelu)?,
         gated: false,
         head_bias: false,

@@ -29,6 +29,7 @@ pub(super) const FAMILY: Family = Family {
     ],
     // what states are made into for the task of its training
     norm_offset: 0.0,
+    wrapper: None,
     derived: &["head.dense.weight", "head.norm.weight", "decoder.weight", "decoder.bias"],
     harmless: &[
         // of heads and of training
@@ -95,6 +96,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         norm: Norm::Layer(fields.epsilon(EPS, 1e-5)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
         scales: Scales::default(),
+        is_text_part: false,
         activation: fields.activation(ACTIVATION, Activation::Gelu)?,
         gated: true,
         head_bias: false,
