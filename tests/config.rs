@@ -207,6 +207,7 @@ const FAMILIES: &[&str] = &[
     "smollm3",
     "granite",
     "olmo2",
+    "minicpm",
 ];
 
 /// Keys that must be off in other families, and families that compute with them.
@@ -459,12 +460,13 @@ fn real_configs_are_read_or_refused_by_name() {
             Ok(_) => read_count += 1,
             Err(error) => {
                 refused_count += 1;
-                assert!(!known, "{name}: {error}");
+                let has_experts = error.to_string().ends_with(": experts, which is not supported");
+                assert!(!known || has_experts, "{name}: {error}");
                 assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}: {error}");
             }
         }
     }
-    assert!(read_count >= 15 && refused_count >= 15, "{read_count} read, {refused_count} refused");
+    assert!(read_count >= 30 && refused_count >= 10, "{read_count} read, {refused_count} refused");
 }
 
 #[test]

@@ -162,3 +162,25 @@ fn olmo2_norms_queries_and_keys() {
     assert!(config.layers.iter().all(|layer| layer.head_norm == Some(1e-5)), "{:?}", config.layers);
     assert!(!config.tie_word_embeddings && !config.qkv_bias);
 }
+
+/// The factors of its authors' code: `scale_emb`, `scale_depth` / √L, `dim_model_base` / C.
+#[test]
+fn minicpm_is_granite_by_other_names() {
+    let keys = json!({"scale_emb": 12, "scale_depth": 1.4, "dim_model_base": 12});
+    let mut config = read("minicpm", keys).expect("valid");
+    let (residual, attention) = (1.4f32 / 2.0, 1.0 / 8f64.sqrt());
+    let granite = json!({
+        "embedding_multiplier": 12, "residual_multiplier": residual, "logits_scaling": 4, "attention_multiplier": attention,
+    });
+    let granite = read("granite", granite).expect("valid");
+    config.family = granite.family;
+    // All but virtual tokens, which pass by `scale_emb`.
+    let shown = format!("{config:?}").replace("virtual_tokens: 1.0", "virtual_tokens: 12.0");
+    assert_eq!(shown, format!("{granite:?}"));
+    let error = read("minicpm", json!({"num_experts": 8})).expect_err("experts");
+    assert_eq!(error, "config.json: num_experts 8: experts, which is not supported");
+    assert_eq!(
+        read("minicpm", json!({"scale_depth": 0})).map(|_| ()).map_err(|e| e.contains("scale_depth")),
+        Err(true)
+    );
+}

@@ -109,6 +109,8 @@ pub struct Blueprint {
     pub mlp_bias: bool,
     /// Bias on the head.
     pub(crate) head_bias: bool,
+    /// Whether it is the text part of a model of more, whose other tensors are passed over.
+    pub(crate) is_text_part: bool,
     /// Whether the head is the embedding table.
     pub tie_word_embeddings: bool,
     /// Put in front of a text by tokenizers that ask for it.

@@ -31,7 +31,7 @@ pub(crate) use layouts::{Demand, Held, free, padded};
 pub(crate) use methods::Begun;
 pub use methods::Variant;
 pub(crate) use names::{GgufLinear, GgufTensor};
-pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name};
+pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name, is_wrapped};
 pub use needs::Needs;
 pub use needs::size;
 pub use rope::{Rope, RopeScaling};

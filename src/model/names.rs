@@ -187,6 +187,14 @@ pub(crate) fn gguf_linear(family: &Family, tensor: &str) -> Option<GgufLinear> {
     role.is_linear().then_some(linear)
 }
 
+/// What models of texts and more put in front of their text part's names.
+const WRAPPERS: [&str; 2] = ["model.language_model.", "language_model."];
+
+/// Whether a name is one of a model of texts and more.
+pub(crate) fn is_wrapped(name: &str) -> bool {
+    WRAPPERS.iter().any(|wrapper| name.starts_with(wrapper))
+}
+
 /// The name without the prefix that a headless checkpoint leaves out.
 ///
 /// The head is `lm_head` here, whatever a family calls it.
@@ -196,5 +204,6 @@ pub(super) fn bare(name: &str) -> &str {
         "embed_out.weight" => return "lm_head.weight",
         _ => {}
     }
+    let name = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
     families::ALL.iter().find_map(|family| name.strip_prefix(family.prefix)).unwrap_or(name)
 }

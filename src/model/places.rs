@@ -31,7 +31,8 @@ impl Weights {
             return Ok(true);
         }
         let derived = self.family.derived.iter().any(|end| bare.ends_with(end));
-        if bare == "lm_head.weight" || derived {
+        let is_beside = self.beside.iter().any(|front| bare.starts_with(front));
+        if bare == "lm_head.weight" || derived || is_beside {
             return Ok(false);
         }
         Err(Error::mismatch(format!("tensor `{name}`: the architecture in config.json has no such tensor")))

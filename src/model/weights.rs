@@ -93,6 +93,8 @@ pub struct Weights {
     /// (V, C); the embedding itself where tied
     pub(super) head: Linear,
     pub(super) family: &'static Family,
+    /// Beginnings of the names of tensors that are passed over.
+    pub(super) beside: &'static [&'static str],
     pub(super) places: BTreeMap<String, Place>,
     /// Whether linear maps come as (out, in), whatever checkpoints have.
     pub(super) turned: bool,
@@ -146,6 +148,8 @@ impl Weights {
             declare.linear("lm_head", c, &head, family.turns(Role::Head), config.head_bias)?
         };
         let (places, headless) = (declare.places, config.encoder.is_some());
+        let wrapper = family.wrapper.filter(|_| config.is_text_part);
+        let beside = wrapper.map_or(&[][..], |wrapper| wrapper.beside);
         Ok(Self {
             embed,
             positions,
@@ -154,6 +158,7 @@ impl Weights {
             norm,
             head,
             family,
+            beside,
             places,
             turned: false,
             sum,

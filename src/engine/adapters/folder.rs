@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::safetensors::Header;
-use crate::model::Model;
+use crate::model::{Model, is_wrapped};
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
@@ -57,7 +57,13 @@ async fn read_folder(
     files: &Arc<AdapterFiles>,
     warnings: Vec<String>,
 ) -> Result<Adapter> {
-    let mut modules = read(config, files)?;
+    let weights = &base.model.weights;
+    let named = |(module, roles): (String, Roles)| {
+        // Made on a model of texts and more, of which this is the text part.
+        let module = if is_wrapped(&module) { weights.full_name(&module) } else { module };
+        (module, roles)
+    };
+    let mut modules: BTreeMap<String, Roles> = read(config, files)?.into_iter().map(named).collect();
     let mut adapter = Adapter { warnings, ..Adapter::default() };
     let mut shared = modules.remove("").unwrap_or_default();
     adapter.lead = config.method.lead(base, &mut shared)?;

@@ -103,7 +103,12 @@ impl Loader {
         let sizes = sizes(&config, options, backend.max_tensor_bytes());
         let loading = if matches!(backend, Backend::Cpu(_)) { LOADING_BYTES } else { 0 };
         let model = fitting(config, sizes, dtype_of, loading, &backend)?;
-        Ok(Self { model, tokenizer, backend, gguf: false, warnings: Vec::new() })
+        let mut warnings = Vec::new();
+        if model.config.is_text_part {
+            let text = "the model's text part is loaded alone: its tensors for images are passed over";
+            warnings.push(text.to_owned());
+        }
+        Ok(Self { model, tokenizer, backend, gguf: false, warnings })
     }
 
     /// Makes room on the backend.

@@ -1,7 +1,7 @@
 //! The text models of Gemma 3: Gemma 2 with norms of each head in the place of caps, and another rotation in
 //! layers with a window.
 
-use super::{Family, gemma, gemma2};
+use super::{Family, Wrapper, gemma, gemma2};
 use crate::activation::Activation;
 use crate::error::Result;
 use crate::model::blueprint::{Blueprint, LayerSpec, Scales};
@@ -30,6 +30,19 @@ pub(super) const FAMILY: Family = Family {
         Module::new(Role::LastNorm, "norm", "output_norm"),
         Module::new(Role::Head, "lm_head", "output"),
     ],
+    wrapper: Some(&Wrapper {
+        model_type: "gemma3",
+        defaults: &[
+            ("vocab_size", 262_208),
+            ("hidden_size", 2304),
+            ("intermediate_size", 9216),
+            ("num_hidden_layers", 26),
+            ("num_attention_heads", 8),
+            ("num_key_value_heads", 4),
+            ("max_position_embeddings", 131_072),
+        ],
+        beside: &["vision_tower.", "multi_modal_projector."],
+    }),
     harmless: &[],
     blueprint,
     ..gemma::FAMILY

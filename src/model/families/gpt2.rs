@@ -28,6 +28,7 @@ pub(super) const FAMILY: Family = Family {
     ],
     norm_offset: 0.0,
     head: "lm_head",
+    wrapper: None,
     derived: &[".attn.bias", ".attn.masked_bias"],
     harmless: &[
         // heads for other tasks, and what the table of positions was made for
@@ -79,6 +80,7 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         norm: Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
         scales: Scales::default(),
+        is_text_part: false,
         activation: fields.activation(ACTIVATION, Activation::GeluTanh)?,
         gated: false,
         qkv_grouped: false,

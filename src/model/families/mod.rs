@@ -9,6 +9,7 @@ mod gpt2;
 mod gpt_neox;
 mod granite;
 mod llama;
+mod minicpm;
 mod mistral;
 mod modernbert;
 mod olmo2;
@@ -18,6 +19,7 @@ mod qwen2;
 mod qwen3;
 mod smollm3;
 mod stablelm;
+mod wrapped;
 
 use std::fmt;
 
@@ -49,10 +51,17 @@ pub(super) const ALL: &[&Family] = &[
     &stablelm::FAMILY,
     &bert::FAMILY,
     &modernbert::FAMILY,
-    &phi::FAMILY,
-    &gpt_neox::FAMILY,
-    &stablelm::FAMILY,
+    &minicpm::FAMILY,
 ];
+
+/// Models of texts and more, whose text part is a model of one family.
+pub(super) struct Wrapper {
+    pub(super) model_type: &'static str,
+    /// What `text_config` may leave out.
+    pub(super) defaults: &'static [(&'static str, u64)],
+    /// Beginnings of the names of tensors that are no part of it.
+    pub(super) beside: &'static [&'static str],
+}
 
 /// Models whose files describe, name and store them alike.
 pub struct Family {
@@ -73,6 +82,8 @@ pub struct Family {
     pub(super) norm_offset: f32,
     /// Ends of the names of tensors that follow from others, and hold no weights.
     pub(super) derived: &'static [&'static str],
+    /// `model_type` of models that have one of this family as their text part, and no other arithmetic for texts.
+    pub(super) wrapper: Option<&'static Wrapper>,
     /// Fields that change no number in this family, beside those that never do.
     harmless: &'static [&'static str],
     blueprint: fn(&Fields) -> Result<Blueprint>,
@@ -89,15 +100,15 @@ impl Blueprint {
         let Some(Json::String(model_type)) = config.remove("model_type") else {
             return Err(Error::format("config.json: field `model_type` is missing"));
         };
-        let family = ALL.iter().find(|family| family.model_type == model_type).ok_or_else(|| {
-            Error::unsupported(format!(
-                "config.json: model_type `{model_type}`, expected one of {}",
-                listed(|family| family.model_type)
-            ))
-        })?;
-        family.read(&Fields::of_config(&config)).and_then(|blueprint| {
+        let wrapper = ALL.iter().find(|family| family.wrapper.is_some_and(|w| w.model_type == model_type));
+        let text_part = wrapper.map(|family| wrapped::text_part(family, &config)).transpose()?;
+        let is_text_part = text_part.is_some();
+        let family = wrapper.or_else(|| ALL.iter().find(|family| family.model_type == model_type));
+        let family = family.ok_or_else(|| wrapped::unknown(&model_type, &config))?;
+        let read = family.read(&Fields::of_config(text_part.as_ref().unwrap_or(&config)));
+        read.and_then(|blueprint| {
             blueprint.check().map_err(|e| e.context("config.json"))?;
-            Ok(blueprint)
+            Ok(Self { is_text_part, ..blueprint })
         })
     }
 

@@ -14,6 +14,7 @@ pub(super) const FAMILY: Family = Family {
     model_type: "modernbert",
     architecture: "modern-bert",
     prefix: "model.",
+    head: "lm_head",
     layer: "layers",
     modules: &[
         Module::new(Role::Embedding, "embeddings.tok_embeddings", "token_embd"),
@@ -28,7 +29,7 @@ pub(super) const FAMILY: Family = Family {
     ],
     // what states are made into for the task of its training
     norm_offset: 0.0,
-    head: "lm_head",
+    wrapper: None,
     derived: &["head.dense.weight", "head.norm.weight", "decoder.weight", "decoder.bias"],
     harmless: &[
         // of heads and of training
@@ -88,7 +89,6 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         rotary_dim: head_dim,
         max_position_embeddings: fields.count_or(field::CONTEXT, 8192)?,
         learned_positions: false,
-        order: Order::Serial,
         ropes: vec![
             rope(THETA, "full_attention", 160_000.0)?,
             rope(LOCAL_THETA, "sliding_attention", 10_000.0)?,
@@ -96,13 +96,15 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         norm: Norm::Layer(fields.epsilon(EPS, 1e-5)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
         scales: Scales::default(),
+        is_text_part: false,
         activation: fields.activation(ACTIVATION, Activation::Gelu)?,
         gated: true,
+        head_bias: false,
+        order: Order::Serial,
         qkv_grouped: false,
         qkv_bias: bias(ATTENTION_BIAS)?,
         o_bias: bias(ATTENTION_BIAS)?,
         mlp_bias: bias(MLP_BIAS)?,
-        head_bias: false,
         tie_word_embeddings: true,
         bos_token_id: None,
         eos_token_ids: Vec::new(),

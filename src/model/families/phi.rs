@@ -60,6 +60,7 @@ pub(super) fn of(fields: &Fields, rotated: f64, activation: Activation) -> Resul
         norm: Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
         scales: Scales::default(),
+        is_text_part: false,
         activation: fields.activation(ACTIVATION, activation)?,
         gated: false,
         qkv_grouped: false,
