@@ -327,17 +327,6 @@ impl Model {
     pub(crate) fn all_layer_weights(&self) -> usize {
         self.config.layers.len().saturating_mul(self.layer_weights())
     }
-
-    /// Weights of the head.
-    pub(crate) fn head_weights(&self) -> usize {
-        self.config.vocab_size * self.config.hidden_size
-    }
-
-    /// Bytes of keys and values of one slot.
-    pub(crate) fn slot_bytes(config: &Blueprint, context: usize) -> u64 {
-        let cell = 2 * config.layers.len() * config.num_key_value_heads * config.head_dim;
-        4 * cell as u64 * context as u64
-    }
 }
 
 impl State {

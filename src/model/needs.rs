@@ -6,7 +6,7 @@ use std::fmt;
 
 use crate::plan::TensorId;
 
-use super::Model;
+use super::{Blueprint, Model};
 
 /// Bytes of a model's tensors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,17 @@ fn unit(bytes: u64) -> (f64, &'static str) {
 }
 
 impl Model {
+    /// Weights of the head.
+    pub(crate) fn head_weights(&self) -> usize {
+        self.config.vocab_size * self.config.hidden_size
+    }
+
+    /// Bytes of keys and values of one slot.
+    pub(crate) fn slot_bytes(config: &Blueprint, context: usize) -> u64 {
+        let cell = 2 * config.layers.len() * config.num_key_value_heads * config.head_dim;
+        4 * cell as u64 * context as u64
+    }
+
     /// What its tensors take, adapters and training as they are now.
     pub fn needs(&self) -> Needs {
         let all = self.tensors.total_bytes();
