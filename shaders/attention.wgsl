@@ -1,4 +1,4 @@
-// attention: y = softmax(scale · q · Kᵀ) · V over the row's visible keys, head by head, and each
+// attention: y = softmax(capped(scale · q · Kᵀ)) · V over the row's visible keys, head by head, and each
 // head's share of z = γ ∘ A·y for adapters that read y
 //
 // shapes     rows (N)   q (N, H·D)   k_cache, v_cache (slots, S, K·D)   y (N, H·D)
@@ -9,14 +9,15 @@
 // numerics   f32, online softmax; twin in f64
 // twin       src/kernels/twin/attention.rs
 // reference  arXiv:2205.14135 (the running softmax)
-// uses       shared/reduce.wgsl, shared/mix.wgsl, shared/row.wgsl
+// uses       shared/reduce.wgsl, shared/cap.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
 const MAX_HEAD_DIM: u32 = 256u;
+const SPAN: u32 = 0xffffffffu; // a window that rows tell themselves: token is the first key, pos the last
 
 struct Params {
-    q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32,
+    q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, cap: f32, window: u32,
     ranks: u32, z_cols: u32, // ranks 0: no adapters
 }
 
@@ -87,7 +88,9 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     }
     let end = row.pos + 1u;
     var begin = 0u;
-    if params.window != 0u && end > params.window {
+    if params.window == SPAN {
+        begin = row.token;
+    } else if params.window != 0u && end > params.window {
         begin = end - params.window;
     }
     var most = -3.4e38;
@@ -99,7 +102,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         let pos = tile + i;
         var score = -3.4e38;
         if pos < end {
-            score = dot_key(base + pos * params.kv_cols);
+            score = capped(dot_key(base + pos * params.kv_cols), params.cap);
         }
         let now = max(most, reduce_max(i, score));
         var weight = 0.0;

@@ -1,5 +1,5 @@
-// attention_grad_kv: dK[pos] += scale · Σ p·(dp − Δ)·q and dV[pos] += Σ p·dy, over the rows that
-// see pos and the query heads that share the key head
+// attention_grad_kv: dK[pos] += scale · Σ p·(dp − Δ)·s'·q and dV[pos] += Σ p·dy, over the rows that
+// see pos and the query heads that share the key head; s' is the slope of the capped score
 //
 // shapes     rows (N)   q, dy (N, H·D)   stats (N, H), see attention_grad_q
 //            k_cache, v_cache, dk_cache, dv_cache (slots, S, K·D)                     f32
@@ -9,7 +9,7 @@
 // numerics   f32 sums in order of query head, then row; twin in f64
 // twin       src/kernels/twin/attention_grad_kv.rs
 // reference  arXiv:2205.14135, algorithm 4
-// uses       shared/row.wgsl
+// uses       shared/row.wgsl, shared/cap.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -17,7 +17,7 @@ const KEYS: u32 = 16u;
 const ROWS: u32 = 32u;
 
 struct Params {
-    n: u32, q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32,
+    n: u32, q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, cap: f32, window: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,7 +40,7 @@ fn sees(n: u32, slot: u32, first: u32, last: u32) -> bool {
     return row.slot == slot && first <= row.pos && (params.window == 0u || last + params.window > row.pos);
 }
 
-// p and scale · p·(dp − Δ) of the query of row n at `column` and the key at `pos` of those from
+// p and scale · p·(dp − Δ)·s' of the query of row n at `column` and the key at `pos` of those from
 // `base` on; both 0 where the row does not see it.
 fn p_and_ds(n: u32, slot: u32, pos: u32, column: u32, base: u32) -> vec2<f32> {
     if !sees(n, slot, pos, pos) {
@@ -55,8 +55,9 @@ fn p_and_ds(n: u32, slot: u32, pos: u32, column: u32, base: u32) -> vec2<f32> {
         dp += dy[head + c] * v_cache[cell + c];
     }
     let stat = stats[head / params.head_dim];
-    let p = exp(params.scale * score - stat.x);
-    return vec2(p, params.scale * p * (dp - stat.y));
+    let capped_score = capped(params.scale * score, params.cap);
+    let p = exp(capped_score - stat.x);
+    return vec2(p, params.scale * p * (dp - stat.y) * capped_slope(capped_score, params.cap));
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)

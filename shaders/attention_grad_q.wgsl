@@ -1,5 +1,5 @@
-// attention_grad_q: dq = scale · Σ p·(dp − Δ)·K over the row's visible keys, head by head, where
-// p = softmax(scale · q · Kᵀ), dp = dy · Vᵀ and Δ = Σ p·dp
+// attention_grad_q: dq = scale · Σ p·(dp − Δ)·s'·K over the row's visible keys, head by head, where
+// s = capped(scale · q · Kᵀ), s' its slope, p = softmax(s), dp = dy · Vᵀ and Δ = Σ p·dp
 //
 // shapes     rows (N)   q, dy, dq (N, H·D)   k_cache, v_cache (slots, S, K·D)         f32
 //            stats (N, H): the logarithm of the softmax' denominator, and Δ
@@ -9,13 +9,13 @@
 // numerics   f32, a running maximum per invocation; twin in f64
 // twin       src/kernels/twin/attention_grad_q.rs
 // reference  arXiv:2205.14135, algorithm 4
-// uses       shared/row.wgsl, shared/reduce.wgsl
+// uses       shared/row.wgsl, shared/cap.wgsl, shared/reduce.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
 const MAX_HEAD_DIM: u32 = 256u;
 
-struct Params { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
+struct Params { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, cap: f32, window: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
@@ -30,13 +30,13 @@ var<workgroup> query: array<f32, MAX_HEAD_DIM>;                      // (D), sca
 var<workgroup> d_out: array<f32, MAX_HEAD_DIM>;                      // (D)
 var<workgroup> weights: array<f32, WORKGROUP_SIZE>;                  // of the tile's keys
 
-// The score of the key at `cell`, and dp of its value.
+// The capped score of the key at `cell`, and dp of its value.
 fn score_and_dp(cell: u32) -> vec2<f32> {
     var sums = vec2(0.0);
     for (var c = 0u; c < params.head_dim; c++) {
         sums += vec2(query[c] * k_cache[cell + c], d_out[c] * v_cache[cell + c]);
     }
-    return sums;
+    return vec2(capped(sums.x, params.cap), sums.y);
 }
 
 @compute @workgroup_size(WORKGROUP_SIZE)
@@ -83,7 +83,7 @@ fn attention_grad_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
     for (var tile = begin; tile < end; tile += WORKGROUP_SIZE) {
         if tile + i < end {
             let key = score_and_dp(base + (tile + i) * params.kv_cols);
-            weights[i] = exp(key.x - log_sum) * (key.y - delta);
+            weights[i] = exp(key.x - log_sum) * (key.y - delta) * capped_slope(key.x, params.cap);
         }
         workgroupBarrier();
         let keys = min(WORKGROUP_SIZE, end - tile);

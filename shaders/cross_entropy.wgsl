@@ -1,16 +1,17 @@
-// cross_entropy: logits[n] = (softmax(logits[n]) - onehot(targets[n])) * loss_weight, and
-// loss[n] = -ln softmax(logits[n])[targets[n]]; both 0 where there is no target
+// cross_entropy: logits[n] = (softmax(logits[n]) - onehot(targets[n])) * loss_weight * slope, and
+// loss[n] = -ln softmax(logits[n])[targets[n]]; both 0 where there is no target; the slope is
+// that of soft_cap
 //
 // shapes     training   targets (N)   logits (N, V)   loss (N)                   u32, f32
 // dispatch   (N, 1, 1): one workgroup per row; invocations stride over v
 // accepts    any N, V >= 1
 // numerics   f32, a running maximum per invocation; twin in f64
 // twin       src/kernels/twin/cross_entropy.rs
-// uses       shared/training.wgsl, shared/row.wgsl, shared/reduce.wgsl
+// uses       shared/cap.wgsl, shared/training.wgsl, shared/row.wgsl, shared/reduce.wgsl
 
 override WORKGROUP_SIZE: u32 = 256u;
 
-struct Params { v: u32 }
+struct Params { v: u32, scale: f32, cap: f32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> training: Training;
@@ -48,6 +49,7 @@ fn cross_entropy(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocat
             loss[n] = log(sum) - logit;
             gradient -= 1.0;
         }
-        logits[row + v] = gradient * training.loss_weight;
+        let slope = params.scale * capped_slope(logits[row + v], params.cap);
+        logits[row + v] = gradient * training.loss_weight * slope;
     }
 }

@@ -1,4 +1,4 @@
-// embed: y[n] = table[token[n] - first] (+ positions[pos[n]])
+// embed: y[n] = scale * table[token[n] - first] (+ positions[pos[n]])
 //
 // shapes     rows (N)   weight (table_rows, C)   positions (S, C)   y (N, C)         f32
 // dispatch   (ceil(C / WORKGROUP_SIZE), N, 1): one invocation per element
@@ -8,7 +8,7 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { c: u32, first: u32, table_rows: u32, with_positions: u32 }
+struct Params { c: u32, first: u32, table_rows: u32, scale: f32, with_positions: u32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
@@ -24,7 +24,7 @@ fn embed(@builtin(global_invocation_id) id: vec3<u32>) {
     if c >= params.c || index >= params.table_rows {
         return;
     }
-    var value = weight_at(index, c);
+    var value = params.scale * weight_at(index, c);
     if params.with_positions != 0u {
         value += positions[rows[n].pos * params.c + c];
     }

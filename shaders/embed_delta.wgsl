@@ -1,4 +1,4 @@
-// embed_delta: y[n] = y[n] * (1 + Σ γ·gain) + Σ γ·shift + Σ γ·a[:, token]·b + Σ γ·deltas[map[token]]
+// embed_delta: y[n] = y[n] * (1 + Σ γ·gain) + scale * (Σ γ·shift + Σ γ·a[:, token]·b + Σ γ·deltas[map[token]])
 //
 // shapes     rows (N)   mixes (mixes)   a (R, V)   b (R + 2·adapters, C)
 //            map (adapters, V)   deltas (any, C)   y (N, C)                           f32
@@ -9,7 +9,7 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { c: u32, v: u32, ranks: u32, adapters: u32, with_rows: u32 }
+struct Params { c: u32, v: u32, ranks: u32, adapters: u32, with_rows: u32, scale: f32 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
@@ -48,5 +48,5 @@ fn embed_delta(@builtin(global_invocation_id) id: vec3<u32>) {
             }
         }
     }
-    y[n * params.c + c] = y[n * params.c + c] * gain + sum;
+    y[n * params.c + c] = y[n * params.c + c] * gain + params.scale * sum;
 }

@@ -12,19 +12,24 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { q_heads: u32, k_heads: u32, head_dim: u32, eps: f32 }
+struct Params { q_heads: u32, k_heads: u32, q_dim: u32, k_dim: u32, eps: f32 } // dims: D, or of all heads
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;            // (N, (H + 2K)·D)
-@group(0) @binding(2) var<storage, read> q_weight: array<f32>;       // (D)
-@group(0) @binding(3) var<storage, read> k_weight: array<f32>;       // (D)
+@group(0) @binding(2) var<storage, read> q_weight: array<f32>;       // (q_dim)
+@group(0) @binding(3) var<storage, read> k_weight: array<f32>;       // (k_dim)
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;        // (N, (H + 2K)·D)
 
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn head_norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let head = group.x;
-    let d = params.head_dim;
-    let first = (group.y * (params.q_heads + 2u * params.k_heads) + head) * d;
+    let q_cols = params.q_heads * params.q_dim;
+    var d = params.q_dim;
+    var first = group.y * (q_cols + 2u * params.k_heads * params.k_dim) + head * d;
+    if head >= params.q_heads {
+        d = params.k_dim;
+        first = first + q_cols + (head - params.q_heads) * d - head * params.q_dim;
+    }
     if head >= params.q_heads + params.k_heads {
         for (var c = i; c < d; c += WORKGROUP_SIZE) {
             y[first + c] = qkv[first + c];

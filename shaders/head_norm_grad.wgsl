@@ -11,12 +11,12 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { q_heads: u32, k_heads: u32, head_dim: u32, eps: f32 }
+struct Params { q_heads: u32, k_heads: u32, q_dim: u32, k_dim: u32, eps: f32 } // dims: D, or of all heads
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> qkv: array<f32>;            // (N, (H + 2K)·D)
-@group(0) @binding(2) var<storage, read> q_weight: array<f32>;       // (D)
-@group(0) @binding(3) var<storage, read> k_weight: array<f32>;       // (D)
+@group(0) @binding(2) var<storage, read> q_weight: array<f32>;       // (q_dim)
+@group(0) @binding(3) var<storage, read> k_weight: array<f32>;       // (k_dim)
 @group(0) @binding(4) var<storage, read_write> dx: array<f32>;       // (N, (H + 2K)·D)
 
 fn slope_at(is_q: bool, c: u32, at: u32) -> f32 {
@@ -29,8 +29,13 @@ fn slope_at(is_q: bool, c: u32, at: u32) -> f32 {
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn head_norm_grad(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let is_q = group.x < params.q_heads;
-    let d = params.head_dim;
-    let first = (group.y * (params.q_heads + 2u * params.k_heads) + group.x) * d;
+    let q_cols = params.q_heads * params.q_dim;
+    var d = params.q_dim;
+    var first = group.y * (q_cols + 2u * params.k_heads * params.k_dim) + group.x * d;
+    if !is_q {
+        d = params.k_dim;
+        first = first + q_cols + (group.x - params.q_heads) * d - group.x * params.q_dim;
+    }
     var squares = 0.0;
     var products = 0.0;
     for (var c = i; c < d; c += WORKGROUP_SIZE) {

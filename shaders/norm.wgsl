@@ -1,4 +1,4 @@
-// norm: y[n, c] = x̂[n, c] * weight[c] (+ bias[c]), and z = γ ∘ A·y for adapters that read y
+// norm: y[n, c] = x̂[n, c] * weight[c] (+ bias[c]) (+ y[n, c]), and z = γ ∘ A·y for adapters that read y
 //
 // shapes     x (N, C)   weight, bias (C)   y (N, C)
 //            rows (N)   mixes (mixes)   a (parts·R, C)   z (N, z_cols)                f32
@@ -15,7 +15,7 @@
 override WORKGROUP_SIZE: u32 = 64u;
 
 struct Params {
-    c: u32, eps: f32, centred: u32, with_bias: u32,
+    c: u32, eps: f32, centred: u32, with_bias: u32, accumulate: u32,
     ranks: u32, rows_of_a: u32, z_cols: u32, // ranks 0: no adapters
 }
 
@@ -77,7 +77,11 @@ fn norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let scale = select(inverseSqrt(square + params.eps), square, is_inf);
     if group.x == 0u {
         for (var c = i; c < params.c; c += WORKGROUP_SIZE) {
-            y[row + c] = normed(row, c, mean, scale);
+            var before = 0.0;
+            if params.accumulate != 0u {
+                before = y[row + c];
+            }
+            y[row + c] = before + normed(row, c, mean, scale);
         }
         return;
     }

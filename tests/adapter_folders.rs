@@ -40,7 +40,23 @@ async fn fixtures_of_every_kind() {
     let index: Vec<Value> = serde_json::from_slice(&index).expect("a list");
     let text = |entry: &Value, key: &str| entry[key].as_str().expect(key).to_owned();
     let (mut equal, mut refused) = (0, 0);
-    for model in ["llama", "qwen2", "qwen3", "gpt2"] {
+    let models = [
+        "llama",
+        "qwen2",
+        "qwen3",
+        "gpt2",
+        "gemma",
+        "gemma2",
+        "gemma3",
+        "smollm3",
+        "granite",
+        "olmo2",
+        "phi3",
+        "phi",
+        "stablelm-parallel",
+        "gpt_neox",
+    ];
+    for model in models {
         let base =
             read(&repository(&format!("tests/fixtures/adapters/{model}/base.safetensors"))).expect("there");
         let base = Fixture::new(&base);

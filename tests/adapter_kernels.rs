@@ -111,7 +111,7 @@ async fn norm_with_adapters() {
             let bias = centred.then(|| one.f32("bias", &[c], &shift));
             let y = one.output("y", &[3, c], &want);
             let shrink = Some(shrink_of(&mut one, rows, &want, parts, 1));
-            let op = ops::Norm { x, weight, bias, y, eps: 1e-5, centred, shrink };
+            let op = ops::Norm { x, weight, bias, y, eps: 1e-5, centred, accumulate: false, shrink };
             one.check(backend, &format!("{name} ({c}, {parts})"), op, 3, SUMS).await;
         }
     }
@@ -146,7 +146,18 @@ async fn attention_with_adapters() {
         let y = one.output("y", &[3, h * d], &want);
         let shrink = Some(shrink_of(&mut one, rows, &want, 1, h));
         let [rows, _] = rows;
-        let op = ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 0.5, window: 0, shrink };
+        let op = ops::Attention {
+            rows,
+            q,
+            k_cache,
+            v_cache,
+            y,
+            head_dim: d,
+            scale: 0.5,
+            cap: 0.0,
+            window: 0,
+            shrink,
+        };
         one.check(backend, name, op, 3, FUNCTIONS).await;
     }
 }
@@ -199,7 +210,7 @@ async fn embed_delta() {
     let mut backends = backends().await;
     const V: usize = 7;
     let tokens = [5, 2, 5];
-    for (c, ranks, with_rows) in [(5, RANKS, true), (66, RANKS, false), (64, 0, true)] {
+    for (c, ranks, with_rows, scale) in [(5, RANKS, true, 1.0), (66, RANKS, false, 2.5), (64, 0, true, 0.5)] {
         for (name, backend) in &mut backends {
             let mut one = OneOp::default();
             let lines = [[tokens[0], 0, 0, 0], [tokens[1], 0, 0, 1], [tokens[2], 0, 0, 2]];
@@ -226,7 +237,7 @@ async fn embed_delta() {
                             sum += block.weight * row[i];
                         }
                     }
-                    want[n * c + i] = before[n * c + i] * gain + sum;
+                    want[n * c + i] = before[n * c + i] * gain + scale * sum;
                 }
             }
             assert_ne!(want, before);
@@ -234,7 +245,7 @@ async fn embed_delta() {
             let b = one.f32("b", &[ranks + 4, c], &b);
             let y = one.output_over("y", &[3, c], &before, &want);
             let replaced = with_rows.then_some(replaced);
-            let op = ops::EmbedDelta { rows, mixes: mix_ids, a, b, ranks, replaced, y };
+            let op = ops::EmbedDelta { rows, mixes: mix_ids, a, b, ranks, replaced, scale, y };
             one.check(backend, &format!("{name} ({c}, {ranks})"), op, 3, SUMS).await;
         }
     }

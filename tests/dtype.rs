@@ -269,7 +269,7 @@ async fn ops_read_packed_weights() {
                 let table = Slice { tensor: one.packed("table", dtype, &[f, c], &packed), first };
                 let rows = one.u32("rows", &[n, 4], bytemuck::cast_slice(&rows));
                 let y = one.output("y", &[n, c], &embedded);
-                let op = ops::Embed { rows, table, positions: None, y };
+                let op = ops::Embed { rows, table, scale: 1.0, positions: None, y };
                 one.check(&mut backend, &format!("embed {what}"), op, n, SUMS).await;
             }
         }

@@ -665,9 +665,9 @@ fn tokenizer_lies() {
     );
     assert_lie(
         "/model/type",
-        json!("WordPiece"),
+        json!("WordLevel"),
         Unsupported,
-        "tokenizer.json: model `WordPiece`: not supported",
+        "tokenizer.json: model `WordLevel`: not supported",
     );
     assert_lie(
         "/model/dropout",

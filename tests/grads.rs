@@ -4,7 +4,7 @@
 mod common;
 
 use bytemuck::Zeroable;
-use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, fixture, on_all, output};
+use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output};
 use common::{Case, Tolerance, backends_and_whole_stores as backends};
 use lorakeet::activation::Activation;
 use lorakeet::ops::{self, AttentionInputs, Slice};
@@ -218,9 +218,12 @@ async fn head_norm_grad() {
         let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
         let shape = [n, (h + 2 * k) * d];
         let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
-        let weights = ["q_weight", "k_weight"].map(|name| one.f32(name, &[d], &case.f32(name)));
+        let weights = ["q_weight", "k_weight"].map(|name| {
+            let weight = case.f32(name);
+            one.f32(name, &[weight.len()], &weight)
+        });
         let dx = one.output_over("dx", &shape, &case.f32("dy"), &case.f32("dx"));
-        (ops::HeadNormGrad { qkv, weights, dx, q_heads: h, eps: case.number("eps") }, n)
+        (ops::HeadNormGrad { qkv, weights, dx, q_heads: case.size("q_norms"), eps: case.number("eps") }, n)
     })
     .await;
 }
@@ -303,6 +306,7 @@ fn attention_inputs(case: &Case, one: &mut OneOp) -> AttentionInputs {
         v_cache: one.f32("v_cache", &cache, &case.f32("v_cache")),
         head_dim: d,
         scale: case.number("scale"),
+        cap: case.number("cap"),
         window: case.size("window"),
     }
 }
@@ -378,6 +382,7 @@ async fn attention_grad_of_wide_heads() {
             v_cache: one.f32("v_cache", &[1, s, d], &value),
             head_dim: d,
             scale: 0.125,
+            cap: 0.0,
             window: 0,
         };
         let dy = one.f32("dy", &[1, d], &d_out);
@@ -391,18 +396,28 @@ async fn attention_grad_of_wide_heads() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn split_qkv_grad() {
-    on_all(&mut backends().await, "split_qkv_grad", &fixture!("grads/split_qkv_grad"), EXACT, |case, one| {
-        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
-        let rows = rows_and_inactive(case, one);
-        let dq = one.f32("dq", &[n + 1, h * d], &[case.f32("dq"), vec![99.0; h * d]].concat());
-        let cache = [slots, s, k * d];
-        let dk_cache = one.f32("dk_cache", &cache, &case.f32("dk_cache"));
-        let dv_cache = one.f32("dv_cache", &cache, &case.f32("dv_cache"));
-        let rope = one.f32("rope", &[s, d], &case.f32("rope"));
-        let dqkv = one.output("dqkv", &[n, (h + 2 * k) * d], &case.f32("dqkv"));
-        (ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim: d }, n + 1)
-    })
-    .await;
+    for grouped in [false, true] {
+        on_all(
+            &mut backends().await,
+            "split_qkv_grad",
+            &fixture!("grads/split_qkv_grad"),
+            EXACT,
+            |case, one| {
+                let [n, slots, s, h, k, d, e] =
+                    ["N", "slots", "S", "H", "K", "D", "E"].map(|name| case.size(name));
+                let rows = rows_and_inactive(case, one);
+                let dq = one.f32("dq", &[n + 1, h * d], &[case.f32("dq"), vec![99.0; h * d]].concat());
+                let cache = [slots, s, k * d];
+                let dk_cache = one.f32("dk_cache", &cache, &case.f32("dk_cache"));
+                let dv_cache = one.f32("dv_cache", &cache, &case.f32("dv_cache"));
+                let rope = one.f32("rope", &[s, e], &case.f32("rope"));
+                let want = if grouped { by_group(&case.f32("dqkv"), [h, k, d]) } else { case.f32("dqkv") };
+                let dqkv = one.output("dqkv", &[n, (h + 2 * k) * d], &want);
+                (ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim: d, grouped }, n + 1)
+            },
+        )
+        .await;
+    }
 }
 
 /// Three rows, the second inactive, at scattered positions of five.

@@ -5,13 +5,13 @@ mod common;
 
 #[cfg(not(target_arch = "wasm32"))]
 use common::gpu_with;
-use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, fixture, on_all, rows};
+use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output, rows};
 use common::{backends_and_variants as backends, misfit};
 use lorakeet::activation::Activation;
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::gpu::{GpuOptions, kernels::Kernel};
 use lorakeet::ops::{self, Slice};
-use lorakeet::plan::{INACTIVE, Row};
+use lorakeet::plan::{INACTIVE, Row, SPAN};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -27,7 +27,8 @@ async fn embed() {
         let table = one.f32("table", &[v, c], &case.f32("table"));
         let positions = case.maybe_f32("positions").map(|t| one.f32("positions", &[p, c], &t));
         let y = one.output("y", &[n, c], &case.f32("y"));
-        (ops::Embed { rows, table: Slice { tensor: table, first: 0 }, positions, y }, n)
+        let table = Slice { tensor: table, first: 0 };
+        (ops::Embed { rows, table, scale: case.number("scale"), positions, y }, n)
     })
     .await;
 }
@@ -41,7 +42,8 @@ async fn embed_leaves_tokens_of_other_slices_alone() {
         let table = one.f32("table", &[2, 1], &[50.0, 60.0]);
         let before = [1.0, 2.0, 3.0, 4.0];
         let y = one.output_over("y", &[4, 1], &before, &[1.0, 50.0, 60.0, 4.0]);
-        let op = ops::Embed { rows, table: Slice { tensor: table, first: 5 }, positions: None, y };
+        let op =
+            ops::Embed { rows, table: Slice { tensor: table, first: 5 }, scale: 1.0, positions: None, y };
         one.check(backend, name, op, 4, EXACT).await;
     }
 }
@@ -52,8 +54,10 @@ async fn rms_norm() {
         let [n, c] = ["N", "C"].map(|name| case.size(name));
         let x = one.f32("x", &[n, c], &case.f32("x"));
         let weight = one.f32("weight", &[c], &case.f32("weight"));
-        let y = one.output("y", &[n, c], &case.f32("y"));
-        (ops::Norm { x, weight, bias: None, y, eps: case.number("eps"), centred: false, shrink: None }, n)
+        let before = case.maybe_f32("before");
+        let y = output(one, "y", &[n, c], &before, &case.f32("y"));
+        let (eps, accumulate) = (case.number("eps"), before.is_some());
+        (ops::Norm { x, weight, bias: None, y, eps, centred: false, accumulate, shrink: None }, n)
     })
     .await;
 }
@@ -64,9 +68,12 @@ async fn head_norm() {
         let [n, h, k, d] = ["N", "H", "K", "D"].map(|name| case.size(name));
         let shape = [n, (h + 2 * k) * d];
         let qkv = one.f32("qkv", &shape, &case.f32("qkv"));
-        let weights = ["q_weight", "k_weight"].map(|name| one.f32(name, &[d], &case.f32(name)));
+        let weights = ["q_weight", "k_weight"].map(|name| {
+            let weight = case.f32(name);
+            one.f32(name, &[weight.len()], &weight)
+        });
         let y = one.output("y", &shape, &case.f32("y"));
-        (ops::HeadNorm { qkv, weights, y, q_heads: h, eps: case.number("eps") }, n)
+        (ops::HeadNorm { qkv, weights, y, q_heads: case.size("q_norms"), eps: case.number("eps") }, n)
     })
     .await;
 }
@@ -87,6 +94,7 @@ async fn layer_norm() {
                 y,
                 eps: case.number("eps"),
                 centred: true,
+                accumulate: false,
                 shrink: None,
             },
             n,
@@ -195,44 +203,59 @@ async fn activation_of_large_values_is_finite() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn split_qkv() {
-    on_all(&mut backends().await, "split_qkv", &fixture!("ops/split_qkv"), EXACT, |case, one| {
-        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
-        // One row more, inactive: it may write nothing.
-        let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
-        pos.push(0);
-        slot.push(INACTIVE);
-        let mut qkv = case.f32("qkv");
-        qkv.extend(vec![99.0; (h + 2 * k) * d]);
-        let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
-        let qkv = one.f32("qkv", &[n + 1, (h + 2 * k) * d], &qkv);
-        let rope = one.f32("rope", &[s, d], &case.f32("rope"));
-        let q = one.output("q", &[n, h * d], &case.f32("q"));
-        let shape = [slots, s, k * d];
-        let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));
-        let v_cache = one.output_over("v_cache", &shape, &case.f32("v_cache_in"), &case.f32("v_cache"));
-        (ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d }, n + 1)
-    })
-    .await;
+    for grouped in [false, true] {
+        on_all(&mut backends().await, "split_qkv", &fixture!("ops/split_qkv"), EXACT, |case, one| {
+            let [n, slots, s, h, k, d, e] =
+                ["N", "slots", "S", "H", "K", "D", "E"].map(|name| case.size(name));
+            // One row more, inactive: it may write nothing.
+            let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
+            pos.push(0);
+            slot.push(INACTIVE);
+            let mut qkv = if grouped { by_group(&case.f32("qkv"), [h, k, d]) } else { case.f32("qkv") };
+            qkv.extend(vec![99.0; (h + 2 * k) * d]);
+            let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
+            let qkv = one.f32("qkv", &[n + 1, (h + 2 * k) * d], &qkv);
+            let rope = one.f32("rope", &[s, e], &case.f32("rope"));
+            let q = one.output("q", &[n, h * d], &case.f32("q"));
+            let shape = [slots, s, k * d];
+            let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));
+            let v_cache = one.output_over("v_cache", &shape, &case.f32("v_cache_in"), &case.f32("v_cache"));
+            (ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d, grouped }, n + 1)
+        })
+        .await;
+    }
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn attention() {
-    on_all(&mut backends().await, "attention", &fixture!("ops/attention"), FUNCTIONS, |case, one| {
-        let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
-        let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
-        pos.push(0);
-        slot.push(INACTIVE);
-        let mut q = case.f32("q");
-        q.extend(vec![1.0; h * d]);
-        let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
-        let q = one.f32("q", &[n + 1, h * d], &q);
-        let k_cache = one.f32("k_cache", &[slots, s, k * d], &case.f32("k_cache"));
-        let v_cache = one.f32("v_cache", &[slots, s, k * d], &case.f32("v_cache"));
-        let y = one.output("y", &[n, h * d], &case.f32("y"));
-        let (scale, window) = (case.number("scale"), case.size("window"));
-        (ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, window, shrink: None }, n + 1)
-    })
-    .await;
+    // Windows by their size, and as the first keys that rows name.
+    for spans in [false, true] {
+        on_all(&mut backends().await, "attention", &fixture!("ops/attention"), FUNCTIONS, |case, one| {
+            let [n, slots, s, h, k, d] = ["N", "slots", "S", "H", "K", "D"].map(|name| case.size(name));
+            let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
+            pos.push(0);
+            slot.push(INACTIVE);
+            let mut q = case.f32("q");
+            q.extend(vec![1.0; h * d]);
+            let ([scale, cap], window) =
+                (["scale", "cap"].map(|name| case.number(name)), case.size("window"));
+            let first = |&pos: &u32| match window {
+                _ if !spans => 0,
+                0 => 0,
+                window => (pos + 1).saturating_sub(window as u32),
+            };
+            let tokens: Vec<u32> = pos.iter().map(first).collect();
+            let window = if spans { SPAN } else { window };
+            let rows = one.u32("rows", &[n + 1, 4], &rows(&tokens, &pos, &slot));
+            let q = one.f32("q", &[n + 1, h * d], &q);
+            let k_cache = one.f32("k_cache", &[slots, s, k * d], &case.f32("k_cache"));
+            let v_cache = one.f32("v_cache", &[slots, s, k * d], &case.f32("v_cache"));
+            let y = one.output("y", &[n, h * d], &case.f32("y"));
+            let shrink = None;
+            (ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, cap, window, shrink }, n + 1)
+        })
+        .await;
+    }
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
@@ -250,10 +273,32 @@ async fn attention_of_wide_heads() {
         let k_cache = one.f32("k_cache", &[1, s, d], &key);
         let v_cache = one.f32("v_cache", &[1, s, d], &value);
         let y = one.output("y", &[1, d], &want);
-        let op =
-            ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale: 1.0, window: 0, shrink: None };
+        let (scale, cap, window, shrink) = (1.0, 0.0, 0, None);
+        let op = ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, cap, window, shrink };
         one.check(backend, name, op, 1, FUNCTIONS).await;
     }
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn scale() {
+    on_all(&mut backends().await, "scale", &fixture!("ops/scale"), EXACT, |case, one| {
+        let [n, c] = ["N", "C"].map(|name| case.size(name));
+        let x = one.f32("x", &[n, c], &case.f32("x"));
+        let before = case.maybe_f32("before");
+        let y = output(one, "y", &[n, c], &before, &case.f32("y"));
+        (ops::Scale { x, y, scale: case.number("scale"), accumulate: before.is_some() }, n)
+    })
+    .await;
+}
+
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn soft_cap() {
+    on_all(&mut backends().await, "soft_cap", &fixture!("ops/soft_cap"), FUNCTIONS, |case, one| {
+        let [n, v] = ["N", "V"].map(|name| case.size(name));
+        let x = one.output_over("x", &[n, v], &case.f32("x"), &case.f32("y"));
+        (ops::SoftCap { x, scale: case.number("scale"), cap: case.number("cap") }, n)
+    })
+    .await;
 }
 
 #[wasm_bindgen_test(unsupported = test)]

@@ -41,8 +41,25 @@ macro_rules! training {
     }),+]};
 }
 
-const FIXTURES: [TrainingFiles; 7] =
-    training!("llama", "llama-tied", "mistral", "qwen2", "qwen2-window", "qwen3", "gpt2");
+const FIXTURES: [TrainingFiles; 17] = training!(
+    "llama",
+    "llama-tied",
+    "mistral",
+    "qwen2",
+    "qwen2-window",
+    "qwen3",
+    "gpt2",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "smollm3",
+    "granite",
+    "olmo2",
+    "phi3",
+    "phi",
+    "stablelm-parallel",
+    "gpt_neox"
+);
 
 fn files(name: &str) -> &'static ModelFiles {
     MODELS.iter().find(|files| files.name == name).expect("a fixture")

@@ -37,7 +37,8 @@ async fn cross_entropy() {
             let targets = one.u32("targets", &[n], &targets);
             let logits = one.output_over("logits", &[n, v], &case.f32("logits"), &case.f32("dlogits"));
             let loss = one.output("loss", &[n], &case.f32("loss"));
-            (ops::CrossEntropy { training, targets, logits, loss }, n)
+            let [scale, cap] = ["scale", "cap"].map(|name| case.number(name));
+            (ops::CrossEntropy { training, targets, logits, scale, cap, loss }, n)
         },
     )
     .await;

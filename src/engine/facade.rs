@@ -182,9 +182,9 @@ impl Engine {
         ids: &[u32],
         choice: Option<&Choice>,
         layer: Option<usize>,
-        pooling: Pooling,
+        pooling: impl Into<Option<Pooling>>,
     ) -> Result<Vec<f32>> {
-        self.texts.embed(&mut self.runner, &mut self.adapters, ids, choice, (layer, pooling)).await
+        self.texts.embed(&mut self.runner, &mut self.adapters, ids, choice, (layer, pooling.into())).await
     }
 
     /// Puts an adapter into the bank, in the place of one of that name. Errors with `Mismatch`, `Argument`,

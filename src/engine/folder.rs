@@ -12,7 +12,7 @@ use crate::format::peft::refuse_pickle;
 use crate::format::safetensors::{FIRST_BYTES, Header, PREFIX_BYTES};
 use crate::tokenizer::ChatTemplate;
 
-use crate::engine::{AdapterFiles, AdapterInfo, Description, Engine, EngineOptions, Loader};
+use crate::engine::{AdapterFiles, AdapterInfo, Description, Engine, EngineOptions, Loader, POOLING_FILE};
 
 /// How much of a GGUF file is read at first; a header that goes on makes it twice as much.
 const GGUF_HEADER_BYTES: u64 = 1 << 20;
@@ -47,6 +47,11 @@ pub(crate) fn load(
     let generation = read_if_there(&folder.join("generation_config.json"))?;
     let tokenizer = read(&folder.join("tokenizer.json"))?;
     let mut loader = Loader::new(&config, generation.as_deref(), &tokenizer, backend, options)?;
+    if loader.is_encoder()
+        && let Some(pooling) = read_if_there(&folder.join(POOLING_FILE))?
+    {
+        loader.read_pooling(&pooling)?;
+    }
     let index = folder.join("model.safetensors.index.json");
     let names = if index.exists() {
         let index = ShardIndex::parse(&read(&index)?)?;

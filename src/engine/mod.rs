@@ -32,10 +32,11 @@ pub use facade::Engine;
 pub use load::describe::Description;
 pub use load::loader::Loader;
 pub use load::options::EngineOptions;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use load::pooling::POOLING_FILE;
 pub use load::room::needs;
 pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
 pub use text::constraint::{Constraint, Ending, Supplied};
-pub use text::hidden::Pooling;
 pub use text::logprobs::TokenLogprobs;
 pub use text::request::Delta;
 pub use text::request::Usage;
@@ -53,4 +54,4 @@ pub use training::schedule::Schedule;
 pub(crate) use training::train::Step;
 pub use training::windows::{Loss, Window};
 
-pub use crate::model::Variant;
+pub use crate::model::{Pooling, Variant};

@@ -21,6 +21,14 @@ pub(crate) enum Kind {
     Draw,
     /// Hidden states after so many layers.
     Hidden(usize),
+    /// Of an encoder: the first layer's input.
+    EncodeEmbed,
+    /// Of an encoder: a layer's keys and values.
+    EncodeKeys(usize),
+    /// Of an encoder: a layer.
+    EncodeLayer(usize),
+    /// Of an encoder: the norm behind the last layer.
+    EncodeEnd,
     /// Training: the first layer's input.
     TrainEmbed,
     /// Training: a layer forward.
@@ -59,6 +67,10 @@ impl Plans {
                     Kind::Decode => model.decode(n),
                     Kind::Draw => model.draw(n),
                     Kind::Hidden(layers) => model.hidden(n, layers),
+                    Kind::EncodeEmbed => model.encode_embed(n),
+                    Kind::EncodeKeys(l) => model.encode_keys(n, l),
+                    Kind::EncodeEnd => model.encode_end(n),
+                    Kind::EncodeLayer(l) => model.encode_layer(n, l),
                     Kind::TrainEmbed => model.train_embed(n),
                     Kind::TrainLayer(l) => model.train_layer(n, l),
                     Kind::TrainHead => model.train_head(n),
@@ -74,6 +86,10 @@ impl Plans {
 
 /// Plans that name every kernel which running the model needs, and training it if an adapter is.
 pub(crate) fn every_kernel(model: &Model) -> Vec<Plan> {
+    if model.config.encoder.is_some() {
+        let of_rows = |n| [model.encode_embed(n), model.encode_keys(n, 0), model.encode_layer(n, 0)];
+        return [1, 2, MAX_ROWS].into_iter().flat_map(of_rows).collect();
+    }
     // A prompt comes in runs of all rows, of few and of one.
     let mut plans = vec![model.decode(1), model.prefill(2), model.prefill(MAX_ROWS)];
     if let Some(trainee) = &model.training.trainee {

@@ -33,10 +33,7 @@ impl Runner {
     /// Errors with `Device` if a kernel cannot be made.
     pub(crate) fn new(model: Model, backend: Backend) -> Result<Self> {
         let mut runner = Self { model, backend, plans: Plans::default(), rows_of: None, device: 0 };
-        for (kind, rows) in [(Kind::Decode, 1), (Kind::Prefill, MAX_ROWS)] {
-            runner.plans.get(kind, rows, &runner.model, &mut runner.backend)?;
-        }
-        runner.backend.check()?;
+        runner.make_ready()?;
         Ok(runner)
     }
 
@@ -136,6 +133,24 @@ impl Runner {
     /// Errors as [`run`](Self::run).
     pub(crate) fn run_as_is(&mut self, kind: Kind, rows: usize) -> Result<()> {
         self.replay(kind, rows, 1)
+    }
+
+    /// Runs a plan of an encoder once on these rows, of which the text's last token is at `end`.
+    ///
+    /// Errors as [`run`](Self::run).
+    pub(crate) fn encode(&mut self, kind: Kind, rows: &[Row], end: usize) -> Result<()> {
+        let ends: Vec<Row> = rows.iter().map(|row| Row { pos: end as u32, ..*row }).collect();
+        self.backend.upload(self.model.whole().ends, 0, bytemuck::cast_slice(&ends));
+        if let Some(side) = self.model.config.layers.iter().find_map(|layer| layer.window) {
+            let span = |row: &Row| {
+                let (first, last) =
+                    (row.pos.saturating_sub(side as u32), row.pos.saturating_add(side as u32));
+                Row { token: first, pos: last.min(end as u32), ..*row }
+            };
+            let spans: Vec<Row> = rows.iter().map(span).collect();
+            self.backend.upload(self.model.whole().spans, 0, bytemuck::cast_slice(&spans));
+        }
+        self.run(kind, rows)
     }
 
     fn upload_rows(&mut self, rows: &[Row]) {
@@ -243,11 +258,17 @@ impl Runner {
         Ok(())
     }
 
-    /// Makes the plan of a token.
+    /// Makes every kernel of inference, so that the first token, or embedding, does not wait for them.
     ///
     /// Errors with `Device` if the device fails.
     pub(crate) fn make_ready(&mut self) -> Result<()> {
-        self.plans.get(Kind::Decode, 1, &self.model, &mut self.backend)?;
+        let kinds = match self.model.config.encoder {
+            None => [(Kind::Decode, 1), (Kind::Prefill, MAX_ROWS)],
+            Some(_) => [(Kind::EncodeEmbed, MAX_ROWS), (Kind::EncodeLayer(0), MAX_ROWS)],
+        };
+        for (kind, rows) in kinds {
+            self.plans.get(kind, rows, &self.model, &mut self.backend)?;
+        }
         self.backend.check()
     }
 }

@@ -30,6 +30,7 @@ macro_rules! wgsl {
 }
 
 pub(super) const REDUCE: &str = wgsl!("shared/reduce");
+pub(super) const HEADS: &str = wgsl!("shared/heads");
 pub(super) const ROW: &str = wgsl!("shared/row");
 pub(super) const MIX: &str = wgsl!("shared/mix");
 pub(super) const LANES: &str = wgsl!("shared/lanes");
@@ -39,6 +40,7 @@ pub(super) const FEW_ROWS: &str = wgsl!("shared/few_rows");
 pub(super) const LINEAR: &str = wgsl!("shared/linear");
 pub(super) const NOISE: &str = wgsl!("shared/noise");
 pub(super) const TRAINING: &str = wgsl!("shared/training");
+pub(super) const CAP: &str = wgsl!("shared/cap");
 pub(super) const ACT: &str = wgsl!("shared/act");
 pub(super) const TILE: &str = wgsl!("shared/tile");
 pub(super) const RANK: &str = wgsl!("shared/rank");

@@ -154,6 +154,6 @@ impl<'a> Made<'a> {
     pub(super) fn attention(&mut self) -> AttentionInputs {
         let (rows, q) = (self.rows(), self.f32(&[self.n, H * D]));
         let (k_cache, v_cache) = (self.cache(), self.cache());
-        AttentionInputs { rows, q, k_cache, v_cache, head_dim: D, scale: 0.125, window: 0 }
+        AttentionInputs { rows, q, k_cache, v_cache, head_dim: D, scale: 0.125, cap: 0.75, window: 0 }
     }
 }

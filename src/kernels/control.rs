@@ -4,6 +4,10 @@
 /// A row that takes no part in a run: it writes nothing to the cache and draws no token.
 pub const INACTIVE: u32 = u32::MAX;
 
+/// A window of [`Attention`](crate::ops::Attention) that rows tell themselves: their `token` is the first key, their
+/// `pos` the last.
+pub const SPAN: usize = u32::MAX as usize;
+
 /// No row of a [`Replaced`](crate::ops::Replaced), no token drawn.
 pub const ABSENT: u32 = u32::MAX;
 

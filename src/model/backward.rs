@@ -10,7 +10,7 @@ use crate::plan::{Plan, TensorId};
 
 use super::Model;
 use super::block::{Adapt, Block, Map};
-use super::blueprint::Norm;
+use super::blueprint::{Norm, Order};
 use super::forward;
 use super::kept::{Adapted, Kept, from_checkpoint};
 use super::methods::{Flow, Place};
@@ -19,20 +19,21 @@ use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// Losses of the rows' targets, and the gradient by the last layer's output.
 pub(crate) fn head(model: &Model, plan: &mut Plan) {
-    let Model { state, scratch, weights, training, bank, .. } = model;
+    let Model { config, state, scratch, weights, training, bank, .. } = model;
     let (t, logits) = (&training.scratch, state.logits);
     Steps { model, plan }.recall(scratch.x, training.checkpoints[weights.layers.len()]);
     forward::head(model, plan);
     let mut steps = Steps { model, plan };
     let (numbers, targets) = (training.numbers, training.targets);
-    steps.push(ops::CrossEntropy { training: numbers, targets, logits, loss: t.loss });
+    let (scale, cap) = (config.scales.logits, config.scales.logit_cap);
+    steps.push(ops::CrossEntropy { training: numbers, targets, logits, scale, cap, loss: t.loss });
     steps.keep(t.loss, training.losses);
     steps.linear_grad(logits, &weights.head, t.dxn);
     if let Some((shrink, delta)) = bank.halves(weights.head.site, state.rows, 1) {
         steps.adapters_grad(delta, shrink.a, logits, t.dxn, true);
     }
     steps.recall(t.dx, training.gradients);
-    steps.norm_grad(scratch.x, &weights.norm, t.dxn);
+    steps.norm_grad(scratch.x, weights.last_norm(), t.dxn, t.dx);
     steps.keep(t.dx, training.gradients);
 }
 
@@ -41,23 +42,35 @@ pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     let Model { config, scratch, training, weights, .. } = model;
     let (t, layer) = (&training.scratch, &weights.layers[l]);
     let mut block = from_checkpoint(model, plan, l);
-    let h = block.attention(l);
-    block.mlp_hidden(l, h);
+    let h = block.hidden(l);
     let Block { mut steps, mut adapt } = block;
-    adapt.shrink(&mut steps, layer, Map::Down, scratch.hidden, None);
+    let delta = adapt.shrink(&mut steps, layer, Map::Down, scratch.hidden, None);
+    if layer.mlp_post_norm.is_some() {
+        steps.linear(scratch.hidden, &layer.down, t.mlp_branch, false, delta);
+    }
     let Kept { adapted } = adapt;
     steps.recall(t.dx, training.gradients);
     // The MLP: h + down · hidden(h)
-    steps.map_grad(layer, Map::Down, &adapted, t.dx, t.dhidden);
+    let dy = steps.join_grad(t.mlp_branch, layer.mlp_post_norm.as_ref());
+    steps.map_grad(layer, Map::Down, &adapted, dy, t.dhidden);
+    if config.order != Order::Serial {
+        // Before the MLP adds to the gradient by x, which is none by what attention adds.
+        steps.o_grad(layer, &adapted);
+    }
     let (kind, gated) = (config.activation, config.gated);
     steps.push(ops::ActivationGrad { x: scratch.up, dy: t.dhidden, dx: t.dup, kind, gated });
     steps.map_grad(layer, Map::Up, &adapted, t.dup, t.dxn);
-    steps.norm_grad(h, &layer.mlp_norm, t.dxn);
-    // The attention: x + o · attend(q, k, v)
-    steps.map_grad(layer, Map::O, &adapted, t.dx, t.dattended);
+    match config.order {
+        Order::Serial => {
+            steps.normed_grad(h, layer.mlp_norm.as_ref(), t.dxn);
+            steps.o_grad(layer, &adapted);
+        }
+        Order::Parallel => steps.normed_grad(scratch.x, layer.mlp_norm.as_ref(), t.dxn),
+        Order::ParallelOneNorm => steps.normed_grad(scratch.x, layer.attention_norm.as_ref(), t.dxn),
+    }
     steps.attention_grad(l);
     steps.map_grad(layer, Map::Qkv, &adapted, t.dqkv, t.dxn);
-    steps.norm_grad(scratch.x, &layer.attention_norm, t.dxn);
+    steps.normed_grad(scratch.x, layer.attention_norm.as_ref(), t.dxn);
     steps.keep(t.dx, training.gradients);
 }
 
@@ -85,25 +98,59 @@ pub(crate) fn update(model: &Model, plan: &mut Plan) {
 }
 
 impl Steps<'_> {
+    /// dattended of the attention: x + o · attended
+    fn o_grad(&mut self, layer: &Layer, adapted: &[Option<Adapted>; 4]) {
+        let Model { scratch, training, .. } = self.model;
+        let t = &training.scratch;
+        let dy = self.join_grad(scratch.branch.unwrap_or(t.dx), layer.attention_post_norm.as_ref());
+        self.map_grad(layer, Map::O, adapted, dy, t.dattended);
+    }
+
     /// dqkv by dattended, through attention, split and the norms of heads.
     fn attention_grad(&mut self, l: usize) {
         let Model { config, state, scratch, weights, training, .. } = self.model;
         let (t, forward) = (&training.scratch, self.attention(l));
         let (dy, stats, rows, head_dim) = (t.dattended, t.stats, state.rows, config.head_dim);
         let [dk_cache, dv_cache] = training.cache;
-        let (dq, dqkv, rope) = (t.dq, t.dqkv, state.rope(config, l));
+        let (dq, dqkv, rope, grouped) = (t.dq, t.dqkv, state.rope(config, l), config.qkv_grouped);
         self.push(ops::AttentionGradQ { forward, dy, dq, stats });
         self.push(ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache });
-        self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim });
-        if let Some(HeadNorms { weights, eps, .. }) = weights.layers[l].head_norms {
-            let (qkv, q_heads) = (scratch.qkv, config.num_attention_heads);
+        self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim, grouped });
+        if let Some(HeadNorms { weights, q_heads, eps, .. }) = weights.layers[l].head_norms {
+            let qkv = scratch.qkv;
             self.push(ops::HeadNormGrad { qkv, weights, dx: dqkv, q_heads, eps });
         }
     }
 
+    /// Where the gradient by linear · x is, of which h + linear · x was made by way of a norm or a factor:
+    /// that by h, which is dx, or another made of it. `branch` is linear · x.
+    fn join_grad(&mut self, branch: TensorId, norm: Option<&NormWeights>) -> TensorId {
+        let Model { config, training, .. } = self.model;
+        let t = &training.scratch;
+        if !config.has_branches() {
+            return t.dx;
+        }
+        // The way back through a norm adds: to nothing.
+        let scale = if norm.is_some() { 0.0 } else { config.scales.residual };
+        self.push(ops::Scale { x: t.dx, y: t.dbranch, scale, accumulate: false });
+        if let Some(norm) = norm {
+            self.norm_grad(branch, norm, t.dx, t.dbranch);
+        }
+        t.dbranch
+    }
+
+    /// dx += dy · d norm(x) / dx, or dx += dy where there is no norm
+    fn normed_grad(&mut self, x: TensorId, norm: Option<&NormWeights>, dy: TensorId) {
+        let dx = self.model.training.scratch.dx;
+        match norm {
+            Some(norm) => self.norm_grad(x, norm, dy, dx),
+            None => self.push(ops::Scale { x: dy, y: dx, scale: 1.0, accumulate: true }),
+        }
+    }
+
     /// dx += dy · d norm(x) / dx
-    fn norm_grad(&mut self, x: TensorId, weights: &NormWeights, dy: TensorId) {
-        let (weight, dx) = (weights.weight, self.model.training.scratch.dx);
+    fn norm_grad(&mut self, x: TensorId, weights: &NormWeights, dy: TensorId, dx: TensorId) {
+        let weight = weights.weight;
         match self.model.config.norm {
             Norm::Rms(eps) => self.push(ops::RmsNormGrad { x, weight, dy, dx, eps }),
             Norm::Layer(eps) => self.push(ops::LayerNormGrad { x, weight, dy, dx, eps }),

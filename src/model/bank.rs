@@ -238,13 +238,13 @@ impl Bank {
     }
 
     /// What adapters do to an embedding y; `None` if nothing acts there.
-    pub(super) fn embed_delta(&self, rows: TensorId, y: TensorId) -> Option<ops::EmbedDelta> {
+    pub(super) fn embed_delta(&self, rows: TensorId, scale: f32, y: TensorId) -> Option<ops::EmbedDelta> {
         let site = &self.sites[self.embed];
         let replaced = self.tables.replaced(Table::Embed);
         let Layout { mixes, ranks } = self.layout(site);
         let ranks = if site.enabled { ranks } else { 0 };
         let acts = site.enabled || replaced.is_some();
-        let op = ops::EmbedDelta { rows, mixes, a: site.a, b: site.b, ranks, replaced, y };
+        let op = ops::EmbedDelta { rows, mixes, a: site.a, b: site.b, ranks, replaced, scale, y };
         acts.then_some(op)
     }
 

@@ -6,6 +6,7 @@ use crate::ops::{self, Delta, DownProjection};
 use crate::plan::{FEW_ROWS, TensorId};
 
 use super::Model;
+use super::blueprint::Order;
 use super::steps::Steps;
 use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
@@ -16,43 +17,76 @@ pub(super) struct Block<'a, A> {
 }
 
 impl<A: Adapt> Block<'_, A> {
-    /// x = h + mlp(h), h = x + attention(x); returns where h, and then x, is
+    /// x = h + down · hidden, h = x + o · attended; returns where h, and then x, is
     pub(crate) fn layer(&mut self, l: usize) -> TensorId {
-        let h = self.attention(l);
-        self.mlp(l, h);
+        let h = self.hidden(l);
+        let Model { weights, scratch, .. } = self.steps.model;
+        let layer = &weights.layers[l];
+        let delta = self.adapt.shrink(&mut self.steps, layer, Map::Down, scratch.hidden, None);
+        self.join(scratch.hidden, &layer.down, layer.mlp_post_norm.as_ref(), h, delta);
         h
     }
 
-    /// h = x + o · attend(q, k, v), [q; k; v] = qkv · norm(x); returns where h is
-    pub(crate) fn attention(&mut self, l: usize) -> TensorId {
+    /// All of a layer but its last map: h = x + o · attended, and hidden of h, or of x where feed-forward stands
+    /// beside attention; returns where h is.
+    pub(crate) fn hidden(&mut self, l: usize) -> TensorId {
+        let Model { config, weights, scratch, .. } = self.steps.model;
+        let layer = &weights.layers[l];
+        let (x, ridden) = self.normed(scratch.x, layer.attention_norm.as_ref(), scratch.xn, &layer.qkv);
+        self.linear(layer, Map::Qkv, x, scratch.qkv, ridden);
+        if config.order == Order::Serial {
+            let h = self.attention(l);
+            self.mlp_hidden(l, h);
+            return h;
+        }
+        // Before attention changes x, and with it what one norm made of x.
+        self.mlp_hidden(l, if layer.mlp_norm.is_some() { scratch.x } else { x });
+        self.attention(l)
+    }
+
+    /// h = x + o · attend(q, k, v) of [q; k; v]; returns where h is. Behind o there may be a norm.
+    fn attention(&mut self, l: usize) -> TensorId {
         let Model { weights, scratch, .. } = self.steps.model;
         let layer = &weights.layers[l];
-        let ridden = self.norm(scratch.x, &layer.attention_norm, scratch.xn, &layer.qkv);
-        self.linear(layer, Map::Qkv, scratch.xn, scratch.qkv, ridden);
         let qkv = self.head_norm(layer);
         self.split(l, qkv);
         let ridden = self.attend(l, layer);
         let delta = self.adapt.shrink(&mut self.steps, layer, Map::O, scratch.attended, ridden);
         let h = self.adapt.residual(&mut self.steps, l);
-        self.steps.linear(scratch.attended, &layer.o, h, true, delta);
+        self.join(scratch.attended, &layer.o, layer.attention_post_norm.as_ref(), h, delta);
         h
     }
 
-    /// h += down · hidden(h)
-    fn mlp(&mut self, l: usize, h: TensorId) {
-        let Model { weights, scratch, .. } = self.steps.model;
-        let layer = &weights.layers[l];
-        self.mlp_hidden(l, h);
-        let delta = self.adapt.shrink(&mut self.steps, layer, Map::Down, scratch.hidden, None);
-        self.steps.linear(scratch.hidden, &layer.down, h, true, delta);
+    /// h += linear · x, normed or scaled on the way if the model has it so
+    fn join(
+        &mut self,
+        x: TensorId,
+        linear: &Linear,
+        norm: Option<&NormWeights>,
+        h: TensorId,
+        delta: Option<Delta>,
+    ) {
+        let Model { config, scratch, .. } = self.steps.model;
+        let Some(branch) = scratch.branch else { return self.steps.linear(x, linear, h, true, delta) };
+        self.steps.linear(x, linear, branch, false, delta);
+        let add = |x, scale| ops::Scale { x, y: h, scale, accumulate: true };
+        match norm {
+            None => self.steps.push(add(branch, config.scales.residual)),
+            Some(norm) if self.adapt.changes(self.steps.model, norm.point) => {
+                self.steps.norm(branch, norm, scratch.xn, false, None);
+                self.adapt.change(&mut self.steps, norm.point, scratch.xn);
+                self.steps.push(add(scratch.xn, 1.0));
+            }
+            Some(norm) => self.steps.norm(branch, norm, h, true, None),
+        }
     }
 
     /// hidden = act(gate · norm(h)) ∘ (up · norm(h)), or act(up · norm(h)) without a gate
-    pub(crate) fn mlp_hidden(&mut self, l: usize, h: TensorId) {
+    fn mlp_hidden(&mut self, l: usize, h: TensorId) {
         let Model { config, weights, scratch, .. } = self.steps.model;
         let (layer, normed) = (&weights.layers[l], self.adapt.mlp_input(self.steps.model));
-        let ridden = self.norm(h, &layer.mlp_norm, normed, &layer.up);
-        self.linear(layer, Map::Up, normed, scratch.up, ridden);
+        let (x, ridden) = self.normed(h, layer.mlp_norm.as_ref(), normed, &layer.up);
+        self.linear(layer, Map::Up, x, scratch.up, ridden);
         let (kind, gated) = (config.activation, config.gated);
         self.steps.push(ops::Activation { x: scratch.up, y: scratch.hidden, kind, gated });
         self.adapt.change(&mut self.steps, layer.down_input, scratch.hidden);
@@ -60,22 +94,16 @@ impl<A: Adapt> Block<'_, A> {
 
     /// [norm(q) | norm(k) | v], head by head, where a layer has such norms; returns where they are
     fn head_norm(&mut self, layer: &Layer) -> TensorId {
-        let Model { config, scratch, .. } = self.steps.model;
+        let scratch = &self.steps.model.scratch;
         let (Some(norms), Some(y)) = (&layer.head_norms, scratch.heads) else { return scratch.qkv };
-        let &HeadNorms { weights, eps, point } = norms;
-        self.steps.push(ops::HeadNorm {
-            qkv: scratch.qkv,
-            weights,
-            y,
-            q_heads: config.num_attention_heads,
-            eps,
-        });
+        let &HeadNorms { weights, q_heads, eps, point } = norms;
+        self.steps.push(ops::HeadNorm { qkv: scratch.qkv, weights, y, q_heads, eps });
         self.adapt.change(&mut self.steps, point, y);
         y
     }
 
     /// q and k rotated by their positions; k and v go into the cache.
-    fn split(&mut self, l: usize, qkv: TensorId) {
+    pub(crate) fn split(&mut self, l: usize, qkv: TensorId) {
         let Model { config, state, scratch, .. } = self.steps.model;
         let (k_cache, v_cache) = state.cache[l];
         self.steps.push(ops::SplitQkv {
@@ -86,17 +114,21 @@ impl<A: Adapt> Block<'_, A> {
             k_cache,
             v_cache,
             head_dim: config.head_dim,
+            grouped: config.qkv_grouped,
         });
     }
 
-    /// attended = softmax(scale · q · Kᵀ) · V over the keys in the layer's window
-    fn attend(&mut self, l: usize, layer: &Layer) -> Option<Delta> {
+    /// attended = softmax(scale · q · Kᵀ) · V, scores capped if the model has it so, over the keys in the layer's
+    /// window
+    pub(crate) fn attend(&mut self, l: usize, layer: &Layer) -> Option<Delta> {
         let Model { config, scratch, .. } = self.steps.model;
         let inputs = self.steps.attention(l);
         // Of few rows the shrink can ride, head by head.
         let rides = self.steps.plan.n() <= FEW_ROWS;
         let ride = |adapt: &A| adapt.ride(&self.steps, &layer.o, layer.o_input, config.num_attention_heads);
         let (shrink, delta) = rides.then(|| ride(&self.adapt)).flatten().unzip();
+        // Of the same mixes, if an encoder's rows end elsewhere.
+        let shrink = shrink.map(|shrink| DownProjection { rows: inputs.rows, ..shrink });
         self.steps.push(ops::Attention {
             rows: inputs.rows,
             q: inputs.q,
@@ -105,11 +137,26 @@ impl<A: Adapt> Block<'_, A> {
             y: scratch.attended,
             head_dim: inputs.head_dim,
             scale: inputs.scale,
+            cap: inputs.cap,
             window: inputs.window,
             shrink,
         });
         self.adapt.change(&mut self.steps, layer.o_input, scratch.attended);
         delta
+    }
+
+    /// Where norm(x) is, or x itself where there is no norm, and the delta that has ridden.
+    fn normed(
+        &mut self,
+        x: TensorId,
+        norm: Option<&NormWeights>,
+        y: TensorId,
+        reader: &Linear,
+    ) -> (TensorId, Option<Delta>) {
+        match norm {
+            Some(norm) => (y, self.norm(x, norm, y, reader)),
+            None => (x, None),
+        }
     }
 
     /// y = norm(x), and with it the shrink of the map that reads y, if it can ride.
@@ -121,13 +168,20 @@ impl<A: Adapt> Block<'_, A> {
         reader: &Linear,
     ) -> Option<Delta> {
         let (shrink, delta) = self.adapt.ride(&self.steps, reader, weights.point, 1).unzip();
-        self.steps.norm(x, weights, y, shrink);
+        self.steps.norm(x, weights, y, false, shrink);
         self.adapt.change(&mut self.steps, weights.point, y);
         delta
     }
 
     /// y = delta(map · x)
-    fn linear(&mut self, layer: &Layer, map: Map, x: TensorId, y: TensorId, ridden: Option<Delta>) {
+    pub(crate) fn linear(
+        &mut self,
+        layer: &Layer,
+        map: Map,
+        x: TensorId,
+        y: TensorId,
+        ridden: Option<Delta>,
+    ) {
         let delta = self.adapt.shrink(&mut self.steps, layer, map, x, ridden);
         self.steps.linear(x, map.of(layer), y, false, delta);
     }
@@ -144,6 +198,9 @@ pub(super) trait Adapt {
         point: usize,
         partials: usize,
     ) -> Option<(DownProjection, Delta)>;
+
+    /// Whether adapters change the activation at `point` itself.
+    fn changes(&self, model: &Model, point: usize) -> bool;
 
     /// x ← x ∘ (1 + gain) + shift, where adapters change an activation itself.
     fn change(&mut self, steps: &mut Steps<'_>, point: usize, x: TensorId);

@@ -8,8 +8,10 @@
 
 use crate::activation::Activation;
 use crate::error::{Error, Result};
+use crate::words::words;
 
 use super::families::Family;
+use super::names::Role;
 use super::rope::{Rope, RopeScaling};
 
 /// How a row is normalised; the number is epsilon.
@@ -21,10 +23,46 @@ pub enum Norm {
     Layer(f32),
 }
 
+/// How attention and feed-forward of a layer follow each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// y = h + mlp(norm₂(h)), h = x + attention(norm₁(x))
+    #[default]
+    Serial,
+    /// y = x + attention(norm₁(x)) + mlp(norm₂(x))
+    Parallel,
+    /// y = x + attention(norm(x)) + mlp(norm(x)), with one norm
+    ParallelOneNorm,
+}
+
+/// What scales or caps the numbers of a whole model; the default changes none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scales {
+    /// Factor on rows of the embedding.
+    pub(crate) embedding: f32,
+    /// Factor on the embeddings of virtual tokens, which are no rows of it.
+    pub(crate) virtual_tokens: f32,
+    /// Factor on what attention and feed-forward add to the residual stream, where no norm is behind them.
+    pub(crate) residual: f32,
+    /// Factor on logits.
+    pub(crate) logits: f32,
+    /// Attention scores s become cap · tanh(s / cap) (arXiv:2408.00118, 2.2); 0 is no cap.
+    pub(crate) attention_cap: f32,
+    /// Scaled logits likewise.
+    pub(crate) logit_cap: f32,
+}
+
+impl Default for Scales {
+    fn default() -> Self {
+        let [embedding, virtual_tokens, residual, logits] = [1.0; 4];
+        Self { embedding, virtual_tokens, residual, logits, attention_cap: 0.0, logit_cap: 0.0 }
+    }
+}
+
 /// A decoder-only transformer, as far as the forward pass needs to know it.
 ///
-/// What scales or caps the whole model's numbers stands beside `attention_scale`, what differs
-/// between layers in [`LayerSpec`].
+/// What scales or caps the whole model's numbers stands in [`Scales`], what differs between layers in
+/// [`LayerSpec`]. Which norms a layer has, its family's table of modules says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Blueprint {
     /// Names and storage of its checkpoints.
@@ -45,41 +83,81 @@ pub struct Blueprint {
     pub max_position_embeddings: usize,
     /// Whether a table of `max_position_embeddings` rows is added to the token embedding.
     pub learned_positions: bool,
+    /// `E`: elements of a head that are rotated, its first.
+    pub(crate) rotary_dim: usize,
     /// The rotations that layers choose from.
     pub ropes: Vec<Rope>,
+    /// Whether feed-forward reads what attention has made, or stands beside it.
+    pub(crate) order: Order,
     /// Normalisation of both blocks and of the last hidden state.
     pub(crate) norm: Norm,
     /// Factor on attention scores.
     pub(crate) attention_scale: f32,
+    /// Further factors, and caps.
+    pub(crate) scales: Scales,
     /// Non-linearity of the feed-forward block.
     pub(crate) activation: Activation,
     /// Whether the feed-forward block is act(gate x) ∘ (up x) or act(up x).
     pub gated: bool,
+    /// Whether rows of a fused q, k and v lie by groups of heads: H / K of q, then k, then v.
+    pub(crate) qkv_grouped: bool,
     /// Bias on q, k and v.
     pub qkv_bias: bool,
     /// Bias on the attention output.
     pub o_bias: bool,
     /// Bias on the feed-forward linears.
     pub mlp_bias: bool,
+    /// Bias on the head.
+    pub(crate) head_bias: bool,
     /// Whether the head is the embedding table.
     pub tie_word_embeddings: bool,
     /// Put in front of a text by tokenizers that ask for it.
     pub bos_token_id: Option<u32>,
     /// Any of these ends a text.
     pub(crate) eos_token_ids: Vec<u32>,
+    /// What it is as an encoder, if it is one: it writes no text, and every position sees all.
+    pub(crate) encoder: Option<Encoder>,
     /// `L` of them, first to last.
     pub layers: Vec<LayerSpec>,
 }
 
+/// What an encoder has that a decoder has not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Encoder {
+    /// Rows of the table of token types, whose first is added to every token's embedding; 0 is no table.
+    pub(crate) token_types: usize,
+    /// Whether its norms have biases.
+    pub(crate) norm_bias: bool,
+    /// How its files want states to become one vector.
+    pub(crate) pooling: Option<Pooling>,
+}
+
+/// How the hidden states of a text become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pooling {
+    /// The mean over its tokens.
+    #[default]
+    Mean,
+    /// That of the last token, which alone has seen all of them in a decoder.
+    Last,
+    /// That of the first token.
+    Cls,
+}
+
+words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" => Self::Cls]);
+
 /// What one layer may have of its own; the default is a plain one that sees all keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LayerSpec {
-    /// How many keys back a query may look, itself included; `None` is all.
+    /// How many keys back a query may look, itself included; of an encoder, how many on each side, itself not
+    /// included. `None` is all.
     pub window: Option<usize>,
     /// Which of [`Blueprint::ropes`] rotates its queries and keys.
     pub(crate) rope: usize,
     /// Epsilon of the RMS norms of each head of queries and keys, if there are such.
     pub head_norm: Option<f32>,
+    /// Whether such a norm is one of all heads together.
+    pub(crate) norms_all_heads: bool,
 }
 
 /// Widest head the attention kernels accumulate in registers.
@@ -90,16 +168,31 @@ const MAX_PARAMETERS: u64 = 1 << 40;
 pub(crate) const MAX_LAYERS: usize = 1024;
 
 impl Blueprint {
+    /// Whether an encoder has norms in front of attention and feed-forward, and one behind the last layer; else
+    /// they stand behind each. The first layer's attention then reads what the embedding's norm has made.
+    pub(crate) fn norms_in_front(&self) -> bool {
+        self.family.has(Role::LastNorm)
+    }
+
     /// Whether any layer rotates queries and keys.
     pub(crate) fn rotates(&self) -> bool {
         self.ropes.iter().any(|rope| *rope != Rope::Identity)
     }
 
-    /// Divides every rotation's frequencies by these (D/2).
-    pub(crate) fn set_rope_factors(&mut self, factors: &[f32]) {
+    /// Whether what a block adds is normed or scaled before it joins the residual stream.
+    pub(crate) fn has_branches(&self) -> bool {
+        self.family.has(Role::AttentionPostNorm) || self.scales.residual != 1.0
+    }
+
+    /// Divides every rotation's frequencies by these (E/2); by the `long` ones in a long context.
+    pub(crate) fn set_rope_factors(&mut self, values: &[f32], long: bool) {
         for rope in &mut self.ropes {
-            if let Rope::Rotary { scaling, .. } = rope {
-                *scaling = RopeScaling::Factors(factors.to_vec());
+            match rope {
+                Rope::Rotary { scaling: RopeScaling::LongRope { factors, .. }, .. } => {
+                    factors[usize::from(long)] = values.to_vec();
+                }
+                Rope::Rotary { scaling, .. } => *scaling = RopeScaling::Factors(values.to_vec()),
+                Rope::Identity => {}
             }
         }
     }
@@ -118,6 +211,7 @@ impl Blueprint {
             ("num_key_value_heads", self.num_key_value_heads),
             ("head_dim", self.head_dim),
             ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.encoder.map_or(1, |encoder| encoder.token_types.max(1))),
         ] {
             if value == 0 || value > MOST {
                 return Err(out_of_range(name, value));
@@ -137,6 +231,22 @@ impl Blueprint {
         }
         if d > MAX_HEAD_DIM {
             return Err(Error::unsupported(format!("head_dim {d}, expected at most {MAX_HEAD_DIM}")));
+        }
+        let e = self.rotary_dim;
+        if e == 0 || e > d || e % 2 != 0 {
+            return Err(Error::unsupported(format!(
+                "rotary positions on {e} of a head's {d} elements, expected an even number of them"
+            )));
+        }
+        for rope in &self.ropes {
+            let Rope::Rotary { scaling: RopeScaling::LongRope { factors, .. }, .. } = rope else { continue };
+            if let Some(wrong) = factors.iter().find(|factors| !factors.is_empty() && factors.len() != e / 2)
+            {
+                return Err(Error::mismatch(format!(
+                    "{} rotary factors, expected half of the {e} elements of a head that are rotated",
+                    wrong.len()
+                )));
+            }
         }
         if h.saturating_mul(d) > MOST {
             return Err(out_of_range("num_attention_heads · head_dim", h.saturating_mul(d)));

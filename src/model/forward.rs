@@ -24,20 +24,24 @@ pub(crate) fn hidden(model: &Model, plan: &mut Plan, count: usize) {
     let Model { scratch, weights, .. } = model;
     if count == weights.layers.len() {
         let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
-        block.norm(scratch.x, &weights.norm, scratch.xn, &weights.head);
+        block.norm(scratch.x, weights.last_norm(), scratch.xn, &weights.head);
     }
 }
 
-/// logits = norm(x) · headᵀ
+/// logits = norm(x) · headᵀ, scaled and capped
 pub(crate) fn head(model: &Model, plan: &mut Plan) {
-    let Model { state, scratch, weights, bank, .. } = model;
+    let Model { config, state, scratch, weights, bank, .. } = model;
     let (head, logits) = (&weights.head, state.logits);
     let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
-    let ridden = block.norm(scratch.x, &weights.norm, scratch.xn, head);
+    let ridden = block.norm(scratch.x, weights.last_norm(), scratch.xn, head);
     let delta = Ride.or_shrink(&mut block.steps, head, scratch.xn, ridden);
     block.steps.linear(scratch.xn, head, logits, false, delta);
     if let Some(op) = bank.head_delta(state.rows, scratch.xn, logits) {
         block.steps.push(op);
+    }
+    let (scale, cap) = (config.scales.logits, config.scales.logit_cap);
+    if [scale, cap] != [1.0, 0.0] {
+        block.steps.push(ops::SoftCap { x: logits, scale, cap });
     }
 }
 
@@ -56,23 +60,24 @@ pub(crate) fn sample(model: &Model, plan: &mut Plan) {
 
 /// x = embed(tokens), and what adapters make of it.
 pub(super) fn embed(steps: &mut Steps<'_>) {
-    let Model { bank, state, scratch, weights, .. } = steps.model;
+    let Model { bank, config, state, scratch, weights, .. } = steps.model;
+    let scales = &config.scales;
     let (rows, positions, y) = (state.rows, weights.positions, scratch.x);
     for &table in &weights.embed.slices {
-        steps.push(ops::Embed { rows, table, positions, y });
+        steps.push(ops::Embed { rows, table, scale: scales.embedding, positions, y });
     }
     if bank.room.prompts > 0 {
         let table = Slice { tensor: bank.tables.prompts, first: bank.tables.v };
-        steps.push(ops::Embed { rows, table, positions, y });
+        steps.push(ops::Embed { rows, table, scale: scales.virtual_tokens, positions, y });
     }
-    if let Some(op) = bank.embed_delta(rows, y) {
+    if let Some(op) = bank.embed_delta(rows, scales.embedding, y) {
         steps.push(op);
     }
 }
 
 /// Shrinks ride in the steps that make what they read, or are steps of their own; the residual stream
 /// is changed in place.
-struct Ride;
+pub(super) struct Ride;
 
 impl Ride {
     fn or_shrink(
@@ -101,6 +106,10 @@ impl Adapt for Ride {
         let Model { bank, state, .. } = steps.model;
         // Not where adapters change the activation itself first.
         if bank.points[point].enabled { None } else { bank.halves(reader.site, state.rows, partials) }
+    }
+
+    fn changes(&self, model: &Model, point: usize) -> bool {
+        model.bank.points[point].enabled
     }
 
     fn change(&mut self, steps: &mut Steps<'_>, point: usize, x: TensorId) {

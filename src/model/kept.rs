@@ -56,6 +56,10 @@ impl Adapt for Kept {
         None
     }
 
+    fn changes(&self, _: &Model, _: usize) -> bool {
+        false
+    }
+
     fn change(&mut self, _: &mut Steps<'_>, _: usize, _: TensorId) {}
 
     /// z = A·dropout(x)

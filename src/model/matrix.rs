@@ -85,11 +85,20 @@ pub(super) struct Place {
     pub(crate) dtype: Dtype,
     /// Whether checkpoints have it as (in, out).
     pub(crate) transposed: bool,
+    /// What is added to a checkpoint's numbers; a GGUF file's have it.
+    pub(crate) offset: f32,
     /// Rows of `target` filled so far.
     pub(crate) loaded: usize,
 }
 
 impl Place {
+    /// Of a table (rows, cols) in f32, whose target is another's.
+    pub(crate) fn of_table(rows: usize, cols: usize) -> Self {
+        let target = Matrix { slices: Vec::new(), rows, cols };
+        let (dtype, transposed) = (Dtype::F32, false);
+        Self { shape: vec![rows, cols], target, first: 0, dtype, transposed, offset: 0.0, loaded: 0 }
+    }
+
     pub(crate) fn elements(&self) -> usize {
         self.shape.iter().product()
     }

@@ -5,6 +5,7 @@ mod backward;
 mod bank;
 mod block;
 mod blueprint;
+mod encoder;
 mod families;
 mod fields;
 mod forward;
@@ -18,13 +19,14 @@ mod places;
 mod rope;
 mod sites;
 mod steps;
+mod table_sum;
 mod tables;
 mod training;
 mod weights;
 
 pub(crate) use bank::{Bank, MIXES, Room};
 pub use blueprint::Blueprint;
-pub use blueprint::Norm;
+pub use blueprint::{Norm, Pooling};
 pub(crate) use layouts::{Demand, Held, free, padded};
 pub(crate) use methods::Begun;
 pub use methods::Variant;
@@ -92,10 +94,12 @@ pub struct State {
     pub(crate) ring: TensorId,
     /// (logit rows, V)
     pub(crate) logits: TensorId,
-    /// One for each of [`Blueprint::ropes`], (S, D): cos and sin of each position
+    /// One for each of [`Blueprint::ropes`], (S, E): cos and sin of each position
     ropes: Vec<TensorId>,
     /// Per layer: keys, values (slots, S, K·D)
     pub(crate) cache: Vec<(TensorId, TensorId)>,
+    /// Of an encoder.
+    whole: Option<encoder::Whole>,
 }
 
 /// Activations of one run, reused by every layer.
@@ -109,6 +113,8 @@ struct Scratch {
     qkv: TensorId,
     /// The same with heads of q and k normed, where there are such norms.
     heads: Option<TensorId>,
+    /// (MAX_ROWS, C): what attention or feed-forward adds, where it does not join the residual stream as it is
+    branch: Option<TensorId>,
     /// (MAX_ROWS, H·D)
     q: TensorId,
     /// (MAX_ROWS, H·D): attended values
@@ -188,7 +194,7 @@ impl Model {
     /// What must be uploaded before the first run, beside the checkpoint.
     pub(crate) fn constants(&self) -> Vec<(TensorId, Vec<f32>)> {
         let Self { config, state, sizes, .. } = self;
-        let tables = config.ropes.iter().map(|rope| rope.table(sizes.context, config.head_dim));
+        let tables = config.ropes.iter().map(|rope| rope.table(sizes.context, config.rotary_dim));
         state.ropes.iter().copied().zip(tables).collect()
     }
 
@@ -340,6 +346,12 @@ impl State {
         self.ropes[config.layers[l].rope]
     }
 
+    /// Rows of logits of one run.
+    fn logit_rows(v: usize, slots: usize, max_tensor_bytes: u64) -> usize {
+        (MAX_LOGITS_BYTES.min(max_tensor_bytes) / (4 * v as u64)).clamp(slots as u64, MAX_ROWS as u64)
+            as usize
+    }
+
     fn declare(config: &Blueprint, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
         let Sizes { context, slots, max_tensor_bytes, .. } = sizes;
         let v = config.vocab_size;
@@ -350,8 +362,9 @@ impl State {
                 "{slots} sequences of {context} tokens: a layer's keys take {cache_bytes} bytes, the device binds at most {max_tensor_bytes}"
             )));
         }
-        let logit_rows = (MAX_LOGITS_BYTES.min(max_tensor_bytes) / (4 * v as u64))
-            .clamp(slots as u64, MAX_ROWS as u64) as usize;
+        // An encoder has no logits.
+        let logit_rows =
+            if config.encoder.is_some() { slots } else { Self::logit_rows(v, slots, max_tensor_bytes) };
         let mut cache = |l: usize, what: &str| {
             tensors.declare(format!("cache.{l}.{what}"), Dtype::F32, &[slots, context, kv])
         };
@@ -367,10 +380,11 @@ impl State {
             ropes: (0..config.ropes.len())
                 .map(|i| {
                     let name = if i == 0 { "rope".to_owned() } else { format!("rope.{i}") };
-                    tensors.declare(name, Dtype::F32, &[context, config.head_dim])
+                    tensors.declare(name, Dtype::F32, &[context, config.rotary_dim])
                 })
                 .collect::<Result<_>>()?,
             cache,
+            whole: config.encoder.map(|_| encoder::Whole::declare(config, tensors, context)).transpose()?,
         })
     }
 }
@@ -387,6 +401,7 @@ impl Scratch {
             xn: rows("xn", c)?,
             qkv: rows("qkv", q + 2 * kv)?,
             heads: has_head_norms.then(|| rows("heads", q + 2 * kv)).transpose()?,
+            branch: config.has_branches().then(|| rows("branch", c)).transpose()?,
             q: rows("q", q)?,
             attended: rows("attended", q)?,
             up: rows("up", if config.gated { 2 * f } else { f })?,

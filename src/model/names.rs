@@ -8,6 +8,10 @@ use super::families::{self, Family};
 pub enum Role {
     Embedding,
     Positions,
+    /// Of an encoder: added to the embedding, by the part of the text that a token is in.
+    TokenTypes,
+    /// Behind the embedding.
+    EmbeddingNorm,
     LastNorm,
     Head,
     AttentionNorm,
@@ -19,22 +23,36 @@ pub enum Role {
     QNorm,
     KNorm,
     O,
+    /// Behind attention, before it joins the residual stream.
+    AttentionPostNorm,
     MlpNorm,
     Gate,
     Up,
+    /// Gate and up in one.
+    GateUp,
     Down,
+    /// Behind the feed-forward block.
+    MlpPostNorm,
 }
 
 impl Role {
     /// Whether each layer has one.
     fn in_layers(self) -> bool {
-        !matches!(self, Self::Embedding | Self::Positions | Self::LastNorm | Self::Head)
+        !matches!(
+            self,
+            Self::Embedding
+                | Self::Positions
+                | Self::TokenTypes
+                | Self::EmbeddingNorm
+                | Self::LastNorm
+                | Self::Head
+        )
     }
 
     /// Whether it is a linear map; a table that is only looked up is none.
     fn is_linear(self) -> bool {
-        use Role::{AttentionNorm, Embedding, KNorm, LastNorm, MlpNorm, Positions, QNorm};
-        !matches!(self, Embedding | Positions | LastNorm | AttentionNorm | QNorm | KNorm | MlpNorm)
+        use Role::{Down, Gate, GateUp, Head, K, O, Q, Qkv, Up, V};
+        matches!(self, Head | Qkv | Q | K | V | O | Gate | GateUp | Up | Down)
     }
 }
 
@@ -170,6 +188,13 @@ pub(crate) fn gguf_linear(family: &Family, tensor: &str) -> Option<GgufLinear> {
 }
 
 /// The name without the prefix that a headless checkpoint leaves out.
+///
+/// The head is `lm_head` here, whatever a family calls it.
 pub(super) fn bare(name: &str) -> &str {
+    match name {
+        "embed_out" => return "lm_head",
+        "embed_out.weight" => return "lm_head.weight",
+        _ => {}
+    }
     families::ALL.iter().find_map(|family| name.strip_prefix(family.prefix)).unwrap_or(name)
 }

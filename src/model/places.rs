@@ -88,7 +88,18 @@ impl Weights {
         } else {
             values
         };
+        let offset: Vec<f32>;
+        let values = if place.offset != 0.0 && !self.turned {
+            offset = values.iter().map(|value| value + place.offset).collect();
+            &offset
+        } else {
+            values
+        };
         let (dtype, cols) = (place.dtype, place.target.cols);
+        if self.sum.as_ref().is_some_and(|sum| sum.takes(name)) {
+            self.add_to_sum(name, values, write);
+            return Ok(());
+        }
         if !dtype.is_packed() {
             return self.place_words(name, bytemuck::cast_slice(values), write);
         }
@@ -131,6 +142,18 @@ impl Weights {
         Ok(())
     }
 
+    /// Takes the next rows of a table that becomes one with another.
+    fn add_to_sum(&mut self, name: &str, values: &[f32], mut write: impl FnMut(TensorId, usize, &[u32])) {
+        let place = self.places.get_mut(bare(name)).expect("the tensor is expected");
+        let (cols, target) = (place.target.cols, place.target.clone());
+        place.loaded += values.len() / cols;
+        assert!(place.loaded <= place.rows(), "`{name}` has fewer rows");
+        let sum = self.sum.as_mut().and_then(|sum| sum.add(name, values, cols, target.rows * cols));
+        if let (Some(sum), Some(slice)) = (sum, target.slices.first()) {
+            write(slice.tensor, 0, bytemuck::cast_slice(&sum));
+        }
+    }
+
     /// How tensor `name` is held.
     pub fn dtype_of(&self, name: &str) -> Option<Dtype> {
         self.places.get(bare(name)).map(|place| place.dtype)
@@ -138,8 +161,10 @@ impl Weights {
 
     /// How rows of tensor `name` are held, and their number of columns, if they come as they are held.
     pub(crate) fn row_type(&self, name: &str) -> Option<(Dtype, usize)> {
-        let place = self.places.get(bare(name)).filter(|place| !place.transposed || self.turned)?;
-        Some((place.dtype, place.target.cols))
+        let as_held = |place: &&Place| (!place.transposed && place.offset == 0.0) || self.turned;
+        let place = self.places.get(bare(name)).filter(as_held)?;
+        let is_whole = !self.sum.as_ref().is_some_and(|sum| sum.takes(name));
+        is_whole.then_some((place.dtype, place.target.cols))
     }
 
     /// Elements of matrices by the type they are held as; norms and biases are none.
@@ -154,12 +179,21 @@ impl Weights {
     /// A name as whole checkpoints write it.
     pub(crate) fn full_name(&self, name: &str) -> String {
         let bare = bare(name);
-        if bare.starts_with("lm_head") { bare.to_owned() } else { format!("{}{bare}", self.family.prefix) }
+        match bare.strip_prefix("lm_head") {
+            Some(rest) => format!("{}{rest}", self.family.head),
+            None if self.headless => bare.to_owned(),
+            None => format!("{}{bare}", self.family.prefix),
+        }
     }
 
     /// Name of the embedding as a module.
     pub(crate) fn embedding(&self) -> String {
         self.full_name(&self.family.module(Role::Embedding, 0))
+    }
+
+    /// Name of the head as a module.
+    pub(crate) fn head_name(&self) -> &'static str {
+        self.family.head
     }
 
     /// Where the rows (F, C) of a linear map lie: tensor, first row in it, rows. A tied head's
@@ -171,6 +205,11 @@ impl Weights {
         }
         let place = self.places.get(&format!("{bare}.weight"))?;
         Some(place.target.runs(place.first, place.rows()))
+    }
+
+    /// What checkpoints and PEFT's adapters have less in this tensor than is held.
+    pub(crate) fn offset(&self, name: &str) -> f32 {
+        self.places.get(bare(name)).map_or(0.0, |place| place.offset)
     }
 
     /// Where a bias or a norm's weight lies: tensor, first element, elements.

@@ -2,7 +2,7 @@
 //! made of is `block`'s.
 
 use crate::ops::{self, AttentionInputs, Delta, DownProjection, Op};
-use crate::plan::{Plan, TensorId};
+use crate::plan::{Plan, SPAN, TensorId};
 
 use super::Model;
 use super::blueprint::Norm;
@@ -19,12 +19,13 @@ impl Steps<'_> {
         self.plan.push(&self.model.tensors, op);
     }
 
-    /// y = norm(x), and what rides along.
+    /// y = norm(x) (+ y), and what rides along.
     pub(crate) fn norm(
         &mut self,
         x: TensorId,
         weights: &NormWeights,
         y: TensorId,
+        accumulate: bool,
         shrink: Option<DownProjection>,
     ) {
         let (eps, centred) = match self.model.config.norm {
@@ -32,7 +33,7 @@ impl Steps<'_> {
             Norm::Layer(eps) => (eps, true),
         };
         let &NormWeights { weight, bias, .. } = weights;
-        self.push(ops::Norm { x, weight, bias, y, eps, centred, shrink });
+        self.push(ops::Norm { x, weight, bias, y, eps, centred, accumulate, shrink });
     }
 
     /// y = delta(x · Wᵀ) (+ bias) (+ y), one step per slice of W
@@ -53,14 +54,20 @@ impl Steps<'_> {
     pub(crate) fn attention(&self, l: usize) -> AttentionInputs {
         let Model { config, state, scratch, .. } = self.model;
         let (k_cache, v_cache) = state.cache[l];
+        let (rows, window) = match (&state.whole, config.layers[l].window) {
+            (None, window) => (state.rows, window.unwrap_or(0)),
+            (Some(whole), None) => (whole.ends, 0),
+            (Some(whole), Some(_)) => (whole.spans, SPAN),
+        };
         AttentionInputs {
-            rows: state.rows,
+            rows,
             q: scratch.q,
             k_cache,
             v_cache,
             head_dim: config.head_dim,
             scale: config.attention_scale,
-            window: config.layers[l].window.unwrap_or(0),
+            cap: config.scales.attention_cap,
+            window,
         }
     }
 }

@@ -122,6 +122,10 @@ pub(super) struct Scratch {
     pub(crate) dx: TensorId,
     /// (MAX_ROWS, C)
     pub(crate) dxn: TensorId,
+    /// (MAX_ROWS, C): as `branch`, where there is such
+    pub(crate) dbranch: TensorId,
+    /// (MAX_ROWS, C): what feed-forward adds; `branch` has what attention does until the end
+    pub(crate) mlp_branch: TensorId,
     /// (MAX_ROWS, (H + 2K)·D)
     pub(crate) dqkv: TensorId,
     /// (MAX_ROWS, H·D)
@@ -155,6 +159,8 @@ impl Training {
             normed: many("normed")?,
             dx: many("dx")?,
             dxn: many("dxn")?,
+            dbranch: many("dbranch")?,
+            mlp_branch: many("mlp_branch")?,
             dqkv: many("dqkv")?,
             dq: many("dq")?,
             dattended: many("dattended")?,
@@ -220,6 +226,10 @@ impl Training {
         ];
         for (tensor, cols) in rows {
             tensors.reshape(tensor, &sized(MAX_ROWS, cols))?;
+        }
+        let has_branches = on && config.has_branches();
+        for tensor in [s.dbranch, s.mlp_branch] {
+            tensors.reshape(tensor, &if has_branches { [MAX_ROWS, c] } else { [1, 1] })?;
         }
         let dropout = trainee.as_ref().is_some_and(|trainee| trainee.dropout);
         for (tensor, cols) in s.dropped.into_iter().chain(s.spread).zip([c, q, c, f, c, q, f]) {

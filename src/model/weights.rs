@@ -10,11 +10,12 @@ use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
 use super::bank::Bank;
-use super::blueprint::{Blueprint, Norm};
+use super::blueprint::{Blueprint, Norm, Order};
 use super::families::Family;
 use super::matrix::{Matrix, Place};
 use super::names::Role;
 use super::sites::{Part, Span};
+use super::table_sum::TableSum;
 
 /// A weight and its optional bias.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Linear {
 }
 
 /// Scale and, for LayerNorm, shift.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct NormWeights {
     /// (C)
     pub(crate) weight: TensorId,
@@ -41,8 +42,10 @@ pub(super) struct NormWeights {
 /// Norms of each head of queries and keys.
 #[derive(Debug)]
 pub(super) struct HeadNorms {
-    /// (D), of q and of k
+    /// (D), of q and of k; or (H·D) and (K·D)
     pub(crate) weights: [TensorId; 2],
+    /// Norms of q in a row.
+    pub(crate) q_heads: usize,
     /// Added to the mean square.
     pub(crate) eps: f32,
     /// Where in the bank adapters act on [norm(q) | norm(k) | v].
@@ -52,7 +55,8 @@ pub(super) struct HeadNorms {
 /// One block of the decoder.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(crate) attention_norm: NormWeights,
+    /// In front of attention, if there is one.
+    pub(crate) attention_norm: Option<NormWeights>,
     /// ((H + 2K)·D, C) = [q; k; v]
     pub(crate) qkv: Linear,
     pub(crate) head_norms: Option<HeadNorms>,
@@ -60,13 +64,18 @@ pub(super) struct Layer {
     pub(crate) o: Linear,
     /// Where in the bank adapters act on the input of `o`.
     pub(crate) o_input: usize,
-    pub(crate) mlp_norm: NormWeights,
+    /// Behind `o`, if there is one.
+    pub(crate) attention_post_norm: Option<NormWeights>,
+    /// In front of the feed-forward block, if there is one.
+    pub(crate) mlp_norm: Option<NormWeights>,
     /// (F, C), or (2F, C) = [gate; up]
     pub(crate) up: Linear,
     /// (C, F)
     pub(crate) down: Linear,
     /// Where in the bank adapters act on the input of `down`.
     pub(crate) down_input: usize,
+    /// Behind `down`, if there is one.
+    pub(crate) mlp_post_norm: Option<NormWeights>,
 }
 
 /// Every weight, and how far each checkpoint tensor has been loaded.
@@ -76,14 +85,21 @@ pub struct Weights {
     pub(super) embed: Matrix,
     /// (S, C), for learned positions
     pub(super) positions: Option<TensorId>,
+    /// Behind the embedding, if there is one.
+    pub(super) embed_norm: Option<NormWeights>,
     pub(super) layers: Vec<Layer>,
-    pub(super) norm: NormWeights,
+    /// Behind the last layer, if there is one; a decoder has it.
+    norm: Option<NormWeights>,
     /// (V, C); the embedding itself where tied
     pub(super) head: Linear,
     pub(super) family: &'static Family,
     pub(super) places: BTreeMap<String, Place>,
     /// Whether linear maps come as (out, in), whatever checkpoints have.
     pub(super) turned: bool,
+    /// Tables that become one on the way, of an encoder.
+    pub(super) sum: Option<TableSum>,
+    /// Whether it is saved without a head, and so without a prefix.
+    pub(super) headless: bool,
 }
 
 impl Weights {
@@ -94,31 +110,60 @@ impl Weights {
         dtype_of: &dyn Fn(&str) -> Dtype,
         max_bytes: u64,
     ) -> Result<Self> {
-        let mut declare = Declare { tensors, bank, dtype_of, max_bytes, places: BTreeMap::new(), config };
+        let mut declare =
+            Declare { tensors, bank, dtype_of, max_bytes, places: BTreeMap::new(), config, embed_norm: None };
         let (v, c) = (config.vocab_size, config.hidden_size);
         let family = config.family;
         let embedding = family.module(Role::Embedding, 0);
         let embed = declare.table(&embedding, v, dtype_of(&format!("{embedding}.weight")))?;
         let parts = [Part::new(&*embedding, c, true)];
         declare.bank.embed = declare.bank.site(declare.tensors, &embedding, v, &parts)?;
-        let positions = if config.learned_positions {
+        let (mut positions, mut sum) = (None, None);
+        if config.learned_positions {
             let name = family.module(Role::Positions, 0);
-            let table = declare.table(&name, config.max_position_embeddings, Dtype::F32)?;
-            Some(table.whole(&name)?)
-        } else {
-            None
-        };
+            let rows = config.max_position_embeddings;
+            let table = declare.table(&name, rows, Dtype::F32)?;
+            positions = Some(table.whole(&name)?);
+            if let Some(types) = config.encoder.map(|encoder| encoder.token_types).filter(|&rows| rows > 0) {
+                let types_name = format!("{}.weight", family.module(Role::TokenTypes, 0));
+                let place = Place { target: table.clone(), ..Place::of_table(types, c) };
+                declare.places.insert(types_name.clone(), place);
+                sum = Some(TableSum::new(format!("{name}.weight"), types_name));
+            }
+        }
+        let has_embed_norm = family.has(Role::EmbeddingNorm);
+        let embed_norm = has_embed_norm.then(|| declare.norm(&family.module(Role::EmbeddingNorm, 0), true));
+        let embed_norm = embed_norm.transpose()?;
+        declare.embed_norm.clone_from(&embed_norm);
         let layers = (0..config.layers.len()).map(|l| declare.layer(l)).collect::<Result<_>>()?;
-        let norm = declare.norm(&family.module(Role::LastNorm, 0), false)?;
+        let norm = family.has(Role::LastNorm).then(|| declare.norm(&family.module(Role::LastNorm, 0), false));
+        let norm = norm.transpose()?;
         let head = [Part::new("lm_head", v, false)];
         let head = if config.tie_word_embeddings {
             let site = declare.bank.site(declare.tensors, "lm_head", c, &head)?;
             Linear { weight: embed.clone(), bias: None, site }
         } else {
-            declare.linear("lm_head", c, &head, family.turns(Role::Head), false)?
+            declare.linear("lm_head", c, &head, family.turns(Role::Head), config.head_bias)?
         };
-        let places = declare.places;
-        Ok(Self { embed, positions, layers, norm, head, family, places, turned: false })
+        let (places, headless) = (declare.places, config.encoder.is_some());
+        Ok(Self {
+            embed,
+            positions,
+            embed_norm,
+            layers,
+            norm,
+            head,
+            family,
+            places,
+            turned: false,
+            sum,
+            headless,
+        })
+    }
+
+    /// Behind the last layer. Panics if there is none, as in an encoder with norms behind each.
+    pub(super) fn last_norm(&self) -> &NormWeights {
+        self.norm.as_ref().expect("a decoder has a last norm")
     }
 }
 
@@ -130,6 +175,8 @@ struct Declare<'a> {
     dtype_of: &'a dyn Fn(&str) -> Dtype,
     max_bytes: u64,
     places: BTreeMap<String, Place>,
+    /// Behind the embedding, if there is one.
+    embed_norm: Option<NormWeights>,
 }
 
 impl Declare<'_> {
@@ -157,19 +204,32 @@ impl Declare<'_> {
         } else {
             &[(Role::Q, q, next), (Role::K, kv, true), (Role::V, kv, true)]
         };
-        let up: &[_] =
-            if config.gated { &[(Role::Gate, f, next), (Role::Up, f, next)] } else { &[(Role::Up, f, next)] };
+        let up: &[_] = if family.has(Role::GateUp) {
+            &[(Role::GateUp, 2 * f, next)]
+        } else if config.gated {
+            &[(Role::Gate, f, next), (Role::Up, f, next)]
+        } else {
+            &[(Role::Up, f, next)]
+        };
         let [o_input, down_input] = [Role::O, Role::Down].map(|role| format!("{}.input", name(role)));
         Ok(Layer {
-            attention_norm: self.norm(&name(Role::AttentionNorm), true)?,
+            attention_norm: match &self.embed_norm {
+                Some(norm) if l == 0 && config.norms_in_front() => Some(norm.clone()),
+                _ => self.norm_of(Role::AttentionNorm, l, true)?,
+            },
             qkv: self.map("qkv", l, c, q_k_v, config.qkv_bias)?,
             head_norms: config.layers[l].head_norm.map(|eps| self.head_norms(l, eps, next)).transpose()?,
             o: self.map("o", l, q, &[(Role::O, c, next)], config.o_bias)?,
             o_input: self.bank.point(self.tensors, &o_input, q, next)?,
-            mlp_norm: self.norm(&name(Role::MlpNorm), next)?,
+            attention_post_norm: self.norm_of(Role::AttentionPostNorm, l, next)?,
+            mlp_norm: match config.order {
+                Order::ParallelOneNorm => None,
+                _ => self.norm_of(Role::MlpNorm, l, next)?,
+            },
             up: self.map("up", l, c, up, config.mlp_bias)?,
             down: self.map("down", l, f, &[(Role::Down, c, next)], config.mlp_bias)?,
             down_input: self.bank.point(self.tensors, &down_input, f, next)?,
+            mlp_post_norm: self.norm_of(Role::MlpPostNorm, l, next)?,
         })
     }
 
@@ -218,10 +278,17 @@ impl Declare<'_> {
         Ok(Linear { weight, bias, site })
     }
 
+    /// A norm of layer `l`, if the family has such.
+    fn norm_of(&mut self, role: Role, l: usize, feeds_cache: bool) -> Result<Option<NormWeights>> {
+        let family = self.config.family;
+        family.has(role).then(|| self.norm(&family.module(role, l), feeds_cache)).transpose()
+    }
+
     fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
-        let weight = self.vector(&format!("{name}.weight"), c)?;
-        let with_bias = matches!(self.config.norm, Norm::Layer(_));
+        let weight = self.norm_weight(name, c)?;
+        let with_bias = matches!(self.config.norm, Norm::Layer(_))
+            && self.config.encoder.is_none_or(|encoder| encoder.norm_bias);
         let bias = if with_bias { Some(self.vector(&format!("{name}.bias"), c)?) } else { None };
         let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
         Ok(NormWeights { weight, bias, point })
@@ -233,15 +300,26 @@ impl Declare<'_> {
             self.config;
         let names = [Role::QNorm, Role::KNorm].map(|role| family.module(role, l));
         let [q, k_] = &names;
-        let weights = [q, k_].map(|name| self.vector(&format!("{name}.weight"), d));
-        let [of_q, of_k] = weights;
+        // Of each head, or of all together.
+        let together = self.config.layers[l].norms_all_heads;
+        let [(q_heads, q_dim), (k_heads, k_dim)] = [h, k].map(|n| if together { (1, n * d) } else { (n, d) });
+        let (of_q, of_k) = (self.norm_weight(q, q_dim)?, self.norm_weight(k_, k_dim)?);
         let spans = [
-            (&**q, Span { point: 0, first: 0, cols: d, repeats: h, feeds_cache: next }),
-            (&**k_, Span { point: 0, first: h * d, cols: d, repeats: k, feeds_cache: true }),
+            (&**q, Span { point: 0, first: 0, cols: q_dim, repeats: q_heads, feeds_cache: next }),
+            (&**k_, Span { point: 0, first: h * d, cols: k_dim, repeats: k_heads, feeds_cache: true }),
         ];
         let name = format!("{}.{l}.head_norms", family.layer);
         let point = self.bank.point_of(self.tensors, &name, (h + 2 * k) * d, spans)?;
-        Ok(HeadNorms { weights: [of_q?, of_k?], eps, point })
+        Ok(HeadNorms { weights: [of_q, of_k], q_heads, eps, point })
+    }
+
+    /// The weight of a norm, (len), which checkpoints may have less an offset.
+    fn norm_weight(&mut self, name: &str, len: usize) -> Result<TensorId> {
+        let name = format!("{name}.weight");
+        let weight = self.vector(&name, len)?;
+        let offset = self.config.family.norm_offset;
+        self.places.entry(name).and_modify(|place| place.offset = offset);
+        Ok(weight)
     }
 
     /// (len) of the checkpoint.
@@ -264,7 +342,7 @@ impl Declare<'_> {
         // All its rows have one type.
         let tensor = target.runs(first, rows).first().map(|(tensor, ..)| self.tensors.get(*tensor));
         let dtype = tensor.map_or(Dtype::F32, |tensor| tensor.dtype);
-        let place = Place { shape, target: target.clone(), first, dtype, transposed, loaded: 0 };
+        let place = Place { shape, target: target.clone(), first, dtype, transposed, offset: 0.0, loaded: 0 };
         self.places.insert(name.to_owned(), place);
     }
 }

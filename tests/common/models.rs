@@ -38,6 +38,18 @@ pub const MODELS: &[ModelFiles] = &[
     model!("qwen2-window", "model.safetensors"),
     model!("gpt2", "model.safetensors"),
     model!("qwen3", "model.safetensors"),
+    model!("gemma", "model.safetensors"),
+    model!("gemma2", "model.safetensors"),
+    model!("gemma3", "model.safetensors"),
+    model!("smollm3", "model.safetensors"),
+    model!("granite", "model.safetensors"),
+    model!("olmo2", "model.safetensors"),
+    model!("phi3", "model.safetensors"),
+    model!("phi", "model.safetensors"),
+    model!("stablelm", "model.safetensors"),
+    model!("stablelm-parallel", "model.safetensors"),
+    model!("gpt_neox", "model.safetensors"),
+    model!("gpt_neox-serial", "model.safetensors"),
 ];
 
 impl ModelFiles {

@@ -139,3 +139,12 @@ impl OneOp {
         }
     }
 }
+
+/// Rows of [q heads | k heads | v heads] by groups instead: H / K heads of q, then k, then v, K times.
+pub fn by_group(rows: &[f32], [h, k, d]: [usize; 3]) -> Vec<f32> {
+    let of_group = |g: usize| (g * h / k..(g + 1) * h / k).chain([h + g, h + k + g]);
+    let row = |row: &[f32]| -> Vec<f32> {
+        (0..k).flat_map(of_group).flat_map(|head| row[head * d..][..d].to_vec()).collect()
+    };
+    rows.chunks_exact((h + 2 * k) * d).flat_map(row).collect()
+}

@@ -149,7 +149,7 @@ test("wrong sources and options say what is wrong", async () => {
       options: () => lorakeet.createEngine("/models/demo/", null),
       signal: () => attempt("/models/demo/", { signal: new AbortController() }),
       json: async () => attempt(await files({ "config.json": () => "{" })),
-      architecture: async () => attempt(await files({ "config.json": edit({ model_type: "bert", architectures: ["BertModel"] }) })),
+      architecture: async () => attempt(await files({ "config.json": edit({ model_type: "mamba", architectures: ["MambaModel"] }) })),
       shape: async () => attempt(await files({ "config.json": edit({ hidden_size: 48 }) })),
       layers: async () => attempt(await files({ "config.json": edit({ num_hidden_layers: 4 }) })),
       vocabulary: async () => attempt(await files({ "config.json": edit({ vocab_size: 299 }) })),
@@ -183,7 +183,7 @@ test("wrong sources and options say what is wrong", async () => {
     tokenizer: { kind: "format", message: errors.tokenizer.message }, // serde's words
     notWeights: { kind: "format", message: "model.safetensors: a Git LFS pointer, not the file it stands for: get that with `git lfs pull`, or download it" },
   });
-  assert.match(errors.architecture.message, /^config\.json: model_type `bert`, expected one of llama, /);
+  assert.match(errors.architecture.message, /^config\.json: model_type `mamba`, expected one of llama, /);
   assert.match(errors.tokenizer.message, /^tokenizer/);
   const absent = ["config.json", "tokenizer.json"].map((name) => `${name}: not found, ${browser.url}test/nothing/${name}`);
   assert.ok(absent.includes(errors.absent.message), errors.absent.message);

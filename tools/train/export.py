@@ -2,9 +2,10 @@
 
     python tools/train/export.py FOLDER OUT.gguf --type q8_0
 
-Llama, Mistral, Qwen2, Qwen3 and GPT-2, in the layout of llama.cpp's convert_hf_to_gguf.py, which it does not
-need: names from the `gguf` package's own map; for llama the halves of each head's rows of q and k
-interleaved; GPT-2's Conv1D weights turned round; vectors kept as f32, and matrices whose rows are no
+Llama, Mistral, Qwen2, Qwen3, GPT-2, Gemma 1 to 3, SmolLM3, Granite and OLMo 2, in the layout of llama.cpp's
+convert_hf_to_gguf.py, which it does not need: names from the `gguf` package's own map; for Llama, SmolLM3 and
+Granite the halves of each head's rows of q and k interleaved; Gemma's weights of norms with the 1 that its
+checkpoints leave out; GPT-2's Conv1D weights turned round; vectors kept as f32, and matrices whose rows are no
 whole number of blocks as f16. Afterwards every value is read back and compared.
 """
 
@@ -37,7 +38,16 @@ ARCHITECTURES = {
     "qwen2": gguf.MODEL_ARCH.QWEN2,
     "qwen3": gguf.MODEL_ARCH.QWEN3,
     "gpt2": gguf.MODEL_ARCH.GPT2,
+    "gemma": gguf.MODEL_ARCH.GEMMA,
+    "gemma2": gguf.MODEL_ARCH.GEMMA2,
+    "gemma3_text": gguf.MODEL_ARCH.GEMMA3,
+    "smollm3": gguf.MODEL_ARCH.SMOLLM3,
+    "granite": gguf.MODEL_ARCH.GRANITE,
+    "olmo2": gguf.MODEL_ARCH.OLMO2,
 }
+# Those whose q and k are interleaved, and those whose norms are stored less 1.
+INTERLEAVED = (gguf.MODEL_ARCH.LLAMA, gguf.MODEL_ARCH.SMOLLM3, gguf.MODEL_ARCH.GRANITE)
+GEMMAS = (gguf.MODEL_ARCH.GEMMA, gguf.MODEL_ARCH.GEMMA2, gguf.MODEL_ARCH.GEMMA3)
 # `tokenizer.ggml.pre` by the digits of the pattern that cuts a text.
 CUTS = {r"\p{N}{1,3}": "llama-bpe", r"\p{N}": "qwen2"}
 SPACE = "\u2581"  # SentencePiece's
@@ -74,9 +84,11 @@ def tensors(folder: Path, config: dict, arch: gguf.MODEL_ARCH) -> dict[str, nump
         values = tensor.float().numpy()
         if arch == gguf.MODEL_ARCH.GPT2 and new.startswith("blk.") and values.ndim == 2:
             values = values.T
-        if arch == gguf.MODEL_ARCH.LLAMA and ".attn_q." in new:
+        if arch in GEMMAS and new.endswith("norm.weight"):
+            values = values + 1
+        if arch in INTERLEAVED and ".attn_q." in new:
             values = interleave(values, config["num_attention_heads"])
-        if arch == gguf.MODEL_ARCH.LLAMA and ".attn_k." in new:
+        if arch in INTERLEAVED and ".attn_k." in new:
             values = interleave(values, config["num_key_value_heads"])
         found[new] = numpy.ascontiguousarray(values)
     return found
@@ -103,9 +115,13 @@ def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -
     writer.add_rope_dimension_count(head_dim)
     if config["model_type"] == "mistral" and config.get("sliding_window"):
         writer.add_sliding_window(config["sliding_window"])
+    elif config["model_type"] in ("gemma2", "gemma3_text"):
+        writer.add_sliding_window(config["sliding_window"])
     elif config.get("use_sliding_window"):
         raise ValueError("GGUF has no key for the layers of Qwen2 and Qwen3 that have a window")
+    write_scales(writer, config)
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    scaling = scaling.get("full_attention", scaling)  # llama.cpp knows the base of the other layers
     theta = config.get("rope_theta") or scaling.get("rope_theta") or 10000.0
     writer.add_rope_freq_base(theta)
     kind = scaling.get("rope_type", scaling.get("type", "default"))
@@ -117,6 +133,20 @@ def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -
     elif kind != "default":
         raise ValueError(f"rope_type {kind}")
     return {}
+
+
+def write_scales(writer: gguf.GGUFWriter, config: dict) -> None:
+    """Factors and caps."""
+    for add, field in [
+        (writer.add_attn_logit_softcapping, "attn_logit_softcapping"),
+        (writer.add_final_logit_softcapping, "final_logit_softcapping"),
+        (writer.add_attention_scale, "attention_multiplier"),
+        (writer.add_embedding_scale, "embedding_multiplier"),
+        (writer.add_logit_scale, "logits_scaling"),
+        (writer.add_residual_scale, "residual_multiplier"),
+    ]:
+        if config.get(field) is not None:
+            add(config[field])
 
 
 def parts(component: dict | None, members: str) -> list[dict]:

@@ -97,6 +97,18 @@ impl JsLoader {
         Ok(ShardIndex::parse(index)?.files().into_iter().map(str::to_owned).collect())
     }
 
+    /// Whether the model makes embeddings alone, so that `readPooling` is of use.
+    #[wasm_bindgen(getter, js_name = isEncoder)]
+    pub fn is_encoder(&self) -> bool {
+        self.inner.is_encoder()
+    }
+
+    /// Takes how states become one vector from `1_Pooling/config.json`.
+    #[wasm_bindgen(js_name = readPooling)]
+    pub fn read_pooling(&mut self, json: &[u8]) -> JsResult<()> {
+        Ok(self.inner.read_pooling(json)?)
+    }
+
     /// Reads a weight file's header (its JSON alone), for `pieces`.
     pub fn plan(&mut self, header: &[u8], file_bytes: f64) -> JsResult<()> {
         let header = Header::parse(header, file_bytes as u64)?;

@@ -19,11 +19,11 @@ use std::cell::{RefCell, RefMut};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::engine::{Engine, Generation, Program, Request, Supplied, TempLora};
+use crate::engine::{Engine, Generation, Pooling, Program, Request, Supplied, TempLora};
 use crate::error::{Error, Result};
 
 use super::{JsResult, error::Thrown};
-use convert::{EmbedOptions, EngineInfo, Prompt, RequestOptions, Weights, from_js, or_default, to_js};
+use convert::{EmbedOptions, EngineInfo, Prompt, RequestOptions, Weights, from_js, to_js};
 use loader::JsLoader;
 use numbered::Numbered;
 
@@ -141,11 +141,12 @@ impl JsEngine {
         Ok(self.engine()?.chat_ends(eos_token.as_deref(), after_answer.as_deref())?)
     }
 
-    /// One vector (C) for a text; `options` is {adapter?, layer?, pooling}.
+    /// One vector (C) for a text; `options` is {adapter?, layer?, pooling?}.
     pub async fn embed(&self, ids: Vec<u32>, options: JsValue) -> JsResult<Vec<f32>> {
         let EmbedOptions { adapter, layer, pooling } = from_js(options)?;
         let choice = adapter.map(|weights| weights.into_iter().collect());
-        Ok(self.engine()?.embed(&ids, choice.as_ref(), layer, or_default(pooling.as_deref())?).await?)
+        let pooling = pooling.as_deref().map(str::parse::<Pooling>).transpose()?;
+        Ok(self.engine()?.embed(&ids, choice.as_ref(), layer, pooling).await?)
     }
 
     /// Begins a batch: `prompts` are strings or arrays of ids; `options` apply to all of them.

@@ -116,7 +116,7 @@ fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'
                 ));
             }
             let module = model.weights.full_name(&delta.module);
-            if module == "lm_head" && model.config.tie_word_embeddings {
+            if module == model.weights.head_name() && model.config.tie_word_embeddings {
                 return Err(refused(&module, "is tied to the embedding, which would change with it"));
             }
             let rows = model.weights.rows_of(&module).ok_or_else(|| unknown(&module))?;

@@ -9,7 +9,7 @@ use crate::engine::adapters::config::AdapterConfig;
 use crate::engine::adapters::kinds::Role;
 
 /// Ends of modules whose weight PEFT saves, unasked, where the vocabulary was resized.
-const EMBEDDINGS: &[&str] = &["embed_tokens", "lm_head", "wte"];
+const EMBEDDINGS: &[&str] = &["embed_tokens", "lm_head", "wte", "embed_in", "embed_out"];
 
 /// A weight that comes whole.
 pub(super) const SAVED_WEIGHT: Role = "modules_to_save.weight";

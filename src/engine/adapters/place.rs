@@ -75,7 +75,7 @@ fn place_point(bank: &Bank, delta: &PointDelta) -> Result<Span> {
 pub(crate) fn modules_of(model: &Model, adapter: &Adapter) -> Vec<String> {
     let deltas = adapter.deltas.iter().map(|delta| delta.module.clone());
     let mut modules: Vec<_> = deltas.chain(adapter.points.iter().map(|delta| delta.point.clone())).collect();
-    let tables = [model.weights.embedding(), "lm_head".to_owned()];
+    let tables = [model.weights.embedding(), model.weights.head_name().to_owned()];
     for (table, rows) in tables.into_iter().zip(&adapter.rows) {
         if !rows.tokens.is_empty() && !modules.contains(&table) {
             modules.push(table);

@@ -19,13 +19,13 @@ const TOKEN_DELTA: &str = "trainable_tokens_delta";
 /// y ∘ (w'/w) + b' − b ∘ (w'/w).
 pub(super) async fn norm(base: &mut Base<'_>, module: &str, roles: &Roles) -> Result<PointDelta> {
     let weight = base.vector(&format!("{module}.weight")).await?.ok_or_else(|| unknown(module))?;
-    let c = weight.len();
+    let (c, offset) = (weight.len(), base.model.weights.offset(&format!("{module}.weight")));
     let bias = base.vector(&format!("{module}.bias")).await?;
     let (mut new_weight, mut new_bias) = (weight.clone(), bias.clone().unwrap_or_else(|| vec![0.0; c]));
     for (&role, tensor) in roles {
         tensor.expect(&[c])?;
         match role {
-            SAVED_WEIGHT => new_weight = tensor.values(),
+            SAVED_WEIGHT => new_weight = tensor.values().iter().map(|weight| weight + offset).collect(),
             SAVED_BIAS | BASE_BIAS if bias.is_some() => new_bias = tensor.values(),
             _ => {
                 return Err(Error::mismatch(format!("tensor `{}`: a norm has no place for it", tensor.name)));
@@ -52,7 +52,8 @@ pub(super) async fn rest(base: &mut Base<'_>, delta: &mut ModuleDelta, roles: Ro
         match role {
             _ if UNUSED.contains(&role) => {}
             // `rows` has read those of tables.
-            SAVED_WEIGHT | SAVED_BIAS | TOKEN_DELTA if is_embedding || module == "lm_head" => {}
+            SAVED_WEIGHT | SAVED_BIAS | TOKEN_DELTA
+                if is_embedding || module == base.model.weights.head_name() => {}
             _ if is_embedding => return mismatch("an embedding has no place for it"),
             BASE_BIAS => replace_bias(base, delta, &tensor).await?,
             SAVED_WEIGHT | SAVED_BIAS => {
@@ -94,7 +95,7 @@ pub(super) async fn rows(
 ) -> Result<()> {
     let embedding = base.model.weights.embedding();
     let table = match module {
-        "lm_head" => Table::Head,
+        name if name == base.model.weights.head_name() => Table::Head,
         name if name == embedding => Table::Embed,
         _ => return Ok(()),
     };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::backend::Backend;
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
-use crate::format::gguf::{Header, ROPE_FACTORS, Value};
+use crate::format::gguf::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS, SHORT_ROPE_FACTORS, Value};
 use crate::format::{SourceDtype, TensorInfo};
 use crate::model::{Blueprint, GgufTensor, checkpoint_tensor, gguf_name};
 use crate::tokenizer::{GgufTokenizer, Tokenizer};
@@ -108,14 +108,14 @@ impl Loader {
     /// Errors with `Mismatch` for a tensor the architecture does not have, or of another shape.
     pub(crate) fn expects_gguf(&self, info: &TensorInfo) -> Result<bool> {
         let config = &self.model.config;
-        if config.rotates() && info.name == ROPE_FACTORS {
-            let expected = [config.head_dim / 2];
+        if config.rotates() && is_rope_factors(&info.name) {
+            let expected = [config.rotary_dim / 2];
             return if info.shape == expected {
                 Ok(true)
             } else {
                 Err(Error::mismatch(format!(
-                    "tensor `{ROPE_FACTORS}`: shape {:?}, expected {expected:?}",
-                    info.shape
+                    "tensor `{}`: shape {:?}, expected {expected:?}",
+                    info.name, info.shape
                 )))
             };
         }
@@ -126,8 +126,8 @@ impl Loader {
     }
 
     pub(crate) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
-        if piece.name == ROPE_FACTORS {
-            return self.set_rope_factors(piece.read_f32(bytes)?);
+        if is_rope_factors(&piece.name) {
+            return self.set_rope_factors(&piece.name, &piece.read_f32(bytes)?);
         }
         let GgufTensor { name, interleaved } = self.checkpoint_tensor(&piece.name)?;
         if !interleaved {
@@ -165,13 +165,11 @@ impl Loader {
         changed.into_iter().map(say).collect()
     }
 
-    fn set_rope_factors(&mut self, factors: Vec<f32>) -> Result<()> {
+    fn set_rope_factors(&mut self, name: &str, factors: &[f32]) -> Result<()> {
         if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
-            return Err(Error::format(format!(
-                "tensor `{ROPE_FACTORS}`: holds {bad}, expected positive numbers"
-            )));
+            return Err(Error::format(format!("tensor `{name}`: holds {bad}, expected positive numbers")));
         }
-        self.model.config.set_rope_factors(&factors);
+        self.model.config.set_rope_factors(factors, name == LONG_ROPE_FACTORS);
         self.upload_constants();
         Ok(())
     }
@@ -184,6 +182,10 @@ impl Loader {
             Error::mismatch(format!("tensor `{name}`: the architecture {architecture} has no such tensor"))
         })
     }
+}
+
+fn is_rope_factors(name: &str) -> bool {
+    [ROPE_FACTORS, SHORT_ROPE_FACTORS, LONG_ROPE_FACTORS].contains(&name)
 }
 
 /// Errors with `Unsupported` naming a tensor of a type that is not read.

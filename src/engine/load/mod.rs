@@ -5,5 +5,6 @@ pub(super) mod describe;
 mod gguf_model;
 pub(super) mod loader;
 pub(super) mod options;
+pub(super) mod pooling;
 pub(super) mod recover;
 pub(super) mod room;

@@ -149,6 +149,7 @@ impl TempLora {
     /// `Unsupported` for adapters beside it that cannot be trained through, `Memory`.
     pub(crate) async fn begin(owners: &mut Owners<'_>, options: TempLoraOptions) -> Result<Self> {
         let Owners { runner, adapters, trainer, .. } = owners;
+        runner.model().check_decoder("training")?;
         options.check(runner.model().context())?;
         let name = &options.name;
         if adapters.find(name).is_ok() {

@@ -36,6 +36,7 @@ impl Texts {
             return Err(Error::argument("no prompt"));
         }
         let model = runner.model();
+        model.check_decoder("writing text")?;
         let check = |request: &Request| {
             let chosen = adapters.choose(model, request.adapter.as_ref())?;
             request.check(model.config.vocab_size, model.context(), chosen.lead.len())?;

@@ -7,22 +7,7 @@ use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::logits::not_numbers;
 use crate::error::{Error, Result};
-use crate::model::MAX_ROWS;
-use crate::words::words;
-
-/// How the hidden states of a text become one vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pooling {
-    /// The mean over its tokens.
-    #[default]
-    Mean,
-    /// That of the last token, which alone has seen all of them.
-    Last,
-    /// That of the first token.
-    Cls,
-}
-
-words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" => Self::Cls]);
+use crate::model::{MAX_ROWS, Pooling};
 
 impl Texts {
     /// Hidden states (T, C) of `ids` under `choice` (`None` is the engine's own), computed anew:
@@ -47,6 +32,10 @@ impl Texts {
             return Err(Error::argument(format!("layer {layer}, expected 0 to {layers}")));
         }
         let chosen = adapters.choose(runner.model(), choice)?;
+        if config.encoder.is_some() {
+            let states = self.encoded_states(runner, adapters, ids, &chosen, layer).await?;
+            return numbers(states, c, 0);
+        }
         let (seat, tokens) = self.take_seat_anew(runner, adapters, ids, &chosen)?;
         let state = runner.model().hidden_state(layer);
         let (mut states, mut done): (Vec<f32>, usize) = (Vec::with_capacity(tokens.len() * c), seat.given);
@@ -69,13 +58,11 @@ impl Texts {
         let virtual_rows = seat.lead - seat.given;
         self.leave_seat(runner, adapters, seat, cached);
         result?;
-        match states.iter().position(|state: &f32| !state.is_finite()) {
-            Some(at) => Err(not_numbers(format_args!("token {}", (at / c + 1).saturating_sub(virtual_rows)))),
-            None => Ok(states.split_off(virtual_rows * c)),
-        }
+        numbers(states, c, virtual_rows)
     }
 
-    /// One vector (C) for a text: its [`hidden_states`](Self::hidden_states), pooled.
+    /// One vector (C) for a text: its [`hidden_states`](Self::hidden_states), pooled as `pooling` says, or the
+    /// model's files, or by their mean.
     ///
     /// Errors as those do.
     pub(crate) async fn embed(
@@ -84,11 +71,13 @@ impl Texts {
         adapters: &mut Adapters,
         ids: &[u32],
         choice: Option<&Choice>,
-        (layer, pooling): (Option<usize>, Pooling),
+        (layer, pooling): (Option<usize>, Option<Pooling>),
     ) -> Result<Vec<f32>> {
         let states = self.hidden_states(runner, adapters, ids, choice, layer).await?;
-        let c = runner.model().config.hidden_size;
-        Ok(match pooling {
+        let config = &runner.model().config;
+        let c = config.hidden_size;
+        let of_files = config.encoder.and_then(|encoder| encoder.pooling);
+        Ok(match pooling.or(of_files).unwrap_or_default() {
             Pooling::Cls => states[..c].to_vec(),
             Pooling::Last => states[states.len() - c..].to_vec(),
             Pooling::Mean => {
@@ -96,5 +85,15 @@ impl Texts {
                 (0..c).map(|i| (sum(i) / ids.len() as f64) as f32).collect()
             }
         })
+    }
+}
+
+/// States (T, C) without those of virtual tokens.
+///
+/// Errors with `Device` naming the token whose states are not numbers.
+fn numbers(mut states: Vec<f32>, c: usize, virtual_rows: usize) -> Result<Vec<f32>> {
+    match states.iter().position(|state: &f32| !state.is_finite()) {
+        Some(at) => Err(not_numbers(format_args!("token {}", (at / c + 1).saturating_sub(virtual_rows)))),
+        None => Ok(states.split_off(virtual_rows * c)),
     }
 }

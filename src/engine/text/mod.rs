@@ -3,6 +3,7 @@
 
 pub(super) mod chat;
 pub(super) mod constraint;
+mod encode;
 pub(super) mod generate;
 pub(super) mod hidden;
 mod hosted;

@@ -35,6 +35,7 @@ impl Texts {
         ids: &[u32],
         choice: Option<&Choice>,
     ) -> Result<Vec<f32>> {
+        runner.model().check_decoder("scoring text")?;
         let mut all = Vec::with_capacity(ids.len() * runner.model().config.vocab_size);
         let mut wrong = None;
         let chosen = adapters.choose(runner.model(), choice)?;
@@ -125,6 +126,7 @@ impl Texts {
         first: usize,
         choice: Option<&Choice>,
     ) -> Result<Scoring> {
+        runner.model().check_decoder("scoring text")?;
         if first == 0 {
             return Err(Error::argument("the first token has no loss: nothing comes before it"));
         }

@@ -41,6 +41,7 @@ impl Trainer {
         optimizer: Optimizer,
         room: TrainingRoom,
     ) -> Result<()> {
+        runner.model().check_decoder("training")?;
         check_trainable(runner.model(), adapters, name)?;
         let (training, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
         let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
@@ -239,7 +240,7 @@ fn check_plain(model: &Model, Loaded { info, adapter, .. }: &Loaded) -> Result<(
     let deltas = adapter.as_plain_lora().map_err(|more| refused(more.part()))?;
     let Some(first) = deltas.first() else { return Ok(()) };
     let weights = &model.weights;
-    let is_table = |module: &str| module == "lm_head" || module == weights.embedding();
+    let is_table = |module: &str| module == weights.head_name() || module == weights.embedding();
     // Made together, they all have a core or none.
     let odd = |delta: &&ModuleDelta| {
         is_table(&weights.full_name(&delta.module)) || delta.core.is_some() != first.core.is_some()

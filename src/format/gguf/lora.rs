@@ -6,7 +6,7 @@
 //! `{name}.lora_b` (C_out, R). Of the embedding, whose rows are looked up, A is the other way
 //! round, (V, R): see `build_inp_embd` of llama.cpp.
 
-use super::{Header, ROPE_FACTORS, Value, wrong};
+use super::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS, SHORT_ROPE_FACTORS, Value, wrong};
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::order::sort_by_key;
@@ -16,7 +16,7 @@ const ALPHA_KEY: &str = "adapter.lora.alpha";
 /// Keys of `adapter.` that change no number.
 const WITHOUT_EFFECT: &[&str] = &["adapter.lora.task_name", "adapter.lora.prompt_prefix"];
 /// Constants of the base that some converters write too; an adapter changes none of them.
-const CONSTANTS: &[&str] = &[ROPE_FACTORS, "rope_factors_long.weight", "rope_factors_short.weight"];
+const CONSTANTS: &[&str] = &[ROPE_FACTORS, LONG_ROPE_FACTORS, SHORT_ROPE_FACTORS];
 /// The tensor whose pair is a looked up one.
 const EMBEDDING: &str = "token_embd.weight";
 

@@ -44,8 +44,11 @@ const MAX_DIMS: u32 = 4;
 /// The format's own limits on names, bytes.
 const MAX_KEY_BYTES: usize = 65_535;
 const MAX_TENSOR_NAME_BYTES: usize = 64;
-/// The tensor that divides rotary frequencies, (D/2); no checkpoint has it.
+/// The tensor that divides rotary frequencies, (E/2); no checkpoint has it.
 pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// Those that do so in contexts up to the original length, and in longer ones.
+pub(crate) const SHORT_ROPE_FACTORS: &str = "rope_factors_short.weight";
+pub(crate) const LONG_ROPE_FACTORS: &str = "rope_factors_long.weight";
 const ALIGNMENT_KEY: &str = "general.alignment";
 const DEFAULT_ALIGNMENT: u64 = 32;
 

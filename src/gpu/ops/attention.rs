@@ -9,11 +9,12 @@ use super::super::known_cases::{D, H, Made};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
 params! {
-   q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32, ranks: u32, z_cols: u32,
+   q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, cap: f32, window: u32,
+   ranks: u32, z_cols: u32,
 }
 
 /// y = softmax(scale · q · Kᵀ) · V, and z of the adapters that read it
-pub const KERNEL: Kernel = kernel!("attention", 64, REDUCE, MIX, ROW);
+pub const KERNEL: Kernel = kernel!("attention", 64, REDUCE, CAP, MIX, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
@@ -27,6 +28,7 @@ impl Launch for Attention {
             head_dim: self.head_dim as u32,
             s,
             scale: self.scale,
+            cap: self.cap,
             window: self.window as u32,
             ranks: self.shrink.map_or(0, |s| s.ranks as u32),
             z_cols: self.shrink.map_or(0, |s| target.cols(s.z)),
@@ -47,8 +49,8 @@ impl Launch for Attention {
 
     fn case(made: &mut Made, _: &Kernel) -> Self {
         made.n = 8;
-        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, .. } = made.attention();
+        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, .. } = made.attention();
         let (y, shrink) = (made.f32(&[made.n, H * D]), Some(made.shrink(rows, H * D, 1, H)));
-        Self { rows, q, k_cache, v_cache, y, head_dim, scale, window: 100, shrink }
+        Self { rows, q, k_cache, v_cache, y, head_dim, scale, cap, window: 100, shrink }
     }
 }

@@ -7,10 +7,10 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{D, H, Made};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { n: u32, q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, window: u32 }
+params! { n: u32, q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, cap: f32, window: u32 }
 
 /// dK and dV of the visible positions
-pub(crate) const KERNEL: Kernel = kernel!("attention_grad_kv", 64, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("attention_grad_kv", 64, ROW, CAP);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
@@ -20,10 +20,10 @@ const KEYS: u32 = 16;
 
 impl Launch for AttentionGradKv {
     fn launch(&self, target: &Target) -> Dispatch {
-        let AttentionInputs { q, head_dim, scale, window, .. } = self.forward;
+        let AttentionInputs { q, head_dim, scale, cap, window, .. } = self.forward;
         let [slots, s, kv_cols] = target.cache(self.dk_cache);
         let (q_cols, head_dim, window) = (target.cols(q), head_dim as u32, window as u32);
-        let params = Params { n: target.n, q_cols, kv_cols, head_dim, s, scale, window };
+        let params = Params { n: target.n, q_cols, kv_cols, head_dim, s, scale, cap, window };
         Dispatch::new(self, KERNEL, &params, [s.div_ceil(KEYS), kv_cols / head_dim, slots])
     }
 

@@ -8,7 +8,7 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{F, Made, S, columns};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { c: u32, first: u32, table_rows: u32, with_positions: u32 }
+params! { c: u32, first: u32, table_rows: u32, scale: f32, with_positions: u32 }
 
 /// y[n] = table[token[n]] (+ positions[pos[n]])
 pub const KERNEL: Kernel = kernel!("embed" over WEIGHT_F32, 64, ROW);
@@ -23,6 +23,7 @@ impl Launch for Embed {
             c,
             first: self.table.first as u32,
             table_rows: target.lines(table),
+            scale: self.scale,
             with_positions: self.positions.is_some().into(),
         };
         let kernel = KERNEL.over(target.dtype(table));
@@ -38,6 +39,7 @@ impl Launch for Embed {
         Self {
             rows: made.rows(),
             table: Slice { tensor: made.weight(dtype, F - 10, cols), first: 5 },
+            scale: 1.0,
             positions: Some(made.f32(&[S, cols])),
             y: made.f32(&[made.n, cols]),
         }

@@ -8,7 +8,7 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{ADAPTERS, C, F, Made, R};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { c: u32, v: u32, ranks: u32, adapters: u32, with_rows: u32 }
+params! { c: u32, v: u32, ranks: u32, adapters: u32, with_rows: u32, scale: f32 }
 
 /// y = y · (1 + gains) + shifts + γ ∘ a[token] · b + replaced rows of the active adapters
 pub(crate) const KERNEL: Kernel = kernel!("embed_delta", 64, REPLACED, MIX, ROW);
@@ -25,6 +25,7 @@ impl Launch for EmbedDelta {
             ranks,
             adapters: target.lines(self.b).saturating_sub(ranks) / 2,
             with_rows: self.replaced.is_some().into(),
+            scale: self.scale,
         };
         Dispatch::new(self, KERNEL, &params, target.threads(KERNEL, c))
     }
@@ -43,6 +44,7 @@ impl Launch for EmbedDelta {
             b: made.f32(&[R + 2 * ADAPTERS, C]),
             ranks: R,
             replaced: Some(made.replaced()),
+            scale: 1.5,
             y: made.f32(&[made.n, C]),
         }
     }

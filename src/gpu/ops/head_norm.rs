@@ -7,7 +7,7 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{D, H, K, Made};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { q_heads: u32, k_heads: u32, head_dim: u32, eps: f32 }
+params! { q_heads: u32, k_heads: u32, q_dim: u32, k_dim: u32, eps: f32 }
 
 /// y = [norm(q) | norm(k) | v]
 pub(crate) const KERNEL: Kernel = kernel!("head_norm", 64, REDUCE);
@@ -17,10 +17,11 @@ pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for HeadNorm {
     fn launch(&self, target: &Target) -> Dispatch {
-        let (q_heads, head_dim) = (self.q_heads as u32, target.lines(self.weights[0]));
-        let all = target.cols(self.qkv) / head_dim;
-        let params = Params { q_heads, k_heads: (all - q_heads) / 2, head_dim, eps: self.eps };
-        Dispatch::new(self, KERNEL, &params, [all, target.n, 1])
+        let (q_heads, [q_dim, k_dim]) =
+            (self.q_heads as u32, self.weights.map(|weight| target.lines(weight)));
+        let k_heads = (target.cols(self.qkv) - q_heads * q_dim) / k_dim / 2;
+        let params = Params { q_heads, k_heads, q_dim, k_dim, eps: self.eps };
+        Dispatch::new(self, KERNEL, &params, [q_heads + 2 * k_heads, target.n, 1])
     }
 
     fn case(made: &mut Made, _: &Kernel) -> Self {

@@ -7,7 +7,7 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{D, H, K, Made};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { q_heads: u32, k_heads: u32, head_dim: u32, eps: f32 }
+params! { q_heads: u32, k_heads: u32, q_dim: u32, k_dim: u32, eps: f32 }
 
 /// dx = dx · d head_norm / dqkv
 pub(crate) const KERNEL: Kernel = kernel!("head_norm_grad", 64, REDUCE);
@@ -17,9 +17,10 @@ pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for HeadNormGrad {
     fn launch(&self, target: &Target) -> Dispatch {
-        let (q_heads, head_dim) = (self.q_heads as u32, target.lines(self.weights[0]));
-        let k_heads = (target.cols(self.qkv) / head_dim - q_heads) / 2;
-        let params = Params { q_heads, k_heads, head_dim, eps: self.eps };
+        let (q_heads, [q_dim, k_dim]) =
+            (self.q_heads as u32, self.weights.map(|weight| target.lines(weight)));
+        let k_heads = (target.cols(self.qkv) - q_heads * q_dim) / k_dim / 2;
+        let params = Params { q_heads, k_heads, q_dim, k_dim, eps: self.eps };
         Dispatch::new(self, KERNEL, &params, [q_heads + k_heads, target.n, 1])
     }
 

@@ -8,7 +8,10 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{C, Made};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { c: u32, eps: f32, centred: u32, with_bias: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
+params! {
+    c: u32, eps: f32, centred: u32, with_bias: u32, accumulate: u32,
+    ranks: u32, rows_of_a: u32, z_cols: u32,
+}
 
 /// y = x̂ · weight (+ bias), and z of the adapters that read it
 pub const KERNEL: Kernel = kernel!("norm", 64, REDUCE, LANES, RANKS, MIX, ROW);
@@ -24,6 +27,7 @@ impl Launch for Norm {
             eps: self.eps,
             centred: self.centred.into(),
             with_bias: self.bias.is_some().into(),
+            accumulate: self.accumulate.into(),
             ranks: self.shrink.map_or(0, |s| s.ranks as u32),
             rows_of_a,
             z_cols: self.shrink.map_or(0, |s| target.cols(s.z)),
@@ -52,6 +56,7 @@ impl Launch for Norm {
             y: made.f32(&[made.n, C]),
             eps: 0.125,
             centred: true,
+            accumulate: false,
             shrink: Some(made.shrink(rows, C, 2, 1)),
         }
     }

@@ -7,10 +7,10 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{D, H, K, Made, S};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32 }
+params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, grouped: u32 }
 
 /// dqkv of dq and the gradient caches
-pub(crate) const KERNEL: Kernel = kernel!("split_qkv_grad", 64, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("split_qkv_grad", 64, HEADS, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
@@ -18,7 +18,9 @@ pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 impl Launch for SplitQkvGrad {
     fn launch(&self, target: &Target) -> Dispatch {
         let [_, s, kv_cols] = target.cache(self.dk_cache);
-        let params = Params { q_cols: target.cols(self.dq), kv_cols, head_dim: self.head_dim as u32, s };
+        let rotated = target.cols(self.rope);
+        let (head_dim, grouped) = (self.head_dim as u32, u32::from(self.grouped));
+        let params = Params { q_cols: target.cols(self.dq), kv_cols, head_dim, s, rotated, grouped };
         Dispatch::new(self, KERNEL, &params, target.threads(KERNEL, target.cols(self.dqkv) / 2))
     }
 
@@ -28,9 +30,10 @@ impl Launch for SplitQkvGrad {
             dq: made.f32(&[made.n, H * D]),
             dk_cache: made.cache(),
             dv_cache: made.cache(),
-            rope: made.f32(&[S, D]),
+            rope: made.f32(&[S, D - 8]),
             dqkv: made.f32(&[made.n, (H + 2 * K) * D]),
             head_dim: D,
+            grouped: false,
         }
     }
 }

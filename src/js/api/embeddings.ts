@@ -1,5 +1,5 @@
 // OpenAI's embeddings over an engine: texts to vectors.
-// Not a model made for it: any causal model's hidden states, pooled.
+// Of a model made for it, or of any other: hidden states, pooled.
 
 import type { AdapterChoice } from "./choice.js";
 import { throwIfCancelled } from "../error.js";
@@ -12,7 +12,7 @@ import type { Turns } from "../thread/turns.js";
 export interface EmbeddingRequest {
   /** A string or its token ids, or an array of either. */
   input: string | readonly string[] | readonly number[] | readonly (readonly number[])[];
-  /** How hidden states become one vector: their mean, that of the last token, or that of the first (`cls`). Default `mean`. */
+  /** How hidden states become one vector: their mean, that of the last token, or that of the first (`cls`). Default: what the files of a model made for embeddings say, else `mean`. */
   pooling?: "mean" | "last" | "cls";
   /** Take the hidden states after this many layers; 0 is the token embedding. Default: after all layers and the final norm. */
   layer?: number;

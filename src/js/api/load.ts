@@ -73,7 +73,12 @@ async function loadFolder<T extends WasmEngine | void>(folder: ModelFolder, requ
     optional(folder, "generation_config.json", signal),
   ]);
   const opened = await open((options) => WasmLoader.open(config, generationConfig, tokenizer, options), request);
-  return finish(opened, request, use, () => loadWeights(opened.loader, folder, request));
+  return finish(opened, request, use, async () => {
+    const { loader } = opened;
+    const pooling = (await enter(() => loader.isEncoder)) ? await optional(folder, "1_Pooling/config.json", signal) : undefined;
+    if (pooling) await enter(() => loader.readPooling(pooling));
+    return loadWeights(loader, folder, request);
+  });
 }
 
 async function loadGguf<T extends WasmEngine | void>(folder: ModelFolder, name: string, request: LoadRequest, use: Use<T>): Promise<Loaded<T>> {

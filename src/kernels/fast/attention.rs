@@ -3,7 +3,7 @@
 
 use crate::control::{INACTIVE, Row};
 
-use super::lanes::{add_scaled, dots};
+use super::lanes::{add_scaled, capped, dots};
 use crate::twin::attention::visible;
 use crate::twin::split_qkv::Heads;
 
@@ -14,7 +14,7 @@ pub(crate) fn attention(
     k_cache: &[f32],
     v_cache: &[f32],
     heads: Heads,
-    scale: f32,
+    [scale, cap]: [f32; 2],
     window: usize,
     y: &mut [f32],
 ) {
@@ -28,7 +28,7 @@ pub(crate) fn attention(
             scores.clear();
             scores.extend(visible(row, window).map(|pos| {
                 let [[dot]] = dots([q], [&k_cache[at(pos)..][..d]]);
-                dot * scale
+                capped(dot * scale, cap)
             }));
             let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             scores.iter_mut().for_each(|score| *score = (*score - most).exp());

@@ -2,7 +2,7 @@
 
 use crate::control::{INACTIVE, Row};
 
-use super::lanes::{add_scaled, dots};
+use super::lanes::{add_scaled, capped, capped_slope, dots};
 use crate::twin::attention::visible;
 use crate::twin::split_qkv::Heads;
 
@@ -15,7 +15,7 @@ pub(crate) fn attention_grad_kv(
     dy: &[f32],
     stats: &[f32],
     heads: Heads,
-    scale: f32,
+    [scale, cap]: [f32; 2],
     window: usize,
     dk_cache: &mut [f32],
     dv_cache: &mut [f32],
@@ -31,8 +31,9 @@ pub(crate) fn attention_grad_kv(
                 let cell = (row.slot as usize * s + pos) * kv_cols + h / group * d;
                 let [[score]] = dots([q], [&k_cache[cell..][..d]]);
                 let [[dp]] = dots([dy], [&v_cache[cell..][..d]]);
-                let p = (scale * score - log_sum).exp();
-                add_scaled(&mut dk_cache[cell..][..d], scale * p * (dp - delta), q);
+                let score = capped(scale * score, cap);
+                let (p, slope) = ((score - log_sum).exp(), scale * capped_slope(score, cap));
+                add_scaled(&mut dk_cache[cell..][..d], slope * p * (dp - delta), q);
                 add_scaled(&mut dv_cache[cell..][..d], p, dy);
             }
         }

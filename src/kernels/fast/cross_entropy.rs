@@ -1,14 +1,16 @@
 //! Fast [`cross_entropy`](crate::twin::cross_entropy): one f32 exponential per logit.
 
+use super::lanes::capped_slope;
 use crate::control::{INACTIVE, Training};
 
-/// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and the loss; see the
-/// twin.
+/// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight · slope, and the loss; see
+/// the twin.
 pub(crate) fn cross_entropy(
     training: &Training,
     targets: &[u32],
     logits: &mut [f32],
     v: usize,
+    [scale, cap]: [f32; 2],
     loss: &mut [f32],
 ) {
     let weight = training.loss_weight;
@@ -20,15 +22,18 @@ pub(crate) fn cross_entropy(
         }
         let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let wanted = logits[target as usize] - most;
+        let slope_of = |logit: f32| scale * capped_slope(logit, cap);
+        let slope = slope_of(logits[target as usize]);
         // A vocabulary's worth of f32 additions would lose digits.
         let mut sum = 0.0f64;
         for logit in logits.iter_mut() {
-            *logit = (*logit - most).exp();
-            sum += f64::from(*logit);
+            let exp = (*logit - most).exp();
+            sum += f64::from(exp);
+            *logit = exp * slope_of(*logit);
         }
         *loss = sum.ln() as f32 - wanted;
-        let scale = (f64::from(weight) / sum) as f32;
-        logits.iter_mut().for_each(|logit| *logit *= scale);
-        logits[target as usize] -= weight;
+        let factor = (f64::from(weight) / sum) as f32;
+        logits.iter_mut().for_each(|logit| *logit *= factor);
+        logits[target as usize] -= weight * slope;
     }
 }

@@ -55,3 +55,13 @@ pub(crate) fn add_four(y: &mut [f32], a: [f32; 4], x: [&[f32]; 4]) {
         *y += (a[0] * x[0][i] + a[1] * x[1][i]) + (a[2] * x[2][i] + a[3] * x[3][i]);
     }
 }
+
+/// cap · tanh(s / cap), or s where `cap` is 0; see the twin of attention.
+pub(super) fn capped(s: f32, cap: f32) -> f32 {
+    if cap == 0.0 { s } else { cap * (s / cap).tanh() }
+}
+
+/// Its slope, by its value y.
+pub(super) fn capped_slope(y: f32, cap: f32) -> f32 {
+    if cap == 0.0 { 1.0 } else { 1.0 - (y / cap) * (y / cap) }
+}

@@ -7,7 +7,8 @@ use crate::tensor::TensorId;
 use crate::twin;
 
 /// y = softmax(scale · q · Kᵀ) · V over keys 0..=pos of the row's slot, the last `window`
-/// of them if not 0; query heads share key heads in groups of H/K.
+/// of them if not 0; query heads share key heads in groups of H/K. Scores s become cap · tanh(s / cap)
+/// if `cap` is not 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
     /// (N, 4) u32, see [`Row`](crate::control::Row)
@@ -24,7 +25,9 @@ pub struct Attention {
     pub head_dim: usize,
     /// Factor on the scores.
     pub scale: f32,
-    /// Keys a query sees, itself included; 0 is all.
+    /// Bound of the scores; 0 is none.
+    pub cap: f32,
+    /// Keys a query sees, itself included; 0 is all, or [`SPAN`](crate::control::SPAN).
     pub window: usize,
     /// z = A·y for the adapters of the map that reads y, one partial a head.
     pub shrink: Option<DownProjection>,
@@ -58,7 +61,7 @@ impl Operation for Attention {
         let (rows, q) = (call.rows(self.rows), call.f32(self.q));
         let (k, v) = (call.f32(self.k_cache), call.f32(self.v_cache));
         let y = bytemuck::cast_slice_mut(&mut out[0]);
-        run(rows, q, k, v, heads, self.scale, self.window, y);
+        run(rows, q, k, v, heads, [self.scale, self.cap], self.window, y);
         DownProjection::ride(self.shrink, call, heads.q_cols, out);
     }
 }

@@ -48,10 +48,10 @@ impl Operation for AttentionGradKv {
         let [dk, dv] = outputs(out);
         let run =
             if call.is_fast() { fast::attention_grad_kv } else { twin::attention_grad_kv::attention_grad_kv };
-        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, window } = self.forward;
+        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
         let (rows, q, k, v) = (call.rows(rows), call.f32(q), call.f32(k_cache), call.f32(v_cache));
         let (dy, stats) = (call.f32(self.dy), call.f32(self.stats));
-        run(rows, q, k, v, dy, stats, heads, scale, window, dk, dv);
+        run(rows, q, k, v, dy, stats, heads, [scale, cap], window, dk, dv);
     }
 }

@@ -42,9 +42,9 @@ impl Operation for AttentionGradQ {
         let [dq, stats] = outputs(out);
         let run =
             if call.is_fast() { fast::attention_grad_q } else { twin::attention_grad_q::attention_grad_q };
-        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, window } = self.forward;
+        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
         let (k, v, dy) = (call.f32(k_cache), call.f32(v_cache), call.f32(self.dy));
-        run(call.rows(rows), call.f32(q), k, v, dy, heads, scale, window, dq, stats);
+        run(call.rows(rows), call.f32(q), k, v, dy, heads, [scale, cap], window, dq, stats);
     }
 }

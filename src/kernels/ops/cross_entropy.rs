@@ -7,8 +7,9 @@ use crate::fast;
 use crate::tensor::TensorId;
 use crate::twin;
 
-/// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and
-/// loss[n] = −ln softmax(logits[n])[targets[n]]; both 0 where there is no target.
+/// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight · slope, and
+/// loss[n] = −ln softmax(logits[n])[targets[n]]; both 0 where there is no target. The slope is that of
+/// [`SoftCap`](super::SoftCap), so that gradients are by what that read; 1 with `scale` 1 and `cap` 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CrossEntropy {
     /// (12) u32, see [`Training`](crate::control::Training)
@@ -17,6 +18,10 @@ pub struct CrossEntropy {
     pub targets: TensorId,
     /// (N, V), read and written
     pub logits: TensorId,
+    /// That of the soft cap.
+    pub scale: f32,
+    /// That of the soft cap; 0 is none.
+    pub cap: f32,
     /// (N): nats, without the weight
     pub loss: TensorId,
 }
@@ -31,7 +36,7 @@ impl Operation for CrossEntropy {
     }
 
     fn check(&self, shapes: &Shapes) -> Fit {
-        let Self { training, targets, logits, loss } = *self;
+        let Self { training, targets, logits, loss, .. } = *self;
         shapes.activations(&[targets, logits, loss])?;
         shapes.training(training)?;
         let is_u32 = shapes.tensors.get(targets).dtype == Dtype::U32;
@@ -43,6 +48,13 @@ impl Operation for CrossEntropy {
         let [logits, loss] = outputs(out);
         let run = if call.is_fast() { fast::cross_entropy } else { twin::cross_entropy::cross_entropy };
         let targets = &call.u32(self.targets)[..call.n];
-        run(call.training(self.training), targets, logits, call.cols(self.logits), loss);
+        run(
+            call.training(self.training),
+            targets,
+            logits,
+            call.cols(self.logits),
+            [self.scale, self.cap],
+            loss,
+        );
     }
 }

@@ -5,13 +5,15 @@ use super::{Call, Fit, Operation, Shapes, Slice, demand, outputs};
 use crate::tensor::TensorId;
 use crate::twin;
 
-/// y[n] = table[token[n]] (+ positions[pos[n]]), for the tokens that `table` holds.
+/// y[n] = scale · table[token[n]] (+ positions[pos[n]]), for the tokens that `table` holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embed {
     /// (N, 4) u32, see [`Row`](crate::control::Row)
     pub rows: TensorId,
     /// (≤ V, C)
     pub table: Slice,
+    /// Factor on the table's rows.
+    pub scale: f32,
     /// (S, C)
     pub positions: Option<TensorId>,
     /// (N, C)
@@ -43,6 +45,6 @@ impl Operation for Embed {
         let [y] = outputs(out);
         let (rows, table) = (call.rows(self.rows), call.weight(self.table.tensor));
         let positions = self.positions.map(|p| call.f32(p));
-        twin::embed::embed(rows, table, self.table.first, positions, y);
+        twin::embed::embed(rows, table, self.table.first, self.scale, positions, y);
     }
 }

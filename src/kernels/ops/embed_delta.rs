@@ -5,7 +5,7 @@ use super::{Call, Fit, Operation, Replaced, Shapes, demand, outputs};
 use crate::tensor::TensorId;
 use crate::twin;
 
-/// y[n] ← y[n] ∘ (1 + Σ γ·gain) + Σ γ·shift + Σ γ·a[:, token[n]]·b + Σ γ·deltas[map[token[n]]],
+/// y[n] ← y[n] ∘ (1 + Σ γ·gain) + scale · (Σ γ·shift + Σ γ·a[:, token[n]]·b + Σ γ·deltas[map[token[n]]]),
 /// over the adapters of row n's mix
 #[derive(Clone, Debug, PartialEq)]
 pub struct EmbedDelta {
@@ -21,6 +21,8 @@ pub struct EmbedDelta {
     pub ranks: usize,
     /// Rows of the embedding that are replaced; `None` where none are.
     pub replaced: Option<Replaced>,
+    /// That of [`Embed`](super::Embed).
+    pub scale: f32,
     /// (N, C), read and written
     pub y: TensorId,
 }
@@ -36,7 +38,7 @@ impl Operation for EmbedDelta {
     }
 
     fn check(&self, shapes: &Shapes) -> Fit {
-        let Self { rows, mixes, a, b, ranks, replaced, y } = *self;
+        let Self { rows, mixes, a, b, ranks, replaced, y, .. } = *self;
         shapes.rows(rows)?;
         shapes.activations(&[y])?;
         shapes.mixes(mixes)?;
@@ -53,6 +55,6 @@ impl Operation for EmbedDelta {
         let (rows, mixes) = (call.rows(self.rows), call.mixes(self.mixes));
         let (a, b, c) = (call.f32(self.a), call.f32(self.b), call.cols(self.y));
         let replaced = self.replaced.map(|r| r.data(call));
-        twin::embed_delta::embed_delta(rows, mixes, a, b, self.ranks, replaced, c, y);
+        twin::embed_delta::embed_delta(rows, mixes, a, b, self.ranks, replaced, self.scale, c, y);
     }
 }

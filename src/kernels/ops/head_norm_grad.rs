@@ -10,11 +10,11 @@ use crate::twin;
 pub struct HeadNormGrad {
     /// (N, (H + 2K)·D) = [q | k | v], as [`HeadNorm`] read it
     pub qkv: TensorId,
-    /// (D), of q and of k
+    /// (D), of q and of k; or (H·D) and (K·D)
     pub weights: [TensorId; 2],
     /// (N, (H + 2K)·D), read and written
     pub dx: TensorId,
-    /// H
+    /// Norms of q in a row: H, or 1.
     pub q_heads: usize,
     /// Added to the mean square.
     pub eps: f32,
@@ -32,17 +32,16 @@ impl Operation for HeadNormGrad {
     fn check(&self, shapes: &Shapes) -> Fit {
         let Self { qkv, weights: [of_q, of_k], dx, q_heads, .. } = *self;
         shapes.activations(&[qkv, dx])?;
-        let d = shapes.lines(of_q);
-        demand(shapes.lines(of_k) == d, "the weights of q and k differ in D")?;
+        let widths = [of_q, of_k].map(|weight| shapes.lines(weight));
         demand(shapes.cols(qkv) == shapes.cols(dx), "qkv and dx differ in columns")?;
-        demand(HeadNorm::heads(q_heads, d, shapes.cols(qkv)).is_some(), "qkv is not (N, (H + 2K)·D)")
+        demand(HeadNorm::heads(q_heads, widths, shapes.cols(qkv)).is_some(), "qkv is not (N, (H + 2K)·D)")
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dx] = outputs(out);
         let weights = self.weights.map(|weight| call.f32(weight));
-        let heads =
-            HeadNorm::heads(self.q_heads, weights[0].len(), call.cols(self.qkv)).expect("just checked");
+        let widths = weights.map(<[f32]>::len);
+        let heads = HeadNorm::heads(self.q_heads, widths, call.cols(self.qkv)).expect("just checked");
         twin::head_norm_grad::head_norm_grad(call.head(self.qkv), weights, heads, self.eps, dx);
     }
 }

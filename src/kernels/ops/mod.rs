@@ -32,9 +32,11 @@ mod outer_grad;
 mod recall_rows;
 mod rms_norm_grad;
 mod sample;
+mod scale;
 mod shared;
 mod shrink;
 mod shrink_grad;
+mod soft_cap;
 mod split_qkv;
 mod split_qkv_grad;
 mod square_sum;
@@ -62,6 +64,8 @@ macro_rules! for_each_op {
             head_norm HeadNorm,
             split_qkv SplitQkv,
             attention Attention,
+            scale Scale,
+            soft_cap SoftCap,
             sample Sample,
             linear_grad LinearGrad,
             shrink_grad ShrinkGrad,

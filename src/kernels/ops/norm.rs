@@ -6,7 +6,7 @@ use crate::fast;
 use crate::tensor::TensorId;
 use crate::twin;
 
-/// y = x̂ · weight (+ bias), and z = A·y for the adapters of the maps that read y.
+/// y = x̂ · weight (+ bias) (+ y), and z = A·y for the adapters of the maps that read y.
 /// x̂ = x / √(mean(x²) + eps), or (x − mean(x)) / √(var(x) + eps) where `centred`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Norm {
@@ -22,7 +22,9 @@ pub struct Norm {
     pub eps: f32,
     /// LayerNorm (arXiv:1607.06450), not RMSNorm (arXiv:1910.07467).
     pub centred: bool,
-    /// What rides along.
+    /// Whether y is added to: read and written.
+    pub accumulate: bool,
+    /// What rides along; not where y is added to.
     pub shrink: Option<DownProjection>,
 }
 
@@ -42,6 +44,7 @@ impl Operation for Norm {
         let fits = |vector: TensorId| shapes.lines(vector) == c;
         let fit = c == shapes.cols(self.y) && fits(self.weight) && self.bias.is_none_or(fits);
         demand(fit, "x, weight, bias and y differ in C")?;
+        demand(!self.accumulate || self.shrink.is_none(), "what rides along reads x̂ · weight")?;
         self.shrink.map_or(Ok(()), |shrink| shrink.check(shapes, c, 1))
     }
 
@@ -49,7 +52,9 @@ impl Operation for Norm {
         let run = if call.is_fast() { fast::norm } else { twin::norm::norm };
         let bias = self.bias.map(|b| call.f32(b));
         let y = bytemuck::cast_slice_mut(&mut out[0]);
+        let before = self.accumulate.then(|| y.to_vec());
         run(call.head(self.x), call.f32(self.weight), bias, self.eps, self.centred, y);
+        before.iter().flatten().zip(y).for_each(|(before, y)| *y += before);
         DownProjection::ride(self.shrink, call, call.cols(self.x), out);
     }
 }

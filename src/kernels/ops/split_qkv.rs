@@ -12,7 +12,7 @@ pub struct SplitQkv {
     pub rows: TensorId,
     /// (N, (H + 2K)·D) = [q heads | k heads | v heads]
     pub qkv: TensorId,
-    /// (S, D): row p is cos of the D/2 angles, then sin
+    /// (S, E): row p is cos of the E/2 angles, then sin; of each head the first E elements are rotated
     pub rope: TensorId,
     /// (N, H·D)
     pub q: TensorId,
@@ -22,6 +22,8 @@ pub struct SplitQkv {
     pub v_cache: TensorId,
     /// D
     pub head_dim: usize,
+    /// Whether a row has, for each of K groups, its H / K heads of q, then k, then v
+    pub grouped: bool,
 }
 
 impl Operation for SplitQkv {
@@ -34,7 +36,7 @@ impl Operation for SplitQkv {
     }
 
     fn check(&self, shapes: &Shapes) -> Fit {
-        let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim } = *self;
+        let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim, grouped } = *self;
         shapes.rows(rows)?;
         shapes.activations(&[qkv, q])?;
         shapes.caches(k_cache, v_cache)?;
@@ -44,13 +46,17 @@ impl Operation for SplitQkv {
             shapes.cols(q).is_multiple_of(head_dim) && kv_cols.is_multiple_of(head_dim),
             "heads are not D wide",
         )?;
-        demand(shapes.cols(rope) == head_dim && shapes.lines(rope) >= s, "rope is not (S, D)")
+        demand(!grouped || shapes.cols(q).is_multiple_of(kv_cols), "groups of heads differ")?;
+        let rotated = shapes.cols(rope);
+        demand(rotated <= head_dim && rotated.is_multiple_of(2), "rope is wider than heads, or odd")?;
+        demand(shapes.lines(rope) >= s, "rope has fewer lines than the cache")
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [q, k, v] = outputs(out);
         let (rows, qkv, rope) = (call.rows(self.rows), call.f32(self.qkv), call.f32(self.rope));
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
-        twin::split_qkv::split_qkv(rows, qkv, rope, heads, q, k, v);
+        let rotated = call.cols(self.rope);
+        twin::split_qkv::split_qkv(rows, qkv, rope, rotated, heads, self.grouped, q, k, v);
     }
 }

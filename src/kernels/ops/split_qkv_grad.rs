@@ -17,12 +17,14 @@ pub struct SplitQkvGrad {
     pub dk_cache: TensorId,
     /// (slots, S, K·D)
     pub dv_cache: TensorId,
-    /// (≥ S, D)
+    /// (≥ S, E)
     pub rope: TensorId,
     /// (N, (H + 2K)·D)
     pub dqkv: TensorId,
     /// D
     pub head_dim: usize,
+    /// Whether a row has, for each of K groups, its H / K heads of q, then k, then v
+    pub grouped: bool,
 }
 
 impl Operation for SplitQkvGrad {
@@ -35,7 +37,7 @@ impl Operation for SplitQkvGrad {
     }
 
     fn check(&self, shapes: &Shapes) -> Fit {
-        let Self { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim } = *self;
+        let Self { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim, grouped } = *self;
         shapes.rows(rows)?;
         shapes.activations(&[dq, dqkv])?;
         shapes.caches(dk_cache, dv_cache)?;
@@ -43,14 +45,18 @@ impl Operation for SplitQkvGrad {
         let [_, s, kv_cols] = shapes.tensors.get(dk_cache).shape[..] else { unreachable!("just checked") };
         let fits = shapes.cols(dqkv) == shapes.cols(dq) + 2 * kv_cols;
         demand(fits, "dqkv is not dq, dk and dv side by side")?;
-        demand(shapes.cols(rope) == head_dim && shapes.lines(rope) >= s, "rope is not (S, D)")
+        demand(!grouped || shapes.cols(dq).is_multiple_of(kv_cols), "groups of heads differ")?;
+        let rotated = shapes.cols(rope);
+        demand(rotated <= head_dim && rotated.is_multiple_of(2), "rope is wider than heads, or odd")?;
+        demand(shapes.lines(rope) >= s, "rope has fewer lines than the cache")
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dqkv] = outputs(out);
         let heads = call.heads(self.dq, self.dk_cache, self.head_dim);
+        let rotated = call.cols(self.rope);
         let (rows, dq, rope) = (call.rows(self.rows), call.f32(self.dq), call.f32(self.rope));
         let (dk, dv) = (call.f32(self.dk_cache), call.f32(self.dv_cache));
-        twin::split_qkv_grad::split_qkv_grad(rows, dq, dk, dv, rope, heads, dqkv);
+        twin::split_qkv_grad::split_qkv_grad(rows, dq, dk, dv, rope, rotated, heads, self.grouped, dqkv);
     }
 }

@@ -1,16 +1,30 @@
 //! Twin of `shaders/attention.wgsl`.
 
-use crate::control::{INACTIVE, Row};
+use crate::control::{INACTIVE, Row, SPAN};
 
 use super::split_qkv::Heads;
 
-/// The keys a row sees: 0..=pos, or the last `window` of them.
+/// The keys a row sees: 0..=pos, or the last `window` of them, or from the one that it names on.
 pub(crate) fn visible(row: &Row, window: usize) -> std::ops::Range<usize> {
     let end = row.pos as usize + 1;
-    if window == 0 { 0..end } else { end.saturating_sub(window)..end }
+    match window {
+        0 => 0..end,
+        SPAN => row.token as usize..end,
+        window => end.saturating_sub(window)..end,
+    }
 }
 
-/// y = softmax(scale · q · Kᵀ) · V over the row's visible keys, head by head
+/// cap · tanh(s / cap), or s where `cap` is 0 (arXiv:2408.00118, 2.2)
+pub(crate) fn capped(s: f64, cap: f64) -> f64 {
+    if cap == 0.0 { s } else { cap * (s / cap).tanh() }
+}
+
+/// d capped / ds, by its value y
+pub(crate) fn capped_slope(y: f64, cap: f64) -> f64 {
+    if cap == 0.0 { 1.0 } else { 1.0 - (y / cap).powi(2) }
+}
+
+/// y = softmax(capped(scale · q · Kᵀ)) · V over the row's visible keys, head by head
 ///
 /// rows (N, 4), q (N, H·D), k_cache and v_cache (slots, S, K·D) -> y (N, H·D). Query head h
 /// reads key head h / (H/K). Inactive rows write nothing.
@@ -20,7 +34,7 @@ pub(crate) fn attention(
     k_cache: &[f32],
     v_cache: &[f32],
     heads: Heads,
-    scale: f32,
+    [scale, cap]: [f32; 2],
     window: usize,
     y: &mut [f32],
 ) {
@@ -34,7 +48,7 @@ pub(crate) fn attention(
                 .map(|pos| {
                     let k = &k_cache[at(pos)..][..d];
                     let dot: f64 = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum();
-                    dot * f64::from(scale)
+                    capped(dot * f64::from(scale), f64::from(cap))
                 })
                 .collect();
             let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);

@@ -1,8 +1,9 @@
 //! Twin of `shaders/cross_entropy.wgsl`.
 
+use super::attention::capped_slope;
 use crate::control::{INACTIVE, Training};
 
-/// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight, and
+/// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight · scale · capped'(logits[n]), and
 /// loss[n] = −ln softmax(logits[n])[targets[n]]; both 0 where there is no target
 ///
 /// targets (N), logits (N, V) -> loss (N) in nats, without the weight.
@@ -11,6 +12,7 @@ pub(crate) fn cross_entropy(
     targets: &[u32],
     logits: &mut [f32],
     v: usize,
+    [scale, cap]: [f32; 2],
     loss: &mut [f32],
 ) {
     for ((&target, logits), loss) in targets.iter().zip(logits.chunks_exact_mut(v)).zip(loss) {
@@ -25,7 +27,8 @@ pub(crate) fn cross_entropy(
         *loss = (log_sum - f64::from(logits[target as usize])) as f32;
         for (i, logit) in logits.iter_mut().enumerate() {
             let wanted = if i == target as usize { 1.0 } else { 0.0 };
-            let gradient = (f64::from(*logit) - log_sum).exp() - wanted;
+            let slope = f64::from(scale) * capped_slope(f64::from(*logit), f64::from(cap));
+            let gradient = ((f64::from(*logit) - log_sum).exp() - wanted) * slope;
             *logit = (gradient * f64::from(training.loss_weight)) as f32;
         }
     }

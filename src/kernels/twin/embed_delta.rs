@@ -4,7 +4,7 @@ use crate::control::{Mix, Row};
 
 use super::head_delta::ReplacedData;
 
-/// y[n] ← y[n] ∘ (1 + Σ γ·gain) + Σ γ·shift + Σ γ·a[:, token]·b + Σ γ·deltas[map[token]]
+/// y[n] ← y[n] ∘ (1 + Σ γ·gain) + scale · (Σ γ·shift + Σ γ·a[:, token]·b + Σ γ·deltas[map[token]])
 ///
 /// rows (N, 4), mixes, a (R, V), b (R + 2·adapters, C) = [ranks; gains; shifts], y (N, C). With
 /// `ranks` 0 a and b are not read. Tokens past V have no column in a: they are virtual.
@@ -15,6 +15,7 @@ pub(crate) fn embed_delta(
     b: &[f32],
     ranks: usize,
     replaced: Option<ReplacedData<'_>>,
+    scale: f32,
     c: usize,
     y: &mut [f32],
 ) {
@@ -38,7 +39,7 @@ pub(crate) fn embed_delta(
                     sum += weight * f64::from(delta[i]);
                 }
             }
-            *y = (f64::from(*y) * gain + sum) as f32;
+            *y = (f64::from(*y) * gain + f64::from(scale) * sum) as f32;
         }
     }
 }

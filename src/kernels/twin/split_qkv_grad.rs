@@ -6,7 +6,7 @@ use super::split_qkv::Heads;
 
 /// dqkv[n] = [dq rotated back | dK at [slot, pos] rotated back | dV at [slot, pos]]
 ///
-/// rows (N, 4), dq (N, H·D), dk_cache and dv_cache (slots, S, K·D), rope (S, D) ->
+/// rows (N, 4), dq (N, H·D), dk_cache and dv_cache (slots, S, K·D), rope (S, E) ->
 /// dqkv (N, (H + 2K)·D). Inactive rows write nothing.
 pub(crate) fn split_qkv_grad(
     rows: &[Row],
@@ -14,31 +14,38 @@ pub(crate) fn split_qkv_grad(
     dk_cache: &[f32],
     dv_cache: &[f32],
     rope: &[f32],
+    rotated: usize,
     heads: Heads,
+    grouped: bool,
     dqkv: &mut [f32],
 ) {
     let Heads { q_cols, kv_cols, head_dim, s } = heads;
     for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.slot != INACTIVE) {
         let pos = row.pos as usize;
         let line = &mut dqkv[n * (q_cols + 2 * kv_cols)..][..q_cols + 2 * kv_cols];
-        let angles = &rope[pos * head_dim..][..head_dim];
+        let angles = &rope[pos * rotated..][..rotated];
         let cell = (row.slot as usize * s + pos) * kv_cols;
-        rotate_back(&dq[n * q_cols..][..q_cols], angles, &mut line[..q_cols]);
-        rotate_back(&dk_cache[cell..][..kv_cols], angles, &mut line[q_cols..][..kv_cols]);
-        line[q_cols + kv_cols..].copy_from_slice(&dv_cache[cell..][..kv_cols]);
+        for (j, first) in (0..q_cols + 2 * kv_cols).step_by(head_dim).enumerate() {
+            let dx = &mut line[heads.place(j, grouped) * head_dim..][..head_dim];
+            if first < q_cols {
+                rotate_back(&dq[n * q_cols + first..][..head_dim], angles, dx);
+            } else if first < q_cols + kv_cols {
+                rotate_back(&dk_cache[cell + first - q_cols..][..head_dim], angles, dx);
+            } else {
+                dx.copy_from_slice(&dv_cache[cell + first - q_cols - kv_cols..][..head_dim]);
+            }
+        }
     }
 }
 
-/// dx for y = x rotated head by head, the transpose of that rotation; angles is [cos | sin], D
-/// long.
+/// dx for y = x rotated, of one head: the transpose of that rotation; angles is [cos | sin], E long.
 fn rotate_back(dy: &[f32], angles: &[f32], dx: &mut [f32]) {
-    let d = angles.len();
-    let (cos, sin) = angles.split_at(d / 2);
-    for (dy, dx) in dy.chunks_exact(d).zip(dx.chunks_exact_mut(d)) {
-        for i in 0..d / 2 {
-            let (a, b) = (dy[i], dy[i + d / 2]);
-            dx[i] = a * cos[i] + b * sin[i];
-            dx[i + d / 2] = b * cos[i] - a * sin[i];
-        }
+    let e = angles.len();
+    let (cos, sin) = angles.split_at(e / 2);
+    for i in 0..e / 2 {
+        let (a, b) = (dy[i], dy[i + e / 2]);
+        dx[i] = a * cos[i] + b * sin[i];
+        dx[i + e / 2] = b * cos[i] - a * sin[i];
     }
+    dx[e..].copy_from_slice(&dy[e..]);
 }

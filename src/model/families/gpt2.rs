@@ -3,7 +3,7 @@
 use super::Family;
 use crate::activation::Activation;
 use crate::error::Result;
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order, Scales};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key, LAYER_NORM_EPS};
 use crate::model::names::{Module, Role};
 use crate::model::rope::Rope;
@@ -26,6 +26,8 @@ pub(super) const FAMILY: Family = Family {
         Module::new(Role::LastNorm, "ln_f", "output_norm"),
         Module::new(Role::Head, "lm_head", "output"),
     ],
+    norm_offset: 0.0,
+    head: "lm_head",
     derived: &[".attn.bias", ".attn.masked_bias"],
     harmless: &[
         // heads for other tasks, and what the table of positions was made for
@@ -69,19 +71,25 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
         num_attention_heads: heads,
         num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
         head_dim,
+        rotary_dim: head_dim,
         max_position_embeddings: fields.needed(CONTEXT)?,
         learned_positions: true,
+        order: Order::Serial,
         ropes: vec![Rope::Identity],
         norm: Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
+        scales: Scales::default(),
         activation: fields.activation(ACTIVATION, Activation::GeluTanh)?,
         gated: false,
+        qkv_grouped: false,
         qkv_bias: true,
         o_bias: true,
         mlp_bias: true,
+        head_bias: false,
         tie_word_embeddings: fields.tied(true)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
+        encoder: None,
         layers: vec![LayerSpec::default(); layers],
     })
 }

@@ -4,12 +4,13 @@
 use super::Family;
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm, out_of_range};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order, Scales, out_of_range};
 use crate::model::fields::{
     ACTIVATION, CONTEXT, Fields, HEAD_DIM, HEADS, HIDDEN_SIZE, INTERMEDIATE_SIZE, KV_HEADS, Key, LAYERS,
     RMS_NORM_EPS,
 };
 use crate::model::names::{Module, Role};
+use crate::model::rope::Rope;
 
 pub(super) const FAMILY: Family = Family {
     name: "Llama",
@@ -18,6 +19,8 @@ pub(super) const FAMILY: Family = Family {
     prefix: "model.",
     layer: "layers",
     modules: INTERLEAVED,
+    norm_offset: 0.0,
+    head: "lm_head",
     derived: &["rotary_emb.inv_freq"],
     harmless: HARMLESS,
     blueprint,
@@ -84,11 +87,19 @@ pub(super) fn of(
     head_dim: usize,
     (window, first): (Option<usize>, usize),
 ) -> Result<Blueprint> {
-    if window == Some(0) {
-        return Err(out_of_range("sliding_window", 0).context("config.json"));
-    }
+    let layers = windows(fields, window, fields.layers(LAYERS)?, |l| l >= first)?;
+    let layers = layers.into_iter().map(|window| LayerSpec { window, ..LayerSpec::default() });
+    built(fields, head_dim, vec![fields.rope()?], layers.collect())
+}
+
+/// A model of this kind with heads of this size, and these rotations and layers.
+pub(super) fn built(
+    fields: &Fields,
+    head_dim: usize,
+    ropes: Vec<Rope>,
+    layers: Vec<LayerSpec>,
+) -> Result<Blueprint> {
     let heads = fields.needed(HEADS)?;
-    let layers = fields.layers(LAYERS)?;
     let attention_bias = fields.flag(ATTENTION_BIAS)?.unwrap_or(false);
     let mlp_bias = fields.flag(MLP_BIAS)?.unwrap_or(false);
     Ok(Blueprint {
@@ -98,24 +109,27 @@ pub(super) fn of(
         num_attention_heads: heads,
         num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
         head_dim,
+        rotary_dim: head_dim,
         max_position_embeddings: fields.count_or(CONTEXT, 2048)?,
         learned_positions: false,
-        ropes: vec![fields.rope()?],
+        order: Order::Serial,
+        ropes,
         norm: Norm::Rms(fields.epsilon(RMS_NORM_EPS, 1e-6)?),
         attention_scale: 1.0 / (head_dim as f32).sqrt(),
+        scales: Scales::default(),
         activation: fields.activation(ACTIVATION, Activation::Silu)?,
         gated: true,
+        qkv_grouped: false,
         qkv_bias: fields.has_tensor("blk.0.attn_q.bias").unwrap_or(attention_bias),
         o_bias: fields.has_tensor("blk.0.attn_output.bias").unwrap_or(attention_bias),
         mlp_bias: fields.has_tensor("blk.0.ffn_up.bias").unwrap_or(mlp_bias),
+        head_bias: false,
         tie_word_embeddings: fields.tied(false)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
+        encoder: None,
         family: &FAMILY,
-        layers: windows(fields, window, first, layers)?
-            .into_iter()
-            .map(|window| LayerSpec { window, ..LayerSpec::default() })
-            .collect(),
+        layers,
     })
 }
 
@@ -138,15 +152,18 @@ pub(super) fn refused_window(window: usize, asked: Option<bool>, model_type: &st
     ))
 }
 
-/// Which layers look back only a window: as `layer_types` has it, or all from `first` on.
-fn windows(
+/// Which layers look back only a window: as `layer_types` has it, or those that `has_window` says.
+pub(super) fn windows(
     fields: &Fields,
     window: Option<usize>,
-    first: usize,
     layers: usize,
+    has_window: impl Fn(usize) -> bool,
 ) -> Result<Vec<Option<usize>>> {
+    if window == Some(0) {
+        return Err(out_of_range("sliding_window", 0).context("config.json"));
+    }
     let Some(types) = fields.texts(Key::new("layer_types", ""))? else {
-        return Ok((0..layers).map(|l| window.filter(|_| l >= first)).collect());
+        return Ok((0..layers).map(|l| window.filter(|_| has_window(l))).collect());
     };
     if types.len() != layers {
         return Err(Error::mismatch(format!(

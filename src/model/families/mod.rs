@@ -1,11 +1,23 @@
 //! The families of models, a file for each: how their files describe, name and store them.
 //! Not their arithmetic: that is what a [`Blueprint`] says, whoever made it.
 
+mod bert;
+mod gemma;
+mod gemma2;
+mod gemma3;
 mod gpt2;
+mod gpt_neox;
+mod granite;
 mod llama;
 mod mistral;
+mod modernbert;
+mod olmo2;
+mod phi;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod smollm3;
+mod stablelm;
 
 use std::fmt;
 
@@ -19,8 +31,25 @@ use crate::format::gguf::{Header, Value};
 use crate::json;
 
 /// Every family. Of those with one GGUF architecture, the first reads it.
-pub(super) const ALL: &[&Family] =
-    &[&llama::FAMILY, &mistral::FAMILY, &qwen2::FAMILY, &qwen3::FAMILY, &gpt2::FAMILY];
+pub(super) const ALL: &[&Family] = &[
+    &llama::FAMILY,
+    &mistral::FAMILY,
+    &qwen2::FAMILY,
+    &qwen3::FAMILY,
+    &gpt2::FAMILY,
+    &gemma::FAMILY,
+    &gemma2::FAMILY,
+    &gemma3::FAMILY,
+    &smollm3::FAMILY,
+    &granite::FAMILY,
+    &olmo2::FAMILY,
+    &phi3::FAMILY,
+    &phi::FAMILY,
+    &gpt_neox::FAMILY,
+    &stablelm::FAMILY,
+    &bert::FAMILY,
+    &modernbert::FAMILY,
+];
 
 /// Models whose files describe, name and store them alike.
 pub struct Family {
@@ -32,9 +61,13 @@ pub struct Family {
     pub(crate) architecture: &'static str,
     /// What whole checkpoints put in front of every name but the head's.
     pub(super) prefix: &'static str,
+    /// What checkpoints call the head, which is `lm_head` here.
+    pub(super) head: &'static str,
     /// What stands before a layer's number.
     pub(super) layer: &'static str,
     pub(super) modules: &'static [Module],
+    /// What checkpoints subtract from the weights of norms, which a GGUF file has as they are.
+    pub(super) norm_offset: f32,
     /// Ends of the names of tensors that follow from others, and hold no weights.
     pub(super) derived: &'static [&'static str],
     /// Fields that change no number in this family, beside those that never do.

@@ -6,6 +6,7 @@
 
 mod known;
 mod rope;
+mod scaling;
 mod sizes;
 mod value;
 
@@ -19,6 +20,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
 use crate::format::gguf::Header;
+use crate::model::blueprint::Pooling;
 
 use value::Field;
 
@@ -104,11 +106,22 @@ impl<'a> Fields<'a> {
         self.read(key, "a boolean", Field::flag)
     }
 
+    /// A factor or a bound: finite and above 0. A GGUF file may write 0 where there is none.
+    pub(crate) fn factor(&self, key: Key) -> Result<Option<f32>> {
+        let factor = self.number(key)?.filter(|&factor| factor != 0.0 || !self.are_metadata());
+        match factor.map(|factor| factor as f32) {
+            Some(factor) if !(factor.is_finite() && factor > 0.0) => {
+                Err(Error::format(format!("{} is {factor}, expected a positive number", self.name(key))))
+            }
+            factor => Ok(factor),
+        }
+    }
+
     fn number(&self, key: Key) -> Result<Option<f64>> {
         self.read(key, "a float", Field::number)
     }
 
-    fn text(&self, key: Key) -> Result<Option<&'a str>> {
+    pub(crate) fn text(&self, key: Key) -> Result<Option<&'a str>> {
         self.read(key, "a text", Field::text)
     }
 
@@ -121,12 +134,45 @@ impl<'a> Fields<'a> {
         self.read(key, "a list of texts", texts)
     }
 
+    /// A list of counts, which GGUF metadata never has.
+    pub(crate) fn counts(&self, key: Key) -> Result<Option<Vec<usize>>> {
+        let counts = |field: Field<'a>| match field {
+            Field::Json(Json::Array(items)) => items.iter().map(|item| Field::Json(item).count()).collect(),
+            _ => None,
+        };
+        self.read(key, "a list of counts", counts)
+    }
+
     /// Whether a tensor is there; `None` where only the tensors' own files know.
     pub(crate) fn has_tensor(&self, name: &str) -> Option<bool> {
         match self.source {
             Source::Config(_) => None,
             Source::Metadata { header, .. } => Some(header.tensor(name).is_some()),
         }
+    }
+
+    /// Rows of a tensor; `None` as above, or if it is not there.
+    pub(crate) fn tensor_rows(&self, name: &str) -> Option<usize> {
+        match self.source {
+            Source::Config(_) => None,
+            Source::Metadata { header, .. } => header.tensor(name)?.shape.first().copied(),
+        }
+    }
+
+    /// What a GGUF file says of an encoder: that it sees all, and how its states become one vector.
+    pub(crate) fn pooling(&self) -> Result<Option<Pooling>> {
+        const CAUSAL: Key = Key::new("", "attention.causal");
+        const POOLING: Key = Key::new("", "pooling_type");
+        if self.are_metadata() && self.flag(CAUSAL)? != Some(false) {
+            return Err(self.refused(CAUSAL, "true"));
+        }
+        Ok(match self.count(POOLING)? {
+            None | Some(0) => None,
+            Some(1) => Some(Pooling::Mean),
+            Some(2) => Some(Pooling::Cls),
+            Some(3) => Some(Pooling::Last),
+            Some(other) => return Err(self.refused(POOLING, other)),
+        })
     }
 
     /// Whether these are GGUF metadata.

@@ -3,28 +3,123 @@
 
 use serde_json::{Map, Value as Json};
 
+use super::scaling::{Beside, check_fields, scaling};
 use super::value::Field;
-use super::{Fields, Key, Source};
+use super::{CONTEXT, Fields, Key, Source};
 use crate::error::{Error, Result};
-use crate::format::gguf::{Header, ROPE_FACTORS};
-use crate::model::rope::{Rope, RopeScaling};
+use crate::format::gguf::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS};
+use crate::model::rope::{Rope, RopeScaling, Yarn};
 
 const FACTOR: Key = Key::new("", "rope.scaling.factor");
-const THETA: Key = Key::new("rope_theta", "rope.freq_base");
+const THETA: Key = Key::new("rope_theta", "rope.freq_base").older("rotary_emb_base");
+const LOCAL_THETA: Key = Key::new("rope_local_base_freq", "rope.freq_base_swa");
 const TYPE: Key = Key::new("", "rope.scaling.type");
+const LONGEST: Key = Key::new("max_position_embeddings", "");
+const ORIGINAL: Key = Key::new("original_max_position_embeddings", "rope.scaling.original_context_length");
+const ATTENTION_FACTOR: Key = Key::new("", "rope.scaling.attn_factor");
+const BETA_FAST: Key = Key::new("", "rope.scaling.yarn_beta_fast");
+const BETA_SLOW: Key = Key::new("", "rope.scaling.yarn_beta_slow");
+/// GPT-NeoX has a name of its own.
+const PARTIAL: Key = Key::new("partial_rotary_factor", "").older("rotary_pct");
+pub(super) const ROTATED: Key = Key::new("", "rope.dimension_count");
+
+/// By their names in `layer_types`.
+const LAYER_TYPES: [&str; 2] = ["full_attention", "sliding_attention"];
 
 impl Fields<'_> {
     /// The rotation that all layers share; by base 10,000 where nothing is said.
     pub(crate) fn rope(&self) -> Result<Rope> {
+        self.rope_by(10_000.0)
+    }
+
+    /// The same, by base `default` where nothing is said.
+    pub(crate) fn rope_by(&self, default: f64) -> Result<Rope> {
         match self.source {
-            Source::Config(map) => self.of_parameters(map),
-            Source::Metadata { header, .. } => self.of_keys(header),
+            Source::Config(map) => self.of_parameters(map, THETA, default),
+            Source::Metadata { header, .. } => self.of_keys(header, default),
+        }
+    }
+
+    /// The rotations of layers that see all keys and of layers with a window, where they differ: in
+    /// `rope_parameters` each has an object of its own; older files scale only the former. Bases are
+    /// `defaults` where nothing is said.
+    pub(crate) fn ropes_by_type(&self, defaults: [f64; 2]) -> Result<[Rope; 2]> {
+        let map = match self.source {
+            Source::Config(map) => map,
+            Source::Metadata { header, .. } => {
+                let theta = self.positive(LOCAL_THETA)?.unwrap_or(defaults[1]);
+                let windowed = Rope::Rotary { theta, scaling: RopeScaling::None };
+                return Ok([self.of_keys(header, defaults[0])?, windowed]);
+            }
+        };
+        let newer = map.get("rope_parameters").and_then(Json::as_object);
+        let unknown = |name: &&String| !LAYER_TYPES.contains(&name.as_str());
+        if let Some(name) = newer.and_then(|types| types.keys().find(unknown)) {
+            return Err(Error::unsupported(format!(
+                "config.json: {name} in rope_parameters of layers by type is not supported"
+            )));
+        }
+        let of_type = |i: usize, key: Key| {
+            let mut alone = map.clone();
+            let own = newer.and_then(|types| types.get(LAYER_TYPES[i]));
+            alone.insert("rope_parameters".to_owned(), own.cloned().unwrap_or_default());
+            if newer.is_some() || i == 1 {
+                alone.remove("rope_scaling");
+            }
+            self.of_parameters(&alone, key, defaults[i])
+        };
+        Ok([of_type(0, THETA)?, of_type(1, LOCAL_THETA)?])
+    }
+
+    /// A number above 0.
+    fn positive(&self, key: Key) -> Result<Option<f64>> {
+        match self.number(key)? {
+            Some(value) if !(value.is_finite() && value > 0.0) => {
+                Err(Error::format(format!("{} is {value}, expected a positive number", self.name(key))))
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// The base of the rotation of layers of one kind, as `rope_parameters` has it, or an older field, or
+    /// `default`. Nothing may scale it.
+    pub(crate) fn theta(&self, older: Key, kind: &str, default: f64) -> Result<f64> {
+        let mut theta = self.number(older)?;
+        match self.source {
+            Source::Config(map) => {
+                self.known("rope_parameters");
+                for (name, of_kind) in
+                    map.get("rope_parameters").and_then(Json::as_object).into_iter().flatten()
+                {
+                    let named = of_kind.get("rope_type").and_then(Json::as_str).unwrap_or("default");
+                    if !of_kind.is_object() || named != "default" {
+                        return Err(Error::unsupported(format!(
+                            "config.json: rope_parameters `{name}` {} is not supported",
+                            Field::Json(of_kind).shown()
+                        )));
+                    }
+                    check_fields(of_kind, "default", &[], false)?;
+                    if name == kind {
+                        theta = of_kind.get("rope_theta").and_then(Json::as_f64).or(theta);
+                    }
+                }
+            }
+            Source::Metadata { .. } => match self.text(TYPE)? {
+                None | Some("none") => {}
+                Some(other) => return Err(self.refused(TYPE, format_args!("`{other}`"))),
+            },
+        }
+        let theta = theta.unwrap_or(default);
+        if theta.is_finite() && theta > 0.0 {
+            Ok(theta)
+        } else {
+            Err(Error::format(format!("{} is {theta}, expected a positive number", self.name(older))))
         }
     }
 
     /// `rope_parameters` (newer) carries theta and scaling in one object; `rope_scaling` (older)
     /// names its kind `rope_type` or `type`.
-    fn of_parameters(&self, map: &Map<String, Json>) -> Result<Rope> {
+    fn of_parameters(&self, map: &Map<String, Json>, key: Key, default: f64) -> Result<Rope> {
         let null = Json::Null;
         let given = |name: &'static str| {
             self.known(name);
@@ -41,48 +136,32 @@ impl Fields<'_> {
             return Err(Error::format("config.json: rope_scaling is not an object"));
         }
         let number = |key: &str| object.get(key).and_then(Json::as_f64);
-        let need = |key: &str| {
-            number(key)
-                .filter(|n| n.is_finite() && *n > 0.0)
-                .ok_or_else(|| Error::format(format!("config.json: rope_scaling field `{key}` is missing")))
-        };
-        let (outer, inner) = (self.number(THETA)?, number("rope_theta"));
+        let (outer, inner) = (self.number(key)?, number("rope_theta"));
         if let (Some(outer), Some(inner)) = (outer, inner)
             && outer != inner
         {
             return Err(Error::mismatch(format!(
-                "config.json: rope_theta {outer}, and {inner} in rope_parameters"
+                "{} {outer}, and {inner} in rope_parameters",
+                self.name(key)
             )));
         }
-        let theta = outer.or(inner).unwrap_or(10_000.0);
+        let theta = outer.or(inner).unwrap_or(default);
         if !(theta.is_finite() && theta > 0.0) {
             return Err(Error::format(format!(
                 "config.json: rope_theta {theta}, expected a positive number"
             )));
         }
-        let kind = object.get("rope_type").or_else(|| object.get("type"));
-        let kind = kind.filter(|kind| !kind.is_null()).map(|kind| kind.as_str().unwrap_or("?"));
-        if matches!(kind, None | Some("default" | "linear" | "llama3")) {
-            check_parameters(object, kind.unwrap_or("default"))?;
-        }
-        let scaling = match kind {
-            None | Some("default") => RopeScaling::None,
-            Some("linear") => RopeScaling::Linear { factor: need("factor")? },
-            Some("llama3") => RopeScaling::Llama3 {
-                factor: need("factor")?,
-                low_freq_factor: need("low_freq_factor")?,
-                high_freq_factor: need("high_freq_factor")?,
-                original_max_position_embeddings: need("original_max_position_embeddings")?,
-            },
-            Some(other) => {
-                return Err(Error::unsupported(format!("config.json: rope_type `{other}` is not supported")));
-            }
+        let beside = Beside {
+            longest: self.number(LONGEST)?.unwrap_or(2048.0),
+            original: self.number(ORIGINAL)?,
+            partial: self.asked.borrow().contains(PARTIAL.json),
         };
+        let scaling = scaling(object, beside)?;
         Ok(Rope::Rotary { theta, scaling })
     }
 
-    fn of_keys(&self, header: &Header) -> Result<Rope> {
-        let theta = self.number(THETA)?.unwrap_or(10_000.0);
+    fn of_keys(&self, header: &Header, default: f64) -> Result<Rope> {
+        let theta = self.number(THETA)?.unwrap_or(default);
         let factor = self.number(FACTOR)?.filter(|&factor| factor != 0.0).unwrap_or(1.0);
         for (key, value) in [(THETA, theta), (FACTOR, factor)] {
             if !(value.is_finite() && value > 0.0) {
@@ -93,8 +172,13 @@ impl Fields<'_> {
         let linear = match self.text(TYPE)? {
             Some("none") => false,
             None | Some("linear") => factor != 1.0,
+            Some("yarn") => return Ok(Rope::Rotary { theta, scaling: self.yarn(factor)? }),
+            Some("longrope") => false,
             Some(other) => return Err(self.refused(TYPE, format_args!("`{other}`"))),
         };
+        if header.tensor(LONG_ROPE_FACTORS).is_some() {
+            return Ok(Rope::Rotary { theta, scaling: self.long_rope()? });
+        }
         let scaling = match (header.tensor(ROPE_FACTORS).is_some(), linear) {
             (true, true) => {
                 return Err(self.refused(FACTOR, format_args!("beside tensor `{ROPE_FACTORS}`")));
@@ -105,28 +189,42 @@ impl Fields<'_> {
         };
         Ok(Rope::Rotary { theta, scaling })
     }
-}
 
-/// Refuses what the kinds of scaling that are read do not know.
-fn check_parameters(object: &Json, kind: &str) -> Result<()> {
-    let known: &[&str] = match kind {
-        "llama3" => &["factor", "low_freq_factor", "high_freq_factor"],
-        "linear" => &["factor"],
-        _ => &[],
-    };
-    for (key, value) in object.as_object().into_iter().flatten() {
-        let harmless = match key.as_str() {
-            "rope_theta" | "rope_type" | "type" | "original_max_position_embeddings" | "finetuned" => true,
-            "partial_rotary_factor" | "attention_factor" => value.as_f64() == Some(1.0),
-            "factor" if kind == "default" => value.as_f64() == Some(1.0),
-            key => known.contains(&key),
-        };
-        if !harmless && !value.is_null() {
-            return Err(Error::unsupported(format!(
-                "config.json: {key} {} in rope_parameters of type {kind} is not supported",
-                Field::Json(value).shown()
-            )));
-        }
+    /// YaRN as llama.cpp has it, whose keys leave out what is nowhere but as in the paper.
+    fn yarn(&self, factor: f64) -> Result<RopeScaling> {
+        let attention_factor = self.number(ATTENTION_FACTOR)?.unwrap_or(1.0) * Yarn::mscale(factor, 1.0);
+        let betas = [self.number(BETA_FAST)?.unwrap_or(32.0), self.number(BETA_SLOW)?.unwrap_or(1.0)];
+        let original = self.original()?;
+        Ok(RopeScaling::Yarn(Yarn { factor, attention_factor, betas, original, truncate: true }))
     }
-    Ok(())
+
+    /// The factors are tensors.
+    fn long_rope(&self) -> Result<RopeScaling> {
+        let attention_factor = self.number(ATTENTION_FACTOR)?.unwrap_or(1.0);
+        Ok(RopeScaling::LongRope { factors: [vec![], vec![]], original: self.original()?, attention_factor })
+    }
+
+    /// Context length of the original training.
+    fn original(&self) -> Result<f64> {
+        Ok(match self.count(ORIGINAL)? {
+            Some(original) => original as f64,
+            None => self.needed(CONTEXT)? as f64,
+        })
+    }
+
+    /// `E` of heads of `D` elements, of which a family rotates this part where nothing is said. To be asked
+    /// for before the rotation.
+    pub(crate) fn rotary_dim(&self, head_dim: usize, default: f64) -> Result<usize> {
+        if self.are_metadata() {
+            return Ok(self.count(ROTATED)?.unwrap_or(head_dim));
+        }
+        self.known(PARTIAL.json);
+        let inner = match self.source {
+            Source::Config(map) => map.get("rope_parameters").or_else(|| map.get("rope_scaling")),
+            Source::Metadata { .. } => None,
+        };
+        let inner = inner.and_then(|object| object.get(PARTIAL.json)).and_then(Json::as_f64);
+        let part = self.number(PARTIAL)?.or(inner).unwrap_or(default);
+        Ok((head_dim as f64 * part) as usize)
+    }
 }

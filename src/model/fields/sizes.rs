@@ -3,12 +3,12 @@
 
 use serde_json::Value as Json;
 
+use super::rope::ROTATED;
 use super::{Fields, Key, Source};
 use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::model::blueprint::{MAX_LAYERS, out_of_range};
 
-const ROTATED: Key = Key::new("", "rope.dimension_count");
 const TIED: Key = Key::new("tie_word_embeddings", "");
 const VALUE_DIM: Key = Key::new("", "attention.value_length");
 const VOCAB_SIZE: Key = Key::new("vocab_size", "vocab_size");
@@ -42,9 +42,16 @@ impl Fields<'_> {
         }
     }
 
-    /// `D`: what `key` says, or what transformers takes where it is missing, or an equal part of C for
-    /// each head.
-    pub(crate) fn head_dim(
+    /// `D` of heads that are rotated wholly: what `key` says, or what transformers takes where it is missing,
+    /// or an equal part of C for each head.
+    pub(crate) fn head_dim(&self, key: Key, sizes: [Key; 2], default: Option<usize>) -> Result<usize> {
+        let head_dim = self.any_head_dim(key, sizes, default)?;
+        self.same_size(ROTATED, head_dim)?;
+        Ok(head_dim)
+    }
+
+    /// The same of heads that may be rotated in part.
+    pub(crate) fn any_head_dim(
         &self,
         key: Key,
         [hidden, heads]: [Key; 2],
@@ -63,12 +70,15 @@ impl Fields<'_> {
                 )));
             }
         };
-        for key in [VALUE_DIM, ROTATED] {
-            if let Some(other) = self.count(key)?.filter(|&other| other != head_dim) {
-                return Err(self.refused(key, format_args!("{other} beside a key length of {head_dim}")));
-            }
-        }
+        self.same_size(VALUE_DIM, head_dim)?;
         Ok(head_dim)
+    }
+
+    fn same_size(&self, key: Key, head_dim: usize) -> Result<()> {
+        match self.count(key)?.filter(|&other| other != head_dim) {
+            Some(other) => Err(self.refused(key, format_args!("{other} beside a key length of {head_dim}"))),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn activation(&self, key: Key, default: Activation) -> Result<Activation> {

@@ -139,7 +139,7 @@ impl Adapters {
 fn body_linears(model: &Model) -> Vec<String> {
     let weights = &model.weights;
     let modules = model.bank.modules().map(|bare| weights.full_name(bare));
-    modules.filter(|module| module != "lm_head" && *module != weights.embedding()).collect()
+    modules.filter(|module| module != weights.head_name() && *module != weights.embedding()).collect()
 }
 
 /// The modules (and their C, F) that the result acts on, in the order in which PyTorch

@@ -20,6 +20,8 @@ pub struct AttentionInputs {
     pub head_dim: usize,
     /// Factor on the scores.
     pub scale: f32,
+    /// Bound of the scores; 0 is none.
+    pub cap: f32,
     /// Keys a query sees, itself included; 0 is all.
     pub window: usize,
 }

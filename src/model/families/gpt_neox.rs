@@ -1,0 +1,53 @@
+//! GPT-NeoX, Pythia and RedPajama: LayerNorm, biases everywhere but on the head, q, k and v fused head by head, and
+//! attention and feed-forward side by side, each behind a norm of its own, or one after the other.
+
+use super::{Family, llama, phi, stablelm};
+use crate::activation::Activation;
+use crate::error::{Error, Result};
+use crate::model::blueprint::{Blueprint, Order};
+use crate::model::fields::{Fields, Key};
+use crate::model::names::{Module, Role};
+
+pub(super) const FAMILY: Family = Family {
+    name: "GptNeoX",
+    model_type: "gpt_neox",
+    architecture: "gptneox",
+    prefix: "gpt_neox.",
+    head: "embed_out",
+    modules: &[
+        Module::new(Role::Embedding, "embed_in", "token_embd"),
+        Module::new(Role::AttentionNorm, "input_layernorm", "attn_norm"),
+        Module::new(Role::Qkv, "attention.query_key_value", "attn_qkv"),
+        Module::new(Role::O, "attention.dense", "attn_output"),
+        Module::new(Role::MlpNorm, "post_attention_layernorm", "ffn_norm"),
+        Module::new(Role::Up, "mlp.dense_h_to_4h", "ffn_up"),
+        Module::new(Role::Down, "mlp.dense_4h_to_h", "ffn_down"),
+        Module::new(Role::LastNorm, "final_layer_norm", "output_norm"),
+        Module::new(Role::Head, "lm_head", "output"),
+    ],
+    derived: &[".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"],
+    harmless: &[],
+    blueprint,
+    ..llama::FAMILY
+};
+
+const ATTENTION_BIAS: Key = Key::new("attention_bias", "");
+
+/// llama.cpp stores rows of q, k and v in an order in which no adapter of PEFT has them.
+fn blueprint(fields: &Fields) -> Result<Blueprint> {
+    if fields.are_metadata() {
+        return Err(Error::unsupported(
+            "GGUF file: general.architecture `gptneox` is not supported; take the model's safetensors",
+        ));
+    }
+    let bias = fields.flag(ATTENTION_BIAS)?.unwrap_or(true);
+    let parallel = fields.flag(stablelm::PARALLEL)?.unwrap_or(true);
+    Ok(Blueprint {
+        family: &FAMILY,
+        order: if parallel { Order::Parallel } else { Order::Serial },
+        qkv_grouped: true,
+        qkv_bias: bias,
+        o_bias: bias,
+        ..phi::of(fields, 0.25, Activation::Gelu)?
+    })
+}
