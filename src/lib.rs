@@ -69,7 +69,7 @@
 //!
 //! ```text
 //! src/kernels, a package of its own:
-//!      activation, dtype, control <- twin <- fast <- ops <- plan <- cpu
+//!      activation, dtype, control, noise <- twin <- fast <- ops <- plan <- cpu
 //!      error, dtype <- tensor <- ops        dtype <- widen
 //!      mersenne_twister, order <- svd
 //! src, over it:
@@ -117,6 +117,6 @@ pub mod tokenizer;
 pub mod words;
 
 pub use lorakeet_kernels::{activation, dtype, error, ops, plan, widen};
-pub(crate) use lorakeet_kernels::{mersenne_twister, order, svd};
+pub(crate) use lorakeet_kernels::{mersenne_twister, noise, order, svd};
 
 pub use error::{Error, ErrorKind, Result};

@@ -4,8 +4,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use lorakeet::Result;
-use lorakeet::engine::{Engine, Finish, Overflow, Request};
+use lorakeet::engine::{Engine, Finish, Overflow, Request, Samplers};
 use serde_json::json;
 
 #[derive(clap::Args)]
@@ -31,6 +30,9 @@ pub(crate) struct Generate {
     /// Above 1, tokens seen before become less likely
     #[arg(long, default_value_t = Request::default().repetition_penalty)]
     repetition_penalty: f32,
+    /// Samplers beside these, by their names in requests, such as {"dry_multiplier": 0.8, "presence_penalty": 0.5}
+    #[arg(long, value_name = "JSON", value_parser = samplers, default_value = "{}")]
+    samplers: Samplers,
     /// The same seed draws the same text
     #[arg(long, default_value_t = Request::default().seed)]
     seed: u32,
@@ -45,8 +47,12 @@ pub(crate) struct Generate {
     slide: bool,
 }
 
+fn samplers(json: &str) -> Result<Samplers, serde_json::Error> {
+    serde_json::from_str(json)
+}
+
 /// Writes the text as it comes, or all of it at the end as JSON.
-pub(crate) async fn run(engine: &mut Engine, options: &Generate, json: bool) -> Result<()> {
+pub(crate) async fn run(engine: &mut Engine, options: &Generate, json: bool) -> lorakeet::Result<()> {
     let request = Request {
         prompt: engine.encode(&options.prompt)?,
         max_tokens: options.max_tokens,
@@ -55,6 +61,7 @@ pub(crate) async fn run(engine: &mut Engine, options: &Generate, json: bool) -> 
         top_p: options.top_p,
         min_p: options.min_p,
         repetition_penalty: options.repetition_penalty,
+        samplers: options.samplers.clone(),
         seed: options.seed,
         stop: options.stop.clone(),
         stop_tokens: options.stop_token_id.clone(),

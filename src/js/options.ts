@@ -8,7 +8,21 @@ import { page } from "./page.js";
 export function checkNames(options: object, known: readonly string[]): void {
   if (typeof options !== "object" || options === null) throw wrong("options", options, "an object");
   const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown !== undefined) throw new LorakeetError("argument", `option \`${unknown}\`: unknown, expected one of ${known.join(", ")}`);
+  if (unknown === undefined) return;
+  const near = known.find((name) => distance(name, unknown) <= Math.min(2, name.length / 3));
+  const hint = near === undefined ? "" : `; did you mean \`${near}\`?`;
+  throw new LorakeetError("argument", `option \`${unknown}\`: unknown, expected one of ${known.join(", ")}${hint}`);
+}
+
+/** How many letters must be put in, left out or changed to make one word another (Levenshtein's distance). */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 0; i < a.length; i++) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++) next.push(Math.min(row[j]! + Number(a[i] !== b[j]), row[j + 1]! + 1, next[j]! + 1));
+    row = next;
+  }
+  return row[b.length]!;
 }
 
 /** An error about one option. */

@@ -11,6 +11,7 @@ pub mod error;
 pub(crate) mod fast;
 mod machine;
 pub mod mersenne_twister;
+pub mod noise;
 pub mod ops;
 pub mod order;
 pub mod plan;

@@ -38,3 +38,8 @@ test("a signal is known by what it can do", () => {
   assert.equal(refusal(() => checkSignal({ aborted: false, addEventListener() {} })), undefined);
   assert.deepEqual(refusal(() => checkSignal({})), ["argument", "signal {}, expected an AbortSignal"]);
 });
+
+test("a name that is nearly one of them is told which", () => {
+  assert.deepEqual(refusal(() => checkNames({ presence_penality: 1 }, ["presence_penalty", "seed"])),
+    ["argument", "option `presence_penality`: unknown, expected one of presence_penalty, seed; did you mean `presence_penalty`?"]);
+});

@@ -186,7 +186,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("wrong calls say what is wrong", async () => {
       const long = Array.from({ length: 600 }, () => 5);
       const calls = [
-        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, seed, stop, stop_token_ids, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, adapter_names, logprobs, frequency_penalty, logit_bias, presence_penalty, best_of, echo, suffix"],
+        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, presence_penalty, frequency_penalty, typical_p, top_n_sigma, dry_multiplier, dry_base, xtc_probability, xtc_threshold, mirostat_tau, mirostat_eta, dynatemp_range, dynatemp_exponent, no_repeat_ngram_size, dry_allowed_length, mirostat, logit_bias, dry_penalty_last_n, dry_sequence_breakers, seed, stop, stop_token_ids, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, adapter_names, logprobs, best_of, echo, suffix; did you mean `max_tokens`?"],
         [{ temperature: -1 }, "argument", "temperature -1, expected 0 or more"],
         [{ temperature: "hot" }, "argument", 'temperature "hot", expected a number'],
         [{ top_p: 0 }, "argument", "top_p 0, expected above 0, at most 1"],
@@ -208,7 +208,9 @@ for (const device of ["cpu", "webgpu"]) {
         [{ n: 0 }, "argument", "n 0, expected a whole number from 1 to 4294967295"],
         [{ logprobs: 21 }, "argument", "logprobs 21, expected a whole number from 0 to 20"],
         [{ best_of: 2 }, "unsupported", "option `best_of` is not supported"],
-        [{ logit_bias: { 5: 1 } }, "unsupported", "option `logit_bias` is not supported"],
+        [{ logit_bias: { 5: 101 } }, "argument", "logit_bias of 5: 101, expected -100 to 100"],
+        [{ presence_penalty: 3 }, "argument", "presence_penalty 3, expected -2 to 2"],
+        [{ logit_bias: { x: 1 } }, "argument", "logit_bias: token \"x\", expected a token id"],
         [{ suffix: "end" }, "unsupported", "option `suffix` is not supported"],
       ];
       const errors = await page.evaluate(async (calls) => {

@@ -9,7 +9,7 @@ use wasm_bindgen::JsValue;
 
 use crate::backend::Backend;
 use crate::engine::{
-    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Request, TokenLogprobs,
+    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Request, Samplers, TokenLogprobs,
 };
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -67,6 +67,11 @@ pub struct RequestOptions {
     top_p: Option<f32>,
     min_p: Option<f32>,
     repetition_penalty: Option<f32>,
+    /// Those of the host; what is absent is off.
+    samplers: Option<Samplers>,
+    /// Whether the mask of each token is supplied.
+    #[serde(default)]
+    pub is_constrained: bool,
     seed: Option<u32>,
     stop: Option<Vec<String>>,
     stop_token_ids: Option<Vec<u32>>,
@@ -129,6 +134,7 @@ impl RequestOptions {
             top_p: self.top_p.unwrap_or(default.top_p),
             min_p: self.min_p.unwrap_or(default.min_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(default.repetition_penalty),
+            samplers: self.samplers.clone().unwrap_or_default(),
             seed: self.seed.unwrap_or(default.seed).wrapping_add(index as u32),
             stop: self.stop.clone().unwrap_or_default(),
             stop_tokens: self.stop_token_ids.clone().unwrap_or_default(),

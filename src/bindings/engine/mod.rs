@@ -19,7 +19,7 @@ use std::cell::{RefCell, RefMut};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::engine::{Engine, Generation, Pooling, Program, Request, TempLora};
+use crate::engine::{Engine, Generation, Pooling, Program, Request, Supplied, TempLora};
 use crate::error::{Error, Result};
 
 use super::{JsResult, error::Thrown};
@@ -28,9 +28,8 @@ use loader::JsLoader;
 use numbered::Numbered;
 
 /// A request for each prompt, which is a string or an array of ids.
-fn requests(engine: &Engine, prompts: JsValue, options: JsValue) -> Result<Vec<Request>> {
+fn requests(engine: &Engine, prompts: JsValue, options: &RequestOptions) -> Result<Vec<Request>> {
     let prompts: Vec<Prompt> = from_js(prompts)?;
-    let options: RequestOptions = from_js(options)?;
     let request = |(i, prompt)| {
         let ids = match prompt {
             Prompt::Text(text) => engine.encode(&text)?,
@@ -105,9 +104,14 @@ impl JsEngine {
         Ok(self.engine()?.encode(text)?)
     }
 
-    /// Text of ids.
-    pub fn decode(&self, ids: &[u32]) -> JsResult<String> {
-        Ok(self.engine()?.tokenizer().decode(ids, true)?)
+    /// Ids of a text, with the special tokens around it or without.
+    pub fn tokenize(&self, text: &str, add_special_tokens: bool) -> JsResult<Vec<u32>> {
+        Ok(self.engine()?.tokenizer().encode(text, add_special_tokens)?)
+    }
+
+    /// Text of ids, with the special tokens in it or without.
+    pub fn detokenize(&self, ids: &[u32], skip_special_tokens: bool) -> JsResult<String> {
+        Ok(self.engine()?.tokenizer().decode(ids, skip_special_tokens)?)
     }
 
     /// Logits (T, V) of `ids`, row after row, under {name: weight}; undefined is the engine's
@@ -149,15 +153,28 @@ impl JsEngine {
     /// Returns the number that `next`, `usage` and `end` take.
     pub fn start(&self, prompts: JsValue, options: JsValue) -> JsResult<u32> {
         let mut engine = self.engine()?;
-        let requests = requests(&engine, prompts, options)?;
-        Ok(self.generations.add(engine.start(&requests)?))
+        let options = from_js(options)?;
+        let requests = requests(&engine, prompts, &options)?;
+        let mut generation = engine.start(&requests)?;
+        for index in (0..requests.len()).filter(|_| options.is_constrained) {
+            generation.constrain(index, Box::<Supplied>::default())?;
+        }
+        Ok(self.generations.add(generation))
+    }
+
+    /// Which tokens may come next in request `index` of batch `id`, begun with `is_constrained`: bit t mod 32 of
+    /// word ⌊t/32⌋ of `mask` for token t, ⌈vocabSize/32⌉ words. `ending` is `never`, `may` or `must`: whether the text
+    /// may end here. To be told before each token.
+    pub fn allow(&self, id: u32, index: usize, mask: &[u32], ending: &str) -> JsResult<()> {
+        let ending = ending.parse()?;
+        Ok(self.generations.see(id, |generation| generation.supply(index, mask, ending))??)
     }
 
     /// The token ids of each prompt of a batch that is to begin later. Throws what `start` would, but for
     /// want of room.
     pub fn prepare(&self, prompts: JsValue, options: JsValue) -> JsResult<Vec<js_sys::Uint32Array>> {
         let engine = self.engine()?;
-        let requests = requests(&engine, prompts, options)?;
+        let requests = requests(&engine, prompts, &from_js(options)?)?;
         engine.check(&requests)?;
         Ok(requests.iter().map(|request| js_sys::Uint32Array::from(&request.prompt[..])).collect())
     }

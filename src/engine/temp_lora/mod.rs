@@ -14,6 +14,7 @@ use crate::engine::owners::Owners;
 use crate::engine::runner::Runner;
 use crate::engine::text::mixture::Mixture;
 use crate::engine::text::request::{Delta, Overflow, Request};
+use crate::engine::text::sampling::Chain;
 use crate::engine::text::score::Scoring;
 use crate::engine::text::sequence::Generation;
 use crate::engine::text::stop::Tail;
@@ -78,6 +79,8 @@ struct Asked {
     left: usize,
     /// What of the text is not shown yet, where a chunk has ended in it.
     tail: Option<Tail>,
+    /// What its samplers remember of it.
+    chain: Option<Chain>,
     chunks_since_reset: usize,
 }
 
@@ -226,7 +229,8 @@ impl TempLora {
         keep_newest(&mut self.context, self.options.context_tokens);
         let left = request.max_tokens.unwrap_or(usize::MAX);
         let request = Request { adapter: Some(self.choice()), overflow: Overflow::Slide, ..request };
-        self.asked = Some(Asked { request, mixes: mix, left, tail: None, chunks_since_reset: 0 });
+        self.asked =
+            Some(Asked { request, mixes: mix, left, tail: None, chain: None, chunks_since_reset: 0 });
         Ok(())
     }
 

@@ -143,6 +143,7 @@ impl TempLora {
             texts.start(runner, adapters, tokenizer, &[request])?
         };
         generation.continue_text(asked.tail.take(), max_tokens < asked.left);
+        generation.continue_chain(asked.chain.take());
         self.work = Work::Draw(Box::new(generation), Vec::new());
         Ok(TempEvent::Progress("generate", 0, self.options.chunk_tokens))
     }
@@ -181,6 +182,7 @@ impl TempLora {
         let (mixes, mixed) = (asked.mixes, generation.take_mixed());
         let after = if has_ended || resets {
             (asked.tail, asked.chunks_since_reset) = (Some(generation.tail().clone()), 0);
+            asked.chain = generation.chain().cloned();
             owners.end(*generation);
             None
         } else {

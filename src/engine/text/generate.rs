@@ -39,7 +39,7 @@ impl Texts {
         model.check_decoder("writing text")?;
         let check = |request: &Request| {
             let chosen = adapters.choose(model, request.adapter.as_ref())?;
-            request.check(model.context(), chosen.lead.len())?;
+            request.check(model.config.vocab_size, model.context(), chosen.lead.len())?;
             model.check_ids(&request.prompt)?;
             model.check_ids(&request.stop_tokens).map_err(|e| e.context("stop_token_ids"))?;
             Ok(chosen)
@@ -164,25 +164,37 @@ impl Generation {
     /// Draws a block of tokens for every unfinished sequence.
     async fn decode(&mut self, runner: &mut Runner, tokenizer: &Tokenizer) -> Result<Vec<Delta>> {
         let context = runner.model().context();
+        let mut deltas = self.ask_constraints(runner, tokenizer)?;
         let rows = self.next_rows();
+        if rows.is_empty() {
+            return Ok(deltas);
+        }
         // The logits at a place are there until the next is computed.
-        let told = self.active().any(|s| s.logprobs.is_some());
+        let is_hosted = self.active().any(|s| s.chain.is_some());
+        let told = is_hosted || self.active().any(|s| s.logprobs.is_some());
         let block = if told { 1 } else { self.block(runner.backend(), context) };
         runner.decode(self.id, &rows, block)?;
         let ring = runner.read(runner.model().state.ring, 0, runner.model().slots() * RING).await?;
         let v = runner.model().config.vocab_size;
         let logits = if told { runner.read_logits(rows.len()).await? } else { Vec::new() };
-        let mut deltas = Vec::with_capacity(rows.len());
+        if is_hosted {
+            // The host draws others than those that lie there.
+            runner.forget_rows();
+        }
+        let mut row = 0;
         for (index, sequence) in self.sequences.iter_mut().enumerate() {
             if sequence.finish.is_some() {
                 continue;
             }
             let first = sequence.tokens.len();
-            let drawn: Vec<u32> =
+            let mut drawn: Vec<u32> =
                 (first..first + block).map(|pos| ring[sequence.seat.slot * RING + pos % RING]).collect();
+            let logits = logits.get(row * v..(row + 1) * v).unwrap_or_default();
+            row += 1;
+            sequence.draw_hosted(&mut drawn, logits, tokenizer)?;
             let mut delta = sequence.accept(index, &drawn, context, &runner.model().config, tokenizer)?;
             if let (Some(top), &[token]) = (sequence.logprobs, &delta.tokens[..]) {
-                delta.logprobs = vec![TokenLogprobs::of(&logits[deltas.len() * v..][..v], token, top)];
+                delta.logprobs = vec![TokenLogprobs::of(logits, token, top)];
             }
             let full = sequence.tokens.len() > context;
             if delta.finish.is_some() || full {

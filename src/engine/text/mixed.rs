@@ -9,12 +9,12 @@ use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
-use crate::engine::text::logits::{loss, not_numbers};
+use crate::engine::text::logits::{are_numbers, loss, not_numbers};
 use crate::engine::text::mixture::Mixture;
 use crate::engine::text::request::{Delta, Request};
-use crate::engine::text::sequence::{Generation, Mixing, Sequence};
+use crate::engine::text::sequence::{Generation, Mixing};
 use crate::error::Result;
-use crate::plan::RING;
+use crate::plan::{ABSENT, RING};
 use crate::tokenizer::Tokenizer;
 
 impl Texts {
@@ -49,11 +49,20 @@ impl Generation {
         let logits = runner.read_logits(rows.len()).await?;
         let (adapted, base) = logits.split_at(runner.model().config.vocab_size);
         // The first row is the adapted text's, whose slot tells how to draw.
-        runner.write_logits(&mixing.mixture.logits(base, adapted));
-        runner.run_as_is(Kind::Draw, 1)?;
-        let Sequence { seat, tokens, .. } = &self.sequences[0];
-        let place = seat.slot * RING + tokens.len() % RING;
-        let drawn = runner.read(runner.model().state.ring, place, 1).await?;
+        let mixed = mixing.mixture.logits(base, adapted);
+        let first = &mut self.sequences[0];
+        let mut drawn = vec![ABSENT];
+        if first.chain.is_some() {
+            if are_numbers(&mixed) {
+                drawn = vec![0];
+                first.draw_hosted(&mut drawn, &mixed, tokenizer)?;
+            }
+        } else {
+            runner.write_logits(&mixed);
+            runner.run_as_is(Kind::Draw, 1)?;
+            let place = first.seat.slot * RING + first.tokens.len() % RING;
+            drawn = runner.read(runner.model().state.ring, place, 1).await?;
+        }
         let Some(token) = drawn.first().map(|&token| token as usize).filter(|&token| token < base.len())
         else {
             return Err(not_numbers("the next token"));

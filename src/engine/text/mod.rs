@@ -2,14 +2,17 @@
 //! No adapter is read or trained here.
 
 pub(super) mod chat;
+pub(super) mod constraint;
 mod encode;
 pub(super) mod generate;
 pub(super) mod hidden;
+mod hosted;
 mod logits;
 pub(super) mod logprobs;
 mod mixed;
 pub(super) mod mixture;
 pub(super) mod request;
+pub(in crate::engine) mod sampling;
 pub(super) mod score;
 pub(super) mod seat;
 pub(super) mod sequence;

@@ -3,6 +3,7 @@
 
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::text::logprobs::TokenLogprobs;
+use crate::engine::text::sampling::samplers::Samplers;
 use crate::error::{Error, Result};
 use crate::plan::Sampling;
 use crate::words::words;
@@ -36,6 +37,8 @@ pub struct Request {
     pub min_p: f32,
     /// Over 1, tokens of the prompt and text so far become less probable.
     pub repetition_penalty: f32,
+    /// What the host is to do beside: with any of them a token costs a read of its logits.
+    pub samplers: Samplers,
     /// The same seed draws the same text on one device.
     pub seed: u32,
     /// The text ends before any of these.
@@ -61,6 +64,7 @@ impl Default for Request {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
+            samplers: Samplers::default(),
             seed: 0,
             stop: Vec::new(),
             stop_tokens: Vec::new(),
@@ -77,9 +81,9 @@ impl Request {
         Self { prompt, max_tokens: Some(max_tokens), temperature: 0.0, ..Self::default() }
     }
 
-    /// Whether the options are in range and the text fits a context that holds `lead` virtual
-    /// tokens too.
-    pub(crate) fn check(&self, context: usize, lead: usize) -> Result<()> {
+    /// Whether the options are in range for a vocabulary of `v` tokens, and the text fits a context that holds
+    /// `lead` virtual tokens too.
+    pub(crate) fn check(&self, v: usize, context: usize, lead: usize) -> Result<()> {
         let range = |name: &str, value: f32, ok: bool, expected: &str| {
             if ok { Ok(()) } else { Err(Error::argument(format!("{name} {value}, expected {expected}"))) }
         };
@@ -89,6 +93,7 @@ impl Request {
         range("min_p", self.min_p, (0.0..=1.0).contains(&self.min_p), "0 to 1")?;
         let penalty = self.repetition_penalty;
         range("repetition_penalty", penalty, penalty.is_finite() && penalty > 0.0, "above 0")?;
+        self.samplers.check(v, self.top_k > 0 || self.top_p < 1.0 || self.min_p > 0.0)?;
         let (prompt, most) = (self.prompt.len(), self.max_tokens.unwrap_or(1));
         if prompt == 0 {
             return Err(Error::argument("prompt: no tokens"));

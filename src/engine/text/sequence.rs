@@ -1,9 +1,11 @@
 //! A batch of texts under way: where each stands, and how it takes the tokens that are drawn.
 //! Not how they are computed.
 
+use crate::engine::text::constraint::Constraint;
 use crate::engine::text::logits::not_numbers;
 use crate::engine::text::mixture::Mixture;
 use crate::engine::text::request::{Delta, Finish, Overflow, Request, Usage};
+use crate::engine::text::sampling::Chain;
 use crate::engine::text::seat::Seat;
 use crate::engine::text::stop::{Shown, Tail};
 use crate::error::Result;
@@ -63,6 +65,17 @@ impl Generation {
         &self.sequences[0].tail
     }
 
+    /// What the samplers of the first request's text remember of it.
+    pub(crate) fn chain(&self) -> Option<&Chain> {
+        self.sequences[0].chain.as_ref()
+    }
+
+    /// Makes the samplers of the first request's text go on from another generation's.
+    pub(crate) fn continue_chain(&mut self, chain: Option<Chain>) {
+        let sequence = &mut self.sequences[0];
+        sequence.chain = chain.or(sequence.chain.take());
+    }
+
     /// The mix's weights now, and the losses since this was last asked; `None` if nothing is mixed.
     pub(crate) fn take_mixed(&mut self) -> Option<(Mixture, MixedLosses)> {
         self.mixing.as_mut().map(|mixing| (mixing.mixture, std::mem::take(&mut mixing.losses)))
@@ -105,16 +118,21 @@ pub(super) struct Sequence {
     pub(crate) usage: Usage,
     pub(crate) max_tokens: usize,
     overflow: Overflow,
-    tail: Tail,
+    pub(super) tail: Tail,
     /// Whether the text goes on in another generation where `max_tokens` end this one.
     goes_on: bool,
     /// Tokens that end the text.
-    ends: Vec<u32>,
+    pub(super) ends: Vec<u32>,
     pub(crate) logprobs: Option<usize>,
     pub(crate) finish: Option<Finish>,
     pub(crate) sampling: Sampling,
     /// Bits: tokens of prompt and text.
     pub(crate) seen: Vec<u32>,
+    /// How the host draws, where it does.
+    pub(super) chain: Option<Chain>,
+    /// What decides which tokens may come, and what it said of the next.
+    pub(super) constraint: Option<Box<dyn Constraint>>,
+    pub(super) mask: Vec<u32>,
 }
 
 impl Sequence {
@@ -148,6 +166,9 @@ impl Sequence {
             logprobs: request.logprobs,
             tokens,
             finish: None,
+            chain: request.samplers.are_on().then(|| Chain::new(&request.samplers)),
+            constraint: None,
+            mask: Vec::new(),
         }
     }
 
@@ -186,6 +207,12 @@ impl Sequence {
             }
             self.tokens.push(token);
             see(&mut self.seen, token);
+            if let Some(chain) = &mut self.chain {
+                chain.accept(token);
+            }
+            if let Some(constraint) = &mut self.constraint {
+                constraint.accept(token)?;
+            }
             self.usage.completion_tokens += 1;
             delta.tokens.push(token);
             let Shown { text, stopped } = self.tail.push(tokenizer, token)?;

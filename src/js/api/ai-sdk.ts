@@ -38,7 +38,7 @@ export interface Message {
  * A model without a chat template goes on from a text: `prompt: (messages) => messages.at(-1).content`.
  *
  * `providerOptions: { lorakeet: { adapter: { sql: 0.7, poet: 0.3 } } }` is for one request, and may have
- * any of the settings but `prompt`. Tools, JSON answers and penalties of presence and frequency are not
+ * any of the settings but `prompt`. Tools and JSON answers are not
  * supported: a warning says so. Files in messages are `unsupported`.
  */
 export function lorakeet(engine: Engine, settings: LanguageModelSettings = {}): LanguageModelV4 {
@@ -128,6 +128,8 @@ function sampling(options: LanguageModelV4CallOptions): Partial<TextRequest> {
     temperature: options.temperature,
     top_p: options.topP,
     top_k: options.topK,
+    presence_penalty: options.presencePenalty,
+    frequency_penalty: options.frequencyPenalty,
     stop: options.stopSequences,
     seed: options.seed,
     signal: options.abortSignal,
@@ -139,8 +141,6 @@ function warnings(options: LanguageModelV4CallOptions): SharedV4Warning[] {
   const asked = {
     tools: (options.tools?.length ?? 0) > 0,
     "responseFormat json": options.responseFormat?.type === "json",
-    presencePenalty: Boolean(options.presencePenalty),
-    frequencyPenalty: Boolean(options.frequencyPenalty),
     reasoning: !["provider-default", "none"].includes(options.reasoning ?? "none"),
   };
   return Object.entries(asked).filter(([, is]) => is).map(([feature]) => ({ type: "unsupported", feature }));

@@ -3,7 +3,7 @@
 
 import { LorakeetError } from "../error.js";
 import { checkBoolean, checkWhole, wrong } from "../options.js";
-import { NEUTRAL, TEXT_NAMES, checkLogprobs, checkText, givenOptions, type CheckedOptions, type TextRequest } from "./request.js";
+import { TEXT_NAMES, checkLogprobs, checkText, givenOptions, type CheckedOptions, type TextRequest } from "./request.js";
 
 /** A part of a message. Only text is supported. */
 export interface TextPart {
@@ -44,7 +44,6 @@ export interface CheckedChat extends CheckedOptions {
 const NAMES = ["messages", ...TEXT_NAMES, "max_completion_tokens", "logprobs", "top_logprobs", "chat_template_kwargs"];
 
 const NEUTRAL_HERE = {
-  ...NEUTRAL,
   documents: [],
   function_call: ["none"],
   functions: [],

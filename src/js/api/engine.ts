@@ -3,10 +3,11 @@
 
 import type { ModelCache } from "../files/cache.js";
 import type { AdapterSource } from "../files/source.js";
-import { checkNames, isWhole, wrong } from "../options.js";
+import { checkBoolean, checkNames, isWhole, wrong } from "../options.js";
 import type { DeviceLost } from "../thread/device-loss.js";
 import type { Turns } from "../thread/turns.js";
 import { exportAdapter, getAdapter, loadAdapter, type AdapterDetails, type AdapterOptions } from "./adapters.js";
+import { checkMessages, conversation, type ChatMessage } from "./chat-request.js";
 import { Chat } from "./chat.js";
 import { adapterWeights, type AdapterChoice, type AdapterInfo } from "./choice.js";
 import { Completions } from "./completions.js";
@@ -18,6 +19,12 @@ import type { TempLoraOptions } from "./temp-lora-options.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import { trainAdapter, type TrainOptions, type TrainingStep } from "./train.js";
 import { addWeightedAdapter, type CombinationOptions } from "./weighted.js";
+
+/** How a text becomes tokens. The name is transformers'. */
+export interface TokenizeOptions {
+  /** Whether the special tokens that the model expects around a text are added. Default `true`. */
+  add_special_tokens?: boolean;
+}
 
 /** A loaded model. `createEngine` makes one. */
 export class Engine {
@@ -57,16 +64,32 @@ export class Engine {
     return this.info.device;
   }
 
-  /** Token ids of a text, with the special tokens the model expects around it. */
-  async tokenize(text: string): Promise<number[]> {
+  /** Token ids of a text, with the special tokens the model expects around it, unless `add_special_tokens` is false. */
+  async tokenize(text: string, options: TokenizeOptions = {}): Promise<number[]> {
     if (typeof text !== "string") throw wrong("text", text, "a string");
-    return Array.from(await this.#turns.take((engine) => engine.encode(text)));
+    checkNames(options, ["add_special_tokens"]);
+    const { add_special_tokens: adds = true } = options;
+    checkBoolean("add_special_tokens", adds);
+    return Array.from(await this.#turns.take((engine) => (adds ? engine.encode(text) : engine.tokenize(text, false))));
   }
 
-  /** The text of token ids, without special tokens. */
-  async detokenize(ids: readonly number[]): Promise<string> {
+  /** The text of token ids, without special tokens, unless `skip_special_tokens` is false. */
+  async detokenize(ids: readonly number[], options: { skip_special_tokens?: boolean } = {}): Promise<string> {
     if (!Array.isArray(ids) || !ids.every(isWhole)) throw wrong("ids", ids, "an array of token ids");
-    return this.#turns.take((engine) => engine.decode(Uint32Array.from(ids)));
+    checkNames(options, ["skip_special_tokens"]);
+    const { skip_special_tokens: skips = true } = options;
+    checkBoolean("skip_special_tokens", skips);
+    return this.#turns.take((engine) => engine.detokenize(Uint32Array.from(ids), skips));
+  }
+
+  /**
+   * How many tokens a text has, with the special tokens as `tokenize` adds them; or a conversation, as the model's
+   * chat template writes it before an answer.
+   */
+  async countTokens(text: string | readonly ChatMessage[], options: TokenizeOptions = {}): Promise<number> {
+    if (typeof text === "string") return (await this.tokenize(text, options)).length;
+    checkNames(options, []);
+    return (await this.#conversations.tokens(conversation(checkMessages("messages", text), true))).length;
   }
 
   /**

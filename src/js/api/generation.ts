@@ -8,6 +8,7 @@ import type { CheckedRequest } from "./request.js";
 import { pause } from "../thread/pause.js";
 import type { Place, Seating } from "../thread/seats.js";
 import type { Turns } from "../thread/turns.js";
+import type { WasmEngine } from "../thread/wasm.js";
 
 /** Why a text ended: an end token or a stop string, or its room or `max_tokens`. */
 export type FinishReason = "stop" | "length";
@@ -48,6 +49,19 @@ interface Step {
   deltas: Delta[];
   finished: boolean;
   pending: number;
+}
+
+/** Decides token by token what a text may be. */
+export interface Constraint {
+  /**
+   * Sets the bit of each token that may come next in `mask`, which is zeros at first: bit t % 32 of word t >>> 5. Tells
+   * whether the text may end here: with `may` the end tokens are allowed, too; with `must` nothing more is drawn.
+   */
+  allowed(mask: Uint32Array): "never" | "may" | "must";
+  /** Hears the token that was drawn; of end tokens it does not hear. */
+  accept(token: number): void;
+  /** Frees what it holds; called once. */
+  free(): void;
 }
 
 const WHAT = "the completion";
@@ -106,10 +120,23 @@ function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts 
 
 /** Runs prompts of a request, the first of which is its `at`th, in seats that are left then; gives their counts. */
 async function* generatePart(
-  turns: Turns, seating: Seating, { prompts, sampling }: Prompts, at: number, { signal, onPrompt }: CheckedRequest,
+  turns: Turns, seating: Seating, { prompts, sampling }: Prompts, at: number, request: CheckedRequest,
 ): AsyncGenerator<Event, Counts[], undefined> {
+  const { signal, onPrompt, constraint } = request;
+  const constraints = new Map<number, Constraint>();
+  const release = (index: number) => {
+    constraints.get(index)?.free();
+    constraints.delete(index);
+  };
   try {
-    const id = await turns.take((engine) => engine.start(prompts, sampling));
+    if (constraint) prompts.forEach((_, index) => constraints.set(index, constraint()));
+    const id = await turns.take((engine) => engine.start(prompts, constraint ? { ...sampling, is_constrained: true } : sampling));
+    const allow = (engine: WasmEngine) => {
+      for (const [index, each] of constraints) {
+        const mask = new Uint32Array(Math.ceil((engine.info() as { vocabSize: number }).vocabSize / 32));
+        engine.allow(id, index, mask, each.allowed(mask));
+      }
+    };
     const counts = () => turns.take((engine) => prompts.map((_, index) => engine.usage(id, index) as Counts));
     let isEnded = false;
     const end = async () => {
@@ -124,8 +151,12 @@ async function* generatePart(
       for (let waiting = true, loaded = 0; ; ) {
         await pause();
         throwIfCancelled(signal, WHAT);
-        const step: Step = await turns.take((engine) => engine.next(id), signal);
+        const step: Step = await turns.take((engine) => (allow(engine), engine.next(id)), signal);
         throwIfCancelled(signal, WHAT);
+        for (const { index, tokens, finish } of step.deltas) {
+          for (const token of tokens) constraints.get(index)?.accept(token);
+          if (finish) release(index);
+        }
         loaded = Math.max(loaded, total - step.pending); // after the loss of a device all is computed anew
         if (waiting) hears?.({ loaded, total });
         waiting &&= step.pending > 0;
@@ -146,6 +177,7 @@ async function* generatePart(
       await end().catch(() => {}); // the error that led here is the one to tell
     }
   } finally {
+    for (const index of [...constraints.keys()]) release(index);
     seating.leave();
   }
 }

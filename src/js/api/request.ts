@@ -2,7 +2,9 @@
 // Ranges and defaults are the engine's; here are names, types, and what OpenAI has and we do not.
 
 import { adapterNames, adapterWeights, type AdapterChoice } from "./choice.js";
+import type { Constraint } from "./generation.js";
 import { LorakeetError } from "../error.js";
+import { SAMPLERS, checkSamplers, type SamplerName, type Samplers } from "./samplers.js";
 import { checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkWhole, isWhole, wrong } from "../options.js";
 
 /** What all requests for text have in common: OpenAI's options, and the sampling options of transformers. */
@@ -19,6 +21,42 @@ export interface TextRequest {
   min_p?: number;
   /** Above 1, tokens that have already occurred become less probable. Default 1. */
   repetition_penalty?: number;
+  /** Subtracted from the logits of tokens that were generated before, -2 to 2. Default 0. */
+  presence_penalty?: number;
+  /** Subtracted from the logits of tokens once for each time they were generated, -2 to 2. Default 0. */
+  frequency_penalty?: number;
+  /** Added to the logits of tokens, by token id: -100 to 100. Default: none. */
+  logit_bias?: Readonly<Record<string, number>> | null;
+  /** No sequence of this many tokens occurs twice. Default 0: any may. */
+  no_repeat_ngram_size?: number;
+  /** Sample from the tokens of the most usual surprise whose probabilities add up to this, above 0 to 1. Default 1: from all. */
+  typical_p?: number;
+  /** Drop tokens whose logit is more than this many standard deviations below the highest. Default -1: none. */
+  top_n_sigma?: number;
+  /** DRY: how strongly repetitions are penalised. Default 0: not at all. */
+  dry_multiplier?: number;
+  /** DRY: how the penalty grows with each repeated token, at least 1. Default 1.75. */
+  dry_base?: number;
+  /** DRY: the shortest repetition with a penalty, in tokens. Default 2. */
+  dry_allowed_length?: number;
+  /** DRY: how many of the last tokens are searched for repetitions. Default -1: all. */
+  dry_penalty_last_n?: number;
+  /** DRY: strings that no repetition continues across. Default `["\n", ":", "\"", "*"]`. */
+  dry_sequence_breakers?: readonly string[];
+  /** XTC: how often the most probable tokens are removed, 0 to 1. Default 0: never. */
+  xtc_probability?: number;
+  /** XTC: tokens at least this probable are removed, except the least probable of them. Above 0.5 is off. Default 0.1. */
+  xtc_threshold?: number;
+  /** 2 is mirostat 2.0, which takes the place of the filters. Default 0: off. */
+  mirostat?: 0 | 2;
+  /** Mirostat: the surprise to keep to, in bits. Default 5. */
+  mirostat_tau?: number;
+  /** Mirostat: its learning rate. Default 0.1. */
+  mirostat_eta?: number;
+  /** The temperature goes from `temperature` minus this to `temperature` plus this, by the entropy of the tokens. Default 0: off. */
+  dynatemp_range?: number;
+  /** Exponent of the entropy. Default 1. */
+  dynatemp_exponent?: number;
   /** The same seed gives the same text on the same device. Default: a random one. */
   seed?: number;
   /** The text ends before any of these strings. They may contain special tokens, which otherwise do not appear in the text. */
@@ -88,11 +126,15 @@ export interface CheckedOptions {
   includeUsage: boolean;
   signal: AbortSignal | undefined;
   onPrompt: ((progress: PromptProgress) => void) | undefined;
+  /** Makes the constraint of a prompt's text, where there is one. */
+  constraint?: () => Constraint;
 }
 
 /** What Rust takes for the options of a request. What is undefined has the engine's default. */
 export interface Sampling extends Pick<TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "stop_token_ids" | "overflow"> {
   seed: number;
+  samplers: Samplers;
+  is_constrained?: boolean;
   stop: readonly string[] | undefined;
   logprobs?: number | undefined;
   adapter?: Record<string, number>;
@@ -101,20 +143,14 @@ export interface Sampling extends Pick<TextRequest, "max_tokens" | "temperature"
 
 /** The names of a {@link TextRequest}. */
 export const TEXT_NAMES = [
-  "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed", "stop", "stop_token_ids", "n",
+  "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", ...SAMPLERS, "seed", "stop", "stop_token_ids", "n",
   "stream", "stream_options", "overflow", "adapter", "signal", "onPrompt", "model", "user",
 ] as const;
 
 const NAMES = ["prompt", ...TEXT_NAMES, "adapter_names", "logprobs"];
 
 /** OpenAI's options that are not implemented, with the values that ask for nothing. */
-export const NEUTRAL: Record<string, readonly unknown[]> = {
-  frequency_penalty: [0],
-  logit_bias: [],
-  presence_penalty: [0],
-};
-
-const NEUTRAL_HERE = { ...NEUTRAL, best_of: [1], echo: [false], suffix: [""] };
+const NEUTRAL_HERE = { best_of: [1], echo: [false], suffix: [""] };
 
 /** Most tokens whose log probabilities are told at one place: OpenAI's limit for chats. */
 const MOST_LOGPROBS = 20;
@@ -135,7 +171,7 @@ export function checkRequest(request: CompletionRequest, model: string): Checked
  * The options that are set: OpenAI's clients write null for what is not, but of `adapter`, where it is
  * the base. Errors with `unsupported` for what is `neutral` at other values, `argument` for unknown names.
  */
-export function givenOptions<T extends object>(request: T, names: readonly string[], neutral: typeof NEUTRAL): T {
+export function givenOptions<T extends object>(request: T, names: readonly string[], neutral: Readonly<Record<string, readonly unknown[]>>): T {
   if (typeof request !== "object" || request === null) throw wrong("request", request, "an object");
   for (const [name, values] of Object.entries(neutral)) {
     const value = (request as Record<string, unknown>)[name];
@@ -190,7 +226,7 @@ export function checkLogprobs(name: string, value: unknown): number | undefined 
 
 /** How tokens are drawn and when that ends. */
 export type SamplingOptions = Pick<
-  TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "seed" | "stop" | "stop_token_ids"
+  TextRequest, "max_tokens" | "temperature" | "top_p" | "top_k" | "min_p" | "repetition_penalty" | "seed" | "stop" | "stop_token_ids" | SamplerName
 >;
 
 /** What Rust takes for the options of sampling. Errors with `argument`. */
@@ -208,6 +244,7 @@ export function checkSampling(given: SamplingOptions): Sampling {
     top_k: given.top_k,
     min_p: given.min_p,
     repetition_penalty: given.repetition_penalty,
+    samplers: checkSamplers(given),
     seed: given.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!,
     stop: typeof stop === "string" ? [stop] : stop,
     stop_token_ids: ids,

@@ -2,7 +2,7 @@
 
 use crate::control::{Row, Training};
 
-use super::sample::mix;
+use crate::noise::mix;
 
 /// y[n] = x[n] ∘ keep / (1 − p) (+ y[n])
 ///

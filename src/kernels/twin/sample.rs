@@ -1,6 +1,7 @@
 //! Twin of `shaders/sample.wgsl`.
 
 use crate::control::{ABSENT, INACTIVE, RING, Row, Sampling};
+use crate::noise::gumbel;
 
 /// Draws the next token of every active row, notes it in `seen` and `ring`, and moves the row
 /// one position on; a stop token makes the row inactive. So do logits that nothing
@@ -103,18 +104,4 @@ pub(crate) fn threshold(scores: &[f32], options: &Sampling) -> f32 {
 /// Index of the largest score, the first of equals.
 fn best(scores: impl Iterator<Item = (usize, f32)>) -> usize {
     scores.fold((0, f32::NEG_INFINITY), |top, next| if next.1 > top.1 { next } else { top }).0
-}
-
-/// Standard Gumbel noise −ln(−ln u), u uniform in (0, 1), a function of its arguments alone.
-fn gumbel(seed: u32, pos: u32, token: u32) -> f32 {
-    let bits = mix(seed ^ mix(pos ^ mix(token))) >> 9;
-    let u = (bits as f32 + 0.5) / (1 << 23) as f32;
-    -(-u.ln()).ln()
-}
-
-/// A 32-bit mixer with low bias (constants: nullprogram.com, "Prospecting for Hash Functions").
-pub(super) fn mix(mut x: u32) -> u32 {
-    x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
-    x = (x ^ x >> 15).wrapping_mul(0x846c_a68b);
-    x ^ x >> 16
 }
