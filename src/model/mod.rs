@@ -40,6 +40,7 @@ pub(crate) use tables::Table;
 pub(crate) use training::{TrainedSite, Trainee, Training};
 pub(crate) use weights::Weights;
 
+use crate::cache::{CacheLayout, held_type};
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, RING, Row, Sampling, TensorId, Tensors};
 
@@ -58,6 +59,8 @@ pub(crate) struct Sizes {
     pub(crate) slots: usize,
     /// The most bytes of one tensor; larger weights are cut into runs of rows.
     pub(crate) max_tensor_bytes: u64,
+    /// Type of keys and values, where they fit it: see [`held_type`].
+    pub(crate) kv_dtype: Dtype,
     /// Type of the linear maps, the embedding and the head; f32 where their columns do not fit it.
     pub(crate) dtype: Dtype,
 }
@@ -333,11 +336,28 @@ impl Model {
         self.config.vocab_size * self.config.hidden_size
     }
 
-    /// Bytes of keys and values of one slot.
-    pub(crate) fn slot_bytes(config: &Blueprint, context: usize) -> u64 {
-        let cell = 2 * config.layers.len() * config.num_key_value_heads * config.head_dim;
-        4 * cell as u64 * context as u64
+    /// How the keys, or the values, of a layer lie.
+    pub(crate) fn cache_layout(&self) -> CacheLayout {
+        let (k, _) = self.state.cache[0];
+        CacheLayout::of(self.tensors.get(k))
     }
+
+    /// The type that keys and values are held in.
+    pub fn kv_dtype(&self) -> Dtype {
+        self.cache_layout().dtype
+    }
+
+    /// Bytes of keys and values of one slot.
+    pub(crate) fn slot_bytes(config: &Blueprint, context: usize, kv_dtype: Dtype) -> u64 {
+        let (kv_dtype, kv) = cache_of(config, kv_dtype);
+        8 * (config.layers.len() * kv_dtype.row_words(kv)) as u64 * context as u64
+    }
+}
+
+/// The type of keys and values where one is asked for, and K·D.
+fn cache_of(config: &Blueprint, wanted: Dtype) -> (Dtype, usize) {
+    let kv = config.num_key_value_heads * config.head_dim;
+    (held_type(wanted, kv, config.head_dim), kv)
 }
 
 impl State {
@@ -355,8 +375,9 @@ impl State {
     fn declare(config: &Blueprint, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
         let Sizes { context, slots, max_tensor_bytes, .. } = sizes;
         let v = config.vocab_size;
-        let kv = config.num_key_value_heads * config.head_dim;
-        let cache_bytes = 4 * (slots as u64).saturating_mul(context as u64).saturating_mul(kv as u64);
+        let (kv_dtype, kv) = cache_of(config, sizes.kv_dtype);
+        let row = 4 * kv_dtype.row_words(kv) as u64;
+        let cache_bytes = (slots as u64).saturating_mul(context as u64).saturating_mul(row);
         if cache_bytes > max_tensor_bytes {
             return Err(Error::memory(format!(
                 "{slots} sequences of {context} tokens: a layer's keys take {cache_bytes} bytes, the device binds at most {max_tensor_bytes}"
@@ -366,7 +387,7 @@ impl State {
         let logit_rows =
             if config.encoder.is_some() { slots } else { Self::logit_rows(v, slots, max_tensor_bytes) };
         let mut cache = |l: usize, what: &str| {
-            tensors.declare(format!("cache.{l}.{what}"), Dtype::F32, &[slots, context, kv])
+            tensors.declare(format!("cache.{l}.{what}"), kv_dtype, &[slots, context, kv])
         };
         let cache = (0..config.layers.len())
             .map(|l| Ok((cache(l, "k")?, cache(l, "v")?)))
