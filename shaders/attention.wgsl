@@ -9,7 +9,8 @@
 // numerics   f32, online softmax; twin in f64
 // twin       src/kernels/twin/attention.rs
 // reference  arXiv:2205.14135 (the running softmax)
-// uses       shared/reduce.wgsl, shared/cap.wgsl, shared/mix.wgsl, shared/row.wgsl
+// uses       shared/reduce.wgsl, shared/cap.wgsl, shared/mix.wgsl, shared/row.wgsl, shared/cache_f32x4.wgsl or
+//            another type's
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -24,8 +25,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(2) var<storage, read> q: array<f32>;              // (N, H·D)
-@group(0) @binding(3) var<storage, read> k_cache: array<vec4<f32>>;  // (slots, S, K·D)
-@group(0) @binding(4) var<storage, read> v_cache: array<f32>;        // (slots, S, K·D)
+@group(0) @binding(3) var<storage, read> k_cache: array<Key>;        // (slots, S, K·D)
+@group(0) @binding(4) var<storage, read> v_cache: array<Value>;      // (slots, S, K·D)
 @group(0) @binding(5) var<storage, read> mixes: array<Mix>;          // (mixes)
 @group(0) @binding(6) var<storage, read> a: array<vec4<f32>>;        // (R, H·D)
 @group(0) @binding(7) var<storage, read_write> y: array<f32>;        // (N, H·D)
@@ -45,11 +46,11 @@ fn dot_key(at: u32) -> f32 {
     var dots = 0.0;
     if params.head_dim % 4u == 0u {
         for (var c = 0u; c < params.head_dim / 4u; c++) {
-            dots += dot(query[c], k_cache[at / 4u + c]);
+            dots += dot(query[c], key_four(at + 4u * c));
         }
     } else {
         for (var c = 0u; c < params.head_dim; c++) {
-            dots += query[c / 4u][c % 4u] * k_cache[(at + c) / 4u][(at + c) % 4u];
+            dots += query[c / 4u][c % 4u] * key_at(at + c);
         }
     }
     return dots;
@@ -78,6 +79,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
     if row.slot == INACTIVE {
         return;
     }
+    cache_slot = row.slot;
     let d = params.head_dim;
     let head = n * params.q_cols + h * d;
     // Element 0 of this slot's keys, and values, of the head that h shares.
@@ -117,7 +119,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         for (var c = i; c < d; c += WORKGROUP_SIZE) {
             var sum = sums[c / WORKGROUP_SIZE] * fade;
             for (var t = 0u; t < keys; t++) {
-                sum += weights[t] * v_cache[base + (tile + t) * params.kv_cols + c];
+                sum += weights[t] * value_at(base + (tile + t) * params.kv_cols + c);
             }
             sums[c / WORKGROUP_SIZE] = sum;
         }

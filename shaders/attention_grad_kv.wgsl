@@ -9,7 +9,7 @@
 // numerics   f32 sums in order of query head, then row; twin in f64
 // twin       src/kernels/twin/attention_grad_kv.rs
 // reference  arXiv:2205.14135, algorithm 4
-// uses       shared/row.wgsl, shared/cap.wgsl
+// uses       shared/row.wgsl, shared/cap.wgsl, shared/cache_f32.wgsl or another type's
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -23,8 +23,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(2) var<storage, read> q: array<f32>;              // (N, H·D)
-@group(0) @binding(3) var<storage, read> k_cache: array<f32>;        // (slots, S, K·D)
-@group(0) @binding(4) var<storage, read> v_cache: array<f32>;        // (slots, S, K·D)
+@group(0) @binding(3) var<storage, read> k_cache: array<Key>;        // (slots, S, K·D)
+@group(0) @binding(4) var<storage, read> v_cache: array<Value>;      // (slots, S, K·D)
 @group(0) @binding(5) var<storage, read> dy: array<f32>;             // (N, H·D)
 @group(0) @binding(6) var<storage, read> stats: array<vec2<f32>>;    // (N, H)
 @group(0) @binding(7) var<storage, read_write> dk_cache: array<f32>; // (slots, S, K·D)
@@ -51,8 +51,8 @@ fn p_and_ds(n: u32, slot: u32, pos: u32, column: u32, base: u32) -> vec2<f32> {
     var score = 0.0;
     var dp = 0.0;
     for (var c = 0u; c < params.head_dim; c++) {
-        score += q[head + c] * k_cache[cell + c];
-        dp += dy[head + c] * v_cache[cell + c];
+        score += q[head + c] * key_at(cell + c);
+        dp += dy[head + c] * value_at(cell + c);
     }
     let stat = stats[head / params.head_dim];
     let capped_score = capped(params.scale * score, params.cap);
@@ -66,6 +66,7 @@ fn attention_grad_kv(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_inv
     let first = group.x * KEYS;
     let last = first + KEYS - 1u;
     let slot = group.z;
+    cache_slot = slot;
     let base = slot * params.s * params.kv_cols + group.y * d;       // of position 0
     let heads = params.q_cols / params.kv_cols;                      // that share this key head
     for (var step = 0u; step < heads * ((params.n + ROWS - 1u) / ROWS); step++) {

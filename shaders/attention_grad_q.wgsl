@@ -9,7 +9,7 @@
 // numerics   f32, a running maximum per invocation; twin in f64
 // twin       src/kernels/twin/attention_grad_q.rs
 // reference  arXiv:2205.14135, algorithm 4
-// uses       shared/row.wgsl, shared/cap.wgsl, shared/reduce.wgsl
+// uses       shared/row.wgsl, shared/cap.wgsl, shared/reduce.wgsl, shared/cache_f32.wgsl or another type's
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -20,8 +20,8 @@ struct Params { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, ca
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(2) var<storage, read> q: array<f32>;              // (N, H·D)
-@group(0) @binding(3) var<storage, read> k_cache: array<f32>;        // (slots, S, K·D)
-@group(0) @binding(4) var<storage, read> v_cache: array<f32>;        // (slots, S, K·D)
+@group(0) @binding(3) var<storage, read> k_cache: array<Key>;        // (slots, S, K·D)
+@group(0) @binding(4) var<storage, read> v_cache: array<Value>;      // (slots, S, K·D)
 @group(0) @binding(5) var<storage, read> dy: array<f32>;             // (N, H·D)
 @group(0) @binding(6) var<storage, read_write> dq: array<f32>;       // (N, H·D)
 @group(0) @binding(7) var<storage, read_write> stats: array<vec2<f32>>; // (N, H)
@@ -34,7 +34,7 @@ var<workgroup> weights: array<f32, WORKGROUP_SIZE>;                  // of the t
 fn score_and_dp(cell: u32) -> vec2<f32> {
     var sums = vec2(0.0);
     for (var c = 0u; c < params.head_dim; c++) {
-        sums += vec2(query[c] * k_cache[cell + c], d_out[c] * v_cache[cell + c]);
+        sums += vec2(query[c] * key_at(cell + c), d_out[c] * value_at(cell + c));
     }
     return vec2(capped(sums.x, params.cap), sums.y);
 }
@@ -47,6 +47,7 @@ fn attention_grad_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
     if row.slot == INACTIVE {
         return;
     }
+    cache_slot = row.slot;
     let d = params.head_dim;
     let head = n * params.q_cols + h * d;
     // Element 0 of this slot's keys, and values, of the head that h shares.
@@ -90,7 +91,7 @@ fn attention_grad_q(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invo
         for (var c = i; c < d; c += WORKGROUP_SIZE) {
             var sum_c = sums[c / WORKGROUP_SIZE];
             for (var t = 0u; t < keys; t++) {
-                sum_c += weights[t] * k_cache[base + (tile + t) * params.kv_cols + c];
+                sum_c += weights[t] * key_at(base + (tile + t) * params.kv_cols + c);
             }
             sums[c / WORKGROUP_SIZE] = sum_c;
         }

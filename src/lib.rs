@@ -70,11 +70,11 @@
 //! ```text
 //! src/kernels, a package of its own:
 //!      activation, dtype, control, noise <- twin <- fast <- ops <- plan <- cpu
-//!      error, dtype <- tensor <- ops        dtype <- widen
+//!      error, dtype <- tensor <- cache <- ops        dtype <- widen
 //!      mersenne_twister, order <- svd
 //! src, over it:
 //!      error, json <- format, tokenizer        dtype, widen <- format
-//!      activation, format, ops, plan, svd <- model   ops, plan, shaders/ <- gpu   gpu, cpu <- backend
+//!      activation, cache, format, ops, plan, svd <- model   ops, plan, shaders/ <- gpu   gpu, cpu <- backend
 //!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
 //! in the engine:
 //!      plans <- runner <- adapters <- text <- training <- temp_lora
@@ -116,7 +116,7 @@ pub mod model;
 pub mod tokenizer;
 pub mod words;
 
-pub use lorakeet_kernels::{activation, dtype, error, ops, plan, widen};
+pub use lorakeet_kernels::{activation, cache, dtype, error, ops, plan, widen};
 pub(crate) use lorakeet_kernels::{mersenne_twister, noise, order, svd};
 
 pub use error::{Error, ErrorKind, Result};

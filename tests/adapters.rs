@@ -426,7 +426,7 @@ async fn an_adapter_too_large_harms_no_other() {
     let options =
         GpuOptions { default_limits: true, max_tensor_bytes: Some(64 << 10), ..GpuOptions::default() };
     let Some(backend) = gpu_with(options).await else { return };
-    let sizes = EngineOptions { context_length: Some(64), batch: Some(1), dtype: None };
+    let sizes = EngineOptions { context_length: Some(64), batch: Some(1), ..EngineOptions::default() };
     let mut engine = LLAMA.open(backend, &sizes).expect("it fits in slices");
     engine.add_adapter("a", adapter(&LLAMA, 1, 4, |m| m.contains("q_proj"))).expect("fits");
     let base = logits(&mut engine, &[]).await;

@@ -408,7 +408,12 @@ impl RandomModel {
 
     /// The numbers that `dtype` leaves, held as it or as f32.
     fn open(&self, backend: Backend, dtype: Dtype, held_as: Dtype) -> Engine {
-        let options = EngineOptions { batch: Some(2), context_length: Some(32), dtype: Some(held_as) };
+        let options = EngineOptions {
+            batch: Some(2),
+            context_length: Some(32),
+            dtype: Some(held_as),
+            ..EngineOptions::default()
+        };
         let config = self.config.to_string().into_bytes();
         let mut loader =
             Loader::new(&config, None, LLAMA.tokenizer, backend, &options).expect("a valid config");
@@ -594,7 +599,12 @@ async fn packed_weights_are_not_merged_into() {
 #[wasm_bindgen_test(unsupported = test)]
 fn a_held_type_takes_no_numbers() {
     let model = llama_like("llama", 64, V, false, true);
-    let options = EngineOptions { batch: Some(1), context_length: Some(32), dtype: Some(Dtype::Q4_1) };
+    let options = EngineOptions {
+        batch: Some(1),
+        context_length: Some(32),
+        dtype: Some(Dtype::Q4_1),
+        ..EngineOptions::default()
+    };
     let (config, cpu) = (model.config.to_string().into_bytes(), Backend::Cpu(Cpu::new(Kernels::Fast)));
     let mut loader = Loader::new(&config, None, LLAMA.tokenizer, cpu, &options).expect("a valid config");
     let error = common::models::load(&mut loader, &model.weights(Dtype::F32)).expect_err("f32 numbers");

@@ -35,7 +35,7 @@ async fn twin_answer(kernel: &Kernel) -> Vec<(Dtype, [f32; 2])> {
     for id in case.op.writes() {
         let tensor = tensors.get(id);
         let words = twin.read(id, 0, tensor.words()).await.expect("a result");
-        digests.push((tensor.dtype, digest(tensor.dtype, &words)));
+        digests.push((tensor.dtype, digest(tensor, &words)));
     }
     digests
 }
@@ -86,8 +86,8 @@ async fn an_output_left_alone_is_wrong() {
         let case = Case::of(&kernel, &mut tensors);
         for (id, &want) in case.op.writes().iter().zip(answer(&kernel).expect("it is in the table")) {
             let (_, words) = case.contents.iter().find(|(of, _)| of == id).expect("it has contents");
-            let dtype = tensors.get(*id).dtype;
-            assert!(!is_right(dtype, digest(dtype, words), want), "{}", kernel.name);
+            let tensor = tensors.get(*id);
+            assert!(!is_right(tensor.dtype, digest(tensor, words), want), "{}", kernel.name);
         }
     }
 }

@@ -20,11 +20,12 @@ const KERNELS: Arrows = &[
     ("order", &[]),
     ("svd", &["mersenne_twister", "order"]),
     ("tensor", &["error", "dtype"]),
+    ("cache", &["error", "dtype", "tensor"]),
     ("control", &[]),
     ("noise", &[]),
     ("twin", &["activation", "dtype", "control", "noise"]),
     ("fast", &["activation", "control", "twin"]),
-    ("ops", &["activation", "dtype", "tensor", "control", "twin", "fast"]),
+    ("ops", &["activation", "cache", "dtype", "tensor", "control", "twin", "fast"]),
     ("plan", &["dtype", "tensor", "control", "ops"]),
     ("machine", &[]),
     ("cpu", &["error", "tensor", "ops", "plan", "machine"]),
@@ -36,13 +37,28 @@ const MAIN: Arrows = &[
     ("words", &["error"]),
     ("format", &["error", "json", "dtype", "order", "widen"]),
     ("tokenizer", &["error", "json", "order"]),
-    ("model", &["words", "error", "activation", "json", "mersenne_twister", "svd", "format", "ops", "plan"]),
+    (
+        "model",
+        &[
+            "words",
+            "cache",
+            "error",
+            "activation",
+            "json",
+            "mersenne_twister",
+            "svd",
+            "format",
+            "ops",
+            "plan",
+        ],
+    ),
     ("gpu", &["error", "activation", "ops", "order", "plan", "for_each_op"]),
     ("backend", &["error", "plan", "cpu", "gpu", "twin"]),
     (
         "engine",
         &[
             "words",
+            "cache",
             "error",
             "json",
             "dtype",
@@ -58,7 +74,7 @@ const MAIN: Arrows = &[
             "widen",
         ],
     ),
-    ("bindings", &["words", "error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
+    ("bindings", &["words", "cache", "error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
 ];
 
 /// Room of `src/engine` -> rooms that it may name. The facade may name all, and none names the facade.

@@ -122,14 +122,14 @@ fn a_piece_of_the_wrong_length_is_a_format_error() {
 #[test]
 fn options_out_of_range_are_refused() {
     let open = |context_length, batch| {
-        let options = EngineOptions { context_length, batch, dtype: None };
+        let options = EngineOptions { context_length, batch, ..EngineOptions::default() };
         LLAMA.open(cpu(), &options).map(|_| ())
     };
     refused(open(Some(1), None), ErrorKind::Argument, "context length 1, expected at least 2");
     refused(open(None, Some(0)), ErrorKind::Argument, "batch 0, expected 1 to 128");
     refused(open(None, Some(129)), ErrorKind::Argument, "batch 129, expected 1 to 128");
     let gpt2 = &common::models::MODELS[5];
-    let options = EngineOptions { context_length: Some(129), batch: None, dtype: None };
+    let options = EngineOptions { context_length: Some(129), batch: None, ..EngineOptions::default() };
     let result = gpt2.open(cpu(), &options);
     refused(result, ErrorKind::Argument, "context length 129, the model has 128 positions");
 }

@@ -45,7 +45,12 @@ fn a_model_that_does_not_fit_says_what_would() {
          no dtype, contextLength and batch would fit"
     );
     // One way after the other, as what is given up is missed least.
-    let long = EngineOptions { context_length: Some(8192), batch: Some(8), dtype: Some(Dtype::Q8) };
+    let long = EngineOptions {
+        context_length: Some(8192),
+        batch: Some(8),
+        dtype: Some(Dtype::Q8),
+        ..EngineOptions::default()
+    };
     for (room, would_fit) in [
         (16_000_000_000, "it would fit with batch 2"),
         (10_500_000_000, "it would fit with contextLength 4096 and batch 1"),
@@ -62,7 +67,12 @@ fn a_model_that_does_not_fit_says_what_would() {
 fn needs_are_known_without_weights() {
     let config = Blueprint::from_json(LLAMA_3_8B.as_bytes()).expect("valid");
     let of = |dtype| {
-        let options = EngineOptions { dtype: Some(dtype), context_length: Some(1024), batch: Some(1) };
+        let options = EngineOptions {
+            dtype: Some(dtype),
+            context_length: Some(1024),
+            batch: Some(1),
+            ..EngineOptions::default()
+        };
         needs(&config, &options).expect("it can be addressed")
     };
     // 8.03 G parameters, 0.27 M of them norms; 32 layers of keys and values of 8 heads of 128.
@@ -131,7 +141,7 @@ async fn capped(max_bytes: u64) -> Vec<(&'static str, Backend)> {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn what_does_not_fit_leaves_everything_as_it_was() {
     // Loading wants 32 MiB beside the model; the gradients of so large a cache take twice as much.
-    let options = EngineOptions { context_length: Some(4096), batch: Some(128), dtype: None };
+    let options = EngineOptions { context_length: Some(4096), batch: Some(128), ..EngineOptions::default() };
     let (_, free) = capped(u64::MAX).await.remove(0);
     let mut free = LLAMA.open(free, &options).expect("valid");
     let model = free.model().tensors.total_bytes();

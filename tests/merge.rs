@@ -97,7 +97,7 @@ async fn a_matrix_in_slices_is_merged_too() {
     let options =
         GpuOptions { default_limits: true, max_tensor_bytes: Some(48 << 10), ..GpuOptions::default() };
     let Some(backend) = gpu_with(options).await else { return };
-    let sizes = EngineOptions { context_length: Some(64), batch: Some(1), dtype: None };
+    let sizes = EngineOptions { context_length: Some(64), batch: Some(1), ..EngineOptions::default() };
     let mut engine = LLAMA.open(backend, &sizes).expect("it fits in slices");
     let rows = engine.model().weights.rows_of("lm_head").expect("a head");
     assert!(rows.len() > 1, "the test wants slices, got {rows:?}");

@@ -278,7 +278,7 @@ async fn an_end_token_ends_the_text() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn a_full_context_ends_errs_or_slides() {
     let ids = Fixture::new(LLAMA.reference).ids("input_ids");
-    let options = EngineOptions { context_length: Some(24), batch: Some(2), dtype: None };
+    let options = EngineOptions { context_length: Some(24), batch: Some(2), ..EngineOptions::default() };
     for (name, backend) in backends().await {
         let mut engine = LLAMA.open(backend, &options).expect("valid");
         let prompt = ids[..10].to_vec();
@@ -306,7 +306,7 @@ async fn sharded_weights_give_the_same_logits() {
         GpuOptions { default_limits: true, max_tensor_bytes: Some(48 << 10), ..GpuOptions::default() };
     let Some(backend) = gpu_with(options).await else { return };
     let reference = Fixture::new(LLAMA.reference);
-    let options = EngineOptions { context_length: Some(64), batch: Some(1), dtype: None };
+    let options = EngineOptions { context_length: Some(64), batch: Some(1), ..EngineOptions::default() };
     let mut engine = LLAMA.open(backend, &options).expect("it fits in slices");
     assert!(
         engine.model().tensors.iter().any(|(_, t)| t.name.contains("[")),

@@ -17,7 +17,8 @@ use lorakeet::error::ErrorKind;
 const IDS: [u32; 9] = [5, 90, 17, 203, 41, 8, 120, 299, 66];
 
 /// A context short enough for texts to slide.
-const OPTIONS: EngineOptions = EngineOptions { context_length: Some(32), batch: Some(8), dtype: None };
+const OPTIONS: EngineOptions =
+    EngineOptions { context_length: Some(32), batch: Some(8), dtype: None, kv_dtype: None };
 
 macro_rules! adapters {
     ($($name:literal),+) => {[$((

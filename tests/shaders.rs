@@ -164,8 +164,10 @@ fn no_function_is_defined_in_two_files() {
             for name in text.lines().filter_map(|l| l.strip_prefix("fn ")).filter_map(|l| l.split('(').next())
             {
                 // Elements of z and b, which the kernels of `linear` bind as f32 or as vec4, and of
-                // weights, one file for each type.
-                if ["z_at", "b_at"].contains(&name) || stem.starts_with("weight_") {
+                // weights and caches, one file for each type.
+                if ["z_at", "b_at"].contains(&name)
+                    || ["weight_", "cache_", "store_"].iter().any(|kind| stem.starts_with(kind))
+                {
                     continue;
                 }
                 if let Some(home) = homes.insert(name.to_owned(), stem.clone()) {

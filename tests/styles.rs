@@ -118,7 +118,7 @@ async fn write(engine: &mut Engine, adapter: Option<&str>) -> Vec<String> {
 #[pollster::test]
 async fn adapters_are_told_apart_by_what_they_write() {
     let classifier = Classifier::open();
-    let options = EngineOptions { context_length: Some(256), batch: Some(TEXTS), dtype: None };
+    let options = EngineOptions { context_length: Some(256), batch: Some(TEXTS), ..EngineOptions::default() };
     let backend = Backend::Cpu(Cpu::new(Kernels::Fast));
     let mut engine = folder::open(&shipped("models/novels/novels-q8_0.gguf"), backend, &options, |_, _| {})
         .expect("valid");

@@ -220,7 +220,8 @@ async fn generation_goes_on_past_the_context_in_bounded_memory() {
     for kv in [Kv::Recompute, Kv::Stale, Kv::ResetEvery(3)] {
         let most = if kv == Kv::Stale { 2 } else { 1 }; // a software GPU is slow
         for (backend, opened) in backends().await.into_iter().skip(1).take(most) {
-            let sizes = EngineOptions { context_length: Some(96), batch: Some(2), dtype: None };
+            let sizes =
+                EngineOptions { context_length: Some(96), batch: Some(2), ..EngineOptions::default() };
             let mut engine = open(opened, &sizes);
             let prompt = engine.encode("Once upon a time there was a fox").expect("text");
             let mut temp = engine
@@ -427,8 +428,10 @@ async fn draw(
 #[pollster::test]
 async fn a_text_is_drawn_from_the_never_worse_mix() {
     for (backend, opened) in backends().await.into_iter().skip(1) {
-        let mut engine =
-            open(opened, &EngineOptions { context_length: Some(128), batch: Some(4), dtype: None });
+        let mut engine = open(
+            opened,
+            &EngineOptions { context_length: Some(128), batch: Some(4), ..EngineOptions::default() },
+        );
         let text = story(&engine);
         // A software GPU is slow.
         let n = if backend == "gpu" { 48 } else { 150 };
@@ -479,7 +482,7 @@ async fn a_mix_ends_with_the_models_end_token() {
     let files = &common::models::MODELS[0];
     let request = Request::greedy(vec![3, 1, 4, 1, 5], 12);
     for (name, backend) in backends().await.into_iter().skip(1) {
-        let options = EngineOptions { context_length: Some(96), batch: Some(2), dtype: None };
+        let options = EngineOptions { context_length: Some(96), batch: Some(2), ..EngineOptions::default() };
         let mut engine = files.open(backend, &options).expect("valid");
         let (_, whole) = draw(&mut engine, &[], &request, true, false).await;
         let mut config: Value = serde_json::from_slice(files.config).expect("JSON");
@@ -496,7 +499,10 @@ async fn a_mix_ends_with_the_models_end_token() {
 #[pollster::test]
 async fn a_mix_without_room_is_refused() {
     let (_, backend) = backends().await.remove(1);
-    let mut engine = open(backend, &EngineOptions { context_length: Some(128), batch: Some(1), dtype: None });
+    let mut engine = open(
+        backend,
+        &EngineOptions { context_length: Some(128), batch: Some(1), ..EngineOptions::default() },
+    );
     let prompt = story(&engine)[..8].to_vec();
     let mut temp = engine.begin_temp_lora(options()).await.expect("valid");
     let request = Request::greedy(prompt, 4);
@@ -513,7 +519,10 @@ async fn a_mix_without_room_is_refused() {
 #[pollster::test]
 async fn what_cannot_be_is_refused_by_name() {
     let (_, backend) = backends().await.remove(1);
-    let mut engine = open(backend, &EngineOptions { context_length: Some(128), batch: Some(1), dtype: None });
+    let mut engine = open(
+        backend,
+        &EngineOptions { context_length: Some(128), batch: Some(1), ..EngineOptions::default() },
+    );
     let good = options();
     let mut refused = async |options: TempLoraOptions| {
         engine.begin_temp_lora(options).await.expect_err("refused").to_string()
@@ -570,7 +579,7 @@ async fn what_cannot_be_is_refused_by_name() {
 #[pollster::test]
 async fn a_stop_string_ends_the_text_across_chunks() {
     let (_, backend) = backends().await.remove(1);
-    let sizes = EngineOptions { context_length: Some(128), batch: Some(2), dtype: None };
+    let sizes = EngineOptions { context_length: Some(128), batch: Some(2), ..EngineOptions::default() };
     let mut engine = open(backend, &sizes);
     let prompt = engine.encode("Once upon a time").expect("text");
     for kv in [Kv::Recompute, Kv::Stale, Kv::ResetEvery(1)] {
@@ -608,7 +617,7 @@ async fn a_stop_string_ends_the_text_across_chunks() {
 #[pollster::test]
 async fn a_chunk_that_repeats_is_not_learned() {
     let (_, backend) = backends().await.remove(1);
-    let sizes = EngineOptions { context_length: Some(96), batch: Some(2), dtype: None };
+    let sizes = EngineOptions { context_length: Some(96), batch: Some(2), ..EngineOptions::default() };
     let mut engine = open(backend, &sizes);
     let prompt = engine.encode("The king").expect("text");
     // Nothing at all may repeat: a greedy small model repeats itself soon.

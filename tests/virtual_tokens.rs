@@ -94,7 +94,7 @@ async fn text_follows_the_logits() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn a_sliding_window_keeps_them() {
     for (name, backend) in backends().await {
-        let options = EngineOptions { context_length: Some(32), batch: Some(1), dtype: None };
+        let options = EngineOptions { context_length: Some(32), batch: Some(1), ..EngineOptions::default() };
         let mut engine = open(backend, &options).await;
         for (kind, n_virtual) in [("prompt", 5), ("prefix", 4)] {
             let slides = Request { overflow: Overflow::Slide, ..request(&[kind], 40) };
@@ -116,7 +116,7 @@ async fn a_sliding_window_keeps_them() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn what_cannot_be_is_refused_by_name() {
     let (_, backend) = backends().await.remove(1);
-    let options = EngineOptions { context_length: Some(32), batch: Some(1), dtype: None };
+    let options = EngineOptions { context_length: Some(32), batch: Some(1), ..EngineOptions::default() };
     let mut engine = open(backend, &options).await;
     let refused = |result: lorakeet::Result<()>| result.expect_err("refused").to_string();
     assert_eq!(
@@ -133,7 +133,7 @@ async fn what_cannot_be_is_refused_by_name() {
     );
     let info = engine.get_adapter("prefix").expect("loaded");
     assert_eq!((info.virtual_tokens, info.rank, info.modules.len()), (4, 0, 0));
-    let short = EngineOptions { context_length: Some(4), batch: Some(1), dtype: None };
+    let short = EngineOptions { context_length: Some(4), batch: Some(1), ..EngineOptions::default() };
     let (_, backend) = backends().await.remove(1);
     let mut engine = LLAMA.open(backend, &short).expect("valid");
     let [config, weights] = adapter!("prefix");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use lorakeet::Error;
+use lorakeet::cache::cache_type;
 use lorakeet::dtype::Dtype;
 use lorakeet::engine::{
     CombinationType, Finish, Kv, MajoritySign, Overflow, Pooling, Preset, Schedule, Variant,
@@ -41,7 +42,9 @@ fn taken<T: FromStr<Err = Error>>() -> BTreeSet<String> {
 #[test]
 fn the_unions_of_typescript_are_the_lists_of_the_engine() {
     let dtypes = listed(Dtype::from_name("?").expect_err("no word"));
+    let kv_dtypes = listed(cache_type("?").expect_err("no word"));
     let unions = [
+        ("engine-options.ts", "type KvDtype =", kv_dtypes),
         ("engine-options.ts", "type Dtype =", dtypes),
         ("request.ts", "overflow?:", taken::<Overflow>()),
         ("embeddings.ts", "pooling?:", taken::<Pooling>()),

@@ -27,7 +27,12 @@ struct Subject<'a> {
 /// Errors as [`folder::describe`].
 pub(crate) async fn describe(args: &Args, with_plan: bool) -> Result<()> {
     let backend = backend(args.backend).await?;
-    let options = EngineOptions { context_length: args.context_length, dtype: args.dtype, batch: None };
+    let options = EngineOptions {
+        context_length: args.context_length,
+        dtype: args.dtype,
+        kv_dtype: args.kv_dtype,
+        batch: None,
+    };
     let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
     let name = backend.name();
     let description = folder::describe(model, backend, &options)?;

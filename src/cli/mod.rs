@@ -17,6 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
+use lorakeet::cache::cache_type;
 use lorakeet::dtype::Dtype;
 use lorakeet::engine::{Choice, Engine, EngineOptions, folder};
 use lorakeet::format::safetensors::Header;
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Type of the weights in memory: f32, f16, q8 or q4 [default: f32; of a GGUF file, what keeps its numbers]
     #[arg(long, global = true, value_parser = Dtype::from_name)]
     dtype: Option<Dtype>,
+    /// Type of keys and values in the cache: f32, f16 or q8 [default: f32]
+    #[arg(long, global = true, value_parser = cache_type)]
+    kv_dtype: Option<Dtype>,
     /// Print one JSON object and no progress
     #[arg(long, global = true)]
     json: bool,
@@ -217,7 +221,12 @@ async fn backend(name: BackendName) -> Result<Backend> {
 
 async fn open_base(args: &Args) -> Result<Engine> {
     let backend = backend(args.backend).await?;
-    let options = EngineOptions { context_length: args.context_length, dtype: args.dtype, batch: None };
+    let options = EngineOptions {
+        context_length: args.context_length,
+        dtype: args.dtype,
+        kv_dtype: args.kv_dtype,
+        batch: None,
+    };
     let bar = progress_bar(args.json, "load {bar:30} {bytes}/{total_bytes} {eta}");
     let model = args.model();
     let engine = folder::open(model, backend, &options, |done, total| {

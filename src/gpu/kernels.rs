@@ -14,9 +14,9 @@ pub struct Kernel {
     pub op: &'static str,
     /// Its own file, then what it includes from `shaders/shared`.
     pub parts: &'static [&'static str],
-    /// How it reads a weight, the last of its parts; empty where it reads none.
+    /// How it reads a weight, or a cache, or writes one: the last of its parts; empty where it does not.
     pub weight: &'static str,
-    /// Type of that weight.
+    /// Type of that weight, or cache.
     pub dtype: Dtype,
     /// Value of its override `WORKGROUP_SIZE`.
     pub workgroup_size: u32,
@@ -50,6 +50,19 @@ pub(super) const WEIGHT_F32X4: &str = wgsl!("shared/weight_f32x4");
 /// `shared/weight_<name>` by that name, which is a type's.
 const WEIGHTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/weights.rs"));
 
+pub(super) const CACHE_F32: &str = wgsl!("shared/cache_f32");
+pub(super) const CACHE_F32X4: &str = wgsl!("shared/cache_f32x4");
+pub(super) const STORE_F16: &str = wgsl!("shared/store_f16");
+/// How keys and values are read, by type.
+const CACHES: &[(&str, &str)] = &[
+    ("f32", CACHE_F32),
+    ("f32x4", CACHE_F32X4),
+    ("f16", wgsl!("shared/cache_f16")),
+    ("q8", wgsl!("shared/cache_q8")),
+];
+/// How they are written, where they are packed.
+const STORES: &[(&str, &str)] = &[("f16", STORE_F16), ("q8", wgsl!("shared/store_q8"))];
+
 /// A kernel of the op and the entry point of one name, or `name of op`; then the weight that it reads,
 /// its workgroup size, and what it includes.
 macro_rules! kernel {
@@ -82,19 +95,27 @@ impl Kernel {
         if lanes == 1 { Self { workgroup_size: self.workgroup_size.min(32), ..self } } else { self }
     }
 
-    /// The kernel for a weight of this type.
+    /// What it may read its weight by, by type: one of the lists above.
+    fn texts(&self) -> &'static [(&'static str, &'static str)] {
+        let has_it = |texts: &&[(&str, &str)]| texts.iter().any(|(_, text)| *text == self.weight);
+        [CACHES, STORES].into_iter().find(has_it).unwrap_or(WEIGHTS)
+    }
+
+    /// The kernel for a weight, or a cache, of this type.
     pub fn over(self, dtype: Dtype) -> Self {
         if !dtype.is_packed() {
             return self;
         }
-        let text = WEIGHTS.iter().find(|(name, _)| *name == dtype.name());
-        let (_, weight) = text.expect("every packed type has a text");
+        let text = self.texts().iter().find(|(name, _)| *name == dtype.name());
+        let (_, weight) = text.expect("every packed type that fits has a text");
         Self { weight, dtype, ..self }
     }
 
     /// The kernel for every type of weight it reads; itself alone if it reads none.
     pub(crate) fn variants(self) -> impl Iterator<Item = Self> {
-        let packed = Dtype::PACKED.iter().filter(move |_| !self.weight.is_empty());
+        let texts = if self.weight.is_empty() { &[] } else { self.texts() };
+        let has_it = move |dtype: &&Dtype| texts.iter().any(|(name, _)| *name == dtype.name());
+        let packed = Dtype::PACKED.iter().filter(has_it).filter(move |dtype| **dtype != self.dtype);
         std::iter::once(self).chain(packed.map(move |&dtype| self.over(dtype)))
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::plan::{Dtype, Plan, Tensors};
+use crate::plan::{Dtype, Plan, Tensor, Tensors};
 
 use super::Gpu;
 use super::case::Case;
@@ -22,8 +22,17 @@ const TOLERANCE: f32 = 3e-5;
 
 /// An output in two numbers: its elements times small factors, and the magnitudes of these. Those of
 /// integers are exact.
-pub fn digest(dtype: Dtype, words: &[u32]) -> [f32; 2] {
+///
+/// Those of a packed type are widened.
+pub fn digest(tensor: &Tensor, words: &[u32]) -> [f32; 2] {
+    let dtype = tensor.dtype;
     let mut sums = [0.0f64; 2];
+    let mut numbers = Vec::new();
+    if dtype.is_packed() {
+        numbers.resize(tensor.len(), 0.0f32);
+        dtype.unpack(words, tensor.row_len(), &mut numbers);
+    }
+    let words = if dtype.is_packed() { bytemuck::cast_slice(&numbers) } else { words };
     for (i, &word) in words.iter().enumerate() {
         let value =
             if dtype == Dtype::U32 { f64::from(word % 65_521) } else { f64::from(f32::from_bits(word)) };
@@ -102,8 +111,8 @@ impl Gpu {
         }
         let results = self.read(&parts).await?;
         let mut digests = parts.iter().zip(&results).map(|((id, ..), words)| {
-            let dtype = tensors.get(*id).dtype;
-            (dtype, digest(dtype, words))
+            let tensor = tensors.get(*id);
+            (tensor.dtype, digest(tensor, words))
         });
         let verdict = |kernel: &Kernel| {
             let wants = answer(kernel).expect("every kernel is in the table");

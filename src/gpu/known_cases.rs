@@ -26,6 +26,11 @@ pub(super) fn columns(dtype: Dtype) -> usize {
     if dtype.fits(C) { C } else { 256 }
 }
 
+/// The size of heads over a cache of this type, which those packed have to fit.
+pub(super) fn head_dim(dtype: Dtype) -> usize {
+    if dtype.is_packed() { 96 } else { D }
+}
+
 /// A case in the making.
 pub(super) struct Made<'a> {
     tensors: &'a mut Tensors,
@@ -129,8 +134,12 @@ impl<'a> Made<'a> {
         self.u32(&[12], bytemuck::cast_slice(&[training]))
     }
 
-    pub(super) fn cache(&mut self) -> TensorId {
-        self.f32(&[SLOTS, S, K * D])
+    pub(super) fn cache(&mut self, dtype: Dtype, head_dim: usize) -> TensorId {
+        let shape = [SLOTS, S, K * head_dim];
+        let mut words = Vec::new();
+        let numbers = self.numbers(shape.iter().product());
+        numbers.chunks_exact(S * K * head_dim).for_each(|slot| dtype.pack(slot, &mut words));
+        self.put(dtype, &shape, words)
     }
 
     pub(super) fn replaced(&mut self) -> Replaced {
@@ -151,9 +160,11 @@ impl<'a> Made<'a> {
         DownProjection { rows, mixes, a, z, ranks: R, partials }
     }
 
-    pub(super) fn attention(&mut self) -> AttentionInputs {
-        let (rows, q) = (self.rows(), self.f32(&[self.n, H * D]));
-        let (k_cache, v_cache) = (self.cache(), self.cache());
-        AttentionInputs { rows, q, k_cache, v_cache, head_dim: D, scale: 0.125, cap: 0.75, window: 0 }
+    /// Over a cache of this type.
+    pub(super) fn attention(&mut self, dtype: Dtype) -> AttentionInputs {
+        let d = head_dim(dtype);
+        let (rows, q) = (self.rows(), self.f32(&[self.n, H * d]));
+        let (k_cache, v_cache) = (self.cache(dtype, d), self.cache(dtype, d));
+        AttentionInputs { rows, q, k_cache, v_cache, head_dim: d, scale: 0.125, cap: 0.75, window: 0 }
     }
 }

@@ -15,7 +15,7 @@ export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs,
 export type {
   InstructionExample, ItemNotes, ShareGptConversation, ShareGptTurn, TrainingConversation, TrainingDataset, TrainingExample, TrainingItem,
 } from "./api/dataset.js";
-export type { Dtype, EngineInfo, EngineOptions } from "./api/engine-options.js";
+export type { Dtype, EngineInfo, EngineOptions, KvDtype } from "./api/engine-options.js";
 export type { Engine, TokenizeOptions } from "./api/engine.js";
 export type { DeviceLost } from "./thread/device-loss.js";
 export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./api/embeddings.js";

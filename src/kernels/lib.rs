@@ -4,6 +4,7 @@
 #![deny(missing_docs)]
 
 pub mod activation;
+pub mod cache;
 pub(crate) mod control;
 pub mod cpu;
 pub mod dtype;

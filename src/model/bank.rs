@@ -275,7 +275,13 @@ mod tests {
     /// Modules and activations, each with whether it feeds the cache.
     fn answers(config: &[u8]) -> BTreeSet<(String, bool)> {
         let config = Blueprint::from_json(config).expect("valid");
-        let sizes = Sizes { context: 8, slots: 1, max_tensor_bytes: u64::MAX, dtype: Dtype::F32 };
+        let sizes = Sizes {
+            context: 8,
+            slots: 1,
+            max_tensor_bytes: u64::MAX,
+            kv_dtype: Dtype::F32,
+            dtype: Dtype::F32,
+        };
         let bank = Model::new(config, sizes).expect("small").bank;
         let sites =
             bank.modules.iter().map(|(name, &(site, part))| (name, bank.site_feeds_cache(site, part)));

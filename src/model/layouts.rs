@@ -250,7 +250,13 @@ mod tests {
 
     fn qwen2() -> Model {
         let config = Blueprint::from_json(QWEN2.as_bytes()).expect("valid");
-        let sizes = Sizes { context: 8, slots: 1, max_tensor_bytes: u64::MAX, dtype: Dtype::F32 };
+        let sizes = Sizes {
+            context: 8,
+            slots: 1,
+            max_tensor_bytes: u64::MAX,
+            kv_dtype: Dtype::F32,
+            dtype: Dtype::F32,
+        };
         Model::new(config, sizes).expect("declared only")
     }
 

@@ -33,6 +33,7 @@ pub use methods::Variant;
 pub(crate) use names::{GgufLinear, GgufTensor};
 pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name, is_wrapped};
 pub use needs::Needs;
+use needs::cache_of;
 pub use needs::size;
 pub use rope::{Rope, RopeScaling};
 pub(crate) use sites::{Site, Span};
@@ -58,6 +59,8 @@ pub(crate) struct Sizes {
     pub(crate) slots: usize,
     /// The most bytes of one tensor; larger weights are cut into runs of rows.
     pub(crate) max_tensor_bytes: u64,
+    /// Type of keys and values, where they fit it: see [`held_type`](crate::cache::held_type).
+    pub(crate) kv_dtype: Dtype,
     /// Type of the linear maps, the embedding and the head; f32 where their columns do not fit it.
     pub(crate) dtype: Dtype,
 }
@@ -313,20 +316,6 @@ impl Model {
         backward::update(self, &mut plan);
         plan
     }
-
-    /// Weights of a layer's linear maps: multiplications of a row's way through it.
-    pub(crate) fn layer_weights(&self) -> usize {
-        let Blueprint { hidden_size: c, intermediate_size: f, head_dim, .. } = self.config;
-        let [q, kv] =
-            [self.config.num_attention_heads, self.config.num_key_value_heads].map(|n| n * head_dim);
-        let up = if self.config.gated { 2 * f } else { f };
-        c * (2 * q + 2 * kv + up + f)
-    }
-
-    /// The same of all layers.
-    pub(crate) fn all_layer_weights(&self) -> usize {
-        self.config.layers.len().saturating_mul(self.layer_weights())
-    }
 }
 
 impl State {
@@ -344,8 +333,9 @@ impl State {
     fn declare(config: &Blueprint, tensors: &mut Tensors, sizes: Sizes) -> Result<Self> {
         let Sizes { context, slots, max_tensor_bytes, .. } = sizes;
         let v = config.vocab_size;
-        let kv = config.num_key_value_heads * config.head_dim;
-        let cache_bytes = 4 * (slots as u64).saturating_mul(context as u64).saturating_mul(kv as u64);
+        let (kv_dtype, kv) = cache_of(config, sizes.kv_dtype);
+        let row = 4 * kv_dtype.row_words(kv) as u64;
+        let cache_bytes = (slots as u64).saturating_mul(context as u64).saturating_mul(row);
         if cache_bytes > max_tensor_bytes {
             return Err(Error::memory(format!(
                 "{slots} sequences of {context} tokens: a layer's keys take {cache_bytes} bytes, the device binds at most {max_tensor_bytes}"
@@ -355,7 +345,7 @@ impl State {
         let logit_rows =
             if config.encoder.is_some() { slots } else { Self::logit_rows(v, slots, max_tensor_bytes) };
         let mut cache = |l: usize, what: &str| {
-            tensors.declare(format!("cache.{l}.{what}"), Dtype::F32, &[slots, context, kv])
+            tensors.declare(format!("cache.{l}.{what}"), kv_dtype, &[slots, context, kv])
         };
         let cache = (0..config.layers.len())
             .map(|l| Ok((cache(l, "k")?, cache(l, "v")?)))

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::plan::TensorId;
+use crate::cache::{CacheLayout, held_type};
+use crate::plan::{Dtype, TensorId};
 
 use super::{Blueprint, Model};
 
@@ -62,16 +63,47 @@ fn unit(bytes: u64) -> (f64, &'static str) {
     }
 }
 
+/// The type of keys and values where one is asked for, and K·D.
+pub(super) fn cache_of(config: &Blueprint, wanted: Dtype) -> (Dtype, usize) {
+    let kv = config.num_key_value_heads * config.head_dim;
+    (held_type(wanted, kv, config.head_dim), kv)
+}
+
 impl Model {
     /// Weights of the head.
     pub(crate) fn head_weights(&self) -> usize {
         self.config.vocab_size * self.config.hidden_size
     }
 
+    /// Weights of a layer's linear maps: multiplications of a row's way through it.
+    pub(crate) fn layer_weights(&self) -> usize {
+        let Blueprint { hidden_size: c, intermediate_size: f, head_dim, .. } = self.config;
+        let [q, kv] =
+            [self.config.num_attention_heads, self.config.num_key_value_heads].map(|n| n * head_dim);
+        let up = if self.config.gated { 2 * f } else { f };
+        c * (2 * q + 2 * kv + up + f)
+    }
+
+    /// The same of all layers.
+    pub(crate) fn all_layer_weights(&self) -> usize {
+        self.config.layers.len().saturating_mul(self.layer_weights())
+    }
+
+    /// How the keys, or the values, of a layer lie.
+    pub(crate) fn cache_layout(&self) -> CacheLayout {
+        let (k, _) = self.state.cache[0];
+        CacheLayout::of(self.tensors.get(k))
+    }
+
+    /// The type that keys and values are held in.
+    pub fn kv_dtype(&self) -> Dtype {
+        self.cache_layout().dtype
+    }
+
     /// Bytes of keys and values of one slot.
-    pub(crate) fn slot_bytes(config: &Blueprint, context: usize) -> u64 {
-        let cell = 2 * config.layers.len() * config.num_key_value_heads * config.head_dim;
-        4 * cell as u64 * context as u64
+    pub(crate) fn slot_bytes(config: &Blueprint, context: usize, kv_dtype: Dtype) -> u64 {
+        let (kv_dtype, kv) = cache_of(config, kv_dtype);
+        8 * (config.layers.len() * kv_dtype.row_words(kv)) as u64 * context as u64
     }
 
     /// What its tensors take, adapters and training as they are now.

@@ -85,12 +85,18 @@ impl OneOp {
         id
     }
 
-    /// A weight whose rows are packed already.
+    /// A weight, or a cache, whose rows are packed already.
     pub fn packed(&mut self, name: &str, dtype: Dtype, shape: &[usize], words: &[u32]) -> TensorId {
         let id = self.tensors.declare(name, dtype, shape).expect("small");
         assert_eq!(words.len(), self.tensors.get(id).words(), "{name}");
         self.contents.push((id, words.to_vec()));
         id
+    }
+
+    /// Words of one of its tensors.
+    #[allow(dead_code, reason = "each test binary uses its own part")]
+    pub fn words(&self, id: TensorId) -> usize {
+        self.tensors.get(id).words()
     }
 
     /// An output that starts as NaN and has a row more than will be written.

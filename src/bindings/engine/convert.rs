@@ -38,6 +38,7 @@ pub struct LoadOptions {
     pub context_length: Option<usize>,
     pub batch: Option<usize>,
     pub dtype: Option<String>,
+    pub kv_dtype: Option<String>,
     #[serde(default)]
     pub software: bool,
 }
@@ -155,6 +156,7 @@ pub struct EngineInfo {
     vocab_size: usize,
     memory_bytes: f64,
     dtype: &'static str,
+    kv_dtype: &'static str,
     warnings: Vec<String>,
 }
 
@@ -174,6 +176,7 @@ impl EngineInfo {
             vocab_size: model.config.vocab_size,
             memory_bytes: model.tensors.total_bytes() as f64,
             dtype: most.map_or("f32", |(dtype, _)| dtype.name()),
+            kv_dtype: model.kv_dtype().name(),
             warnings: engine.warnings().to_vec(),
         }
     }

@@ -6,6 +6,7 @@ use wasm_bindgen::prelude::*;
 use crate::backend::Backend;
 use crate::backend::cpu::{Cpu, Kernels};
 use crate::backend::gpu::{Gpu, GpuOptions};
+use crate::cache::cache_type;
 use crate::dtype::Dtype;
 use crate::engine::{EngineOptions, Loader};
 use crate::error::{Error, Result};
@@ -47,7 +48,7 @@ impl JsLoader {
     }
 
     /// Opens the device and makes room. `options` is {device: "webgpu" | "cpu",
-    /// contextLength?, batch?, dtype?, software?}, `software` telling that the GPU is none; the files are
+    /// contextLength?, batch?, dtype?, kvDtype?, software?}, `software` telling that the GPU is none; the files are
     /// the bytes of their namesakes.
     pub async fn open(
         config: Vec<u8>,
@@ -151,7 +152,9 @@ impl JsLoader {
 fn checked(options: &LoadOptions) -> Result<(Device, EngineOptions)> {
     let device = or_default(options.device.as_deref())?;
     let dtype = options.dtype.as_deref().map(Dtype::from_name).transpose()?;
-    Ok((device, EngineOptions { context_length: options.context_length, batch: options.batch, dtype }))
+    let kv_dtype = options.kv_dtype.as_deref().map(cache_type).transpose()?;
+    let LoadOptions { context_length, batch, .. } = *options;
+    Ok((device, EngineOptions { context_length, batch, dtype, kv_dtype }))
 }
 
 async fn open_backend(options: JsValue) -> JsResult<(Backend, EngineOptions)> {

@@ -89,7 +89,7 @@ impl JsEngine {
         Ok(())
     }
 
-    /// {device, adapter, contextLength, batch, vocabSize, memoryBytes, dtype, warnings}
+    /// {device, adapter, contextLength, batch, vocabSize, memoryBytes, dtype, kvDtype, warnings}
     pub fn info(&self) -> JsResult<JsValue> {
         to_js(&EngineInfo::of(&*self.engine()?))
     }

@@ -297,7 +297,8 @@ fn request(prompt: &[u32], tokens: usize, choice: Choice) -> Request {
 
 fn open(shape: Shape, backend: Backend) -> Result<Engine> {
     let files = shape.model()?;
-    let options = EngineOptions { context_length: Some(2048), batch: Some(ADAPTERS), dtype: None };
+    let options =
+        EngineOptions { context_length: Some(2048), batch: Some(ADAPTERS), ..EngineOptions::default() };
     let mut loader = Loader::new(&files.config, None, &files.tokenizer, backend, &options)?;
     for info in &Header::from_file_bytes(&files.weights)?.tensors {
         for piece in loader.pieces(info)? {

@@ -23,12 +23,14 @@ impl Adapters {
         }
         let (values, layers) = (values.values(), model.state.cache.len());
         for (l, (k, v)) in model.state.cache.iter().enumerate() {
-            let shape = &model.tensors.get(*k).shape;
-            let [_, s, kv] = shape[..] else { unreachable!("a cache is (slots, S, K·D)") };
+            let layout = model.cache_layout();
+            let kv = layout.kv_cols;
             for (half, tensor) in [*k, *v].into_iter().enumerate() {
                 let line = |p: usize| &values[((p * layers + l) * 2 + half) * kv..][..kv];
                 let lines: Vec<f32> = (0..n).flat_map(line).copied().collect();
-                backend.upload(tensor, slot * s * kv, bytemuck::cast_slice(&lines));
+                for (span, words) in layout.spans(slot, 0..n).into_iter().zip(layout.packed(&lines)) {
+                    backend.upload(tensor, span.start, &words);
+                }
             }
         }
         n

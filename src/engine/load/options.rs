@@ -13,4 +13,7 @@ pub struct EngineOptions {
     /// file, for each the narrowest type that keeps its numbers. A matrix whose columns are no
     /// multiple of 64 stays f32.
     pub dtype: Option<Dtype>,
+    /// Type of keys and values in the cache, one of [`CACHE_TYPES`](crate::cache::CACHE_TYPES); by default
+    /// f32. Heads that it does not fit have a wider one, see [`held_type`](crate::cache::held_type).
+    pub kv_dtype: Option<Dtype>,
 }

@@ -5,7 +5,7 @@ use crate::ops::{Attention, AttentionInputs};
 use crate::plan::TensorId;
 
 use super::super::kernels::{Kernel, kernel};
-use super::super::known_cases::{D, H, Made};
+use super::super::known_cases::{H, Made};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
 params! {
@@ -14,7 +14,7 @@ params! {
 }
 
 /// y = softmax(scale · q · Kᵀ) · V, and z of the adapters that read it
-pub const KERNEL: Kernel = kernel!("attention", 64, REDUCE, CAP, MIX, ROW);
+pub const KERNEL: Kernel = kernel!("attention" over CACHE_F32X4, 64, REDUCE, CAP, MIX, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
@@ -34,7 +34,12 @@ impl Launch for Attention {
             z_cols: self.shrink.map_or(0, |s| target.cols(s.z)),
         };
         let heads = params.q_cols / params.head_dim;
-        Dispatch::new(self, KERNEL.on(target.lanes), &params, [heads, target.n, 1])
+        Dispatch::new(
+            self,
+            KERNEL.over(target.dtype(self.k_cache)).on(target.lanes),
+            &params,
+            [heads, target.n, 1],
+        )
     }
 
     fn bindings(&self) -> Vec<Option<TensorId>> {
@@ -47,10 +52,12 @@ impl Launch for Attention {
         2 * target.keys(self.q, self.k_cache)
     }
 
-    fn case(made: &mut Made, _: &Kernel) -> Self {
+    fn case(made: &mut Made, kernel: &Kernel) -> Self {
         made.n = 8;
-        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, .. } = made.attention();
-        let (y, shrink) = (made.f32(&[made.n, H * D]), Some(made.shrink(rows, H * D, 1, H)));
+        let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, .. } =
+            made.attention(kernel.dtype);
+        let c = H * head_dim;
+        let (y, shrink) = (made.f32(&[made.n, c]), Some(made.shrink(rows, c, 1, H)));
         Self { rows, q, k_cache, v_cache, y, head_dim, scale, cap, window: 100, shrink }
     }
 }

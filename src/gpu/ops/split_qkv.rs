@@ -2,9 +2,10 @@
 //! What it computes is said by `crate::ops::SplitQkv`.
 
 use crate::ops::SplitQkv;
+use crate::plan::Dtype;
 
 use super::super::kernels::{Kernel, kernel};
-use super::super::known_cases::{D, H, K, Made, S};
+use super::super::known_cases::{H, K, Made, S, head_dim};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
 params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, grouped: u32 }
@@ -13,7 +14,16 @@ params! { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, groupe
 pub const KERNEL: Kernel = kernel!("split_qkv", 64, HEADS, ROW);
 
 /// All that compute it.
-pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL, PACKED];
+
+/// The same into a cache whose elements share words.
+const PACKED: Kernel =
+    Kernel { dtype: Dtype::F16, ..kernel!("split_qkv_packed" of "split_qkv" over STORE_F16, 64, HEADS, ROW) };
+
+/// Columns that an invocation of `shaders/split_qkv_packed.wgsl` makes.
+fn unit(dtype: Dtype) -> u32 {
+    if dtype == Dtype::Q8 { 64 } else { 2 }
+}
 
 impl Launch for SplitQkv {
     fn launch(&self, target: &Target) -> Dispatch {
@@ -21,18 +31,21 @@ impl Launch for SplitQkv {
         let rotated = target.cols(self.rope);
         let (head_dim, grouped) = (self.head_dim as u32, u32::from(self.grouped));
         let params = Params { q_cols: target.cols(self.q), kv_cols, head_dim, s, rotated, grouped };
-        Dispatch::new(self, KERNEL, &params, target.threads(KERNEL, target.cols(self.qkv) / 2))
+        let (dtype, cols) = (target.dtype(self.k_cache), target.cols(self.qkv));
+        let kernel = if dtype.is_packed() { PACKED.over(dtype) } else { KERNEL };
+        Dispatch::new(self, kernel, &params, target.threads(kernel, cols / unit(dtype)))
     }
 
-    fn case(made: &mut Made, _: &Kernel) -> Self {
+    fn case(made: &mut Made, kernel: &Kernel) -> Self {
+        let d = head_dim(kernel.dtype);
         Self {
             rows: made.rows(),
-            qkv: made.f32(&[made.n, (H + 2 * K) * D]),
-            rope: made.f32(&[S, D - 8]),
-            q: made.f32(&[made.n, H * D]),
-            k_cache: made.cache(),
-            v_cache: made.cache(),
-            head_dim: D,
+            qkv: made.f32(&[made.n, (H + 2 * K) * d]),
+            rope: made.f32(&[S, d - 8]),
+            q: made.f32(&[made.n, H * d]),
+            k_cache: made.cache(kernel.dtype, d),
+            v_cache: made.cache(kernel.dtype, d),
+            head_dim: d,
             grouped: false,
         }
     }

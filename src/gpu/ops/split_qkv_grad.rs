@@ -2,6 +2,7 @@
 //! What it computes is said by `crate::ops::SplitQkvGrad`.
 
 use crate::ops::SplitQkvGrad;
+use crate::plan::Dtype;
 
 use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{D, H, K, Made, S};
@@ -28,8 +29,8 @@ impl Launch for SplitQkvGrad {
         Self {
             rows: made.rows(),
             dq: made.f32(&[made.n, H * D]),
-            dk_cache: made.cache(),
-            dv_cache: made.cache(),
+            dk_cache: made.cache(Dtype::F32, D),
+            dv_cache: made.cache(Dtype::F32, D),
             rope: made.f32(&[S, D - 8]),
             dqkv: made.f32(&[made.n, (H + 2 * K) * D]),
             head_dim: D,

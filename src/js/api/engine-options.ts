@@ -11,6 +11,9 @@ import type { Progress } from "./load.js";
 /** How weights are stored in memory. */
 export type Dtype = "f32" | "f16" | "q8" | "q4";
 
+/** How keys and values are stored in the cache. */
+export type KvDtype = "f32" | "f16" | "q8";
+
 /** How to load a model. */
 export interface EngineOptions extends HubOptions {
   /** `auto` uses WebGPU if the browser has it, otherwise the CPU. Default `auto`. */
@@ -32,6 +35,12 @@ export interface EngineOptions extends HubOptions {
    * type that changes no number.
    */
   dtype?: Dtype;
+  /**
+   * How the keys and values of the cache are stored: `f16` takes half the memory of `f32`, `q8` about a
+   * quarter, in blocks of 32. Heads that it does not fit have the next wider type; `info.kvDtype` says
+   * which. Default: `f32`.
+   */
+  kvDtype?: KvDtype;
   /**
    * Where files from URLs and from the hub are kept, so that the next load needs no download and no network:
    * `opfs` is the origin private file system, `cache-api` the Cache API, `memory` the memory of the thread
@@ -86,6 +95,8 @@ export interface EngineInfo {
   memoryBytes: number;
   /** How most weights are stored: a {@link Dtype}, or a type that only GGUF files have, such as `q4_1`. */
   dtype: string;
+  /** How the keys and values of the cache are stored. */
+  kvDtype: KvDtype;
   /**
    * Notes about the model's files. For example, that tensors of a GGUF file take more memory here than in
    * the file.
@@ -94,16 +105,17 @@ export interface EngineInfo {
 }
 
 /** The names of {@link EngineOptions}. */
-export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "kvDtype", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
 
 /** How requests wait, and where the module of chats is. Errors with `argument`. */
 export function checkEngineOptions(options: EngineOptions): { seats: SeatOptions; chatWasm: URL | undefined } {
   checkNames(options, ENGINE_NAMES);
-  const { device, contextLength, batch, dtype, onProgress, maxQueue = 256, streamIdleTimeout = 60_000 } = options;
+  const { device, contextLength, batch, dtype, kvDtype, onProgress, maxQueue = 256, streamIdleTimeout = 60_000 } = options;
   checkString("device", device);
   checkWhole("contextLength", contextLength);
   checkWhole("batch", batch);
   checkString("dtype", dtype);
+  checkString("kvDtype", kvDtype);
   checkFunction("onProgress", onProgress);
   checkWhole("maxQueue", maxQueue);
   if (typeof streamIdleTimeout !== "number" || !(streamIdleTimeout >= 0)) throw wrong("streamIdleTimeout", streamIdleTimeout, "milliseconds, 0 or more");

@@ -20,20 +20,20 @@ const WHAT = "loading the model";
 /** `createEngine` on the thread that calls. */
 export async function openEngine(source: ModelSource, options: EngineOptions): Promise<Engine> {
   const { seats, chatWasm } = checkEngineOptions(options);
-  const { contextLength, batch, dtype, signal, onProgress } = options;
+  const { contextLength, batch, dtype, kvDtype, signal, onProgress } = options;
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
   const folder = modelFolder(await orCancelled(settled("model", source), signal, WHAT), new Hub(options), remote);
   const template = await orCancelled(settledTemplate(options.chatTemplate), signal, WHAT);
   throwIfCancelled(signal, WHAT);
   await orCancelled(loadWasm(options.wasmUrl), signal, WHAT);
-  const device = await enter(() => WasmLoader.deviceOf({ device: options.device, dtype }) as LoadRequest["device"]);
-  const request = { device, contextLength, batch, dtype, signal, onProgress: onProgress && growing(onProgress) };
+  const device = await enter(() => WasmLoader.deviceOf({ device: options.device, dtype, kvDtype }) as LoadRequest["device"]);
+  const request = { device, contextLength, batch, dtype, kvDtype, signal, onProgress: onProgress && growing(onProgress) };
   const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
   const info = { model: folder.name || "model", ...(made.info() as Omit<EngineInfo, "model">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
   made.setBaseName(folder.id);
   const turns = new Turns(made, new Seats(info.batch, seats));
-  const origin = { folder, remote, request: { contextLength, batch, dtype } };
+  const origin = { folder, remote, request: { contextLength, batch, dtype, kvDtype } };
   return new Engine(turns, info, origin, fallbackReason, cache, new Conversations(turns, templateFiles(folder, template, remote)!, chatWasm));
 }

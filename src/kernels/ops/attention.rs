@@ -1,7 +1,7 @@
 //! Attention over a cache of keys and values, with what adapters read of it.
 //! The ways back are `attention_grad_q` and `attention_grad_kv`.
 
-use super::{Call, DownProjection, Fit, Operation, Shapes, demand};
+use super::{Cached, Call, DownProjection, Fit, Operation, Shapes, demand};
 use crate::fast;
 use crate::tensor::TensorId;
 use crate::twin;
@@ -43,6 +43,10 @@ impl Operation for Attention {
         [self.y].into_iter().chain(self.shrink.map(|s| s.z)).collect()
     }
 
+    fn cache(&self) -> Option<[TensorId; 2]> {
+        Some([self.k_cache, self.v_cache])
+    }
+
     fn check(&self, shapes: &Shapes) -> Fit {
         let Self { rows, q, k_cache, v_cache, y, head_dim, shrink, .. } = *self;
         shapes.rows(rows)?;
@@ -58,10 +62,10 @@ impl Operation for Attention {
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let run = if call.is_fast() { fast::attention } else { twin::attention::attention };
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
-        let (rows, q) = (call.rows(self.rows), call.f32(self.q));
-        let (k, v) = (call.f32(self.k_cache), call.f32(self.v_cache));
+        let cached = call.cached(self.rows, [self.k_cache, self.v_cache], heads, self.window, false);
+        let Cached { rows, k, v, heads } = &cached;
         let y = bytemuck::cast_slice_mut(&mut out[0]);
-        run(rows, q, k, v, heads, [self.scale, self.cap], self.window, y);
+        run(rows, call.f32(self.q), k, v, *heads, [self.scale, self.cap], self.window, y);
         DownProjection::ride(self.shrink, call, heads.q_cols, out);
     }
 }

@@ -32,6 +32,10 @@ impl Operation for AttentionGradKv {
         vec![self.dk_cache, self.dv_cache]
     }
 
+    fn cache(&self) -> Option<[TensorId; 2]> {
+        Some([self.forward.k_cache, self.forward.v_cache])
+    }
+
     fn check(&self, shapes: &Shapes) -> Fit {
         let Self { forward, dy, stats, dk_cache, dv_cache } = *self;
         forward.check(shapes)?;
@@ -50,8 +54,9 @@ impl Operation for AttentionGradKv {
             if call.is_fast() { fast::attention_grad_kv } else { twin::attention_grad_kv::attention_grad_kv };
         let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
-        let (rows, q, k, v) = (call.rows(rows), call.f32(q), call.f32(k_cache), call.f32(v_cache));
+        // The gradients lie as the cache does.
+        let cached = call.cached(rows, [k_cache, v_cache], heads, window, true);
         let (dy, stats) = (call.f32(self.dy), call.f32(self.stats));
-        run(rows, q, k, v, dy, stats, heads, [scale, cap], window, dk, dv);
+        run(&cached.rows, call.f32(q), &cached.k, &cached.v, dy, stats, heads, [scale, cap], window, dk, dv);
     }
 }

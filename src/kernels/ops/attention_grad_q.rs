@@ -1,7 +1,7 @@
 //! The way back through attention to its queries.
 //! To keys and values leads `attention_grad_kv`, which reads what this leaves.
 
-use super::{AttentionInputs, Call, Fit, Operation, Shapes, demand, outputs};
+use super::{AttentionInputs, Cached, Call, Fit, Operation, Shapes, demand, outputs};
 use crate::fast;
 use crate::tensor::TensorId;
 use crate::twin;
@@ -29,6 +29,10 @@ impl Operation for AttentionGradQ {
         vec![self.dq, self.stats]
     }
 
+    fn cache(&self) -> Option<[TensorId; 2]> {
+        Some([self.forward.k_cache, self.forward.v_cache])
+    }
+
     fn check(&self, shapes: &Shapes) -> Fit {
         let Self { forward, dy, dq, stats } = *self;
         forward.check(shapes)?;
@@ -44,7 +48,8 @@ impl Operation for AttentionGradQ {
             if call.is_fast() { fast::attention_grad_q } else { twin::attention_grad_q::attention_grad_q };
         let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
-        let (k, v, dy) = (call.f32(k_cache), call.f32(v_cache), call.f32(self.dy));
-        run(call.rows(rows), call.f32(q), k, v, dy, heads, [scale, cap], window, dq, stats);
+        let cached = call.cached(rows, [k_cache, v_cache], heads, window, false);
+        let Cached { rows, k, v, heads } = &cached;
+        run(rows, call.f32(q), k, v, call.f32(self.dy), *heads, [scale, cap], window, dq, stats);
     }
 }

@@ -43,7 +43,7 @@ mod square_sum;
 
 pub use crate::twin::shrink_grad::part_columns;
 pub use shared::{AttentionInputs, Delta, DownProjection, Replaced, Slice};
-pub(crate) use shared::{Call, Fit, Shapes};
+pub(crate) use shared::{Cached, Call, Fit, Shapes};
 
 use crate::tensor::{TensorId, Tensors};
 use shared::{demand, outputs};
@@ -98,6 +98,11 @@ pub trait Operation {
 
     /// The one tensor it reads that may be packed.
     fn weight(&self) -> Option<TensorId> {
+        None
+    }
+
+    /// The cache of keys and values that it reads or writes, whose tensors may be packed too.
+    fn cache(&self) -> Option<[TensorId; 2]> {
         None
     }
 
@@ -166,7 +171,8 @@ impl Op {
         let twice = |(i, w): (usize, &TensorId)| writes[..i].contains(w);
         demand(!writes.iter().enumerate().any(twice), "two outputs are one tensor")?;
         let mut packed = reads.iter().chain(&writes).filter(|&&t| tensors.get(t).dtype.is_packed());
-        demand(packed.all(|&t| op.weight() == Some(t)), "a tensor is packed that may not be")?;
+        let may_be = |t| op.weight() == Some(t) || op.cache().is_some_and(|cache| cache.contains(&t));
+        demand(packed.all(|&t| may_be(t)), "a tensor is packed that may not be")?;
         op.check(&Shapes { tensors, n })
     }
 

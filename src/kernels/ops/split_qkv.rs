@@ -2,8 +2,10 @@
 //! Attention itself is an op of its own; the way back is `split_qkv_grad`.
 
 use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use crate::cache::CacheLayout;
+use crate::control::{INACTIVE, Row};
 use crate::tensor::TensorId;
-use crate::twin;
+use crate::twin::{self, split_qkv::Heads};
 
 /// Parts each row of qkv: q rotated to `q`, k rotated and v into the cache at [slot, pos].
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +37,10 @@ impl Operation for SplitQkv {
         vec![self.q, self.k_cache, self.v_cache]
     }
 
+    fn cache(&self) -> Option<[TensorId; 2]> {
+        Some([self.k_cache, self.v_cache])
+    }
+
     fn check(&self, shapes: &Shapes) -> Fit {
         let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim, grouped } = *self;
         shapes.rows(rows)?;
@@ -53,10 +59,41 @@ impl Operation for SplitQkv {
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
+        if self.is_packed(call) {
+            return self.run_packed(call, out);
+        }
         let [q, k, v] = outputs(out);
         let (rows, qkv, rope) = (call.rows(self.rows), call.f32(self.qkv), call.f32(self.rope));
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
         let rotated = call.cols(self.rope);
         twin::split_qkv::split_qkv(rows, qkv, rope, rotated, heads, self.grouped, q, k, v);
+    }
+}
+
+impl SplitQkv {
+    fn is_packed(&self, call: &Call) -> bool {
+        call.tensors.get(self.k_cache).dtype.is_packed()
+    }
+
+    /// Row by row, so that a key or a value is one cell of a cache until it is rounded.
+    fn run_packed(&self, call: &Call, out: &mut [Vec<u32>]) {
+        let [q, k_cache, v_cache] = outputs::<u32, 3>(out);
+        let q: &mut [f32] = bytemuck::cast_slice_mut(q);
+        let heads = call.heads(self.q, self.k_cache, self.head_dim);
+        let layout = CacheLayout::of(call.tensors.get(self.k_cache));
+        let (qkv, rope) = (call.f32(self.qkv), call.f32(self.rope));
+        let (cols, angles) = (call.cols(self.qkv), call.cols(self.rope));
+        let [mut k, mut v] = [(); 2].map(|()| vec![0.0; heads.kv_cols]);
+        let active = call.rows(self.rows).iter().enumerate().filter(|(_, row)| row.slot != INACTIVE);
+        for (n, row) in active {
+            let (slot, pos) = (row.slot as usize, row.pos as usize);
+            let alone = [Row { slot: 0, pos: 0, ..*row }];
+            let (qkv, q) = (&qkv[n * cols..][..cols], &mut q[n * heads.q_cols..][..heads.q_cols]);
+            let rope = &rope[pos * angles..][..angles];
+            let heads = Heads { s: 1, ..heads };
+            twin::split_qkv::split_qkv(&alone, qkv, rope, angles, heads, self.grouped, q, &mut k, &mut v);
+            layout.store(k_cache, slot, pos, &k);
+            layout.store(v_cache, slot, pos, &v);
+        }
     }
 }

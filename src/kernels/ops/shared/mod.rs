@@ -2,6 +2,7 @@
 //! No op is here.
 
 mod attention_inputs;
+mod cached;
 mod call;
 mod delta;
 mod down_projection;
@@ -10,6 +11,7 @@ mod shapes;
 mod slice;
 
 pub use attention_inputs::AttentionInputs;
+pub(crate) use cached::Cached;
 pub(crate) use call::Call;
 pub(super) use call::outputs;
 pub use delta::Delta;

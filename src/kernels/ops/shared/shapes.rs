@@ -1,6 +1,7 @@
 //! What the checks of ops are made of: the shapes of tensors, and demands on them.
 //! It knows no op.
 
+use crate::cache::CACHE_TYPES;
 use crate::control::{Mix, Row, Training};
 use crate::dtype::Dtype;
 use crate::tensor::{TensorId, Tensors};
@@ -73,7 +74,9 @@ impl Shapes<'_> {
     #[inline(never)]
     pub(crate) fn caches(&self, k: TensorId, v: TensorId) -> Fit {
         let (k, v) = (self.tensors.get(k), self.tensors.get(v));
-        demand(k.shape.len() == 3 && k.shape == v.shape, "caches are not (slots, S, K·D)")
+        demand(k.shape.len() == 3 && k.shape == v.shape, "caches are not (slots, S, K·D)")?;
+        let fits = CACHE_TYPES.contains(&k.dtype) && (!k.dtype.is_packed() || k.shape[2].is_multiple_of(64));
+        demand(k.dtype == v.dtype && fits, "keys and values are not of one type that fits them")
     }
 
     /// Query heads share key heads in equal groups; the cache is one.

@@ -1,0 +1,22 @@
+// cache_f32x4: elements of keys and values held as f32, keys in fours.
+// Needs the bindings k_cache and v_cache.
+
+alias Key = vec4<f32>;
+alias Value = f32;
+
+var<private> cache_slot: u32;                                        // of the elements that are read
+
+// Elements at .. at + 3 of all slots' keys, for a multiple of 4.
+fn key_four(at: u32) -> vec4<f32> {
+    return k_cache[at / 4u];
+}
+
+// Element `at` of all slots' keys.
+fn key_at(at: u32) -> f32 {
+    return k_cache[at / 4u][at % 4u];
+}
+
+// Element `at` of all slots' values.
+fn value_at(at: u32) -> f32 {
+    return v_cache[at];
+}
