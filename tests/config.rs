@@ -168,6 +168,16 @@ fn what_does_not_fit_is_refused_in_words() {
         "config.json: quantization_config: quantised checkpoints are not supported; take the model as it was \
          before, with `dtype` q8 or q4, or a GGUF file of it",
     );
+    for (method, by) in [("gptq", "GPTQ"), ("awq", "AWQ"), ("bitsandbytes", "bitsandbytes"), ("hqq", "HQQ")] {
+        refused(
+            json!({"quantization_config": {"quant_method": method, "bits": 4}}),
+            Unsupported,
+            &format!(
+                "config.json: quantization_config: quantised checkpoints (here {by}) are not supported; take the \
+                 model as it was before, with `dtype` q8 or q4, or a GGUF file of it"
+            ),
+        );
+    }
     refused(
         json!({"eos_token_id": [2, 300]}),
         Mismatch,

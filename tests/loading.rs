@@ -72,6 +72,40 @@ fn a_tensor_the_architecture_lacks_is_named() {
     refused(result, ErrorKind::Mismatch, words);
 }
 
+/// A checkpoint whose config was lost or cleaned: its tensors tell, in whatever order they come.
+#[test]
+fn weights_that_another_library_quantised_are_refused_by_its_name() {
+    const INSTEAD: &str = "take the model as it was before, with `dtype` q8 or q4, or a GGUF file of it";
+    for (end, by) in [
+        ("qweight", "GPTQ or AWQ"),
+        ("qzeros", "GPTQ or AWQ"),
+        ("scales", "GPTQ, AWQ or MLX"),
+        ("biases", "MLX"),
+        ("SCB", "bitsandbytes"),
+        ("weight.absmax", "bitsandbytes"),
+        ("weight.quant_map", "bitsandbytes"),
+        ("weight.quant_state.bitsandbytes__nf4", "bitsandbytes"),
+        ("weight_packed", "compressed-tensors"),
+        ("q_weight", "EXL2"),
+        ("W_q", "HQQ"),
+    ] {
+        let name = format!("model.layers.0.self_attn.q_proj.{end}");
+        let mut tensors = weights(&LLAMA);
+        tensors.insert(0, (name.clone(), vec![4], vec![0.5; 4]));
+        let result = open(LLAMA.config, LLAMA.tokenizer, &to_file(&tensors));
+        let words = format!("tensor `{name}`: weights quantised by {by} are not supported; {INSTEAD}");
+        refused(result, ErrorKind::Unsupported, &words);
+    }
+    // The codes may come before what tells whose they are.
+    let name = "model.layers.0.self_attn.q_proj.weight";
+    let codes = [(name.to_owned(), vec![4], TensorData::U32(&[1, 2, 3, 4]))];
+    let file = write(&codes, &Default::default()).expect("a file");
+    let result = open(LLAMA.config, LLAMA.tokenizer, &file);
+    let words =
+        format!("tensor `{name}`: U32, expected floats: quantised checkpoints are not supported; {INSTEAD}");
+    refused(result, ErrorKind::Unsupported, &words);
+}
+
 #[test]
 fn a_config_that_contradicts_the_weights_is_refused() {
     let mut config: Value = serde_json::from_slice(LLAMA.config).expect("JSON");

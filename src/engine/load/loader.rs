@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use crate::backend::gpu::known_answer::Verdicts;
 use crate::error::{Error, Result};
 use crate::format::{TensorInfo, explained};
-use crate::model::{Blueprint, Model};
+use crate::model::{Blueprint, Model, check_tensor};
 use crate::plan::{Dtype, TensorId};
 use crate::tokenizer::Tokenizer;
 
@@ -129,8 +129,12 @@ impl Loader {
     /// The pieces in which tensor `info` is to be [`load`](Self::load)ed, in order; none if the
     /// model has no use for it.
     ///
-    /// Errors with `Mismatch` if it does not belong to this architecture.
+    /// Errors with `Mismatch` if it does not belong to this architecture, `Unsupported` if another library
+    /// quantised it.
     pub fn pieces(&self, info: &TensorInfo) -> Result<Vec<TensorInfo>> {
+        if !self.gguf {
+            check_tensor(&info.name, &info.dtype.to_string())?;
+        }
         let (weights, elements) = (&self.model.weights, info.shape.iter().product());
         let whole = if self.gguf {
             self.expects_gguf(info)?

@@ -7,6 +7,7 @@ use super::value::Field;
 use super::{Fields, Source};
 use crate::error::{Error, Result};
 use crate::format::gguf::Value;
+use crate::model::quantised::refused_config;
 
 /// What a source says beside the fields that are read.
 struct Known {
@@ -118,10 +119,9 @@ impl<'a> Fields<'a> {
 
     fn unknown(&self, name: &str, field: Field) -> Error {
         match self.source {
-            Source::Config(_) if QUANTISED.contains(&name) => Error::unsupported(format!(
-                "config.json: {name}: quantised checkpoints are not supported; take the model as it was before, \
-                 with `dtype` q8 or q4, or a GGUF file of it"
-            )),
+            Source::Config(config) if QUANTISED.contains(&name) => {
+                refused_config(name, config.get(name).unwrap_or(&Json::Null))
+            }
             Source::Config(_) => Error::unsupported(format!(
                 "config.json: {name} {}: an unknown key, which may change the arithmetic; if it does not, \
                  remove it or put `_` in front of it",
