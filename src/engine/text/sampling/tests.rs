@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::logits::probabilities;
 use super::*;
-use crate::engine::Request;
+use crate::engine::text::request::Request;
 
 const FIXTURE: &str = include_str!("../../../../tests/fixtures/samplers.json");
 const TOKENIZER: &[u8] = include_bytes!("../../../../tests/fixtures/models/llama/tokenizer.json");
