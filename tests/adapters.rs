@@ -28,7 +28,7 @@ fn linears(files: &ModelFiles) -> Vec<(String, [usize; 2])> {
     let linear = |info: lorakeet::format::TensorInfo| {
         let module = info.name.strip_suffix(".weight")?.to_owned();
         let [rows, cols] = info.shape[..] else { return None };
-        let embedding = ["embed_tokens", "wte", "wpe"].iter().any(|end| module.ends_with(end));
+        let embedding = ["embed_tokens", "embed_in", "wte", "wpe"].iter().any(|end| module.ends_with(end));
         // Conv1D keeps (in, out).
         let shape = if files.name == "gpt2" { [cols, rows] } else { [rows, cols] };
         (!embedding).then_some((module, shape))

@@ -355,8 +355,8 @@ fn what_is_not_computed_is_refused_by_name() {
         "GGUF metadata `llama.attention.causal` false is not supported",
     );
     refused(
-        smallest().text("llama.rope.scaling.type", "yarn"),
-        "GGUF metadata `llama.rope.scaling.type` `yarn` is not supported",
+        smallest().text("llama.rope.scaling.type", "su"),
+        "GGUF metadata `llama.rope.scaling.type` `su` is not supported",
     );
     refused(
         smallest().u32("llama.rope.dimension_count", 1),
@@ -429,13 +429,18 @@ fn tensors_that_do_not_fit() {
         Mismatch,
         "tensor `blk.0.attn_q.weight` is missing",
     );
-    for name in ["blk.0.attn_q_norm.weight", "blk.1.attn_q.weight", "rope_factors_long.weight", "nonsense"] {
+    for name in ["blk.0.attn_q_norm.weight", "blk.1.attn_q.weight", "nonsense"] {
         assert_refused(
             &smallest().vector(name, &[1.0; 2]),
             Mismatch,
             &format!("tensor `{name}`: the architecture llama has no such tensor"),
         );
     }
+    assert_refused(
+        &smallest().vector("rope_factors_long.weight", &[1.0; 2]),
+        Mismatch,
+        "tensor `rope_factors_long.weight`: shape [2], expected [1]",
+    );
     let factors = |values: &[f32]| smallest().vector("rope_freqs.weight", values);
     open(&factors(&[2.0]).bytes(), None).expect("one for each pair");
     assert_refused(&factors(&[2.0; 2]), Mismatch, "tensor `rope_freqs.weight`: shape [2], expected [1]");
