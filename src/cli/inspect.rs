@@ -70,7 +70,8 @@ pub(crate) fn run(engine: &Engine, with_plan: bool, as_json: bool) {
 fn print(subject: &Subject, with_plan: bool, as_json: bool) {
     let (model, config) = (subject.model, &subject.model.config);
     let parameters = model.weights.parameters();
-    let plan = model.decode(1);
+    let plans = model.plans_of_a_token();
+    let steps = plans.iter().map(|plan| plan.steps().len()).sum::<usize>();
     if as_json {
         let report = json!({
             "family": config.family.name,
@@ -88,7 +89,7 @@ fn print(subject: &Subject, with_plan: bool, as_json: bool) {
             "device_bytes": model.tensors.total_bytes(),
             "weights": model.weights.held().iter().map(|(dtype, n)| (dtype.name(), *n)).collect::<BTreeMap<_, _>>(),
             "warnings": subject.warnings,
-            "steps_per_token": plan.steps().len(),
+            "steps_per_token": steps,
             "backend": subject.backend,
             "memory_bytes": subject.memory.iter().map(|(name, needs)| ((*name).to_owned(), json!(needs.map(|needs| needs.total())))).collect::<serde_json::Map<String, Value>>(),
         });
@@ -117,7 +118,7 @@ fn print(subject: &Subject, with_plan: bool, as_json: bool) {
         "{:.1} MiB on the device with room for {} sequences, {} steps a token",
         model.tensors.total_bytes() as f64 / (1 << 20) as f64,
         model.slots(),
-        plan.steps().len(),
+        steps,
     );
     let held = model.weights.held();
     let held = held.iter().map(|(dtype, n)| format!("{:.2} M as {}", *n as f64 / 1e6, dtype.name()));
@@ -137,6 +138,6 @@ fn print(subject: &Subject, with_plan: bool, as_json: bool) {
         );
     }
     if with_plan {
-        print!("{}", plan.display(&model.tensors));
+        plans.iter().for_each(|plan| print!("{}", plan.display(&model.tensors)));
     }
 }

@@ -122,6 +122,20 @@ impl Model {
         }
     }
 
+    /// What runs for one token: the plan that writes it, or those that an encoder reads it by.
+    pub fn plans_of_a_token(&self) -> Vec<Plan> {
+        if self.config.encoder.is_none() {
+            return vec![self.decode(1)];
+        }
+        let of_layer = |l| [self.encode_keys(1, l), self.encode_layer(1, l)];
+        let mut plans = vec![self.encode_embed(1)];
+        plans.extend((0..self.config.layers.len()).flat_map(of_layer));
+        if self.config.norms_in_front() {
+            plans.push(self.encode_end(1));
+        }
+        plans
+    }
+
     /// Embeds `n` rows.
     pub(crate) fn encode_embed(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
