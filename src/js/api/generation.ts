@@ -3,6 +3,7 @@
 // A request goes on in src/bindings/engine/mod.rs.
 
 import { chosen } from "./choice.js";
+import type { Constraint } from "./constraint.js";
 import { throwIfCancelled } from "../error.js";
 import type { CheckedRequest } from "./request.js";
 import { pause } from "../thread/pause.js";
@@ -49,19 +50,6 @@ interface Step {
   deltas: Delta[];
   finished: boolean;
   pending: number;
-}
-
-/** Decides token by token what a text may be. */
-export interface Constraint {
-  /**
-   * Sets the bit of each token that may come next in `mask`, which is zeros at first: bit t % 32 of word t >>> 5. Tells
-   * whether the text may end here: with `may` the end tokens are allowed, too; with `must` nothing more is drawn.
-   */
-  allowed(mask: Uint32Array): "never" | "may" | "must";
-  /** Hears the token that was drawn; of end tokens it does not hear. */
-  accept(token: number): void;
-  /** Frees what it holds; called once. */
-  free(): void;
 }
 
 const WHAT = "the completion";

@@ -2,7 +2,7 @@
 // Ranges and defaults are the engine's; here are names, types, and what OpenAI has and we do not.
 
 import { adapterNames, adapterWeights, type AdapterChoice } from "./choice.js";
-import type { Constraint } from "./generation.js";
+import type { Constraint } from "./constraint.js";
 import { LorakeetError } from "../error.js";
 import { SAMPLERS, checkSamplers, type SamplerName, type Samplers } from "./samplers.js";
 import { checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkWhole, isWhole, wrong } from "../options.js";
