@@ -25,6 +25,7 @@ export type { HubOptions } from "./files/hub.js";
 export type { Progress } from "./api/load.js";
 export type { RecoverOptions } from "./api/recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";
+export type { SamplerOptions } from "./api/samplers.js";
 export type { CompletionUsage, Head } from "./api/response.js";
 export type { SliceBudget } from "./thread/slices.js";
 export type { AdapterParts, AdapterSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";

@@ -4,11 +4,11 @@
 import { adapterNames, adapterWeights, type AdapterChoice } from "./choice.js";
 import type { Constraint } from "./constraint.js";
 import { LorakeetError } from "../error.js";
-import { SAMPLERS, checkSamplers, type SamplerName, type Samplers } from "./samplers.js";
+import { SAMPLERS, checkSamplers, type SamplerName, type SamplerOptions, type Samplers } from "./samplers.js";
 import { checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkWhole, isWhole, wrong } from "../options.js";
 
 /** What all requests for text have in common: OpenAI's options, and the sampling options of transformers. */
-export interface TextRequest {
+export interface TextRequest extends SamplerOptions {
   /** Maximum number of tokens to generate for each prompt. Default: until an end token or a full context (OpenAI's is 16). */
   max_tokens?: number;
   /** 0 always takes the most probable token. Default 1. */
@@ -21,42 +21,6 @@ export interface TextRequest {
   min_p?: number;
   /** Above 1, tokens that have already occurred become less probable. Default 1. */
   repetition_penalty?: number;
-  /** Subtracted from the logits of tokens that were generated before, -2 to 2. Default 0. */
-  presence_penalty?: number;
-  /** Subtracted from the logits of tokens once for each time they were generated, -2 to 2. Default 0. */
-  frequency_penalty?: number;
-  /** Added to the logits of tokens, by token id: -100 to 100. Default: none. */
-  logit_bias?: Readonly<Record<string, number>> | null;
-  /** No sequence of this many tokens occurs twice. Default 0: any may. */
-  no_repeat_ngram_size?: number;
-  /** Sample from the tokens of the most usual surprise whose probabilities add up to this, above 0 to 1. Default 1: from all. */
-  typical_p?: number;
-  /** Drop tokens whose logit is more than this many standard deviations below the highest. Default -1: none. */
-  top_n_sigma?: number;
-  /** DRY: how strongly repetitions are penalised. Default 0: not at all. */
-  dry_multiplier?: number;
-  /** DRY: how the penalty grows with each repeated token, at least 1. Default 1.75. */
-  dry_base?: number;
-  /** DRY: the shortest repetition with a penalty, in tokens. Default 2. */
-  dry_allowed_length?: number;
-  /** DRY: how many of the last tokens are searched for repetitions. Default -1: all. */
-  dry_penalty_last_n?: number;
-  /** DRY: strings that no repetition continues across. Default `["\n", ":", "\"", "*"]`. */
-  dry_sequence_breakers?: readonly string[];
-  /** XTC: how often the most probable tokens are removed, 0 to 1. Default 0: never. */
-  xtc_probability?: number;
-  /** XTC: tokens at least this probable are removed, except the least probable of them. Above 0.5 is off. Default 0.1. */
-  xtc_threshold?: number;
-  /** 2 is mirostat 2.0, which takes the place of the filters. Default 0: off. */
-  mirostat?: 0 | 2;
-  /** Mirostat: the surprise to keep to, in bits. Default 5. */
-  mirostat_tau?: number;
-  /** Mirostat: its learning rate. Default 0.1. */
-  mirostat_eta?: number;
-  /** The temperature goes from `temperature` minus this to `temperature` plus this, by the entropy of the tokens. Default 0: off. */
-  dynatemp_range?: number;
-  /** Exponent of the entropy. Default 1. */
-  dynatemp_exponent?: number;
   /** The same seed gives the same text on the same device. Default: a random one. */
   seed?: number;
   /** The text ends before any of these strings. They may contain special tokens, which otherwise do not appear in the text. */

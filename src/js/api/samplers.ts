@@ -1,8 +1,47 @@
-// The samplers that run beside the model: their names, and what Rust takes for them.
+// The samplers that run beside the model: their options, and what Rust takes for them.
 // Not their ranges and defaults, which are the engine's.
 
 import { checkNumber, checkTexts, checkWhole, isWhole, wrong } from "../options.js";
-import type { TextRequest } from "./request.js";
+
+/** The options that no device knows; the text is then drawn on the host. */
+export interface SamplerOptions {
+  /** Subtracted from the logits of tokens that were generated before, -2 to 2. Default 0. */
+  presence_penalty?: number;
+  /** Subtracted from the logits of tokens once for each time they were generated, -2 to 2. Default 0. */
+  frequency_penalty?: number;
+  /** Added to the logits of tokens, by token id: -100 to 100. Default: none. */
+  logit_bias?: Readonly<Record<string, number>> | null;
+  /** No sequence of this many tokens occurs twice. Default 0: any may. */
+  no_repeat_ngram_size?: number;
+  /** Sample from the tokens of the most usual surprise whose probabilities add up to this, above 0 to 1. Default 1: from all. */
+  typical_p?: number;
+  /** Drop tokens whose logit is more than this many standard deviations below the highest. Default -1: none. */
+  top_n_sigma?: number;
+  /** DRY: how strongly repetitions are penalised. Default 0: not at all. */
+  dry_multiplier?: number;
+  /** DRY: how the penalty grows with each repeated token, at least 1. Default 1.75. */
+  dry_base?: number;
+  /** DRY: the shortest repetition with a penalty, in tokens. Default 2. */
+  dry_allowed_length?: number;
+  /** DRY: how many of the last tokens are searched for repetitions. Default -1: all. */
+  dry_penalty_last_n?: number;
+  /** DRY: strings that no repetition continues across. Default `["\n", ":", "\"", "*"]`. */
+  dry_sequence_breakers?: readonly string[];
+  /** XTC: how often the most probable tokens are removed, 0 to 1. Default 0: never. */
+  xtc_probability?: number;
+  /** XTC: tokens at least this probable are removed, except the least probable of them. Above 0.5 is off. Default 0.1. */
+  xtc_threshold?: number;
+  /** 2 is mirostat 2.0, which takes the place of the filters. Default 0: off. */
+  mirostat?: 0 | 2;
+  /** Mirostat: the surprise to keep to, in bits. Default 5. */
+  mirostat_tau?: number;
+  /** Mirostat: its learning rate. Default 0.1. */
+  mirostat_eta?: number;
+  /** The temperature goes from `temperature` minus this to `temperature` plus this, by the entropy of the tokens. Default 0: off. */
+  dynatemp_range?: number;
+  /** Exponent of the entropy. Default 1. */
+  dynatemp_exponent?: number;
+}
 
 const NUMBERS = [
   "presence_penalty", "frequency_penalty", "typical_p", "top_n_sigma", "dry_multiplier", "dry_base",
@@ -19,7 +58,7 @@ export type SamplerName = (typeof SAMPLERS)[number];
 export type Samplers = { [name in SamplerName]?: number | readonly string[] | readonly [number, number][] };
 
 /** Errors with `argument` for a value of another type. */
-export function checkSamplers(given: Pick<TextRequest, SamplerName>): Samplers {
+export function checkSamplers(given: Pick<SamplerOptions, SamplerName>): Samplers {
   for (const name of NUMBERS) checkNumber(name, given[name]);
   for (const name of WHOLE) checkWhole(name, given[name]);
   const { logit_bias: biases, dry_penalty_last_n: last } = given;
