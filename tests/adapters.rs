@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::models::{LLAMA, MODELS, ModelFiles};
+use common::models::{LLAMA, ModelFiles, models};
 use common::{Tolerance, assert_close, backends, gpu, gpu_with, misfit, noise};
 use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;
@@ -119,7 +119,7 @@ async fn run(engine: &mut Engine, requests: &[Request]) -> Vec<Vec<u32>> {
 /// weight, give what the merged weights give: for each family, on each backend.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn unmerged_equals_merged() {
-    for files in MODELS {
+    for files in models() {
         let a = adapter(files, 1, 3, |_| true);
         let b = adapter(files, 2, 5, |module| !module.contains("o_proj") && !module.contains("c_fc"));
         let judges = backends().await.into_iter().zip(backends().await);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::models::{LLAMA, MODELS};
+use common::models::{LLAMA, models};
 use common::{Fixture, Tolerance, assert_close, backends};
 use lorakeet::ErrorKind;
 use lorakeet::engine::{EngineOptions, Pooling, Request};
@@ -19,7 +19,7 @@ fn tolerance(backend: &str) -> Tolerance {
 async fn hidden_states_equal_those_of_transformers() {
     let fixture = Fixture::new(include_bytes!("fixtures/models/hidden.safetensors"));
     let ids = fixture.ids("ids");
-    for files in MODELS {
+    for files in models() {
         for (name, backend) in backends().await {
             let mut engine = files.open(backend, &EngineOptions::default()).expect("valid");
             let layers = engine.config().layers.len();

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::slice::from_ref;
 
 use common::divergence::{copy, first_difference};
-use common::models::{LLAMA, MODELS, ModelFiles};
+use common::models::{LLAMA, ModelFiles, models};
 use common::{Fixture, Tolerance, assert_close, backends, gpu_with, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
@@ -52,7 +52,7 @@ async fn run(engine: &mut Engine, requests: &[Request]) -> Vec<(Vec<u32>, String
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn logits_equal_transformers() {
-    for files in MODELS {
+    for files in models() {
         let reference = Fixture::new(files.reference);
         let ids = reference.ids("input_ids");
         for (name, mut engine) in engines(files).await {
@@ -114,7 +114,7 @@ async fn the_first_step_that_differs_is_named() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn greedy_text_equals_transformers() {
-    for files in MODELS {
+    for files in models() {
         let reference = Fixture::new(files.reference);
         let prompt = reference.ids("input_ids")[..10].to_vec();
         let want = reference.ids("greedy_ids");
@@ -134,7 +134,7 @@ async fn greedy_text_equals_transformers() {
 /// Three prompts of unequal lengths in one batch say what each says alone.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn a_batch_of_unequal_lengths_equals_single_runs() {
-    for files in MODELS {
+    for files in models() {
         let reference = Fixture::new(files.reference);
         let prompts = [0, 1, 2].map(|i| reference.ids(&format!("batch_ids_{i}")));
         for (name, mut engine) in engines(files).await {

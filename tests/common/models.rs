@@ -52,6 +52,22 @@ pub const MODELS: &[ModelFiles] = &[
     model!("gpt_neox-serial", "model.safetensors"),
 ];
 
+/// All of them; in a browser, whose GPU is slow, those with every op and every order of steps among them.
+pub fn models() -> impl Iterator<Item = &'static ModelFiles> {
+    let left_out = [
+        "gemma",
+        "gemma3",
+        "smollm3",
+        "granite",
+        "phi3",
+        "phi",
+        "stablelm",
+        "stablelm-parallel",
+        "gpt_neox-serial",
+    ];
+    MODELS.iter().filter(move |files| !cfg!(target_arch = "wasm32") || !left_out.contains(&files.name))
+}
+
 impl ModelFiles {
     pub fn open(&self, backend: Backend, options: &EngineOptions) -> Result<Engine> {
         self.open_as(self.config, backend, options)
