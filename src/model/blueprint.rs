@@ -235,7 +235,7 @@ impl Blueprint {
             return Err(Error::unsupported(format!("head_dim {d}, expected at most {MAX_HEAD_DIM}")));
         }
         let e = self.rotary_dim;
-        if e == 0 || e > d || e % 2 != 0 {
+        if e == 0 || e > d || !e.is_multiple_of(2) {
             return Err(Error::unsupported(format!(
                 "rotary positions on {e} of a head's {d} elements, expected an even number of them"
             )));
