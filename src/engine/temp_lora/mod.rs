@@ -227,10 +227,9 @@ impl TempLora {
         }
         self.context.extend(&request.prompt);
         keep_newest(&mut self.context, self.options.context_tokens);
-        let left = request.max_tokens.unwrap_or(usize::MAX);
+        let (left, tail, chain) = (request.max_tokens.unwrap_or(usize::MAX), None, None);
         let request = Request { adapter: Some(self.choice()), overflow: Overflow::Slide, ..request };
-        self.asked =
-            Some(Asked { request, mixes: mix, left, tail: None, chain: None, chunks_since_reset: 0 });
+        self.asked = Some(Asked { request, mixes: mix, left, tail, chain, chunks_since_reset: 0 });
         Ok(())
     }
 
