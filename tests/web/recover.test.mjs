@@ -272,7 +272,7 @@ test("when the GPU's process crashes, all engines go on", async () => {
       globalThis.engines = [await open(), await open()];
       globalThis.losses = 0;
       for (const engine of engines) engine.lost().then(() => (losses++, engine.recover()));
-      globalThis.write = (engine) => engine.completions.create({ prompt: "The old man", temperature: 1, seed: 1, max_tokens: 40 });
+      globalThis.write = (engine) => engine.completions.create({ prompt: "The old man", temperature: 1, seed: 1, max_tokens: 100 });
       globalThis.said = (await write(engines[0])).choices[0].text;
       globalThis.texts = Promise.all(engines.map(write));
     });
