@@ -147,6 +147,21 @@ fn assert_tensors(
     }
 }
 
+/// A and B after steps of AdamW. It divides a gradient by its own size, so where the first gradient is lost in
+/// rounding (below 1e-5 of the tensor's largest) the step's direction is too; these few are left out.
+fn assert_steps(what: &str, got: &[(String, Vec<f32>)], reference: &Fixture<'_>, step: usize, abs: f32) {
+    for (name, values) in got {
+        let gradient = reference.f32(&format!("grad.{name}"));
+        let largest = gradient.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let kept = |values: &[f32]| -> Vec<f32> {
+            values.iter().zip(&gradient).filter(|(_, g)| g.abs() > 1e-5 * largest).map(|(x, _)| *x).collect()
+        };
+        let (got, want) = (kept(values), kept(&reference.f32(&format!("step_{step}.{name}"))));
+        assert!(got.len() * 100 >= values.len() * 99, "{what} {name}: {} of {}", got.len(), values.len());
+        assert_close(&format!("{what} {name}"), &got, &want, Tolerance { abs, rel: 0.0 });
+    }
+}
+
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn gradients_equal_autograd() {
     for fixture in tried() {
@@ -195,14 +210,7 @@ async fn steps_of_adam_w_equal_torch() {
                 losses.push(engine.train_step(windows, &on(), LEARNING_RATE).await.expect("works") as f32);
                 if [1, 2, 10].contains(&step) {
                     let what = format!("{} on {name}, step {step}", fixture.model);
-                    assert_tensors(
-                        &what,
-                        &exported(&mut engine).await,
-                        &reference,
-                        &format!("step_{step}"),
-                        0.0,
-                        abs,
-                    );
+                    assert_steps(&what, &exported(&mut engine).await, &reference, step, abs);
                 }
             }
             let want = &reference.f32("losses")[..losses.len()];

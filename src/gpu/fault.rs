@@ -1,10 +1,32 @@
 //! What goes wrong with a device outside of any call: its loss, above all. Who waits for it is told.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use futures_channel::oneshot;
 
 use crate::error::{Error, Result};
+
+/// Those of everyone on one device: what befalls it befalls all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults(Arc<Mutex<Vec<Weak<Fault>>>>);
+
+impl Faults {
+    /// The fault of one more on the device.
+    pub(super) fn one_more(&self) -> Arc<Fault> {
+        let fault = Arc::new(Fault::default());
+        self.list().push(Arc::downgrade(&fault));
+        fault
+    }
+
+    /// Tells all that are left.
+    pub(super) fn set(&self, error: &Error) {
+        self.list().retain(|fault| fault.upgrade().map(|fault| fault.set(error.clone())).is_some());
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Weak<Fault>>> {
+        self.0.lock().expect("nothing panics with it in hand")
+    }
+}
 
 /// The first such error, for good: a device that had one is done with.
 #[derive(Debug, Default)]

@@ -15,7 +15,9 @@ pub mod ops;
 mod pace;
 mod read;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_channel::oneshot;
@@ -23,7 +25,7 @@ use futures_channel::oneshot;
 use crate::error::{Error, Result};
 use crate::plan::{Dtype, Plan, TensorId, Tensors};
 
-use fault::Fault;
+use fault::{Fault, Faults};
 use kernels::Kernel;
 use launch::Dispatch;
 use memory::Scopes;
@@ -79,7 +81,7 @@ pub struct GpuOptions {
 pub struct Gpu {
     device: wgpu::Device,
     queue: wgpu::Queue,
-    adapter: String,
+    shared: Rc<Shared>,
     max_tensor_bytes: u64,
     /// Invocations per dot product, 1 on software adapters.
     lanes: u32,
@@ -92,12 +94,20 @@ pub struct Gpu {
     nothing: [wgpu::Buffer; 2],
     /// Where results are mapped; grown when a larger read is asked for.
     staging: wgpu::Buffer,
-    pipelines: HashMap<(&'static str, Dtype), wgpu::ComputePipeline>,
     source: fn(&Kernel) -> String,
     verdicts: known_answer::Verdicts,
     fault: Arc<Fault>,
     pace: Pace,
     counts: Counts,
+}
+
+/// What those on one device share. The last one closes it.
+#[derive(Debug)]
+struct Shared {
+    device: wgpu::Device,
+    adapter: String,
+    pipelines: RefCell<HashMap<(&'static str, Dtype), wgpu::ComputePipeline>>,
+    faults: Faults,
 }
 
 /// A plan as a list of launches whose objects all exist.
@@ -118,7 +128,7 @@ struct Launch {
 impl Gpu {
     /// What the adapter calls itself.
     pub fn adapter(&self) -> &str {
-        &self.adapter
+        &self.shared.adapter
     }
 
     /// What was made and sent so far.
@@ -243,7 +253,9 @@ impl Gpu {
         self.buffers.drain(..).for_each(|buffer| buffer.destroy());
         self.reserved.drain(..).for_each(|(_, buffer)| buffer.destroy());
         self.staging.destroy();
-        self.device.destroy();
+        if Rc::strong_count(&self.shared) == 1 {
+            self.device.destroy();
+        }
     }
 
     fn create(&mut self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
@@ -257,7 +269,8 @@ impl Gpu {
     }
 
     fn pipeline(&mut self, kernel: &Kernel) -> wgpu::ComputePipeline {
-        if let Some(pipeline) = self.pipelines.get(&(kernel.name, kernel.dtype)) {
+        let mut pipelines = self.shared.pipelines.borrow_mut();
+        if let Some(pipeline) = pipelines.get(&(kernel.name, kernel.dtype)) {
             return pipeline.clone();
         }
         let source = (self.source)(kernel);
@@ -281,7 +294,7 @@ impl Gpu {
             cache: None,
         });
         self.counts.pipelines += 1;
-        self.pipelines.insert((kernel.name, kernel.dtype), pipeline.clone());
+        pipelines.insert((kernel.name, kernel.dtype), pipeline.clone());
         pipeline
     }
 

@@ -1,16 +1,17 @@
 //! Opening a device: which limits are asked for, and what of them is used.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::plan::{Mix, Tensors};
 
-use super::fault::Fault;
+use super::fault::Faults;
 use super::instance::instance;
 use super::kernels::Kernel;
 use super::pace::Pace;
-use super::{Counts, Gpu, GpuOptions, STAGING};
+use super::{Counts, Gpu, GpuOptions, STAGING, Shared};
 
 /// What a storage buffer's size is a multiple of: shaders may view any tensor as vec4.
 const VEC4_BYTES: u64 = 16;
@@ -38,41 +39,69 @@ impl Gpu {
             device.await.map_err(|e| Error::device(format!("WebGPU device: {e}")))
         })
         .await?;
-        let fault = Arc::new(Fault::default());
-        watch(&device, &fault);
+        let software = options.software.unwrap_or(info.device_type == wgpu::DeviceType::Cpu);
+        let shared = Rc::new(Shared {
+            device,
+            adapter: [info.name, info.driver].join(" ").trim().to_owned(),
+            pipelines: RefCell::default(),
+            faults: Faults::default(),
+        });
+        watch(&shared.device, &shared.faults);
         let offered = usable_bytes(&limits);
+        let max_tensor_bytes =
+            options.max_tensor_bytes.map_or(offered, |most| rounded_down(most).min(offered));
+        // A software adapter pays per invocation; a GPU wants coalesced loads.
+        let lanes = if software { 1 } else { 16 };
+        let mut gpu =
+            Self::on(shared, queue, max_tensor_bytes, lanes, options.source.unwrap_or(Kernel::source));
+        gpu.max_bytes = options.max_bytes;
+        gpu.pace = Pace::new(options.clock, options.least_speed);
+        Ok(gpu)
+    }
+
+    /// Another one on the same device, opened with the same options but for caps and clock, which it has none of:
+    /// with tensors of its own, it shares the pipelines and the device's faults.
+    pub fn beside(&self) -> Self {
+        let (shared, queue) = (Rc::clone(&self.shared), self.queue.clone());
+        Self::on(shared, queue, self.max_tensor_bytes, self.lanes, self.source)
+    }
+
+    fn on(
+        shared: Rc<Shared>,
+        queue: wgpu::Queue,
+        max_tensor_bytes: u64,
+        lanes: u32,
+        source: fn(&Kernel) -> String,
+    ) -> Self {
+        let fault = shared.faults.one_more();
         let buffer = |label, size, usage| {
-            device.create_buffer(&wgpu::BufferDescriptor {
+            shared.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
                 size,
                 usage,
                 mapped_at_creation: false,
             })
         };
-        Ok(Self {
+        Self {
             // As large as the largest element a shader declares, a `Mix`.
             nothing: [(); 2]
                 .map(|()| buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE)),
             staging: buffer("staging", 4096, STAGING),
+            device: shared.device.clone(),
             queue,
-            adapter: [info.name, info.driver].join(" ").trim().to_owned(),
-            max_tensor_bytes: options
-                .max_tensor_bytes
-                .map_or(offered, |most| rounded_down(most).min(offered)),
-            max_bytes: options.max_bytes,
-            // A software adapter pays per invocation; a GPU wants coalesced loads.
-            lanes: if options.software.unwrap_or(info.device_type == wgpu::DeviceType::Cpu) { 1 } else { 16 },
+            shared,
+            max_tensor_bytes,
+            max_bytes: None,
+            lanes,
             tensors: Tensors::default(),
             buffers: Vec::new(),
             reserved: Vec::new(),
-            pipelines: HashMap::new(),
-            source: options.source.unwrap_or(Kernel::source),
+            source,
             verdicts: Default::default(),
             fault,
-            pace: Pace::new(options.clock, options.least_speed),
+            pace: Pace::new(None, None),
             counts: Counts { buffers: 3, ..Counts::default() },
-            device,
-        })
+        }
     }
 }
 
@@ -110,17 +139,17 @@ fn rounded_down(bytes: u64) -> u64 {
 }
 
 /// Notes errors that no call returns: validation, memory, loss of the device.
-fn watch(device: &wgpu::Device, fault: &Arc<Fault>) {
-    let noted = Arc::clone(fault);
+fn watch(device: &wgpu::Device, faults: &Faults) {
+    let noted = faults.clone();
     device.on_uncaptured_error(Arc::new(move |error| {
-        noted.set(match error {
+        noted.set(&match error {
             wgpu::Error::OutOfMemory { .. } => Error::memory("WebGPU device: out of memory"),
             other => Error::device(format!("WebGPU device: {other}")),
         });
     }));
-    let noted = Arc::clone(fault);
+    let noted = faults.clone();
     device.set_device_lost_callback(move |_, message| {
-        noted.set(Error::device(format!("WebGPU device lost: {message}")));
+        noted.set(&Error::device(format!("WebGPU device lost: {message}")));
     });
 }
 

@@ -8,6 +8,9 @@ pub mod one_op;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod stores;
 
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+
 use lorakeet::activation::Activation;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
@@ -25,9 +28,40 @@ pub async fn gpu() -> Option<Backend> {
     gpu_with(GpuOptions { default_limits: true, ..GpuOptions::default() }).await
 }
 
-/// A GPU opened with `options`, or `None` with a printed skip.
+thread_local! {
+    /// What a test opened first: compiling for each engine anew would take most of the time. Never closed: where
+    /// a thread ends, what closing takes is gone.
+    static OPEN: RefCell<Vec<(String, ManuallyDrop<Gpu>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A GPU opened with `options`, or `None` with a printed skip. Those of one test share a device where no option
+/// is of the engine alone.
 pub async fn gpu_with(options: GpuOptions) -> Option<Backend> {
+    let is_shared = matches!(
+        options,
+        GpuOptions {
+            default_limits: true,
+            max_tensor_bytes: None,
+            max_bytes: None,
+            clock: None,
+            least_speed: None,
+            ..
+        }
+    );
+    let key = format!("{options:?}");
+    let open = OPEN.with_borrow_mut(|open| {
+        open.retain(|(_, gpu)| !gpu.is_lost());
+        open.iter().find(|(of, _)| *of == key).map(|(_, gpu)| gpu.beside())
+    });
+    if let Some(gpu) = open {
+        return Some(Backend::Gpu(Box::new(gpu)));
+    }
     match Gpu::open(&options).await {
+        Ok(gpu) if is_shared => {
+            let another = gpu.beside();
+            OPEN.with_borrow_mut(|open| open.push((key, ManuallyDrop::new(gpu))));
+            Some(Backend::Gpu(Box::new(another)))
+        }
         Ok(gpu) => Some(Backend::Gpu(Box::new(gpu))),
         Err(e) => {
             let required =
