@@ -1,5 +1,7 @@
 //! Memory that is not there: known before it is asked for, and an answer where a device has not enough.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 
 use common::models::LLAMA;
@@ -13,10 +15,6 @@ use lorakeet::engine::{
 };
 use lorakeet::model::Blueprint;
 use lorakeet::plan::Dtype;
-use wasm_bindgen_test::wasm_bindgen_test;
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 /// Llama-3-8B's, as published.
 const LLAMA_3_8B: &str = r#"{
@@ -34,7 +32,7 @@ fn open_8b(room: u64, options: &EngineOptions) -> (ErrorKind, String) {
     (error.kind(), error.to_string())
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn a_model_that_does_not_fit_says_what_would() {
     let q4 = EngineOptions { dtype: Some(Dtype::Q4), ..EngineOptions::default() };
     let (kind, words) = open_8b(2_100_000_000, &q4);
@@ -63,7 +61,7 @@ fn a_model_that_does_not_fit_says_what_would() {
     }
 }
 
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn needs_are_known_without_weights() {
     let config = Blueprint::from_json(LLAMA_3_8B.as_bytes()).expect("valid");
     let of = |dtype| {
@@ -87,7 +85,7 @@ fn needs_are_known_without_weights() {
 }
 
 /// What it takes is what is allocated.
-#[wasm_bindgen_test(unsupported = test)]
+#[test]
 fn needs_are_all_that_is_allocated() {
     let config = Blueprint::from_json(LLAMA.config).expect("valid");
     let needs = needs(&config, &EngineOptions::default()).expect("small");
@@ -138,7 +136,7 @@ async fn capped(max_bytes: u64) -> Vec<(&'static str, Backend)> {
 }
 
 /// Neither the model nor an adapter nor a text that runs notices that something else did not fit.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn what_does_not_fit_leaves_everything_as_it_was() {
     // Loading wants 32 MiB beside the model; the gradients of so large a cache take twice as much.
     let options = EngineOptions { context_length: Some(4096), batch: Some(128), ..EngineOptions::default() };
@@ -199,7 +197,7 @@ async fn what_does_not_fit_leaves_everything_as_it_was() {
 }
 
 /// A model too large for the device is refused when room is made, not after all weights have come.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn a_device_without_room_for_the_model_says_so_first() {
     let options = GpuOptions { default_limits: true, max_bytes: Some(1 << 20), ..GpuOptions::default() };
     let wide = EngineOptions { context_length: Some(4096), ..EngineOptions::default() };

@@ -1,5 +1,7 @@
 //! Work is given to a GPU in pieces that fit its speed; what is computed does not depend on them.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 
 use std::cell::Cell;
@@ -9,10 +11,6 @@ use common::models::LLAMA;
 use lorakeet::backend::Backend;
 use lorakeet::backend::gpu::{Counts, GpuOptions};
 use lorakeet::engine::{Engine, EngineOptions, NewLora, Optimizer, Request, TrainingRoom, Variant, Window};
-use wasm_bindgen_test::wasm_bindgen_test;
-
-#[cfg(target_arch = "wasm32")]
-wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 thread_local! {
     static TIME: Cell<f64> = const { Cell::new(0.0) };
@@ -62,7 +60,7 @@ async fn answers(engine: &mut Engine) -> (Vec<u32>, Vec<u32>) {
     (logits.iter().map(|logit| logit.to_bits()).collect(), tokens)
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn answers_do_not_depend_on_how_work_is_parted() {
     for software in [false, true] {
         let options = GpuOptions { default_limits: true, software: Some(software), ..GpuOptions::default() };
@@ -98,7 +96,7 @@ async fn answers_do_not_depend_on_how_work_is_parted() {
 }
 
 /// On a device that has been found fast, a block of tokens is one submit.
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn a_device_is_met_with_care_until_it_is_known() {
     let options = GpuOptions {
         default_limits: true,

@@ -1,6 +1,8 @@
 //! Texts that the host draws: with samplers that the device does not know, and under constraints.
 //! Not the distributions, which are judged where the samplers are: `src/engine/text/sampling/tests.rs`.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 
 use common::models::{LLAMA, load};
@@ -10,7 +12,6 @@ use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::engine::{
     Constraint, Ending, Engine, EngineOptions, Finish, Loader, Overflow, Request, Samplers, Supplied,
 };
-use wasm_bindgen_test::wasm_bindgen_test;
 
 const PROMPT: [u32; 3] = [5, 90, 17];
 
@@ -52,7 +53,7 @@ fn nearly_off() -> Samplers {
     Samplers { presence_penalty: 1e-30, ..Samplers::default() }
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn an_option_that_changes_nothing_changes_no_text() {
     let mut engine = engine();
     for seed in 0..4 {
@@ -64,7 +65,7 @@ async fn an_option_that_changes_nothing_changes_no_text() {
     assert_eq!(run(&mut engine, &[here]).await, run(&mut engine, &[greedy]).await);
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn both_kinds_of_a_batch_draw_what_they_draw_alone() {
     let mut engine = engine();
     let dry = Samplers { dry_multiplier: 2.0, frequency_penalty: 1.0, ..Samplers::default() };
@@ -79,7 +80,7 @@ async fn both_kinds_of_a_batch_draw_what_they_draw_alone() {
     assert_eq!(run(&mut engine, &requests).await, together);
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn options_do_what_they_say() {
     let mut engine = engine();
     let banned = Samplers { logit_bias: (0..200).map(|t| (t, -100.0)).collect(), ..Samplers::default() };
@@ -123,7 +124,7 @@ impl Constraint for Steps {
     }
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn a_constraint_is_kept_to_beside_free_texts() {
     let mut engine = engine();
     let free = drawn(Samplers::default(), 9);
@@ -143,7 +144,7 @@ async fn a_constraint_is_kept_to_beside_free_texts() {
     assert_eq!(tokens[1], alone);
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn masks_are_supplied_token_by_token() {
     let mut engine = engine();
     let mut generation = engine.start(&[drawn(Samplers::default(), 5)]).expect("valid");

@@ -1,6 +1,8 @@
 //! What ends a text: stop strings that spell special tokens, tokens named by id, and the end of an answer.
 //! Stop strings over plain text are tested where they are, in `src/engine/stop.rs`.
 
+#![cfg(not(target_arch = "wasm32"))]
+
 mod common;
 
 use common::models::{LLAMA, load};
@@ -9,7 +11,6 @@ use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::engine::{Engine, EngineOptions, Finish, Loader, Overflow, Request};
 use lorakeet::{ErrorKind, Result};
 use serde_json::{Value, json};
-use wasm_bindgen_test::wasm_bindgen_test;
 
 const PROMPT: [u32; 3] = [5, 90, 17];
 
@@ -73,7 +74,7 @@ fn first_of_its_kind(tokens: &[u32]) -> usize {
     (3..tokens.len() - 2).find(|&i| !tokens[..i].contains(&tokens[i])).expect("not only repetition")
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn a_stop_string_that_spells_a_special_token_ends_the_text_there() {
     let (_, drawn, _) = run(&mut engine(&[]), stopping(&[])).await.expect("valid");
     let at = first_of_its_kind(&drawn);
@@ -102,7 +103,7 @@ async fn a_stop_string_that_spells_a_special_token_ends_the_text_there() {
     assert_eq!((text, finish), (whole, Some(Finish::Length)));
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn stop_token_ids_are_of_the_vocabulary() {
     let mut engine = engine(&[]);
     let request = Request { stop_tokens: vec![5, 300], ..stopping(&[]) };
@@ -111,7 +112,7 @@ async fn stop_token_ids_are_of_the_vocabulary() {
     assert_eq!(error.to_string(), "stop_token_ids: token id 300, expected below the vocabulary size 300");
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn an_answer_ends_at_an_added_token_special_or_not() {
     let ends = |engine: &Engine, after: &str| engine.chat_ends(None, Some(after)).expect("encoded");
     let end = spelled(295);
@@ -130,7 +131,7 @@ async fn an_answer_ends_at_an_added_token_special_or_not() {
     assert_eq!(unknown, [0u32; 0]);
 }
 
-#[wasm_bindgen_test(unsupported = pollster::test)]
+#[pollster::test]
 async fn a_prompt_that_no_sliding_makes_room_for_is_refused_so() {
     let prompt = vec![5; 200];
     let request = Request { overflow: Overflow::Slide, ..Request::greedy(prompt, 4) };
@@ -141,7 +142,7 @@ async fn a_prompt_that_no_sliding_makes_room_for_is_refused_so() {
 }
 
 /// The terminal's options are the request's.
-#[cfg(all(feature = "cli", not(target_arch = "wasm32")))]
+#[cfg(feature = "cli")]
 #[test]
 fn the_terminal_ends_a_text_where_it_is_told() {
     let generate = |stops: &[&str]| -> Value {

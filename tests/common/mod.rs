@@ -25,7 +25,7 @@ const REQUIRE_GPU: &str = "LORAKEET_REQUIRE_GPU";
 
 /// A GPU held to the specification's default limits, or `None` with a printed skip.
 pub async fn gpu() -> Option<Backend> {
-    gpu_with(GpuOptions { default_limits: true, ..GpuOptions::default() }).await
+    shared(GpuOptions { default_limits: true, ..GpuOptions::default() }).await
 }
 
 thread_local! {
@@ -34,35 +34,34 @@ thread_local! {
     static OPEN: RefCell<Vec<(String, ManuallyDrop<Gpu>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A GPU opened with `options`, or `None` with a printed skip. Those of one test share a device where no option
-/// is of the engine alone.
+/// A GPU opened with `options`, or `None` with a printed skip.
 pub async fn gpu_with(options: GpuOptions) -> Option<Backend> {
-    let is_shared = matches!(
-        options,
-        GpuOptions {
-            default_limits: true,
-            max_tensor_bytes: None,
-            max_bytes: None,
-            clock: None,
-            least_speed: None,
-            ..
-        }
-    );
+    opened(&options).await.map(boxed)
+}
+
+/// One on the device that this test opened first with such options, which are of the device alone.
+async fn shared(options: GpuOptions) -> Option<Backend> {
     let key = format!("{options:?}");
     let open = OPEN.with_borrow_mut(|open| {
         open.retain(|(_, gpu)| !gpu.is_lost());
         open.iter().find(|(of, _)| *of == key).map(|(_, gpu)| gpu.beside())
     });
     if let Some(gpu) = open {
-        return Some(Backend::Gpu(Box::new(gpu)));
+        return Some(boxed(gpu));
     }
-    match Gpu::open(&options).await {
-        Ok(gpu) if is_shared => {
-            let another = gpu.beside();
-            OPEN.with_borrow_mut(|open| open.push((key, ManuallyDrop::new(gpu))));
-            Some(Backend::Gpu(Box::new(another)))
-        }
-        Ok(gpu) => Some(Backend::Gpu(Box::new(gpu))),
+    let first = opened(&options).await?;
+    let gpu = first.beside();
+    OPEN.with_borrow_mut(|open| open.push((key, ManuallyDrop::new(first))));
+    Some(boxed(gpu))
+}
+
+fn boxed(gpu: Gpu) -> Backend {
+    Backend::Gpu(Box::new(gpu))
+}
+
+async fn opened(options: &GpuOptions) -> Option<Gpu> {
+    match Gpu::open(options).await {
+        Ok(gpu) => Some(gpu),
         Err(e) => {
             let required =
                 option_env!("LORAKEET_REQUIRE_GPU").is_some() || std::env::var_os(REQUIRE_GPU).is_some();
@@ -99,7 +98,7 @@ pub async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
     ];
     for (name, software) in [("gpu", false), ("software gpu", true)] {
         let options = GpuOptions { default_limits: true, software: Some(software), ..GpuOptions::default() };
-        list.extend(gpu_with(options).await.map(|gpu| (name, gpu)));
+        list.extend(shared(options).await.map(|gpu| (name, gpu)));
     }
     list.extend(gpu_with_whole_stores().await.map(|gpu| ("gpu with whole stores", gpu)));
     list
@@ -111,8 +110,7 @@ pub async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
 async fn gpu_with_whole_stores() -> Option<Backend> {
     let source = |kernel: &Kernel| stores::with_whole_stores(kernel.name, &kernel.source());
     let default = GpuOptions::default();
-    gpu_with(GpuOptions { default_limits: true, software: Some(false), source: Some(source), ..default })
-        .await
+    shared(GpuOptions { default_limits: true, software: Some(false), source: Some(source), ..default }).await
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -52,20 +52,10 @@ pub const MODELS: &[ModelFiles] = &[
     model!("gpt_neox-serial", "model.safetensors"),
 ];
 
-/// All of them; in a browser, whose GPU is slow, those with every op and every order of steps among them.
+/// All of them; in a browser, whose GPU is slow, those with every op among them.
 pub fn models() -> impl Iterator<Item = &'static ModelFiles> {
-    let left_out = [
-        "gemma",
-        "gemma3",
-        "smollm3",
-        "granite",
-        "phi3",
-        "phi",
-        "stablelm",
-        "stablelm-parallel",
-        "gpt_neox-serial",
-    ];
-    MODELS.iter().filter(move |files| !cfg!(target_arch = "wasm32") || !left_out.contains(&files.name))
+    let in_browsers = ["llama", "qwen2-window", "gpt2", "qwen3", "gemma2", "gpt_neox"];
+    MODELS.iter().filter(move |files| !cfg!(target_arch = "wasm32") || in_browsers.contains(&files.name))
 }
 
 impl ModelFiles {
