@@ -57,7 +57,11 @@ export async function startDownloads({ config, tokenizer, weights }) {
     const closed = once(response, "close");
     for (let at = start; at < end && !response.destroyed; at += CHUNK) {
       const part = bytes.subarray(at, Math.min(at + CHUNK, end));
-      if (isBig && seen.sent + part.length > cutAfter) return response.destroy();
+      if (isBig && seen.sent + part.length > cutAfter) {
+        // What is on its way arrives: a busy reader would lose it with the connection.
+        await new Promise((done) => setTimeout(done, 500));
+        return response.destroy();
+      }
       if (!response.write(part)) await Promise.race([once(response, "drain"), closed]);
       if (!response.destroyed) seen.sent += part.length;
       if (isBig && pause) await new Promise((done) => setTimeout(done, pause));
