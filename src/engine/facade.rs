@@ -2,6 +2,8 @@
 //! Not what they do: each tells that of itself, errors in full.
 //! A request goes on in `src/engine/text/generate.rs`.
 
+mod sessions;
+
 use futures_channel::oneshot;
 use serde_json::Value;
 
@@ -187,8 +189,7 @@ impl Engine {
         self.texts.embed(&mut self.runner, &mut self.adapters, ids, choice, (layer, pooling.into())).await
     }
 
-    /// Puts an adapter into the bank, in the place of one of that name. Errors with `Mismatch`, `Argument`,
-    /// `Memory`.
+    /// Puts an adapter into the bank, for one of its name. Errors with `Mismatch`, `Argument`, `Memory`.
     pub fn add_adapter(&mut self, name: &str, adapter: Adapter) -> Result<AdapterInfo> {
         self.adapters.add(&mut self.runner, name, adapter)
     }
@@ -259,8 +260,7 @@ impl Engine {
         self.adapters.merge(&mut self.runner, choice).await
     }
 
-    /// Gives the weights the base's bits again. Errors with `Argument` if nothing is merged, or a text is
-    /// written.
+    /// Gives the weights the base's bits again. Errors with `Argument` if nothing is merged, or a text runs.
     pub fn unmerge_adapter(&mut self) -> Result<()> {
         self.texts.check_idle()?;
         self.adapters.unmerge(&mut self.runner)

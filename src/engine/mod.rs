@@ -43,6 +43,7 @@ pub use text::request::Usage;
 pub use text::request::{Finish, Overflow, Request};
 pub use text::sampling::samplers::Samplers;
 pub(crate) use text::sequence::Generation;
+pub use text::session::Restoring;
 pub use training::dataset::Asked;
 pub use training::memory::TrainingRoom;
 pub use training::optimizer::Optimizer;

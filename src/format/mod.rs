@@ -5,6 +5,7 @@
 //! bytes of a file only, and says where each tensor lies; each
 //! [`TensorInfo`] then decodes its own bytes as they arrive.
 
+pub(crate) mod digest;
 mod foreign;
 pub mod gguf;
 pub mod peft;

@@ -26,6 +26,7 @@ export type { Progress } from "./api/load.js";
 export type { RecoverOptions } from "./api/recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";
 export type { SamplerOptions } from "./api/samplers.js";
+export type { SessionOptions, SessionText } from "./api/session.js";
 export type { CompletionUsage, Head } from "./api/response.js";
 export type { SliceBudget } from "./thread/slices.js";
 export type { AdapterParts, AdapterSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";

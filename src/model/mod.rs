@@ -9,6 +9,7 @@ mod encoder;
 mod families;
 mod fields;
 mod forward;
+mod identity;
 mod kept;
 mod layouts;
 mod matrix;

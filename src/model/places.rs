@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
+use crate::format::digest::Digest;
 use crate::plan::{Dtype, TensorId};
 
 use super::matrix::Place;
@@ -132,6 +133,11 @@ impl Weights {
                 "tensor `{name}`: holds NaN, infinities or numbers too large for {held}"
             )));
         }
+        let mut digest = Digest::of(bare(name));
+        digest.add(place.loaded as u64);
+        digest.add_words(words);
+        // A sum, as files may hold tensors in any order.
+        self.digest = self.digest.wrapping_add(digest.number());
         let (width, mut rest) = (place.row_words(), words);
         for (tensor, row, rows) in place.target.runs(place.first + place.loaded, words.len() / width) {
             let (run, after) = rest.split_at(rows * width);

@@ -96,6 +96,8 @@ pub struct Weights {
     /// Beginnings of the names of tensors that are passed over.
     pub(super) beside: &'static [&'static str],
     pub(super) places: BTreeMap<String, Place>,
+    /// Of all rows that have come, as they are held.
+    pub(super) digest: u64,
     /// Whether linear maps come as (out, in), whatever checkpoints have.
     pub(super) turned: bool,
     /// Tables that become one on the way, of an encoder.
@@ -160,6 +162,7 @@ impl Weights {
             family,
             beside,
             places,
+            digest: 0,
             turned: false,
             sum,
             headless,

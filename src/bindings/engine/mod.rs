@@ -11,6 +11,7 @@ mod convert;
 mod convert_training;
 mod loader;
 mod numbered;
+mod sessions;
 mod sha256;
 mod training;
 
@@ -19,7 +20,7 @@ use std::cell::{RefCell, RefMut};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
 
-use crate::engine::{Engine, Generation, Pooling, Program, Request, Supplied, TempLora};
+use crate::engine::{Engine, Generation, Pooling, Program, Request, Restoring, Supplied, TempLora};
 use crate::error::{Error, Result};
 
 use super::{JsResult, error::Thrown};
@@ -47,6 +48,7 @@ pub struct JsEngine {
     generations: Numbered<Generation>,
     programs: Numbered<Program>,
     temps: Numbered<TempLora>,
+    sessions: Numbered<Restoring>,
 }
 
 impl JsEngine {
@@ -56,6 +58,7 @@ impl JsEngine {
             generations: Numbered::new("batch"),
             programs: Numbered::new("training"),
             temps: Numbered::new("temporary adapter"),
+            sessions: Numbered::new("session"),
         }
     }
 }
@@ -111,7 +114,9 @@ impl JsEngine {
 
     /// Text of ids, with the special tokens in it or without.
     pub fn detokenize(&self, ids: &[u32], skip_special_tokens: bool) -> JsResult<String> {
-        Ok(self.engine()?.tokenizer().decode(ids, skip_special_tokens)?)
+        let engine = self.engine()?;
+        engine.model().check_ids(ids)?;
+        Ok(engine.tokenizer().decode(ids, skip_special_tokens)?)
     }
 
     /// Logits (T, V) of `ids`, row after row, under {name: weight}; undefined is the engine's

@@ -22,6 +22,7 @@ pub(super) mod loaded;
 mod merge;
 mod merged;
 mod mixes;
+pub(super) mod named;
 pub(super) mod new_lora;
 pub(super) mod numbers;
 pub(super) mod part;

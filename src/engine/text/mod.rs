@@ -16,6 +16,7 @@ pub(in crate::engine) mod sampling;
 pub(super) mod score;
 pub(super) mod seat;
 pub(super) mod sequence;
+pub(super) mod session;
 mod slots;
 pub(super) mod stop;
 

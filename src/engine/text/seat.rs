@@ -37,6 +37,19 @@ impl Seat {
         range.map(|pos| self.row(tokens[pos], pos)).collect()
     }
 
+    /// Under what the cache may remember what is computed here.
+    pub(crate) fn mix_key(&self) -> &MixKey {
+        &self.mix_key
+    }
+
+    /// Errors with `Device` if another device has taken the place of its own: what was computed is gone.
+    pub(crate) fn check_device(&self, runner: &Runner) -> Result<()> {
+        if self.device == runner.device() {
+            return Ok(());
+        }
+        Err(Error::device("the device was lost, and what it had computed of the text: begin again"))
+    }
+
     /// Makes it usable on a device that took the place of its own. Returns whether it has: what
     /// was computed is gone then, but for what is given.
     pub(crate) fn renew(&mut self, runner: &mut Runner, adapters: &Adapters) -> bool {

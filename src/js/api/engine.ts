@@ -15,6 +15,7 @@ import type { Conversations } from "./conversations.js";
 import { Embeddings } from "./embeddings.js";
 import type { EngineInfo } from "./engine-options.js";
 import { recover, type Origin, type RecoverOptions } from "./recover.js";
+import { restoreSession, saveSession, type SessionOptions, type SessionText } from "./session.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import { trainAdapter, type TrainOptions, type TrainingStep } from "./train.js";
@@ -70,10 +71,13 @@ export class Engine {
     checkNames(options, ["add_special_tokens"]);
     const { add_special_tokens: adds = true } = options;
     checkBoolean("add_special_tokens", adds);
-    return Array.from(await this.#turns.take((engine) => (adds ? engine.encode(text) : engine.tokenize(text, false))));
+    return Array.from(await this.#turns.take((engine) => engine.tokenize(text, adds)));
   }
 
-  /** The text of token ids, without special tokens, unless `skip_special_tokens` is false. */
+  /**
+   * The text of token ids, without special tokens, unless `skip_special_tokens` is false. Errors with `argument` for
+   * an id that is not in the vocabulary.
+   */
   async detokenize(ids: readonly number[], options: { skip_special_tokens?: boolean } = {}): Promise<string> {
     if (!Array.isArray(ids) || !ids.every(isWhole)) throw wrong("ids", ids, "an array of token ids");
     checkNames(options, ["skip_special_tokens"]);
@@ -110,6 +114,37 @@ export class Engine {
     const all = await this.#turns.seated("the logits", (engine) => engine.logits(Uint32Array.from(ids), weights));
     const v = this.info.vocabSize;
     return ids.map((_, t) => all.subarray(t * v, (t + 1) * v));
+  }
+
+  /**
+   * The keys and values of a conversation as bytes, to go on later, after a reload too, without computing it again.
+   * What of it the cache does not hold is computed first. A text or token ids can stand in place of messages.
+   *
+   * ```ts
+   * const bytes = await engine.saveSession(messages);
+   * await engine.restoreSession(bytes); // in another engine of the same model
+   * await engine.chat.completions.create({ messages: [...messages, next] });
+   * ```
+   *
+   * Errors: `argument` for an option, or a text that does not fit the context; `unsupported` for an encoder;
+   * `device`; `cancelled`.
+   */
+  saveSession(text: SessionText, options: SessionOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    return saveSession(this.#turns, this.#conversations, text, options);
+  }
+
+  /**
+   * Puts a saved session into the cache, and gives its token ids: a prompt that begins with them goes on from there.
+   * The session must be of this model in the same types, of the same adapters with the same weights, and saved
+   * by this version of the package; on which device does not matter. Other conversations may take its place
+   * in the cache, as any other's.
+   *
+   * Errors: `mismatch` saying what is another here; `format` for damaged bytes; `argument` for an option, an
+   * adapter that is not loaded or a context that is too short; `device`; `cancelled`. After an error of the
+   * first three the cache is as it was.
+   */
+  restoreSession(session: Uint8Array | ArrayBuffer | Blob, options: SessionOptions = {}): Promise<number[]> {
+    return restoreSession(this.#turns, session, options);
   }
 
   /**

@@ -46,7 +46,7 @@ export interface Counts {
 export type Event = { deltas: Delta[]; counts?: undefined } | { deltas?: undefined; counts: Counts[] };
 
 /** `Engine.next`'s reply. */
-interface Step {
+export interface Step {
   deltas: Delta[];
   finished: boolean;
   pending: number;
