@@ -482,3 +482,100 @@ proptest! {
         let _ = open(&bytes, None);
     }
 }
+
+fn part(no: usize) -> PathBuf {
+    repository(&format!("tests/fixtures/gguf/split/qwen3-q8_0-{no:05}-of-00003.gguf"))
+}
+
+/// The model that the `gguf` package has written in parts is the one in a file, whichever part is named.
+#[pollster::test]
+async fn a_model_in_parts_is_the_one_in_a_file() {
+    let open = |path: &Path| {
+        let mut seen = Vec::new();
+        let engine = folder::open(path, cpu(), &EngineOptions::default(), |read, all| seen.push((read, all)));
+        (engine.unwrap_or_else(|e| panic!("{}: {e}", path.display())), seen)
+    };
+    let (mut whole, _) = open(&fixture("qwen3-q8_0", "gguf"));
+    let ids: Vec<u32> = (1..20).collect();
+    let want = whole.logits(&ids).await.expect("it fits");
+    for named in [1, 3] {
+        let (mut engine, seen) = open(&part(named));
+        assert_eq!(engine.logits(&ids).await.expect("it fits"), want, "part {named}");
+        assert_eq!(engine.stored_types(), whole.stored_types());
+        let all = (1..=3).map(|no| std::fs::metadata(part(no)).expect("there").len()).sum::<u64>();
+        assert!(seen.iter().all(|(read, total)| read <= total && *total == all));
+        assert!(seen.is_sorted(), "it grows");
+    }
+}
+
+#[test]
+fn parts_that_are_missing_or_mixed_are_refused_by_name() {
+    let parts: Vec<_> = (1..=3).map(|no| std::fs::read(part(no)).expect("a fixture")).collect();
+    let header = |bytes: &[u8]| (Header::from_file_bytes(bytes).expect("valid"), bytes.len() as u64);
+    let refusal = |of: &[&[u8]]| {
+        let error = Header::joined(of.iter().map(|bytes| header(bytes)).collect()).expect_err("refused");
+        assert_eq!(error.kind(), ErrorKind::Mismatch, "{error}");
+        error.to_string()
+    };
+    let [a, b, c] = [0, 1, 2].map(|i| &parts[i][..]);
+    assert_eq!(Header::joined([a, b, c].map(header).into()).expect("all").tensors.len(), 13);
+    assert_eq!(
+        refusal(&[a]),
+        "GGUF file 1 of 1: one of the 3 files of a model, expected one of 1: parts are found by their names, `…-00001-of-00003.gguf`"
+    );
+    assert_eq!(refusal(&[a, c, b]), "GGUF file 2 of 3: part 3 of its model, expected part 2");
+    let again = "GGUF file 3 of 3: part 2 of its model, expected part 3";
+    assert_eq!(refusal(&[a, b, b]), again);
+    let other = |no: u32, count: u32, name: &str, all: u32| {
+        let file = GgufFile::default().u32("split.no", no).u32("split.count", count);
+        file.u32("split.tensors.count", all).vector(name, &[1.0]).bytes()
+    };
+    assert_eq!(refusal(&[a, b, &other(2, 3, "x", 4)]), "GGUF file 3 of 3: of another model than the first");
+    assert_eq!(refusal(&[a, b, &other(2, 3, "x", 13)]), "GGUF files: 11 tensors in all 3, expected 13");
+    let twice = header(a).0.tensors[0].name.clone();
+    assert_eq!(
+        refusal(&[a, b, &other(2, 3, &twice, 13)]),
+        format!("GGUF file 3 of 3: tensor `{twice}` is in another part, too")
+    );
+    assert!(
+        refusal(&[a, b, &std::fs::read(fixture("qwen3-q8_0", "gguf")).expect("a fixture")])
+            .starts_with("GGUF file 3 of 3: one")
+    );
+    // One alone is not taken for a model of few layers.
+    let error = open(a, None).expect_err("a part");
+    assert_eq!(error.to_string(), "GGUF file: it is a part of a model, expected all of them");
+    let alone =
+        std::env::temp_dir().join(format!("lorakeet-part-{}-00001-of-00003.gguf", std::process::id()));
+    std::fs::write(&alone, a).expect("written");
+    let error = folder::open(&alone, cpu(), &EngineOptions::default(), |_, _| {}).expect_err("alone");
+    std::fs::remove_file(&alone).expect("removed");
+    assert!(
+        error.kind() == ErrorKind::Argument && error.to_string().contains("-00002-of-00003.gguf"),
+        "{error}"
+    );
+}
+
+/// Every tensor of a file is counted once, under the type it has there.
+#[test]
+fn types_are_told_with_their_tensors_and_bytes() {
+    for name in ["llama-types", "llama-mixed", "gpt2-f32"] {
+        let bytes = std::fs::read(fixture(name, "gguf")).expect("a fixture");
+        let header = Header::from_file_bytes(&bytes).expect("valid");
+        let engine = open(&bytes, None).expect("it loads");
+        let types = engine.stored_types();
+        assert!(types.is_sorted_by_key(|each| std::cmp::Reverse(each.stored_bytes)), "{name}");
+        for stored in header.tensors.iter().map(|tensor| tensor.dtype.to_string()) {
+            let told = types.iter().filter(|each| each.stored == stored);
+            let (tensors, bytes) =
+                told.fold((0, 0), |sum, each| (sum.0 + each.tensors, sum.1 + each.stored_bytes));
+            let of_type = header.tensors.iter().filter(|tensor| tensor.dtype.to_string() == stored);
+            let all = of_type.fold((0, 0), |sum, tensor| (sum.0 + 1, sum.1 + tensor.end - tensor.start));
+            assert_eq!((tensors, bytes), all, "{name}: {stored}");
+        }
+        assert!(engine.model().needs().weights >= types.iter().map(|each| each.held_bytes).sum::<u64>());
+    }
+    let bytes = std::fs::read(fixture("llama-types", "gguf")).expect("a fixture");
+    let engine = open(&bytes, None).expect("it loads");
+    let q3 = engine.stored_types().iter().find(|each| each.stored == "Q3_K").expect("it has one");
+    assert_eq!((q3.held, q3.tensors, q3.stored_bytes, q3.held_bytes), (Dtype::Q6K, 1, 28160, 54272));
+}

@@ -7,7 +7,7 @@ import { onChosen } from "./chosen-files.js";
 import { Compare } from "./compare.js";
 import { LongText } from "./long.js";
 import { showDevice } from "./meters.js";
-import { showLoading, showModel, showModelStays, showNoModel } from "./model.js";
+import { showLoading, showModel, showModelStays, showModels, showNoModel } from "./model.js";
 import { keepOffline } from "./offline.js";
 import { Pad } from "./pad.js";
 import { element } from "./parts.js";
@@ -61,7 +61,7 @@ async function mix(weights) {
 }
 
 /** Puts another model in the place of the one before, which goes on until the other is ready. */
-async function load(source, shipped = []) {
+async function load(source, shipped = [], dtype) {
   loading?.abort();
   const { signal } = (loading = new AbortController());
   const show = (progress) => showLoading(progress, engine !== undefined);
@@ -72,7 +72,7 @@ async function load(source, shipped = []) {
   try {
     // The shipped model is among the files that the service worker keeps.
     const cache = source === MODEL ? false : undefined;
-    next = await createEngine(source, { device, cache, signal, onProgress: show });
+    next = await createEngine(source, { device, dtype, cache, signal, onProgress: show });
     signal.throwIfAborted();
   } catch (error) {
     await next?.dispose();
@@ -80,7 +80,7 @@ async function load(source, shipped = []) {
     if (engine) showModelStays(engine);
     else showNoModel();
     // There may be room for one, and not for two.
-    return showError(error, engine && error.kind === "memory" ? () => replace(source) : undefined);
+    return showError(error, engine && error.kind === "memory" ? () => replace(source, dtype) : undefined);
   }
   await leave();
   voices.expect(shipped);
@@ -91,9 +91,9 @@ async function load(source, shipped = []) {
 }
 
 /** Lets go of the model that is here before another is loaded, as the reader has chosen. */
-async function replace(source) {
+async function replace(source, dtype) {
   await leave();
-  await load(source);
+  await load(source, [], dtype);
 }
 
 /** Ends what the model is at, keeps what it was taught, and frees it. */
@@ -141,6 +141,7 @@ onChosen({
   },
   fail: showError,
 });
+showModels((id) => load(id, [], "q8"));
 keepOffline();
 const asked = query.get("model");
 load(asked ?? MODEL, asked ? [] : VOICES);

@@ -1,8 +1,22 @@
-// What the page says about the model: its progress, its facts, its failure.
+// What the page says about the model: its progress, its facts, its failure; and which others the hub has.
 // Says, and decides nothing.
 
-import { bytes, element } from "./parts.js";
+import { models } from "./dist/index.js";
+import { bytes, element, make } from "./parts.js";
 import { say, showError } from "./speech.js";
+
+/** Lists models of the hub that write and that anybody may have; `onModel` hears of the one that is chosen. */
+export function showModels(onModel) {
+  const list = element("hub-model");
+  for (const { id, name, bytes: size, licence } of models().filter(({ use, isGated }) => use !== "embeddings" && !isGated)) {
+    list.append(make("option", { value: id, textContent: `${name}: ${bytes(size)}, ${licence}` }));
+  }
+  list.addEventListener("change", () => {
+    const { value } = list;
+    list.value = ""; // the same choice again is a change too
+    if (value !== "") onModel(value);
+  });
+}
 
 /** `total` is 0 until it is known; `isBeside` a model that goes on meanwhile. */
 export function showLoading({ loaded, total }, isBeside) {

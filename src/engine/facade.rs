@@ -3,17 +3,17 @@
 //! A request goes on in `src/engine/text/generate.rs`.
 
 mod sessions;
+mod views;
 
 use futures_channel::oneshot;
 use serde_json::Value;
 
-use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::model::{Blueprint, Model};
 use crate::tokenizer::Tokenizer;
 
 use super::adapters::Adapters;
 use super::load::recover::recover;
+use super::load::told::Told;
 use super::owners::Owners;
 use super::runner::Runner;
 use super::text::{Texts, chat};
@@ -32,44 +32,19 @@ pub struct Engine {
     texts: Texts,
     trainer: Trainer,
     tokenizer: Tokenizer,
-    warnings: Vec<String>,
+    told: Told,
 }
 
 impl Loader {
     /// The engine, once every tensor has come, all kernels made. Errors with `Mismatch`, `Device`.
     pub fn finish(self) -> Result<Engine> {
-        let (runner, tokenizer, warnings) = self.loaded()?;
+        let (runner, tokenizer, told) = self.loaded()?;
         let (adapters, texts) = (Adapters::new(tokenizer.vocab_size()), Texts::new(runner.model().slots()));
-        Ok(Engine { runner, adapters, texts, trainer: Trainer::default(), tokenizer, warnings })
+        Ok(Engine { runner, adapters, texts, trainer: Trainer::default(), tokenizer, told })
     }
 }
 
 impl Engine {
-    /// The architecture.
-    pub fn config(&self) -> &Blueprint {
-        &self.runner.model().config
-    }
-
-    /// The tensors and plans.
-    pub fn model(&self) -> &Model {
-        self.runner.model()
-    }
-
-    /// Where it runs.
-    pub fn backend(&self) -> &Backend {
-        self.runner.backend()
-    }
-
-    /// The text codec.
-    pub fn tokenizer(&self) -> &Tokenizer {
-        &self.tokenizer
-    }
-
-    /// What the caller should know of the model's files.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
     /// Tells where the base is from, a hub id or a folder's path: exported adapters name it.
     pub fn set_base_name(&mut self, name: &str) {
         self.adapters.set_base_name(name);

@@ -107,25 +107,42 @@ fn load_gguf(
     options: &EngineOptions,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Loader> {
-    let (mut file, header, tokenizer) = open_gguf(path)?;
-    let total = file.metadata().map_err(unread)?.len();
+    let (mut files, header, tokenizer) = open_gguf(path)?;
+    let total = files.iter().map(|(_, bytes)| bytes).sum();
     let mut loader = Loader::from_gguf(&header, tokenizer.as_deref(), backend, options)?;
     for piece in loader.gguf_pieces(&header)? {
-        let bytes = read_at(&mut file, piece.start, piece.byte_len()).map_err(unread)?;
-        loader.load(&piece, &bytes)?;
+        let mut start = piece.start;
+        for (file, bytes) in &mut files {
+            if start < *bytes {
+                let read = read_at(file, start, piece.byte_len()).map_err(unread)?;
+                loader.load(&piece, &read)?;
+                break;
+            }
+            start -= *bytes;
+        }
         progress(piece.end, total);
     }
     Ok(loader)
 }
 
-/// A GGUF file, its header, and the `tokenizer.json` beside it if it has none of its own.
-fn open_gguf(path: &Path) -> Result<(File, gguf::Header, Option<Vec<u8>>)> {
-    let mut file = File::open(path).map_err(unread)?;
-    let total = file.metadata().map_err(unread)?.len();
-    let header = gguf_header(&mut file, total)?;
+/// A GGUF file, or all parts of which it is one, each with its bytes; their header, and the `tokenizer.json` beside
+/// them if that has none.
+fn open_gguf(path: &Path) -> Result<(Vec<(File, u64)>, gguf::Header, Option<Vec<u8>>)> {
+    let (mut files, mut headers) = (Vec::new(), Vec::new());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let parts = gguf::part_names(&name);
+    for part in &parts {
+        let in_part = |e: Error| if parts.len() > 1 { e.context(part) } else { e };
+        let path = if parts.len() > 1 { path.with_file_name(part) } else { path.to_owned() };
+        let mut file = File::open(&path).map_err(|e| failed(&path, &e))?;
+        let bytes = file.metadata().map_err(unread)?.len();
+        headers.push((gguf_header(&mut file, bytes).map_err(in_part)?, bytes));
+        files.push((file, bytes));
+    }
+    let header = gguf::Header::joined(headers)?;
     let beside = path.with_file_name("tokenizer.json");
     let tokenizer = if header.has_tokenizer() { None } else { read_if_there(&beside)? };
-    Ok((file, header, tokenizer))
+    Ok((files, header, tokenizer))
 }
 
 fn unread(error: std::io::Error) -> Error {

@@ -35,6 +35,7 @@ pub use load::options::EngineOptions;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use load::pooling::POOLING_FILE;
 pub use load::room::needs;
+pub use load::told::StoredType;
 pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
 pub use text::constraint::{Constraint, Ending, Supplied};
 pub use text::logprobs::TokenLogprobs;

@@ -2,6 +2,7 @@
 // The public surface and nothing else; importing it does nothing.
 
 export { createEngine } from "./api/create.js";
+export { models } from "./api/models.js";
 export { LorakeetError } from "./error.js";
 
 export type { AdapterDetails, AdapterOptions } from "./api/adapters.js";
@@ -15,13 +16,14 @@ export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs,
 export type {
   InstructionExample, ItemNotes, ShareGptConversation, ShareGptTurn, TrainingConversation, TrainingDataset, TrainingExample, TrainingItem,
 } from "./api/dataset.js";
-export type { Dtype, EngineInfo, EngineOptions, KvDtype } from "./api/engine-options.js";
+export type { Dtype, EngineInfo, EngineOptions, KvDtype, StoredType } from "./api/engine-options.js";
 export type { Engine, TokenizeOptions } from "./api/engine.js";
 export type { DeviceLost } from "./thread/device-loss.js";
 export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./api/embeddings.js";
 export type { ErrorKind } from "./error.js";
 export type { FinishReason } from "./api/generation.js";
 export type { HubOptions } from "./files/hub.js";
+export type { ModelInfo } from "./api/models.js";
 export type { Progress } from "./api/load.js";
 export type { RecoverOptions } from "./api/recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";

@@ -1,14 +1,14 @@
 // A hub in small: org/name/resolve/revision/file answers with a redirect to another origin, its CDN.
-// Not the real hub; what matters of it is here: the redirect, the token, and how it refuses.
+// Not the real hub; what matters of it is here: the redirect, the token, the list of files, and how it refuses.
 
-import { readFile } from "node:fs/promises";
+import { readFile, readdir, stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { join } from "node:path";
 
 export const TOKEN = "hf_test-Token.1";
 
 /**
- * `repositories` maps ids to {folder, gated?, revisions?}. Returns the hub's `url`, the origin of its CDN,
+ * `repositories` maps ids to {folder, gated?, revisions?}, or with `files`, the paths of files by name, for `folder`. Returns the hub's `url`, the origin of its CDN,
  * and `seen`: {server, method, path, authorization} of every request but CORS's own.
  */
 export async function startHub(repositories) {
@@ -20,7 +20,7 @@ export async function startHub(repositories) {
     // A CDN that does not expect the header refuses to be asked with it.
     if (preflight(request, response, "range")) return;
     const [, id, name] = /^\/([^/]+%2F[^/]+)\/(.+)$/.exec(request.url) ?? [];
-    const bytes = id && (await readFile(join(repositories[decodeURIComponent(id)].folder, name)).catch(() => null));
+    const bytes = id && (await readFile(pathOf(repositories[decodeURIComponent(id)], name)).catch(() => null));
     if (!bytes) return response.writeHead(404).end();
     response.writeHead(200, { "content-length": bytes.length, "access-control-allow-origin": "*" }).end(request.method === "HEAD" ? undefined : bytes);
   });
@@ -31,7 +31,8 @@ export async function startHub(repositories) {
     const refuse = (status, code, headers = {}) => response
       .writeHead(status, { "access-control-allow-origin": "*", "access-control-expose-headers": "X-Error-Code, Retry-After", ...(code && { "x-error-code": code }), ...headers })
       .end("refused");
-    const [, id, revision, name] = /^\/mirror\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(request.url) ?? [];
+    const [, listed, at] = /^\/mirror\/api\/models\/([^/]+\/[^/]+)\/tree\/([^/?]+)\?recursive=true$/.exec(request.url) ?? [];
+    const [, id = listed, revision = at, name] = /^\/mirror\/([^/]+\/[^/]+)\/resolve\/([^/]+)\/(.+)$/.exec(request.url) ?? [];
     const { authorization } = request.headers;
     if (id === "busy/model") return refuse(429, undefined, { "retry-after": "60" });
     const repository = repositories[id];
@@ -41,11 +42,29 @@ export async function startHub(repositories) {
     if (repository.gated === "terms") return refuse(403, "GatedRepo");
     if (repository.gated && !authorization) return refuse(401, "GatedRepo");
     if (!(repository.revisions ?? ["main"]).includes(decodeURIComponent(revision))) return refuse(404, "RevisionNotFound");
-    if (!(await readFile(join(repository.folder, name)).catch(() => null))) return refuse(404, "EntryNotFound");
+    if (listed) {
+      const list = JSON.stringify(await listOf(repository));
+      return response.writeHead(200, { "access-control-allow-origin": "*", "content-type": "application/json", etag: `"${list.length}"` }).end(request.method === "HEAD" ? undefined : list);
+    }
+    if (!(await readFile(pathOf(repository, name)).catch(() => null))) return refuse(404, "EntryNotFound");
     response.writeHead(302, { location: `${cdn.url}${encodeURIComponent(id)}/${name}`, "access-control-allow-origin": "*" }).end();
   });
 
   return { url: `${hub.url}mirror`, cdn: cdn.url, seen, close: () => Promise.all([hub.close(), cdn.close()]) };
+}
+
+function pathOf({ folder, files }, name) {
+  return files ? files[name] ?? "" : join(folder, name);
+}
+
+/** What of a repository's files the hub lists. */
+async function listOf({ folder, files }) {
+  const names = files ? Object.keys(files) : await readdir(folder, { recursive: true });
+  const entries = names.map(async (path) => {
+    const at = await stat(pathOf({ folder, files }, path));
+    return { type: at.isFile() ? "file" : "directory", path, size: at.size };
+  });
+  return Promise.all(entries);
 }
 
 /** Answers CORS's question whether `header` may be sent. */

@@ -139,7 +139,7 @@ test("wrong ids and options are arguments, and no message shows a token", async 
     for (const call of calls) errors.push(await failure(call));
     return errors;
   });
-  const hint = "expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
+  const hint = "expected a hub id (`org/name`, `org/name@revision`, `org/name/file.gguf` or, of a model, `org/name:Q4_K_M`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
   assert.deepEqual(errors.map(({ message }) => message), [
     `model "org/name/extra", ${hint}`,
     'revision "main": the model is no hub id',

@@ -27,6 +27,7 @@ for (const [path, device] of [["", "WebGPU"], ["?device=cpu", "CPU"]]) {
     assert.equal(await page.textContent("#name"), "demo");
     assert.match(await page.textContent("#adapter"), device === "CPU" ? /^the CPU$/ : /\w/);
     assert.match(await page.textContent("#memory"), /^\d+\.\d MB$/);
+    assert.match((await page.locator("#hub-model option").allTextContents()).join("\n"), /^SmolLM2 135M: 269 MB, Apache-2\.0$/m);
     await page.locator("#prompt").fill(golden.prompt);
     await sample(page, { maxTokens: golden.ids.length });
     assert.equal(await write(page), golden.text);

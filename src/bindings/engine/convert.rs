@@ -9,7 +9,8 @@ use wasm_bindgen::JsValue;
 
 use crate::backend::Backend;
 use crate::engine::{
-    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Request, Samplers, TokenLogprobs,
+    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Request, Samplers, StoredType,
+    TokenLogprobs,
 };
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -157,7 +158,30 @@ pub struct EngineInfo {
     memory_bytes: f64,
     dtype: &'static str,
     kv_dtype: &'static str,
+    types: Vec<JsStoredType>,
     warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsStoredType {
+    stored: String,
+    held: &'static str,
+    tensors: usize,
+    stored_bytes: f64,
+    held_bytes: f64,
+}
+
+impl JsStoredType {
+    fn of(StoredType { stored, held, tensors, stored_bytes, held_bytes }: &StoredType) -> Self {
+        Self {
+            stored: stored.clone(),
+            held: held.name(),
+            tensors: *tensors,
+            stored_bytes: *stored_bytes as f64,
+            held_bytes: *held_bytes as f64,
+        }
+    }
 }
 
 impl EngineInfo {
@@ -177,6 +201,7 @@ impl EngineInfo {
             memory_bytes: model.tensors.total_bytes() as f64,
             dtype: most.map_or("f32", |(dtype, _)| dtype.name()),
             kv_dtype: model.kv_dtype().name(),
+            types: engine.stored_types().iter().map(JsStoredType::of).collect(),
             warnings: engine.warnings().to_vec(),
         }
     }

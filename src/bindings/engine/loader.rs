@@ -62,17 +62,21 @@ impl JsLoader {
         Ok(Self { inner, pieces: Vec::new() })
     }
 
-    /// As `open`, of a GGUF file: `header` is its first bytes, `tokenizer` a tokenizer.json where
-    /// that has none. What to read is in `pieces`.
+    /// As `open`, of a GGUF file or all parts of one: `headers` are the first bytes of each, `sizes` how many bytes
+    /// each has, `tokenizer` a tokenizer.json where there is none in them. What to read is in `pieces`, as if
+    /// the files lay one behind the other.
     #[wasm_bindgen(js_name = openGguf)]
     pub async fn open_gguf(
-        header: Vec<u8>,
-        file_bytes: f64,
+        headers: Vec<js_sys::Uint8Array>,
+        sizes: Vec<f64>,
         tokenizer: Option<Vec<u8>>,
         options: JsValue,
     ) -> JsResult<JsLoader> {
-        let header =
-            gguf_header(&header, file_bytes)?.ok_or_else(|| Error::format("GGUF header: too short"))?;
+        let part = |(header, size): (&js_sys::Uint8Array, &f64)| {
+            let header = gguf_header(&header.to_vec(), *size)?;
+            Ok((header.ok_or_else(|| Error::format("GGUF header: too short"))?, *size as u64))
+        };
+        let header = gguf::Header::joined(headers.iter().zip(&sizes).map(part).collect::<Result<_>>()?)?;
         let (backend, options) = open_backend(options).await?;
         let inner = Loader::open_gguf(&header, tokenizer.as_deref(), backend, &options).await?;
         let pieces = inner.gguf_pieces(&header)?;

@@ -92,7 +92,7 @@ impl JsEngine {
         Ok(())
     }
 
-    /// {device, adapter, contextLength, batch, vocabSize, memoryBytes, dtype, kvDtype, warnings}
+    /// {device, adapter, contextLength, batch, vocabSize, memoryBytes, dtype, kvDtype, types, warnings}
     pub fn info(&self) -> JsResult<JsValue> {
         to_js(&EngineInfo::of(&*self.engine()?))
     }

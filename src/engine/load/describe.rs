@@ -12,6 +12,7 @@ use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::{read_config, read_tokenizer};
 use crate::engine::load::options::EngineOptions;
 use crate::engine::load::room::sizes;
+use crate::engine::load::told::Told;
 
 /// A model without weights.
 #[derive(Debug)]
@@ -66,7 +67,7 @@ impl Description {
     }
 
     fn of_loader(loader: Loader, options: EngineOptions, max_tensor_bytes: u64) -> Self {
-        let Loader { model, tokenizer, warnings, .. } = loader;
+        let Loader { model, tokenizer, told: Told { warnings, .. }, .. } = loader;
         Self { model, tokenizer_tokens: Some(tokenizer.vocab_size()), warnings, options, max_tensor_bytes }
     }
 

@@ -16,6 +16,7 @@ use crate::engine::adapters::turn::half_split;
 use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::read_tokenizer;
 use crate::engine::load::options::EngineOptions;
+use crate::engine::load::told::StoredType;
 
 impl Loader {
     /// Makes room for the model of a GGUF file. `tokenizer`, a `tokenizer.json`, is for files that
@@ -56,6 +57,9 @@ impl Loader {
         backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
+        if header.files()? > 1 {
+            return Err(Error::argument("GGUF file: it is a part of a model, expected all of them"));
+        }
         let config = Blueprint::from_gguf(header)?;
         let tokenizer = match tokenizer {
             _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,
@@ -86,8 +90,10 @@ impl Loader {
         for tensor in &header.tensors {
             loader.pieces(tensor)?;
         }
+        loader.told.types = loader.stored_types(header);
         if options.dtype.is_none() {
-            loader.warnings = loader.changed(header);
+            let changed = loader.changed(header);
+            loader.told.warnings.extend(changed);
         }
         Ok(loader)
     }
@@ -139,15 +145,40 @@ impl Loader {
         self.place(&name, piece, &half_split(bytes, row_bytes, self.model.config.head_dim))
     }
 
+    /// What types the file has, and how they are held, that of most bytes first.
+    fn stored_types(&self, header: &Header) -> Vec<StoredType> {
+        let mut types: BTreeMap<(String, Dtype), StoredType> = BTreeMap::new();
+        for tensor in &header.tensors {
+            let Some((held, held_bytes)) = self.held(tensor) else { continue };
+            let stored = tensor.dtype.to_string();
+            let none =
+                StoredType { stored: stored.clone(), held, tensors: 0, stored_bytes: 0, held_bytes: 0 };
+            let sums = types.entry((stored, held)).or_insert(none);
+            sums.tensors += 1;
+            sums.stored_bytes += tensor.byte_len();
+            sums.held_bytes += held_bytes;
+        }
+        let mut types: Vec<_> = types.into_values().collect();
+        types.sort_by_key(|each| std::cmp::Reverse(each.stored_bytes));
+        types
+    }
+
+    /// How a tensor is held, and in how many bytes; `None` for one that is no weight.
+    fn held(&self, tensor: &TensorInfo) -> Option<(Dtype, u64)> {
+        let dtype = self.model.weights.dtype_of(&self.checkpoint_tensor(&tensor.name).ok()?.name)?;
+        let words = match tensor.shape[..] {
+            [rows, cols] => rows * dtype.row_words(cols),
+            _ => tensor.shape.iter().product(),
+        };
+        Some((dtype, 4 * words as u64))
+    }
+
     /// What is rounded, or takes more memory than in the file, by the two types.
     fn changed(&self, header: &Header) -> Vec<String> {
         let mut changed: BTreeMap<(String, &str, bool), (usize, u64, u64)> = BTreeMap::new();
         for tensor in &header.tensors {
-            let [rows, cols] = tensor.shape[..] else { continue };
-            let held = self.checkpoint_tensor(&tensor.name).ok();
-            let held = held.and_then(|held| self.model.weights.dtype_of(&held.name));
-            let Some(dtype) = held else { continue };
-            let (stored, held) = (tensor.byte_len(), 4 * (rows * dtype.row_words(cols)) as u64);
+            let Some((dtype, held)) = self.held(tensor).filter(|_| tensor.shape.len() == 2) else { continue };
+            let stored = tensor.byte_len();
             let is_kept = dtype == Dtype::F32 || tensor.dtype.stored_as(dtype, &[]).is_some();
             // Padding and wider scales are not worth a word.
             if held > stored + stored / 16 || !is_kept {

@@ -10,6 +10,7 @@ use crate::tokenizer::Tokenizer;
 
 use crate::engine::load::options::EngineOptions;
 use crate::engine::load::room::{fitting, sizes};
+use crate::engine::load::told::Told;
 use crate::engine::plans::every_kernel;
 use crate::engine::runner::Runner;
 
@@ -29,7 +30,7 @@ pub struct Loader {
     /// Whether tensors have llama.cpp's names and row orders.
     pub(crate) gguf: bool,
     /// What the caller should know of the files.
-    pub(crate) warnings: Vec<String>,
+    pub(crate) told: Told,
 }
 
 impl Loader {
@@ -103,12 +104,12 @@ impl Loader {
         let sizes = sizes(&config, options, backend.max_tensor_bytes());
         let loading = if matches!(backend, Backend::Cpu(_)) { LOADING_BYTES } else { 0 };
         let model = fitting(config, sizes, dtype_of, loading, &backend)?;
-        let mut warnings = Vec::new();
+        let mut told = Told::default();
         if model.config.is_text_part {
             let text = "the model's text part is loaded alone: its tensors for images are passed over";
-            warnings.push(text.to_owned());
+            told.warnings.push(text.to_owned());
         }
-        Ok(Self { model, tokenizer, backend, gguf: false, warnings })
+        Ok(Self { model, tokenizer, backend, gguf: false, told })
     }
 
     /// Makes room on the backend.
@@ -199,10 +200,10 @@ impl Loader {
     /// The model on its device, once every tensor has come, and what else an engine is made of.
     ///
     /// Errors with `Mismatch` naming a tensor that has not, `Device` if a kernel cannot be made.
-    pub(crate) fn loaded(self) -> Result<(Runner, Tokenizer, Vec<String>)> {
-        let Self { model, tokenizer, backend, warnings, .. } = self;
+    pub(crate) fn loaded(self) -> Result<(Runner, Tokenizer, Told)> {
+        let Self { model, tokenizer, backend, told, .. } = self;
         model.weights.check_complete()?;
-        Ok((Runner::new(model, backend)?, tokenizer, warnings))
+        Ok((Runner::new(model, backend)?, tokenizer, told))
     }
 }
 

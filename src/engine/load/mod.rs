@@ -8,3 +8,4 @@ pub(super) mod options;
 pub(super) mod pooling;
 pub(super) mod recover;
 pub(super) mod room;
+pub(super) mod told;

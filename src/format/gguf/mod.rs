@@ -19,10 +19,12 @@
 mod cursor;
 mod ggml_type;
 mod lora;
+mod split;
 mod value;
 
 pub use lora::LoraFile;
 pub(crate) use lora::LoraPair;
+pub use split::part_names;
 pub use value::{Array, Value};
 
 use crate::error::{Error, Result};

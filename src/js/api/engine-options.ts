@@ -77,10 +77,26 @@ export interface EngineOptions extends HubOptions {
   worker?: boolean | Worker;
 }
 
+/** Tensors of a GGUF file that it stores in one type and that are held in one. */
+export interface StoredType {
+  /** ggml's name of the type in the file, such as `Q4_K`. */
+  stored: string;
+  /** How they are held: as {@link EngineInfo.dtype}. */
+  held: string;
+  /** How many tensors there are. */
+  tensors: number;
+  /** Bytes in the file. */
+  storedBytes: number;
+  /** Bytes in memory. */
+  heldBytes: number;
+}
+
 /** A loaded model, its device and its sizes. */
 export interface EngineInfo {
   /** The model's name, from its folder; `model` where that has none. */
   model: string;
+  /** The GGUF file that was loaded, or its first part; undefined for a folder of safetensors. */
+  file: string | undefined;
   /** Where the model runs. */
   device: "webgpu" | "cpu";
   /** The GPU's name. Empty on the CPU, or if the browser does not tell it. */
@@ -97,6 +113,8 @@ export interface EngineInfo {
   dtype: string;
   /** How the keys and values of the cache are stored. */
   kvDtype: KvDtype;
+  /** Of a GGUF file: the types of its tensors and what becomes of each, that of most bytes first. Empty for other files. */
+  types: StoredType[];
   /**
    * Notes about the model's files. For example, that tensors of a GGUF file take more memory here than in
    * the file.

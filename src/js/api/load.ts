@@ -2,8 +2,10 @@
 // Not the caller of devices: `open` here tries them, Rust opens them.
 
 import { LorakeetError, throwIfCancelled } from "../error.js";
+import { partNames } from "../files/bytes.js";
 import type { ByteFile } from "../files/file.js";
 import { gpuName, isSoftware } from "../thread/gpu.js";
+import { roomFor } from "../files/quantised.js";
 import { pause } from "../thread/pause.js";
 import { optional, small, type Folder, type ModelFolder } from "../files/folder.js";
 import { checkKernels } from "../thread/verdicts.js";
@@ -63,6 +65,7 @@ const GGUF_HEADER_BYTES = 1 << 16;
 
 /** Loads a model. Whatever goes wrong, nothing of it stays in memory. */
 export async function load<T extends WasmEngine | void>(folder: ModelFolder, request: LoadRequest, use: Use<T>): Promise<Loaded<T>> {
+  await folder.chooseGguf?.(roomFor(request.device), request.signal);
   return folder.gguf === undefined ? loadFolder(folder, request, use) : loadGguf(folder, folder.gguf, request, use);
 }
 
@@ -84,19 +87,33 @@ async function loadFolder<T extends WasmEngine | void>(folder: ModelFolder, requ
 
 async function loadGguf<T extends WasmEngine | void>(folder: ModelFolder, name: string, request: LoadRequest, use: Use<T>): Promise<Loaded<T>> {
   const { signal, onProgress } = request;
-  const file = await folder.find(name, signal);
-  if (!file) throw folder.missing(name);
+  const files: ByteFile[] = [];
+  const headers: Uint8Array[] = [];
   try {
-    const { size } = file;
-    const { header, hasTokenizer } = await named(file, () => ggufHeader(file, size, signal));
-    const tokenizer = hasTokenizer ? undefined : await optional(folder, "tokenizer.json", signal);
-    const opened = await open((options) => WasmLoader.openGguf(header, size, tokenizer, options), request);
+    let isSpelled = false;
+    for (const part of partNames(name)) {
+      const file = await folder.find(part, signal);
+      if (!file) throw folder.missing(part);
+      files.push(file);
+      const { header, hasTokenizer } = await named(file, () => ggufHeader(file, file.size, signal));
+      headers.push(header);
+      isSpelled ||= hasTokenizer;
+    }
+    const tokenizer = isSpelled ? undefined : await optional(folder, "tokenizer.json", signal);
+    const sizes = Float64Array.from(files, ({ size }) => size);
+    const opened = await open((options) => WasmLoader.openGguf(headers, sizes, tokenizer, options), request);
     return await finish(opened, request, use, async () => {
-      await loadFile(opened.loader, file, signal, (loaded, phase) => onProgress?.({ loaded, total: size, phase }));
-      return size;
+      const total = sizes.reduce((sum, size) => sum + size, 0);
+      let base = 0;
+      for (const file of files) {
+        const before = base;
+        await loadFile(opened.loader, file, signal, (pos, phase) => onProgress?.({ loaded: before + pos, total, phase }), before);
+        base += file.size;
+      }
+      return total;
     });
   } finally {
-    file.close();
+    for (const file of files) file.close();
   }
 }
 
@@ -221,18 +238,23 @@ function plan(loader: WasmLoader, file: ByteFile): Promise<void> {
   });
 }
 
-/** Reads the pieces of one weight file; `at` hears of the bytes passed. What is right is kept. */
+/**
+ * Reads the pieces of one weight file, which the loader knows from byte `base` on; `at` hears of the bytes passed. What
+ * is right is kept.
+ */
 async function loadFile(
   loader: WasmLoader,
   file: ByteFile,
   signal: AbortSignal | undefined,
   at: (pos: number, phase: Progress["phase"]) => void,
+  base = 0,
 ): Promise<void> {
   const phase = file.isArriving ? "download" : "upload";
   at(0, phase);
   const pieces = await enter(() => loader.pieces());
   for (let i = 0; 2 * i < pieces.length; i++) {
-    const [start, end] = [pieces[2 * i]!, pieces[2 * i + 1]!];
+    const [start, end] = [pieces[2 * i]! - base, pieces[2 * i + 1]! - base];
+    if (start < 0 || end > file.size) continue; // another file's
     const bytes = await file.read(start, end);
     await pause();
     throwIfCancelled(signal, WHAT);

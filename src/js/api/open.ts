@@ -30,7 +30,7 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   const device = await enter(() => WasmLoader.deviceOf({ device: options.device, dtype, kvDtype }) as LoadRequest["device"]);
   const request = { device, contextLength, batch, dtype, kvDtype, signal, onProgress: onProgress && growing(onProgress) };
   const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
-  const info = { model: folder.name || "model", ...(made.info() as Omit<EngineInfo, "model">) };
+  const info = { model: folder.name || "model", file: folder.gguf, ...(made.info() as Omit<EngineInfo, "model" | "file">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
   made.setBaseName(folder.id);
   const turns = new Turns(made, new Seats(info.batch, seats));

@@ -85,7 +85,7 @@ export async function restoreSession(turns: Turns, session: Uint8Array | ArrayBu
   const seating = turns.seats.takeNow(1, 1) ?? (await turns.seats.take(1, 1, signal, what));
   try {
     const id = await turns.take((engine) => engine.openSession(head, total, weights));
-    let tokens: Uint32Array | undefined;
+    let isOpen = true;
     try {
       for (const step of ["checkPart", "restorePart"] as const) {
         for (let part = 0; 2 * part < bounds.length; part++) {
@@ -95,10 +95,11 @@ export async function restoreSession(turns: Turns, session: Uint8Array | ArrayBu
           if (step === "restorePart") onProgress?.({ loaded: end, total });
         }
       }
-      tokens = await turns.take((engine) => engine.endRestoring(id));
+      const tokens = await turns.take((engine) => engine.endRestoring(id));
+      isOpen = false;
       return Array.from(tokens);
     } finally {
-      if (!tokens && !turns.closed) await turns.take((engine) => engine.endRestoring(id)).catch(() => {});
+      if (isOpen && !turns.closed) await turns.take((engine) => engine.endRestoring(id)).catch(() => {});
     }
   } finally {
     seating.leave();

@@ -13,6 +13,16 @@ export type FileSource = Bytes | URL | string;
 /** The end of a GGUF file's name. */
 export const GGUF = ".gguf";
 
+/**
+ * The files of a model of which `name` is one, in their order: llama.cpp writes large ones in parts,
+ * `name-00001-of-00003.gguf` and so on.
+ */
+export function partNames(name: string): string[] {
+  const [, stem, count = "0"] = /^(.*)-\d{5}-of-(\d{5})\.gguf$/.exec(name) ?? [];
+  if (Number(count) === 0) return [name];
+  return Array.from({ length: Number(count) }, (_, i) => `${stem}-${String(i + 1).padStart(5, "0")}-of-${count}${GGUF}`);
+}
+
 /** A file that is all there is: its first bytes tell whether it is a GGUF, whatever it is called. */
 export async function oneFile(of: string, blob: Blob): Promise<File> {
   const { name } = blob instanceof File ? blob : { name: "" };

@@ -4,10 +4,11 @@
 import { LorakeetError, throwIfCancelled } from "../error.js";
 import { wrong } from "../options.js";
 import { page } from "../page.js";
-import { GGUF, type FileSource } from "./bytes.js";
+import { GGUF, partNames, type FileSource } from "./bytes.js";
 import { BlobFile, type ByteFile } from "./file.js";
 import type { Target } from "./http.js";
 import { COMMIT, type Hub, type HubRepository } from "./hub.js";
+import { chooseGguf, type ListedFile } from "./quantised.js";
 import type { Remote } from "./remote.js";
 
 /** A source as a folder of files. */
@@ -24,14 +25,16 @@ export interface Folder {
   size(name: string, signal?: AbortSignal): Promise<number | undefined>;
   /** The error for want of a file. */
   missing(name: string): LorakeetError;
-  /** The one file of a GGUF model or LoRA. */
-  readonly gguf?: string;
+  /** The file of a GGUF model or LoRA, or one of its parts. */
+  readonly gguf?: string | undefined;
 }
 
 /** A model's. */
 export interface ModelFolder extends Folder {
   /** The weight files, where the caller has named them. */
   readonly weightNames?: readonly string[];
+  /** Chooses the GGUF file of a repository without safetensors, of about so many bytes at most; it is `gguf` from then on. */
+  chooseGguf?(room: number, signal: AbortSignal | undefined): Promise<void>;
 }
 
 /** Files that only an adapter's folder has, PEFT's and mlx-lm's first, then mistral-finetune's. */
@@ -51,11 +54,11 @@ export async function optional(folder: Folder, name: string, signal: AbortSignal
 }
 
 /** A folder on the hub, or at a URL. */
-export class UrlFolder implements Folder {
+export class UrlFolder implements ModelFolder {
   readonly name: string;
   readonly id: string;
   readonly what: string;
-  readonly gguf?: string;
+  gguf?: string | undefined;
   readonly url: URL;
 
   /** `url` is that of the folder or of a GGUF file in it. */
@@ -84,6 +87,26 @@ export class UrlFolder implements Folder {
 
   size(name: string, signal?: AbortSignal): Promise<number | undefined> {
     return this.remote.size(this.#target(name, signal));
+  }
+
+  async chooseGguf(room: number, signal: AbortSignal | undefined): Promise<void> {
+    const { hub, repository, remote } = this;
+    if (!repository || this.gguf !== undefined) return;
+    const { id, type } = repository;
+    if (type === undefined) {
+      for (const name of ["model.safetensors", "model.safetensors.index.json"]) if (await remote.has(this.#target(name, signal))) return;
+    }
+    // Kept as a file is: a later visit without a network chooses the same.
+    const file = await remote.open({ ...this.#target("files.json", signal), url: hub.list(repository), hasDigest: false });
+    if (!file && type === undefined) return; // a mirror may have files alone
+    if (!file) throw new LorakeetError("network", `"${id}": the hub lists no files, expected "${id}/FILE.gguf"`);
+    let files: ListedFile[];
+    try {
+      files = JSON.parse(new TextDecoder().decode(await file.whole())) as ListedFile[];
+    } catch (error) {
+      throw new LorakeetError("format", `"${id}": its list of files is no JSON, ${hub.list(repository)}`, { cause: error });
+    }
+    this.gguf = chooseGguf(id, files, hub.folder, type, room);
   }
 
   missing(name: string): LorakeetError {
@@ -127,10 +150,13 @@ export class FileFolder implements Folder {
     // The folder itself is exact; a GGUF in it is a conversion.
     const isFolder = files.some(({ name }) => (of === "adapter" ? ADAPTER_FILES.includes(name) : name.endsWith(".safetensors")));
     const ggufs = isFolder ? [] : files.filter((file) => file.name.endsWith(GGUF));
-    if (ggufs.length > 1) {
+    const names = ggufs[0] ? partNames(ggufs[0].name) : [];
+    if (ggufs.length > names.length || ggufs.some((file) => !names.includes(file.name))) {
       throw new LorakeetError("argument", `${ggufs.length} GGUF files, expected one ${of} at a time: ${ggufs.map((file) => file.name).join(", ")}`);
     }
-    if (ggufs[0]) this.gguf = ggufs[0].name;
+    const missing = names.find((name) => !ggufs.some((file) => file.name === name));
+    if (missing !== undefined) throw new LorakeetError("argument", `${missing}: not among the files given, expected all ${names.length} parts of the ${of}`);
+    if (ggufs[0]) this.gguf = names[0]!;
     this.name = name ?? (this.gguf === undefined ? path(files[0])[0] : stem(this.gguf)) ?? "";
     this.id = this.name;
   }
@@ -175,9 +201,9 @@ export class FileFolder implements Folder {
   }
 }
 
-/** A file's name without `.gguf`. */
+/** A GGUF file's name without `.gguf`, and without what tells parts apart. */
 function stem(name: string): string {
-  return name.slice(0, -GGUF.length);
+  return name.slice(0, -GGUF.length).replace(/-\d{5}-of-\d{5}$/, "");
 }
 
 /** The folders a file lies in, the chosen one first; none where files were chosen. */

@@ -1,5 +1,5 @@
-// Hub ids, org/name or org/name@revision, or org/name/file.gguf: where their files are, who hears the token, what a refusal means.
-// Not a client of the hub's API: files are read as from any folder's URL.
+// Hub ids, org/name or org/name@revision, org/name/file.gguf or org/name:TYPE: where their files are, who hears the token, what
+// a refusal means. Of the hub's API it knows the list of files; those are read as from any folder's URL.
 
 import { LorakeetError } from "../error.js";
 import { wrong } from "../options.js";
@@ -20,7 +20,7 @@ export interface HubOptions {
 export const HUB_NAMES = ["revision", "subfolder", "token", "hubUrl"] as const;
 
 const HUB = "https://huggingface.co";
-const ID = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:\/([^\s@?#]+\.gguf))?(?:@([^\s@]+))?$/;
+const ID = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:\/([^\s@?#]+\.gguf)|:(\w+))?(?:@([^\s@]+))?$/;
 
 /** A revision that is always the same. */
 export const COMMIT = /^[0-9a-f]{40}$/;
@@ -31,6 +31,8 @@ export interface HubRepository {
   readonly revision: string;
   /** The path of the GGUF file meant, if it is one. */
   readonly file: string | undefined;
+  /** The type of the GGUF file meant, if one is: `Q4_K_M`. */
+  readonly type?: string | undefined;
 }
 
 /** The hub as one call's options describe it. */
@@ -62,21 +64,31 @@ export class Hub {
 
   /** The repository a source names. Errors with `argument` if it is no id, or has a revision twice. */
   repository(of: string, source: string): HubRepository {
-    const [, id, file, revision] = ID.exec(source) ?? [];
-    if (id === undefined) {
-      const hint = "a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
+    const [, id, file, type, revision] = ID.exec(source) ?? [];
+    if (id === undefined || (type !== undefined && of !== "model")) {
+      const hint = "a hub id (`org/name`, `org/name@revision`, `org/name/file.gguf` or, of a model, `org/name:Q4_K_M`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
       throw new LorakeetError("argument", `${of} ${JSON.stringify(source)}, expected ${hint}`);
     }
     if (revision !== undefined && this.#revision !== undefined && revision !== this.#revision) {
       throw new LorakeetError("argument", `${of} ${JSON.stringify(source)}: revision ${JSON.stringify(this.#revision)} is another`);
     }
-    return { id, revision: revision ?? this.#revision ?? "main", file };
+    return { id, revision: revision ?? this.#revision ?? "main", file, type };
   }
 
   /** The folder of a repository's files, or the file meant. */
   url({ id, revision, file = "" }: HubRepository): URL {
     const folder = this.#subfolder?.split("/").map((part) => `${encodeURIComponent(part)}/`).join("") ?? "";
     return new URL(`${id}/resolve/${encodeURIComponent(revision)}/${folder}${encodeURI(file)}`, this.#url);
+  }
+
+  /** The list of a repository's files. */
+  list({ id, revision }: HubRepository): URL {
+    return new URL(`api/models/${id}/tree/${encodeURIComponent(revision)}?recursive=true`, this.#url);
+  }
+
+  /** The folder meant in a repository: empty, or with `/` at its end. */
+  get folder(): string {
+    return this.#subfolder === undefined ? "" : `${this.#subfolder}/`;
   }
 
   /** Errors with `argument` for options that only a hub id can have. */

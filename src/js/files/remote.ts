@@ -56,6 +56,26 @@ export class Remote {
     return file;
   }
 
+  /** Whether a server has a file. What it refuses it may have; without a network what is known of it is told. */
+  async has(target: Target): Promise<boolean> {
+    const kept = await this.#cache.find(key(target));
+    if (kept?.isWhole) return true;
+    if (target.isImmutable && kept?.record.state === "absent") return false;
+    let head;
+    try {
+      head = await this.#head(target);
+    } catch (error) {
+      unlessNetwork(error);
+      return kept?.record.state !== "absent";
+    }
+    if (head.status !== 404 || target.refusal(head)) {
+      this.#heads.set(key(target), head);
+      return true;
+    }
+    await this.#cache.begin(target.name, { url: key(target), size: 0, tag: undefined, state: "absent" });
+    return false;
+  }
+
   /** Bytes of a file; undefined if that cannot be told. */
   async size(target: Target): Promise<number | undefined> {
     const kept = await this.#cache.find(key(target));

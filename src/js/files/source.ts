@@ -51,8 +51,12 @@ type FolderSource = string | URL | FileList | Iterable<File>;
  *
  * Or a GGUF model:
  * - `org/name/file.gguf` on the hub, or the URL of a `.gguf` file;
+ * - `org/name:Q4_K_M` on the hub, the file of that type, or `org/name` alone where the repository has no safetensors: then
+ *   the type is chosen, and `info.file` names it;
  * - a `File`, its `blob:` URL, its bytes, a stream or a file handle;
  * - files that contain one `.gguf` file and no safetensors.
+ *
+ * A model in parts, `name-00001-of-00003.gguf` and so on, is named by one of them; of files all are given.
  *
  * For a GGUF file without a tokenizer, the `tokenizer.json` beside it is used.
  */

@@ -180,3 +180,52 @@ pub(super) fn digest_of(i: usize, bytes: &[u8]) -> [u8; DIGEST] {
     digest.add_bytes(bytes);
     digest.number().to_le_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> Head {
+        Head {
+            version: VERSION.to_owned(),
+            model: "a".to_owned(),
+            rotation: "b".to_owned(),
+            cache: vec![("f32".to_owned(), 16), ("q8".to_owned(), 64)],
+            mix: NamedMix::default(),
+            lead: 2,
+            tokens: vec![1, 2, 3],
+        }
+    }
+
+    #[test]
+    fn a_head_is_read_as_it_was_written_and_tells_where_the_parts_lie() {
+        let bytes = head().bytes().expect("written");
+        let n = Head::length(&bytes[..PREFIX]).expect("a head");
+        assert_eq!((n, Head::parse(&bytes).expect("read")), (bytes.len() as u64, head()));
+        // Five positions of 16 f32, and of 64 codes with two scales; eight bytes of digest behind each part.
+        let ends = [5 * 64 + 8, 2 * (5 * 64 + 8), 2 * (5 * 64 + 8) + 5 * 68 + 8, 2 * (5 * 64 + 5 * 68 + 16)];
+        let parts = head().parts(n).expect("sizes");
+        assert_eq!(parts.iter().map(|part| part.end - n).collect::<Vec<_>>(), ends);
+        assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start) && parts[0].start == n);
+    }
+
+    /// What a stranger may write, with a digest that is right.
+    #[test]
+    fn sizes_that_no_file_has_are_errors() {
+        let cache = |dtype: &str, cols| vec![(dtype.to_owned(), cols)];
+        let forged = [
+            Head { lead: usize::MAX, ..head() },
+            Head { cache: cache("f32", usize::MAX), ..head() },
+            Head { cache: cache("q8", 33), ..head() },
+            Head { cache: cache("q4", 64), ..head() },
+        ];
+        for head in forged {
+            let bytes = head.bytes().expect("written");
+            assert!(Head::parse(&bytes).expect("read").parts(bytes.len() as u64).is_err(), "{head:?}");
+        }
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend([1, 0, 0, 0, 2, 0, 0, 0, b'[', b']']);
+        bytes.extend(digest_of(0, &bytes));
+        assert!(Head::parse(&bytes).is_err());
+    }
+}
