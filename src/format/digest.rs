@@ -4,8 +4,8 @@
 /// Odd, so that no product loses what was multiplied: 2⁶⁴ over the golden ratio.
 const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A digest whose content is still arriving: s ← (rotate(s) ⊕ x) · f for each 64 bits x, so that a change of
-/// one x alone always shows.
+/// A digest whose content is still arriving: p = (s ⊕ x) · f, s ← (p ⊕ ⌊p / 2³²⌋) · f for each 64 bits x, so that a
+/// change of one x alone always shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Digest(u64);
 
@@ -19,7 +19,8 @@ impl Digest {
 
     /// Takes a number.
     pub(crate) fn add(&mut self, number: u64) {
-        self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(FACTOR);
+        let product = (self.0 ^ number).wrapping_mul(FACTOR);
+        self.0 = (product ^ product >> 32).wrapping_mul(FACTOR);
     }
 
     /// Takes words, and how many they are.
