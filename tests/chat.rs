@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lorakeet::ErrorKind;
-use lorakeet::tokenizer::{ChatContext, ChatTemplate, Message};
+use lorakeet::tokenizer::{ChatContext, ChatTemplate, Json, Message};
 use serde::Deserialize;
 
 /// What `tests/fixtures/chat.py` wrote.
@@ -23,9 +23,11 @@ struct Cases {
 
 #[derive(Deserialize)]
 struct Conversation {
-    messages: Vec<Message>,
+    messages: Json,
     add_generation_prompt: bool,
-    variables: BTreeMap<String, serde_json::Value>,
+    variables: BTreeMap<String, Json>,
+    tools: Option<Json>,
+    documents: Option<Json>,
 }
 
 impl Cases {
@@ -40,6 +42,8 @@ impl Cases {
                 add_generation_prompt: conversation.add_generation_prompt,
                 now: self.now,
                 variables: conversation.variables.clone(),
+                tools: conversation.tools.clone(),
+                documents: conversation.documents.clone(),
             };
             template.render(&conversation.messages, &context)
         };
@@ -55,8 +59,12 @@ fn say(role: &str, content: &str) -> Message {
     Message { role: role.into(), content: content.into(), name: None }
 }
 
+fn hello() -> Json {
+    Json::of(&[say("user", "Hello")])
+}
+
 fn render(source: &str) -> lorakeet::Result<String> {
-    template(source).render(&[say("user", "Hello")], &ChatContext::default())
+    template(source).render(&hello(), &ChatContext::default())
 }
 
 #[test]
@@ -76,7 +84,7 @@ fn our_templates_render_as_under_transformers() {
             }
         }
     }
-    assert!(compared >= 36, "{compared}");
+    assert!(compared >= 102, "{compared}");
 }
 
 #[test]
@@ -94,14 +102,33 @@ fn templates_of_models_render_as_under_transformers() {
     assert!(compared >= 3, "{compared}");
 }
 
+#[test]
+#[ignore = "its data lie beside the checkout: `npm test -- beside`"]
+fn templates_of_many_families_render_as_under_transformers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/tokenizers/chat-templates");
+    let mut compared = 0;
+    for entry in std::fs::read_dir(folder).expect("data beside the checkout") {
+        let path = entry.expect("an entry").path();
+        let source = std::fs::read_to_string(&path).expect("a template");
+        check_hashes(path.file_name().and_then(|name| name.to_str()).expect("UTF-8"), &source);
+        compared += 1;
+    }
+    assert!(compared >= 17, "{compared}");
+}
+
 /// What a template of others makes of each conversation, by length and hash.
 fn check_hashes(name: &str, source: &str) {
     let hashes: BTreeMap<String, Vec<Option<(usize, String)>>> =
         serde_json::from_str(include_str!("fixtures/chat/hashes.json")).expect("rerun generate.py chat");
-    for (i, (got, want)) in Cases::load().render(source).into_iter().zip(&hashes[name]).enumerate() {
+    let cases = Cases::load();
+    for (i, (got, want)) in cases.render(source).into_iter().zip(&hashes[name]).enumerate() {
         let digest = got.as_ref().ok().map(|text| (text.len(), fnv1a(text)));
-        // Some loop over the tools, which Python cannot where there are none.
-        assert!(digest == *want || want.is_none() && name.contains("tool_use"), "{name} {i}: {got:?}");
+        // Python cannot loop over no tools, nor write the JSON of what `map` gives.
+        let is_more = want.is_none() && ["tool_use", "deepseek-r1"].iter().any(|part| name.contains(part));
+        // Python escapes as HTML what is added to a text that is marked as safe.
+        let is_markup =
+            name == "meetkai-functionary-medium-v3.1.jinja" && cases.conversations[i].tools.is_some();
+        assert!(digest == *want || is_more || is_markup, "{name} {i}: {got:?}");
     }
 }
 
@@ -147,7 +174,7 @@ fn what_is_not_there_is_refused_by_line_and_name() {
         ("{{ cycler() }}", "cycler"),
     ] {
         let result = ChatTemplate::new(source, BTreeMap::new())
-            .and_then(|template| template.render(&[say("user", "Hello")], &ChatContext::default()));
+            .and_then(|template| template.render(&hello(), &ChatContext::default()));
         let error = result.expect_err(source);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{source}: {error}");
         assert!(
@@ -168,7 +195,7 @@ fn a_template_that_does_not_end_is_stopped() {
     let filled = "{% for i in range(9999) %}{% set x = 'a'.ljust(99999999) %}{% endfor %}";
     for source in [nested, doubled, written, called, &deep, filled] {
         let result = ChatTemplate::new(source, BTreeMap::new())
-            .and_then(|template| template.render(&[say("user", "Hello")], &ChatContext::default()));
+            .and_then(|template| template.render(&hello(), &ChatContext::default()));
         let error = result.expect_err("stopped");
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     }
@@ -176,19 +203,20 @@ fn a_template_that_does_not_end_is_stopped() {
     let messages: Vec<_> =
         (0..2000).map(|i| say(["user", "assistant"][i % 2], &"words ".repeat(100))).collect();
     let source = "{% for m in messages %}{{ m.role + ': ' + (m.content | trim) + '\n' }}{% endfor %}";
-    let text = template(source).render(&messages, &ChatContext::default()).expect("within the budget");
+    let text =
+        template(source).render(&Json::of(&messages), &ChatContext::default()).expect("within the budget");
     assert!(text.len() > 1_200_000);
 }
 
 #[test]
 fn variables_reach_the_template_but_for_its_own() {
     let mut context = ChatContext::default();
-    context.variables.insert("depth".into(), serde_json::json!({"of": [1, 2]}));
-    assert_eq!(template("{{ depth.of[1] }}").render(&[], &context).expect("set"), "2");
+    context.variables.insert("depth".into(), Json::of(&serde_json::json!({"of": [1, 2]})));
+    assert_eq!(template("{{ depth.of[1] }}").render(&Json::of(&[0; 0]), &context).expect("set"), "2");
     for name in ["messages", "tools", "documents", "add_generation_prompt"] {
         let mut context = ChatContext::default();
-        context.variables.insert(name.into(), true.into());
-        let error = template("").render(&[], &context).expect_err(name);
+        context.variables.insert(name.into(), Json::of(&true));
+        let error = template("").render(&Json::of(&[0; 0]), &context).expect_err(name);
         assert!(error.kind() == ErrorKind::Argument && error.to_string().contains(name), "{error}");
     }
 }
@@ -202,10 +230,58 @@ fn the_end_of_a_turn_is_what_follows_an_answer() {
 }
 
 #[test]
+fn arguments_are_objects_or_strings_as_the_template_wants() {
+    let call = |arguments: &str| {
+        let function = serde_json::json!({"name": "f", "arguments": arguments});
+        Json::of(&[serde_json::json!({"role": "assistant", "tool_calls": [{"function": function}]})])
+    };
+    let one = |source: &str, arguments: &str| {
+        let source = source.replace("ARGUMENTS", "messages[0].tool_calls[0].function.arguments");
+        template(&source).render(&call(arguments), &ChatContext::default())
+    };
+    assert_eq!(one("{{ ARGUMENTS.b }}", r#"{"b": 1.0, "a": 2}"#).expect("an object"), "1.0");
+    assert_eq!(
+        one("{{ ARGUMENTS | tojson }}", r#"{"b":1.0,"a":2}"#).expect("in order"),
+        r#"{"b": 1.0, "a": 2}"#
+    );
+    assert_eq!(one("{{ 'f' + ARGUMENTS }}", r#"{"b":1}"#).expect("a string"), r#"f{"b":1}"#);
+    for broken in ["{", "[1]", "five"] {
+        assert_eq!(one("{{ ARGUMENTS }}", broken).expect("as it is"), broken);
+    }
+    let error = one("{{ ARGUMENTS + 1 }}", "{}").expect_err("neither");
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        one("{{ raise_exception('no ' ~ (ARGUMENTS is mapping)) }}", "{}").expect_err("raised").to_string(),
+        "chat template: no True"
+    );
+}
+
+#[test]
+fn a_conversation_with_tools_has_the_template_for_it() {
+    let named =
+        r#"[{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "{{ tools[0].x }}"}]"#;
+    let config = format!(r#"{{"chat_template": {named}}}"#);
+    let tools =
+        ChatContext { tools: Some(Json::of(&[BTreeMap::from([("x", 5)])])), ..ChatContext::default() };
+    for template in [
+        ChatTemplate::from_files(Some(config.as_bytes()), None, None),
+        ChatTemplate::from_files(None, None, Some(config.as_bytes())),
+    ] {
+        let template = template.expect("named ones");
+        assert_eq!(template.render(&hello(), &tools).expect("the one for tools"), "5");
+        assert_eq!(template.render(&hello(), &ChatContext::default()).expect("the default"), "plain");
+        assert_eq!(template.source(true).expect("there"), "{{ tools[0].x }}");
+        assert_eq!(template.source(false).expect("there"), "plain");
+    }
+    let file = ChatTemplate::from_files(Some(config.as_bytes()), Some(b"file"), None).expect("a file");
+    assert_eq!(file.render(&hello(), &tools).expect("it has no other"), "file");
+}
+
+#[test]
 fn templates_come_from_the_files_of_a_folder() {
     let from = |config: Option<&str>, jinja: Option<&str>| {
         let template = ChatTemplate::from_files(config.map(str::as_bytes), jinja.map(str::as_bytes), None)?;
-        template.render(&[say("user", "Hello")], &ChatContext::default())
+        template.render(&hello(), &ChatContext::default())
     };
     let one =
         r#"{"chat_template": "{{ bos_token }}{{ messages[0].content }}", "bos_token": {"content": "<s>"}}"#;
@@ -219,7 +295,7 @@ fn templates_come_from_the_files_of_a_folder() {
     let processor = Some(br#"{"chat_template": "{{ bos_token }} from json"}"#.as_slice());
     let all = |config: Option<&str>, json| {
         let template = ChatTemplate::from_files(config.map(str::as_bytes), None, json)?;
-        template.render(&[say("user", "Hello")], &ChatContext::default())
+        template.render(&hello(), &ChatContext::default())
     };
     assert_eq!(
         all(Some("\u{feff}{\"bos_token\": \"<s>\"}"), processor).expect("a template"),

@@ -9,7 +9,7 @@ use wasm_bindgen::prelude::*;
 use super::JsResult;
 use crate::error::Error;
 use crate::format::{explained, refuse_foreign};
-use crate::tokenizer::{ChatContext, ChatTemplate, Message};
+use crate::tokenizer::{ChatContext, ChatTemplate, Json};
 
 /// A compiled chat template.
 #[wasm_bindgen(js_name = ChatTemplate)]
@@ -42,13 +42,18 @@ impl JsChatTemplate {
         Ok(is_there.map_err(|e| told(config, e))?)
     }
 
-    /// The text of a conversation, as JSON: {messages: [{role, content, name?}],
-    /// add_generation_prompt, now, variables}.
+    /// The text of a conversation, as JSON: {messages: [{role, content, ...}], add_generation_prompt, now,
+    /// tools?, documents?, variables}.
     pub fn render(&self, conversation: &str) -> JsResult<String> {
-        let Conversation { messages, add_generation_prompt, now, variables } =
+        let Conversation { messages, add_generation_prompt, now, tools, documents, variables } =
             serde_json::from_str(conversation).map_err(|e| Error::argument(format!("messages: {e}")))?;
-        let context = ChatContext { add_generation_prompt, now, variables };
+        let context = ChatContext { add_generation_prompt, now, tools, documents, variables };
         Ok(self.0.render(&messages, &context)?)
+    }
+
+    /// What the template is, for conversations with tools or without.
+    pub fn source(&self, has_tools: bool) -> JsResult<String> {
+        Ok(self.0.source(has_tools)?)
     }
 
     /// A special token by its name, such as `eos_token`.
@@ -71,13 +76,15 @@ fn told(config: Option<Vec<u8>>, error: Error) -> Error {
     }
 }
 
-/// A conversation, from JSON, which keeps the variables' own types.
+/// A conversation, from JSON, which keeps types and the order of keys.
 #[derive(Deserialize)]
 struct Conversation {
-    messages: Vec<Message>,
+    messages: Json,
     /// Whether the answer is to follow.
     add_generation_prompt: bool,
     /// Seconds since 1970 on the local clock.
     now: i64,
-    variables: BTreeMap<String, serde_json::Value>,
+    tools: Option<Json>,
+    documents: Option<Json>,
+    variables: BTreeMap<String, Json>,
 }

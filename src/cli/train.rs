@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use lorakeet::engine::{Engine, Program, Schedule, TrainEvent, TrainOptions, Variant, folder};
-use lorakeet::tokenizer::ChatContext;
+use lorakeet::tokenizer::{ChatContext, Json};
 use lorakeet::words::Words;
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
@@ -142,7 +142,7 @@ fn give(engine: &Engine, program: &mut Program, options: &Train, model: &Path) -
         let write = |conversation: lorakeet::engine::Asked| {
             let add_generation_prompt = conversation.is_open;
             let context = ChatContext { add_generation_prompt, now, ..ChatContext::default() };
-            engine.encode_chat(&template.render(&conversation.messages, &context)?)
+            engine.encode_chat(&template.render(&Json::of(&conversation.messages), &context)?)
         };
         let tokens = asked.into_iter().map(write).collect::<Result<_>>()?;
         engine.add_conversations(program, tokens)?;

@@ -28,7 +28,7 @@ mod unigram;
 mod vocabulary;
 mod word_piece;
 
-pub use chat::{ChatContext, ChatTemplate, Message};
+pub use chat::{ChatContext, ChatTemplate, Json, Message};
 pub use gguf::GgufTokenizer;
 pub use stream::StreamDecoder;
 
@@ -201,11 +201,8 @@ impl Tokenizer {
         self.parts.vocabulary.is_special(id)
     }
 
-    /// The token that decoding starts from; `None` if it is to be skipped, or there is none.
-    fn decodable(&self, id: u32, skip_special_tokens: bool) -> Option<String> {
-        if skip_special_tokens && self.is_special(id) {
-            return None;
-        }
+    /// The token that decoding starts from; `None` if there is none.
+    fn decodable(&self, id: u32) -> Option<String> {
         self.parts.vocabulary.decodable(id).map(str::to_owned)
     }
 }

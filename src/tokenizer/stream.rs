@@ -38,7 +38,15 @@ impl StreamDecoder {
 
     /// Takes the next id; gives the text that is now certain, which may be none.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<String> {
-        match tokenizer.decodable(id, self.skip_special_tokens) {
+        if self.skip_special_tokens && tokenizer.is_special(id) {
+            return Ok(String::new());
+        }
+        self.push_shown(tokenizer, id)
+    }
+
+    /// The same of an id that is shown even if it is a special token.
+    pub(crate) fn push_shown(&mut self, tokenizer: &Tokenizer, id: u32) -> Result<String> {
+        match tokenizer.decodable(id) {
             Some(token) => self.run(tokenizer, vec![token], false),
             None => Ok(String::new()),
         }

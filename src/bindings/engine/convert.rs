@@ -77,6 +77,7 @@ pub struct RequestOptions {
     seed: Option<u32>,
     stop: Option<Vec<String>>,
     stop_token_ids: Option<Vec<u32>>,
+    shown_tokens: Option<Vec<String>>,
     /// How many of the likeliest tokens to tell at each place.
     logprobs: Option<usize>,
     overflow: Option<String>,
@@ -140,6 +141,7 @@ impl RequestOptions {
             seed: self.seed.unwrap_or(default.seed).wrapping_add(index as u32),
             stop: self.stop.clone().unwrap_or_default(),
             stop_tokens: self.stop_token_ids.clone().unwrap_or_default(),
+            shown_tokens: self.shown_tokens.clone().unwrap_or_default(),
             logprobs: self.logprobs,
             overflow: or_default(self.overflow.as_deref())?,
             adapter: self.choice(index)?,

@@ -45,6 +45,8 @@ pub struct Request {
     pub stop: Vec<String>,
     /// The text ends before any of these tokens, as before the model's own end tokens.
     pub stop_tokens: Vec<u32>,
+    /// Special tokens that are part of the text, which shows no other.
+    pub shown_tokens: Vec<String>,
     /// Tell the log probability of each token, and of this many of the likeliest at its place.
     pub logprobs: Option<usize>,
     /// What happens when the context is full.
@@ -68,6 +70,7 @@ impl Default for Request {
             seed: 0,
             stop: Vec::new(),
             stop_tokens: Vec::new(),
+            shown_tokens: Vec::new(),
             logprobs: None,
             overflow: Overflow::default(),
             adapter: None,

@@ -160,7 +160,7 @@ impl Sequence {
             seat,
             max_tokens: request.max_tokens.unwrap_or(usize::MAX),
             overflow: request.overflow,
-            tail: Tail::new(decoder, &request.stop),
+            tail: Tail::new(decoder, request),
             goes_on: false,
             ends,
             logprobs: request.logprobs,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::engine::text::request::Request;
 use crate::error::Result;
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 
@@ -19,19 +20,21 @@ pub(crate) struct Shown {
 pub(crate) struct Tail {
     decoder: StreamDecoder,
     stop: StopStrings,
+    /// Special tokens that are shown.
+    shown: Vec<String>,
 }
 
 impl Tail {
-    /// Of a text that `decoder` goes on with and that ends before any of `stops`.
-    pub(crate) fn new(decoder: StreamDecoder, stops: &[String]) -> Self {
-        Self { decoder, stop: StopStrings::new(stops) }
+    /// Of the text that a request asks for and `decoder` goes on with.
+    pub(crate) fn new(decoder: StreamDecoder, request: &Request) -> Self {
+        Self { decoder, stop: StopStrings::new(&request.stop), shown: request.shown_tokens.clone() }
     }
 
-    /// Takes the next token. A special one is not shown, but may be what a stop string spells.
+    /// Takes the next token. A special one that is not shown may be what a stop string spells.
     pub(crate) fn push(&mut self, tokenizer: &Tokenizer, token: u32) -> Result<Shown> {
         let special = if tokenizer.is_special(token) { tokenizer.id_to_token(token) } else { None };
-        let Some(special) = special else {
-            let text = self.decoder.push(tokenizer, token)?;
+        let Some(special) = special.filter(|special| !self.shown.contains(special)) else {
+            let text = self.decoder.push_shown(tokenizer, token)?;
             return Ok(self.stop.push(&text));
         };
         if !self.stop.spell(&special) {

@@ -99,6 +99,8 @@ export interface Sampling extends Pick<TextRequest, "max_tokens" | "temperature"
   seed: number;
   samplers: Samplers;
   is_constrained?: boolean;
+  /** Special tokens that are part of the text. */
+  shown_tokens?: readonly string[];
   stop: readonly string[] | undefined;
   logprobs?: number | undefined;
   adapter?: Record<string, number>;

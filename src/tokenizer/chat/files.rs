@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::ChatTemplate;
+use super::{ChatTemplate, DEFAULT, TOOL_USE};
 use crate::error::{Error, Result};
 use crate::json::unmarked;
 
@@ -15,7 +15,8 @@ const SPECIALS: [&str; 7] =
 impl ChatTemplate {
     /// From the bytes of `tokenizer_config.json`, which also names the special tokens, of
     /// `chat_template.jinja`, which goes before the config's `chat_template`, and of
-    /// `chat_template.json`, which goes after it.
+    /// `chat_template.json`, which goes after it. Of several with names `default` is taken, and `tool_use` where
+    /// there are tools.
     ///
     /// Errors with `Unsupported` where none has a template, `Format` if they are broken, and as
     /// [`new`](Self::new).
@@ -27,16 +28,21 @@ impl ChatTemplate {
         let config = fields(CONFIG, tokenizer_config)?;
         let own = fields(JSON, json)?;
         let jinja = jinja.map(unmarked);
-        let source = match &jinja {
+        let (source, tool_use) = match &jinja {
             Some(bytes) => {
-                std::str::from_utf8(bytes).map_err(|_| Error::format("chat_template.jinja: not UTF-8"))?
+                let source = std::str::from_utf8(bytes);
+                (source.map_err(|_| Error::format("chat_template.jinja: not UTF-8"))?, None)
             }
             None => match template(CONFIG, &config)? {
-                Some(source) => source,
-                None => template(JSON, &own)?.ok_or_else(none)?,
+                Some(source) => (source, named(&config, TOOL_USE)),
+                None => (template(JSON, &own)?.ok_or_else(none)?, named(&own, TOOL_USE)),
             },
         };
-        Self::new(source, specials(&config))
+        let mut template = Self::new(source, specials(&config))?;
+        if let Some(source) = tool_use {
+            template.add(TOOL_USE, source)?;
+        }
+        Ok(template)
     }
 
     /// Whether [`from_files`](Self::from_files) would find a template.
@@ -71,13 +77,17 @@ fn template<'a>(file: &str, fields: &'a Map<String, Value>) -> Result<Option<&'a
     match fields.get("chat_template") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(source)) => Ok(Some(source)),
-        Some(Value::Array(named)) => {
-            let default = named.iter().find(|each| each["name"] == "default");
-            let source = default.and_then(|each| each["template"].as_str());
+        Some(Value::Array(_)) => {
+            let source = named(fields, DEFAULT);
             source.map(Some).ok_or_else(|| broken(file, "`chat_template` has none called `default`"))
         }
         Some(_) => Err(broken(file, "`chat_template` is neither a text nor a list of named ones")),
     }
+}
+
+/// Of several templates in a file the one of this name.
+fn named<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    fields.get("chat_template")?.as_array()?.iter().find(|each| each["name"] == name)?["template"].as_str()
 }
 
 /// A token is written as a text, or as an object with its `content`.

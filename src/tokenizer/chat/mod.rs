@@ -1,39 +1,43 @@
 //! Chat templates: messages to the text a model was tuned on, as transformers renders them.
 //! Not tokens: that text is encoded like any other, without the tokens around a prompt.
 //!
-//! A template is a program from a stranger: it runs on a budget, and has nothing but the messages.
+//! A template is a program from a stranger: it runs on a budget, and has nothing but what it is given.
 
 mod clock;
 mod files;
+mod json;
 mod python;
 mod to_json;
 
 use std::collections::BTreeMap;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, Value, ValueKind};
-use minijinja::{Environment, ErrorKind};
-use serde::{Deserialize, Serialize};
+use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::{Environment, ErrorKind as JinjaErrorKind, Template};
+use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+pub use json::Json;
 
 /// What a rendering may spend: an instruction costs 1, and so do 64 bytes. Lists that are joined over
 /// and over, or nested without end, are not counted until they are too large for the memory.
 const FUEL: u64 = 2_000_000;
 /// Calls of macros, and loops within loops.
 const DEPTH: usize = 64;
-/// The environment's only template.
-const NAME: &str = "chat";
+/// transformers' names of the template of a model, and of the one that some have beside it for conversations
+/// with tools.
+const DEFAULT: &str = "default";
+const TOOL_USE: &str = "tool_use";
 
-/// One message of a conversation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One message of a conversation without tools.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// Who speaks: what roles there are, the template decides.
     pub role: String,
     /// What is said.
     pub content: String,
     /// The speaker's name, which few templates show.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
@@ -44,8 +48,12 @@ pub struct ChatContext {
     pub add_generation_prompt: bool,
     /// Seconds since 1970 on the local clock, for templates that tell the date.
     pub now: i64,
+    /// Functions that the model may call, in OpenAI's form: a list of {type, function}.
+    pub tools: Option<Json>,
+    /// Texts that an answer is to rest on: a list of objects, whose fields the template decides.
+    pub documents: Option<Json>,
     /// Variables by name, such as `enable_thinking`.
-    pub variables: BTreeMap<String, serde_json::Value>,
+    pub variables: BTreeMap<String, Json>,
 }
 
 /// A compiled chat template.
@@ -67,26 +75,54 @@ impl ChatTemplate {
         environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(DEPTH);
-        let source = without_generation_tags(source);
-        environment.add_template_owned(NAME, source).map_err(|e| refused(&e))?;
-        Ok(Self { environment, specials })
+        let mut template = Self { environment, specials };
+        template.add(DEFAULT, source)?;
+        Ok(template)
     }
 
-    /// The text of a conversation.
+    fn add(&mut self, name: &'static str, source: &str) -> Result<()> {
+        let source = without_generation_tags(source);
+        self.environment.add_template_owned(name, source).map_err(|e| refused(&e))
+    }
+
+    /// The template for conversations with tools, or without.
+    fn template(&self, has_tools: bool) -> Result<Template<'_, '_>> {
+        let own = has_tools.then(|| self.environment.get_template(TOOL_USE).ok()).flatten();
+        own.map_or_else(|| self.environment.get_template(DEFAULT).map_err(|e| refused(&e)), Ok)
+    }
+
+    /// What the template is, for conversations with tools or without.
+    pub fn source(&self, has_tools: bool) -> Result<String> {
+        Ok(self.template(has_tools)?.source().to_owned())
+    }
+
+    /// The text of a conversation: a list of messages, whose fields the template decides. The arguments of their
+    /// calls, which OpenAI has as strings, are given as objects, or, to a template that fails on those, as strings.
     ///
     /// Errors with `Argument` if the template refuses the conversation, or a variable is not for the
     /// caller to set, `Unsupported` naming the line for what the template asks for and is not there.
-    pub fn render(&self, messages: &[Message], context: &ChatContext) -> Result<String> {
+    pub fn render(&self, messages: &Json, context: &ChatContext) -> Result<String> {
+        let Some(with_objects) = json::with_arguments_as_objects(&messages.0) else {
+            return self.render_as_given(messages.0.clone(), context);
+        };
+        match self.render_as_given(with_objects, context) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                self.render_as_given(messages.0.clone(), context).map_err(|_| error)
+            }
+            result => result,
+        }
+    }
+
+    fn render_as_given(&self, messages: Value, context: &ChatContext) -> Result<String> {
         let mut variables: BTreeMap<&str, Value> =
             self.specials.iter().map(|(name, token)| (name.as_str(), Value::from(token))).collect();
-        for (name, value) in &context.variables {
-            variables.insert(name, Value::from(Serde(value)));
-        }
+        variables.extend(context.variables.iter().map(|(name, value)| (name.as_str(), value.0.clone())));
+        let given = |value: &Option<Json>| value.as_ref().map_or(Value::from(()), |value| value.0.clone());
         for (name, value) in [
-            ("messages", Value::from(Serde(messages))),
+            ("messages", messages),
             ("add_generation_prompt", Value::from(context.add_generation_prompt)),
-            ("tools", Value::from(())),
-            ("documents", Value::from(())),
+            ("tools", given(&context.tools)),
+            ("documents", given(&context.documents)),
         ] {
             if context.variables.contains_key(name) {
                 return Err(Error::argument(format!("chat template: variable `{name}` is not to be set")));
@@ -96,7 +132,7 @@ impl ChatTemplate {
         let now = context.now;
         let strftime_now = move |format: &str| clock::strftime(now, format);
         variables.insert("strftime_now", Value::from_function(strftime_now));
-        let template = self.environment.get_template(NAME).map_err(|e| refused(&e))?;
+        let template = self.template(context.tools.is_some())?;
         template.render(Value::from_pairs(variables)).map_err(|e| refused(&e))
     }
 
@@ -112,7 +148,7 @@ impl ChatTemplate {
         let say =
             |role: &str, content: &str| Message { role: role.into(), content: content.into(), name: None };
         let messages = [say("user", "question"), say("assistant", ANSWER)];
-        let text = self.render(&messages, &ChatContext::default()).ok()?;
+        let text = self.render(&Json::of(&messages), &ChatContext::default()).ok()?;
         Some(text.rsplit_once(ANSWER)?.1.to_owned())
     }
 }
@@ -122,7 +158,7 @@ fn add_builtins(environment: &mut Environment<'static>) {
     python::add(environment);
     environment.add_filter("tojson", |value: &Value, options: Kwargs| to_json::to_json(value, &options));
     environment.add_function("raise_exception", |message: String| -> Result<Value, minijinja::Error> {
-        Err(minijinja::Error::new(ErrorKind::InvalidOperation, "raise_exception")
+        Err(minijinja::Error::new(JinjaErrorKind::InvalidOperation, "raise_exception")
             .with_source(Raised(message)))
     });
     environment.add_test("sequence", |value: &Value| {

@@ -44,6 +44,21 @@ pub(super) fn to_json(value: &Value, options: &Kwargs) -> Result<String, Error> 
     Ok(text)
 }
 
+/// A number as Python writes it: a float of less than 1e-4 or from 1e16 on in scientific notation.
+fn number(value: &Value) -> String {
+    let plain = value.to_string();
+    if value.is_integer() {
+        return plain;
+    }
+    let scientific = f64::try_from(value.clone()).map_or_else(|_| plain.clone(), |x| format!("{x:e}"));
+    match scientific.split_once('e').and_then(|(digits, power)| Some((digits, power.parse::<i32>().ok()?))) {
+        Some((digits, power)) if !(-4..16).contains(&power) => {
+            format!("{digits}e{}{:02}", if power < 0 { '-' } else { '+' }, power.abs())
+        }
+        _ => plain,
+    }
+}
+
 impl Layout {
     fn write(&self, value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
         if depth > DEPTH {
@@ -52,7 +67,7 @@ impl Layout {
         match value.kind() {
             ValueKind::None => out.push_str("null"),
             ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
-            ValueKind::Number => out.push_str(&value.to_string()),
+            ValueKind::Number => out.push_str(&number(value)),
             ValueKind::String => self.string(&value.to_string(), out),
             ValueKind::Map => {
                 let mut keys: Vec<Value> = value.try_iter()?.collect();
