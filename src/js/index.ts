@@ -9,7 +9,8 @@ export type { AdapterDetails, AdapterOptions } from "./api/adapters.js";
 export type { AdapterChoice, AdapterInfo } from "./api/choice.js";
 export type { CacheUsage, CachedFile, ModelCache } from "./files/cache.js";
 export type {
-  Chat, ChatCompletion, ChatCompletionChoice, ChatCompletionChunk, ChatCompletions, ChatDelta, ChatLogprobs, ChatTokenLogprob,
+  Chat, ChatCompletion, ChatCompletionChoice, ChatCompletionChunk, ChatCompletions, ChatDelta, ChatFinishReason, ChatLogprobs,
+  ChatTokenLogprob,
 } from "./api/chat.js";
 export type { ChatCompletionRequest, ChatMessage, TextPart } from "./api/chat-request.js";
 export type { Completion, CompletionChoice, CompletionChunk, CompletionLogprobs, Completions } from "./api/completions.js";
@@ -30,6 +31,7 @@ export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } 
 export type { SamplerOptions } from "./api/samplers.js";
 export type { SessionOptions, SessionText } from "./api/session.js";
 export type { CompletionUsage, Head } from "./api/response.js";
+export type { ChatDocument, ChatTool, ChatToolCall, ChatToolChoice } from "./api/tools.js";
 export type { SliceBudget } from "./thread/slices.js";
 export type { AdapterParts, AdapterSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";
 export type { FileSource } from "./files/bytes.js";

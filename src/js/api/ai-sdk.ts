@@ -2,15 +2,17 @@
 // Not a chat template: the model's own is rendered by `engine.chat`.
 
 import type {
-  LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4Message, LanguageModelV4StreamPart, LanguageModelV4Usage, SharedV4Warning,
+  LanguageModelV4, LanguageModelV4CallOptions, LanguageModelV4Content, LanguageModelV4Message, LanguageModelV4StreamPart, LanguageModelV4ToolCall,
+  LanguageModelV4ToolResultOutput, LanguageModelV4Usage, SharedV4Warning,
 } from "@ai-sdk/provider";
-import type { ChatCompletion, ChatCompletionChunk } from "./chat.js";
+import type { ChatCompletion, ChatCompletionChunk, ChatFinishReason } from "./chat.js";
+import type { ChatCompletionRequest } from "./chat-request.js";
 import type { Completion, CompletionChunk } from "./completions.js";
 import type { Engine } from "./engine.js";
 import { LorakeetError } from "../error.js";
-import type { FinishReason } from "./generation.js";
 import type { TextRequest } from "./request.js";
 import type { CompletionUsage } from "./response.js";
+import type { ChatTool, ChatToolCall } from "./tools.js";
 
 /** What every request of a model has. */
 export interface LanguageModelSettings
@@ -21,8 +23,13 @@ export interface LanguageModelSettings
 
 /** A message, its parts joined. */
 export interface Message {
-  role: "system" | "user" | "assistant";
+  role: "system" | "user" | "assistant" | "tool";
   content: string;
+  /** The calls of an answer. */
+  tool_calls?: ChatToolCall[];
+  /** Of the result of a call: the call's id, and its function. */
+  tool_call_id?: string;
+  name?: string;
 }
 
 /**
@@ -38,15 +45,16 @@ export interface Message {
  * A model without a chat template goes on from a text: `prompt: (messages) => messages.at(-1).content`.
  *
  * `providerOptions: { lorakeet: { adapter: { sql: 0.7, poet: 0.3 } } }` is for one request, and may have
- * any of the settings but `prompt`. Tools and JSON answers are not
- * supported: a warning says so. Files in messages are `unsupported`.
+ * any of the settings but `prompt`. Functions of `tools` are shown to the model as `engine.chat` does; a `toolChoice` other
+ * than `auto` and `none` is `unsupported`, as files in messages are. Of providers' own tools, tools beside `prompt`, and
+ * JSON answers a warning says that they are not supported.
  */
 export function lorakeet(engine: Engine, settings: LanguageModelSettings = {}): LanguageModelV4 {
   const { prompt, ...defaults } = settings;
   const ask = (options: LanguageModelV4CallOptions): Ask => {
-    const messages = options.prompt.map(message);
+    const messages = options.prompt.flatMap(messagesOf);
     const request = { ...sampling(options), ...defaults, ...options.providerOptions?.lorakeet };
-    if (!prompt) return (how) => engine.chat.completions.create({ ...request, ...how, messages });
+    if (!prompt) return (how) => engine.chat.completions.create({ ...request, ...toolsOf(options), ...how, messages });
     const text = prompt(messages);
     return (how) => engine.completions.create({ ...request, ...how, prompt: text });
   };
@@ -60,16 +68,16 @@ export function lorakeet(engine: Engine, settings: LanguageModelSettings = {}): 
       const { id, created, model, choices, usage } = await abortable(() => ask(options)({ stream: false }) as Whole);
       const choice = choices[0]!;
       return {
-        content: [{ type: "text", text: "text" in choice ? choice.text : choice.message.content }],
+        content: content(choice),
         finishReason: reason(choice.finish_reason),
         usage: counts(usage),
         response: { id, modelId: model, timestamp: new Date(1000 * created) },
-        warnings: warnings(options),
+        warnings: warnings(options, prompt !== undefined),
       };
     },
 
     async doStream(options) {
-      const parts = streamed(ask(options), warnings(options));
+      const parts = streamed(ask(options), warnings(options, prompt !== undefined));
       const first = await abortable(() => parts.next()); // what is wrong with the request is this call's error
       return {
         stream: new ReadableStream<LanguageModelV4StreamPart>({
@@ -93,23 +101,28 @@ type Streamed = AsyncGenerator<CompletionChunk | ChatCompletionChunk, void, unde
 
 async function* streamed(ask: Ask, warnings: SharedV4Warning[]): AsyncGenerator<LanguageModelV4StreamPart, void, undefined> {
   let block: string | undefined;
-  let finish: FinishReason | null = null;
+  let isText = false;
+  let finish: ChatFinishReason | null = null;
   let usage: CompletionUsage | null | undefined;
   for await (const chunk of ask({ stream: true, stream_options: { include_usage: true } }) as Streamed) {
     if (block === undefined) {
       block = chunk.id;
       yield { type: "stream-start", warnings };
       yield { type: "response-metadata", id: chunk.id, modelId: chunk.model, timestamp: new Date(1000 * chunk.created) };
-      yield { type: "text-start", id: block };
     }
     for (const choice of chunk.choices) {
-      const delta = "text" in choice ? choice.text : (choice.delta.content ?? "");
-      if (delta !== "") yield { type: "text-delta", id: block, delta };
+      const { content: delta = "", tool_calls: calls = [] } = "text" in choice ? { content: choice.text } : choice.delta;
+      if (delta !== "") {
+        if (!isText) yield { type: "text-start", id: block };
+        isText = true;
+        yield { type: "text-delta", id: block, delta };
+      }
+      yield* calls.map(toolCall);
       finish = choice.finish_reason;
     }
     usage = chunk.usage;
   }
-  yield { type: "text-end", id: block! };
+  if (isText) yield { type: "text-end", id: block! };
   yield { type: "finish", finishReason: reason(finish), usage: counts(usage!) };
 }
 
@@ -137,27 +150,81 @@ function sampling(options: LanguageModelV4CallOptions): Partial<TextRequest> {
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 }
 
-function warnings(options: LanguageModelV4CallOptions): SharedV4Warning[] {
+function warnings(options: LanguageModelV4CallOptions, isText: boolean): SharedV4Warning[] {
   const asked = {
-    tools: (options.tools?.length ?? 0) > 0,
+    tools: isText && (options.tools?.length ?? 0) > 0,
+    ...Object.fromEntries((options.tools ?? []).filter(({ type }) => type !== "function").map(({ name }) => [`tool ${name}`, true])),
     "responseFormat json": options.responseFormat?.type === "json",
     reasoning: !["provider-default", "none"].includes(options.reasoning ?? "none"),
   };
   return Object.entries(asked).filter(([, is]) => is).map(([feature]) => ({ type: "unsupported", feature }));
 }
 
-function message({ role, content }: LanguageModelV4Message): Message {
-  if (role === "system") return { role, content };
-  const texts = content.map((part) => {
-    if (part.type !== "text") throw new LorakeetError("unsupported", `a part of type \`${part.type}\` in a message of role \`${role}\`, expected text`);
-    return part.text;
+/** The functions that a model may call, and whether. */
+function toolsOf({ tools = [], toolChoice: choice }: LanguageModelV4CallOptions): Pick<ChatCompletionRequest, "tools" | "tool_choice"> {
+  const functions = tools.flatMap((tool): ChatTool[] => {
+    if (tool.type !== "function") return [];
+    const { name, description, inputSchema, strict } = tool;
+    const parameters = inputSchema as Record<string, unknown>;
+    return [{ type: "function", function: { name, parameters, ...(description === undefined ? {} : { description }), ...(strict ? { strict } : {}) } }];
   });
-  if (role === "tool") throw new LorakeetError("unsupported", "a message of role `tool`, expected system, user or assistant");
-  return { role, content: texts.join("") };
+  if (functions.length === 0) return {};
+  const named = choice?.type === "tool" ? { type: "function" as const, function: { name: choice.toolName } } : choice?.type;
+  return { tools: functions, ...(named === undefined ? {} : { tool_choice: named as NonNullable<ChatCompletionRequest["tool_choice"]> }) };
 }
 
-function reason(finish: FinishReason | null): { unified: FinishReason | "other"; raw: string | undefined } {
-  return { unified: finish ?? "other", raw: finish ?? undefined };
+/** A message of the SDK; the results of several calls are a message each. */
+function messagesOf({ role, content }: LanguageModelV4Message): Message[] {
+  if (role === "system") return [{ role, content }];
+  const refused = (type: string) => new LorakeetError("unsupported", `a part of type \`${type}\` in a message of role \`${role}\`, expected text`);
+  if (role === "tool") {
+    return content.flatMap((part): Message[] => {
+      if (part.type !== "tool-result") return []; // an approval, which its result follows
+      return [{ role, tool_call_id: part.toolCallId, name: part.toolName, content: output(part.output) }];
+    });
+  }
+  const calls: ChatToolCall[] = [];
+  const texts = content.map((part) => {
+    if (part.type === "text") return part.text;
+    if (part.type !== "tool-call") throw refused(part.type);
+    const given = { name: part.toolName, arguments: JSON.stringify(part.input ?? {}) };
+    calls.push({ id: part.toolCallId, type: "function", function: given });
+    return "";
+  });
+  return [{ role, content: texts.join(""), ...(calls.length > 0 ? { tool_calls: calls } : {}) }];
+}
+
+/** What a tool gave, as the model is to read it. */
+function output(given: LanguageModelV4ToolResultOutput): string {
+  switch (given.type) {
+    case "text":
+    case "error-text":
+      return given.value;
+    case "execution-denied":
+      return given.reason ?? "The call was not allowed.";
+    case "content":
+      return given.value.map((part) => {
+        if (part.type !== "text") throw new LorakeetError("unsupported", `a part of type \`${part.type}\` in a tool's result, expected text`);
+        return part.text;
+      }).join("\n");
+    default:
+      return JSON.stringify(given.value);
+  }
+}
+
+/** An answer's text, unless it is nothing but calls, and its calls. */
+function content(choice: Completion["choices"][number] | ChatCompletion["choices"][number]): LanguageModelV4Content[] {
+  if ("text" in choice) return [{ type: "text", text: choice.text }];
+  const { content: text, tool_calls: calls = [] } = choice.message;
+  return [...(text === null ? [] : [{ type: "text" as const, text }]), ...calls.map(toolCall)];
+}
+
+function toolCall({ id, function: { name, arguments: input } }: ChatToolCall): LanguageModelV4ToolCall {
+  return { type: "tool-call", toolCallId: id, toolName: name, input };
+}
+
+function reason(finish: ChatFinishReason | null): { unified: "stop" | "length" | "tool-calls" | "other"; raw: string | undefined } {
+  return { unified: finish === "tool_calls" ? "tool-calls" : (finish ?? "other"), raw: finish ?? undefined };
 }
 
 function counts({ prompt_tokens, completion_tokens, prompt_tokens_details }: CompletionUsage): LanguageModelV4Usage {

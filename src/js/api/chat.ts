@@ -1,13 +1,16 @@
 // OpenAI's chat completions over an engine: `create`, whole or streamed.
 // Not how a conversation becomes tokens: that is conversations.ts's.
 
-import { checkChatRequest, type ChatCompletionRequest } from "./chat-request.js";
+import { checkChatRequest, conversation as inJson, type ChatCompletionRequest } from "./chat-request.js";
 import type { Conversations } from "./conversations.js";
 import { orCancelled } from "../error.js";
 import { gather, generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
+import { fitted, needsFit } from "./template-fit.js";
 import type { Turns } from "../thread/turns.js";
+import { CallParser, callMarks, markTokens, type Found } from "./tool-calls.js";
+import type { ChatToolCall } from "./tools.js";
 
 /** A token of an answer. */
 export interface ChatTokenLogprob {
@@ -26,13 +29,26 @@ export interface ChatLogprobs {
   refusal: null;
 }
 
+/** Why an answer ended: as texts do, or to have tools called. */
+export type ChatFinishReason = FinishReason | "tool_calls";
+
 /** One answer. */
 export interface ChatCompletionChoice {
   /** Index among the `n` choices. */
   index: number;
-  message: { role: "assistant"; content: string; refusal: null };
-  /** `stop`: the answer is complete, or a stop string came; `length`: `max_tokens` or the context is used up. */
-  finish_reason: FinishReason;
+  message: {
+    role: "assistant";
+    /** Null if the answer is nothing but calls. */
+    content: string | null;
+    /** The tools to call, if there are any. */
+    tool_calls?: ChatToolCall[];
+    refusal: null;
+  };
+  /**
+   * `stop`: the answer is complete, or a stop string came; `tool_calls`: it is complete, and calls tools; `length`:
+   * `max_tokens` or the context is used up.
+   */
+  finish_reason: ChatFinishReason;
   /** Null if not requested. */
   logprobs: ChatLogprobs | null;
 }
@@ -43,15 +59,16 @@ export interface ChatCompletion extends Head<"chat.completion"> {
   usage: CompletionUsage;
 }
 
-/** What a chunk adds to an answer: first the role, then text. */
+/** What a chunk adds to an answer: first the role, then text, or calls of tools, each of them whole. */
 export interface ChatDelta {
   role?: "assistant";
   content?: string;
+  tool_calls?: (ChatToolCall & { index: number })[];
 }
 
 /** A part of a streamed answer. It has one choice, or only the usage, if that was requested. */
 export interface ChatCompletionChunk extends Head<"chat.completion.chunk"> {
-  choices: { index: number; delta: ChatDelta; finish_reason: FinishReason | null; logprobs: ChatLogprobs | null }[];
+  choices: { index: number; delta: ChatDelta; finish_reason: ChatFinishReason | null; logprobs: ChatLogprobs | null }[];
   usage?: CompletionUsage | null;
 }
 
@@ -97,9 +114,21 @@ export class ChatCompletions {
    * }
    * ```
    *
+   * With `tools` the model may call functions. What it writes is a request: you run the function and answer with a
+   * message of role `tool`.
+   *
+   * ```ts
+   * const { choices } = await engine.chat.completions.create({ messages, tools });
+   * const { message, finish_reason } = choices[0];
+   * messages.push(message);
+   * for (const { id, function: { name, arguments: json } } of message.tool_calls ?? []) {
+   *   messages.push({ role: "tool", tool_call_id: id, content: await run(name, JSON.parse(json)) });
+   * }
+   * ```
+   *
    * Errors (of a stream, at its first read): `unsupported` for a model without a template, a template that needs
-   * something not implemented, and options that are not implemented (tools, images, formats); `argument` for a
-   * conversation that the template refuses; otherwise as `engine.completions.create`.
+   * something not implemented or shows no tools, and options that are not implemented (images, formats); `argument`
+   * for a conversation that the template refuses; otherwise as `engine.completions.create`.
    */
   create(request: ChatCompletionRequest & { stream: true }): AsyncGenerator<ChatCompletionChunk, void, undefined>;
   create(request: ChatCompletionRequest & { stream?: false }): Promise<ChatCompletion>;
@@ -111,12 +140,16 @@ export class ChatCompletions {
   async #whole(request: ChatCompletionRequest): Promise<ChatCompletion> {
     const checked = await this.#check(request);
     const { texts, counts } = await gather(this.#turns, checked);
-    const choices = texts.map(({ index, text, logprobs, finish }): ChatCompletionChoice => ({
-      index,
-      message: { role: "assistant", content: text, refusal: null },
-      finish_reason: finish ?? "length",
-      logprobs: shown(checked, logprobs),
-    }));
+    const choices = texts.map(({ index, text, logprobs, finish = "length" }): ChatCompletionChoice => {
+      const { text: content, calls } = checked.reader()(text, true);
+      const isCall = calls.length > 0;
+      return {
+        index,
+        message: { role: "assistant", content: isCall && content === "" ? null : content, ...(isCall ? { tool_calls: calls } : {}), refusal: null },
+        finish_reason: reason(finish, isCall),
+        logprobs: shown(checked, logprobs),
+      };
+    });
     return { ...head("chatcmpl", "chat.completion", this.#model), choices, usage: usage(counts, checked.n) };
   }
 
@@ -124,31 +157,60 @@ export class ChatCompletions {
     const checked = await this.#check(request);
     const unknown = checked.includeUsage ? { usage: null } : {};
     const start = head("chatcmpl", "chat.completion.chunk", this.#model);
-    const chunk = (index: number, delta: ChatDelta, finish: FinishReason | null = null, logprobs: ChatLogprobs | null = null) =>
+    const chunk = (index: number, delta: ChatDelta, finish: ChatFinishReason | null = null, logprobs: ChatLogprobs | null = null) =>
       ({ ...start, choices: [{ index, delta, finish_reason: finish, logprobs }], ...unknown });
-    const begun = new Set<number>();
+    const begun = new Map<number, { read: Reader; calls: number }>();
     for await (const { deltas, counts } of generate(this.#turns, checked)) {
       for (const { index, text, logprobs, finish } of deltas ?? []) {
         if (!begun.has(index)) yield chunk(index, { role: "assistant", content: "" });
-        begun.add(index);
-        if (text !== "" || logprobs.length > 0) yield chunk(index, { content: text }, null, shown(checked, logprobs));
-        if (finish) yield chunk(index, {}, finish);
+        const answer = begun.get(index) ?? { read: checked.reader(), calls: 0 };
+        begun.set(index, answer);
+        const { text: content, calls } = answer.read(text, finish !== undefined);
+        if (content !== "" || logprobs.length > 0) yield chunk(index, { content }, null, shown(checked, logprobs));
+        for (const call of calls) yield chunk(index, { tool_calls: [{ index: answer.calls++, ...call }] });
+        if (finish) yield chunk(index, {}, reason(finish, answer.calls > 0));
       }
       if (counts && checked.includeUsage) yield { ...start, choices: [], usage: usage(counts, checked.n) };
     }
   }
 
-  /** The request with its conversation as token ids. */
-  async #check(request: ChatCompletionRequest): Promise<CheckedRequest> {
-    const { conversation, ...checked } = checkChatRequest(request, this.#model);
+  /** The request with its conversation as token ids, and what reads an answer. */
+  async #check(request: ChatCompletionRequest): Promise<CheckedRequest & { reader: () => Reader }> {
+    const { conversation, isSingle, ...checked } = checkChatRequest(request, this.#model);
     // The first chat fetches the template, and what renders it.
     const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
-    const { adapter, ends, tokens } = await read(this.#conversations.manner(checked.sampling.adapter));
-    const prompt = await read(tokens(conversation));
+    const { adapter, ends, source, tokens } = await read(this.#conversations.manner(checked.sampling.adapter));
+    const { tools } = conversation;
+    const template = needsFit(conversation) ? await read(source(tools !== undefined)) : undefined;
+    const prompt = await read(tokens(inJson(template === undefined ? conversation : fitted(conversation, template), true)));
     const stop_token_ids = [...(checked.sampling.stop_token_ids ?? []), ...ends];
-    const sampling = { ...checked.sampling, adapter, stop_token_ids };
-    return { ...checked, sampling, prompts: Array<number[]>(checked.n).fill(prompt) };
+    const marks = tools && template !== undefined ? callMarks(template) : [];
+    const names = tools?.map((tool) => tool.function.name) ?? [];
+    const sampling = { ...checked.sampling, adapter, stop_token_ids, shown_tokens: markTokens(marks) };
+    return {
+      ...checked,
+      sampling,
+      prompts: Array<number[]>(checked.n).fill(prompt),
+      reader: () => (marks.length > 0 ? callReader(new CallParser(marks, names), isSingle) : (text) => ({ text, calls: [] })),
+    };
   }
+}
+
+/** Takes the next part of an answer, which may be the last, and tells calls from text. */
+type Reader = (text: string, isLast: boolean) => Found;
+
+function callReader(parser: CallParser, isSingle: boolean): Reader {
+  let count = 0;
+  return (text, isLast) => {
+    const parts = [parser.push(text), ...(isLast ? [parser.end()] : [])];
+    const calls = parts.flatMap((part) => part.calls).slice(0, isSingle ? Math.max(0, 1 - count) : undefined);
+    count += calls.length;
+    return { text: parts.map((part) => part.text).join(""), calls };
+  };
+}
+
+function reason(finish: FinishReason, hasCalls: boolean): ChatFinishReason {
+  return finish === "stop" && hasCalls ? "tool_calls" : finish;
 }
 
 /** OpenAI's shape of log probabilities, where a request asked for them. */

@@ -31,6 +31,8 @@ export interface Manner {
   adapter: Weights;
   /** Tokens that end an answer, those of the model apart. */
   ends: number[];
+  /** The template that a conversation with tools, or without, has. Errors as chats do. */
+  source(hasTools: boolean): Promise<string>;
   /** Token ids of a conversation, as `conversation` of chat-request.ts writes it. Errors as chats do. */
   tokens(conversation: string): Promise<number[]>;
 }
@@ -78,7 +80,12 @@ export class Conversations {
       return { adapter: given ?? chosen(engine), merged: Object.fromEntries(merged.map((each) => [each.name, each.merged])) };
     });
     const template = await this.#under({ ...merged, ...adapter });
-    return { adapter, ends: template.ends, tokens: (conversation) => this.#tokens(template, conversation) };
+    return {
+      adapter,
+      ends: template.ends,
+      source: (hasTools) => enterChat(() => template.template.source(hasTools)),
+      tokens: (conversation) => this.#tokens(template, conversation),
+    };
   }
 
   async #tokens({ template }: Template, conversation: string): Promise<number[]> {

@@ -93,7 +93,7 @@ export class Engine {
   async countTokens(text: string | readonly ChatMessage[], options: TokenizeOptions = {}): Promise<number> {
     if (typeof text === "string") return (await this.tokenize(text, options)).length;
     checkNames(options, []);
-    return (await this.#conversations.tokens(conversation(checkMessages("messages", text), true))).length;
+    return (await this.#conversations.tokens(conversation({ messages: checkMessages("messages", text) }, true))).length;
   }
 
   /**

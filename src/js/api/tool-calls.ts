@@ -112,10 +112,11 @@ export class CallParser {
   /** The next mark, and the text before it. What may become a mark is held back, with the spaces before it. */
   #next(found: Found, isEnd: boolean): { mark: Mark; before: string } | undefined {
     const bare = this.#isStart ? this.#marks.find(({ open }) => open === "") : undefined;
-    const start = bare && /^[\s;]*(?=\{)/.exec(this.#held); // Llama parts its calls by semicolons
-    if (bare && start) {
-      this.#held = this.#held.slice(start[0].length);
-      return { mark: bare, before: start[0] };
+    const before = bare && /^[\s;]*/.exec(this.#held)![0]; // Llama parts its calls by semicolons
+    if (bare && before === this.#held && !isEnd) return undefined;
+    if (bare && this.#held[before!.length] === "{") {
+      this.#held = this.#held.slice(before!.length);
+      return { mark: bare, before: before! };
     }
     const places = this.#marks.filter(({ open }) => open !== "").map((mark) => ({ mark, at: this.#held.indexOf(mark.open) }));
     const first = places.filter(({ at }) => at >= 0).sort((a, b) => a.at - b.at)[0];
@@ -128,9 +129,10 @@ export class CallParser {
       this.#held = isEnd ? "" : this.#held.slice(text.length);
       return undefined;
     }
-    const before = this.#held.slice(text.length, end + first.mark.open.length);
-    this.#held = this.#held.slice(end + first.mark.open.length);
-    return { mark: first.mark, before };
+    const from = end + first.mark.open.length;
+    const marked = { mark: first.mark, before: this.#held.slice(text.length, from) };
+    this.#held = this.#held.slice(from);
+    return marked;
   }
 
   /** Length of the longest end of what is held that begins a mark. */
@@ -150,7 +152,7 @@ function read(mark: Mark, body: string, isEnd: boolean): { list: ChatToolCall[];
   const named = mark.named?.exec(body);
   const start = /^\s*/.exec(body.slice(named?.[0].length ?? 0))![0].length + (named?.[0].length ?? 0);
   if (start === body.length) return more;
-  if (body[start] !== "{" && body[start] !== "[") return mark.named && !named && /^\s*[\w.-]+(\[\w*\]?\w*)*$/.test(body) ? more : undefined;
+  if (body[start] !== "{" && body[start] !== "[") return mark.named && !named && /^\s*[\w.-]+(\[[\w\][]*)?$/.test(body) ? more : undefined;
   const json = scan(body, start);
   if (!json) return more;
   const list = named ? [call(named[1]!, body.slice(start, json.end), named[2])] : callsIn(body.slice(start, json.end));

@@ -164,7 +164,7 @@ async function give(turns: Turns, conversations: Conversations, id: number, item
     await pause();
     const asked = await turns.take((engine) => engine.addToTraining(id, item) as { messages: Message[]; isOpen: boolean }[]);
     const tokens: number[][] = [];
-    for (const { messages, isOpen } of asked) tokens.push(await conversations.tokens(conversation(messages, isOpen)));
+    for (const { messages, isOpen } of asked) tokens.push(await conversations.tokens(conversation({ messages }, isOpen)));
     if (tokens.length > 0) await turns.take((engine) => engine.addConversations(id, tokens));
   }
 }
