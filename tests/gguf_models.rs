@@ -16,6 +16,7 @@ use lorakeet::engine::{
 };
 use lorakeet::format::gguf::Header;
 use lorakeet::model::{Blueprint, Rope, RopeScaling};
+use lorakeet::tokenizer::ChatTemplate;
 use lorakeet::{ErrorKind, Result};
 use proptest::prelude::*;
 
@@ -333,6 +334,15 @@ fn the_smallest_file_runs() {
     assert_eq!(engine.tokenizer().chat_template(), Some("{{ bos_token }}"));
     assert_eq!(engine.encode("a").expect("valid"), [1, 2]);
     assert_eq!(pollster::block_on(engine.logits(&[1, 2])).expect("it fits").len(), 10);
+}
+
+#[test]
+fn a_file_may_have_a_template_for_tools() {
+    let file = smallest().text("tokenizer.chat_template.tool_use", "with tools");
+    let config = open(&file.bytes(), None).expect("valid").tokenizer_config();
+    let template = ChatTemplate::from_files(Some(config.as_bytes()), None, None).expect("both");
+    assert_eq!(template.source(true).expect("there"), "with tools");
+    assert_eq!(template.source(false).expect("there"), "{{ bos_token }}");
 }
 
 #[test]

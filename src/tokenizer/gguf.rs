@@ -51,6 +51,8 @@ pub struct GgufTokenizer<'a> {
     pub strip_accents: Option<bool>,
     /// `tokenizer.chat_template`
     pub chat_template: Option<&'a str>,
+    /// `tokenizer.chat_template.tool_use`
+    pub tool_use_template: Option<&'a str>,
 }
 
 /// `token_type`; other numbers are bytes (6), tokens that are not used (5), and none.
@@ -114,6 +116,7 @@ impl GgufTokenizer<'_> {
         parts.template =
             Template { before: self.around(self.add_bos.unwrap_or(adds_bos), "bos", self.bos)?, after };
         parts.chat_template = self.chat_template.map(str::to_owned);
+        parts.tool_use_template = self.tool_use_template.map(str::to_owned);
         Ok(Tokenizer::of(parts))
     }
 

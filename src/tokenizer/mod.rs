@@ -64,6 +64,7 @@ struct Parts {
     steps: Vec<Step>,
     vocabulary: Vocabulary,
     chat_template: Option<String>,
+    tool_use_template: Option<String>,
 }
 
 enum Model {
@@ -107,6 +108,11 @@ impl Tokenizer {
     /// The Jinja template that came with the vocabulary, as it is; `tokenizer.json` has none.
     pub fn chat_template(&self) -> Option<&str> {
         self.parts.chat_template.as_deref()
+    }
+
+    /// The one beside it for conversations with tools.
+    pub fn tool_use_template(&self) -> Option<&str> {
+        self.parts.tool_use_template.as_deref()
     }
 
     /// The highest id plus one, added tokens included. A model may have more rows than this.
@@ -229,7 +235,17 @@ impl Parts {
         if matches!(&model, Model::Bpe(bpe) if bpe.goes_by_words()) {
             cuts.push(cut::words()?);
         }
-        Ok(Self { added, normalizers, cuts, model, template, steps, vocabulary, chat_template: None })
+        Ok(Self {
+            added,
+            normalizers,
+            cuts,
+            model,
+            template,
+            steps,
+            vocabulary,
+            chat_template: None,
+            tool_use_template: None,
+        })
     }
 
     /// `prefix`: whether the text gets what a text begins with.

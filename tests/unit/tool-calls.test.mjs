@@ -12,6 +12,7 @@ const TEMPLATES = {
   granite: "respond only with <|tool_call|> followed by a JSON list of tools used",
   phi: "{{ '<|tool|>' + message['tools'] + '<|/tool|>' }}",
   functools: "functools[{\"name\": [function name], \"arguments\": [function arguments as JSON]}, ...]",
+  gemma: "{{ '<start_function_call>call:' }}",
   llama: "Respond in the format {\"name\": function name, \"parameters\": dictionary of argument name and its value}.",
 };
 const NAMES = ["f", "get_weather"];
@@ -59,6 +60,9 @@ test("calls are found by the marks of their family", () => {
     ["phi", `<|tool_call|>[${one}]<|/tool_call|>`, "", F],
     ["phi", `functools[${one}]`, "", F],
     ["functools", `Sure. functools[${one}, ${two}]`, "Sure.", F, W],
+    ["gemma", "<start_function_call>call:f{a: 1}<end_function_call>", "", F],
+    ["gemma", "Hm.<start_function_call>call:get_weather{city:<escape>a:b, \"c\"<escape>,in:{days:[1,2],as:<escape><escape>}}<end_function_call>", "Hm.",
+      ["get_weather", '{"city":"a:b, \\"c\\"","in":{"days":[1,2],"as":""}}']],
     ["llama", '{"name": "f", "parameters": {"a": 1}}', "", F],
     ["llama", '\n<|python_tag|>{"type": "function", "name": "f", "parameters": {"a": 1}}', "", F],
     ["llama", '{"name": "f", "parameters": {"a": 1}}; {"name": "get_weather", "parameters": {}}', "", F, ["get_weather", "{}"]],
@@ -100,6 +104,8 @@ test("what is no call is text, and nothing of it is lost", () => {
     ["mistral", "[TOOL_CALLS]f[ARGS]5"],
     ["mistral", "[TOOL_CALLS]f[ARGS"],
     ["granite", "<|tool_call|>[1]"],
+    ["gemma", "<start_function_call>call:f{a:}<end_function_call> so"],
+    ["gemma", "<start_function_call>call:f{a:1"],
     ["phi", "import functools\nfunctools.reduce(f, [1])"],
     ["llama", '{"name": "Ann", "parameters": {}}'],
     ["llama", '{"name": "f", "parameters": {}'],

@@ -286,5 +286,6 @@ fn tables(header: &Header) -> Result<GgufTokenizer<'_>> {
         strip_accents: flag("normalizer.strip_accents")?,
         add_space_prefix: flag("add_space_prefix")?,
         chat_template: header.get("tokenizer.chat_template", "a text", Value::as_text)?,
+        tool_use_template: header.get("tokenizer.chat_template.tool_use", "a text", Value::as_text)?,
     })
 }

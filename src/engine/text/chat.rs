@@ -1,7 +1,7 @@
 //! From texts and conversations to tokens, and the tokens that end a turn.
 //! Not the chat template itself, which is text to text: `tokenizer/chat/`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::model::Blueprint;
@@ -41,15 +41,20 @@ pub(crate) fn encode_example(
 /// What a `tokenizer_config.json` would say: the template that came with the tokenizer, as it does in
 /// a GGUF file, and the special tokens that templates name.
 pub(crate) fn tokenizer_config(tokenizer: &Tokenizer, config: &Blueprint) -> String {
-    let token = |id: Option<u32>| tokenizer.id_to_token(id?);
+    let token = |id: Option<u32>| tokenizer.id_to_token(id?).map(Value::from);
+    let named = |name: &str, template: &str| json!({"name": name, "template": template});
+    let template = match (tokenizer.chat_template(), tokenizer.tool_use_template()) {
+        (Some(plain), Some(own)) => Some(json!([named("default", plain), named("tool_use", own)])),
+        (plain, _) => plain.map(Value::from),
+    };
     let said = [
-        ("chat_template", tokenizer.chat_template().map(str::to_owned)),
+        ("chat_template", template),
         ("bos_token", token(config.bos_token_id)),
         ("eos_token", token(config.eos_token_ids.first().copied())),
     ];
     let mut fields = Map::new();
-    for (name, text) in said {
-        fields.extend(text.map(|text| (name.to_owned(), Value::from(text))));
+    for (name, value) in said {
+        fields.extend(value.map(|value| (name.to_owned(), value)));
     }
     Value::Object(fields).to_string()
 }

@@ -11,6 +11,8 @@ interface Mark {
   close?: string;
   /** How the name stands before the arguments, where both are not one object. */
   named?: RegExp;
+  /** What stands in the place of quotes, where keys have none. */
+  quote?: string;
   /** Parts of marks that are tokens of their own. */
   inner?: readonly string[];
 }
@@ -30,6 +32,13 @@ const FORMATS: readonly (readonly [pattern: RegExp, marks: readonly Mark[]])[] =
   // Granite 3
   [/<\|tool_call\|>/, [{ open: "<|tool_call|>" }]],
   [/functools\[/, [{ open: "functools" }]],
+  // FunctionGemma
+  [/<start_function_call>/, [{
+    open: "<start_function_call>",
+    close: "<end_function_call>",
+    named: /^\s*call:([\w.-]+)/,
+    quote: "<escape>",
+  }]],
   // Llama 3
   [/<\|python_tag\|>|"name": function name/, [{ open: "<|python_tag|>" }, { open: "" }]],
 ];
@@ -41,7 +50,7 @@ export function callMarks(template: string): readonly Mark[] {
 
 /** The tokens that marks are made of, which are no text otherwise. */
 export function markTokens(marks: readonly Mark[]): string[] {
-  return marks.flatMap(({ open, close = "", inner = [] }) => [open, close, ...inner]).filter((token) => token !== "");
+  return marks.flatMap(({ open, close = "", quote = "", inner = [] }) => [open, close, quote, ...inner]).filter((token) => token !== "");
 }
 
 /** Calls as a model writes them, for a template that shows none. */
@@ -149,6 +158,13 @@ export class CallParser {
 /** The calls that `body` begins with, and where they end; `more` where that is not known yet; undefined where it begins with none. */
 function read(mark: Mark, body: string, isEnd: boolean): { list: ChatToolCall[]; end: number } | "more" | undefined {
   const more = isEnd ? undefined : "more";
+  if (mark.quote !== undefined) {
+    const close = body.indexOf(mark.close!);
+    const end = close < 0 ? body.length : close;
+    if (close < 0 && !isEnd) return "more";
+    const calls = read({ open: mark.open, close: mark.close!, named: mark.named! }, quoted(body.slice(0, end), mark.quote), true);
+    return calls && calls !== "more" ? { list: calls.list, end: close < 0 ? end : end + mark.close!.length } : undefined;
+  }
   const named = mark.named?.exec(body);
   const start = /^\s*/.exec(body.slice(named?.[0].length ?? 0))![0].length + (named?.[0].length ?? 0);
   if (start === body.length) return more;
@@ -186,6 +202,11 @@ function call(name: string, given: string, id: string | undefined): ChatToolCall
   const own = json === "null" ? "{}" : json;
   if (name === "" || !own.startsWith("{") || !isJson(own)) return undefined;
   return { id: id !== undefined && /^[A-Za-z0-9]{9}$/.test(id) ? id : newId(), type: "function", function: { name, arguments: own } };
+}
+
+/** A text with its quotes and keys as JSON has them. */
+function quoted(text: string, quote: string): string {
+  return text.split(quote).map((part, i) => (i % 2 === 1 ? JSON.stringify(part) : part.replace(/([{,]\s*)([\w$-]+)\s*:/g, '$1"$2":'))).join("");
 }
 
 /** Nine letters and digits: Mistral's templates take no other id. */
