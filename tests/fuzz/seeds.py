@@ -134,6 +134,10 @@ def main() -> None:
     put("shard_index", "path", dump({"weight_map": {"a": "../model.safetensors"}}))
     talk = [{"role": "user", "content": "Hi\n“you”"}, {"role": "assistant", "content": "a", "name": "b"}]
     put("chat_request", "talk", dump({"messages": talk, "now": 1700000000, "extra": {"a": [1, 2.5, None, True], "b": "é"}}))
+    function = {"name": "f", "arguments": dump({"b": 1.0, "a": ["é"]}).decode()}
+    called = {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "type": "function", "function": function}]}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"b": {}, "a": {}}}}}]
+    put("chat_request", "calls", dump({"messages": [*talk, called], "tools": tools, "documents": [{"text": "a"}]}))
     put("chat_request", "none", dump({"messages": []}))
     put("chat_request", "deep", dump({"messages": talk[:1], "extra": [[[[{"a": {"b": [[]]}}]]]]}))
     put("chat_request", "wrong", dump({"messages": [{"role": 1, "content": None}]}))

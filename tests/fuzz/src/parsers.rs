@@ -11,7 +11,7 @@ use lorakeet::format::ShardIndex;
 use lorakeet::format::gguf::{Header as GgufHeader, LoraFile};
 use lorakeet::format::safetensors::Header;
 use lorakeet::model::Blueprint;
-use lorakeet::tokenizer::{ChatContext, ChatTemplate, Message, StreamDecoder, Tokenizer};
+use lorakeet::tokenizer::{ChatContext, ChatTemplate, Json, Message, StreamDecoder, Tokenizer};
 
 /// Its name, which its folder of the corpus has too, and what it does with bytes.
 type Parser = (&'static str, fn(&[u8]));
@@ -156,24 +156,37 @@ fn specials() -> BTreeMap<String, String> {
 fn template(bytes: &[u8]) {
     let Ok(template) = ChatTemplate::new(&String::from_utf8_lossy(bytes), specials()) else { return };
     let messages = [message("system", "Be brief."), message("user", "a <b> 'c'"), message("assistant", "")];
-    for add_generation_prompt in [false, true] {
-        let _ = template.render(&messages, &ChatContext { add_generation_prompt, ..Default::default() });
+    let tool = serde_json::json!({"type": "function", "function": {"name": "f", "parameters": {}}});
+    for tools in [None, Some(Json::of(&[tool]))] {
+        let context = ChatContext { add_generation_prompt: tools.is_some(), tools, ..Default::default() };
+        let _ = template.render(&Json::of(&messages), &context);
     }
     let _ = template.end_of_turn();
 }
 
-/// A conversation: `messages` and `variables`, as JSON, under templates that look at all of them.
+/// A conversation.
+#[derive(serde::Deserialize)]
+struct Conversation {
+    messages: Json,
+    now: Option<i64>,
+    tools: Option<Json>,
+    documents: Option<Json>,
+    #[serde(flatten)]
+    variables: BTreeMap<String, Json>,
+}
+
+/// A conversation as JSON, under templates that look at all of it.
 fn chat_request(bytes: &[u8]) {
     const TEMPLATE: &str = "{{ bos_token }}{% for m in messages %}<{{ m.role | trim }}{{ m.name or '' }}>\
-        {{ m['content'] | tojson }}{{ m.content.split('\\n')[-1] | upper }}{% endfor %}\
+        {{ m['content'] | tojson }}{{ m.content.split('\\n')[-1] | upper }}\
+        {% for c in m.tool_calls or [] %}{{ c.function.arguments | items | list }}{% endfor %}{% endfor %}\
+        {{ tools | tojson }}{{ documents | tojson(sort_keys=true) }}\
         {{ extra | tojson(indent=2) }}{% for k, v in (extra or {}) | items %}{{ k }}={{ v }}{% endfor %}\
         {% if add_generation_prompt %}{{ strftime_now('%d %b %Y') }}{% endif %}";
-    let Ok(serde_json::Value::Object(mut request)) = serde_json::from_slice(bytes) else { return };
-    let Some(Ok(messages)) = request.remove("messages").map(serde_json::from_value::<Vec<Message>>) else {
-        return;
-    };
-    let now = request.remove("now").and_then(|now| now.as_i64()).unwrap_or_default();
+    let Ok(given) = serde_json::from_slice(bytes) else { return };
+    let Conversation { messages, now, tools, documents, variables } = given;
     let template = ChatTemplate::new(TEMPLATE, specials()).expect("a template of ours");
-    let variables = request.into_iter().collect();
-    let _ = template.render(&messages, &ChatContext { add_generation_prompt: true, now, variables });
+    let now = now.unwrap_or_default();
+    let context = ChatContext { add_generation_prompt: true, now, tools, documents, variables };
+    let _ = template.render(&messages, &context);
 }
