@@ -136,9 +136,13 @@ test("the tokens of marks are named, and templates of no known kind have none", 
 
 test("calls are written as they are read", () => {
   const calls = [{ id: "a", type: "function", function: { name: "f", arguments: '{"a": 1}' } }];
-  for (const family of ["granite", "phi"]) {
-    const text = written(calls, callMarks(TEMPLATES[family])[0]);
-    assert.deepEqual(readAll(family, text), ["", F]);
-    assert.match(text, /^<\|tool_call\|>\[\{"name": "f", "arguments": \{"a": 1\}\}\]/);
+  for (const [family, expected] of [
+    ["granite", '<|tool_call|>[{"name": "f", "arguments": {"a": 1}}, {"name": "f", "arguments": {"a": 1}}]'],
+    ["phi", '<|tool_call|>[{"name": "f", "arguments": {"a": 1}}, {"name": "f", "arguments": {"a": 1}}]<|/tool_call|>'],
+    ["qwen", ['<tool_call>\n{"name": "f", "arguments": {"a": 1}}\n</tool_call>'].flatMap((each) => [each, each]).join("\n")],
+  ]) {
+    const text = written([...calls, ...calls], callMarks(TEMPLATES[family])[0]);
+    assert.equal(text, expected);
+    assert.deepEqual(readAll(family, text), ["", F, F]);
   }
 });

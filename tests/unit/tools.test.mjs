@@ -9,6 +9,7 @@ import { Seats } from "../../dist/thread/seats.js";
 
 const QWEN = "{% if tools %}<tool_call>{% endif %}{{ message.tool_calls }}";
 const GRANITE = "{{ tools }} {{ documents }} respond only with <|tool_call|>";
+const SMOL = "<tools> {# tools #}{{ 'tools}}' }}{% if xml_tools is defined %}{{ xml_tools[:] }} <tool_call>{% endif %}{{ own.tools }}";
 const PHI = "{{ '<|tool|>' + message['tools'] + '<|/tool|>' }}";
 const CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1, "b": 2}}\n</tool_call>';
 const ADD = { type: "function", function: { name: "add", description: "Adds.", parameters: { type: "object", properties: { b: {}, a: {} } } } };
@@ -97,13 +98,17 @@ test("calls and their results go on to the template", async () => {
   ]);
 });
 
-test("a template that shows no calls is given them as text, and Phi's its tools with the system's message", async () => {
+test("a template that shows no calls is given them as text, and its tools where it looks for them", async () => {
   const messages = [...ASKED, { role: "assistant", content: "Hm. ", tool_calls: [{ id: "abc", ...ADD_CALL }] }, { role: "tool", tool_call_id: "abc", content: "3" }];
   const granite = chats('<|tool_call|>[{"name": "add", "arguments": {}}]', GRANITE);
   const { choices } = await granite.create({ messages, documents: [{ doc_id: 1, text: "a" }] });
   assert.equal(choices[0].finish_reason, "tool_calls");
   assert.deepEqual(granite.seen.conversation.messages[1], { role: "assistant", content: 'Hm. <|tool_call|>[{"name": "add", "arguments": {"a": 1, "b": 2}}]' });
   assert.deepEqual(granite.seen.conversation.documents, [{ doc_id: 1, text: "a" }]);
+  const smol = chats("x", SMOL);
+  await smol.create({ messages, chat_template_kwargs: { enable_thinking: false } });
+  assert.equal(smol.seen.conversation.messages[1].content, `Hm. ${CALL}`);
+  assert.deepEqual(smol.seen.conversation.variables, { xml_tools: [ADD.function], enable_thinking: false });
   const phi = chats("x", PHI);
   await phi.create({});
   assert.deepEqual(phi.seen.conversation.messages, [{ role: "system", content: "", tools: JSON.stringify([ADD.function]) }, ...ASKED]);
@@ -135,7 +140,7 @@ test("what is wrong with tools is said", async () => {
     [{ parallel_tool_calls: 1 }, "argument", "parallel_tool_calls 1"],
     [{ documents: [5] }, "argument", "documents[0] 5, expected an object such as {title, text}"],
     [{ documents: [{ text: "a" }] }, "unsupported", "documents: the chat template shows none"],
-    [{}, "unsupported", "tools: the chat template shows none", "{{ messages }}"],
+    [{}, "unsupported", "tools: the chat template shows none", "{{ messages.tools }} the tools"],
     [{ messages: [{ ...result, tool_call_id: undefined }] }, "argument", "messages[0]: tool_call_id undefined, expected the id of the call"],
     [{ messages: [{ ...result, role: "user" }] }, "argument", "messages[0]: tool_call_id"],
     [{ messages: [{ role: "user", content: "a", tool_calls: [{ id: "a", ...ADD_CALL }] }] }, "argument", 'messages[0]: role "user", expected assistant'],

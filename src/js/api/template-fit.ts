@@ -12,25 +12,38 @@ export function needsFit({ messages, tools, documents }: Conversation): boolean 
 
 /** The conversation for the template that is `source`. Errors with `unsupported` for what that cannot show. */
 export function fitted(conversation: Conversation, source: string): Conversation {
-  const { tools, documents } = conversation;
-  const other = "expected a model whose template does, or another as `chatTemplate`";
-  if (documents && !/\bdocuments\b/.test(source)) throw new LorakeetError("unsupported", `documents: the chat template shows none, ${other}`);
-  if (tools && !/\btools\b/.test(source)) throw new LorakeetError("unsupported", `tools: the chat template shows none, ${other}`);
+  const { tools, documents, variables } = conversation;
+  const names = variablesOf(source);
+  if (documents && !names.has("documents")) throw unshown("documents", "none");
   let { messages } = conversation;
-  if (!/\btool_calls\b/.test(source)) messages = messages.map((message, i) => withCallsAsText(`messages[${i}]`, message, source, other));
-  // Phi-4-mini's is given the functions, as JSON, with the system's message.
-  if (tools && /\bmessage\[.tools.\]/.test(source)) {
-    const [first, ...rest] = messages;
-    const system = first?.role === "system" ? first : { role: "system", content: "" };
-    messages = [{ ...system, tools: JSON.stringify(tools.map((tool) => tool.function)) }, ...(system === first ? rest : messages)];
-  }
-  return { ...conversation, messages };
+  if (!/\btool_calls\b/.test(source)) messages = messages.map((message, i) => withCallsAsText(`messages[${i}]`, message, source));
+  const functions = tools?.map((tool) => tool.function);
+  if (!functions || names.has("tools")) return { ...conversation, messages };
+  // SmolLM3's
+  if (names.has("xml_tools")) return { ...conversation, messages, variables: { xml_tools: functions, ...variables } };
+  // Phi-4-mini's: JSON, with the system's message
+  if (!/\bmessage\[.tools.\]/.test(source)) throw unshown("tools", "none");
+  const [first, ...rest] = messages;
+  const system = first?.role === "system" ? first : { role: "system", content: "" };
+  return { ...conversation, messages: [{ ...system, tools: JSON.stringify(functions) }, ...(system === first ? rest : messages)] };
 }
 
-/** An answer with its calls as the model wrote them (Granite 3, Phi-4-mini). */
-function withCallsAsText(at: string, { tool_calls: calls, ...message }: Message, source: string, other: string): Message {
+/** An answer with its calls as the model wrote them (Granite 3, Phi-4-mini, SmolLM3). */
+function withCallsAsText(at: string, { tool_calls: calls, ...message }: Message, source: string): Message {
   if (!calls) return message;
   const mark = callMarks(source)[0];
-  if (!mark) throw new LorakeetError("unsupported", `${at}: the chat template shows no \`tool_calls\`, ${other}`);
+  if (!mark) throw unshown(at, "no `tool_calls`");
   return { ...message, content: message.content + written(calls, mark) };
+}
+
+/** Names that a template's code has outside its strings, attributes apart. */
+function variablesOf(source: string): Set<string> {
+  const string = /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/.source;
+  const tags = source.match(new RegExp(`\\{[{%](?:${string}|[^"'])*?[}%]\\}`, "gs")) ?? [];
+  const code = tags.join(" ").replace(new RegExp(string, "gs"), '""');
+  return new Set(Array.from(code.matchAll(/(?:^|[^.\w])([A-Za-z_]\w*)/g), ([, name]) => name!));
+}
+
+function unshown(what: string, shown: string): LorakeetError {
+  return new LorakeetError("unsupported", `${what}: the chat template shows ${shown}, expected a model whose template does, or another as \`chatTemplate\``);
 }

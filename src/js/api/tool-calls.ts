@@ -9,6 +9,8 @@ interface Mark {
   open: string;
   /** What stands after it, unless the text ends there. */
   close?: string;
+  /** Whether each call has marks of its own, on lines of their own, where a model writes them. */
+  isEach?: boolean;
   /** How the name stands before the arguments, where both are not one object. */
   named?: RegExp;
   /** What stands in the place of quotes, where keys have none. */
@@ -20,7 +22,7 @@ interface Mark {
 /** What a template writes in its instructions or before calls, and the marks that its model then writes. */
 const FORMATS: readonly (readonly [pattern: RegExp, marks: readonly Mark[]])[] = [
   // Qwen, Hermes, SmolLM3, Granite 4
-  [/<tool_call>/, [{ open: "<tool_call>", close: "</tool_call>" }]],
+  [/<tool_call>/, [{ open: "<tool_call>", close: "</tool_call>", isEach: true }]],
   // Mistral: a list of calls, or since 2025 [TOOL_CALLS]name[ARGS]{…}
   [/\[TOOL_CALLS\]/, [{
     open: "[TOOL_CALLS]",
@@ -54,9 +56,9 @@ export function markTokens(marks: readonly Mark[]): string[] {
 }
 
 /** Calls as a model writes them, for a template that shows none. */
-export function written(calls: readonly ChatToolCall[], { open, close = "" }: Mark): string {
-  const each = ({ function: { name, arguments: given } }: ChatToolCall) => `{"name": ${JSON.stringify(name)}, "arguments": ${given}}`;
-  return `${open}[${calls.map(each).join(", ")}]${close}`;
+export function written(calls: readonly ChatToolCall[], { open, close = "", isEach }: Mark): string {
+  const each = calls.map(({ function: { name, arguments: given } }) => `{"name": ${JSON.stringify(name)}, "arguments": ${given}}`);
+  return isEach ? each.map((call) => `${open}\n${call}\n${close}`).join("\n") : `${open}[${each.join(", ")}]${close}`;
 }
 
 /** What of a text is known. */
