@@ -92,7 +92,7 @@ pub(crate) fn load(
 pub fn describe(folder: &Path, backend: Backend, options: &EngineOptions) -> Result<Description> {
     if folder.is_file() {
         let told = |e: Error| e.context(folder.display());
-        let (_, header, tokenizer) = open_gguf(folder).map_err(told)?;
+        let GgufFiles { header, tokenizer, .. } = open_gguf(folder).map_err(told)?;
         return Description::of_gguf(&header, tokenizer.as_deref(), backend, options).map_err(told);
     }
     let config = read(&folder.join("config.json"))?;
@@ -107,7 +107,7 @@ fn load_gguf(
     options: &EngineOptions,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Loader> {
-    let (mut files, header, tokenizer) = open_gguf(path)?;
+    let GgufFiles { mut files, header, tokenizer } = open_gguf(path)?;
     let total = files.iter().map(|(_, bytes)| bytes).sum();
     let mut loader = Loader::from_gguf(&header, tokenizer.as_deref(), backend, options)?;
     for piece in loader.gguf_pieces(&header)? {
@@ -125,9 +125,17 @@ fn load_gguf(
     Ok(loader)
 }
 
-/// A GGUF file, or all parts of which it is one, each with its bytes; their header, and the `tokenizer.json` beside
-/// them if that has none.
-fn open_gguf(path: &Path) -> Result<(Vec<(File, u64)>, gguf::Header, Option<Vec<u8>>)> {
+/// A GGUF model on disk.
+struct GgufFiles {
+    /// The file, or all parts of which it is one, each with its bytes.
+    files: Vec<(File, u64)>,
+    header: gguf::Header,
+    /// The `tokenizer.json` beside them, if the header has none.
+    tokenizer: Option<Vec<u8>>,
+}
+
+/// Opens a GGUF file, or all parts of which it is one.
+fn open_gguf(path: &Path) -> Result<GgufFiles> {
     let (mut files, mut headers) = (Vec::new(), Vec::new());
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let parts = gguf::part_names(&name);
@@ -142,7 +150,7 @@ fn open_gguf(path: &Path) -> Result<(Vec<(File, u64)>, gguf::Header, Option<Vec<
     let header = gguf::Header::joined(headers)?;
     let beside = path.with_file_name("tokenizer.json");
     let tokenizer = if header.has_tokenizer() { None } else { read_if_there(&beside)? };
-    Ok((files, header, tokenizer))
+    Ok(GgufFiles { files, header, tokenizer })
 }
 
 fn unread(error: std::io::Error) -> Error {
