@@ -124,5 +124,5 @@ async function prepared(
   const messages = checkMessages("messages", text);
   const manner = await conversations.manner(adapter);
   // An answer that is not asked for yet does not begin yet.
-  return { ids: await manner.tokens(conversation(messages, messages.at(-1)!.role !== "assistant")), adapter: manner.adapter };
+  return { ids: await manner.tokens(conversation({ messages }, messages.at(-1)!.role !== "assistant")), adapter: manner.adapter };
 }
