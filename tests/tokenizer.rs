@@ -139,6 +139,47 @@ fn text_without_special_tokens_comes_back() {
     });
 }
 
+/// What decides by bytes which tokens may come sees the text that its reader sees.
+#[test]
+fn bytes_of_tokens_are_those_of_the_text() {
+    each_tokenizer(|path, tokenizer, _| {
+        let special = tokenizer.added_tokens().into_iter().find(|added| added.special);
+        if let Some(added) = special {
+            let bytes = tokenizer.token_bytes(added.id);
+            assert_eq!(bytes.split_first(), Some((&0xff, added.content.as_bytes())), "{path}");
+        }
+        assert!(tokenizer.token_bytes(tokenizer.vocab_size() as u32).is_empty(), "{path}");
+        // What WordPiece drops at a word's end is decided with the next.
+        if tokenizer.token_to_id("[CLS]").is_some() {
+            return;
+        }
+        let prompt = tokenizer.encode("a", false).unwrap();
+        for text in TEXTS {
+            let ids = tokenizer.encode_continuation(text).unwrap();
+            let mut stream = StreamDecoder::after(tokenizer, &prompt, true).unwrap();
+            let mut shown: String = ids.iter().map(|&id| stream.push(tokenizer, id).unwrap()).collect();
+            shown.push_str(&stream.finish(tokenizer).unwrap());
+            let plain = ids.iter().filter(|&&id| !tokenizer.is_special(id));
+            let bytes: Vec<u8> = plain.flat_map(|&id| tokenizer.token_bytes(id)).collect();
+            assert_eq!(String::from_utf8_lossy(&bytes), shown, "{path}: {text:?}");
+        }
+    });
+}
+
+#[test]
+fn packed_tokens_stand_one_after_another() {
+    let decoder = json!({ "type": "Sequence", "decoders": [
+        { "type": "Replace", "pattern": { "String": "▁" }, "content": " " },
+        { "type": "ByteFallback" },
+        { "type": "Fuse" },
+        { "type": "Strip", "content": " ", "start": 1, "stop": 0 },
+    ]});
+    let long = "a".repeat(300);
+    let tokenizer = of_words(&decoder, &["▁Hi", "<0xE2>", &long]).unwrap();
+    let expected = [&[3, 0][..], b" Hi", &[1, 0, 0xe2], &[44, 1], long.as_bytes(), &[0, 0]].concat();
+    assert_eq!(tokenizer.packed_tokens(4), expected);
+}
+
 #[test]
 fn random_ids_agree_with_the_crate() {
     each_tokenizer(|path, ours, theirs| {

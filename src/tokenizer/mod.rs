@@ -6,12 +6,13 @@
 //!
 //! ```text
 //! text -> added.rs -> normalize.rs -> added.rs -> cut.rs -> bpe.rs, unigram.rs or word_piece.rs -> ids
-//! ids -> vocabulary.rs -> steps.rs -> text
+//! ids -> vocabulary.rs -> steps.rs -> text, or bytes.rs -> the bytes of each token
 //! ```
 
 mod added;
 mod bert;
 mod bpe;
+mod bytes;
 mod chat;
 mod components;
 mod cut;

@@ -72,6 +72,33 @@ pub(super) fn run(steps: &[Step], states: &mut [StepState], mut tokens: Vec<Stri
     tokens.concat()
 }
 
+/// The bytes that a token stands for after others; a part of a character, too.
+pub(super) fn bytes(steps: &[Step], token: &str) -> Vec<u8> {
+    let mut text = token.to_owned();
+    for step in steps {
+        match step {
+            Step::ByteFallback => {
+                if let Some(byte) = fallback_byte(&text) {
+                    return vec![byte];
+                }
+            }
+            // What follows it sees the whole text.
+            Step::ByteLevel => {
+                let mut bytes = Vec::new();
+                append_byte_level(&text, &mut bytes);
+                return bytes;
+            }
+            _ => {
+                let mut passed_on = Vec::new();
+                let mut within = StepState { passed: usize::MAX, ..StepState::default() };
+                step.push(&mut within, text, &mut passed_on);
+                text = passed_on.concat();
+            }
+        }
+    }
+    text.into_bytes()
+}
+
 impl Step {
     fn push(&self, state: &mut StepState, token: String, out: &mut Vec<String>) {
         match self {

@@ -119,6 +119,14 @@ impl JsEngine {
         Ok(engine.tokenizer().decode(ids, skip_special_tokens)?)
     }
 
+    /// The bytes of each of `vocabSize` tokens, for a module that decides what may come next: see
+    /// `Tokenizer::packed_tokens`.
+    #[wasm_bindgen(js_name = packedTokens)]
+    pub fn packed_tokens(&self) -> JsResult<Vec<u8>> {
+        let engine = self.engine()?;
+        Ok(engine.tokenizer().packed_tokens(engine.model().config.vocab_size))
+    }
+
     /// Logits (T, V) of `ids`, row after row, under {name: weight}; undefined is the engine's
     /// own choice.
     pub async fn logits(&self, ids: Vec<u32>, weights: JsValue) -> JsResult<Vec<f32>> {
@@ -169,7 +177,7 @@ impl JsEngine {
 
     /// Which tokens may come next in request `index` of batch `id`, begun with `is_constrained`: bit t mod 32 of
     /// word ⌊t/32⌋ of `mask` for token t, ⌈vocabSize/32⌉ words. `ending` is `never`, `may` or `must`: whether the text
-    /// may end here. To be told before each token.
+    /// may end here. To be told before each token, so not while prompt tokens are `pending`.
     pub fn allow(&self, id: u32, index: usize, mask: &[u32], ending: &str) -> JsResult<()> {
         let ending = ending.parse()?;
         Ok(self.generations.see(id, |generation| generation.supply(index, mask, ending))??)
@@ -193,6 +201,11 @@ impl JsEngine {
             step.await.and_then(|deltas| convert::step(deltas, &generation, self.engine()?.tokenizer()));
         self.generations.put(id, generation);
         to_js(&reply?)
+    }
+
+    /// How many prompt tokens of batch `id` are still to be computed.
+    pub fn pending(&self, id: u32) -> JsResult<usize> {
+        Ok(self.generations.see(id, |generation| generation.pending())?)
     }
 
     /// {prompt_tokens, cached_tokens, completion_tokens} of request `index` of batch `id`.
