@@ -81,6 +81,9 @@
 //!      all of these <- load <- facade <- folder
 //! ```
 //!
+//! `src/grammar` is a package beside them, which knows neither: JSON schemas, Lark and regular expressions as sets of
+//! tokens, for a WebAssembly module of its own.
+//!
 //! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
 //! browser is the package in `src/kernels`, which knows nothing of what lies around it.
 //!

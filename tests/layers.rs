@@ -116,9 +116,9 @@ impl Source {
     /// Files of the package in `folder`, other packages in it left out.
     fn all(folder: &str) -> Vec<Self> {
         let home = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let inner = home.join("kernels");
-        let files: Vec<PathBuf> =
-            sources(&home).into_iter().filter(|file| !file.starts_with(&inner)).collect();
+        let inner = ["grammar", "kernels"].map(|name| home.join(name));
+        let is_own = |file: &PathBuf| !inner.iter().any(|folder| file.starts_with(folder));
+        let files: Vec<PathBuf> = sources(&home).into_iter().filter(is_own).collect();
         let module = |file: &Path| -> Vec<String> {
             let names = file.strip_prefix(&home).expect("inside").with_extension("");
             let names = names.iter().map(|name| name.to_string_lossy().into_owned());

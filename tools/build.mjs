@@ -11,7 +11,8 @@ import { gzipSync } from "node:zlib";
 import { root, run, setup } from "./setup.mjs";
 
 const dist = join(root, "dist");
-const CHAT_MODULE = "wasm/lorakeet_chat_bg.wasm";
+/** Modules that are fetched when first used, by what uses them. */
+const LATER = { chat: "wasm/lorakeet_chat_bg.wasm", grammar: "wasm/lorakeet_grammar.wasm" };
 
 // What rustc lets this target's code use, SIMD from .cargo/config.toml included.
 const FEATURES = [
@@ -24,7 +25,7 @@ const PATHS = `target.wasm32-unknown-unknown.rustflags = ${JSON.stringify([
   `--remap-path-prefix=${join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "registry/src")}=`,
 ])}`;
 
-/** The WebAssembly modules: the engine's, and the one that the first chat fetches, with nothing in it that must be fast. */
+/** The WebAssembly modules with glue: the engine's, and the one that the first chat fetches, with nothing in it that must be fast. */
 const MODULES = [
   { name: "lorakeet", features: [], passes: "-O3" },
   { name: "lorakeet_chat", features: ["--features", "chat-module"], passes: "-Oz" },
@@ -34,13 +35,14 @@ const MODULES = [
 export async function build() {
   const { env, wasmEnv } = setup("build");
   const node = (script, args) => run(process.execPath, [join(root, "node_modules", script), ...args], { env });
-  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/wasm/lorakeet.wasm");
+  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/wasm");
+  const cargo = (...what) => run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--config", PATHS, ...what], { env: wasmEnv });
   // A compile error leaves the last good build in place.
   const fresh = join(root, "target/modules");
   rmSync(fresh, { recursive: true, force: true });
   for (const { name, features, passes } of MODULES) {
-    run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--config", PATHS, ...features], { env: wasmEnv });
-    run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-name", name, "--out-dir", fresh, compiled], { env });
+    cargo(...features);
+    run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-name", name, "--out-dir", fresh, join(compiled, "lorakeet.wasm")], { env });
 
     const types = join(fresh, `${name}.d.ts`);
     // Nobody calls it, and in a caller's older library of types there is no such symbol.
@@ -50,6 +52,10 @@ export async function build() {
     node("binaryen/bin/wasm-opt", [passes, ...FEATURES, wasm, "-o", `${wasm}.opt`]);
     renameSync(`${wasm}.opt`, wasm);
   }
+  // The one that the first format fetches has no glue. wasm-opt would make it 2 % larger after gzip.
+  cargo("--package", "lorakeet-grammar");
+  const grammar = join(compiled, "lorakeet_grammar.wasm");
+  node("binaryen/bin/wasm-metadce", [...FEATURES, grammar, "--graph-file", ownExports(grammar), "-o", join(fresh, "lorakeet_grammar.wasm")]);
   rmSync(dist, { recursive: true, force: true });
   mkdirSync(dist);
   renameSync(fresh, join(dist, "wasm"));
@@ -62,6 +68,14 @@ export async function build() {
   return sizes;
 }
 
+/** A graph for wasm-metadce in which the C functions that llguidance exports, and nobody calls, are not reached. */
+function ownExports(wasm) {
+  const names = WebAssembly.Module.exports(new WebAssembly.Module(readFileSync(wasm))).map(({ name }) => name).filter((name) => !name.startsWith("llg_"));
+  const path = `${wasm}.exports.json`;
+  writeFileSync(path, JSON.stringify([{ name: "page", root: true, reaches: names }, ...names.map((name) => ({ name, export: name }))]));
+  return path;
+}
+
 /** File by file, not into one: bundlers find the worker and the modules by their places. */
 async function minify() {
   const { build: esbuild } = await import("esbuild"); // there since set-up
@@ -69,7 +83,7 @@ async function minify() {
   await esbuild({ entryPoints, minify: true, target: "es2022", outbase: dist, outdir: dist, allowOverwrite: true });
 }
 
-/** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together but the module that only chats fetch. */
+/** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together but the modules that not everybody fetches. */
 function measure() {
   const files = readdirSync(dist, { recursive: true })
     .filter((name) => name.endsWith(".wasm") || name.endsWith(".js"))
@@ -78,15 +92,16 @@ function measure() {
       const bytes = readFileSync(join(dist, name));
       return { name: name.replaceAll("\\", "/"), bytes: bytes.length, gzip_bytes: gzipSync(bytes, { level: 9 }).length };
     });
-  const first = files.filter(({ name }) => name !== CHAT_MODULE);
+  const first = files.filter(({ name }) => !Object.values(LATER).includes(name));
+  const later = Object.fromEntries(Object.entries(LATER).map(([use, module]) => [use, files.find(({ name }) => name === module)]));
   const sum = (key) => first.reduce((total, file) => total + file[key], 0);
-  return { files, chat: files.find(({ name }) => name === CHAT_MODULE), total: { bytes: sum("bytes"), gzip_bytes: sum("gzip_bytes") } };
+  return { files, ...later, total: { bytes: sum("bytes"), gzip_bytes: sum("gzip_bytes") } };
 }
 
 function print({ files, total }) {
   const kb = (bytes) => (bytes / 1000).toFixed(1).padStart(10);
   console.log(`\n${"dist/".padEnd(28)}${"KB".padStart(10)}${"gzip KB".padStart(10)}`);
-  for (const file of [...files, { ...total, name: "without chats" }]) {
+  for (const file of [...files, { ...total, name: "without chat, grammar" }]) {
     console.log(`${file.name.padEnd(28)}${kb(file.bytes)}${kb(file.gzip_bytes)}`);
   }
 }

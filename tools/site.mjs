@@ -12,8 +12,8 @@ import { root } from "./setup.mjs";
 
 /** For people who read the repository. */
 const UNUSED = /\/(screenshots|examples|golden\.json|manual\/.*\.md)$/;
-/** What a browser asks for; types and maps stay behind. */
-const CODE = /\.(js|wasm)$/;
+/** What a browser asks for; types and maps stay behind, and the module of grammars: the page holds no text to a format. */
+const CODE = /(\.js|(?<!lorakeet_grammar)\.wasm)$/;
 /** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */
 const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|.*\.md)$/;
 
