@@ -22,6 +22,7 @@ export type { Engine, TokenizeOptions } from "./api/engine.js";
 export type { DeviceLost } from "./thread/device-loss.js";
 export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./api/embeddings.js";
 export type { ErrorKind } from "./error.js";
+export type { FormatOptions, ResponseFormat } from "./api/format.js";
 export type { FinishReason } from "./api/generation.js";
 export type { HubOptions } from "./files/hub.js";
 export type { ModelInfo } from "./api/models.js";

@@ -186,7 +186,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("wrong calls say what is wrong", async () => {
       const long = Array.from({ length: 600 }, () => 5);
       const calls = [
-        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, presence_penalty, frequency_penalty, typical_p, top_n_sigma, dry_multiplier, dry_base, xtc_probability, xtc_threshold, mirostat_tau, mirostat_eta, dynatemp_range, dynatemp_exponent, no_repeat_ngram_size, dry_allowed_length, mirostat, logit_bias, dry_penalty_last_n, dry_sequence_breakers, seed, stop, stop_token_ids, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, adapter_names, logprobs, best_of, echo, suffix; did you mean `max_tokens`?"],
+        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, presence_penalty, frequency_penalty, typical_p, top_n_sigma, dry_multiplier, dry_base, xtc_probability, xtc_threshold, mirostat_tau, mirostat_eta, dynatemp_range, dynatemp_exponent, no_repeat_ngram_size, dry_allowed_length, mirostat, logit_bias, dry_penalty_last_n, dry_sequence_breakers, seed, stop, stop_token_ids, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, response_format, grammar, regex, adapter_names, logprobs, best_of, echo, suffix; did you mean `max_tokens`?"],
         [{ temperature: -1 }, "argument", "temperature -1, expected 0 or more"],
         [{ temperature: "hot" }, "argument", 'temperature "hot", expected a number'],
         [{ top_p: 0 }, "argument", "top_p 0, expected above 0, at most 1"],

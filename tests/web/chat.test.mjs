@@ -159,7 +159,7 @@ test("what is not to be had is refused by name", async () => {
     const chat = (request) => failure(() => engine.chat.completions.create({ messages, ...request }));
     return [
       await chat({ tools: [{ type: "function", function: { name: "f" } }] }),
-      await chat({ response_format: { type: "json_object" } }),
+      await chat({ response_format: { type: "xml" } }),
       await chat({ messages: [] }),
       await chat({ messages: [{ role: "fox", content: "x" }] }),
       await chat({ messages: [{ role: "user", content: [{ type: "image_url" }] }] }),
@@ -174,7 +174,7 @@ test("what is not to be had is refused by name", async () => {
     ];
   }, MESSAGES);
   assert.deepEqual(errors.map(({ kind }) => kind), [
-    "unsupported", "unsupported", "argument", "unsupported", "unsupported", "argument", "argument", "argument", "unsupported", "cancelled",
+    "unsupported", "argument", "argument", "unsupported", "unsupported", "argument", "argument", "argument", "unsupported", "cancelled",
   ]);
   for (const [i, words] of [[0, "tools"], [1, "response_format"], [2, "messages"], [3, "fox"], [4, "image_url"], [5, "top_logprobs"], [6, "another"], [7, "dimensions"], [8, "template"]]) {
     assert.ok(errors[i].message.includes(words), errors[i].message);

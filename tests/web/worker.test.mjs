@@ -64,6 +64,13 @@ test("the answers are those of the page's own thread", async () => {
   assert.deepEqual(names, [[], undefined]);
 });
 
+test("a text is held to a format there, too", async () => {
+  const texts = await page.evaluate((asked) => Promise.all([engine, direct].map(async (engine) => (await engine.completions.create(asked)).choices[0].text)),
+    { prompt: "The old man", regex: "[a-z]{3} [0-9]{2}", seed: 1, max_tokens: 20 });
+  assert.match(texts[0], /^[a-z]{3} [0-9]{2}$/);
+  assert.equal(texts[0], texts[1]);
+});
+
 test("a stream begins when it is read, goes on when it is asked, and ends where it is left", async () => {
   const { unread, events, after } = await page.evaluate(async () => {
     const request = { prompt: "The old man", max_tokens: 40, temperature: 0, stream: true };

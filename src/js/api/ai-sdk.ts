@@ -10,6 +10,7 @@ import type { ChatCompletionRequest } from "./chat-request.js";
 import type { Completion, CompletionChunk } from "./completions.js";
 import type { Engine } from "./engine.js";
 import { LorakeetError } from "../error.js";
+import type { ResponseFormat } from "./format.js";
 import type { TextRequest } from "./request.js";
 import type { CompletionUsage } from "./response.js";
 import type { ChatTool, ChatToolCall } from "./tools.js";
@@ -46,8 +47,8 @@ export interface Message {
  *
  * `providerOptions: { lorakeet: { adapter: { sql: 0.7, poet: 0.3 } } }` is for one request, and may have
  * any of the settings but `prompt`. Functions of `tools` are shown to the model as `engine.chat` does; a `toolChoice` other
- * than `auto` and `none` is `unsupported`, as files in messages are. Of providers' own tools, tools beside `prompt`, and
- * JSON answers a warning says that they are not supported.
+ * than `auto` and `none` is `unsupported`, as files in messages are. Of providers' own tools, and tools beside `prompt`, a
+ * warning says that they are not supported.
  */
 export function lorakeet(engine: Engine, settings: LanguageModelSettings = {}): LanguageModelV4 {
   const { prompt, ...defaults } = settings;
@@ -146,15 +147,22 @@ function sampling(options: LanguageModelV4CallOptions): Partial<TextRequest> {
     stop: options.stopSequences,
     seed: options.seed,
     signal: options.abortSignal,
+    response_format: format(options.responseFormat),
   };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+/** An answer in JSON, where the SDK asks for one. */
+function format(asked: LanguageModelV4CallOptions["responseFormat"]): ResponseFormat | undefined {
+  if (asked?.type !== "json") return undefined;
+  if (!asked.schema) return { type: "json_object" };
+  return { type: "json_schema", json_schema: { name: asked.name ?? "answer", schema: asked.schema as Record<string, unknown> } };
 }
 
 function warnings(options: LanguageModelV4CallOptions, isText: boolean): SharedV4Warning[] {
   const asked = {
     tools: isText && (options.tools?.length ?? 0) > 0,
     ...Object.fromEntries((options.tools ?? []).filter(({ type }) => type !== "function").map(({ name }) => [`tool ${name}`, true])),
-    "responseFormat json": options.responseFormat?.type === "json",
     reasoning: !["provider-default", "none"].includes(options.reasoning ?? "none"),
   };
   return Object.entries(asked).filter(([, is]) => is).map(([feature]) => ({ type: "unsupported", feature }));

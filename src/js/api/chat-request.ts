@@ -75,14 +75,13 @@ const NAMES = [
 const NEUTRAL_HERE = {
   function_call: ["none"],
   functions: [],
-  response_format: [],
 };
 
 const ROLES = ["system", "user", "assistant", "tool"];
 
 /** Checks a request for the engine of `model`. Errors with `argument`, `unsupported` for what only OpenAI has. */
 export function checkChatRequest(request: ChatCompletionRequest, model: string): CheckedChat {
-  const given = givenOptions(withoutPlainFormat(request), NAMES, NEUTRAL_HERE);
+  const given = givenOptions(request, NAMES, NEUTRAL_HERE);
   const { messages, max_completion_tokens, logprobs, chat_template_kwargs: variables = {} } = given;
   checkWhole("max_completion_tokens", max_completion_tokens);
   checkBoolean("logprobs", logprobs);
@@ -126,12 +125,6 @@ export function conversation({ messages, variables = {}, tools, documents }: Con
 /** A text with U+FFFD in the place of each half of a character. */
 function wellFormed(text: string): string {
   return new TextDecoder("utf-8", { ignoreBOM: true }).decode(new TextEncoder().encode(text));
-}
-
-/** `response_format: {type: "text"}` asks for nothing. */
-function withoutPlainFormat(request: ChatCompletionRequest): ChatCompletionRequest {
-  const { response_format: format, ...rest } = (request ?? {}) as ChatCompletionRequest & { response_format?: { type?: unknown } };
-  return format?.type === "text" ? rest : request;
 }
 
 /** A checked message, its parts joined. */

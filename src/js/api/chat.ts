@@ -4,6 +4,7 @@
 import { checkChatRequest, conversation as inJson, type ChatCompletionRequest } from "./chat-request.js";
 import type { Conversations } from "./conversations.js";
 import { orCancelled } from "../error.js";
+import type { Grammars } from "./grammars.js";
 import { gather, generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
@@ -78,8 +79,8 @@ export class Chat {
   readonly completions: ChatCompletions;
 
   /** @internal */
-  constructor(turns: Turns, model: string, conversations: Conversations) {
-    this.completions = new ChatCompletions(turns, model, conversations);
+  constructor(turns: Turns, model: string, conversations: Conversations, grammars: Grammars) {
+    this.completions = new ChatCompletions(turns, model, conversations, grammars);
   }
 }
 
@@ -88,12 +89,14 @@ export class ChatCompletions {
   readonly #turns: Turns;
   readonly #model: string;
   readonly #conversations: Conversations;
+  readonly #grammars: Grammars;
 
   /** @internal */
-  constructor(turns: Turns, model: string, conversations: Conversations) {
+  constructor(turns: Turns, model: string, conversations: Conversations, grammars: Grammars) {
     this.#turns = turns;
     this.#model = model;
     this.#conversations = conversations;
+    this.#grammars = grammars;
   }
 
   /**
@@ -127,7 +130,7 @@ export class ChatCompletions {
    * ```
    *
    * Errors (of a stream, at its first read): `unsupported` for a model without a template, a template that needs
-   * something not implemented or shows no tools, and options that are not implemented (images, formats); `argument`
+   * something not implemented or shows no tools, and options that are not implemented (images); `argument`
    * for a conversation that the template refuses; otherwise as `engine.completions.create`.
    */
   create(request: ChatCompletionRequest & { stream: true }): AsyncGenerator<ChatCompletionChunk, void, undefined>;
@@ -190,6 +193,7 @@ export class ChatCompletions {
     return {
       ...checked,
       sampling,
+      grammar: this.#grammars.of(checked.format),
       prompts: Array<number[]>(checked.n).fill(prompt),
       reader: () => (marks.length > 0 ? callReader(new CallParser(marks, names), isSingle) : (text) => ({ text, calls: [] })),
     };

@@ -2,6 +2,7 @@
 // Not chat (chat.ts): that is another prompt, and another shape.
 // A request goes on in src/js/api/generation.ts.
 
+import type { Grammars } from "./grammars.js";
 import { gather, generate, type Delta, type FinishReason, type TokenLogprobs } from "./generation.js";
 import { checkRequest, type CheckedRequest, type CompletionRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
@@ -49,11 +50,13 @@ export interface CompletionChunk extends Omit<Completion, "usage"> {
 export class Completions {
   readonly #turns: Turns;
   readonly #model: string;
+  readonly #grammars: Grammars;
 
   /** @internal */
-  constructor(turns: Turns, model: string) {
+  constructor(turns: Turns, model: string, grammars: Grammars) {
     this.#turns = turns;
     this.#model = model;
+    this.#grammars = grammars;
   }
 
   /**
@@ -72,7 +75,7 @@ export class Completions {
    * its place until others wait and `streamIdleTimeout` has passed.
    *
    * Errors (of a stream, at its first read): `argument` for an option that is unknown or out of range, a prompt
-   * that does not fit, more than `maxQueue` waiting requests, or a stream read too late; `unsupported` for
+   * that does not fit, a format that cannot be kept to, more than `maxQueue` waiting requests, or a stream read too late; `unsupported` for
    * OpenAI's options that are not implemented; `cancelled` when `signal` fires; `device` if the device fails.
    */
   create(request: CompletionRequest & { stream: true }): AsyncGenerator<CompletionChunk, void, undefined>;
@@ -83,13 +86,13 @@ export class Completions {
   }
 
   async #whole(request: CompletionRequest): Promise<Completion> {
-    const checked = checkRequest(request, this.#model);
+    const checked = this.#check(request);
     const { texts, counts } = await gather(this.#turns, checked);
     return { ...this.#head(), choices: texts.map((text) => choice(text, checked)), usage: usage(counts, checked.n) };
   }
 
   async *#stream(request: CompletionRequest): AsyncGenerator<CompletionChunk, void, undefined> {
-    const checked = checkRequest(request, this.#model);
+    const checked = this.#check(request);
     const head = this.#head();
     const unknown = checked.includeUsage ? { usage: null } : {};
     const offsets = checked.prompts.map(() => 0);
@@ -101,6 +104,11 @@ export class Completions {
       }
       if (counts && checked.includeUsage) yield { ...head, choices: [], usage: usage(counts, checked.n) };
     }
+  }
+
+  #check(request: CompletionRequest): CheckedRequest {
+    const checked = checkRequest(request, this.#model);
+    return { ...checked, grammar: this.#grammars.of(checked.format) };
   }
 
   #head(): Head<"text_completion"> {

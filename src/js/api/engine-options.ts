@@ -68,6 +68,8 @@ export interface EngineOptions extends HubOptions {
   wasmUrl?: string | URL;
   /** URL of `lorakeet_chat_bg.wasm`, which the first chat fetches, if it is not beside this package. */
   chatWasmUrl?: string | URL;
+  /** URL of `lorakeet_grammar.wasm`, which the first text with a format fetches, if it is not beside this package. */
+  grammarWasmUrl?: string | URL;
   /**
    * `true` runs the engine in a worker of its own, so that the page stays responsive; `false` runs it on the
    * calling thread. If your bundler does not find the worker, pass a `Worker` of the module
@@ -123,10 +125,10 @@ export interface EngineInfo {
 }
 
 /** The names of {@link EngineOptions}. */
-export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "kvDtype", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "worker", ...HUB_NAMES] as const;
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "kvDtype", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "grammarWasmUrl", "worker", ...HUB_NAMES] as const;
 
-/** How requests wait, and where the module of chats is. Errors with `argument`. */
-export function checkEngineOptions(options: EngineOptions): { seats: SeatOptions; chatWasm: URL | undefined } {
+/** How requests wait, and where the modules of chats and of grammars are. Errors with `argument`. */
+export function checkEngineOptions(options: EngineOptions): { seats: SeatOptions; chatWasm: URL | undefined; grammarWasm: URL | undefined } {
   checkNames(options, ENGINE_NAMES);
   const { device, contextLength, batch, dtype, kvDtype, onProgress, maxQueue = 256, streamIdleTimeout = 60_000 } = options;
   checkString("device", device);
@@ -138,5 +140,6 @@ export function checkEngineOptions(options: EngineOptions): { seats: SeatOptions
   checkWhole("maxQueue", maxQueue);
   if (typeof streamIdleTimeout !== "number" || !(streamIdleTimeout >= 0)) throw wrong("streamIdleTimeout", streamIdleTimeout, "milliseconds, 0 or more");
   // Now: whoever chats first may be on another page.
-  return { seats: { maxQueue, streamIdleTimeout }, chatWasm: checkUrl("chatWasmUrl", options.chatWasmUrl) };
+  const [chatWasm, grammarWasm] = [checkUrl("chatWasmUrl", options.chatWasmUrl), checkUrl("grammarWasmUrl", options.grammarWasmUrl)];
+  return { seats: { maxQueue, streamIdleTimeout }, chatWasm, grammarWasm };
 }

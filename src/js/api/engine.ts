@@ -14,6 +14,7 @@ import { Completions } from "./completions.js";
 import type { Conversations } from "./conversations.js";
 import { Embeddings } from "./embeddings.js";
 import type { EngineInfo } from "./engine-options.js";
+import type { Grammars } from "./grammars.js";
 import { recover, type Origin, type RecoverOptions } from "./recover.js";
 import { restoreSession, saveSession, type SessionOptions, type SessionText } from "./session.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
@@ -48,14 +49,15 @@ export class Engine {
   /** @internal */
   constructor(
     turns: Turns, info: EngineInfo, origin: Origin, fallbackReason: string | undefined, cache: ModelCache, conversations: Conversations,
+    grammars: Grammars,
   ) {
     this.#turns = turns;
     this.#origin = origin;
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
     this.cache = cache;
-    this.completions = new Completions(turns, info.model);
-    this.chat = new Chat(turns, info.model, conversations);
+    this.completions = new Completions(turns, info.model, grammars);
+    this.chat = new Chat(turns, info.model, conversations, grammars);
     this.#conversations = conversations;
     this.embeddings = new Embeddings(turns, info.model);
   }

@@ -3,13 +3,13 @@
 // A request goes on in src/bindings/engine/mod.rs.
 
 import { chosen } from "./choice.js";
-import type { Constraint } from "./constraint.js";
-import { throwIfCancelled } from "../error.js";
+import { orCancelled, throwIfCancelled } from "../error.js";
+import type { Grammar } from "./grammars.js";
 import type { CheckedRequest } from "./request.js";
+import type { Constraint } from "../thread/constraint.js";
 import { pause } from "../thread/pause.js";
 import type { Place, Seating } from "../thread/seats.js";
 import type { Turns } from "../thread/turns.js";
-import type { WasmEngine } from "../thread/wasm.js";
 
 /** Why a text ended: an end token or a stop string, or its room or `max_tokens`. */
 export type FinishReason = "stop" | "length";
@@ -71,6 +71,7 @@ export async function* generate(turns: Turns, request: CheckedRequest): AsyncGen
     if (seating?.count !== all) {
       if (!seating) place = seats.stand(1, all, signal, WHAT);
       whole = await prepared(turns, request);
+      (await compiled(request))?.free(); // what is wrong in it is told now
     }
     while (counts.length < all) {
       const at = counts.length;
@@ -99,6 +100,22 @@ async function prepared(turns: Turns, { prompts, sampling }: Prompts): Promise<P
   });
 }
 
+/** What the texts of a request are to be like, if anything. */
+async function compiled({ grammar, signal }: CheckedRequest): Promise<Grammar | undefined> {
+  const made = grammar?.();
+  try {
+    return made && (await orCancelled(made, signal, WHAT));
+  } catch (error) {
+    made?.then((late) => late.free(), () => {});
+    throw error;
+  }
+}
+
+/** By the index of a prompt, what its text may be. */
+function constraintsOf(grammar: Grammar | undefined, count: number): Map<number, Constraint> {
+  return new Map(grammar && Array.from({ length: count }, (_, index) => [index, grammar.constraint()]));
+}
+
 /** Prompts `at` to `end`, which draw what they would among the others. */
 function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts {
   const seed = (sampling.seed + at) >>> 0;
@@ -110,21 +127,15 @@ function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts 
 async function* generatePart(
   turns: Turns, seating: Seating, { prompts, sampling }: Prompts, at: number, request: CheckedRequest,
 ): AsyncGenerator<Event, Counts[], undefined> {
-  const { signal, onPrompt, constraint } = request;
-  const constraints = new Map<number, Constraint>();
-  const release = (index: number) => {
-    constraints.get(index)?.free();
-    constraints.delete(index);
-  };
+  const { signal, onPrompt } = request;
+  let grammar: Grammar | undefined;
   try {
-    if (constraint) prompts.forEach((_, index) => constraints.set(index, constraint()));
-    const id = await turns.take((engine) => engine.start(prompts, constraint ? { ...sampling, is_constrained: true } : sampling));
-    const allow = (engine: WasmEngine) => {
-      for (const [index, each] of constraints) {
-        const mask = new Uint32Array(Math.ceil((engine.info() as { vocabSize: number }).vocabSize / 32));
-        engine.allow(id, index, mask, each.allowed(mask));
-      }
-    };
+    grammar = await compiled(request);
+    const constraints = constraintsOf(grammar, prompts.length);
+    const { id, total } = await turns.take((engine) => {
+      const id = engine.start(prompts, grammar ? { ...sampling, is_constrained: true } : sampling);
+      return { id, total: engine.pending(id) };
+    });
     const counts = () => turns.take((engine) => prompts.map((_, index) => engine.usage(id, index) as Counts));
     let isEnded = false;
     const end = async () => {
@@ -133,17 +144,21 @@ async function* generatePart(
       await turns.take((engine) => engine.end(id));
     };
     try {
-      // The last token of each prompt is computed with the first one drawn.
       const hears = at === 0 ? onPrompt : undefined;
-      const total = hears ? (await counts()).reduce((sum, each) => sum + each.prompt_tokens - 1 - each.cached_tokens, 0) : 0;
-      for (let waiting = true, loaded = 0; ; ) {
+      for (let waiting = true, loaded = 0, pending = total; ; ) {
         await pause();
         throwIfCancelled(signal, WHAT);
-        const step: Step = await turns.take((engine) => (allow(engine), engine.next(id)), signal);
+        // Outside the engine's turn: what goes wrong there is not the engine's.
+        const allowed = pending > 0 ? [] : Array.from(constraints, ([index, each]) => ({ index, ...each.allowed() }));
+        const step: Step = await turns.take((engine) => {
+          for (const { index, mask, ending } of allowed) engine.allow(id, index, mask, ending);
+          return engine.next(id);
+        }, signal);
         throwIfCancelled(signal, WHAT);
+        ({ pending } = step);
         for (const { index, tokens, finish } of step.deltas) {
+          if (finish) constraints.delete(index);
           for (const token of tokens) constraints.get(index)?.accept(token);
-          if (finish) release(index);
         }
         loaded = Math.max(loaded, total - step.pending); // after the loss of a device all is computed anew
         if (waiting) hears?.({ loaded, total });
@@ -165,7 +180,7 @@ async function* generatePart(
       await end().catch(() => {}); // the error that led here is the one to tell
     }
   } finally {
-    for (const index of [...constraints.keys()]) release(index);
+    grammar?.free();
     seating.leave();
   }
 }

@@ -13,13 +13,14 @@ import { WasmLoader, enter, loadWasm } from "../thread/wasm.js";
 import { Conversations } from "./conversations.js";
 import { checkEngineOptions, type EngineInfo, type EngineOptions } from "./engine-options.js";
 import { Engine } from "./engine.js";
+import { Grammars } from "./grammars.js";
 import { growing, load, type LoadRequest } from "./load.js";
 
 const WHAT = "loading the model";
 
 /** `createEngine` on the thread that calls. */
 export async function openEngine(source: ModelSource, options: EngineOptions): Promise<Engine> {
-  const { seats, chatWasm } = checkEngineOptions(options);
+  const { seats, chatWasm, grammarWasm } = checkEngineOptions(options);
   const { contextLength, batch, dtype, kvDtype, signal, onProgress } = options;
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
@@ -35,5 +36,6 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   made.setBaseName(folder.id);
   const turns = new Turns(made, new Seats(info.batch, seats));
   const origin = { folder, remote, request: { contextLength, batch, dtype, kvDtype } };
-  return new Engine(turns, info, origin, fallbackReason, cache, new Conversations(turns, templateFiles(folder, template, remote)!, chatWasm));
+  const conversations = new Conversations(turns, templateFiles(folder, template, remote)!, chatWasm);
+  return new Engine(turns, info, origin, fallbackReason, cache, conversations, new Grammars(turns, grammarWasm));
 }

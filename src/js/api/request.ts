@@ -2,13 +2,15 @@
 // Ranges and defaults are the engine's; here are names, types, and what OpenAI has and we do not.
 
 import { adapterNames, adapterWeights, type AdapterChoice } from "./choice.js";
-import type { Constraint } from "./constraint.js";
 import { LorakeetError } from "../error.js";
+import { FORMATS, checkFormat, type FormatOptions } from "./format.js";
+import type { Grammar } from "./grammars.js";
 import { SAMPLERS, checkSamplers, type SamplerName, type SamplerOptions, type Samplers } from "./samplers.js";
 import { checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkWhole, isWhole, wrong } from "../options.js";
+import type { Format } from "../thread/grammar.js";
 
 /** What all requests for text have in common: OpenAI's options, and the sampling options of transformers. */
-export interface TextRequest extends SamplerOptions {
+export interface TextRequest extends SamplerOptions, FormatOptions {
   /** Maximum number of tokens to generate for each prompt. Default: until an end token or a full context (OpenAI's is 16). */
   max_tokens?: number;
   /** 0 always takes the most probable token. Default 1. */
@@ -81,6 +83,8 @@ export interface PromptProgress {
 export interface CheckedRequest extends CheckedOptions {
   /** Each `n` times. */
   prompts: (string | number[])[];
+  /** Compiles what the texts are to be like. */
+  grammar?: (() => Promise<Grammar>) | undefined;
 }
 
 /** The same without its prompts. */
@@ -90,8 +94,8 @@ export interface CheckedOptions {
   includeUsage: boolean;
   signal: AbortSignal | undefined;
   onPrompt: ((progress: PromptProgress) => void) | undefined;
-  /** Makes the constraint of a prompt's text, where there is one. */
-  constraint?: () => Constraint;
+  /** What the texts are to be like. */
+  format: Format | undefined;
 }
 
 /** What Rust takes for the options of a request. What is undefined has the engine's default. */
@@ -110,7 +114,7 @@ export interface Sampling extends Pick<TextRequest, "max_tokens" | "temperature"
 /** The names of a {@link TextRequest}. */
 export const TEXT_NAMES = [
   "max_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", ...SAMPLERS, "seed", "stop", "stop_token_ids", "n",
-  "stream", "stream_options", "overflow", "adapter", "signal", "onPrompt", "model", "user",
+  "stream", "stream_options", "overflow", "adapter", "signal", "onPrompt", "model", "user", ...FORMATS,
 ] as const;
 
 const NAMES = ["prompt", ...TEXT_NAMES, "adapter_names", "logprobs"];
@@ -167,6 +171,7 @@ export function checkText(given: TextRequest, count: number, model: string, name
     includeUsage: includeUsage(given.stream_options),
     signal: given.signal,
     onPrompt: given.onPrompt,
+    format: checkFormat(given),
   };
 }
 

@@ -1,5 +1,5 @@
-// The package's two WebAssembly modules: the engine's, and the one that renders chat templates, which
-// is fetched for the first chat.
+// The package's WebAssembly modules: the engine's; the one that renders chat templates, which is fetched for the
+// first chat; and the one that knows grammars, fetched for the first text that has one.
 
 import initEngine, { Engine, Loader, Sha256 } from "../wasm/lorakeet.js";
 import initChat, { ChatTemplate } from "../wasm/lorakeet_chat.js";
@@ -9,6 +9,11 @@ export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256, ChatT
 
 const engine = new Module("the WebAssembly module", initEngine);
 const chat = new Module("the WebAssembly module of chats", initChat);
+/** Once it is fetched. Not instantiated: each request has an instance of its own. */
+let grammars: WebAssembly.Module | undefined;
+const grammar = new Module("the WebAssembly module of grammars", async ({ module_or_path }) => {
+  grammars = await WebAssembly.compile(await module_or_path.arrayBuffer());
+});
 
 /** Fetches the engine's module, if no engine of the page did. */
 export function loadWasm(url: string | URL | undefined): Promise<void> {
@@ -28,4 +33,10 @@ export function loadChatWasm(url: string | URL | undefined): Promise<void> {
 /** Calls into the module of chats; see `Module`. */
 export function enterChat<T>(call: () => T | Promise<T>): Promise<T> {
   return chat.enter(call);
+}
+
+/** Fetches the module of grammars, if no engine of the page did. */
+export async function loadGrammarWasm(url: string | URL | undefined): Promise<WebAssembly.Module> {
+  await grammar.load(url ?? new URL("../wasm/lorakeet_grammar.wasm", import.meta.url));
+  return grammars!;
 }

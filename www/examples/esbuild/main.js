@@ -3,6 +3,7 @@
 import { createEngine } from "lorakeet";
 import wasm from "lorakeet/lorakeet.wasm"; // a path, by esbuild's loader "file"
 import chatWasm from "lorakeet/lorakeet_chat.wasm";
+import grammarWasm from "lorakeet/lorakeet_grammar.wasm";
 
 const model = new URLSearchParams(location.search).get("model") ?? "HuggingFaceTB/SmolLM2-135M";
 const [form, output] = [document.querySelector("form"), document.querySelector("output")];
@@ -10,6 +11,7 @@ const engine = await createEngine(model, {
   worker: new Worker(new URL("./engine-worker.js", import.meta.url), { type: "module" }),
   wasmUrl: new URL(wasm, import.meta.url).href,
   chatWasmUrl: new URL(chatWasm, import.meta.url).href,
+  grammarWasmUrl: new URL(grammarWasm, import.meta.url).href,
   onProgress: ({ loaded, total }) => (output.textContent = `${loaded} of ${total} bytes`),
 });
 form.addEventListener("submit", async (event) => {
