@@ -553,7 +553,7 @@ fn parts_that_are_missing_or_mixed_are_refused_by_name() {
     );
     // One alone is not taken for a model of few layers.
     let error = open(a, None).expect_err("a part");
-    assert_eq!(error.to_string(), "GGUF file: it is a part of a model, expected all of them");
+    assert_eq!(error.to_string(), "GGUF file: one of 3 parts, expected a whole model");
     let alone =
         std::env::temp_dir().join(format!("lorakeet-part-{}-00001-of-00003.gguf", std::process::id()));
     std::fs::write(&alone, a).expect("written");

@@ -57,9 +57,6 @@ impl Loader {
         backend: Backend,
         options: &EngineOptions,
     ) -> Result<Self> {
-        if header.files()? > 1 {
-            return Err(Error::argument("GGUF file: it is a part of a model, expected all of them"));
-        }
         let config = Blueprint::from_gguf(header)?;
         let tokenizer = match tokenizer {
             _ if header.has_tokenizer() => Tokenizer::from_gguf(&tables(header)?)?,

@@ -14,7 +14,7 @@ impl Header {
     /// How many files the model is in.
     ///
     /// Errors with `Format` if the metadata tell no count.
-    pub(crate) fn files(&self) -> Result<usize> {
+    fn files(&self) -> Result<usize> {
         Ok(self.count(COUNT_KEY)?.unwrap_or(1).max(1))
     }
 
