@@ -13,7 +13,8 @@ fn main() {
         for entry in fs::read_dir(Path::new("shaders").join(folder)).expect("shaders/ and shaders/shared/") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|extension| extension == "wgsl") {
-                let code = without_comments(&fs::read_to_string(&path).expect("UTF-8"));
+                let source = fs::read_to_string(&path).expect("UTF-8");
+                let code = format!("{}{}", beside(&source), without_comments(&source));
                 let name = path.file_name().expect("a file");
                 fs::write(out.join(folder).join(name), code).expect("a writable OUT_DIR");
                 let stem = path.file_stem().and_then(|stem| stem.to_str()).expect("UTF-8");
@@ -25,6 +26,13 @@ fn main() {
     let text = |name| format!("(\"{name}\", include_str!(\"shared/weight_{name}.wgsl\"))");
     let texts: Vec<_> = weights.iter().map(text).collect();
     fs::write(out.join("weights.rs"), format!("&[{}]", texts.join(", "))).expect("a writable OUT_DIR");
+}
+
+/// The files of `shaders/shared` that a shader says it comes with.
+fn beside(wgsl: &str) -> String {
+    let names = wgsl.lines().filter_map(|line| line.strip_prefix("// with "));
+    let read = |name| fs::read_to_string(Path::new("shaders/shared").join(name)).expect("UTF-8");
+    names.map(|name| without_comments(&read(name)) + "\n").collect()
 }
 
 /// WGSL has no strings: `//` always begins a comment.

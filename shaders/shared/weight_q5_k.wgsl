@@ -2,6 +2,7 @@
 // C / 8 words of their low four bits as weight_q4_k has them; C / 32 words of their fifth bits: bit j of
 // byte i of a block is that of element 32·j + i; then scales and offsets as weight_q4_k has them.
 // Needs the binding weight, and params.c.
+// with six_bits.wgsl
 
 alias Weight = u32;
 
@@ -24,11 +25,6 @@ fn weight_four(at: u32, c: u32) -> vec4<f32> {
     let offset = six_bits(weight[pairs + 3u * block + 1u], high >> 16u, run);
     let units = unpack2x16float(weight[pairs + params.c / 256u * 3u + block]);
     return vec4<f32>(codes) * (units.x * scale) - units.y * offset;
-}
-
-// Six bits of each 32 elements: four in `low`, two in `high`.
-fn six_bits(low: u32, high: u32, j: u32) -> f32 {
-    return f32(((low >> (4u * j)) & 15u) | (((high >> (2u * j)) & 3u) << 4u));
 }
 
 // Element c of a row.
