@@ -4,15 +4,18 @@
 //            q (N, H·D)   k_cache, v_cache (slots, S, K·D)                            f32
 // dispatch   (ceil((H + 2K)·D / 2 / WORKGROUP_SIZE), N, 1): one invocation per pair: (i, i + E/2) of the
 //            first E elements of a head, which are rotated, neighbours of the others, which pass
+//            neighbours: those are rotated too; beta, every: how queries grow with their positions
 //            grouped: qkv has, for each of K groups, its H / K heads of q, then k, then v
 // accepts    any N >= 1, even D and E <= D; inactive rows write nothing
 // twin       src/kernels/twin/split_qkv.rs
 // reference  arXiv:2104.09864, pairs as in transformers' rotate_half
-// uses       shared/heads.wgsl, shared/row.wgsl
+// uses       shared/growth.wgsl, shared/heads.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, grouped: u32 }
+struct Params {
+    q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, grouped: u32, neighbours: u32, every: u32, beta: f32
+}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> rows: array<Row>;           // (N)
@@ -34,8 +37,9 @@ fn split_qkv(@builtin(global_invocation_id) id: vec3<u32>) {
     let i = id.x % pairs;
     let head = id.x / pairs;
     let passes = i >= params.rotated / 2u;
-    let half = select(params.rotated / 2u, 1u, passes);
-    let within = select(i, 2u * i, passes);
+    let beside = passes || params.neighbours != 0u;
+    let half = select(params.rotated / 2u, 1u, beside);
+    let within = select(i, 2u * i, beside);
     let col = head * params.head_dim + within;
     let place = place_of(head, params.q_cols / params.head_dim, params.kv_cols / params.head_dim, params.grouped);
     let source = n * cols + place * params.head_dim + within;
@@ -52,11 +56,12 @@ fn split_qkv(@builtin(global_invocation_id) id: vec3<u32>) {
     var sin = 0.0;
     if !passes {
         cos = rope[row.pos * params.rotated + i];
-        sin = rope[row.pos * params.rotated + half + i];
+        sin = rope[row.pos * params.rotated + params.rotated / 2u + i];
     }
     if col < params.q_cols {
-        q[n * params.q_cols + col] = a * cos - b * sin;
-        q[n * params.q_cols + col + half] = b * cos + a * sin;
+        let factor = growth_at(row.pos, params.every, params.beta);
+        q[n * params.q_cols + col] = factor * (a * cos - b * sin);
+        q[n * params.q_cols + col + half] = factor * (b * cos + a * sin);
     } else {
         let at = cell + col - params.q_cols;
         k_cache[at] = a * cos - b * sin;

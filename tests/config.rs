@@ -189,7 +189,7 @@ fn what_does_not_fit_is_refused_in_words() {
 /// A config of the family with a key more.
 fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint> {
     let mut json = llama();
-    if model_type == "gpt2" {
+    if ["gpt2", "gpt_bigcode", "gptj"].contains(&model_type) {
         json = json!({
             "model_type": "gpt2", "vocab_size": 9, "n_embd": 8, "n_layer": 1, "n_head": 2, "n_positions": 5,
         });
@@ -199,6 +199,19 @@ fn with(model_type: &str, key: &str, value: Value) -> lorakeet::Result<Blueprint
             "vocab_size": 9, "hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1,
             "num_attention_heads": 2, "max_position_embeddings": 5,
         });
+    }
+    if model_type == "gptj" {
+        json["rotary_dim"] = json!(2);
+    }
+    if ["phi", "stablelm", "gpt_neox", "starcoder2", "cohere", "cohere2"].contains(&model_type) {
+        let map = json.as_object_mut().expect("an object");
+        map.remove("rms_norm_eps");
+        if model_type == "gpt_neox" {
+            map.remove("num_key_value_heads");
+        }
+    }
+    if model_type == "ministral3" {
+        json["rope_parameters"] = json!({"original_max_position_embeddings": 7, "llama_4_scaling_beta": 0.1});
     }
     json["model_type"] = json!(model_type);
     json[key] = value;
@@ -218,6 +231,18 @@ const FAMILIES: &[&str] = &[
     "granite",
     "olmo2",
     "minicpm",
+    "phi3",
+    "phi",
+    "stablelm",
+    "gpt_neox",
+    "ministral",
+    "ministral3",
+    "starcoder2",
+    "gpt_bigcode",
+    "gptj",
+    "cohere",
+    "cohere2",
+    "internlm2",
 ];
 
 /// Keys that must be off in other families, and families that compute with them.
@@ -227,6 +252,7 @@ const READ: &[(&str, &[&str])] = &[
     ("embedding_multiplier", &["granite"]),
     ("final_logit_softcapping", &["gemma2", "gemma3_text"]),
     ("logits_scaling", &["granite"]),
+    ("partial_rotary_factor", &["phi3", "phi", "stablelm", "gpt_neox"]),
     ("no_rope_layer_interval", &["smollm3"]),
     ("no_rope_layers", &["smollm3"]),
     ("query_pre_attn_scalar", &["gemma2", "gemma3_text"]),
@@ -476,7 +502,52 @@ fn real_configs_are_read_or_refused_by_name() {
             }
         }
     }
-    assert!(read_count >= 30 && refused_count >= 10, "{read_count} read, {refused_count} refused");
+    assert!(read_count >= 42 && refused_count >= 9, "{read_count} read, {refused_count} refused");
+}
+
+#[test]
+fn names_of_one_family_are_no_others() {
+    for (key, value) in [("rotary_pct", json!(0.5)), ("rotary_emb_base", json!(10000.0))] {
+        with("gpt_neox", key, value.clone()).expect("its own");
+        let error = with("phi", key, value.clone()).expect_err(key).to_string();
+        assert!(error.starts_with(&format!("config.json: {key} {value}: ")), "{error}");
+    }
+    let error = with("gptj", "rotary_dim", Value::Null).expect_err("transformers fails too").to_string();
+    assert_eq!(error, "config.json: rotary_dim null is not supported");
+    let error = with("cohere", "use_qk_norm", json!(true)).expect_err("norms of heads").to_string();
+    assert!(error.contains("norms on queries and keys"), "{error}");
+}
+
+/// Ministral 3's growth of queries is said in `rope_parameters`, and no other family looks for it there.
+#[test]
+fn queries_grow_in_ministral_3_alone() {
+    let parameters = |every: Value, beta: Value| json!({"original_max_position_embeddings": every, "llama_4_scaling_beta": beta});
+    let read = |family: &str, every: Value, beta: Value| {
+        with(family, "rope_parameters", parameters(every, beta)).map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(read("ministral3", json!(16384), json!(0.1)), Ok(()));
+    let words = "config.json: llama_4_scaling_beta 0.1 in rope_parameters of type default is not supported";
+    assert_eq!(read("mistral", json!(16384), json!(0.1)), Err(words.to_owned()));
+    let missing = |name: &str| {
+        format!("config.json: field `{name}` is missing in rope_parameters, or is no positive number")
+    };
+    assert_eq!(read("ministral3", json!(16384), Value::Null), Err(missing("llama_4_scaling_beta")));
+    let original = "original_max_position_embeddings";
+    assert_eq!(read("ministral3", json!(-1), json!(0.1)), Err(missing(original)));
+    let half = read("ministral3", json!(0.5), json!(0.1)).expect_err("no count");
+    assert!(
+        half.ends_with("original_max_position_embeddings 0.5 in rope_parameters, expected a count"),
+        "{half}"
+    );
+    // As published: the text part of a model of more.
+    let text = json!({
+        "model_type": "ministral3", "vocab_size": 300, "hidden_size": 48, "intermediate_size": 100,
+        "num_hidden_layers": 2, "num_attention_heads": 6, "rope_parameters": parameters(json!(7), json!(0.1)),
+    });
+    for outer in ["mistral3", "ministral3"] {
+        let config = self::read(&json!({"model_type": outer, "text_config": text, "vision_config": {}}));
+        assert_eq!(config.expect(outer).family.name, "Ministral3");
+    }
 }
 
 #[test]

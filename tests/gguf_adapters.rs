@@ -75,6 +75,8 @@ async fn fixtures_equal_the_folders_they_were_made_of() {
         ("llama-embed-head", "llama", "embed-head"),
         ("qwen2-embed-head", "qwen2", "embed-head"),
         ("gpt2-all-linear", "gpt2", "all-linear"),
+        // Rows of B lie part by part, and head by head in the folder.
+        ("gpt_neox-all-linear", "gpt_neox", "all-linear"),
     ] {
         let reference = repository(&format!("tests/fixtures/adapters/{model}/{kind}"));
         for (backend, backend_) in backends().await {
@@ -94,6 +96,7 @@ async fn modules_are_named_as_the_folder_names_them() {
         ("llama", "all-linear"),
         ("qwen2", "all-linear"),
         ("gpt2", "all-linear"),
+        ("gpt_neox", "all-linear"),
         ("llama", "embed-head"),
         ("qwen2", "embed-head"),
     ] {

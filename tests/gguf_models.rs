@@ -35,6 +35,16 @@ const NAMES: &[&str] = &[
     "smollm3-f16",
     "granite-f16",
     "olmo2-f16",
+    "phi3-f16",
+    "phi-f16",
+    "stablelm-f16",
+    "stablelm-parallel-q8_0",
+    "gpt_neox-q8_0",
+    "gpt_neox-serial-f16",
+    "starcoder2-q8_0",
+    "gpt_bigcode-f16",
+    "cohere-q8_0",
+    "cohere2-q8_0",
 ];
 
 fn repository(path: &str) -> PathBuf {

@@ -5,9 +5,10 @@ mod common;
 
 use bytemuck::Zeroable;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output};
+use common::one_op::{grown, neighbours, qk_neighbours};
 use common::{Case, Tolerance, backends_and_whole_stores as backends};
 use lorakeet::activation::Activation;
-use lorakeet::ops::{self, AttentionInputs, Slice};
+use lorakeet::ops::{self, AttentionInputs, Growth, Slice};
 use lorakeet::plan::{Block, INACTIVE, Mix, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -396,24 +397,52 @@ async fn attention_grad_of_wide_heads() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn split_qkv_grad() {
-    for grouped in [false, true] {
+    for (grouped, beside) in [(false, false), (true, false), (false, true)] {
+        let (growth, tolerance) =
+            if beside { (Growth { beta: 0.5, every: 3 }, FUNCTIONS) } else { (Growth::default(), EXACT) };
         on_all(
             &mut backends().await,
             "split_qkv_grad",
             &fixture!("grads/split_qkv_grad"),
-            EXACT,
+            tolerance,
             |case, one| {
                 let [n, slots, s, h, k, d, e] =
                     ["N", "slots", "S", "H", "K", "D", "E"].map(|name| case.size(name));
                 let rows = rows_and_inactive(case, one);
-                let dq = one.f32("dq", &[n + 1, h * d], &[case.f32("dq"), vec![99.0; h * d]].concat());
+                let turned = |name: &str| match case.f32(name) {
+                    heads if beside => neighbours(&heads, d, e),
+                    heads => heads,
+                };
+                let dq = one.f32("dq", &[n + 1, h * d], &[turned("dq"), vec![99.0; h * d]].concat());
                 let cache = [slots, s, k * d];
-                let dk_cache = one.f32("dk_cache", &cache, &case.f32("dk_cache"));
+                let dk_cache = one.f32("dk_cache", &cache, &turned("dk_cache"));
                 let dv_cache = one.f32("dv_cache", &cache, &case.f32("dv_cache"));
                 let rope = one.f32("rope", &[s, e], &case.f32("rope"));
-                let want = if grouped { by_group(&case.f32("dqkv"), [h, k, d]) } else { case.f32("dqkv") };
+                let mut want = case.f32("dqkv");
+                for (row, pos) in want.chunks_exact_mut((h + 2 * k) * d).zip(case.ids("pos")) {
+                    let q = grown(&row[..h * d], &[pos], growth);
+                    row[..h * d].copy_from_slice(&q);
+                }
+                if grouped {
+                    want = by_group(&want, [h, k, d]);
+                }
+                if beside {
+                    want = qk_neighbours(&want, [h, k, d, e]);
+                }
                 let dqkv = one.output("dqkv", &[n, (h + 2 * k) * d], &want);
-                (ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim: d, grouped }, n + 1)
+                let op = ops::SplitQkvGrad {
+                    rows,
+                    dq,
+                    dk_cache,
+                    dv_cache,
+                    rope,
+                    dqkv,
+                    head_dim: d,
+                    grouped,
+                    neighbours: beside,
+                    growth,
+                };
+                (op, n + 1)
             },
         )
         .await;

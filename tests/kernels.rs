@@ -6,11 +6,12 @@ mod common;
 #[cfg(not(target_arch = "wasm32"))]
 use common::gpu_with;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output, rows};
+use common::one_op::{grown, neighbours, qk_neighbours};
 use common::{backends_and_variants as backends, misfit};
 use lorakeet::activation::Activation;
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::gpu::{GpuOptions, kernels::Kernel};
-use lorakeet::ops::{self, Slice};
+use lorakeet::ops::{self, Growth, Slice};
 use lorakeet::plan::{INACTIVE, Row, SPAN};
 use wasm_bindgen_test::wasm_bindgen_test;
 
@@ -203,24 +204,41 @@ async fn activation_of_large_values_is_finite() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn split_qkv() {
-    for grouped in [false, true] {
-        on_all(&mut backends().await, "split_qkv", &fixture!("ops/split_qkv"), EXACT, |case, one| {
+    for (grouped, beside) in [(false, false), (true, false), (false, true)] {
+        // Pairs of neighbours, and with them queries that grow every three positions.
+        let (growth, tolerance) =
+            if beside { (Growth { beta: 0.5, every: 3 }, FUNCTIONS) } else { (Growth::default(), EXACT) };
+        on_all(&mut backends().await, "split_qkv", &fixture!("ops/split_qkv"), tolerance, |case, one| {
             let [n, slots, s, h, k, d, e] =
                 ["N", "slots", "S", "H", "K", "D", "E"].map(|name| case.size(name));
+            let turned = |name: &str| match case.f32(name) {
+                heads if beside => neighbours(&heads, d, e),
+                heads => heads,
+            };
+            let want = grown(&turned("q"), &case.ids("pos"), growth);
             // One row more, inactive: it may write nothing.
             let (mut pos, mut slot) = (case.ids("pos"), case.ids("slot"));
             pos.push(0);
             slot.push(INACTIVE);
-            let mut qkv = if grouped { by_group(&case.f32("qkv"), [h, k, d]) } else { case.f32("qkv") };
+            let mut qkv = case.f32("qkv");
+            if grouped {
+                qkv = by_group(&qkv, [h, k, d]);
+            }
+            if beside {
+                qkv = qk_neighbours(&qkv, [h, k, d, e]);
+            }
             qkv.extend(vec![99.0; (h + 2 * k) * d]);
             let rows = one.u32("rows", &[n + 1, 4], &rows(&vec![0; n + 1], &pos, &slot));
             let qkv = one.f32("qkv", &[n + 1, (h + 2 * k) * d], &qkv);
             let rope = one.f32("rope", &[s, e], &case.f32("rope"));
-            let q = one.output("q", &[n, h * d], &case.f32("q"));
+            let q = one.output("q", &[n, h * d], &want);
             let shape = [slots, s, k * d];
-            let k_cache = one.output_over("k_cache", &shape, &case.f32("k_cache_in"), &case.f32("k_cache"));
+            let k_cache = one.output_over("k_cache", &shape, &turned("k_cache_in"), &turned("k_cache"));
             let v_cache = one.output_over("v_cache", &shape, &case.f32("v_cache_in"), &case.f32("v_cache"));
-            (ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d, grouped }, n + 1)
+            let (head_dim, neighbours) = (d, beside);
+            let op =
+                ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim, grouped, neighbours, growth };
+            (op, n + 1)
         })
         .await;
     }

@@ -17,7 +17,7 @@ use lorakeet::engine::{
     Adapter, Choice, Engine, EngineOptions, Loader, ModuleDelta, NewLora, Optimizer, Overflow, Request,
     TrainingRoom, Variant, Window, folder,
 };
-use lorakeet::ops::{self, AttentionInputs, Op};
+use lorakeet::ops::{self, AttentionInputs, Growth, Op};
 use lorakeet::plan::{INACTIVE, TensorId};
 
 const PACKED: [Dtype; 2] = [Dtype::F16, Dtype::Q8];
@@ -154,21 +154,34 @@ async fn gradients_read_what_the_words_stand_for() {
 /// Keys and values are rounded to the nearest number of their type, and nothing beside them is touched.
 #[pollster::test]
 async fn split_qkv_writes_what_is_nearest() {
-    let build = |one: &mut OneOp, dtype: Dtype| {
+    let build = |one: &mut OneOp, dtype: Dtype, neighbours: bool| {
         let rows = one.u32("rows", &[N, 4], &rows(&[0; N], &POS, &SLOT));
         let qkv = one.f32("qkv", &[N, Q + 2 * KV], &noise(5, N * (Q + 2 * KV), 3.0));
         let rope = one.f32("rope", &[S, D - 24], &noise(6, S * (D - 24), 1.0));
         let q = one.output_over("q", &[N, Q], &vec![7.0; N * Q], &vec![7.0; N * Q]);
         let [k_cache, v_cache] =
             [("k", 1), ("v", 2)].map(|(name, seed)| declare(one, name, dtype, seed, dtype != Dtype::F32));
-        Op::from(ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: D, grouped: true })
+        let (head_dim, growth) = (D, Growth { beta: 0.5, every: 3 });
+        let grouped = true;
+        Op::from(ops::SplitQkv {
+            rows,
+            qkv,
+            rope,
+            q,
+            k_cache,
+            v_cache,
+            head_dim,
+            grouped,
+            neighbours,
+            growth,
+        })
     };
-    let mut exact = OneOp::default();
-    let op = build(&mut exact, Dtype::F32);
-    let exact = twin(&exact, &op).await;
-    for dtype in PACKED {
+    for (dtype, neighbours) in PACKED.into_iter().flat_map(|dtype| [(dtype, false), (dtype, true)]) {
+        let mut exact = OneOp::default();
+        let op = build(&mut exact, Dtype::F32, neighbours);
+        let exact = twin(&exact, &op).await;
         let mut one = OneOp::default();
-        let op = build(&mut one, dtype);
+        let op = build(&mut one, dtype, neighbours);
         for (name, mut backend) in backends_and_variants().await {
             let what = format!("{} on {name}", dtype.name());
             let prepared = one.prepare(&mut backend, op.clone(), N);

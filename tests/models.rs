@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::slice::from_ref;
 
 use common::divergence::{copy, first_difference};
-use common::models::{LLAMA, ModelFiles, models};
+use common::models::{LLAMA, MORE, ModelFiles, models};
 use common::{Fixture, Tolerance, assert_close, backends, gpu_with, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
@@ -14,6 +14,14 @@ use lorakeet::backend::gpu::GpuOptions;
 use lorakeet::engine::{Delta, Engine, EngineOptions, Finish, Overflow, Request};
 use lorakeet::plan::{Row, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
+#[cfg(not(target_arch = "wasm32"))]
+use {
+    common::one_op::by_group,
+    lorakeet::engine::Loader,
+    lorakeet::format::safetensors::Header,
+    lorakeet::format::{TensorData, TensorInfo, write},
+    std::collections::BTreeMap,
+};
 
 #[cfg(target_arch = "wasm32")]
 wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
@@ -52,7 +60,7 @@ async fn run(engine: &mut Engine, requests: &[Request]) -> Vec<(Vec<u32>, String
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn logits_equal_transformers() {
-    for files in models() {
+    for files in models().chain(MORE) {
         let reference = Fixture::new(files.reference);
         let ids = reference.ids("input_ids");
         for (name, mut engine) in engines(files).await {
@@ -114,7 +122,7 @@ async fn the_first_step_that_differs_is_named() {
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn greedy_text_equals_transformers() {
-    for files in models() {
+    for files in models().chain(MORE) {
         let reference = Fixture::new(files.reference);
         let prompt = reference.ids("input_ids")[..10].to_vec();
         let want = reference.ids("greedy_ids");
@@ -391,4 +399,54 @@ async fn bad_requests_are_refused_by_name() {
     engine.end(under_way);
     // The slot taken before the refusal was given back.
     run(&mut engine, &[good.clone(), good]).await;
+}
+
+/// Of InternLM2 transformers has no code: its files are Llama's under other names, q, k and v in one tensor, by group.
+#[cfg(not(target_arch = "wasm32"))]
+#[pollster::test]
+async fn internlm2_is_llama_under_other_names() {
+    let [file] = LLAMA.weights else { panic!("one file") };
+    let header = Header::from_file_bytes(file).expect("valid");
+    let read = |info: &TensorInfo| {
+        (info.name.clone(), (info.shape.clone(), info.read_f32(info.bytes_in(file).unwrap()).unwrap()))
+    };
+    let mut tensors: BTreeMap<_, _> = header.tensors.iter().map(read).collect();
+    let mut renamed = Vec::new();
+    for l in 0..3 {
+        let mut take = |part: &str| {
+            tensors.remove(&format!("model.layers.{l}.self_attn.{part}_proj.weight")).expect("there").1
+        };
+        let [h, k, d, c] = [6, 2, 8, 42];
+        let qkv = by_group(&[take("q"), take("k"), take("v")].concat(), [h, k, d * c]);
+        renamed.push((format!("model.layers.{l}.attention.wqkv.weight"), vec![(h + 2 * k) * d, c], qkv));
+    }
+    let names = [
+        ("embed_tokens", "tok_embeddings"),
+        ("lm_head", "output"),
+        ("input_layernorm", "attention_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.o_proj", "attention.wo"),
+        ("mlp.gate_proj", "feed_forward.w1"),
+        ("mlp.up_proj", "feed_forward.w3"),
+        ("mlp.down_proj", "feed_forward.w2"),
+    ];
+    for (name, (shape, values)) in tensors {
+        let name = names.iter().fold(name, |name, (llama, internlm2)| name.replace(llama, internlm2));
+        renamed.push((name, shape, values));
+    }
+    let list: Vec<_> =
+        renamed.iter().map(|(name, shape, v)| (name.clone(), shape.clone(), TensorData::F32(v))).collect();
+    let file = write(&list, &Default::default()).expect("valid");
+    let mut config: serde_json::Value = serde_json::from_slice(LLAMA.config).expect("JSON");
+    config["model_type"] = serde_json::json!("internlm2");
+    config["bias"] = serde_json::json!(false);
+    let (config, reference) = (config.to_string(), Fixture::new(LLAMA.reference));
+    let backend = Backend::Cpu(Cpu::new(Kernels::Fast));
+    let mut loader =
+        Loader::new(config.as_bytes(), None, LLAMA.tokenizer, backend, &EngineOptions::default())
+            .expect("a config");
+    common::models::load(&mut loader, &file).expect("its tensors");
+    let mut engine = loader.finish().expect("complete");
+    let logits = engine.logits(&reference.ids("input_ids")).await.expect("it fits");
+    assert_close("internlm2", &logits, &reference.f32("logits"), tolerance("cpu"));
 }

@@ -31,6 +31,8 @@ macro_rules! wgsl {
 
 pub(super) const REDUCE: &str = wgsl!("shared/reduce");
 pub(super) const HEADS: &str = wgsl!("shared/heads");
+/// How queries grow with their positions.
+pub(super) const GROWTH: &str = wgsl!("shared/growth");
 pub(super) const ROW: &str = wgsl!("shared/row");
 pub(super) const MIX: &str = wgsl!("shared/mix");
 pub(super) const LANES: &str = wgsl!("shared/lanes");

@@ -112,10 +112,21 @@ impl Steps<'_> {
         let (t, forward) = (&training.scratch, self.attention(l));
         let (dy, stats, rows, head_dim) = (t.dattended, t.stats, state.rows, config.head_dim);
         let [dk_cache, dv_cache] = training.cache;
-        let (dq, dqkv, rope, grouped) = (t.dq, t.dqkv, state.rope(config, l), config.qkv_grouped);
+        let (dq, dqkv, rope) = (t.dq, t.dqkv, state.rope(config, l));
         self.push(ops::AttentionGradQ { forward, dy, dq, stats });
         self.push(ops::AttentionGradKv { forward, dy, stats, dk_cache, dv_cache });
-        self.push(ops::SplitQkvGrad { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim, grouped });
+        self.push(ops::SplitQkvGrad {
+            rows,
+            dq,
+            dk_cache,
+            dv_cache,
+            rope,
+            dqkv,
+            head_dim,
+            grouped: config.qkv_grouped,
+            neighbours: config.neighbours,
+            growth: config.scales.growth,
+        });
         if let Some(HeadNorms { weights, q_heads, eps, .. }) = weights.layers[l].head_norms {
             let qkv = scratch.qkv;
             self.push(ops::HeadNormGrad { qkv, weights, dx: dqkv, q_heads, eps });

@@ -115,6 +115,8 @@ impl<A: Adapt> Block<'_, A> {
             v_cache,
             head_dim: config.head_dim,
             grouped: config.qkv_grouped,
+            neighbours: config.neighbours,
+            growth: config.scales.growth,
         });
     }
 

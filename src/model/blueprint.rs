@@ -8,6 +8,7 @@
 
 use crate::activation::Activation;
 use crate::error::{Error, Result};
+use crate::ops::Growth;
 use crate::words::words;
 
 use super::families::Family;
@@ -50,12 +51,15 @@ pub struct Scales {
     pub(crate) attention_cap: f32,
     /// Scaled logits likewise.
     pub(crate) logit_cap: f32,
+    /// How queries grow with their positions.
+    pub(crate) growth: Growth,
 }
 
 impl Default for Scales {
     fn default() -> Self {
         let [embedding, virtual_tokens, residual, logits] = [1.0; 4];
-        Self { embedding, virtual_tokens, residual, logits, attention_cap: 0.0, logit_cap: 0.0 }
+        let growth = Growth::default();
+        Self { embedding, virtual_tokens, residual, logits, attention_cap: 0.0, logit_cap: 0.0, growth }
     }
 }
 
@@ -87,10 +91,14 @@ pub struct Blueprint {
     pub(crate) rotary_dim: usize,
     /// The rotations that layers choose from.
     pub ropes: Vec<Rope>,
+    /// Whether elements 2i and 2i + 1 of a head are rotated together, in place of i and i + E/2.
+    pub(crate) neighbours: bool,
     /// Whether feed-forward reads what attention has made, or stands beside it.
     pub(crate) order: Order,
     /// Normalisation of both blocks and of the last hidden state.
     pub(crate) norm: Norm,
+    /// Whether norms have biases.
+    pub(crate) norm_bias: bool,
     /// Factor on attention scores.
     pub(crate) attention_scale: f32,
     /// Further factors, and caps.
@@ -128,8 +136,6 @@ pub struct Blueprint {
 pub(crate) struct Encoder {
     /// Rows of the table of token types, whose first is added to every token's embedding; 0 is no table.
     pub(crate) token_types: usize,
-    /// Whether its norms have biases.
-    pub(crate) norm_bias: bool,
     /// How its files want states to become one vector.
     pub(crate) pooling: Option<Pooling>,
 }

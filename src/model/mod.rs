@@ -32,7 +32,7 @@ pub use blueprint::{Norm, Pooling};
 pub(crate) use layouts::{Demand, Held, free, padded};
 pub(crate) use methods::Begun;
 pub use methods::Variant;
-pub(crate) use names::{GgufLinear, GgufTensor};
+pub(crate) use names::{GgufLinear, GgufTensor, RowOrder};
 pub(crate) use names::{checkpoint_tensor, gguf_linear, gguf_name, is_wrapped};
 pub use needs::Needs;
 use needs::cache_of;

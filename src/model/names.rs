@@ -56,15 +56,16 @@ impl Role {
     }
 }
 
-/// In which order a file has a weight's elements.
+/// In which order llama.cpp has the rows of a linear map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stored {
-    /// (out, in), everywhere.
-    Plain,
-    /// (in, out) in checkpoints, as Conv1D has them; llama.cpp turns them round.
-    Turned,
-    /// The two halves of each head's rows interleaved by llama.cpp, see [`GgufTensor`].
+pub(crate) enum RowOrder {
+    /// As checkpoints have them.
+    Same,
+    /// The two halves of each head's rows are interleaved: of D rows, row 2i + j is the checkpoint's row
+    /// j·D/2 + i. llama.cpp rotates neighbours where a checkpoint rotates halves.
     Interleaved,
+    /// Those of all q, then k, then v, which a checkpoint has head by head.
+    ByPart,
 }
 
 /// One module of a family.
@@ -74,12 +75,14 @@ pub(crate) struct Module {
     /// Within its layer, or without the base model's prefix.
     checkpoint: &'static str,
     gguf: &'static str,
-    stored: Stored,
+    /// Whether checkpoints store its weight (in, out), as Conv1D does; llama.cpp turns it round.
+    turned: bool,
+    order: RowOrder,
 }
 
 impl Module {
     pub(crate) const fn new(role: Role, checkpoint: &'static str, gguf: &'static str) -> Self {
-        Self { role, checkpoint, gguf, stored: Stored::Plain }
+        Self { role, checkpoint, gguf, turned: false, order: RowOrder::Same }
     }
 
     /// What checkpoints call it in layer `l`, or the one there is, without the base model's prefix.
@@ -90,12 +93,17 @@ impl Module {
 
     /// Stored (in, out) in checkpoints.
     pub(crate) const fn turned(self) -> Self {
-        Self { stored: Stored::Turned, ..self }
+        Self { turned: true, ..self }
     }
 
     /// Stored by llama.cpp with the halves of each head's rows interleaved.
     pub(crate) const fn interleaved(self) -> Self {
-        Self { stored: Stored::Interleaved, ..self }
+        Self { order: RowOrder::Interleaved, ..self }
+    }
+
+    /// Stored by llama.cpp as all q, then k, then v.
+    pub(crate) const fn by_part(self) -> Self {
+        Self { order: RowOrder::ByPart, ..self }
     }
 }
 
@@ -104,10 +112,7 @@ impl Module {
 pub(crate) struct GgufTensor {
     /// Checkpoint name, without the base model's prefix.
     pub(crate) name: String,
-    /// Whether the two halves of each head's rows are interleaved: of D rows, row 2i + j is the
-    /// checkpoint's row j·D/2 + i. llama.cpp rotates neighbours where a checkpoint rotates
-    /// halves.
-    pub(crate) interleaved: bool,
+    pub(crate) order: RowOrder,
 }
 
 /// A linear map that llama.cpp stores under a name of its own.
@@ -115,8 +120,7 @@ pub(crate) struct GgufTensor {
 pub(crate) struct GgufLinear {
     /// Checkpoint name, without the base model's prefix.
     pub(crate) module: String,
-    /// As [`GgufTensor::interleaved`].
-    pub(crate) interleaved: bool,
+    pub(crate) order: RowOrder,
     /// Whether the checkpoint stores (C_in, C_out), which llama.cpp turns round.
     pub(crate) turned: bool,
 }
@@ -134,7 +138,7 @@ impl Family {
 
     /// Whether checkpoints store its weight (in, out).
     pub(super) fn turns(&self, role: Role) -> bool {
-        self.find(role).stored == Stored::Turned
+        self.find(role).turned
     }
 
     fn find(&self, role: Role) -> &Module {
@@ -162,7 +166,7 @@ impl Family {
 pub(crate) fn checkpoint_tensor(family: &Family, tensor: &str) -> Option<GgufTensor> {
     let (path, end) = tensor.rsplit_once('.')?;
     let (path, module) = family.of_gguf(path)?;
-    Some(GgufTensor { name: format!("{path}.{end}"), interleaved: module.stored == Stored::Interleaved })
+    Some(GgufTensor { name: format!("{path}.{end}"), order: module.order })
 }
 
 /// What llama.cpp calls tensor `name` of a checkpoint; `None` if it has no name for it.
@@ -181,10 +185,8 @@ pub(crate) fn gguf_name(family: &Family, name: &str) -> Option<String> {
 /// The linear map whose weight llama.cpp calls `tensor`: `blk.0.attn_q.weight`; `None` if it is
 /// not one.
 pub(crate) fn gguf_linear(family: &Family, tensor: &str) -> Option<GgufLinear> {
-    let (module, Module { role, stored, .. }) = family.of_gguf(tensor.strip_suffix(".weight")?)?;
-    let linear =
-        GgufLinear { module, interleaved: *stored == Stored::Interleaved, turned: *stored == Stored::Turned };
-    role.is_linear().then_some(linear)
+    let (module, &Module { role, turned, order, .. }) = family.of_gguf(tensor.strip_suffix(".weight")?)?;
+    role.is_linear().then_some(GgufLinear { module, order, turned })
 }
 
 /// What models of texts and more put in front of their text part's names.
@@ -199,10 +201,13 @@ pub(crate) fn is_wrapped(name: &str) -> bool {
 ///
 /// The head is `lm_head` here, whatever a family calls it.
 pub(super) fn bare(name: &str) -> &str {
-    match name {
-        "embed_out" => return "lm_head",
-        "embed_out.weight" => return "lm_head.weight",
-        _ => {}
+    for head in families::ALL.iter().map(|family| family.head) {
+        match name.strip_prefix(head) {
+            Some("") => return "lm_head",
+            Some(".weight") => return "lm_head.weight",
+            Some(".bias") => return "lm_head.bias",
+            _ => {}
+        }
     }
     let name = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
     families::ALL.iter().find_map(|family| name.strip_prefix(family.prefix)).unwrap_or(name)

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
 use super::bank::Bank;
-use super::blueprint::{Blueprint, Norm, Order};
+use super::blueprint::{Blueprint, Order};
 use super::families::Family;
 use super::matrix::{Matrix, Place};
 use super::names::Role;
@@ -295,9 +295,7 @@ impl Declare<'_> {
     fn norm(&mut self, name: &str, feeds_cache: bool) -> Result<NormWeights> {
         let c = self.config.hidden_size;
         let weight = self.norm_weight(name, c)?;
-        let with_bias = matches!(self.config.norm, Norm::Layer(_))
-            && self.config.encoder.is_none_or(|encoder| encoder.norm_bias);
-        let bias = if with_bias { Some(self.vector(&format!("{name}.bias"), c)?) } else { None };
+        let bias = if self.config.norm_bias { Some(self.vector(&format!("{name}.bias"), c)?) } else { None };
         let point = self.bank.point(self.tensors, name, c, feeds_cache)?;
         Ok(NormWeights { weight, bias, point })
     }

@@ -52,7 +52,22 @@ pub const MODELS: &[ModelFiles] = &[
     model!("gpt_neox-serial", "model.safetensors"),
 ];
 
-/// All of them; in a browser, whose GPU is slow, those with every op among them.
+/// Of families whose every part one of the above has too: judged by logits and greedy text alone, outside browsers.
+#[cfg(not(target_arch = "wasm32"))]
+pub const MORE: &[ModelFiles] = &[
+    model!("starcoder2", "model.safetensors"),
+    model!("gpt_bigcode", "model.safetensors"),
+    model!("gpt_bigcode-heads", "model.safetensors"),
+    model!("gptj", "model.safetensors"),
+    model!("cohere", "model.safetensors"),
+    model!("cohere2", "model.safetensors"),
+    model!("ministral3", "model.safetensors"),
+];
+
+#[cfg(target_arch = "wasm32")]
+pub const MORE: &[ModelFiles] = &[];
+
+/// All of the first; in a browser, whose GPU is slow, those with every op among them.
 pub fn models() -> impl Iterator<Item = &'static ModelFiles> {
     let in_browsers = ["llama", "qwen2-window", "gpt2", "qwen3", "gemma2", "gpt_neox"];
     MODELS.iter().filter(move |files| !cfg!(target_arch = "wasm32") || in_browsers.contains(&files.name))

@@ -2,7 +2,7 @@
 //! Which ops and which numbers, the tests say.
 
 use lorakeet::backend::{Backend, Prepared};
-use lorakeet::ops::Op;
+use lorakeet::ops::{Growth, Op};
 use lorakeet::plan::{Dtype, Plan, TensorId, Tensors};
 
 use super::{Case, Fixture, Tolerance, assert_close};
@@ -153,4 +153,25 @@ pub fn by_group(rows: &[f32], [h, k, d]: [usize; 3]) -> Vec<f32> {
         (0..k).flat_map(of_group).flat_map(|head| row[head * d..][..d].to_vec()).collect()
     };
     rows.chunks_exact((h + 2 * k) * d).flat_map(row).collect()
+}
+
+/// Heads of D elements whose first E are in pairs of neighbours, of such as have the second of each pair E/2 behind
+/// the first.
+pub fn neighbours(heads: &[f32], d: usize, e: usize) -> Vec<f32> {
+    let from = |i: usize| if i < e { i % 2 * (e / 2) + i / 2 } else { i };
+    heads.chunks_exact(d).flat_map(|head| (0..d).map(move |i| head[from(i)])).collect()
+}
+
+/// The same of the heads of q and k in rows of [q heads | k heads | v heads].
+pub fn qk_neighbours(rows: &[f32], [h, k, d, e]: [usize; 4]) -> Vec<f32> {
+    let row = |row: &[f32]| [neighbours(&row[..(h + k) * d], d, e), row[(h + k) * d..].to_vec()].concat();
+    rows.chunks_exact((h + 2 * k) * d).flat_map(row).collect()
+}
+
+/// Queries of heads (N, H·D) as much larger as they grow with their positions.
+pub fn grown(q: &[f32], pos: &[u32], growth: Growth) -> Vec<f32> {
+    let factor = |pos: u32| 1.0 + f64::from(growth.beta) * f64::from(1 + pos / growth.every).ln();
+    let grow = |(q, &pos): (&f32, &u32)| (f64::from(*q) * factor(pos)) as f32;
+    let cols = q.len() / pos.len();
+    q.iter().zip(pos.iter().flat_map(|pos| std::iter::repeat_n(pos, cols))).map(grow).collect()
 }

@@ -2,11 +2,12 @@
 
     python tools/train/export.py FOLDER OUT.gguf --type q8_0
 
-Llama, Mistral, Qwen2, Qwen3, GPT-2, Gemma 1 to 3, SmolLM3, Granite and OLMo 2, in the layout of llama.cpp's
-convert_hf_to_gguf.py, which it does not need: names from the `gguf` package's own map; for Llama, SmolLM3 and
-Granite the halves of each head's rows of q and k interleaved; Gemma's weights of norms with the 1 that its
-checkpoints leave out; GPT-2's Conv1D weights turned round; vectors kept as f32, and matrices whose rows are no
-whole number of blocks as f16. Afterwards every value is read back and compared.
+Llama, Mistral, Qwen2, Qwen3, GPT-2, Gemma 1 to 3, SmolLM3, Granite, OLMo 2, Phi, Phi-3, StableLM, GPT-NeoX,
+StarCoder 1 and 2 and Command R, in the layout of llama.cpp's convert_hf_to_gguf.py, which it does not need: names from the `gguf` package's own map; for
+Llama, SmolLM3 and Granite the halves of each head's rows of q and k interleaved; GPT-NeoX's rows of q, of k and of v
+together; Gemma's weights of norms with the 1 that its checkpoints leave out; GPT-2's Conv1D weights turned round;
+vectors kept as f32, and matrices whose rows are no whole number of blocks as f16. Afterwards every value is read
+back and compared.
 """
 
 import argparse
@@ -44,7 +45,18 @@ ARCHITECTURES = {
     "smollm3": gguf.MODEL_ARCH.SMOLLM3,
     "granite": gguf.MODEL_ARCH.GRANITE,
     "olmo2": gguf.MODEL_ARCH.OLMO2,
+    "phi": gguf.MODEL_ARCH.PHI2,
+    "phi3": gguf.MODEL_ARCH.PHI3,
+    "stablelm": gguf.MODEL_ARCH.STABLELM,
+    "gpt_neox": gguf.MODEL_ARCH.GPTNEOX,
+    "starcoder2": gguf.MODEL_ARCH.STARCODER2,
+    "gpt_bigcode": gguf.MODEL_ARCH.STARCODER,
+    "cohere": gguf.MODEL_ARCH.COMMAND_R,
+    "cohere2": gguf.MODEL_ARCH.COHERE2,
 }
+# Those that have LayerNorm, of which llama.cpp takes it for granted that they rotate by base 10,000; and the part of
+# each head that they rotate where their configs do not say.
+LAYER_NORMED = {gguf.MODEL_ARCH.PHI2: 0.5, gguf.MODEL_ARCH.STABLELM: 0.25, gguf.MODEL_ARCH.GPTNEOX: 0.25}
 # Those whose q and k are interleaved, and those whose norms are stored less 1.
 INTERLEAVED = (gguf.MODEL_ARCH.LLAMA, gguf.MODEL_ARCH.SMOLLM3, gguf.MODEL_ARCH.GRANITE)
 GEMMAS = (gguf.MODEL_ARCH.GEMMA, gguf.MODEL_ARCH.GEMMA2, gguf.MODEL_ARCH.GEMMA3)
@@ -56,6 +68,11 @@ SPACE = "\u2581"  # SentencePiece's
 def interleave(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
     """rows (H·D, ...): of each head, row i of the first half and row i of the second become neighbours."""
     return rows.reshape(heads, 2, rows.shape[0] // heads // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
+def by_part(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
+    """rows (H·3·D, ...): those of all q, then k, then v."""
+    return rows.reshape(heads, 3, rows.shape[0] // heads // 3, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape)
 
 
 def rope_factors(scaling: dict, theta: float, head_dim: int) -> numpy.ndarray:
@@ -90,6 +107,8 @@ def tensors(folder: Path, config: dict, arch: gguf.MODEL_ARCH) -> dict[str, nump
             values = interleave(values, config["num_attention_heads"])
         if arch in INTERLEAVED and ".attn_k." in new:
             values = interleave(values, config["num_key_value_heads"])
+        if arch == gguf.MODEL_ARCH.GPTNEOX and ".attn_qkv." in new:
+            values = by_part(values, config["num_attention_heads"])
         found[new] = numpy.ascontiguousarray(values)
     return found
 
@@ -103,22 +122,32 @@ def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -
     writer.add_embedding_length(channels)
     writer.add_feed_forward_length(config.get("intermediate_size", config.get("n_inner")) or 4 * channels)
     writer.add_head_count(heads)
-    if arch == gguf.MODEL_ARCH.GPT2:
+    if arch in (gguf.MODEL_ARCH.GPT2, gguf.MODEL_ARCH.STARCODER):
         writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+        if arch == gguf.MODEL_ARCH.STARCODER:
+            writer.add_head_count_kv(1)
         return {}
     head_dim = config.get("head_dim") or channels // heads
+    if arch in LAYER_NORMED:
+        write_layer_normed(writer, config, arch, head_dim)
+        return {}
     writer.add_vocab_size(config["vocab_size"])
     writer.add_head_count_kv(config.get("num_key_value_heads") or heads)
-    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    if "rms_norm_eps" in config:
+        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    else:
+        writer.add_layer_norm_eps(config.get("norm_epsilon") or config["layer_norm_eps"])
     writer.add_key_length(head_dim)
     writer.add_value_length(head_dim)
-    writer.add_rope_dimension_count(head_dim)
-    if config["model_type"] == "mistral" and config.get("sliding_window"):
+    writer.add_rope_dimension_count(rotated(config, head_dim, 1.0))
+    if arch == gguf.MODEL_ARCH.PHI3:
+        writer.add_sliding_window(config.get("sliding_window") or 0)
+    elif config["model_type"] == "mistral" and config.get("sliding_window"):
         writer.add_sliding_window(config["sliding_window"])
-    elif config["model_type"] in ("gemma2", "gemma3_text"):
+    elif config["model_type"] in ("gemma2", "gemma3_text", "cohere2"):
         writer.add_sliding_window(config["sliding_window"])
-    elif config.get("use_sliding_window"):
-        raise ValueError("GGUF has no key for the layers of Qwen2 and Qwen3 that have a window")
+    elif config.get("use_sliding_window") or arch == gguf.MODEL_ARCH.STARCODER2 and config.get("sliding_window"):
+        raise ValueError("GGUF has no key for the layers of Qwen2, Qwen3 and StarCoder2 that have a window")
     write_scales(writer, config)
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
     scaling = scaling.get("full_attention", scaling)  # llama.cpp knows the base of the other layers
@@ -127,12 +156,49 @@ def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind == "llama3":
         return {"rope_freqs.weight": rope_factors(scaling, theta, head_dim)}
+    if kind == "longrope":
+        return long_rope(writer, config, scaling)
     if kind == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(scaling["factor"])
     elif kind != "default":
         raise ValueError(f"rope_type {kind}")
     return {}
+
+
+def rotated(config: dict, head_dim: int, default: float) -> int:
+    """How many elements of a head are rotated."""
+    inner = config.get("rope_parameters") or {}
+    said = config.get("partial_rotary_factor", config.get("rotary_pct", inner.get("partial_rotary_factor")))
+    return int(head_dim * (default if said is None else said))
+
+
+def write_layer_normed(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH, head_dim: int) -> None:
+    """What is left of the metadata of those."""
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    theta = config.get("rope_theta") or config.get("rotary_emb_base") or rope.get("rope_theta") or 10000.0
+    if theta != 10000.0 or rope.get("rope_type", rope.get("type", "default")) != "default":
+        raise ValueError(f"llama.cpp has no key for the rotation of {config['model_type']} by {rope or theta}")
+    writer.add_layer_norm_eps(config["layer_norm_eps"])
+    writer.add_rope_dimension_count(rotated(config, head_dim, LAYER_NORMED[arch]))
+    if arch == gguf.MODEL_ARCH.GPTNEOX:
+        writer.add_parallel_residual(config.get("use_parallel_residual", True))
+        return
+    writer.add_head_count_kv(config.get("num_key_value_heads") or config["num_attention_heads"])
+    if arch == gguf.MODEL_ARCH.STABLELM:
+        writer.add_parallel_residual(config.get("use_parallel_residual", False))
+
+
+def long_rope(writer: gguf.GGUFWriter, config: dict, scaling: dict) -> dict[str, numpy.ndarray]:
+    """Factors of frequencies up to the original context and beyond, (E/2) each."""
+    original = scaling.get("original_max_position_embeddings") or config["original_max_position_embeddings"]
+    longer = config["max_position_embeddings"] / original
+    writer.add_rope_scaling_orig_ctx_len(original)
+    writer.add_rope_scaling_attn_factors((1 + numpy.log(longer) / numpy.log(original)) ** 0.5 if longer > 1 else 1.0)
+    return {
+        f"rope_factors_{name}.weight": numpy.array(scaling[f"{name}_factor"], dtype=numpy.float32)
+        for name in ("long", "short")
+    }
 
 
 def write_scales(writer: gguf.GGUFWriter, config: dict) -> None:
@@ -143,6 +209,7 @@ def write_scales(writer: gguf.GGUFWriter, config: dict) -> None:
         (writer.add_attention_scale, "attention_multiplier"),
         (writer.add_embedding_scale, "embedding_multiplier"),
         (writer.add_logit_scale, "logits_scaling"),
+        (writer.add_logit_scale, "logit_scale"),
         (writer.add_residual_scale, "residual_multiplier"),
     ]:
         if config.get(field) is not None:

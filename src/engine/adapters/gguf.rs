@@ -4,13 +4,13 @@
 use crate::error::{Error, Result};
 use crate::format::TensorInfo;
 use crate::format::gguf::{LoraFile, LoraPair};
-use crate::model::{GgufLinear, gguf_linear};
+use crate::model::{GgufLinear, RowOrder, gguf_linear};
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::adapter::{Adapter, ModuleDelta};
 use crate::engine::adapters::base::Base;
 use crate::engine::adapters::loaded::AdapterInfo;
-use crate::engine::adapters::turn::{half_split, transpose};
+use crate::engine::adapters::turn::{restored, transpose};
 use crate::engine::runner::Runner;
 
 /// One pair and the linear map of the base, or its embedding, that it belongs to.
@@ -76,7 +76,8 @@ impl Base<'_> {
             )));
         }
         let linear = if pair.looked_up {
-            Some(GgufLinear { module: self.model.weights.embedding(), interleaved: false, turned: false })
+            let module = self.model.weights.embedding();
+            Some(GgufLinear { module, order: RowOrder::Same, turned: false })
         } else {
             gguf_linear(self.model.config.family, tensor)
         };
@@ -109,9 +110,7 @@ impl Base<'_> {
                 got[0], got[1]
             )));
         }
-        if linear.interleaved {
-            b = half_split(&b, rank, self.model.config.head_dim);
-        }
+        b = restored(&b, rank, linear.order, &self.model.config).unwrap_or(b);
         let module = linear.module.clone();
         Ok(ModuleDelta { module, rank, a: a.into(), b: b.into(), scale, ..ModuleDelta::default() })
     }

@@ -8,11 +8,11 @@ use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 use crate::format::gguf::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS, SHORT_ROPE_FACTORS, Value};
 use crate::format::{SourceDtype, TensorInfo};
-use crate::model::{Blueprint, GgufTensor, checkpoint_tensor, gguf_name};
+use crate::model::{Blueprint, GgufTensor, RowOrder, checkpoint_tensor, gguf_name};
 use crate::tokenizer::{GgufTokenizer, Tokenizer};
 use crate::widen::Blocks;
 
-use crate::engine::adapters::turn::half_split;
+use crate::engine::adapters::turn::restored;
 use crate::engine::load::loader::Loader;
 use crate::engine::load::loader::read_tokenizer;
 use crate::engine::load::options::EngineOptions;
@@ -122,24 +122,22 @@ impl Loader {
                 )))
             };
         }
-        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&info.name)?;
+        let GgufTensor { name, order } = self.checkpoint_tensor(&info.name)?;
         let expected = self.model.weights.expects(&name, &info.shape);
         expected.map_err(|e| e.context(format_args!("tensor `{}`", info.name)))?;
-        Ok(interleaved)
+        Ok(order != RowOrder::Same)
     }
 
     pub(crate) fn load_gguf(&mut self, piece: &TensorInfo, bytes: &[u8]) -> Result<()> {
         if is_rope_factors(&piece.name) {
             return self.set_rope_factors(&piece.name, &piece.read_f32(bytes)?);
         }
-        let GgufTensor { name, interleaved } = self.checkpoint_tensor(&piece.name)?;
-        if !interleaved {
-            return self.place(&name, piece, bytes);
-        }
+        let GgufTensor { name, order } = self.checkpoint_tensor(&piece.name)?;
         // Rows are whole blocks: they change places before they become numbers.
         let rows = piece.shape.first().copied().unwrap_or(1).max(1);
         let row_bytes = (bytes.len() / rows).max(1);
-        self.place(&name, piece, &half_split(bytes, row_bytes, self.model.config.head_dim))
+        let restored = restored(bytes, row_bytes, order, &self.model.config);
+        self.place(&name, piece, restored.as_deref().unwrap_or(bytes))
     }
 
     /// What types the file has, and how they are held, that of most bytes first.

@@ -42,6 +42,7 @@ mod split_qkv_grad;
 mod square_sum;
 
 pub use crate::twin::shrink_grad::part_columns;
+pub use crate::twin::split_qkv::Growth;
 pub use shared::{AttentionInputs, Delta, DownProjection, Replaced, Slice};
 pub(crate) use shared::{Cached, Call, Fit, Shapes};
 

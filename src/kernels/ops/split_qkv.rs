@@ -3,9 +3,9 @@
 
 use super::{Call, Fit, Operation, Shapes, demand, outputs};
 use crate::cache::CacheLayout;
-use crate::control::{INACTIVE, Row};
+use crate::control::INACTIVE;
 use crate::tensor::TensorId;
-use crate::twin::{self, split_qkv::Heads};
+use crate::twin::split_qkv::{Growth, Rotation, split_qkv, split_row};
 
 /// Parts each row of qkv: q rotated to `q`, k rotated and v into the cache at [slot, pos].
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,10 @@ pub struct SplitQkv {
     pub head_dim: usize,
     /// Whether a row has, for each of K groups, its H / K heads of q, then k, then v
     pub grouped: bool,
+    /// Whether elements 2i and 2i + 1 of a head are rotated together, in place of i and i + E/2
+    pub neighbours: bool,
+    /// Of queries with their positions.
+    pub growth: Growth,
 }
 
 impl Operation for SplitQkv {
@@ -42,7 +46,7 @@ impl Operation for SplitQkv {
     }
 
     fn check(&self, shapes: &Shapes) -> Fit {
-        let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim, grouped } = *self;
+        let Self { rows, qkv, rope, q, k_cache, v_cache, head_dim, grouped, growth, .. } = *self;
         shapes.rows(rows)?;
         shapes.activations(&[qkv, q])?;
         shapes.caches(k_cache, v_cache)?;
@@ -55,6 +59,7 @@ impl Operation for SplitQkv {
         demand(!grouped || shapes.cols(q).is_multiple_of(kv_cols), "groups of heads differ")?;
         let rotated = shapes.cols(rope);
         demand(rotated <= head_dim && rotated.is_multiple_of(2), "rope is wider than heads, or odd")?;
+        demand(growth.every > 0, "queries grow every 0 positions")?;
         demand(shapes.lines(rope) >= s, "rope has fewer lines than the cache")
     }
 
@@ -63,10 +68,9 @@ impl Operation for SplitQkv {
             return self.run_packed(call, out);
         }
         let [q, k, v] = outputs(out);
-        let (rows, qkv, rope) = (call.rows(self.rows), call.f32(self.qkv), call.f32(self.rope));
+        let (rows, qkv) = (call.rows(self.rows), call.f32(self.qkv));
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
-        let rotated = call.cols(self.rope);
-        twin::split_qkv::split_qkv(rows, qkv, rope, rotated, heads, self.grouped, q, k, v);
+        split_qkv(rows, qkv, self.rotation(call), heads, self.grouped, q, k, v);
     }
 }
 
@@ -75,23 +79,24 @@ impl SplitQkv {
         call.tensors.get(self.k_cache).dtype.is_packed()
     }
 
+    fn rotation<'a>(&self, call: &Call<'a>) -> Rotation<'a> {
+        let Self { rope, neighbours, growth, .. } = *self;
+        Rotation { table: call.f32(rope), cols: call.cols(rope), neighbours, growth }
+    }
+
     /// Row by row, so that a key or a value is one cell of a cache until it is rounded.
     fn run_packed(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [q, k_cache, v_cache] = outputs::<u32, 3>(out);
         let q: &mut [f32] = bytemuck::cast_slice_mut(q);
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
         let layout = CacheLayout::of(call.tensors.get(self.k_cache));
-        let (qkv, rope) = (call.f32(self.qkv), call.f32(self.rope));
-        let (cols, angles) = (call.cols(self.qkv), call.cols(self.rope));
+        let (qkv, cols, rotation) = (call.f32(self.qkv), call.cols(self.qkv), self.rotation(call));
         let [mut k, mut v] = [(); 2].map(|()| vec![0.0; heads.kv_cols]);
         let active = call.rows(self.rows).iter().enumerate().filter(|(_, row)| row.slot != INACTIVE);
         for (n, row) in active {
             let (slot, pos) = (row.slot as usize, row.pos as usize);
-            let alone = [Row { slot: 0, pos: 0, ..*row }];
             let (qkv, q) = (&qkv[n * cols..][..cols], &mut q[n * heads.q_cols..][..heads.q_cols]);
-            let rope = &rope[pos * angles..][..angles];
-            let heads = Heads { s: 1, ..heads };
-            twin::split_qkv::split_qkv(&alone, qkv, rope, angles, heads, self.grouped, q, &mut k, &mut v);
+            split_row(qkv, pos, rotation, heads, self.grouped, q, &mut k, &mut v);
             layout.store(k_cache, slot, pos, &k);
             layout.store(v_cache, slot, pos, &v);
         }

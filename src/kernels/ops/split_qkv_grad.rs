@@ -1,9 +1,10 @@
 //! The way back to the output of the fused map of queries, keys and values.
 //! It reads gradients; those of attention are ops of their own.
 
-use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use super::{Call, Fit, Growth, Operation, Shapes, demand, outputs};
 use crate::tensor::TensorId;
-use crate::twin;
+use crate::twin::split_qkv::Rotation;
+use crate::twin::split_qkv_grad::split_qkv_grad;
 
 /// dqkv[n] = [dq | dK at [slot, pos] | dV at [slot, pos]], dq and dK rotated back. Inactive
 /// rows write nothing.
@@ -25,6 +26,10 @@ pub struct SplitQkvGrad {
     pub head_dim: usize,
     /// Whether a row has, for each of K groups, its H / K heads of q, then k, then v
     pub grouped: bool,
+    /// Whether elements 2i and 2i + 1 of a head are rotated together, in place of i and i + E/2
+    pub neighbours: bool,
+    /// Of queries with their positions.
+    pub growth: Growth,
 }
 
 impl Operation for SplitQkvGrad {
@@ -37,7 +42,7 @@ impl Operation for SplitQkvGrad {
     }
 
     fn check(&self, shapes: &Shapes) -> Fit {
-        let Self { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim, grouped } = *self;
+        let Self { rows, dq, dk_cache, dv_cache, rope, dqkv, head_dim, grouped, growth, .. } = *self;
         shapes.rows(rows)?;
         shapes.activations(&[dq, dqkv])?;
         shapes.caches(dk_cache, dv_cache)?;
@@ -48,15 +53,17 @@ impl Operation for SplitQkvGrad {
         demand(!grouped || shapes.cols(dq).is_multiple_of(kv_cols), "groups of heads differ")?;
         let rotated = shapes.cols(rope);
         demand(rotated <= head_dim && rotated.is_multiple_of(2), "rope is wider than heads, or odd")?;
+        demand(growth.every > 0, "queries grow every 0 positions")?;
         demand(shapes.lines(rope) >= s, "rope has fewer lines than the cache")
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dqkv] = outputs(out);
         let heads = call.heads(self.dq, self.dk_cache, self.head_dim);
-        let rotated = call.cols(self.rope);
-        let (rows, dq, rope) = (call.rows(self.rows), call.f32(self.dq), call.f32(self.rope));
+        let Self { rope, neighbours, growth, .. } = *self;
+        let rotation = Rotation { table: call.f32(rope), cols: call.cols(rope), neighbours, growth };
+        let (rows, dq) = (call.rows(self.rows), call.f32(self.dq));
         let (dk, dv) = (call.f32(self.dk_cache), call.f32(self.dv_cache));
-        twin::split_qkv_grad::split_qkv_grad(rows, dq, dk, dv, rope, rotated, heads, self.grouped, dqkv);
+        split_qkv_grad(rows, dq, dk, dv, rotation, heads, self.grouped, dqkv);
     }
 }

@@ -2,9 +2,10 @@
 //! No head: neither that of its training nor one for another task is run.
 
 use super::Family;
+use super::plain::{Sizes, plain};
 use crate::activation::Activation;
 use crate::error::Result;
-use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Order, Scales};
+use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key};
 use crate::model::names::{Module, Role};
 use crate::model::rope::Rope;
@@ -75,44 +76,27 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
     if let Some(other) = fields.text(POSITIONS)?.filter(|&kind| kind != "absolute") {
         return Err(fields.refused(POSITIONS, format_args!("`{other}`")));
     }
-    let hidden_size = fields.needed(field::HIDDEN_SIZE)?;
     let heads = fields.needed(field::HEADS)?;
-    let head_dim = fields.head_dim(HEAD_DIM, [field::HIDDEN_SIZE, field::HEADS], None)?;
+    let sizes = Sizes {
+        vocab: fields.vocab_size()?,
+        hidden: fields.needed(field::HIDDEN_SIZE)?,
+        intermediate: fields.needed(INTERMEDIATE_SIZE)?,
+        heads,
+        kv_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
+        head_dim: fields.head_dim(HEAD_DIM, [field::HIDDEN_SIZE, field::HEADS], None)?,
+        context: fields.needed(field::CONTEXT)?,
+    };
+    let norm = Norm::Layer(fields.epsilon(EPS, 1e-12)?);
+    let layers = vec![LayerSpec::default(); fields.layers(field::LAYERS)?];
+    let token_types = match fields.tensor_rows("token_types.weight") {
+        Some(rows) => rows,
+        None => fields.count(TYPES)?.unwrap_or(2),
+    };
     Ok(Blueprint {
-        family: &FAMILY,
-        vocab_size: fields.vocab_size()?,
-        hidden_size,
-        intermediate_size: fields.needed(INTERMEDIATE_SIZE)?,
-        num_attention_heads: heads,
-        num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
-        head_dim,
-        rotary_dim: head_dim,
-        max_position_embeddings: fields.needed(field::CONTEXT)?,
         learned_positions: true,
-        ropes: vec![Rope::Identity],
-        norm: Norm::Layer(fields.epsilon(EPS, 1e-12)?),
-        attention_scale: 1.0 / (head_dim as f32).sqrt(),
-        scales: Scales::default(),
-        is_text_part: false,
         activation: fields.activation(field::ACTIVATION, Activation::Gelu)?,
-        gated: false,
-        head_bias: false,
-        order: Order::Serial,
-        qkv_grouped: false,
-        qkv_bias: true,
-        o_bias: true,
-        mlp_bias: true,
         tie_word_embeddings: true,
-        bos_token_id: None,
-        eos_token_ids: Vec::new(),
-        encoder: Some(Encoder {
-            token_types: match fields.tensor_rows("token_types.weight") {
-                Some(rows) => rows,
-                None => fields.count(TYPES)?.unwrap_or(2),
-            },
-            norm_bias: true,
-            pooling: fields.pooling()?,
-        }),
-        layers: vec![LayerSpec::default(); fields.layers(field::LAYERS)?],
+        encoder: Some(Encoder { token_types, pooling: fields.pooling()? }),
+        ..plain(&FAMILY, &sizes, norm, vec![Rope::Identity], layers, true)
     })
 }

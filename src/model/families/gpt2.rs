@@ -1,9 +1,10 @@
 //! GPT-2: LayerNorm, learned positions, biases everywhere, and linear maps stored (in, out).
 
 use super::Family;
+use super::plain::{Sizes, plain};
 use crate::activation::Activation;
 use crate::error::Result;
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order, Scales};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key, LAYER_NORM_EPS};
 use crate::model::names::{Module, Role};
 use crate::model::rope::Rope;
@@ -51,47 +52,39 @@ pub(super) const FAMILY: Family = Family {
 
 const ACTIVATION: Key = field::ACTIVATION.older("activation_function");
 const CONTEXT: Key = field::CONTEXT.older("n_positions");
-const HEADS: Key = field::HEADS.older("n_head");
+pub(super) const HEADS: Key = field::HEADS.older("n_head");
 const HIDDEN_SIZE: Key = field::HIDDEN_SIZE.older("n_embd");
 const INNER_SIZE: Key = INTERMEDIATE_SIZE.older("n_inner");
 const LAYERS: Key = field::LAYERS.older("n_layer");
 /// llama.cpp says of any model what transformers' code for this one does not look at.
 const HEAD_DIM: Key = Key::new("", "attention.key_length");
-const KV_HEADS: Key = Key::new("", "attention.head_count_kv");
+pub(super) const KV_HEADS: Key = Key::new("", "attention.head_count_kv");
 
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
-    let hidden_size = fields.needed(HIDDEN_SIZE)?;
     let heads = fields.needed(HEADS)?;
-    let layers = fields.layers(LAYERS)?;
-    let head_dim = fields.head_dim(HEAD_DIM, [HIDDEN_SIZE, HEADS], None)?;
+    of(fields, fields.count(KV_HEADS)?.unwrap_or(heads))
+}
+
+/// A model of this kind with so many heads of keys and values.
+pub(super) fn of(fields: &Fields, kv_heads: usize) -> Result<Blueprint> {
+    let hidden = fields.needed(HIDDEN_SIZE)?;
+    let sizes = Sizes {
+        vocab: fields.vocab_size()?,
+        hidden,
+        intermediate: fields.count_or(INNER_SIZE, hidden.saturating_mul(4))?,
+        heads: fields.needed(HEADS)?,
+        kv_heads,
+        head_dim: fields.head_dim(HEAD_DIM, [HIDDEN_SIZE, HEADS], None)?,
+        context: fields.needed(CONTEXT)?,
+    };
+    let norm = Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?);
+    let layers = vec![LayerSpec::default(); fields.layers(LAYERS)?];
     Ok(Blueprint {
-        family: &FAMILY,
-        vocab_size: fields.vocab_size()?,
-        hidden_size,
-        intermediate_size: fields.count_or(INNER_SIZE, hidden_size.saturating_mul(4))?,
-        num_attention_heads: heads,
-        num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
-        head_dim,
-        rotary_dim: head_dim,
-        max_position_embeddings: fields.needed(CONTEXT)?,
         learned_positions: true,
-        order: Order::Serial,
-        ropes: vec![Rope::Identity],
-        norm: Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?),
-        attention_scale: 1.0 / (head_dim as f32).sqrt(),
-        scales: Scales::default(),
-        is_text_part: false,
         activation: fields.activation(ACTIVATION, Activation::GeluTanh)?,
-        gated: false,
-        qkv_grouped: false,
-        qkv_bias: true,
-        o_bias: true,
-        mlp_bias: true,
-        head_bias: false,
         tie_word_embeddings: fields.tied(true)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
-        encoder: None,
-        layers: vec![LayerSpec::default(); layers],
+        ..plain(&FAMILY, &sizes, norm, vec![Rope::Identity], layers, true)
     })
 }

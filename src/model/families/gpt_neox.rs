@@ -3,9 +3,9 @@
 
 use super::{Family, llama, phi, stablelm};
 use crate::activation::Activation;
-use crate::error::{Error, Result};
-use crate::model::blueprint::{Blueprint, Order};
-use crate::model::fields::{Fields, Key};
+use crate::error::Result;
+use crate::model::blueprint::{Blueprint, LayerSpec, Order};
+use crate::model::fields::{ACTIVATION, Fields, HEAD_DIM, Key, LAYERS};
 use crate::model::names::{Module, Role};
 
 pub(super) const FAMILY: Family = Family {
@@ -17,7 +17,7 @@ pub(super) const FAMILY: Family = Family {
     modules: &[
         Module::new(Role::Embedding, "embed_in", "token_embd"),
         Module::new(Role::AttentionNorm, "input_layernorm", "attn_norm"),
-        Module::new(Role::Qkv, "attention.query_key_value", "attn_qkv"),
+        Module::new(Role::Qkv, "attention.query_key_value", "attn_qkv").by_part(),
         Module::new(Role::O, "attention.dense", "attn_output"),
         Module::new(Role::MlpNorm, "post_attention_layernorm", "ffn_norm"),
         Module::new(Role::Up, "mlp.dense_h_to_4h", "ffn_up"),
@@ -33,21 +33,20 @@ pub(super) const FAMILY: Family = Family {
 
 const ATTENTION_BIAS: Key = Key::new("attention_bias", "");
 
-/// llama.cpp stores rows of q, k and v in an order in which no adapter of PEFT has them.
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
-    if fields.are_metadata() {
-        return Err(Error::unsupported(
-            "GGUF file: general.architecture `gptneox` is not supported; take the model's safetensors",
-        ));
-    }
     let bias = fields.flag(ATTENTION_BIAS)?.unwrap_or(true);
     let parallel = fields.flag(stablelm::PARALLEL)?.unwrap_or(true);
+    let head_dim = fields.any_head_dim(HEAD_DIM, llama::SIZES, None)?;
+    let (rope, rotary_dim) = fields.neox_rope(head_dim)?;
+    let layers = vec![LayerSpec::default(); fields.layers(LAYERS)?];
     Ok(Blueprint {
         family: &FAMILY,
+        rotary_dim,
+        activation: fields.activation(ACTIVATION, Activation::Gelu)?,
         order: if parallel { Order::Parallel } else { Order::Serial },
         qkv_grouped: true,
-        qkv_bias: bias,
-        o_bias: bias,
-        ..phi::of(fields, 0.25, Activation::Gelu)?
+        qkv_bias: fields.has_tensor("blk.0.attn_qkv.bias").unwrap_or(bias),
+        o_bias: fields.has_tensor("blk.0.attn_output.bias").unwrap_or(bias),
+        ..phi::layer_normed(fields, phi::LAYER_NORM_EPS, head_dim, vec![rope], layers)?
     })
 }

@@ -2,13 +2,11 @@
 //! block. What other families have in common with it, they take from here.
 
 use super::Family;
+use super::plain::{Sizes, plain};
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order, Scales, out_of_range};
-use crate::model::fields::{
-    ACTIVATION, CONTEXT, Fields, HEAD_DIM, HEADS, HIDDEN_SIZE, INTERMEDIATE_SIZE, KV_HEADS, Key, LAYERS,
-    RMS_NORM_EPS,
-};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm, out_of_range};
+use crate::model::fields::{ACTIVATION, Fields, HEAD_DIM, HEADS, HIDDEN_SIZE, Key, LAYERS, RMS_NORM_EPS};
 use crate::model::names::{Module, Role};
 use crate::model::rope::Rope;
 
@@ -100,38 +98,18 @@ pub(super) fn built(
     ropes: Vec<Rope>,
     layers: Vec<LayerSpec>,
 ) -> Result<Blueprint> {
-    let heads = fields.needed(HEADS)?;
     let attention_bias = fields.flag(ATTENTION_BIAS)?.unwrap_or(false);
     let mlp_bias = fields.flag(MLP_BIAS)?.unwrap_or(false);
+    let norm = Norm::Rms(fields.epsilon(RMS_NORM_EPS, 1e-6)?);
     Ok(Blueprint {
-        vocab_size: fields.vocab_size()?,
-        hidden_size: fields.needed(HIDDEN_SIZE)?,
-        intermediate_size: fields.needed(INTERMEDIATE_SIZE)?,
-        num_attention_heads: heads,
-        num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
-        head_dim,
-        rotary_dim: head_dim,
-        max_position_embeddings: fields.count_or(CONTEXT, 2048)?,
-        learned_positions: false,
-        order: Order::Serial,
-        ropes,
-        norm: Norm::Rms(fields.epsilon(RMS_NORM_EPS, 1e-6)?),
-        attention_scale: 1.0 / (head_dim as f32).sqrt(),
-        scales: Scales::default(),
-        is_text_part: false,
         activation: fields.activation(ACTIVATION, Activation::Silu)?,
-        gated: true,
-        qkv_grouped: false,
         qkv_bias: fields.has_tensor("blk.0.attn_q.bias").unwrap_or(attention_bias),
         o_bias: fields.has_tensor("blk.0.attn_output.bias").unwrap_or(attention_bias),
         mlp_bias: fields.has_tensor("blk.0.ffn_up.bias").unwrap_or(mlp_bias),
-        head_bias: false,
         tie_word_embeddings: fields.tied(false)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
-        encoder: None,
-        family: &FAMILY,
-        layers,
+        ..plain(&FAMILY, &Sizes::read(fields, head_dim)?, norm, ropes, layers, false)
     })
 }
 

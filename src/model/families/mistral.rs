@@ -11,7 +11,7 @@ pub(super) const FAMILY: Family =
 /// What transformers takes where a config names no window.
 const DEFAULT_WINDOW: usize = 4096;
 
-fn blueprint(fields: &Fields) -> Result<Blueprint> {
+pub(super) fn blueprint(fields: &Fields) -> Result<Blueprint> {
     let window = match (llama::window(fields, Some(DEFAULT_WINDOW))?, fields.flag(llama::WINDOW_ASKED)?) {
         (Some(window), asked @ Some(false)) => return Err(llama::refused_window(window, asked, "mistral")),
         (window, _) => window,

@@ -2,23 +2,32 @@
 //! Not their arithmetic: that is what a [`Blueprint`] says, whoever made it.
 
 mod bert;
+mod cohere;
+mod cohere2;
 mod gemma;
 mod gemma2;
 mod gemma3;
 mod gpt2;
+mod gpt_bigcode;
 mod gpt_neox;
+mod gptj;
 mod granite;
+mod internlm2;
 mod llama;
 mod minicpm;
+mod ministral;
+mod ministral3;
 mod mistral;
 mod modernbert;
 mod olmo2;
 mod phi;
 mod phi3;
+mod plain;
 mod qwen2;
 mod qwen3;
 mod smollm3;
 mod stablelm;
+mod starcoder2;
 mod wrapped;
 
 use std::fmt;
@@ -52,6 +61,14 @@ pub(super) const ALL: &[&Family] = &[
     &bert::FAMILY,
     &modernbert::FAMILY,
     &minicpm::FAMILY,
+    &ministral::FAMILY,
+    &ministral3::FAMILY,
+    &starcoder2::FAMILY,
+    &gpt_bigcode::FAMILY,
+    &gptj::FAMILY,
+    &cohere::FAMILY,
+    &cohere2::FAMILY,
+    &internlm2::FAMILY,
 ];
 
 /// Models of texts and more, whose text part is a model of one family.
@@ -100,7 +117,12 @@ impl Blueprint {
         let Some(Json::String(model_type)) = config.remove("model_type") else {
             return Err(Error::format("config.json: field `model_type` is missing"));
         };
-        let wrapper = ALL.iter().find(|family| family.wrapper.is_some_and(|w| w.model_type == model_type));
+        // A model of more may call itself as its text part is called.
+        let has_text_part = config.contains_key("text_config");
+        let wraps = |family: &Family, wrapper: &Wrapper| {
+            wrapper.model_type == model_type || has_text_part && family.model_type == model_type
+        };
+        let wrapper = ALL.iter().find(|family| family.wrapper.is_some_and(|w| wraps(family, w)));
         let text_part = wrapper.map(|family| wrapped::text_part(family, &config)).transpose()?;
         let is_text_part = text_part.is_some();
         let family = wrapper.or_else(|| ALL.iter().find(|family| family.model_type == model_type));

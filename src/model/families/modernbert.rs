@@ -1,10 +1,11 @@
 //! ModernBERT (arXiv:2412.13663): an encoder with rotary positions, gated feed-forward blocks and norms in front.
 //! Most layers see a window on both sides; the first has no norm in front of its attention.
 
-use super::Family;
+use super::plain::{Sizes, plain};
+use super::{Family, llama};
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm, Order, Scales};
+use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key};
 use crate::model::names::{Module, Role};
 use crate::model::rope::{Rope, RopeScaling};
@@ -68,74 +69,40 @@ const THETA: Key = Key::new("global_rope_theta", "rope.freq_base");
 const LOCAL_THETA: Key = Key::new("local_rope_theta", "rope.freq_base_swa");
 
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
-    let hidden_size = fields.needed(field::HIDDEN_SIZE)?;
     let heads = fields.needed(field::HEADS)?;
-    let head_dim = fields.head_dim(HEAD_DIM, [field::HIDDEN_SIZE, field::HEADS], None)?;
+    let sizes = Sizes {
+        vocab: fields.vocab_size()?,
+        hidden: fields.needed(field::HIDDEN_SIZE)?,
+        intermediate: fields.needed(INTERMEDIATE_SIZE)?,
+        heads,
+        kv_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
+        head_dim: fields.head_dim(HEAD_DIM, [field::HIDDEN_SIZE, field::HEADS], None)?,
+        context: fields.count_or(field::CONTEXT, 8192)?,
+    };
     let bias = |key: Key| Ok::<_, Error>(fields.flag(key)?.unwrap_or(false));
     let rope = |key, kind, default| {
         let theta = fields.theta(key, kind, default)?;
         Ok::<_, Error>(Rope::Rotary { theta, scaling: RopeScaling::None })
     };
-    let window = fields.count_or(WINDOW, 128)?;
-    let local = locals(fields, fields.layers(field::LAYERS)?)?.into_iter();
+    let ropes =
+        vec![rope(THETA, "full_attention", 160_000.0)?, rope(LOCAL_THETA, "sliding_attention", 10_000.0)?];
+    let norm = Norm::Layer(fields.epsilon(EPS, 1e-5)?);
+    // Where nothing names each, all but every so manieth see a window alone, half of which is on each side.
+    let every = fields.count(EVERY)?.unwrap_or(3).max(1);
+    let window = Some(fields.count_or(WINDOW, 128)? / 2);
+    let windows = llama::windows(fields, window, fields.layers(field::LAYERS)?, |l| l % every != 0)?;
+    let layer = |window: Option<usize>| {
+        let rope = usize::from(window.is_some());
+        LayerSpec { window, rope, ..LayerSpec::default() }
+    };
     Ok(Blueprint {
-        family: &FAMILY,
-        vocab_size: fields.vocab_size()?,
-        hidden_size,
-        intermediate_size: fields.needed(INTERMEDIATE_SIZE)?,
-        num_attention_heads: heads,
-        num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
-        head_dim,
-        rotary_dim: head_dim,
-        max_position_embeddings: fields.count_or(field::CONTEXT, 8192)?,
-        learned_positions: false,
-        ropes: vec![
-            rope(THETA, "full_attention", 160_000.0)?,
-            rope(LOCAL_THETA, "sliding_attention", 10_000.0)?,
-        ],
-        norm: Norm::Layer(fields.epsilon(EPS, 1e-5)?),
-        attention_scale: 1.0 / (head_dim as f32).sqrt(),
-        scales: Scales::default(),
-        is_text_part: false,
+        norm_bias: bias(NORM_BIAS)?,
         activation: fields.activation(ACTIVATION, Activation::Gelu)?,
-        gated: true,
-        head_bias: false,
-        order: Order::Serial,
-        qkv_grouped: false,
         qkv_bias: bias(ATTENTION_BIAS)?,
         o_bias: bias(ATTENTION_BIAS)?,
         mlp_bias: bias(MLP_BIAS)?,
         tie_word_embeddings: true,
-        bos_token_id: None,
-        eos_token_ids: Vec::new(),
-        encoder: Some(Encoder { token_types: 0, norm_bias: bias(NORM_BIAS)?, pooling: fields.pooling()? }),
-        layers: local
-            .map(|is_local| LayerSpec {
-                window: is_local.then_some(window / 2),
-                rope: usize::from(is_local),
-                ..LayerSpec::default()
-            })
-            .collect(),
+        encoder: Some(Encoder { token_types: 0, pooling: fields.pooling()? }),
+        ..plain(&FAMILY, &sizes, norm, ropes, windows.into_iter().map(layer).collect(), false)
     })
-}
-
-/// Which layers see a window alone: as `layer_types` has it, or all but every third.
-fn locals(fields: &Fields, layers: usize) -> Result<Vec<bool>> {
-    let Some(types) = fields.texts(Key::new("layer_types", ""))? else {
-        let every = fields.count(EVERY)?.unwrap_or(3).max(1);
-        return Ok((0..layers).map(|l| l % every != 0).collect());
-    };
-    fields.count(EVERY)?;
-    if types.len() != layers {
-        return Err(Error::mismatch(format!(
-            "config.json: layer_types has {} entries, expected num_hidden_layers {layers}",
-            types.len()
-        )));
-    }
-    let is_local = |name| match name {
-        "full_attention" => Ok(false),
-        "sliding_attention" => Ok(true),
-        other => Err(Error::unsupported(format!("config.json: layer type `{other}` is not supported"))),
-    };
-    types.into_iter().map(is_local).collect()
 }

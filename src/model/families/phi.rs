@@ -1,14 +1,14 @@
 //! Phi-1, 1.5 and 2: attention and feed-forward side by side behind one LayerNorm, biases everywhere, on the head
 //! too, and rotary positions on a part of each head. Not `phi-msft`, whose files have other names.
 
+use super::plain::{Sizes, plain};
 use super::{Family, llama};
 use crate::activation::Activation;
 use crate::error::Result;
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order, Scales};
-use crate::model::fields::{
-    ACTIVATION, CONTEXT, Fields, HEAD_DIM, HEADS, HIDDEN_SIZE, INTERMEDIATE_SIZE, KV_HEADS, Key, LAYERS,
-};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order};
+use crate::model::fields::{ACTIVATION, Fields, HEAD_DIM, Key, LAYERS};
 use crate::model::names::{Module, Role};
+use crate::model::rope::Rope;
 
 pub(super) const FAMILY: Family = Family {
     name: "Phi",
@@ -42,36 +42,24 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
 pub(super) fn of(fields: &Fields, rotated: f64, activation: Activation) -> Result<Blueprint> {
     let head_dim = fields.any_head_dim(HEAD_DIM, llama::SIZES, None)?;
     let rotary_dim = fields.rotary_dim(head_dim, rotated)?;
-    let heads = fields.needed(HEADS)?;
-    let layers = fields.layers(LAYERS)?;
+    let layers = vec![LayerSpec::default(); fields.layers(LAYERS)?];
+    let like_phi = layer_normed(fields, LAYER_NORM_EPS, head_dim, vec![fields.rope()?], layers)?;
+    Ok(Blueprint { rotary_dim, activation: fields.activation(ACTIVATION, activation)?, ..like_phi })
+}
+
+/// The same with heads of this size, which are rotated wholly.
+pub(super) fn layer_normed(
+    fields: &Fields,
+    eps: Key,
+    head_dim: usize,
+    ropes: Vec<Rope>,
+    layers: Vec<LayerSpec>,
+) -> Result<Blueprint> {
+    let norm = Norm::Layer(fields.epsilon(eps, 1e-5)?);
     Ok(Blueprint {
-        family: &FAMILY,
-        vocab_size: fields.vocab_size()?,
-        hidden_size: fields.needed(HIDDEN_SIZE)?,
-        intermediate_size: fields.needed(INTERMEDIATE_SIZE)?,
-        num_attention_heads: heads,
-        num_key_value_heads: fields.count(KV_HEADS)?.unwrap_or(heads),
-        head_dim,
-        rotary_dim,
-        max_position_embeddings: fields.count_or(CONTEXT, 2048)?,
-        learned_positions: false,
-        order: Order::Serial,
-        ropes: vec![fields.rope()?],
-        norm: Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?),
-        attention_scale: 1.0 / (head_dim as f32).sqrt(),
-        scales: Scales::default(),
-        is_text_part: false,
-        activation: fields.activation(ACTIVATION, activation)?,
-        gated: false,
-        qkv_grouped: false,
-        qkv_bias: true,
-        o_bias: true,
-        mlp_bias: true,
-        head_bias: false,
         tie_word_embeddings: fields.tied(false)?,
         bos_token_id: fields.bos()?,
         eos_token_ids: fields.eos()?,
-        encoder: None,
-        layers: vec![LayerSpec::default(); layers],
+        ..plain(&FAMILY, &Sizes::read(fields, head_dim)?, norm, ropes, layers, true)
     })
 }

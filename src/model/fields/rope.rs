@@ -9,9 +9,10 @@ use super::{CONTEXT, Fields, Key, Source};
 use crate::error::{Error, Result};
 use crate::format::gguf::{Header, LONG_ROPE_FACTORS, ROPE_FACTORS};
 use crate::model::rope::{Rope, RopeScaling, Yarn};
+use crate::ops::Growth;
 
 const FACTOR: Key = Key::new("", "rope.scaling.factor");
-const THETA: Key = Key::new("rope_theta", "rope.freq_base").older("rotary_emb_base");
+const THETA: Key = Key::new("rope_theta", "rope.freq_base");
 const LOCAL_THETA: Key = Key::new("rope_local_base_freq", "rope.freq_base_swa");
 const TYPE: Key = Key::new("", "rope.scaling.type");
 const LONGEST: Key = Key::new("max_position_embeddings", "");
@@ -19,8 +20,11 @@ const ORIGINAL: Key = Key::new("original_max_position_embeddings", "rope.scaling
 const ATTENTION_FACTOR: Key = Key::new("", "rope.scaling.attn_factor");
 const BETA_FAST: Key = Key::new("", "rope.scaling.yarn_beta_fast");
 const BETA_SLOW: Key = Key::new("", "rope.scaling.yarn_beta_slow");
-/// GPT-NeoX has a name of its own.
-const PARTIAL: Key = Key::new("partial_rotary_factor", "").older("rotary_pct");
+const PARTIAL: Key = Key::new("partial_rotary_factor", "");
+/// GPT-NeoX's own names for both.
+const NEOX_THETA: Key = THETA.older("rotary_emb_base");
+const NEOX_PARTIAL: Key = PARTIAL.older("rotary_pct");
+const QUERY_GROWTH: &str = "llama_4_scaling_beta";
 pub(super) const ROTATED: Key = Key::new("", "rope.dimension_count");
 
 /// By their names in `layer_types`.
@@ -38,6 +42,42 @@ impl Fields<'_> {
             Source::Config(map) => self.of_parameters(map, THETA, default),
             Source::Metadata { header, .. } => self.of_keys(header, default),
         }
+    }
+
+    /// The rotation that all layers of a GPT-NeoX share, and `E` of heads of `D` elements.
+    pub(crate) fn neox_rope(&self, head_dim: usize) -> Result<(Rope, usize)> {
+        let rotary_dim = self.rotary_part(NEOX_PARTIAL, head_dim, 0.25)?;
+        let rope = match self.source {
+            Source::Config(map) => self.of_parameters(map, NEOX_THETA, 10_000.0)?,
+            Source::Metadata { header, .. } => self.of_keys(header, 10_000.0)?,
+        };
+        Ok((rope, rotary_dim))
+    }
+
+    /// How queries grow with their positions, as `rope_parameters` have it. To be asked for before the rotation.
+    ///
+    /// Errors with `Format` if it is missing or no positive numbers.
+    pub(crate) fn growth(&self) -> Result<Growth> {
+        self.known(QUERY_GROWTH);
+        let parameters = match self.source {
+            Source::Config(map) => map.get("rope_parameters"),
+            Source::Metadata { .. } => None,
+        };
+        let number = |name: &str| {
+            let number = parameters.and_then(|object| object.get(name)).and_then(Json::as_f64);
+            number.filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| {
+                Error::format(format!(
+                    "config.json: field `{name}` is missing in rope_parameters, or is no positive number"
+                ))
+            })
+        };
+        let every = number("original_max_position_embeddings")?;
+        if every.fract() != 0.0 || every > f64::from(u32::MAX) {
+            return Err(Error::unsupported(format!(
+                "config.json: original_max_position_embeddings {every} in rope_parameters, expected a count"
+            )));
+        }
+        Ok(Growth { beta: number(QUERY_GROWTH)? as f32, every: every as u32 })
     }
 
     /// The rotations of layers that see all keys and of layers with a window, where they differ: in
@@ -98,7 +138,7 @@ impl Fields<'_> {
                             Field::Json(of_kind).shown()
                         )));
                     }
-                    check_fields(of_kind, "default", &[], false)?;
+                    check_fields(of_kind, "default", &[], &[])?;
                     if name == kind {
                         theta = of_kind.get("rope_theta").and_then(Json::as_f64).or(theta);
                     }
@@ -151,12 +191,14 @@ impl Fields<'_> {
                 "config.json: rope_theta {theta}, expected a positive number"
             )));
         }
+        let asked =
+            [PARTIAL.json, QUERY_GROWTH].into_iter().filter(|name| self.asked.borrow().contains(name));
         let beside = Beside {
             longest: self.number(LONGEST)?.unwrap_or(2048.0),
             original: self.number(ORIGINAL)?,
-            partial: self.asked.borrow().contains(PARTIAL.json),
+            known: asked.collect(),
         };
-        let scaling = scaling(object, beside)?;
+        let scaling = scaling(object, &beside)?;
         Ok(Rope::Rotary { theta, scaling })
     }
 
@@ -215,6 +257,10 @@ impl Fields<'_> {
     /// `E` of heads of `D` elements, of which a family rotates this part where nothing is said. To be asked
     /// for before the rotation.
     pub(crate) fn rotary_dim(&self, head_dim: usize, default: f64) -> Result<usize> {
+        self.rotary_part(PARTIAL, head_dim, default)
+    }
+
+    fn rotary_part(&self, key: Key, head_dim: usize, default: f64) -> Result<usize> {
         if self.are_metadata() {
             return Ok(self.count(ROTATED)?.unwrap_or(head_dim));
         }
@@ -224,7 +270,7 @@ impl Fields<'_> {
             Source::Metadata { .. } => None,
         };
         let inner = inner.and_then(|object| object.get(PARTIAL.json)).and_then(Json::as_f64);
-        let part = self.number(PARTIAL)?.or(inner).unwrap_or(default);
+        let part = self.number(key)?.or(inner).unwrap_or(default);
         Ok((head_dim as f64 * part) as usize)
     }
 }

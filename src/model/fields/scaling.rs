@@ -7,18 +7,17 @@ use super::value::Field;
 use crate::error::{Error, Result};
 use crate::model::rope::{RopeScaling, Yarn};
 
-/// What stands beside the object: how long contexts may be, how long they were at first, and whether the
-/// family rotates a part of each head where it says so.
-#[derive(Clone, Copy)]
+/// What stands beside the object: how long contexts may be, how long they were at first, and what the family
+/// reads of the object itself.
 pub(super) struct Beside {
     pub(super) longest: f64,
     pub(super) original: Option<f64>,
-    pub(super) partial: bool,
+    pub(super) known: Vec<&'static str>,
 }
 
 /// Errors with `Format` for a field that is missing or no positive number, `Unsupported` naming a kind or a
 /// field that is not read.
-pub(super) fn scaling(object: &Json, beside: Beside) -> Result<RopeScaling> {
+pub(super) fn scaling(object: &Json, beside: &Beside) -> Result<RopeScaling> {
     let kind = object.get("rope_type").or_else(|| object.get("type"));
     let kind = kind.filter(|kind| !kind.is_null()).map_or("default", |kind| kind.as_str().unwrap_or("?"));
     let known: &[&str] = match kind {
@@ -33,7 +32,7 @@ pub(super) fn scaling(object: &Json, beside: Beside) -> Result<RopeScaling> {
             return Err(Error::unsupported(format!("config.json: rope_type `{other}` is not supported")));
         }
     };
-    check_fields(object, kind, known, beside.partial)?;
+    check_fields(object, kind, known, &beside.known)?;
     let number = |key: &str| match object.get(key).filter(|value| !value.is_null()) {
         None => Ok(None),
         Some(value) => match value.as_f64().filter(|n| n.is_finite() && *n > 0.0) {
@@ -89,12 +88,13 @@ pub(super) fn scaling(object: &Json, beside: Beside) -> Result<RopeScaling> {
     })
 }
 
-/// Refuses what this kind of scaling does not know.
-pub(super) fn check_fields(object: &Json, kind: &str, known: &[&str], partial: bool) -> Result<()> {
+/// Refuses what neither this kind of scaling nor the family knows.
+pub(super) fn check_fields(object: &Json, kind: &str, known: &[&str], of_family: &[&str]) -> Result<()> {
     for (key, value) in object.as_object().into_iter().flatten() {
         let harmless = match key.as_str() {
             "rope_theta" | "rope_type" | "type" | "original_max_position_embeddings" | "finetuned" => true,
-            "partial_rotary_factor" => partial || value.as_f64() == Some(1.0),
+            key if of_family.contains(&key) => true,
+            "partial_rotary_factor" => value.as_f64() == Some(1.0),
             "factor" if kind == "default" => value.as_f64() == Some(1.0),
             "attention_factor" if !known.contains(&"attention_factor") => value.as_f64() == Some(1.0),
             key => known.contains(&key),
