@@ -10,7 +10,7 @@ impl Tokenizer {
     /// The bytes that a token adds to a text after others. None where there is no such token; of a special one
     /// 0xff and its name.
     pub fn token_bytes(&self, id: u32) -> Vec<u8> {
-        let Some(token) = self.decodable(id, false) else { return Vec::new() };
+        let Some(token) = self.decodable(id) else { return Vec::new() };
         if self.is_special(id) {
             return [&[SPECIAL], token.as_bytes()].concat();
         }
