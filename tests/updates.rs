@@ -1,8 +1,6 @@
 //! Where a training step begins and ends: the loss, dropout, the norm of gradients, AdamW; against PyTorch,
 //! on every backend. One body, run natively and in a browser. The ways back between them are `grads`.
 
-#![cfg(not(target_arch = "wasm32"))]
-
 mod common;
 
 use bytemuck::Zeroable;
@@ -10,6 +8,10 @@ use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, fixture, on_all, output};
 use common::{Tolerance, backends_and_whole_stores as backends};
 use lorakeet::ops;
 use lorakeet::plan::{Dtype, INACTIVE, Plan, Row, TensorId, Tensors, Training};
+use wasm_bindgen_test::wasm_bindgen_test;
+
+#[cfg(target_arch = "wasm32")]
+wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
 
 /// A few steps of AdamW in f32; a learning rate's worth per step is divided by a root.
 const UPDATES: Tolerance = Tolerance { abs: 1e-6, rel: 2e-5 };
@@ -18,7 +20,7 @@ fn training(one: &mut OneOp, numbers: Training) -> TensorId {
     one.u32("training", &[12], bytemuck::cast_slice(&[numbers]))
 }
 
-#[pollster::test]
+#[wasm_bindgen_test(unsupported = pollster::test)]
 async fn cross_entropy() {
     on_all(
         &mut backends().await,
@@ -42,7 +44,7 @@ async fn cross_entropy() {
     .await;
 }
 
-#[pollster::test]
+#[wasm_bindgen_test(unsupported = pollster::test)]
 async fn square_sum() {
     let mut backends = backends().await;
     for (i, case) in fixture!("grads/adam_w").cases().enumerate() {
@@ -71,7 +73,7 @@ fn squares(g: &[f32]) -> f32 {
 }
 
 /// Whole steps: the norm of two gradients, then both parameters, which lie amid others.
-#[pollster::test]
+#[wasm_bindgen_test(unsupported = pollster::test)]
 async fn adam_w() {
     let mut backends = backends().await;
     /// Elements in front of the parameters and of the gradients that no one may touch.
@@ -157,7 +159,7 @@ fn at_positions(positions: impl Iterator<Item = u32>) -> Vec<Row> {
 }
 
 /// Every backend drops the elements that the twin drops.
-#[pollster::test]
+#[wasm_bindgen_test(unsupported = pollster::test)]
 async fn dropout() {
     let mut backends = backends().await;
     for (n, c, p, accumulate) in
@@ -183,7 +185,7 @@ async fn dropout() {
 }
 
 /// The share that is kept, what is left of it, and that no argument of the noise is idle.
-#[test]
+#[wasm_bindgen_test(unsupported = test)]
 fn dropout_keeps_its_share_of_independent_elements() {
     let (n, c) = (200, 101);
     let numbers = Training { seed: 1, dropout: 0.3, ..Training::zeroed() };

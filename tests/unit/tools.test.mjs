@@ -45,7 +45,7 @@ function chats(text, template = QWEN) {
     tokens: async (json) => ((seen.conversation = JSON.parse(json)), [1]),
   };
   const turns = { seats: new Seats(4, { maxQueue: 9, streamIdleTimeout: Infinity }), closed: false, take: async (call) => call(engine) };
-  return { seen, create: (request) => new ChatCompletions(turns, "model", { manner: async () => manner }).create({ messages: ASKED, tools: [ADD], ...request }) };
+  return { seen, create: (request) => new ChatCompletions(turns, "model", { manner: async () => manner }, { of: () => undefined }).create({ messages: ASKED, tools: [ADD], ...request }) };
 }
 
 const withoutIds = (calls) => calls.map(({ id, ...call }) => (assert.match(id, /^[a-z0-9]{9}$/), call));
