@@ -23,6 +23,7 @@ function chats(text, template = QWEN) {
   const engine = {
     adapters: () => [],
     prepare: (prompts) => prompts,
+    pending: () => 0,
     start(prompts, sampling) {
       seen.sampling = sampling;
       steps = text.match(/[^]{1,5}/g);
