@@ -46,9 +46,9 @@ export interface Message {
  * A model without a chat template goes on from a text: `prompt: (messages) => messages.at(-1).content`.
  *
  * `providerOptions: { lorakeet: { adapter: { sql: 0.7, poet: 0.3 } } }` is for one request, and may have
- * any of the settings but `prompt`. Functions of `tools` are shown to the model as `engine.chat` does; a `toolChoice` other
- * than `auto` and `none` is `unsupported`, as files in messages are. Of providers' own tools, and tools beside `prompt`, a
- * warning says that they are not supported.
+ * any of the settings but `prompt`. Functions of `tools` are shown to the model, and demanded by `toolChoice`, as
+ * `engine.chat` does; files in messages are `unsupported`. Of providers' own tools, and tools beside `prompt`, a warning says
+ * that they are not supported.
  */
 export function lorakeet(engine: Engine, settings: LanguageModelSettings = {}): LanguageModelV4 {
   const { prompt, ...defaults } = settings;

@@ -57,6 +57,8 @@ export interface CheckedChat extends CheckedOptions {
   conversation: Conversation;
   /** Whether an answer has one call at most. */
   isSingle: boolean;
+  /** Tools of which the answer has to call one. */
+  demanded: readonly ChatTool[] | undefined;
 }
 
 /** What a template is given. */
@@ -90,16 +92,21 @@ export function checkChatRequest(request: ChatCompletionRequest, model: string):
   if (typeof variables !== "object" || Array.isArray(variables)) throw wrong("chat_template_kwargs", variables, "an object");
   checkBoolean("parallel_tool_calls", given.parallel_tool_calls);
   const checked = checkText({ ...given, max_tokens: max_completion_tokens ?? given.max_tokens } as TextRequest, 1, model);
+  const { tools, demanded } = checkTools(given.tools, given.tool_choice);
+  if (demanded && checked.format) {
+    throw new LorakeetError("argument", `\`tool_choice\` and \`${checked.format.option}\` are both given, expected one of them`);
+  }
   return {
     ...checked,
     sampling: { ...checked.sampling, logprobs: logprobs ? (top ?? 0) : undefined },
     conversation: {
       messages: checkMessages("messages", messages),
       variables,
-      tools: checkTools(given.tools, given.tool_choice),
+      tools,
       documents: checkDocuments(given.documents),
     },
     isSingle: given.parallel_tool_calls === false,
+    demanded,
   };
 }
 

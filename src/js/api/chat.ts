@@ -5,6 +5,7 @@ import { checkChatRequest, conversation as inJson, type ChatCompletionRequest } 
 import type { Conversations } from "./conversations.js";
 import { orCancelled } from "../error.js";
 import type { Grammars } from "./grammars.js";
+import { demandedCall } from "./demanded-call.js";
 import { gather, generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
@@ -179,7 +180,7 @@ export class ChatCompletions {
 
   /** The request with its conversation as token ids, and what reads an answer. */
   async #check(request: ChatCompletionRequest): Promise<CheckedRequest & { reader: () => Reader }> {
-    const { conversation, isSingle, ...checked } = checkChatRequest(request, this.#model);
+    const { conversation, isSingle, demanded, ...checked } = checkChatRequest(request, this.#model);
     // The first chat fetches the template, and what renders it.
     const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
     const { adapter, ends, source, tokens } = await read(this.#conversations.manner(checked.sampling.adapter));
@@ -193,7 +194,7 @@ export class ChatCompletions {
     return {
       ...checked,
       sampling,
-      grammar: this.#grammars.of(checked.format),
+      grammar: this.#grammars.of(demanded ? demandedCall(demanded, marks, template!) : checked.format),
       prompts: Array<number[]>(checked.n).fill(prompt),
       reader: () => (marks.length > 0 ? callReader(new CallParser(marks, names), isSingle) : (text) => ({ text, calls: [] })),
     };

@@ -2,7 +2,7 @@
 // Not what a grammar lets through: that is a WebAssembly module of its own.
 
 import type { Constraint } from "../thread/constraint.js";
-import { GrammarInstance, type Format } from "../thread/grammar.js";
+import { GrammarInstance, type Format as TextFormat } from "../thread/grammar.js";
 import type { Turns } from "../thread/turns.js";
 import { loadGrammarWasm } from "../thread/wasm.js";
 
@@ -13,6 +13,9 @@ export interface Grammar {
   /** To be called once, when no constraint of it is asked any more. */
   free(): void;
 }
+
+/** What a text is to be like. Where that depends on the model's tokens, `token` says how a special token or a text is put in Lark. */
+export type Format = Omit<TextFormat, "text"> & { text: string | ((token: (text: string) => string) => string) };
 
 export class Grammars {
   readonly #turns: Turns;
@@ -32,16 +35,17 @@ export class Grammars {
   }
 
   async #compile(format: Format): Promise<Grammar> {
-    const instance = await this.#take();
+    const [instance, tokens] = await this.#take();
     try {
-      return { constraint: instance.compile(format), free: () => this.#leave(instance) };
+      const text = typeof format.text === "string" ? format.text : format.text((text) => inLark(text, tokens));
+      return { constraint: instance.compile({ ...format, text }), free: () => this.#leave(instance) };
     } catch (error) {
       this.#leave(instance);
       throw error;
     }
   }
 
-  async #take(): Promise<GrammarInstance> {
+  async #take(): Promise<[GrammarInstance, Uint8Array]> {
     const module = await loadGrammarWasm(this.#wasmUrl);
     this.#tokens ??= this.#turns.take((engine) => engine.packedTokens()).catch((error: unknown) => {
       this.#tokens = undefined;
@@ -50,10 +54,22 @@ export class Grammars {
     const tokens = await this.#tokens;
     const idle = this.#idle;
     this.#idle = undefined;
-    return idle ?? GrammarInstance.open(module, tokens);
+    return [idle ?? (await GrammarInstance.open(module, tokens)), tokens];
   }
 
   #leave(instance: GrammarInstance): void {
     if (instance.clear()) this.#idle = instance;
   }
+}
+
+/** A special token by its id, if `packed` has one of this name; else the text. */
+function inLark(text: string, packed: Uint8Array): string {
+  const name = [0xff, ...new TextEncoder().encode(text)];
+  for (let at = 0, id = 0; at < packed.length; id++) {
+    const length = packed[at]! | (packed[at + 1]! << 8);
+    const start = at + 2;
+    if (length === name.length && name.every((byte, i) => packed[start + i] === byte)) return `<[${id}]>`;
+    at = start + length;
+  }
+  return JSON.stringify(text);
 }

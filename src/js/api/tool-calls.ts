@@ -4,7 +4,7 @@
 import type { ChatToolCall } from "./tools.js";
 
 /** How calls are marked. */
-interface Mark {
+export interface Mark {
   /** What stands before a call, or before a list of calls; nothing is the very beginning of an answer. */
   open: string;
   /** What stands after it, unless the text ends there. */

@@ -14,7 +14,7 @@ export interface ChatTool {
     description?: string;
     /** JSON schema of its arguments, which are an object. Default: it has none. */
     parameters?: Readonly<Record<string, unknown>>;
-    /** Only `false` is supported: nothing makes the model keep to the schema. */
+    /** Only `false` is supported: what keeps a call to its schema is `tool_choice`. */
     strict?: boolean | null;
   };
 }
@@ -31,7 +31,7 @@ export interface ChatToolCall {
   };
 }
 
-/** Whether the model may call tools. `required` and named functions are not supported. */
+/** Whether the model may call tools. With `required`, or a function's name, the answer is one call, which fits its schema. */
 export type ChatToolChoice = "none" | "auto" | "required" | { type: "function"; function: { name: string } };
 
 /** A text that an answer is to rest on; what fields it has, the chat template decides. */
@@ -40,15 +40,26 @@ export type ChatDocument = Readonly<Record<string, unknown>>;
 /** Letters and digits, `_` and `-`: OpenAI's rule for names. */
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
+/** Tools of a request. */
+export interface CheckedTools {
+  /** Those that the template is to show. */
+  tools: readonly ChatTool[] | undefined;
+  /** Those of which the answer has to call one. */
+  demanded: readonly ChatTool[] | undefined;
+}
+
 /** The tools that the template is to show: none where there are none, or none is to be called. Errors with `argument` or `unsupported`. */
-export function checkTools(tools: unknown, choice: unknown): ChatTool[] | undefined {
+export function checkTools(tools: unknown, choice: unknown): CheckedTools {
   if (tools !== undefined && !Array.isArray(tools)) throw wrong("tools", tools, "an array of tools");
   const checked = ((tools ?? []) as unknown[]).map((each, i) => checkTool(`tools[${i}]`, each));
   const names = checked.map((tool) => tool.function.name);
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw new LorakeetError("argument", `tools: \`${twice}\` is there twice, expected a name for each`);
-  const calls = checkChoice(choice, names);
-  return calls && checked.length > 0 ? checked : undefined;
+  const demanded = demandedNames(choice, names);
+  return {
+    tools: choice !== "none" && checked.length > 0 ? checked : undefined,
+    demanded: demanded && checked.filter((tool) => demanded.includes(tool.function.name)),
+  };
 }
 
 function checkTool(at: string, given: unknown): ChatTool {
@@ -69,17 +80,18 @@ function checkTool(at: string, given: unknown): ChatTool {
   return { type, function: { name, ...(typeof description === "string" ? { description } : {}), parameters: schema } };
 }
 
-/** Whether tools may be called. `required` and a named function need a text that cannot be anything else. */
-function checkChoice(choice: unknown, names: readonly string[]): boolean {
-  if (choice === undefined || choice === "none" || choice === "auto") return choice !== "none";
+/** The functions one of which has to be called, if one has. Errors with `argument`. */
+function demandedNames(choice: unknown, names: readonly string[]): readonly string[] | undefined {
+  if (choice === undefined || choice === "none" || choice === "auto") return undefined;
   const named = typeof choice === "object" ? (choice as { type?: unknown; function?: { name?: unknown } }) : undefined;
   const name = named?.type === "function" ? named.function?.name : undefined;
   if (choice !== "required" && typeof name !== "string") {
     throw wrong("tool_choice", choice, '"none", "auto", "required" or {type: "function", function: {name}}');
   }
   if (names.length === 0) throw new LorakeetError("argument", "`tool_choice` is given, expected `tools` with it");
-  if (typeof name === "string" && !names.includes(name)) throw wrong("tool_choice", name, `one of the tools ${names.join(", ")}`);
-  throw new LorakeetError("unsupported", `tool_choice ${JSON.stringify(choice)} is not supported, expected "auto" or "none"`);
+  if (typeof name !== "string") return names;
+  if (!names.includes(name)) throw wrong("tool_choice", name, `one of the tools ${names.join(", ")}`);
+  return [name];
 }
 
 /** Documents for the template. Errors with `argument`. */
