@@ -306,5 +306,5 @@ fn real_configs_are_described_or_refused() {
             }
         }
     }
-    assert!(described_count >= 15 && refused_count >= 15, "{described_count}, {refused_count}");
+    assert!(described_count >= 40 && refused_count >= 5, "{described_count}, {refused_count}");
 }

@@ -110,6 +110,7 @@ fn a_special_token_comes_only_where_it_is_named() {
     assert!(!allowed(Kind::JsonSchema, "{}"));
     assert!(!allowed(Kind::Lark, "start: \"<|call|>\" | \"a\""));
     assert!(allowed(Kind::Lark, "start: <|call|> | \"a\""));
+    assert!(allowed(Kind::Lark, "start: <[25]> | \"a\""));
 }
 
 #[test]
