@@ -30,7 +30,7 @@ export type { Progress } from "./api/load.js";
 export type { RecoverOptions } from "./api/recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";
 export type { SamplerOptions } from "./api/samplers.js";
-export type { SessionOptions, SessionText } from "./api/session.js";
+export type { RestoreOptions, SessionOptions, SessionText } from "./api/session.js";
 export type { CompletionUsage, Head } from "./api/response.js";
 export type { ChatDocument, ChatTool, ChatToolCall, ChatToolChoice } from "./api/tools.js";
 export type { SliceBudget } from "./thread/slices.js";

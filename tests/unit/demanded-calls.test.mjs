@@ -1,7 +1,7 @@
 // Answers that have to be calls: the model that ships, which was never taught one, on the CPU, at temperature 1.5.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { lorakeet } from "../../dist/ai-sdk.js";
 import { fault, open } from "./schemas.mjs";
 
@@ -22,12 +22,6 @@ const TEMPLATES = {
   functools: ["functools[", "functools[{"],
   "Llama 3": ["<|python_tag|>", "{"],
 };
-
-let engine;
-before(async () => {
-  engine = await open();
-});
-after(() => engine?.dispose());
 
 const messages = [{ role: "user", content: "How will it be in Rome?" }];
 const template = (taught) => `{{ tools | tojson }}{{ ${JSON.stringify(taught)} }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:`;
@@ -62,6 +56,20 @@ test("it is written as the model would write it", async () => {
     assert.ok(text.startsWith(begins), `${name}: ${text}`);
     await other.dispose();
   }
+});
+
+test("a session of it is what the next request begins with", async () => {
+  const [one, other] = await Promise.all([0, 1].map(() => open(undefined, { chatTemplate: template("<tool_call>{% for m in messages %}{{ m.tool_calls }}{% endfor %}") })));
+  const asked = { tools: TOOLS, temperature: 1.5, max_tokens: 300 };
+  const { choices: [{ message }] } = await one.chat.completions.create({ ...asked, messages, tool_choice: "required", seed: 3 });
+  const result = { role: "tool", tool_call_id: message.tool_calls[0].id, content: "fine" };
+  const conversation = [...messages, message, result];
+  const restored = await other.restoreSession(await one.saveSession(conversation, { tools: TOOLS }));
+  const { usage } = await other.chat.completions.create({ ...asked, messages: conversation, max_tokens: 1 });
+  // The last token is computed again, for what follows it.
+  assert.ok(usage.prompt_tokens - usage.prompt_tokens_details.cached_tokens <= 1, JSON.stringify(usage));
+  assert.ok(restored.length >= usage.prompt_tokens - 1);
+  await Promise.all([one.dispose(), other.dispose()]);
 });
 
 test("for the AI SDK; and where no call is taught it is refused", async () => {

@@ -1,7 +1,7 @@
 // OpenAI's chat completions over an engine: `create`, whole or streamed.
 // Not how a conversation becomes tokens: that is conversations.ts's.
 
-import { checkChatRequest, conversation as inJson, type ChatCompletionRequest } from "./chat-request.js";
+import { checkChatRequest, type ChatCompletionRequest } from "./chat-request.js";
 import type { Conversations } from "./conversations.js";
 import { orCancelled } from "../error.js";
 import type { Grammars } from "./grammars.js";
@@ -9,7 +9,7 @@ import { demandedCall } from "./demanded-call.js";
 import { gather, generate, type FinishReason, type TokenLogprobs } from "./generation.js";
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
-import { fitted, needsFit } from "./template-fit.js";
+import { promptOf } from "./template-fit.js";
 import type { Turns } from "../thread/turns.js";
 import { CallParser, callMarks, markTokens, type Found } from "./tool-calls.js";
 import type { ChatToolCall } from "./tools.js";
@@ -183,10 +183,10 @@ export class ChatCompletions {
     const { conversation, isSingle, demanded, ...checked } = checkChatRequest(request, this.#model);
     // The first chat fetches the template, and what renders it.
     const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
-    const { adapter, ends, source, tokens } = await read(this.#conversations.manner(checked.sampling.adapter));
+    const manner = await read(this.#conversations.manner(checked.sampling.adapter));
+    const { adapter, ends } = manner;
     const { tools } = conversation;
-    const template = needsFit(conversation) ? await read(source(tools !== undefined)) : undefined;
-    const prompt = await read(tokens(inJson(template === undefined ? conversation : fitted(conversation, template), true)));
+    const { ids: prompt, template } = await read(promptOf(manner, conversation, true));
     const stop_token_ids = [...(checked.sampling.stop_token_ids ?? []), ...ends];
     const marks = tools && template !== undefined ? callMarks(template) : [];
     const names = tools?.map((tool) => tool.function.name) ?? [];

@@ -16,7 +16,7 @@ import { Embeddings } from "./embeddings.js";
 import type { EngineInfo } from "./engine-options.js";
 import type { Grammars } from "./grammars.js";
 import { recover, type Origin, type RecoverOptions } from "./recover.js";
-import { restoreSession, saveSession, type SessionOptions, type SessionText } from "./session.js";
+import { restoreSession, saveSession, type RestoreOptions, type SessionOptions, type SessionText } from "./session.js";
 import type { TempLoraOptions } from "./temp-lora-options.js";
 import { createTempLora, type TempLora } from "./temp-lora.js";
 import { trainAdapter, type TrainOptions, type TrainingStep } from "./train.js";
@@ -145,7 +145,7 @@ export class Engine {
    * adapter that is not loaded or a context that is too short; `device`; `cancelled`. After an error of the
    * first three the cache is as it was.
    */
-  restoreSession(session: Uint8Array | ArrayBuffer | Blob, options: SessionOptions = {}): Promise<number[]> {
+  restoreSession(session: Uint8Array | ArrayBuffer | Blob, options: RestoreOptions = {}): Promise<number[]> {
     return restoreSession(this.#turns, session, options);
   }
 

@@ -1,27 +1,35 @@
 // Saved sessions, from the caller's side: the keys and values of a conversation as bytes, and back into the cache.
 // Not what is in them, nor whether they fit: that is Rust's.
 
-import { checkMessages, conversation, type ChatMessage } from "./chat-request.js";
+import { checkMessages, type ChatMessage } from "./chat-request.js";
 import { adapterWeights, type AdapterChoice } from "./choice.js";
 import type { Conversations } from "./conversations.js";
 import type { Step } from "./generation.js";
 import { throwIfCancelled } from "../error.js";
 import { checkFunction, checkNames, checkSignal, isWhole, wrong } from "../options.js";
 import { pause } from "../thread/pause.js";
+import { promptOf } from "./template-fit.js";
+import { checkTools, type ChatTool } from "./tools.js";
 import type { Turns } from "../thread/turns.js";
 import { WasmEngine, enter } from "../thread/wasm.js";
 
 /** A conversation, a text, or token ids. */
 export type SessionText = string | readonly number[] | readonly ChatMessage[];
 
-/** How to save or restore a session. */
-export interface SessionOptions {
+/** How to restore a session. */
+export interface RestoreOptions {
   /** The adapters to use instead of the engine's own choice. */
   adapter?: AdapterChoice;
   /** Called with the bytes that are done, and those in all. */
   onProgress?: (progress: { loaded: number; total: number }) => void;
   /** Cancels it, with an error of kind `cancelled`. */
   signal?: AbortSignal;
+}
+
+/** How to save a session. */
+export interface SessionOptions extends RestoreOptions {
+  /** The tools of the conversation, if its requests have some. */
+  tools?: readonly ChatTool[];
 }
 
 /** Bytes at the beginning of a file that tell how long its head is. */
@@ -33,7 +41,9 @@ export async function saveSession(
 ): Promise<Uint8Array<ArrayBuffer>> {
   const what = "saving the session";
   const { onProgress, signal } = options;
-  const prompt = await prepared(turns, conversations, text, checked(options));
+  const { tools } = checkTools(options.tools, undefined);
+  const { tools: _, ...others } = options;
+  const prompt = await prepared(turns, conversations, text, tools, checked(others));
   const seating = turns.seats.takeNow(1, 1) ?? (await turns.seats.take(1, 1, signal, what));
   try {
     const id = await turns.take((engine) => engine.start([prompt.ids], { max_tokens: 1, temperature: 0, adapter: prompt.adapter }));
@@ -63,7 +73,7 @@ export async function saveSession(
 }
 
 /** Puts a saved session into the cache, and gives its token ids. */
-export async function restoreSession(turns: Turns, session: Uint8Array | ArrayBuffer | Blob, options: SessionOptions): Promise<number[]> {
+export async function restoreSession(turns: Turns, session: Uint8Array | ArrayBuffer | Blob, options: RestoreOptions): Promise<number[]> {
   const what = "restoring the session";
   const { onProgress, signal } = options;
   const weights = checked(options);
@@ -107,7 +117,7 @@ export async function restoreSession(turns: Turns, session: Uint8Array | ArrayBu
 }
 
 /** The adapters of the options, if they name some. Errors with `argument`. */
-function checked(options: SessionOptions): Record<string, number> | undefined {
+function checked(options: RestoreOptions): Record<string, number> | undefined {
   checkNames(options, ["adapter", "onProgress", "signal"]);
   checkFunction("onProgress", options.onProgress);
   checkSignal(options.signal);
@@ -116,7 +126,8 @@ function checked(options: SessionOptions): Record<string, number> | undefined {
 
 /** Token ids of a text, and the adapters that it is to be read under. */
 async function prepared(
-  turns: Turns, conversations: Conversations, text: SessionText, adapter: Record<string, number> | undefined,
+  turns: Turns, conversations: Conversations, text: SessionText, tools: readonly ChatTool[] | undefined,
+  adapter: Record<string, number> | undefined,
 ): Promise<{ ids: number[]; adapter: Readonly<Record<string, number>> | undefined }> {
   if (typeof text === "string") return { ids: Array.from(await turns.take((engine) => engine.encode(text))), adapter };
   if (!Array.isArray(text) || text.length === 0) throw wrong("text", text, "a text, an array of token ids, or messages");
@@ -124,5 +135,6 @@ async function prepared(
   const messages = checkMessages("messages", text);
   const manner = await conversations.manner(adapter);
   // An answer that is not asked for yet does not begin yet.
-  return { ids: await manner.tokens(conversation({ messages }, messages.at(-1)!.role !== "assistant")), adapter: manner.adapter };
+  const { ids } = await promptOf(manner, { messages, tools }, messages.at(-1)!.role !== "assistant");
+  return { ids, adapter: manner.adapter };
 }

@@ -1,17 +1,24 @@
 // A conversation with tools in the form that a chat template shows: some know no calls, or look elsewhere for tools.
 // Not the template's language, which the module of chats has.
 
-import type { Conversation, Message } from "./chat-request.js";
+import { conversation as inJson, type Conversation, type Message } from "./chat-request.js";
+import type { Manner } from "./conversations.js";
 import { LorakeetError } from "../error.js";
 import { callMarks, written } from "./tool-calls.js";
 
+/** Token ids of a conversation; with `isAsked` the answer is to follow. And the template, where the conversation depended on it. */
+export async function promptOf({ source, tokens }: Manner, conversation: Conversation, isAsked: boolean): Promise<{ ids: number[]; template: string | undefined }> {
+  const template = needsFit(conversation) ? await source(conversation.tools !== undefined) : undefined;
+  return { ids: await tokens(inJson(template === undefined ? conversation : fitted(conversation, template), isAsked)), template };
+}
+
 /** Whether it depends on the template how a conversation is given to it. */
-export function needsFit({ messages, tools, documents }: Conversation): boolean {
+function needsFit({ messages, tools, documents }: Conversation): boolean {
   return tools !== undefined || documents !== undefined || messages.some((message) => message.tool_calls);
 }
 
 /** The conversation for the template that is `source`. Errors with `unsupported` for what that cannot show. */
-export function fitted(conversation: Conversation, source: string): Conversation {
+function fitted(conversation: Conversation, source: string): Conversation {
   const { tools, documents, variables } = conversation;
   const names = variablesOf(source);
   if (documents && !names.has("documents")) throw unshown("documents", "none");
