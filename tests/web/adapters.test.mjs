@@ -424,7 +424,7 @@ for (const device of ["cpu", "webgpu"]) {
         signal: argument("signal 5, expected an AbortSignal"),
         source: argument("adapter undefined, expected a hub id, a URL, files, or {config, weights}"),
         parts: argument('adapter {"config":{}}, expected a hub id, a URL, files, or {config, weights}'),
-        bare: argument('adapter "sql-lora", expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`'),
+        bare: argument('adapter "sql-lora", expected a hub id (`org/name`, `org/name@revision`, `org/name/file.gguf` or, of a model, `org/name:Q4_K_M`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`'),
         ggufs: argument("2 GGUF files, expected one adapter at a time: a.gguf, b.gguf"),
         notGguf: { kind: "format", message: "GGUF file: begins with [71, 71, 77, 76], expected [71, 71, 85, 70]: GGUF" },
         nameless: argument("this adapter comes without a folder's name, expected the option `name`"),

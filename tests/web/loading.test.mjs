@@ -160,7 +160,7 @@ test("wrong sources and options say what is wrong", async () => {
     for (const [name, call] of Object.entries(calls)) errors[name] = await failure(call);
     return errors;
   });
-  const id = "expected a hub id (`org/name`, `org/name@revision` or `org/name/file.gguf`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
+  const id = "expected a hub id (`org/name`, `org/name@revision`, `org/name/file.gguf` or, of a model, `org/name:Q4_K_M`; the option `subfolder` names a folder in it), or a URL that begins with `./`, `/` or `https:`";
   assert.deepEqual(errors, {
     path: { kind: "argument", message: `model "models/demo/", ${id}` },
     bare: { kind: "argument", message: `model "model", ${id}` },
