@@ -63,7 +63,7 @@ impl Gpu {
         }
         discard(&mut self.reserved);
         let missing = self.missing(tensors)?;
-        let scopes = Scopes::push(&self.device);
+        let scopes = Scopes::push(&self.shared.device);
         self.reserved = self.make(missing);
         // What is made now is destroyed below, or whenever it is next asked for.
         let result = scopes.popped().await.and_then(|()| self.check_cap(tensors));
@@ -92,7 +92,7 @@ impl Gpu {
             reserved.is_none()
         });
         discard(&mut self.reserved);
-        let scopes = Scopes::told_at_once(&self.device);
+        let scopes = Scopes::told_at_once(&self.shared.device);
         fresh.extend(self.make(missing));
         let result = scopes.map_or(Ok(()), Scopes::ready).and_then(|()| self.check_cap(tensors));
         if result.is_err() {
@@ -152,7 +152,7 @@ impl Gpu {
         if self.staging.size() >= bytes {
             return Ok(());
         }
-        let scopes = Scopes::push(&self.device);
+        let scopes = Scopes::push(&self.shared.device);
         let larger = self.create("staging", bytes.next_power_of_two(), STAGING);
         if let Err(e) = scopes.popped().await {
             larger.destroy();

@@ -79,8 +79,6 @@ pub struct GpuOptions {
 /// [`check`](Self::check) tell. So what the host knows is whole whenever the loss comes.
 #[derive(Debug)]
 pub struct Gpu {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
     shared: Rc<Shared>,
     max_tensor_bytes: u64,
     /// Invocations per dot product, 1 on software adapters.
@@ -105,6 +103,7 @@ pub struct Gpu {
 #[derive(Debug)]
 struct Shared {
     device: wgpu::Device,
+    queue: wgpu::Queue,
     adapter: String,
     pipelines: RefCell<HashMap<(&'static str, Dtype), wgpu::ComputePipeline>>,
     faults: Faults,
@@ -150,9 +149,9 @@ impl Gpu {
         let buffer = &self.buffers[id.index()];
         for (i, portion) in bytes.chunks(UPLOAD_PORTION_BYTES).enumerate() {
             let at = 4 * offset + i * UPLOAD_PORTION_BYTES;
-            self.queue.write_buffer(buffer, at as u64, portion);
+            self.shared.queue.write_buffer(buffer, at as u64, portion);
             if portion.len() == UPLOAD_PORTION_BYTES {
-                self.queue.submit([]); // lets the queue release its staging memory
+                self.shared.queue.submit([]); // lets the queue release its staging memory
             }
         }
         self.counts.uploaded_bytes += bytes.len() as u64;
@@ -163,9 +162,9 @@ impl Gpu {
         if self.is_lost() {
             return;
         }
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut encoder = self.shared.device.create_command_encoder(&Default::default());
         encoder.clear_buffer(&self.buffers[id.index()], 0, None);
-        self.queue.submit([encoder.finish()]);
+        self.shared.queue.submit([encoder.finish()]);
     }
 
     /// Makes every pipeline, bind group and parameter that running `plan` needs.
@@ -177,7 +176,7 @@ impl Gpu {
         let works: Vec<u64> = plan.steps().iter().map(|op| work(op, tensors, n)).collect();
         let launches: Vec<Dispatch> =
             plan.steps().iter().map(|op| dispatch(op, tensors, n, self.lanes)).collect();
-        let alignment = u64::from(self.device.limits().min_uniform_buffer_offset_alignment);
+        let alignment = u64::from(self.shared.device.limits().min_uniform_buffer_offset_alignment);
         let largest = launches.iter().map(|launch| launch.params.len() as u64).max().unwrap_or(0);
         let stride = largest.next_multiple_of(alignment);
         let mut bytes = vec![0; launches.len() * stride as usize];
@@ -185,9 +184,9 @@ impl Gpu {
             slot[..launch.params.len()].copy_from_slice(&launch.params);
         }
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let scopes = Scopes::told_at_once(&self.device);
+        let scopes = Scopes::told_at_once(&self.shared.device);
         let params = self.create("params", bytes.len() as u64, usage);
-        self.queue.write_buffer(&params, 0, &bytes);
+        self.shared.queue.write_buffer(&params, 0, &bytes);
         let launches = launches.into_iter().zip(works).enumerate().map(|(i, (launch, work))| {
             let pipeline = self.pipeline(&launch.kernel);
             let group = self.bind(&pipeline, &launch, &params, i as u64 * stride);
@@ -207,7 +206,7 @@ impl Gpu {
         }
         let mut launches = (0..times).flat_map(|_| &recording.launches).peekable();
         while launches.peek().is_some() {
-            let mut encoder = self.device.create_command_encoder(&Default::default());
+            let mut encoder = self.shared.device.create_command_encoder(&Default::default());
             let mut work = 0;
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -220,7 +219,7 @@ impl Gpu {
                 }
             }
             self.pace.submitted(work);
-            self.queue.submit([encoder.finish()]);
+            self.shared.queue.submit([encoder.finish()]);
             self.counts.submits += 1;
         }
     }
@@ -254,13 +253,13 @@ impl Gpu {
         self.reserved.drain(..).for_each(|(_, buffer)| buffer.destroy());
         self.staging.destroy();
         if Rc::strong_count(&self.shared) == 1 {
-            self.device.destroy();
+            self.shared.device.destroy();
         }
     }
 
     fn create(&mut self, label: &str, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
         self.counts.buffers += 1;
-        self.device.create_buffer(&wgpu::BufferDescriptor {
+        self.shared.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(label),
             size,
             usage,
@@ -275,14 +274,14 @@ impl Gpu {
         }
         let source = (self.source)(kernel);
         let used = if source.contains("override LANES") { 2 } else { 1 };
-        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+        let module = self.shared.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name),
             source: wgpu::ShaderSource::Wgsl(source.into()),
         });
         let size = ("WORKGROUP_SIZE", f64::from(kernel.workgroup_size));
         let lanes = ("LANES", f64::from(self.lanes));
         let constants = [size, lanes];
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        let pipeline = self.shared.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(kernel.name),
             layout: None,
             module: &module,
@@ -318,7 +317,7 @@ impl Gpu {
             .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
             .collect();
         self.counts.bind_groups += 1;
-        self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        self.shared.device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some(launch.kernel.name),
             layout: &pipeline.get_bind_group_layout(0),
             entries: &entries,

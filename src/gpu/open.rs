@@ -42,6 +42,7 @@ impl Gpu {
         let software = options.software.unwrap_or(info.device_type == wgpu::DeviceType::Cpu);
         let shared = Rc::new(Shared {
             device,
+            queue,
             adapter: [info.name, info.driver].join(" ").trim().to_owned(),
             pipelines: RefCell::default(),
             faults: Faults::default(),
@@ -52,8 +53,7 @@ impl Gpu {
             options.max_tensor_bytes.map_or(offered, |most| rounded_down(most).min(offered));
         // A software adapter pays per invocation; a GPU wants coalesced loads.
         let lanes = if software { 1 } else { 16 };
-        let mut gpu =
-            Self::on(shared, queue, max_tensor_bytes, lanes, options.source.unwrap_or(Kernel::source));
+        let mut gpu = Self::on(shared, max_tensor_bytes, lanes, options.source.unwrap_or(Kernel::source));
         gpu.max_bytes = options.max_bytes;
         gpu.pace = Pace::new(options.clock, options.least_speed);
         Ok(gpu)
@@ -62,17 +62,10 @@ impl Gpu {
     /// Another one on the same device, opened with the same options but for caps and clock, which it has none of:
     /// with tensors of its own, it shares the pipelines and the device's faults.
     pub fn beside(&self) -> Self {
-        let (shared, queue) = (Rc::clone(&self.shared), self.queue.clone());
-        Self::on(shared, queue, self.max_tensor_bytes, self.lanes, self.source)
+        Self::on(Rc::clone(&self.shared), self.max_tensor_bytes, self.lanes, self.source)
     }
 
-    fn on(
-        shared: Rc<Shared>,
-        queue: wgpu::Queue,
-        max_tensor_bytes: u64,
-        lanes: u32,
-        source: fn(&Kernel) -> String,
-    ) -> Self {
+    fn on(shared: Rc<Shared>, max_tensor_bytes: u64, lanes: u32, source: fn(&Kernel) -> String) -> Self {
         let fault = shared.faults.one_more();
         let buffer = |label, size, usage| {
             shared.device.create_buffer(&wgpu::BufferDescriptor {
@@ -87,8 +80,6 @@ impl Gpu {
             nothing: [(); 2]
                 .map(|()| buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE)),
             staging: buffer("staging", 4096, STAGING),
-            device: shared.device.clone(),
-            queue,
             shared,
             max_tensor_bytes,
             max_bytes: None,

@@ -42,14 +42,14 @@ impl Gpu {
         self.check()?;
         let bytes = parts.iter().map(|(_, _, len)| 4 * *len as u64).sum();
         self.grow_staging(bytes).await?;
-        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut encoder = self.shared.device.create_command_encoder(&Default::default());
         let mut at = 0;
         for (id, offset, len) in parts {
             let (from, size) = (4 * *offset as u64, 4 * *len as u64);
             encoder.copy_buffer_to_buffer(&self.buffers[id.index()], from, &self.staging, at, size);
             at += size;
         }
-        self.queue.submit([encoder.finish()]);
+        self.shared.queue.submit([encoder.finish()]);
         self.counts.reads += 1;
         let (sender, receiver) = oneshot::channel();
         self.staging.map_async(wgpu::MapMode::Read, ..bytes, move |result| {
@@ -57,7 +57,8 @@ impl Gpu {
         });
         // A browser drives the callback from its event loop; natively this thread must.
         #[cfg(not(target_arch = "wasm32"))]
-        self.device
+        self.shared
+            .device
             .poll(wgpu::PollType::wait_indefinitely())
             .map_err(|e| Error::device(format!("WebGPU device: {e}")))?;
         if !matches!(receiver.await, Ok(Ok(()))) {
