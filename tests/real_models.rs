@@ -28,8 +28,8 @@ fn open(backend: Backend) -> Option<Engine> {
     Some(folder::open(&smollm2()?, backend, &options, |_, _| {}).expect("a model that loads"))
 }
 
-fn cpu() -> Backend {
-    Backend::Cpu(Cpu::new(Kernels::Fast))
+fn cpu(kernels: Kernels) -> Backend {
+    Backend::Cpu(Cpu::new(kernels))
 }
 
 /// Logits of the fixture's ids against its own.
@@ -62,7 +62,7 @@ fn check(what: &str, logits: &[f32], abs: f32) {
 async fn logits_are_transformers() {
     let ids = Fixture::new(REFERENCE).ids("input_ids");
     assert_eq!(ids.len(), 256);
-    let Some(mut engine) = open(cpu()) else { return };
+    let Some(mut engine) = open(cpu(Kernels::Fast)) else { return };
     let held: Vec<_> = engine.model().weights.held().into_iter().collect();
     let (embedding, maps, norms) = (49_152 * 576, 106_168_320, 61 * 576);
     assert_eq!(held, [(Dtype::Q8, embedding), (Dtype::Q4_1, maps)]);
@@ -73,6 +73,9 @@ async fn logits_are_transformers() {
     assert_eq!((bytes, 4 * engine.model().weights.parameters()), (96_576_768, 538_060_032));
     check("cpu", &engine.logits(&ids).await.expect("it fits"), 1e-4);
     drop(engine);
+    let Some(mut engine) = open(cpu(Kernels::Rounded)) else { return };
+    check("cpu, rounded", &engine.logits(&ids).await.expect("it fits"), 8e-3);
+    drop(engine);
     let Some(gpu) = gpu().await else { return };
     let Some(mut engine) = open(gpu) else { return };
     check("gpu", &engine.logits(&ids).await.expect("it fits"), 1e-3);
@@ -80,7 +83,13 @@ async fn logits_are_transformers() {
 
 #[pollster::test]
 async fn texts_are_transformers() {
-    let Some(mut engine) = open(cpu()) else { return };
+    for kernels in [Kernels::Fast, Kernels::Rounded] {
+        let Some(mut engine) = open(cpu(kernels)) else { return };
+        texts(&mut engine).await;
+    }
+}
+
+async fn texts(engine: &mut Engine) {
     let fixture = Fixture::new(REFERENCE);
     for (prompt, name, text) in [
         ("The capital of France is", "continued", " Paris.\n\nThe answer is: 2018-01-22 12:12:53."),

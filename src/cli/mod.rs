@@ -83,8 +83,10 @@ impl std::str::FromStr for AdapterArg {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum BackendName {
-    /// The fast CPU path
+    /// The CPU; activations are rounded to 16 bits where they meet packed weights
     Cpu,
+    /// The CPU, activations as they are
+    Exact,
     /// Vulkan, Metal or DirectX 12
     Gpu,
     /// The slow CPU kernels that judge the others
@@ -213,7 +215,8 @@ async fn bench_adapters(options: &bench::adapters::Options, args: &Args) -> Resu
 
 async fn backend(name: BackendName) -> Result<Backend> {
     Ok(match name {
-        BackendName::Cpu => Backend::Cpu(Cpu::new(Kernels::Fast)),
+        BackendName::Cpu => Backend::Cpu(Cpu::new(Kernels::Rounded)),
+        BackendName::Exact => Backend::Cpu(Cpu::new(Kernels::Fast)),
         BackendName::Twin => Backend::Cpu(Cpu::new(Kernels::Twin)),
         BackendName::Gpu => Backend::Gpu(Box::new(Gpu::open(&GpuOptions::default()).await?)),
     })

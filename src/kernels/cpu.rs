@@ -17,6 +17,9 @@ pub enum Kernels {
     Twin,
     /// The fast ones where they exist.
     Fast,
+    /// The same, but activations are rounded to 16 bits where they meet packed weights: a product of whole
+    /// numbers is several times as fast. An activation is off by at most 1/65534 of the largest of 32.
+    Rounded,
 }
 
 /// Tensors in main memory, as bit patterns.
@@ -127,8 +130,7 @@ impl Cpu {
         let writes = op.writes();
         let mut outputs: Vec<Vec<u32>> =
             writes.iter().map(|id| std::mem::take(&mut self.data[id.index()])).collect();
-        let fast = self.kernels == Kernels::Fast;
-        op.run(&Call { tensors: &self.tensors, data: &self.data, n, fast }, &mut outputs);
+        op.run(&Call { tensors: &self.tensors, data: &self.data, n, kernels: self.kernels }, &mut outputs);
         for (id, data) in writes.into_iter().zip(outputs) {
             self.data[id.index()] = data;
         }

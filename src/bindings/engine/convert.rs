@@ -40,6 +40,7 @@ pub struct LoadOptions {
     pub batch: Option<usize>,
     pub dtype: Option<String>,
     pub kv_dtype: Option<String>,
+    pub exact: Option<bool>,
     #[serde(default)]
     pub software: bool,
 }

@@ -48,7 +48,7 @@ impl JsLoader {
     }
 
     /// Opens the device and makes room. `options` is {device: "webgpu" | "cpu",
-    /// contextLength?, batch?, dtype?, kvDtype?, software?}, `software` telling that the GPU is none; the files are
+    /// contextLength?, batch?, dtype?, kvDtype?, exact?, software?}, `software` telling that the GPU is none; the files are
     /// the bytes of their namesakes.
     pub async fn open(
         config: Vec<u8>,
@@ -167,7 +167,9 @@ async fn open_backend(options: JsValue) -> JsResult<(Backend, EngineOptions)> {
     let gpu = GpuOptions { software: options.software.then_some(true), ..GpuOptions::default() };
     let backend = match device {
         Device::WebGpu => Backend::Gpu(Box::new(Gpu::open(&gpu).await?)),
-        Device::Cpu => Backend::Cpu(Cpu::new(Kernels::Fast)),
+        Device::Cpu => {
+            Backend::Cpu(Cpu::new(if options.exact == Some(true) { Kernels::Fast } else { Kernels::Rounded }))
+        }
         Device::Auto => Err(Error::argument("device `auto`, expected the one to open"))?,
     };
     Ok((backend, sizes))

@@ -4,7 +4,7 @@
 import { HUB_NAMES, type HubOptions } from "../files/hub.js";
 import type { TemplateSource } from "../files/source.js";
 import type { CacheKind } from "../files/store.js";
-import { checkFunction, checkNames, checkString, checkUrl, checkWhole, wrong } from "../options.js";
+import { checkBoolean, checkFunction, checkNames, checkString, checkUrl, checkWhole, wrong } from "../options.js";
 import type { SeatOptions } from "../thread/seats.js";
 import type { Progress } from "./load.js";
 
@@ -41,6 +41,11 @@ export interface EngineOptions extends HubOptions {
    * which. Default: `f32`.
    */
   kvDtype?: KvDtype;
+  /**
+   * On the CPU, multiply weights that are not f32 or f16 by activations as they are. Otherwise activations are
+   * rounded to 16 bits for it, which is several times as fast: logits move by a few thousandths. Default: false.
+   */
+  exact?: boolean;
   /**
    * Where files from URLs and from the hub are kept, so that the next load needs no download and no network:
    * `opfs` is the origin private file system, `cache-api` the Cache API, `memory` the memory of the thread
@@ -125,17 +130,18 @@ export interface EngineInfo {
 }
 
 /** The names of {@link EngineOptions}. */
-export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "kvDtype", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "grammarWasmUrl", "worker", ...HUB_NAMES] as const;
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "kvDtype", "exact", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "grammarWasmUrl", "worker", ...HUB_NAMES] as const;
 
 /** How requests wait, and where the modules of chats and of grammars are. Errors with `argument`. */
 export function checkEngineOptions(options: EngineOptions): { seats: SeatOptions; chatWasm: URL | undefined; grammarWasm: URL | undefined } {
   checkNames(options, ENGINE_NAMES);
-  const { device, contextLength, batch, dtype, kvDtype, onProgress, maxQueue = 256, streamIdleTimeout = 60_000 } = options;
+  const { device, contextLength, batch, dtype, kvDtype, exact, onProgress, maxQueue = 256, streamIdleTimeout = 60_000 } = options;
   checkString("device", device);
   checkWhole("contextLength", contextLength);
   checkWhole("batch", batch);
   checkString("dtype", dtype);
   checkString("kvDtype", kvDtype);
+  checkBoolean("exact", exact);
   checkFunction("onProgress", onProgress);
   checkWhole("maxQueue", maxQueue);
   if (typeof streamIdleTimeout !== "number" || !(streamIdleTimeout >= 0)) throw wrong("streamIdleTimeout", streamIdleTimeout, "milliseconds, 0 or more");

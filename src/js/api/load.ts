@@ -41,6 +41,7 @@ export interface LoadRequest {
   batch: number | undefined;
   dtype: string | undefined;
   kvDtype: string | undefined;
+  exact: boolean | undefined;
   signal: AbortSignal | undefined;
   onProgress: ((progress: Progress) => void) | undefined;
 }
@@ -180,14 +181,14 @@ async function open(opener: Opener, request: LoadRequest): Promise<Opened> {
 async function openOn(
   device: "webgpu" | "cpu",
   opener: Opener,
-  { contextLength, batch, dtype, kvDtype, signal }: LoadRequest,
+  { contextLength, batch, dtype, kvDtype, exact, signal }: LoadRequest,
 ): Promise<WasmLoader> {
   if (device === "webgpu" && !(globalThis.navigator as { gpu?: unknown } | undefined)?.gpu) {
     throw new LorakeetError("unsupported", "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https");
   }
   throwIfCancelled(signal, WHAT);
   const software = device === "webgpu" && isSoftware(await gpuName());
-  const loader = await enter(() => opener({ device, contextLength, batch, dtype, kvDtype, software }));
+  const loader = await enter(() => opener({ device, contextLength, batch, dtype, kvDtype, exact, software }));
   try {
     throwIfCancelled(signal, WHAT);
     if (device === "webgpu") await checkKernels(loader);

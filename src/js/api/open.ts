@@ -21,7 +21,7 @@ const WHAT = "loading the model";
 /** `createEngine` on the thread that calls. */
 export async function openEngine(source: ModelSource, options: EngineOptions): Promise<Engine> {
   const { seats, chatWasm, grammarWasm } = checkEngineOptions(options);
-  const { contextLength, batch, dtype, kvDtype, signal, onProgress } = options;
+  const { contextLength, batch, dtype, kvDtype, exact, signal, onProgress } = options;
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
   const folder = modelFolder(await orCancelled(settled("model", source), signal, WHAT), new Hub(options), remote);
@@ -29,13 +29,13 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   throwIfCancelled(signal, WHAT);
   await orCancelled(loadWasm(options.wasmUrl), signal, WHAT);
   const device = await enter(() => WasmLoader.deviceOf({ device: options.device, dtype, kvDtype }) as LoadRequest["device"]);
-  const request = { device, contextLength, batch, dtype, kvDtype, signal, onProgress: onProgress && growing(onProgress) };
+  const request = { device, contextLength, batch, dtype, kvDtype, exact, signal, onProgress: onProgress && growing(onProgress) };
   const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
   const info = { model: folder.name || "model", file: folder.gguf, ...(made.info() as Omit<EngineInfo, "model" | "file">) };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
   made.setBaseName(folder.id);
   const turns = new Turns(made, new Seats(info.batch, seats));
-  const origin = { folder, remote, request: { contextLength, batch, dtype, kvDtype } };
+  const origin = { folder, remote, request: { contextLength, batch, dtype, kvDtype, exact } };
   const conversations = new Conversations(turns, templateFiles(folder, template, remote)!, chatWasm);
   return new Engine(turns, info, origin, fallbackReason, cache, conversations, new Grammars(turns, grammarWasm));
 }

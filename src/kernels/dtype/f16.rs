@@ -2,13 +2,14 @@
 
 use half::f16;
 
-use super::{BLOCK, Packed, little_endian, pair_word};
+use super::{BLOCK, Elements, Packed, little_endian, pair_word};
 
 pub(super) const TYPE: Packed = Packed {
     name: "f16",
     unit: 2 * BLOCK,
     codes: 0,
     halves: 2 * BLOCK,
+    elements: Elements::Halves,
     pack: Some(pack),
     stored: 128,
     from_stored: |row, words| words.extend(little_endian(row)),
@@ -18,11 +19,6 @@ pub(super) const TYPE: Packed = Packed {
 fn pack(row: &[f32], words: &mut Vec<u32>) {
     let halves: Vec<u16> = row.iter().map(|&x| f16::from_f32(x).to_bits()).collect();
     words.extend(halves.as_chunks().0.iter().map(|&pair| pair_word(pair)));
-}
-
-pub(super) fn unpack(_: &[u32], halves: &[u32], row: &mut [f32]) {
-    let halves: &[u16] = bytemuck::cast_slice(halves);
-    row.iter_mut().zip(halves).for_each(|(x, &half)| *x = f16_to_f32(half));
 }
 
 /// Exact. Without a branch, so that it vectorises: shifted into place, an f16's bits are an

@@ -6,6 +6,7 @@
 //! named in `widen`.
 
 mod f16;
+mod integers;
 mod iq4_xs;
 mod q2_k;
 mod q4;
@@ -23,6 +24,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 
 pub(crate) use f16::f16_to_f32;
+pub(crate) use integers::{GROUP, Integers, Runs};
 pub(crate) use {iq4_xs::STEPS, q5_0::five_bits, q8::block as q8};
 
 /// Elements that share a scale.
@@ -54,13 +56,6 @@ macro_rules! packed {
                 }
             }
 
-            /// Widens whole rows of `cols` elements to f32, (rows, cols), exactly.
-            pub fn unpack(self, words: &[u32], cols: usize, values: &mut [f32]) {
-                match self {
-                    Self::F32 | Self::U32 => values.copy_from_slice(bytemuck::cast_slice(words)),
-                    $(Self::$name => $file::TYPE.widen_rows($file::unpack, words, cols, values),)*
-                }
-            }
         }
     };
 }
@@ -102,6 +97,8 @@ struct Packed {
     codes: usize,
     /// Their f16.
     halves: usize,
+    /// What its elements are.
+    elements: Elements,
     /// Appends a row, rounded to this type, to words; `None` where files alone make it.
     pack: Option<Pack>,
     /// Bytes of so many elements in files.
@@ -109,6 +106,30 @@ struct Packed {
     /// Appends a row as ggml stores it to words.
     from_stored: fn(&[u8], &mut Vec<u32>),
 }
+
+/// What the words of a row hold.
+enum Elements {
+    /// f16.
+    Halves,
+    /// Codes, which count in the scale of their run.
+    Coded(Coded),
+}
+
+/// How codes lie in words. An element is code · scale − offset.
+#[derive(Clone, Copy, Debug)]
+struct Coded {
+    /// Elements that share a scale: 16 or 32.
+    run: usize,
+    /// Words of codes -> codes; `None` where the words are the codes, four a word.
+    codes: Option<ReadCodes>,
+    /// Whether runs have offsets.
+    offsets: bool,
+    /// Words of codes, and words of f16 -> scales and offsets, one of each a run.
+    scales: ReadScales,
+}
+
+type ReadCodes = fn(&[u32], &mut [i8]);
+type ReadScales = fn(&[u32], &[u32], &mut [f32], &mut [f32]);
 
 /// Numbers to words behind those there are.
 type Pack = fn(&[f32], &mut Vec<u32>);
@@ -173,6 +194,27 @@ impl Dtype {
         }
     }
 
+    /// Widens whole rows of `cols` elements to f32, (rows, cols), exactly.
+    pub fn unpack(self, words: &[u32], cols: usize, values: &mut [f32]) {
+        let Some(packed) = self.packed() else {
+            values.copy_from_slice(bytemuck::cast_slice(words));
+            return;
+        };
+        let mut integers = packed.integers(cols);
+        let rows = words.chunks_exact(packed.code_words(cols) + packed.half_words(cols));
+        for (words, row) in rows.zip(values.chunks_exact_mut(cols)) {
+            match &mut integers {
+                Some(integers) => integers.widen(words, row),
+                None => singles(words, row),
+            }
+        }
+    }
+
+    /// What takes rows of `cols` elements apart; `None` where they are no codes.
+    pub(crate) fn integers(self, cols: usize) -> Option<Integers> {
+        self.packed()?.integers(cols)
+    }
+
     /// Whether rows of `cols` elements hold numbers alone: no NaN, no infinity, no scale that is one.
     pub fn all_finite(self, words: &[u32], cols: usize) -> bool {
         // Bits all set in an exponent; without a branch, so that it vectorises.
@@ -206,19 +248,10 @@ impl Dtype {
 }
 
 impl Packed {
-    /// Widens whole rows by this type's own `unpack`, which the compiler then knows.
-    fn widen_rows(
-        &self,
-        unpack: impl Fn(&[u32], &[u32], &mut [f32]),
-        words: &[u32],
-        cols: usize,
-        values: &mut [f32],
-    ) {
-        let code_words = self.code_words(cols);
-        let row_words = code_words + self.half_words(cols);
-        for (words, row) in words.chunks_exact(row_words).zip(values.chunks_exact_mut(cols)) {
-            let (codes, halves) = words.split_at(code_words);
-            unpack(codes, halves, row);
+    fn integers(&self, cols: usize) -> Option<Integers> {
+        match self.elements {
+            Elements::Halves => None,
+            Elements::Coded(how) => Some(Integers::new(how, cols, self.code_words(cols))),
         }
     }
 
@@ -246,10 +279,26 @@ fn plane<const SIZE: usize>(row: &[u8], bytes: Range<usize>, words: &mut Vec<u32
 /// second.
 #[inline(always)]
 pub(crate) fn four_bits(bytes: [u8; BLOCK / 2]) -> [u8; BLOCK] {
-    std::array::from_fn(|i| {
-        let byte = bytes[i % (BLOCK / 2)];
-        if i < BLOCK / 2 { byte & 15 } else { byte >> 4 }
-    })
+    let mut codes = [0; BLOCK];
+    for (i, byte) in bytes.into_iter().enumerate() {
+        codes[i] = byte & 15;
+        codes[i + BLOCK / 2] = byte >> 4;
+    }
+    codes
+}
+
+/// Words of two f16 each, widened.
+fn singles(words: &[u32], values: &mut [f32]) {
+    let halves: &[u16] = bytemuck::cast_slice(words);
+    values.iter_mut().zip(halves).for_each(|(value, &half)| *value = f16_to_f32(half));
+}
+
+/// Words of a scale and a least number each, f16 both: of code · scale + least.
+fn scales_and_least(words: &[u32], scales: &mut [f32], offsets: &mut [f32]) {
+    for ((scale, offset), &word) in scales.iter_mut().zip(offsets).zip(words) {
+        let [first, least] = pair(word);
+        (*scale, *offset) = (first, -least);
+    }
 }
 
 fn little_endian(bytes: &[u8]) -> impl Iterator<Item = u32> {

@@ -5,13 +5,14 @@
 //! words of scales in the low bits of a byte and offsets in the high ones; then C/256 of d and `least`, f16
 //! both.
 
-use super::{BLOCK, Packed, SUPER_BLOCK, pair, plane};
+use super::{BLOCK, Coded, Elements, Packed, SUPER_BLOCK, pair, plane};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q2_k",
     unit: SUPER_BLOCK,
     codes: SUPER_BLOCK / 16 + SUPER_BLOCK / 64,
     halves: 2,
+    elements: Elements::Coded(Coded { run: RUN, codes: Some(codes), offsets: true, scales }),
     pack: None,
     stored: 84,
     from_stored: |row, words| {
@@ -24,18 +25,22 @@ pub(super) const TYPE: Packed = Packed {
 /// Elements that share a scale.
 const RUN: usize = 16;
 
-pub(super) fn unpack(codes: &[u32], pairs: &[u32], row: &mut [f32]) {
-    let (codes, scales) = codes.split_at(row.len() / 16);
-    let codes: &[[u8; BLOCK]] = bytemuck::cast_slice(codes);
-    let scales: &[[u8; SUPER_BLOCK / RUN]] = bytemuck::cast_slice(scales);
-    let blocks = row.as_chunks_mut::<SUPER_BLOCK>().0.iter_mut().zip(codes.as_chunks::<2>().0);
-    for ((x, codes), (scales, &word)) in blocks.zip(scales.iter().zip(pairs)) {
-        let [d, least] = pair(word);
-        for (j, x) in x.as_chunks_mut::<RUN>().0.iter_mut().enumerate() {
-            let (scale, offset) = (d * f32::from(scales[j] & 15), least * f32::from(scales[j] >> 4));
-            let codes = &codes[j / 8][j % 2 * RUN..][..RUN];
-            let code = |i: usize| codes[i] >> (2 * (j / 2 % 4)) & 3;
-            *x = std::array::from_fn(|i| scale * f32::from(code(i)) - offset);
+fn codes(words: &[u32], codes: &mut [i8]) {
+    let blocks: &[[u8; BLOCK]] = bytemuck::cast_slice(&words[..codes.len() / 16]);
+    for (codes, block) in codes.as_chunks_mut::<{ 4 * BLOCK }>().0.iter_mut().zip(blocks) {
+        for (j, codes) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+            *codes = block.map(|bits| (bits >> (2 * j) & 3).cast_signed());
         }
+    }
+}
+
+fn scales(words: &[u32], pairs: &[u32], scales: &mut [f32], offsets: &mut [f32]) {
+    const RUNS: usize = SUPER_BLOCK / RUN;
+    let codes: &[[u8; RUNS]] = bytemuck::cast_slice(&words[scales.len()..]);
+    let to = scales.as_chunks_mut::<RUNS>().0.iter_mut().zip(offsets.as_chunks_mut::<RUNS>().0);
+    for ((scales, offsets), (codes, &word)) in to.zip(codes.iter().zip(pairs)) {
+        let [d, least] = pair(word);
+        *scales = codes.map(|bits| d * f32::from(bits & 15));
+        *offsets = codes.map(|bits| least * f32::from(bits >> 4));
     }
 }

@@ -5,13 +5,14 @@
 
 use half::f16;
 
-use super::{BLOCK, Packed, four_bits, pair, pair_word, plane};
+use super::{BLOCK, Coded, Elements, Packed, four_bits, pair_word, plane, singles};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q4",
     unit: 2 * BLOCK,
     codes: BLOCK / 4,
     halves: 2,
+    elements: Elements::Coded(Coded { run: BLOCK, codes: Some(codes), offsets: false, scales }),
     pack: Some(pack),
     stored: 36,
     from_stored: |row, words| {
@@ -20,12 +21,15 @@ pub(super) const TYPE: Packed = Packed {
     },
 };
 
-pub(super) fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
-    let codes: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(codes);
-    let scales = scales.iter().flat_map(|&word| pair(word));
-    for ((x, codes), scale) in row.as_chunks_mut::<BLOCK>().0.iter_mut().zip(codes).zip(scales) {
-        *x = four_bits(*codes).map(|code| (f32::from(code) - 8.0) * scale);
+fn codes(words: &[u32], codes: &mut [i8]) {
+    let blocks: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(words);
+    for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+        *codes = four_bits(*block).map(|code| code.cast_signed() - 8);
     }
+}
+
+fn scales(_: &[u32], halves: &[u32], scales: &mut [f32], _: &mut [f32]) {
+    singles(halves, scales);
 }
 
 fn pack(row: &[f32], words: &mut Vec<u32>) {

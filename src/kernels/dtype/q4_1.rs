@@ -3,13 +3,14 @@
 //!
 //! A row is C/8 words of codes, as `q4` has them, then C/32 words of a scale and a least number, f16 both.
 
-use super::{BLOCK, Packed, four_bits, pair, plane};
+use super::{BLOCK, Coded, Elements, Packed, four_bits, plane, scales_and_least};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q4_1",
     unit: BLOCK,
     codes: BLOCK / 8,
     halves: 2,
+    elements: Elements::Coded(Coded { run: BLOCK, codes: Some(codes), offsets: true, scales }),
     pack: None,
     stored: 20,
     from_stored: |row, words| {
@@ -18,14 +19,13 @@ pub(super) const TYPE: Packed = Packed {
     },
 };
 
-/// code · scale + least, the codes in four bits.
-#[inline(always)]
-fn block(codes: [u8; BLOCK / 2], [scale, least]: [f32; 2]) -> [f32; BLOCK] {
-    four_bits(codes).map(|code| f32::from(code) * scale + least)
+fn codes(words: &[u32], codes: &mut [i8]) {
+    let blocks: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(words);
+    for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+        *codes = four_bits(*block).map(u8::cast_signed);
+    }
 }
 
-pub(super) fn unpack(codes: &[u32], pairs: &[u32], row: &mut [f32]) {
-    let codes: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(codes);
-    let blocks = row.as_chunks_mut::<BLOCK>().0;
-    blocks.iter_mut().zip(codes).zip(pairs).for_each(|((x, codes), &word)| *x = block(*codes, pair(word)));
+fn scales(_: &[u32], pairs: &[u32], scales: &mut [f32], offsets: &mut [f32]) {
+    scales_and_least(pairs, scales, offsets);
 }

@@ -4,13 +4,14 @@
 //! A row is C/8 words of codes: of 64 elements the first 32 in the low bits of 32 bytes, the others in the
 //! high ones; 3 · C/256 words of scales and offsets, see `six_bits`; then C/256 of d and `least`, f16 both.
 
-use super::{BLOCK, Packed, SUPER_BLOCK, pair, plane, six_bits};
+use super::{BLOCK, Coded, Elements, Packed, SUPER_BLOCK, plane, six_bits};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q4_k",
     unit: SUPER_BLOCK,
     codes: SUPER_BLOCK / 8 + 3,
     halves: 2,
+    elements: Elements::Coded(Coded { run: BLOCK, codes: Some(codes), offsets: true, scales }),
     pack: None,
     stored: 144,
     from_stored: |row, words| {
@@ -20,15 +21,16 @@ pub(super) const TYPE: Packed = Packed {
     },
 };
 
-pub(super) fn unpack(codes: &[u32], pairs: &[u32], row: &mut [f32]) {
-    let (codes, scales) = codes.split_at(row.len() / 8);
-    let codes: &[[u8; BLOCK]] = bytemuck::cast_slice(codes);
-    let blocks = row.as_chunks_mut::<SUPER_BLOCK>().0.iter_mut().zip(codes.as_chunks::<4>().0);
-    for ((x, codes), (scales, &word)) in blocks.zip(scales.as_chunks().0.iter().zip(pairs)) {
-        let pairs = six_bits::pairs(scales, pair(word));
-        for (j, x) in x.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
-            let [scale, offset] = pairs[j];
-            *x = codes[j / 2].map(|byte| f32::from(byte >> (4 * (j % 2)) & 15) * scale - offset);
+fn codes(words: &[u32], codes: &mut [i8]) {
+    let blocks: &[[u8; BLOCK]] = bytemuck::cast_slice(&words[..codes.len() / 8]);
+    for (codes, block) in codes.as_chunks_mut::<{ 2 * BLOCK }>().0.iter_mut().zip(blocks) {
+        for i in 0..BLOCK {
+            codes[i] = (block[i] & 15).cast_signed();
+            codes[i + BLOCK] = (block[i] >> 4).cast_signed();
         }
     }
+}
+
+fn scales(words: &[u32], pairs: &[u32], scales: &mut [f32], offsets: &mut [f32]) {
+    six_bits::read(&words[scales.len() * BLOCK / 8..], pairs, scales, offsets);
 }

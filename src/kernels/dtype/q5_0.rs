@@ -4,13 +4,14 @@
 //! A row is C/8 words of the codes' low four bits, as `q4` has them, C/32 words of their fifth bits, the
 //! first element's lowest, then C/64 of scales, two f16 a word.
 
-use super::{BLOCK, Packed, four_bits, pair, plane};
+use super::{BLOCK, Coded, Elements, Packed, four_bits, plane, singles};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q5_0",
     unit: BLOCK,
     codes: BLOCK / 8 + 1,
     halves: 1,
+    elements: Elements::Coded(Coded { run: BLOCK, codes: Some(codes), offsets: false, scales }),
     pack: None,
     stored: 22,
     from_stored: |row, words| {
@@ -20,11 +21,14 @@ pub(super) const TYPE: Packed = Packed {
     },
 };
 
-pub(super) fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
-    let scales = scales.iter().flat_map(|&word| pair(word));
-    for ((x, codes), scale) in row.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks(codes)).zip(scales) {
-        *x = codes.map(|code| (f32::from(code) - 16.0) * scale);
+fn codes(words: &[u32], codes: &mut [i8]) {
+    for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks(words)) {
+        *codes = block.map(|code| code.cast_signed() - 16);
     }
+}
+
+fn scales(_: &[u32], halves: &[u32], scales: &mut [f32], _: &mut [f32]) {
+    singles(halves, scales);
 }
 
 /// The codes of a row's blocks: four bits of all, then the fifth ones.

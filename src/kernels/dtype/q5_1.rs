@@ -3,13 +3,14 @@
 //!
 //! A row is words of codes as `q5_0` has them, then C/32 words of a scale and a least number, f16 both.
 
-use super::{BLOCK, Packed, pair, plane, q5_0};
+use super::{BLOCK, Coded, Elements, Packed, plane, q5_0, scales_and_least};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q5_1",
     unit: BLOCK,
     codes: BLOCK / 8 + 1,
     halves: 2,
+    elements: Elements::Coded(Coded { run: BLOCK, codes: Some(codes), offsets: true, scales }),
     pack: None,
     stored: 24,
     from_stored: |row, words| {
@@ -19,10 +20,12 @@ pub(super) const TYPE: Packed = Packed {
     },
 };
 
-pub(super) fn unpack(codes: &[u32], pairs: &[u32], row: &mut [f32]) {
-    let blocks = row.as_chunks_mut::<BLOCK>().0.iter_mut();
-    for ((x, codes), &word) in blocks.zip(q5_0::blocks(codes)).zip(pairs) {
-        let [scale, least] = pair(word);
-        *x = codes.map(|code| f32::from(code) * scale + least);
+fn codes(words: &[u32], codes: &mut [i8]) {
+    for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(q5_0::blocks(words)) {
+        *codes = block.map(u8::cast_signed);
     }
+}
+
+fn scales(_: &[u32], pairs: &[u32], scales: &mut [f32], offsets: &mut [f32]) {
+    scales_and_least(pairs, scales, offsets);
 }

@@ -3,13 +3,14 @@
 //! A row is C/8 words of the codes' low four bits, as `q4_k` has them; C/32 words of their fifth bits: of 256
 //! elements bit j of byte i is that of element 32·j + i; then scales and halves as `q4_k` has them.
 
-use super::{BLOCK, Packed, SUPER_BLOCK, pair, plane, six_bits};
+use super::{BLOCK, Coded, Elements, Packed, SUPER_BLOCK, plane, six_bits};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q5_k",
     unit: SUPER_BLOCK,
     codes: SUPER_BLOCK / 8 + SUPER_BLOCK / 32 + 3,
     halves: 2,
+    elements: Elements::Coded(Coded { run: BLOCK, codes: Some(codes), offsets: true, scales }),
     pack: None,
     stored: 176,
     from_stored: |row, words| {
@@ -20,17 +21,19 @@ pub(super) const TYPE: Packed = Packed {
     },
 };
 
-pub(super) fn unpack(codes: &[u32], pairs: &[u32], row: &mut [f32]) {
-    let (codes, rest) = codes.split_at(row.len() / 8);
-    let (fifth, scales) = rest.split_at(row.len() / 32);
-    let [codes, fifth]: [&[[u8; BLOCK]]; 2] = [codes, fifth].map(bytemuck::cast_slice);
-    let blocks = row.as_chunks_mut::<SUPER_BLOCK>().0.iter_mut().zip(codes.as_chunks::<4>().0).zip(fifth);
-    for (((x, codes), fifth), (scales, &word)) in blocks.zip(scales.as_chunks().0.iter().zip(pairs)) {
-        let pairs = six_bits::pairs(scales, pair(word));
-        for (j, x) in x.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
-            let [scale, offset] = pairs[j];
-            let code = |i: usize| codes[j / 2][i] >> (4 * (j % 2)) & 15 | (fifth[i] >> j & 1) << 4;
-            *x = std::array::from_fn(|i| f32::from(code(i)) * scale - offset);
+fn codes(words: &[u32], codes: &mut [i8]) {
+    let (low, rest) = words.split_at(codes.len() / 8);
+    let [low, fifth]: [&[[u8; BLOCK]]; 2] = [low, &rest[..codes.len() / 32]].map(bytemuck::cast_slice);
+    for (j, (codes, low)) in codes.as_chunks_mut::<{ 2 * BLOCK }>().0.iter_mut().zip(low).enumerate() {
+        let fifth = fifth[j / 4].map(|bits| bits >> (2 * (j % 4)));
+        for i in 0..BLOCK {
+            codes[i] = (low[i] & 15 | (fifth[i] & 1) << 4).cast_signed();
+            codes[i + BLOCK] = (low[i] >> 4 | (fifth[i] & 2) << 3).cast_signed();
         }
     }
+}
+
+fn scales(words: &[u32], pairs: &[u32], scales: &mut [f32], offsets: &mut [f32]) {
+    let elements = scales.len() * BLOCK;
+    six_bits::read(&words[elements / 8 + elements / 32..], pairs, scales, offsets);
 }

@@ -5,13 +5,14 @@
 //! the others in the high ones; C/16 words of their high two: of 128 elements bits 2j and 2j + 1 of byte i are
 //! those of element 32·j + i; C/64 words of scales, four i8 a word; then C/512 of d, two f16 a word.
 
-use super::{BLOCK, Packed, SUPER_BLOCK, pair, plane};
+use super::{Coded, Elements, Packed, SUPER_BLOCK, f16_to_f32, plane};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q6_k",
     unit: SUPER_BLOCK,
     codes: SUPER_BLOCK / 8 + SUPER_BLOCK / 16 + SUPER_BLOCK / 64,
     halves: 1,
+    elements: Elements::Coded(Coded { run: RUN, codes: Some(codes), offsets: false, scales }),
     pack: None,
     stored: 210,
     from_stored: |row, words| {
@@ -25,19 +26,27 @@ pub(super) const TYPE: Packed = Packed {
 /// Elements that share a scale.
 const RUN: usize = 16;
 
-pub(super) fn unpack(codes: &[u32], d: &[u32], row: &mut [f32]) {
-    let (low, rest) = codes.split_at(row.len() / 8);
-    let (high, scales) = rest.split_at(row.len() / 16);
-    let [low, high]: [&[[u8; BLOCK]]; 2] = [low, high].map(bytemuck::cast_slice);
-    let scales: &[[i8; SUPER_BLOCK / RUN]] = bytemuck::cast_slice(scales);
-    let d = d.iter().flat_map(|&word| pair(word));
-    let blocks = row.as_chunks_mut::<SUPER_BLOCK>().0.iter_mut().zip(low.as_chunks::<4>().0);
-    for (((x, low), high), (scales, d)) in blocks.zip(high.as_chunks::<2>().0).zip(scales.iter().zip(d)) {
-        for (j, x) in x.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
-            let (low, high) = (&low[j / 4 * 2 + j % 2], &high[j / 4]);
-            let code = |i: usize| low[i] >> (4 * (j / 2 % 2)) & 15 | (high[i] >> (2 * (j % 4)) & 3) << 4;
-            let scale = [d * f32::from(scales[2 * j]), d * f32::from(scales[2 * j + 1])];
-            *x = std::array::from_fn(|i| scale[i / RUN] * (f32::from(code(i)) - 32.0));
+fn codes(words: &[u32], codes: &mut [i8]) {
+    const HALF: usize = SUPER_BLOCK / 4;
+    let (low, rest) = words.split_at(codes.len() / 8);
+    let low: &[[u8; HALF]] = bytemuck::cast_slice(low);
+    let high: &[[u8; HALF / 2]] = bytemuck::cast_slice(&rest[..codes.len() / 16]);
+    for ((codes, low), high) in codes.as_chunks_mut::<{ 2 * HALF }>().0.iter_mut().zip(low).zip(high) {
+        for i in 0..HALF / 2 {
+            let (a, b, high) = (low[i], low[i + HALF / 2], high[i]);
+            codes[i] = (a & 15 | (high & 3) << 4).cast_signed() - 32;
+            codes[i + HALF / 2] = (b & 15 | (high & 12) << 2).cast_signed() - 32;
+            codes[i + HALF] = (a >> 4 | high & 48).cast_signed() - 32;
+            codes[i + 3 * HALF / 2] = (b >> 4 | (high & 192) >> 2).cast_signed() - 32;
         }
+    }
+}
+
+fn scales(words: &[u32], d: &[u32], scales: &mut [f32], _: &mut [f32]) {
+    let elements = scales.len() * RUN;
+    let codes: &[[i8; SUPER_BLOCK / RUN]] = bytemuck::cast_slice(&words[elements / 8 + elements / 16..]);
+    let d: &[u16] = bytemuck::cast_slice(d);
+    for ((scales, codes), &d) in scales.as_chunks_mut().0.iter_mut().zip(codes).zip(d) {
+        *scales = codes.map(|code| f16_to_f32(d) * f32::from(code));
     }
 }

@@ -4,13 +4,14 @@
 
 use half::f16;
 
-use super::{BLOCK, Packed, pair, pair_word, plane};
+use super::{BLOCK, Coded, Elements, Packed, pair_word, plane, singles};
 
 pub(super) const TYPE: Packed = Packed {
     name: "q8",
     unit: 2 * BLOCK,
     codes: BLOCK / 2,
     halves: 2,
+    elements: Elements::Coded(Coded { run: BLOCK, codes: None, offsets: false, scales }),
     pack: Some(pack),
     stored: 68,
     from_stored: |row, words| {
@@ -25,11 +26,8 @@ pub(crate) fn block(codes: [u8; BLOCK], scale: f32) -> [f32; BLOCK] {
     codes.map(|code| f32::from(code.cast_signed()) * scale)
 }
 
-pub(super) fn unpack(codes: &[u32], scales: &[u32], row: &mut [f32]) {
-    let codes: &[[u8; BLOCK]] = bytemuck::cast_slice(codes);
-    let scales = scales.iter().flat_map(|&word| pair(word));
-    let blocks = row.as_chunks_mut::<BLOCK>().0;
-    blocks.iter_mut().zip(codes).zip(scales).for_each(|((x, q), scale)| *x = block(*q, scale));
+fn scales(_: &[u32], halves: &[u32], scales: &mut [f32], _: &mut [f32]) {
+    singles(halves, scales);
 }
 
 fn pack(row: &[f32], words: &mut Vec<u32>) {

@@ -4,7 +4,7 @@
 //! Four bits of each scale, the first in the lowest; four of each offset; then two of each scale, and two
 //! of each offset.
 
-use super::BLOCK;
+use super::{BLOCK, pair};
 
 /// Blocks in a block of blocks.
 const PAIRS: usize = super::SUPER_BLOCK / BLOCK;
@@ -27,11 +27,17 @@ pub(super) fn words(bytes: &[u8]) -> [u32; 3] {
     words
 }
 
-/// (scale, offset) of each 32 elements.
-#[inline(always)]
-pub(super) fn pairs(&[scales, offsets, high]: &[u32; 3], [d, least]: [f32; 2]) -> [[f32; 2]; PAIRS] {
-    std::array::from_fn(|j| {
-        let six = |low: u32, high: u32| (low >> (4 * j) & 15 | (high >> (2 * j) & 3) << 4) as f32;
-        [d * six(scales, high), least * six(offsets, high >> 16)]
-    })
+/// The scales and offsets of whole rows; a word of d and `least`, f16 both, for each three.
+pub(super) fn read(words: &[u32], halves: &[u32], scales: &mut [f32], offsets: &mut [f32]) {
+    let to = scales.as_chunks_mut::<PAIRS>().0.iter_mut().zip(offsets.as_chunks_mut::<PAIRS>().0);
+    for ((scales, offsets), (&[low, low_offsets, high], &half)) in
+        to.zip(words.as_chunks().0.iter().zip(halves))
+    {
+        let [d, least] = pair(half);
+        for j in 0..PAIRS {
+            let six = |low: u32, high: u32| (low >> (4 * j) & 15 | (high >> (2 * j) & 3) << 4) as f32;
+            scales[j] = d * six(low, high);
+            offsets[j] = least * six(low_offsets, high >> 16);
+        }
+    }
 }

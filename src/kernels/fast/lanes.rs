@@ -56,6 +56,19 @@ pub(crate) fn add_four(y: &mut [f32], a: [f32; 4], x: [&[f32]; 4]) {
     }
 }
 
+/// x ← exp(x − most); their sum
+pub(super) fn exps(x: &mut [f32], most: f32) -> f32 {
+    let (most4, mut sums) = (f32x4::splat(most), f32x4::ZERO);
+    let (fours, rest) = x.as_chunks_mut::<LANES>();
+    for four in fours {
+        let exp = (f32x4::from(*four) - most4).exp();
+        sums += exp;
+        *four = exp.to_array();
+    }
+    rest.iter_mut().for_each(|x| *x = (*x - most).exp());
+    sums.reduce_add() + rest.iter().sum::<f32>()
+}
+
 /// cap · tanh(s / cap), or s where `cap` is 0; see the twin of attention.
 pub(super) fn capped(s: f32, cap: f32) -> f32 {
     if cap == 0.0 { s } else { cap * (s / cap).tanh() }

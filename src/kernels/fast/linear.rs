@@ -1,13 +1,15 @@
 //! Fast [`linear`](crate::twin::linear). Few rows: tiles of 2 x-rows by 4 w-rows, which fill
 //! the registers; 1 by 8 for one row, which keeps more weights on their way from memory.
 
+use super::integer;
 use super::lanes::{add_four, add_scaled, dots};
 use super::product::{Window, add_product};
 use crate::control::FEW_ROWS;
 use crate::twin::linear::{Columns, DeltaData};
 use crate::twin::weight::WeightData;
 
-/// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin.
+/// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin. If it `rounds`, x is rounded to
+/// 16 bits where W is packed.
 pub(crate) fn linear(
     x: &[f32],
     weight: WeightData<'_>,
@@ -15,14 +17,15 @@ pub(crate) fn linear(
     columns: Columns,
     accumulate: bool,
     delta: Option<DeltaData<'_>>,
+    rounds: bool,
     y: &mut [f32],
 ) {
-    let Some(delta) = delta else { return product(x, weight, bias, columns, accumulate, y) };
+    let Some(delta) = delta else { return product(x, weight, bias, columns, accumulate, rounds, y) };
     let (f, c, stride) = (weight.rows(), weight.c, columns.stride);
     let scales =
         |n: usize| delta.mixes[delta.rows[n].mix as usize].active().iter().any(|b| b.affine().is_some());
     if !(0..x.len() / c).any(scales) {
-        product(x, weight, bias, columns, accumulate, y);
+        product(x, weight, bias, columns, accumulate, rounds, y);
         for (n, y) in y.chunks_exact_mut(stride).take(x.len() / c).enumerate() {
             expand(&delta, n, columns, &mut y[columns.first..][..f]);
         }
@@ -31,7 +34,7 @@ pub(crate) fn linear(
     // Gains apply to x · Wᵀ alone, so bias and residual come after.
     let mut line = vec![0.0; f];
     for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(stride)).enumerate() {
-        product(x, weight, None, Columns { first: 0, stride: f }, false, &mut line);
+        product(x, weight, None, Columns { first: 0, stride: f }, false, rounds, &mut line);
         scale(&delta, n, columns, &mut line);
         expand(&delta, n, columns, &mut line);
         let y = &mut y[columns.first..][..f];
@@ -135,19 +138,25 @@ fn product(
     bias: Option<&[f32]>,
     columns: Columns,
     accumulate: bool,
+    rounds: bool,
     y: &mut [f32],
 ) {
     let (f, c) = (weight.rows(), weight.c);
     let n = x.len() / c;
+    let mut put = |row: usize, col: usize, dots: &[f32]| {
+        let col = columns.first + col;
+        let y = &mut y[row * columns.stride + col..][..dots.len()];
+        for (i, (y, dot)) in y.iter_mut().zip(dots).enumerate() {
+            let held = if accumulate { *y } else { 0.0 };
+            *y = dot + bias.map_or(0.0, |b| b[col + i]) + held;
+        }
+    };
+    if rounds && integer::product(x, weight, 0..f, &mut put).is_some() {
+        return;
+    }
     if n > FEW_ROWS {
         return many_rows(x, weight, bias, columns, accumulate, y);
     }
-    let put = |y: &mut [f32], row: usize, col: usize, dot: f32| {
-        let col = columns.first + col;
-        let y = &mut y[row * columns.stride + col];
-        let held = if accumulate { *y } else { 0.0 };
-        *y = dot + bias.map_or(0.0, |b| b[col]) + held;
-    };
     let xs = |row: usize| &x[row * c..][..c];
     let mut space = Vec::new();
     let (n2, f8) = (n - n % 2, f - f % 8);
@@ -158,21 +167,19 @@ fn product(
             let w = std::array::from_fn(|j| w[half + j]);
             for row in (0..n2).step_by(2) {
                 let tile: [[f32; 4]; 2] = dots([xs(row), xs(row + 1)], w);
-                for (i, dots) in tile.iter().enumerate() {
-                    dots.iter().enumerate().for_each(|(j, &dot)| put(y, row + i, col + half + j, dot));
-                }
+                tile.iter().enumerate().for_each(|(i, dots)| put(row + i, col + half, dots));
             }
         }
         if n2 < n {
             let [dots] = dots([xs(n2)], w);
-            dots.iter().enumerate().for_each(|(j, &dot)| put(y, n2, col + j, dot));
+            put(n2, col, &dots);
         }
     }
     for col in f8..f {
         let w = weight.read(col, 1, &mut space);
         for row in 0..n {
             let [[dot]] = dots([xs(row)], [w]);
-            put(y, row, col, dot);
+            put(row, col, &[dot]);
         }
     }
 }

@@ -10,6 +10,7 @@ mod attention_grad_kv;
 mod attention_grad_q;
 mod cross_entropy;
 mod expand_grad;
+mod integer;
 mod lanes;
 mod linear;
 mod linear_grad;

@@ -50,11 +50,15 @@ impl Operation for Linear {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [y] = outputs(out);
-        let run = if call.is_fast() { fast::linear } else { twin::linear::linear };
         let columns = Columns { first: self.weight.first, stride: call.cols(self.y) };
         let bias = self.bias.map(|b| call.f32(b));
         let delta = self.delta.map(|delta| delta.data(call));
         let weight = call.weight(self.weight.tensor);
-        run(call.head(self.x), weight, bias, columns, self.accumulate, delta, y);
+        let x = call.head(self.x);
+        if call.is_fast() {
+            fast::linear(x, weight, bias, columns, self.accumulate, delta, call.rounds(), y);
+        } else {
+            twin::linear::linear(x, weight, bias, columns, self.accumulate, delta, y);
+        }
     }
 }

@@ -4,6 +4,7 @@
 use bytemuck::Pod;
 
 use crate::control::{Mix, Row, Training};
+use crate::cpu::Kernels;
 use crate::dtype::Dtype;
 use crate::tensor::{TensorId, Tensors};
 use crate::twin::split_qkv::Heads;
@@ -18,8 +19,8 @@ pub struct Call<'a> {
     pub(crate) data: &'a [Vec<u32>],
     /// Token rows.
     pub(crate) n: usize,
-    /// The fast version, where there is one, in place of the plain one.
-    pub(crate) fast: bool,
+    /// Which versions run.
+    pub(crate) kernels: Kernels,
 }
 
 // Called a few times an op, and by each: not copied into all of them.
@@ -27,7 +28,12 @@ impl<'a> Call<'a> {
     /// Whether the fast version is to run, where there is one. What browsers download has the plain ones
     /// of the other ops alone.
     pub(crate) fn is_fast(&self) -> bool {
-        self.fast || cfg!(all(target_arch = "wasm32", not(debug_assertions)))
+        self.kernels != Kernels::Twin || cfg!(all(target_arch = "wasm32", not(debug_assertions)))
+    }
+
+    /// Whether activations may be rounded.
+    pub(crate) fn rounds(&self) -> bool {
+        self.kernels == Kernels::Rounded
     }
 
     #[inline(never)]
