@@ -24,7 +24,7 @@ const KERNELS: Arrows = &[
     ("control", &[]),
     ("noise", &[]),
     ("twin", &["activation", "dtype", "control", "noise"]),
-    ("fast", &["activation", "control", "twin"]),
+    ("fast", &["activation", "dtype", "control", "twin"]),
     ("ops", &["activation", "cache", "dtype", "tensor", "control", "twin", "fast"]),
     ("plan", &["dtype", "tensor", "control", "ops"]),
     ("machine", &[]),

@@ -6,21 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::error::{Error, Result};
 use crate::machine;
+pub use crate::ops::Kernels;
 use crate::ops::{Call, Op};
 use crate::plan::Plan;
 use crate::tensor::{TensorId, Tensors};
-
-/// Which implementations run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kernels {
-    /// The plain twins only.
-    Twin,
-    /// The fast ones where they exist.
-    Fast,
-    /// The same, but activations are rounded to 16 bits where they meet packed weights: a product of whole
-    /// numbers is several times as fast. An activation is off by at most 1/65534 of the largest of 32.
-    Rounded,
-}
 
 /// Tensors in main memory, as bit patterns.
 #[derive(Debug)]

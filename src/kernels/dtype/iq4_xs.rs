@@ -36,7 +36,8 @@ fn six_bits(block: &[u8; 136]) -> [u8; SUPER_BLOCK / BLOCK] {
 fn codes(words: &[u32], codes: &mut [i8]) {
     let blocks: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(&words[..codes.len() / 8]);
     for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
-        *codes = four_bits(*block).map(|code| STEPS[usize::from(code)]);
+        four_bits(block, 0, codes);
+        codes.iter_mut().for_each(|code| *code = STEPS[*code as usize]);
     }
 }
 

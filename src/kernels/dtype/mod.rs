@@ -276,15 +276,13 @@ fn plane<const SIZE: usize>(row: &[u8], bytes: Range<usize>, words: &mut Vec<u32
 }
 
 /// The four bits of each code: the low ones of 16 bytes are the first half of a block, the high ones its
-/// second.
+/// second. What counts as `zero` is taken off.
 #[inline(always)]
-pub(crate) fn four_bits(bytes: [u8; BLOCK / 2]) -> [u8; BLOCK] {
-    let mut codes = [0; BLOCK];
-    for (i, byte) in bytes.into_iter().enumerate() {
-        codes[i] = byte & 15;
-        codes[i + BLOCK / 2] = byte >> 4;
+pub(crate) fn four_bits(bytes: &[u8; BLOCK / 2], zero: i8, codes: &mut [i8; BLOCK]) {
+    for (i, byte) in bytes.iter().enumerate() {
+        codes[i] = (byte & 15).cast_signed() - zero;
+        codes[i + BLOCK / 2] = (byte >> 4).cast_signed() - zero;
     }
-    codes
 }
 
 /// Words of two f16 each, widened.

@@ -29,7 +29,7 @@ fn codes(words: &[u32], codes: &mut [i8]) {
     let blocks: &[[u8; BLOCK]] = bytemuck::cast_slice(&words[..codes.len() / 16]);
     for (codes, block) in codes.as_chunks_mut::<{ 4 * BLOCK }>().0.iter_mut().zip(blocks) {
         for (j, codes) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
-            *codes = block.map(|bits| (bits >> (2 * j) & 3).cast_signed());
+            codes.iter_mut().zip(block).for_each(|(code, bits)| *code = (bits >> (2 * j) & 3).cast_signed());
         }
     }
 }

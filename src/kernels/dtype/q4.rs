@@ -24,7 +24,7 @@ pub(super) const TYPE: Packed = Packed {
 fn codes(words: &[u32], codes: &mut [i8]) {
     let blocks: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(words);
     for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
-        *codes = four_bits(*block).map(|code| code.cast_signed() - 8);
+        four_bits(block, 8, codes);
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) const TYPE: Packed = Packed {
 fn codes(words: &[u32], codes: &mut [i8]) {
     let blocks: &[[u8; BLOCK / 2]] = bytemuck::cast_slice(words);
     for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
-        *codes = four_bits(*block).map(u8::cast_signed);
+        four_bits(block, 0, codes);
     }
 }
 

@@ -21,9 +21,7 @@ pub(super) const TYPE: Packed = Packed {
 };
 
 fn codes(words: &[u32], codes: &mut [i8]) {
-    for (codes, block) in codes.as_chunks_mut::<BLOCK>().0.iter_mut().zip(q5_0::blocks(words)) {
-        *codes = block.map(u8::cast_signed);
-    }
+    q5_0::read(words, 0, codes);
 }
 
 fn scales(_: &[u32], pairs: &[u32], scales: &mut [f32], offsets: &mut [f32]) {

@@ -25,10 +25,11 @@ fn codes(words: &[u32], codes: &mut [i8]) {
     let (low, rest) = words.split_at(codes.len() / 8);
     let [low, fifth]: [&[[u8; BLOCK]]; 2] = [low, &rest[..codes.len() / 32]].map(bytemuck::cast_slice);
     for (j, (codes, low)) in codes.as_chunks_mut::<{ 2 * BLOCK }>().0.iter_mut().zip(low).enumerate() {
-        let fifth = fifth[j / 4].map(|bits| bits >> (2 * (j % 4)));
+        let (fifth, shift) = (&fifth[j / 4], 2 * (j % 4));
         for i in 0..BLOCK {
-            codes[i] = (low[i] & 15 | (fifth[i] & 1) << 4).cast_signed();
-            codes[i + BLOCK] = (low[i] >> 4 | (fifth[i] & 2) << 3).cast_signed();
+            let fifth = fifth[i] >> shift;
+            codes[i] = (low[i] & 15 | (fifth & 1) << 4).cast_signed();
+            codes[i + BLOCK] = (low[i] >> 4 | (fifth & 2) << 3).cast_signed();
         }
     }
 }

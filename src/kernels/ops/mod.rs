@@ -43,7 +43,7 @@ mod square_sum;
 
 pub use crate::twin::shrink_grad::part_columns;
 pub use crate::twin::split_qkv::Growth;
-pub use shared::{AttentionInputs, Delta, DownProjection, Replaced, Slice};
+pub use shared::{AttentionInputs, Delta, DownProjection, Kernels, Replaced, Slice};
 pub(crate) use shared::{Cached, Call, Fit, Shapes};
 
 use crate::tensor::{TensorId, Tensors};

@@ -167,13 +167,19 @@ fn q8_0(&[s0, s1, ref codes @ ..]: &[u8; 34]) -> [f32; BLOCK] {
 }
 
 fn q4_0(bytes: &[u8; 16]) -> [i8; BLOCK] {
-    four_bits(*bytes).map(|code| code.cast_signed() - 8)
+    let mut codes = [0; BLOCK];
+    four_bits(bytes, 8, &mut codes);
+    codes
 }
 
 fn q5_0(&[h0, h1, h2, h3, ref low @ ..]: &[u8; 20]) -> [i8; BLOCK] {
-    five_bits(*low, u32::from_le_bytes([h0, h1, h2, h3])).map(|code| code.cast_signed() - 16)
+    let mut codes = [0; BLOCK];
+    five_bits(low, u32::from_le_bytes([h0, h1, h2, h3]), 16, &mut codes);
+    codes
 }
 
 fn iq4_nl(bytes: &[u8; 16]) -> [i8; BLOCK] {
-    four_bits(*bytes).map(|code| STEPS[usize::from(code)])
+    let mut codes = [0; BLOCK];
+    four_bits(bytes, 0, &mut codes);
+    codes.map(|code| STEPS[code as usize])
 }

@@ -137,30 +137,30 @@ unsafe fn many<M: Multiply<COLUMNS>, const COLUMNS: usize, const PAIRS: usize>(
 ) {
     let (n, row_words) = (x.n(), weight.dtype.row_words(weight.c));
     let mut space: [Integers; COLUMNS] = std::array::from_fn(|_| integers.clone());
-    let mut turned = [[[0; 2]; COLUMNS]; PAIRS];
     let mut sums = vec![[[0.0; COLUMNS]; GROUP]; n];
     let end = columns.end;
     for first in columns.step_by(COLUMNS) {
         let width = COLUMNS.min(end - first);
-        // Past the last column there is no other: the first is done again.
-        // Past the last column there is no other: some are done again.
-        let mut words = weight.words[first * row_words..].chunks_exact(row_words).take(width).cycle();
-        let lines = space.each_mut().map(|space| {
-            let words = words.next().expect("a column");
-            (space.codes.read(words), space.scales.read(words))
-        });
+        let (mut codes, mut scales, mut offsets) =
+            ([&[][..]; COLUMNS], [&[][..]; COLUMNS], [&[][..]; COLUMNS]);
+        for (i, space) in space.iter_mut().enumerate() {
+            // Past the last column there is no other: it is done again.
+            let words = &weight.words[(first + i.min(width - 1)) * row_words..][..row_words];
+            codes[i] = space.codes.read(words);
+            (scales[i], offsets[i]) = space.scales.read(words);
+        }
         sums.fill([[0.0; COLUMNS]; GROUP]);
         for run in 0..weight.c / (2 * PAIRS) {
-            for (column, (codes, _)) in lines.iter().enumerate() {
-                let codes: &[[i8; 2]] = bytemuck::cast_slice(codes);
+            let (group, lane) = (run / GROUP, run % GROUP);
+            let mut block = Block { group, lane, turned: [[[0; 2]; COLUMNS]; PAIRS], scales: [0.0; COLUMNS] };
+            for column in 0..COLUMNS {
+                let codes: &[[i8; 2]] = bytemuck::cast_slice(codes[column]);
                 let codes = &codes.as_chunks::<PAIRS>().0[run];
                 for i in 0..PAIRS {
-                    turned[i][column] = codes[i].map(i16::from);
+                    block.turned[i][column] = [i16::from(codes[i][0]), i16::from(codes[i][1])];
                 }
+                block.scales[column] = scales[column][group][lane];
             }
-            let (group, lane) = (run / GROUP, run % GROUP);
-            let scales = lines.map(|(_, (scales, _))| scales[group][lane]);
-            let block = Block { group, lane, turned: &turned, scales };
             let mut row = 0;
             // SAFETY: as the caller says.
             unsafe {
@@ -172,9 +172,9 @@ unsafe fn many<M: Multiply<COLUMNS>, const COLUMNS: usize, const PAIRS: usize>(
             }
         }
         for (row, [a, b, c, d]) in sums.iter().enumerate() {
-            let mut dots: [f32; COLUMNS] = std::array::from_fn(|i| (a[i] + c[i]) + (b[i] + d[i]));
-            for (dot, (_, (_, offsets))) in dots.iter_mut().zip(lines) {
-                *dot -= offset(offsets, x, row);
+            let mut dots = [0.0; COLUMNS];
+            for i in 0..COLUMNS {
+                dots[i] = (a[i] + c[i]) + (b[i] + d[i]) - offset(offsets[i], x, row);
             }
             put(row, first, &dots[..width]);
         }
@@ -204,14 +204,14 @@ fn offset(offsets: Runs<'_>, x: &Activations, row: usize) -> f32 {
 }
 
 /// A run of some rows of W, turned.
-struct Block<'a, const COLUMNS: usize, const PAIRS: usize> {
+struct Block<const COLUMNS: usize, const PAIRS: usize> {
     group: usize,
     lane: usize,
-    turned: &'a [[[i16; 2]; COLUMNS]; PAIRS],
+    turned: [[[i16; 2]; COLUMNS]; PAIRS],
     scales: [f32; COLUMNS],
 }
 
-impl<const COLUMNS: usize, const PAIRS: usize> Block<'_, COLUMNS, PAIRS> {
+impl<const COLUMNS: usize, const PAIRS: usize> Block<COLUMNS, PAIRS> {
     /// Adds its product with some rows of x, from `first` on.
     #[inline(always)]
     unsafe fn add<M: Multiply<COLUMNS>, const ROWS: usize>(
@@ -226,7 +226,7 @@ impl<const COLUMNS: usize, const PAIRS: usize> Block<'_, COLUMNS, PAIRS> {
         let codes = &codes.as_chunks::<PAIRS>().0[at * GROUP..][..ROWS * GROUP];
         let x_codes: [_; ROWS] = std::array::from_fn(|i| &codes[i * GROUP + self.lane]);
         // SAFETY: as the caller says.
-        let totals = unsafe { M::tile(self.turned, x_codes) };
+        let totals = unsafe { M::tile(&self.turned, x_codes) };
         for (i, totals) in totals.iter().enumerate() {
             let sums = &mut sums[i][self.lane].as_chunks_mut::<LANES>().0;
             let scale = f32x4::splat(scales[i][self.lane]);

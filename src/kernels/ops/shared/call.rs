@@ -4,11 +4,22 @@
 use bytemuck::Pod;
 
 use crate::control::{Mix, Row, Training};
-use crate::cpu::Kernels;
 use crate::dtype::Dtype;
 use crate::tensor::{TensorId, Tensors};
 use crate::twin::split_qkv::Heads;
 use crate::twin::weight::WeightData;
+
+/// Which implementations run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernels {
+    /// The plain twins only.
+    Twin,
+    /// The fast ones where they exist.
+    Fast,
+    /// The same, but activations are rounded to 16 bits where they meet packed weights: a product of whole
+    /// numbers is several times as fast. An activation is off by at most 1/65534 of the largest of 32.
+    Rounded,
+}
 
 /// What an op reads, and which of its versions is to run. The outputs are elsewhere while it does.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ mod slice;
 pub use attention_inputs::AttentionInputs;
 pub(crate) use cached::Cached;
 pub(crate) use call::Call;
+pub use call::Kernels;
 pub(super) use call::outputs;
 pub use delta::Delta;
 pub use down_projection::DownProjection;
