@@ -38,10 +38,17 @@ fn pack(row: &[f32], words: &mut Vec<u32>) {
 
 /// Appends 8 words of codes; the scale's bits.
 fn pack_block(block: &[f32; BLOCK], words: &mut Vec<u32>) -> u16 {
-    let most = block.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    // Not `max` and `round`, which WebAssembly calls for each number.
+    let most = block.iter().fold(0.0, |most, x| if x.abs() > most { x.abs() } else { most });
     let scale = most / 127.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    let codes = block.map(|x| (x * inverse).round() as i8 as u8);
+    let mut codes = [0; BLOCK];
+    for (code, x) in codes.iter_mut().zip(block) {
+        let x = x * inverse;
+        let whole = x as i32;
+        let rest = x - whole as f32;
+        *code = (whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)) as u8;
+    }
     words.extend(codes.as_chunks().0.iter().map(|&four| u32::from_le_bytes(four)));
     f16::from_f32(scale).to_bits()
 }

@@ -71,7 +71,12 @@ fn add_panels<'a, const WIDTH: usize, const FUSED: bool>(
         for j0 in (0..cols).step_by(WIDTH) {
             let width = WIDTH.min(cols - j0);
             for (k, line) in panel.iter_mut().enumerate() {
-                line[..width].copy_from_slice(&right(k0 + k)[j0..][..width]);
+                let from = &right(k0 + k)[j0..];
+                // A copy of a length that is known is no call.
+                match from.first_chunk() {
+                    Some(whole) => *line = *whole,
+                    None => line[..width].copy_from_slice(&from[..width]),
+                }
             }
             let line = |i: usize| &left.data[i * left.stride + left.first + k0..][..panel.len()];
             let mut put = |i: usize, sums: &[f32; WIDTH]| {
