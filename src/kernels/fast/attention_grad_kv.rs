@@ -1,9 +1,9 @@
 //! Fast [`attention_grad_kv`](crate::twin::attention_grad_kv), in f32.
 
-use crate::control::{INACTIVE, Row};
+use crate::control::Row;
 
-use super::lanes::{add_scaled, capped, capped_slope, dots};
-use crate::twin::attention::visible;
+use super::lanes::{capped, capped_slope, exps};
+use super::tile::for_each_tile;
 use crate::twin::split_qkv::Heads;
 
 /// dK[pos] += scale · Σ p·(dp − Δ)·q and dV[pos] += Σ p·dy; see the twin.
@@ -20,22 +20,37 @@ pub(crate) fn attention_grad_kv(
     dk_cache: &mut [f32],
     dv_cache: &mut [f32],
 ) {
-    let Heads { q_cols, kv_cols, head_dim: d, s } = heads;
-    let group = q_cols / kv_cols;
-    for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.slot != INACTIVE) {
-        for h in 0..q_cols / d {
-            let head = n * q_cols + h * d;
-            let (q, dy) = (&q[head..][..d], &dy[head..][..d]);
-            let [log_sum, delta] = [0, 1].map(|i| stats[2 * head / d + i]);
-            for pos in visible(row, window) {
-                let cell = (row.slot as usize * s + pos) * kv_cols + h / group * d;
-                let [[score]] = dots([q], [&k_cache[cell..][..d]]);
-                let [[dp]] = dots([dy], [&v_cache[cell..][..d]]);
-                let score = capped(scale * score, cap);
-                let (p, slope) = ((score - log_sum).exp(), scale * capped_slope(score, cap));
-                add_scaled(&mut dk_cache[cell..][..d], slope * p * (dp - delta), q);
-                add_scaled(&mut dv_cache[cell..][..d], p, dy);
+    let (mut scores, mut dp, mut slopes, mut turned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for_each_tile(rows, heads, window, |tile| {
+        tile.dots(q, k_cache, &mut turned, &mut scores);
+        tile.dots(dy, v_cache, &mut turned, &mut dp);
+        let (n, keys) = (tile.rows.len(), tile.keys());
+        let len = keys.len();
+        for (h, (scores, dp)) in tile.heads().zip(scores.chunks_exact_mut(n * len).zip(dp.chunks_exact_mut(n * len))) {
+            for ((row, seen), (scores, dp)) in
+                tile.seen().enumerate().zip(scores.chunks_exact_mut(len).zip(dp.chunks_exact_mut(len)))
+            {
+                let at = 2 * tile.head(row, h).start / tile.d();
+                let (log_sum, delta) = (stats[at], stats[at + 1]);
+                let seen = seen.start - keys.start..seen.end - keys.start;
+                for line in [&mut *scores, &mut *dp] {
+                    line[..seen.start].fill(0.0);
+                    line[seen.end..].fill(0.0);
+                }
+                let (scores, dp) = (&mut scores[seen.clone()], &mut dp[seen]);
+                scores.iter_mut().for_each(|score| *score = capped(scale * *score, cap));
+                slopes.clear();
+                slopes.extend(scores.iter().map(|&score| scale * capped_slope(score, cap)));
+                exps(scores, log_sum);
+                dp.iter_mut().zip(&*scores).zip(&slopes).for_each(|((dp, p), slope)| *dp = slope * p * (*dp - delta));
+            }
+            turned.resize(n * len, 0.0);
+            for (weights, x, y) in [(&*dp, q, &mut *dk_cache), (&*scores, dy, &mut *dv_cache)] {
+                for (row, line) in weights.chunks_exact(len).enumerate() {
+                    turned[row..].iter_mut().step_by(n).zip(line).for_each(|(to, from)| *to = *from);
+                }
+                tile.spread(&turned[..n * len], x, h, y);
             }
         }
-    }
+    });
 }

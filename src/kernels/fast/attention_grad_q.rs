@@ -1,9 +1,9 @@
 //! Fast [`attention_grad_q`](crate::twin::attention_grad_q), in f32.
 
-use crate::control::{INACTIVE, Row};
+use crate::control::Row;
 
-use super::lanes::{add_scaled, capped, capped_slope, dots};
-use crate::twin::attention::visible;
+use super::lanes::{capped, capped_slope, exps};
+use super::tile::for_each_tile;
 use crate::twin::split_qkv::Heads;
 
 /// dq = scale · Σ p·(dp − Δ)·K, and the softmax' statistics; see the twin.
@@ -19,32 +19,30 @@ pub(crate) fn attention_grad_q(
     dq: &mut [f32],
     stats: &mut [f32],
 ) {
-    let Heads { q_cols, kv_cols, head_dim: d, s } = heads;
-    let group = q_cols / kv_cols;
-    let (mut scores, mut dp, mut slopes) = (Vec::new(), Vec::new(), Vec::new());
-    for (n, row) in rows.iter().enumerate().filter(|(_, row)| row.slot != INACTIVE) {
-        for h in 0..q_cols / d {
-            let head = n * q_cols + h * d;
-            let cell = |pos: usize| (row.slot as usize * s + pos) * kv_cols + h / group * d;
-            let dot = |x: &[f32], cache: &[f32], pos: usize| dots([x], [&cache[cell(pos)..][..d]])[0][0];
-            scores.clear();
-            scores.extend(
-                visible(row, window).map(|pos| capped(scale * dot(&q[head..][..d], k_cache, pos), cap)),
-            );
-            slopes.clear();
-            slopes.extend(scores.iter().map(|&score| scale * capped_slope(score, cap)));
-            dp.clear();
-            dp.extend(visible(row, window).map(|pos| dot(&dy[head..][..d], v_cache, pos)));
-            let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let log_sum = most + scores.iter().map(|score| (score - most).exp()).sum::<f32>().ln();
-            scores.iter_mut().for_each(|score| *score = (*score - log_sum).exp());
-            let delta: f32 = scores.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
-            let dq = &mut dq[head..][..d];
-            dq.fill(0.0);
-            for (pos, ((p, dp), slope)) in visible(row, window).zip(scores.iter().zip(&dp).zip(&slopes)) {
-                add_scaled(dq, slope * p * (dp - delta), &k_cache[cell(pos)..][..d]);
+    let (mut scores, mut dp, mut slopes, mut turned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for_each_tile(rows, heads, window, |tile| {
+        tile.dots(q, k_cache, &mut turned, &mut scores);
+        tile.dots(dy, v_cache, &mut turned, &mut dp);
+        let keys = tile.keys();
+        let mut lines = scores.chunks_exact_mut(keys.len()).zip(dp.chunks_exact(keys.len()));
+        for h in tile.heads() {
+            for ((row, seen), (scores, dp)) in tile.seen().enumerate().zip(&mut lines) {
+                let seen = seen.start - keys.start..seen.end - keys.start;
+                scores[..seen.start].fill(0.0);
+                scores[seen.end..].fill(0.0);
+                let (scores, dp) = (&mut scores[seen.clone()], &dp[seen]);
+                scores.iter_mut().for_each(|score| *score = capped(scale * *score, cap));
+                slopes.clear();
+                slopes.extend(scores.iter().map(|&score| scale * capped_slope(score, cap)));
+                let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let total = exps(scores, most);
+                scores.iter_mut().for_each(|p| *p /= total);
+                let delta: f32 = scores.iter().zip(dp).map(|(p, dp)| p * dp).sum();
+                scores.iter_mut().zip(dp).zip(&slopes).for_each(|((p, dp), slope)| *p *= slope * (dp - delta));
+                let at = 2 * tile.head(row, h).start / tile.d();
+                stats[at..at + 2].copy_from_slice(&[most + total.ln(), delta]);
             }
-            stats[2 * head / d..][..2].copy_from_slice(&[log_sum, delta]);
         }
-    }
+        tile.mix(&scores, k_cache, dq);
+    });
 }

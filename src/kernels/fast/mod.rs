@@ -19,6 +19,7 @@ mod outer_grad;
 mod product;
 mod shrink;
 mod shrink_grad;
+mod tile;
 
 pub use activation::activation;
 pub(crate) use activation_grad::activation_grad;
