@@ -1,5 +1,6 @@
 //! The CPU path for pages without WebGPU: f32 sums in four lanes, SIMD128 on wasm32 and the
-//! host's vectors elsewhere. Judged by the twins.
+//! host's vectors elsewhere; packed weights in whole numbers, where activations may be rounded. Judged by
+//! the twins.
 //!
 //! Only ops that take measurable time are here.
 
