@@ -62,7 +62,9 @@ fn one(
     scores.clear();
     scores.resize(tile.heads().len() * len, 0.0);
     let fours = len - len % 4;
-    let four = |cache, i| -> [&[f32]; 4] { std::array::from_fn(|j| &(cache as &[f32])[tile.cell(keys.start + i + j)]) };
+    let four = |cache, i| -> [&[f32]; 4] {
+        std::array::from_fn(|j| &(cache as &[f32])[tile.cell(keys.start + i + j)])
+    };
     for i in (0..fours).step_by(4) {
         let four = four(k, i);
         for (h, scores) in tile.heads().zip(scores.chunks_exact_mut(len)) {
@@ -84,6 +86,7 @@ fn one(
         }
     }
     for (h, weights) in tile.heads().zip(scores.chunks_exact(len)) {
-        (fours..len).for_each(|i| add_scaled(&mut y[tile.head(n, h)], weights[i], &v[tile.cell(keys.start + i)]));
+        (fours..len)
+            .for_each(|i| add_scaled(&mut y[tile.head(n, h)], weights[i], &v[tile.cell(keys.start + i)]));
     }
 }

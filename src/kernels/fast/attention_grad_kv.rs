@@ -26,7 +26,9 @@ pub(crate) fn attention_grad_kv(
         tile.dots(dy, v_cache, &mut turned, &mut dp);
         let (n, keys) = (tile.rows.len(), tile.keys());
         let len = keys.len();
-        for (h, (scores, dp)) in tile.heads().zip(scores.chunks_exact_mut(n * len).zip(dp.chunks_exact_mut(n * len))) {
+        for (h, (scores, dp)) in
+            tile.heads().zip(scores.chunks_exact_mut(n * len).zip(dp.chunks_exact_mut(n * len)))
+        {
             for ((row, seen), (scores, dp)) in
                 tile.seen().enumerate().zip(scores.chunks_exact_mut(len).zip(dp.chunks_exact_mut(len)))
             {
@@ -42,7 +44,10 @@ pub(crate) fn attention_grad_kv(
                 slopes.clear();
                 slopes.extend(scores.iter().map(|&score| scale * capped_slope(score, cap)));
                 exps(scores, log_sum);
-                dp.iter_mut().zip(&*scores).zip(&slopes).for_each(|((dp, p), slope)| *dp = slope * p * (*dp - delta));
+                dp.iter_mut()
+                    .zip(&*scores)
+                    .zip(&slopes)
+                    .for_each(|((dp, p), slope)| *dp = slope * p * (*dp - delta));
             }
             turned.resize(n * len, 0.0);
             for (weights, x, y) in [(&*dp, q, &mut *dk_cache), (&*scores, dy, &mut *dv_cache)] {

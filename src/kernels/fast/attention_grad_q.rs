@@ -38,7 +38,11 @@ pub(crate) fn attention_grad_q(
                 let total = exps(scores, most);
                 scores.iter_mut().for_each(|p| *p /= total);
                 let delta: f32 = scores.iter().zip(dp).map(|(p, dp)| p * dp).sum();
-                scores.iter_mut().zip(dp).zip(&slopes).for_each(|((p, dp), slope)| *p *= slope * (dp - delta));
+                scores
+                    .iter_mut()
+                    .zip(dp)
+                    .zip(&slopes)
+                    .for_each(|((p, dp), slope)| *p *= slope * (dp - delta));
                 let at = 2 * tile.head(row, h).start / tile.d();
                 stats[at..at + 2].copy_from_slice(&[most + total.ln(), delta]);
             }

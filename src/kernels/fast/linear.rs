@@ -151,7 +151,7 @@ fn product(
             *y = dot + bias.map_or(0.0, |b| b[col + i]) + held;
         }
     };
-    if rounds && integer::product(x, weight, 0..f, &mut put).is_some() {
+    if rounds && integer::product(x, weight, &mut put).is_some() {
         return;
     }
     if n > FEW_ROWS {

@@ -1,7 +1,6 @@
 //! The innermost loops in vectors of 256 bits, which nearly every x86-64 processor has.
 
 use std::arch::x86_64::*;
-use std::ops::Range;
 
 use wide::i32x4;
 
@@ -20,11 +19,10 @@ pub(super) fn product(
     x: &Activations,
     weight: WeightData<'_>,
     integers: Integers,
-    columns: Range<usize>,
     put: impl FnMut(usize, usize, &[f32]),
 ) {
     // SAFETY: this function asks for what they need.
-    unsafe { multiply::<Avx2, COLUMNS>(x, weight, integers, columns, put) }
+    unsafe { multiply::<Avx2, COLUMNS>(x, weight, integers, put) }
 }
 
 impl Multiply<COLUMNS> for Avx2 {

@@ -10,8 +10,6 @@ mod activations;
 mod avx2;
 mod lanes;
 
-use std::ops::Range;
-
 use wide::{f32x4, i32x4};
 
 use super::lanes::LANES;
@@ -42,12 +40,11 @@ trait Multiply<const COLUMNS: usize> {
     ) -> [[i32; COLUMNS]; ROWS];
 }
 
-/// Gives `put` the elements of x · Wᵀ in some columns, by their row and first column; `None` where W has no
-/// codes.
+/// Gives `put` the elements of x · Wᵀ, some columns at a time, by their row and first column; `None` where W has
+/// no codes.
 pub(super) fn product(
     x: &[f32],
     weight: WeightData<'_>,
-    columns: Range<usize>,
     put: impl FnMut(usize, usize, &[f32]),
 ) -> Option<()> {
     let integers = weight.dtype.integers(weight.c)?;
@@ -55,11 +52,11 @@ pub(super) fn product(
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has just said that it has it.
-        unsafe { avx2::product(&x, weight, integers, columns, put) };
+        unsafe { avx2::product(&x, weight, integers, put) };
         return Some(());
     }
     // SAFETY: these are everywhere.
-    unsafe { multiply::<Lanes, { lanes::COLUMNS }>(&x, weight, integers, columns, put) };
+    unsafe { multiply::<Lanes, { lanes::COLUMNS }>(&x, weight, integers, put) };
     Some(())
 }
 
@@ -68,16 +65,15 @@ unsafe fn multiply<M: Multiply<COLUMNS>, const COLUMNS: usize>(
     x: &Activations,
     weight: WeightData<'_>,
     integers: Integers,
-    columns: Range<usize>,
     put: impl FnMut(usize, usize, &[f32]),
 ) {
     // SAFETY: as the caller says.
     unsafe {
         match (x.n() <= FEW, x.run()) {
-            (true, 16) => few::<M, COLUMNS, { GROUP * 16 }>(x, weight, integers, columns, put),
-            (true, _) => few::<M, COLUMNS, { GROUP * 32 }>(x, weight, integers, columns, put),
-            (false, 16) => many::<M, COLUMNS, 8>(x, weight, integers, columns, put),
-            (false, _) => many::<M, COLUMNS, 16>(x, weight, integers, columns, put),
+            (true, 16) => few::<M, COLUMNS, { GROUP * 16 }>(x, weight, integers, put),
+            (true, _) => few::<M, COLUMNS, { GROUP * 32 }>(x, weight, integers, put),
+            (false, 16) => many::<M, COLUMNS, 8>(x, weight, integers, put),
+            (false, _) => many::<M, COLUMNS, 16>(x, weight, integers, put),
         }
     }
 }
@@ -88,14 +84,13 @@ unsafe fn few<M: Multiply<COLUMNS>, const COLUMNS: usize, const SPAN: usize>(
     x: &Activations,
     weight: WeightData<'_>,
     mut integers: Integers,
-    columns: Range<usize>,
     mut put: impl FnMut(usize, usize, &[f32]),
 ) {
     let n = x.n();
     let (x_codes, x_scales) = (x.codes().as_chunks::<SPAN>().0, x.scales());
     let mut totals = vec![i32x4::ZERO; x_scales.len()];
     let width = weight.dtype.row_words(weight.c);
-    for column in columns {
+    for column in 0..weight.rows() {
         let words = &weight.words[column * width..][..width];
         let (whole, rest) = integers.codes.read(words).as_chunks::<SPAN>();
         let mut at = 0;
@@ -132,14 +127,13 @@ unsafe fn many<M: Multiply<COLUMNS>, const COLUMNS: usize, const PAIRS: usize>(
     x: &Activations,
     weight: WeightData<'_>,
     integers: Integers,
-    columns: Range<usize>,
     mut put: impl FnMut(usize, usize, &[f32]),
 ) {
     let (n, row_words) = (x.n(), weight.dtype.row_words(weight.c));
     let mut space: [Integers; COLUMNS] = std::array::from_fn(|_| integers.clone());
     let mut sums = vec![[[0.0; COLUMNS]; GROUP]; n];
-    let end = columns.end;
-    for first in columns.step_by(COLUMNS) {
+    let end = weight.rows();
+    for first in (0..end).step_by(COLUMNS) {
         let width = COLUMNS.min(end - first);
         let (mut codes, mut scales, mut offsets) =
             ([&[][..]; COLUMNS], [&[][..]; COLUMNS], [&[][..]; COLUMNS]);
@@ -275,10 +269,8 @@ mod tests {
                     // SAFETY: AVX2 is there.
                     unsafe {
                         match i {
-                            0 => avx2::product(&x, weight, integers.clone(), 0..f, put),
-                            _ => {
-                                multiply::<Lanes, { lanes::COLUMNS }>(&x, weight, integers.clone(), 0..f, put)
-                            }
+                            0 => avx2::product(&x, weight, integers.clone(), put),
+                            _ => multiply::<Lanes, { lanes::COLUMNS }>(&x, weight, integers.clone(), put),
                         }
                     }
                 }
