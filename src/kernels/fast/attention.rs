@@ -3,7 +3,7 @@
 
 use crate::control::Row;
 
-use super::lanes::{add_four, add_scaled, capped, dots, exps};
+use super::lanes::{add_four, add_scaled, capped, dots, exps, largest};
 use super::tile::{Tile, for_each_tile};
 use crate::twin::split_qkv::Heads;
 
@@ -24,7 +24,7 @@ pub(crate) fn attention(
     let (mut scores, mut turned) = (Vec::new(), Vec::new());
     let weigh = |scores: &mut [f32]| {
         scores.iter_mut().for_each(|score| *score = capped(*score * scale, cap));
-        let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let most = largest(scores);
         let total = exps(scores, most);
         scores.iter_mut().for_each(|score| *score /= total);
     };

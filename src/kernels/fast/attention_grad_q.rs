@@ -2,7 +2,7 @@
 
 use crate::control::Row;
 
-use super::lanes::{capped, capped_slope, exps};
+use super::lanes::{capped, capped_slope, exps, largest};
 use super::tile::for_each_tile;
 use crate::twin::split_qkv::Heads;
 
@@ -34,7 +34,7 @@ pub(crate) fn attention_grad_q(
                 scores.iter_mut().for_each(|score| *score = capped(scale * *score, cap));
                 slopes.clear();
                 slopes.extend(scores.iter().map(|&score| scale * capped_slope(score, cap)));
-                let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let most = largest(scores);
                 let total = exps(scores, most);
                 scores.iter_mut().for_each(|p| *p /= total);
                 let delta: f32 = scores.iter().zip(dp).map(|(p, dp)| p * dp).sum();

@@ -1,6 +1,6 @@
 //! Fast [`cross_entropy`](crate::twin::cross_entropy): one f32 exponential per logit.
 
-use super::lanes::capped_slope;
+use super::lanes::{capped_slope, largest};
 use crate::control::{INACTIVE, Training};
 
 /// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight · slope, and the loss; see
@@ -20,7 +20,7 @@ pub(crate) fn cross_entropy(
             *loss = 0.0;
             continue;
         }
-        let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let most = largest(logits);
         let wanted = logits[target as usize] - most;
         let slope_of = |logit: f32| scale * capped_slope(logit, cap);
         let slope = slope_of(logits[target as usize]);

@@ -56,6 +56,15 @@ pub(crate) fn add_four(y: &mut [f32], a: [f32; 4], x: [&[f32]; 4]) {
     }
 }
 
+/// The largest number; −∞ if there is none.
+pub(super) fn largest(x: &[f32]) -> f32 {
+    // Not `f32::max`, which WebAssembly calls for each number.
+    let larger = |a: f32, b: &f32| if *b > a { *b } else { a };
+    let (fours, rest) = x.as_chunks::<LANES>();
+    let four = fours.iter().fold(f32x4::splat(f32::NEG_INFINITY), |most, x| most.fast_max(f32x4::from(*x)));
+    four.to_array().iter().chain(rest).fold(f32::NEG_INFINITY, larger)
+}
+
 /// x ← exp(x − most); their sum
 pub(super) fn exps(x: &mut [f32], most: f32) -> f32 {
     let (most4, mut sums) = (f32x4::splat(most), f32x4::ZERO);
