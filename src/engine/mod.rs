@@ -34,7 +34,7 @@ pub use load::loader::Loader;
 pub use load::options::EngineOptions;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use load::pooling::POOLING_FILE;
-pub use load::room::needs;
+pub use load::room::{declared, needs};
 pub use load::told::StoredType;
 pub use temp_lora::{ChunkLosses, ChunkReport, Evaluation, Kv, Preset, TempEvent, TempLora, TempLoraOptions};
 pub use text::constraint::{Constraint, Ending, Supplied};

@@ -46,6 +46,8 @@ pub struct Counts {
     pub pipelines: usize,
     /// Command buffers submitted by `run`.
     pub submits: usize,
+    /// Launches in them.
+    pub dispatches: usize,
     /// Results waited for by `read`.
     pub reads: usize,
     /// Bytes written by the host.
@@ -215,6 +217,7 @@ impl Gpu {
                     pass.set_pipeline(&launch.pipeline);
                     pass.set_bind_group(0, &launch.group, &[]);
                     pass.dispatch_workgroups(x, y, z);
+                    self.counts.dispatches += 1;
                     work += launch.work;
                 }
             }

@@ -205,7 +205,7 @@ impl Model {
     }
 
     /// Fills the cache for `n` rows and computes no logits.
-    pub(crate) fn prefill(&self, n: usize) -> Plan {
+    pub fn prefill(&self, n: usize) -> Plan {
         let mut plan = Plan::new(n);
         forward::layers(self, &mut plan, self.config.layers.len());
         plan

@@ -226,7 +226,7 @@ impl Weights {
     }
 
     /// Every tensor that holds a part of the checkpoint.
-    pub(super) fn tensors(&self) -> BTreeSet<TensorId> {
+    pub fn tensors(&self) -> BTreeSet<TensorId> {
         self.places.values().flat_map(|place| &place.target.slices).map(|slice| slice.tensor).collect()
     }
 

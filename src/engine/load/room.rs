@@ -23,7 +23,15 @@ const LEAST_CONTEXT: usize = 128;
 ///
 /// Errors with `Argument` for an option, `Memory` if one tensor is past what can be addressed.
 pub fn needs(config: &Blueprint, options: &EngineOptions) -> Result<Needs> {
-    Ok(Model::new(config.clone(), sizes(config, options, MAX_TENSOR_BYTES))?.needs())
+    Ok(declared(config, options)?.needs())
+}
+
+/// The model of this architecture with these options, of which nothing is allocated: its tensors and plans can be
+/// counted.
+///
+/// Errors as [`needs`].
+pub fn declared(config: &Blueprint, options: &EngineOptions) -> Result<Model> {
+    Model::new(config.clone(), sizes(config, options, MAX_TENSOR_BYTES))
 }
 
 /// The sizes that options mean.
