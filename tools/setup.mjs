@@ -250,7 +250,7 @@ function missing(what, why, packages, otherwise) {
 }
 
 /** A Python that has pip, or null. */
-function findPip(env) {
+export function findPip(env) {
   return ["python3", "python"].find((program) => output(program, ["-m", "pip", "--version"], env) !== null) ?? null;
 }
 
