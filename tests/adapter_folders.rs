@@ -56,7 +56,7 @@ async fn fixtures_of_every_kind() {
         "stablelm-parallel",
         "gpt_neox",
     ];
-    for model in models {
+    for model in models.into_iter().chain(common::models::MORE.iter().map(|files| files.name)) {
         let base =
             read(&repository(&format!("tests/fixtures/adapters/{model}/base.safetensors"))).expect("there");
         let base = Fixture::new(&base);

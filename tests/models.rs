@@ -401,7 +401,21 @@ async fn bad_requests_are_refused_by_name() {
     run(&mut engine, &[good.clone(), good]).await;
 }
 
-/// Of InternLM2 transformers has no code: its files are Llama's under other names, q, k and v in one tensor, by group.
+#[cfg(not(target_arch = "wasm32"))]
+macro_rules! adapter {
+    ($kind:literal) => {
+        (
+            include_bytes!(concat!("fixtures/adapters/internlm2/", $kind, "/adapter_config.json")).as_slice(),
+            include_bytes!(concat!("fixtures/adapters/internlm2/", $kind, "/adapter_model.safetensors"))
+                .as_slice(),
+            include_bytes!(concat!("fixtures/adapters/internlm2/", $kind, "/reference.safetensors"))
+                .as_slice(),
+        )
+    };
+}
+
+/// Of InternLM2 transformers has no code: its files are Llama's under other names, q, k and v in one tensor, by group,
+/// and so are its adapters.
 #[cfg(not(target_arch = "wasm32"))]
 #[pollster::test]
 async fn internlm2_is_llama_under_other_names() {
@@ -441,12 +455,22 @@ async fn internlm2_is_llama_under_other_names() {
     config["model_type"] = serde_json::json!("internlm2");
     config["bias"] = serde_json::json!(false);
     let (config, reference) = (config.to_string(), Fixture::new(LLAMA.reference));
-    let backend = Backend::Cpu(Cpu::new(Kernels::Fast));
-    let mut loader =
-        Loader::new(config.as_bytes(), None, LLAMA.tokenizer, backend, &EngineOptions::default())
-            .expect("a config");
-    common::models::load(&mut loader, &file).expect("its tensors");
-    let mut engine = loader.finish().expect("complete");
-    let logits = engine.logits(&reference.ids("input_ids")).await.expect("it fits");
-    assert_close("internlm2", &logits, &reference.f32("logits"), tolerance("cpu"));
+    let adapters = [adapter!("all-linear"), adapter!("dora-patterns")];
+    for (name, backend) in backends().await {
+        let mut loader =
+            Loader::new(config.as_bytes(), None, LLAMA.tokenizer, backend, &EngineOptions::default())
+                .expect("a config");
+        common::models::load(&mut loader, &file).expect("its tensors");
+        let mut engine = loader.finish().expect("complete");
+        let logits = engine.logits(&reference.ids("input_ids")).await.expect("it fits");
+        assert_close(name, &logits, &reference.f32("logits"), tolerance(name));
+        for (config, weights, reference) in adapters {
+            engine.load_adapter("x", config, weights).await.expect("PEFT's names");
+            engine.set_adapter(vec![("x".to_owned(), 1.0)]).expect("loaded");
+            let reference = Fixture::new(reference);
+            let logits = engine.logits(&reference.ids("input_ids")).await.expect("it fits");
+            assert_close(name, &logits, &reference.f32("logits"), tolerance(name));
+            engine.delete_adapter("x").expect("idle");
+        }
+    }
 }

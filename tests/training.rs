@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::models::{MODELS, ModelFiles, models};
+use common::models::{MODELS, MORE, ModelFiles, models};
 use common::{Fixture, Tolerance, assert_close};
 use lorakeet::engine::{
     Adapter, Choice, Engine, EngineOptions, Loss, ModuleDelta, NewLora, Optimizer, Request, TrainingRoom,
@@ -61,6 +61,14 @@ const FIXTURES: [TrainingFiles; 17] = training!(
     "gpt_neox"
 );
 
+/// Of the models of [`MORE`]: the loss and its gradients, outside browsers.
+#[cfg(not(target_arch = "wasm32"))]
+const GRADIENTS: &[TrainingFiles] =
+    &training!("starcoder2", "gpt_bigcode", "gpt_bigcode-heads", "gptj", "cohere", "cohere2", "ministral3");
+
+#[cfg(target_arch = "wasm32")]
+const GRADIENTS: &[TrainingFiles] = &[];
+
 /// All of them; in a browser those whose models are tried there.
 fn tried() -> impl Iterator<Item = &'static TrainingFiles> {
     static ALL: [TrainingFiles; FIXTURES.len()] = FIXTURES;
@@ -68,7 +76,7 @@ fn tried() -> impl Iterator<Item = &'static TrainingFiles> {
 }
 
 fn files(name: &str) -> &'static ModelFiles {
-    MODELS.iter().find(|files| files.name == name).expect("a fixture")
+    MODELS.iter().chain(MORE).find(|files| files.name == name).expect("a fixture")
 }
 
 impl TrainingFiles {
@@ -164,7 +172,7 @@ fn assert_steps(what: &str, got: &[(String, Vec<f32>)], reference: &Fixture<'_>,
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn gradients_equal_autograd() {
-    for fixture in tried() {
+    for fixture in tried().chain(GRADIENTS) {
         let reference = Fixture::new(fixture.reference);
         for (name, backend) in backends().await {
             let what = format!("{} on {name}", fixture.model);

@@ -52,7 +52,8 @@ pub const MODELS: &[ModelFiles] = &[
     model!("gpt_neox-serial", "model.safetensors"),
 ];
 
-/// Of families whose every part one of the above has too: judged by logits and greedy text alone, outside browsers.
+/// Of families whose every part one of the above has too: judged by logits, greedy text, adapters and gradients, outside
+/// browsers.
 #[cfg(not(target_arch = "wasm32"))]
 pub const MORE: &[ModelFiles] = &[
     model!("starcoder2", "model.safetensors"),
