@@ -10,7 +10,7 @@ use lorakeet::Error;
 use lorakeet::backend::Backend;
 use lorakeet::engine::{
     AdapterFiles, ChunkReport, Delta, Engine, EngineOptions, Finish, Kv, NewLora, Optimizer, Overflow,
-    Request, TempEvent, TempLora, TempLoraOptions, TrainingRoom, Variant, Window,
+    Request, Restoring, TempEvent, TempLora, TempLoraOptions, TrainingRoom, Variant, Window,
 };
 use lorakeet::error::ErrorKind;
 
@@ -305,6 +305,74 @@ async fn kept_keys_and_values_are_computed_anew() {
         let learned: usize = chunks.iter().map(|chunk| chunk.tokens).sum();
         assert_eq!((tokens.len(), learned), (45, 6 * IDS.len() + 45), "{name}");
         engine.delete_adapter("temp").expect_err("it is gone");
+    }
+}
+
+/// A generation that has written its text, and the text's tokens.
+macro_rules! written {
+    ($engine:ident, $request:expr) => {{
+        let mut generation = $engine.start(std::slice::from_ref(&$request)).expect("valid");
+        let mut tokens = Vec::new();
+        while !generation.is_finished() {
+            let deltas = $engine.next(&mut generation).await.expect("works");
+            tokens.extend(deltas.into_iter().flat_map(|delta| delta.tokens));
+        }
+        (generation, tokens)
+    }};
+}
+
+/// Half of a session is of no use: it says so, and begins again on the new device.
+#[pollster::test]
+async fn a_session_begins_again() {
+    for (name, mut engine) in opened().await {
+        let engine = &mut engine;
+        let request = Request::greedy(IDS.to_vec(), 6);
+        let gone = |error: Error| {
+            let words = "the device was lost, and what it had computed of the text: begin again";
+            assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Device, words), "{name}");
+        };
+        let (generation, text) = written!(engine, request);
+        engine.session_head(&generation).await.expect("computed");
+        engine.session_part(&generation, 0).await.expect("computed");
+        lose!(engine, name, engine.session_part(&generation, 1));
+        gone(engine.session_part(&generation, 1).await.expect_err("of the lost device"));
+        gone(engine.session_head(&generation).await.expect_err("of the lost device"));
+        engine.end(generation);
+
+        let (generation, again) = written!(engine, request);
+        assert_eq!(again, text, "{name}");
+        let head = engine.session_head(&generation).await.expect("computed");
+        let spans = Restoring::parts(&head).expect("parts");
+        let mut parts = Vec::new();
+        for i in 0..spans.len() {
+            parts.push(engine.session_part(&generation, i).await.expect("computed"));
+        }
+        engine.end(generation);
+        let bytes = spans.last().expect("some").end;
+        let longer = Request::greedy([&IDS[..], &text].concat(), 8);
+        let (generation, want) = written!(engine, longer);
+        engine.end(generation);
+
+        for is_lost in [true, false] {
+            let mut restoring = engine.open_session(&head, bytes, None).await.expect("its own");
+            parts.iter().enumerate().for_each(|(i, part)| restoring.check(i, part).expect("whole"));
+            for (i, part) in parts.iter().enumerate() {
+                if is_lost && i == 1 {
+                    move_on(engine, name).await;
+                }
+                engine.restore_part(&mut restoring, i, part).expect("its turn");
+            }
+            let restored = engine.end_restoring(restoring);
+            if is_lost {
+                gone(restored.expect_err("the first part is gone"));
+            } else {
+                assert_eq!(restored.expect("whole").len(), IDS.len() + text.len() - 1, "{name}");
+            }
+            let (generation, got) = written!(engine, longer);
+            assert_eq!(generation.usage(0).cached_tokens > 0, !is_lost, "{name}");
+            engine.end(generation);
+            assert_eq!(got, want, "{name}");
+        }
     }
 }
 
