@@ -245,6 +245,31 @@ for (const device of ["cpu", "webgpu"]) {
   });
 }
 
+for (const device of ["cpu", "webgpu"]) {
+  test(`a session outlives its page, on ${device}`, async () => {
+    const page = await openApi(browser);
+    // Of a page that was just loaded: saves, or restores what the one before has saved, and goes on.
+    const goOn = (isSaved) => page.evaluate(async ([device, isSaved]) => {
+      const { createEngine } = await import("/dist/index.js");
+      const engine = await createEngine("/models/demo/", { device, contextLength: 128, batch: 1 });
+      const sessions = await caches.open("sessions");
+      const prompt = await engine.tokenize("Once upon a time there was a boy who had a dog");
+      if (isSaved) await engine.restoreSession(await (await sessions.match(`/${device}`)).blob());
+      else await sessions.put(`/${device}`, new Response(await engine.saveSession(prompt)));
+      const next = await engine.tokenize(" and", { add_special_tokens: false });
+      const { choices, usage } = await engine.completions.create({ prompt: [...prompt, ...next], max_tokens: 24, temperature: 0 });
+      const used = engine.device;
+      await engine.dispose();
+      return { used, ids: choices[0].token_ids, isCached: usage.prompt_tokens_details.cached_tokens === prompt.length };
+    }, [device, isSaved]);
+    const before = await goOn(false);
+    await page.reload();
+    assert.deepEqual(await goOn(true), before);
+    assert.deepEqual([before.used, before.isCached, before.ids.length], [device, true, 24]);
+    await page.close();
+  });
+}
+
 test("a module that stops fails what is under way and what comes after, and hangs nothing", async () => {
   const page = await openApi(browser);
   const errors = await page.evaluate(async () => {
