@@ -45,6 +45,9 @@ const NAMES: &[&str] = &[
     "gpt_bigcode-f16",
     "cohere-q8_0",
     "cohere2-q8_0",
+    "gptj-f16",
+    "internlm2-q8_0",
+    "ministral3-q8_0",
 ];
 
 fn repository(path: &str) -> PathBuf {
@@ -434,6 +437,30 @@ fn keys_that_lie() {
     assert_refused(&with("llama.feed_forward_length", 1 << 12), Mismatch, wide);
     let theta = smallest().f32("llama.rope.freq_base", f32::NAN);
     assert_refused(&theta, Format, "GGUF metadata `llama.rope.freq_base` is NaN, expected a positive number");
+}
+
+/// Ministral 3's queries grow by positions of the original context, which must then be told.
+#[test]
+fn growth_that_lies() {
+    let refused = |file: GgufFile, words: &str| {
+        let file = file.text("general.architecture", "mistral3");
+        let header = Header::from_file_bytes(&file.bytes()).expect("valid");
+        let error = Blueprint::from_gguf(&header).expect_err(words);
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Format, words));
+    };
+    let beta = |beta: f32| GgufFile::default().f32("mistral3.attention.temperature_scale", beta);
+    refused(
+        beta(0.1),
+        "GGUF metadata `mistral3.rope.scaling.original_context_length` is missing, expected a count above 0",
+    );
+    refused(
+        beta(-0.1).u32("mistral3.attention.temperature_length", 8),
+        "GGUF metadata `mistral3.attention.temperature_scale` is -0.1, expected a positive number",
+    );
+    // Growth that is right, or none, leads on to what else is missing.
+    for file in [GgufFile::default(), beta(0.0), beta(0.1).u32("mistral3.attention.temperature_length", 8)] {
+        refused(file, "GGUF metadata `mistral3.embedding_length` is missing, expected a count");
+    }
 }
 
 #[test]

@@ -3,9 +3,10 @@
     python tools/train/export.py FOLDER OUT.gguf --type q8_0
 
 Llama, Mistral, Qwen2, Qwen3, GPT-2, Gemma 1 to 3, SmolLM3, Granite, OLMo 2, Phi, Phi-3, StableLM, GPT-NeoX,
-StarCoder 1 and 2 and Command R, in the layout of llama.cpp's convert_hf_to_gguf.py, which it does not need: names from the `gguf` package's own map; for
-Llama, SmolLM3 and Granite the halves of each head's rows of q and k interleaved; GPT-NeoX's rows of q, of k and of v
-together; Gemma's weights of norms with the 1 that its checkpoints leave out; GPT-2's Conv1D weights turned round;
+StarCoder 1 and 2, GPT-J, InternLM2, Ministral 3 and Command R, in the layout of llama.cpp's convert_hf_to_gguf.py, which
+it does not need: names from the `gguf` package's own map; for Llama, SmolLM3, Granite, InternLM2 and Ministral 3 the
+halves of each head's rows of q and k interleaved; GPT-NeoX's rows of q, of k and of v together, InternLM2's in maps of
+their own; Gemma's weights of norms with the 1 that its checkpoints leave out; GPT-2's Conv1D weights turned round;
 vectors kept as f32, and matrices whose rows are no whole number of blocks as f16. Afterwards every value is read
 back and compared.
 """
@@ -53,12 +54,16 @@ ARCHITECTURES = {
     "gpt_bigcode": gguf.MODEL_ARCH.STARCODER,
     "cohere": gguf.MODEL_ARCH.COMMAND_R,
     "cohere2": gguf.MODEL_ARCH.COHERE2,
+    "gptj": gguf.MODEL_ARCH.GPTJ,
+    "internlm2": gguf.MODEL_ARCH.INTERNLM2,
+    "ministral3": gguf.MODEL_ARCH.MISTRAL3,
 }
 # Those that have LayerNorm, of which llama.cpp takes it for granted that they rotate by base 10,000; and the part of
 # each head that they rotate where their configs do not say.
 LAYER_NORMED = {gguf.MODEL_ARCH.PHI2: 0.5, gguf.MODEL_ARCH.STABLELM: 0.25, gguf.MODEL_ARCH.GPTNEOX: 0.25}
 # Those whose q and k are interleaved, and those whose norms are stored less 1.
-INTERLEAVED = (gguf.MODEL_ARCH.LLAMA, gguf.MODEL_ARCH.SMOLLM3, gguf.MODEL_ARCH.GRANITE)
+INTERLEAVED = (gguf.MODEL_ARCH.LLAMA, gguf.MODEL_ARCH.SMOLLM3, gguf.MODEL_ARCH.GRANITE, gguf.MODEL_ARCH.INTERNLM2,
+               gguf.MODEL_ARCH.MISTRAL3)
 GEMMAS = (gguf.MODEL_ARCH.GEMMA, gguf.MODEL_ARCH.GEMMA2, gguf.MODEL_ARCH.GEMMA3)
 # `tokenizer.ggml.pre` by the digits of the pattern that cuts a text.
 CUTS = {r"\p{N}{1,3}": "llama-bpe", r"\p{N}": "qwen2"}
@@ -75,6 +80,19 @@ def by_part(rows: numpy.ndarray, heads: int) -> numpy.ndarray:
     return rows.reshape(heads, 3, rows.shape[0] // heads // 3, *rows.shape[1:]).swapaxes(0, 1).reshape(rows.shape)
 
 
+def apart(weights: dict[str, torch.Tensor], config: dict) -> dict[str, torch.Tensor]:
+    """InternLM2's rows of q, k and v, which lie by head of keys, as maps of their own."""
+    heads, kv_heads, split = config["num_attention_heads"], config["num_key_value_heads"], {}
+    for name, rows in weights.items():
+        if ".wqkv." not in name:
+            split[name] = rows
+            continue
+        groups = rows.reshape(kv_heads, heads // kv_heads + 2, -1, *rows.shape[1:])
+        for part, own in (("q", groups[:, :-2]), ("k", groups[:, -2]), ("v", groups[:, -1])):
+            split[name.replace("attention.wqkv", f"self_attn.{part}_proj")] = own.reshape(-1, *rows.shape[1:])
+    return split
+
+
 def rope_factors(scaling: dict, theta: float, head_dim: int) -> numpy.ndarray:
     """What Llama 3's scaling divides each frequency by, (D/2)."""
     wavelength = 2 * numpy.pi * theta ** (numpy.arange(0, head_dim, 2, dtype=numpy.float64) / head_dim)
@@ -89,6 +107,8 @@ def tensors(folder: Path, config: dict, arch: gguf.MODEL_ARCH) -> dict[str, nump
     weights: dict[str, torch.Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         weights |= load_file(file)
+    if arch == gguf.MODEL_ARCH.INTERNLM2:
+        weights = apart(weights, config)
     layers = config.get("num_hidden_layers", config.get("n_layer"))
     names = gguf.get_tensor_name_map(arch, layers)
     tied = config.get("tie_word_embeddings", arch == gguf.MODEL_ARCH.GPT2)
@@ -122,10 +142,12 @@ def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -
     writer.add_embedding_length(channels)
     writer.add_feed_forward_length(config.get("intermediate_size", config.get("n_inner")) or 4 * channels)
     writer.add_head_count(heads)
-    if arch in (gguf.MODEL_ARCH.GPT2, gguf.MODEL_ARCH.STARCODER):
+    if arch in (gguf.MODEL_ARCH.GPT2, gguf.MODEL_ARCH.STARCODER, gguf.MODEL_ARCH.GPTJ):
         writer.add_layer_norm_eps(config["layer_norm_epsilon"])
         if arch == gguf.MODEL_ARCH.STARCODER:
             writer.add_head_count_kv(1)
+        if arch == gguf.MODEL_ARCH.GPTJ:
+            writer.add_rope_dimension_count(config["rotary_dim"])
         return {}
     head_dim = config.get("head_dim") or channels // heads
     if arch in LAYER_NORMED:
@@ -161,9 +183,24 @@ def write_config(writer: gguf.GGUFWriter, config: dict, arch: gguf.MODEL_ARCH) -
     if kind == "linear":
         writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(scaling["factor"])
+    elif kind == "yarn" and arch == gguf.MODEL_ARCH.MISTRAL3:
+        write_yarn(writer, scaling)
     elif kind != "default":
         raise ValueError(f"rope_type {kind}")
     return {}
+
+
+def write_yarn(writer: gguf.GGUFWriter, scaling: dict) -> None:
+    """Ministral 3's scaling, and how its queries grow."""
+    if scaling["mscale"] != 1:
+        raise ValueError(f"llama.cpp has no key for an mscale of {scaling['mscale']}")
+    writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+    writer.add_rope_scaling_factor(scaling["factor"])
+    writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
+    writer.add_rope_scaling_yarn_beta_fast(scaling["beta_fast"])
+    writer.add_rope_scaling_yarn_beta_slow(scaling["beta_slow"])
+    writer.add_rope_scaling_yarn_log_mul(scaling["mscale_all_dim"])
+    writer.add_attn_temperature_scale(scaling["llama_4_scaling_beta"])
 
 
 def rotated(config: dict, head_dim: int, default: float) -> int:

@@ -54,19 +54,21 @@ const ACTIVATION: Key = field::ACTIVATION.older("activation_function");
 const CONTEXT: Key = field::CONTEXT.older("n_positions");
 pub(super) const HEADS: Key = field::HEADS.older("n_head");
 const HIDDEN_SIZE: Key = field::HIDDEN_SIZE.older("n_embd");
+/// What the size of a head follows from.
+pub(super) const SIZES: [Key; 2] = [HIDDEN_SIZE, HEADS];
 const INNER_SIZE: Key = INTERMEDIATE_SIZE.older("n_inner");
 const LAYERS: Key = field::LAYERS.older("n_layer");
 /// llama.cpp says of any model what transformers' code for this one does not look at.
-const HEAD_DIM: Key = Key::new("", "attention.key_length");
+pub(super) const HEAD_DIM: Key = Key::new("", "attention.key_length");
 pub(super) const KV_HEADS: Key = Key::new("", "attention.head_count_kv");
 
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
     let heads = fields.needed(HEADS)?;
-    of(fields, fields.count(KV_HEADS)?.unwrap_or(heads))
+    of(fields, fields.head_dim(HEAD_DIM, SIZES, None)?, fields.count(KV_HEADS)?.unwrap_or(heads))
 }
 
-/// A model of this kind with so many heads of keys and values.
-pub(super) fn of(fields: &Fields, kv_heads: usize) -> Result<Blueprint> {
+/// A model of this kind with heads of this size, and so many of keys and values.
+pub(super) fn of(fields: &Fields, head_dim: usize, kv_heads: usize) -> Result<Blueprint> {
     let hidden = fields.needed(HIDDEN_SIZE)?;
     let sizes = Sizes {
         vocab: fields.vocab_size()?,
@@ -74,7 +76,7 @@ pub(super) fn of(fields: &Fields, kv_heads: usize) -> Result<Blueprint> {
         intermediate: fields.count_or(INNER_SIZE, hidden.saturating_mul(4))?,
         heads: fields.needed(HEADS)?,
         kv_heads,
-        head_dim: fields.head_dim(HEAD_DIM, [HIDDEN_SIZE, HEADS], None)?,
+        head_dim,
         context: fields.needed(CONTEXT)?,
     };
     let norm = Norm::Layer(fields.epsilon(LAYER_NORM_EPS, 1e-5)?);

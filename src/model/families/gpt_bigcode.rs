@@ -51,5 +51,6 @@ fn blueprint(fields: &Fields) -> Result<Blueprint> {
     let heads = fields.needed(gpt2::HEADS)?;
     let multi_query = fields.flag(MULTI_QUERY)?.unwrap_or(true);
     let kv_heads = if multi_query { fields.count(gpt2::KV_HEADS)?.unwrap_or(1) } else { heads };
-    Ok(Blueprint { family: &FAMILY, qkv_grouped: !multi_query, ..gpt2::of(fields, kv_heads)? })
+    let head_dim = fields.head_dim(gpt2::HEAD_DIM, gpt2::SIZES, None)?;
+    Ok(Blueprint { family: &FAMILY, qkv_grouped: !multi_query, ..gpt2::of(fields, head_dim, kv_heads)? })
 }

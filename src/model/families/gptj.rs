@@ -2,7 +2,7 @@
 //! head, and rotary positions of neighbours in a part of each head.
 
 use super::{Family, gpt2};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::blueprint::{Blueprint, Order};
 use crate::model::fields::{Fields, Key};
 use crate::model::names::{Module, Role};
@@ -38,29 +38,24 @@ pub(super) const FAMILY: Family = Family {
     ..gpt2::FAMILY
 };
 
-const ROTATED: Key = Key::new("rotary_dim", "");
+const ROTATED: Key = Key::new("rotary_dim", "rope.dimension_count");
 
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
-    if fields.are_metadata() {
-        return Err(Error::unsupported(
-            "GGUF file: general.architecture `gptj` is not supported; take the model's safetensors",
-        ));
+    if fields.count(ROTATED)?.is_none() && fields.mentions(ROTATED) {
+        return Err(fields.refused(ROTATED, "null"));
     }
-    let rotary_dim = match fields.count(ROTATED)? {
-        None if fields.mentions(ROTATED) => return Err(fields.refused(ROTATED, "null")),
-        rotated => rotated.unwrap_or(64),
-    };
+    let head_dim = fields.any_head_dim(gpt2::HEAD_DIM, gpt2::SIZES, None)?;
     Ok(Blueprint {
         family: &FAMILY,
         learned_positions: false,
         order: Order::ParallelOneNorm,
         ropes: vec![Rope::Rotary { theta: 10_000.0, scaling: RopeScaling::None }],
         neighbours: true,
-        rotary_dim,
+        rotary_dim: fields.count_or(ROTATED, 64)?,
         qkv_bias: false,
         o_bias: false,
         head_bias: true,
         tie_word_embeddings: fields.tied(false)?,
-        ..gpt2::of(fields, fields.needed(gpt2::HEADS)?)?
+        ..gpt2::of(fields, head_dim, fields.needed(gpt2::HEADS)?)?
     })
 }

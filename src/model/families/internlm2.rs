@@ -2,7 +2,7 @@
 //! computes it.
 
 use super::{Family, llama};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::blueprint::Blueprint;
 use crate::model::fields::{Fields, HEAD_DIM, Key};
 use crate::model::names::{Module, Role};
@@ -29,15 +29,16 @@ pub(super) const FAMILY: Family = Family {
     ..llama::FAMILY
 };
 
+/// What llama.cpp makes of it is Llama: q, k and v are three maps under Llama's names.
+const SPLIT: Family = Family { name: FAMILY.name, architecture: FAMILY.architecture, ..llama::FAMILY };
+
 const BIAS: Key = Key::new("bias", "");
 
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
-    if fields.are_metadata() {
-        return Err(Error::unsupported(
-            "GGUF file: general.architecture `internlm2` is not supported; take the model's safetensors",
-        ));
-    }
     let like_llama = llama::of(fields, fields.head_dim(HEAD_DIM, llama::SIZES, None)?, (None, 0))?;
+    if fields.are_metadata() {
+        return Ok(Blueprint { family: &SPLIT, ..like_llama });
+    }
     let bias = fields.flag(BIAS)?.unwrap_or(true);
     Ok(Blueprint { family: &FAMILY, qkv_grouped: true, qkv_bias: bias, o_bias: bias, ..like_llama })
 }

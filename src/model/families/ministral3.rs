@@ -1,7 +1,7 @@
 //! Ministral 3: Mistral whose queries grow with their positions; alone, or as the text part of `mistral3`.
 
 use super::{Family, Wrapper, llama};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::blueprint::{Blueprint, Scales};
 use crate::model::fields::{Fields, HEAD_DIM};
 
@@ -19,11 +19,6 @@ pub(super) const FAMILY: Family = Family {
 };
 
 fn blueprint(fields: &Fields) -> Result<Blueprint> {
-    if fields.are_metadata() {
-        return Err(Error::unsupported(
-            "GGUF file: general.architecture `mistral3` is not supported; take the model's safetensors",
-        ));
-    }
     let growth = fields.growth()?;
     let head_dim = fields.head_dim(HEAD_DIM, llama::SIZES, None)?;
     let like_llama = llama::of(fields, head_dim, (llama::window(fields, None)?, 0))?;

@@ -20,6 +20,10 @@ const ORIGINAL: Key = Key::new("original_max_position_embeddings", "rope.scaling
 const ATTENTION_FACTOR: Key = Key::new("", "rope.scaling.attn_factor");
 const BETA_FAST: Key = Key::new("", "rope.scaling.yarn_beta_fast");
 const BETA_SLOW: Key = Key::new("", "rope.scaling.yarn_beta_slow");
+/// What takes the factor on cos and sin back: `mscale_all_dim` of `rope_parameters`.
+const LOG_MULTIPLIER: Key = Key::new("", "rope.scaling.yarn_log_multiplier");
+const TEMPERATURE: Key = Key::new("", "attention.temperature_scale");
+const TEMPERATURE_LENGTH: Key = Key::new("", "attention.temperature_length");
 const PARTIAL: Key = Key::new("partial_rotary_factor", "");
 /// GPT-NeoX's own names for both.
 const NEOX_THETA: Key = THETA.older("rotary_emb_base");
@@ -54,15 +58,16 @@ impl Fields<'_> {
         Ok((rope, rotary_dim))
     }
 
-    /// How queries grow with their positions, as `rope_parameters` have it. To be asked for before the rotation.
+    /// How queries grow with their positions, as `rope_parameters` have it, or GGUF metadata, where they may not
+    /// grow. To be asked for before the rotation.
     ///
     /// Errors with `Format` if it is missing or no positive numbers.
     pub(crate) fn growth(&self) -> Result<Growth> {
-        self.known(QUERY_GROWTH);
         let parameters = match self.source {
             Source::Config(map) => map.get("rope_parameters"),
-            Source::Metadata { .. } => None,
+            Source::Metadata { .. } => return self.growth_of_keys(),
         };
+        self.known(QUERY_GROWTH);
         let number = |name: &str| {
             let number = parameters.and_then(|object| object.get(name)).and_then(Json::as_f64);
             number.filter(|n| n.is_finite() && *n > 0.0).ok_or_else(|| {
@@ -78,6 +83,16 @@ impl Fields<'_> {
             )));
         }
         Ok(Growth { beta: number(QUERY_GROWTH)? as f32, every: every as u32 })
+    }
+
+    fn growth_of_keys(&self) -> Result<Growth> {
+        let every = self.count(TEMPERATURE_LENGTH)?.filter(|&every| every > 0);
+        let every = every.map_or_else(|| self.count(ORIGINAL), |every| Ok(Some(every)))?;
+        let Some(beta) = self.factor(TEMPERATURE)? else { return Ok(Growth::default()) };
+        match every.and_then(|every| u32::try_from(every).ok()).filter(|&every| every > 0) {
+            Some(every) => Ok(Growth { beta, every }),
+            None => Err(self.missing(ORIGINAL, "a count above 0")),
+        }
     }
 
     /// The rotations of layers that see all keys and of layers with a window, where they differ: in
@@ -234,7 +249,13 @@ impl Fields<'_> {
 
     /// YaRN as llama.cpp has it, whose keys leave out what is nowhere but as in the paper.
     fn yarn(&self, factor: f64) -> Result<RopeScaling> {
-        let attention_factor = self.number(ATTENTION_FACTOR)?.unwrap_or(1.0) * Yarn::mscale(factor, 1.0);
+        let back = match self.number(LOG_MULTIPLIER)? {
+            None => 1.0,
+            Some(m) if m.is_finite() && m >= 0.0 => Yarn::mscale(factor, m),
+            Some(m) => return Err(self.refused(LOG_MULTIPLIER, m)),
+        };
+        let said = self.number(ATTENTION_FACTOR)?.unwrap_or(1.0);
+        let attention_factor = said * Yarn::mscale(factor, 1.0) / back;
         let betas = [self.number(BETA_FAST)?.unwrap_or(32.0), self.number(BETA_SLOW)?.unwrap_or(1.0)];
         let original = self.original()?;
         Ok(RopeScaling::Yarn(Yarn { factor, attention_factor, betas, original, truncate: true }))
