@@ -1,4 +1,4 @@
-//! SmolLM2-135M-Instruct as published for llama.cpp: logits and texts are transformers' of the same numbers.
+//! SmolLM2-135M-Instruct as published for llama.cpp: logits, texts and training are transformers' of the same numbers.
 //! Not a test of formats, which small files are for; `tools/real_model.py` fetches this one.
 #![cfg(not(target_arch = "wasm32"))]
 
@@ -12,7 +12,9 @@ use common::{Fixture, Tolerance, assert_close, gpu, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::dtype::Dtype;
-use lorakeet::engine::{Engine, EngineOptions, Finish, Request, folder};
+use lorakeet::engine::{
+    Engine, EngineOptions, Finish, NewLora, Optimizer, Request, TrainingRoom, Variant, Window, folder,
+};
 
 const REFERENCE: &[u8] = include_bytes!("fixtures/real/smollm2.safetensors");
 const QUESTION: &str = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
@@ -111,4 +113,24 @@ async fn texts(engine: &mut Engine) {
         let want = fixture.ids(name);
         assert_eq!(ids[..want.len() - 1], want[..want.len() - 1], "{name}");
     }
+}
+
+/// Steps of AdamW on an adapter on all linear maps, which begins with the numbers that PyTorch draws from the seed.
+#[pollster::test]
+async fn training_is_pefts() {
+    let fixture = Fixture::new(include_bytes!("fixtures/real/smollm2_training.safetensors"));
+    let (ids, want) = (fixture.ids("input_ids"), fixture.f32("losses"));
+    let Some(mut engine) = open(cpu(Kernels::Fast)) else { return };
+    let lora = NewLora { variant: Variant::Lora, rank: 8, alpha: 16.0, target_modules: vec![], seed: 0 };
+    engine.new_lora("x", &lora).await.expect("fits");
+    let room = TrainingRoom { window: ids.len(), memory_limit: None };
+    engine.begin_training("x", Optimizer::default(), room).await.expect("a plain LoRA");
+    let (on, mut losses) = (vec![("x".to_owned(), 1.0)], Vec::new());
+    for _ in &want {
+        let window = Window::new(ids.clone(), 1);
+        losses.push(engine.train_step(vec![window], &on, 1e-3).await.expect("works") as f32);
+    }
+    assert!(want[2] < 0.8 * want[0], "they fall");
+    // Other first numbers of A change the losses by ten times as much.
+    assert_close("losses", &losses, &want, Tolerance { abs: 0.0, rel: 5e-5 });
 }
