@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Greedy texts of Lorakeet and llama.cpp on one GGUF file, side by side.
+"""Greedy texts of Lorakeet and llama.cpp on one GGUF file, side by side; or their speed and memory.
 
-    python3 tools/beside_llama_cpp.py MODEL.gguf
+    python3 tools/beside_llama_cpp.py MODEL.gguf [--speed]
 
 Needs `cargo build --release --features cli`, the packages of tests/fixtures/requirements.txt, and xllamacpp, which is
 llama.cpp. llama.cpp rounds the input of every quantised map to 8 bits, which we do not: it also runs on a copy
-of the file whose numbers are held as f32, where it rounds nothing. Its cache has f32 in both.
+of the file whose numbers are held as f32, where it rounds nothing. Its cache has f32 in both. Speeds are
+medians of runs that take turns, memory is the most that a process held, of llama.cpp's with Python in it.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,18 +35,19 @@ PROMPTS = [
 ]
 TOKENS, CONTEXT = 48, 512
 SHOWN = 40  # characters of what differs
+PREFILLS, DECODED, ROUNDS, THREADS = (128, 512), 64, 5, (1, 2)
 
 
 class LlamaCpp:
-    """llama.cpp with one thread and one slot."""
+    """llama.cpp with one slot."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, threads: int = 1, context: int = CONTEXT):
         import xllamacpp
 
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
-        params.n_ctx, params.n_parallel, params.verbosity = CONTEXT, 1, 0
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+        params.n_ctx, params.n_parallel, params.verbosity, params.cache_ram_mib = context, 1, 0, 0
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         self.server = xllamacpp.Server(params)
 
@@ -131,10 +136,59 @@ def texts(model: Path) -> None:
                   f"{'all' if wide is None else wide} |", flush=True)
 
 
+def their_runs(model: Path, threads: int, context: int, pipe) -> None:
+    """Answers a prompt with the tokens a second of prefill and decode, and the most bytes held so far."""
+    llama = LlamaCpp(model, threads, context)
+    while ids := pipe.recv():
+        asked = {"prompt": ids, "n_predict": DECODED, "temperature": 0, "ignore_eos": True, "cache_prompt": False}
+        timings = llama.post("/completion", asked)["timings"]
+        assert (timings["prompt_n"], timings["predicted_n"]) == (len(ids), DECODED)
+        memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        pipe.send((timings["prompt_per_second"], timings["predicted_per_second"], memory))
+
+
+def our_memory(model: Path, context: int) -> int:
+    """The most bytes that the program holds over the longest prompt and its text."""
+    asked = {"--model": model, "--context-length": context, "--prompt": "the " * max(PREFILLS), "--max-tokens": DECODED}
+    command = [PROGRAM, "generate", *(str(word) for option in asked.items() for word in option)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    return 1024 * usage.ru_maxrss
+
+
+def speed(model: Path) -> None:
+    context, spawn, pipes = max(PREFILLS) + 2 * DECODED, multiprocessing.get_context("spawn"), []
+    for threads in THREADS:
+        pipe, other = spawn.Pipe()
+        spawn.Process(target=their_runs, args=(model, threads, context, other), daemon=True).start()
+        pipes.append(pipe)
+    lines = {}
+    for n in PREFILLS:
+        rounds = []  # of each engine the tokens a second, and the bytes
+        for _ in range(ROUNDS):
+            asked = ["--prompt-tokens", n, "--tokens", DECODED, "--runs", 1]
+            mine = ours("bench", "--model", model, "--context-length", context, *asked)
+            rounds.append([(mine["prefill_tokens_per_second"], mine["decode_tokens_per_second"])])
+            for pipe in pipes:
+                pipe.send([i * 7 + 1000 for i in range(n)])
+                rounds[-1].append(pipe.recv())
+        for at, what in enumerate((f"prefill of {n}, tokens/s", f"decode of {DECODED} after {n}, tokens/s")):
+            lines[what] = [statistics.median(run[at] for run in runs) for runs in zip(*rounds)]
+    held = [our_memory(model, context), *(run[2] for run in rounds[-1][1:])]
+    lines["memory, MB"] = [bytes / 1e6 for bytes in held]
+    names = [f"llama.cpp, threads: {threads} | ours / that" for threads in THREADS]
+    print(f"| | ours | {' | '.join(names)} |\n| ---{' | ---' * (1 + 2 * len(THREADS))} |")
+    for what, (our, *theirs) in lines.items():
+        print(f"| {what} | {our:.1f} | {' | '.join(f'{value:.1f} | {our / value:.2f}' for value in theirs)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    texts(parser.parse_args().model)
+    parser.add_argument("--speed", action="store_true", help="measure speed and memory")
+    options = parser.parse_args()
+    (speed if options.speed else texts)(options.model)
 
 
 if __name__ == "__main__":
