@@ -175,6 +175,8 @@ def speed(model: Path) -> None:
                 rounds[-1].append(pipe.recv())
         for at, what in enumerate((f"prefill of {n}, tokens/s", f"decode of {DECODED} after {n}, tokens/s")):
             lines[what] = [statistics.median(run[at] for run in runs) for runs in zip(*rounds)]
+    for pipe in pipes:
+        pipe.send([])
     held = [our_memory(model, context), *(run[2] for run in rounds[-1][1:])]
     lines["memory, MB"] = [bytes / 1e6 for bytes in held]
     names = [f"llama.cpp, threads: {threads} | ours / that" for threads in THREADS]
