@@ -36,21 +36,31 @@ pub(crate) fn dots<const X: usize, const W: usize>(x: [&[f32]; X], w: [&[f32]; W
     dots
 }
 
-/// x · w, for a w that is read once. Four chains of sums hide the time that one takes.
+/// dots[i] = x[i] · w, all of length C, for a w that is read once. Four chains of sums hide the time that
+/// one takes. The same bits whatever X is.
 #[inline(always)]
-pub(crate) fn long_dot(x: &[f32], w: &[f32]) -> f32 {
-    let (x16, x_rest) = x.as_chunks::<{ 4 * LANES }>();
-    let (w16, w_rest) = w.as_chunks::<{ 4 * LANES }>();
-    let mut sums = [f32x4::ZERO; 4];
-    for (x, w) in x16.iter().zip(w16) {
-        let [x, w]: [[f32x4; 4]; 2] = [bytemuck::cast(*x), bytemuck::cast(*w)];
-        for i in 0..4 {
-            sums[i] += x[i] * w[i];
+pub(crate) fn long_dots<const X: usize>(x: [&[f32]; X], w: &[f32]) -> [f32; X] {
+    const STEP: usize = 4 * LANES;
+    let n = w.len() / STEP;
+    let w16 = &w.as_chunks::<STEP>().0[..n];
+    let x16 = x.map(|x| &x.as_chunks::<STEP>().0[..n]);
+    let mut sums = [[f32x4::ZERO; 4]; X];
+    for at in 0..n {
+        let w: [f32x4; 4] = bytemuck::cast(w16[at]);
+        for i in 0..X {
+            let x: [f32x4; 4] = bytemuck::cast(x16[i][at]);
+            for j in 0..4 {
+                sums[i][j] += x[j] * w[j];
+            }
         }
     }
-    let [a, b, c, d] = ((sums[0] + sums[2]) + (sums[1] + sums[3])).to_array();
-    let rest: f32 = x_rest.iter().zip(w_rest).map(|(x, w)| x * w).sum();
-    (a + c) + (b + d) + rest
+    let mut dots = [0.0; X];
+    for i in 0..X {
+        let [a, b, c, d] = ((sums[i][0] + sums[i][2]) + (sums[i][1] + sums[i][3])).to_array();
+        let tail: f32 = (n * STEP..w.len()).map(|at| x[i][at] * w[at]).sum();
+        dots[i] = (a + c) + (b + d) + tail;
+    }
+    dots
 }
 
 #[inline(always)]

@@ -1,8 +1,8 @@
-//! Fast [`linear`](crate::twin::linear). One row of x: one row of W at a time, so that weights are read in the
-//! order in which they lie in memory. A few: tiles of 2 x-rows by 4 w-rows, which fill the registers.
+//! Fast [`linear`](crate::twin::linear). Few rows of x: one row of W at a time, so that weights are read in the
+//! order in which they lie in memory; more rows of W at once take several times as long.
 
 use super::integer;
-use super::lanes::{add_four, add_scaled, dots, long_dot};
+use super::lanes::{add_four, add_scaled, long_dots};
 use super::product::{Window, add_product};
 use crate::control::FEW_ROWS;
 use crate::twin::linear::{Columns, DeltaData};
@@ -159,33 +159,16 @@ fn product(
     }
     let xs = |row: usize| &x[row * c..][..c];
     let mut space = Vec::new();
-    if n == 1 {
-        for col in 0..f {
-            put(0, col, &[long_dot(x, weight.read(col, 1, &mut space))]);
-        }
-        return;
-    }
-    let (n2, f8) = (n - n % 2, f - f % 8);
-    for col in (0..f8).step_by(8) {
-        let rows = weight.read(col, 8, &mut space);
-        let w: [_; 8] = std::array::from_fn(|j| &rows[j * c..][..c]);
-        for half in [0, 4] {
-            let w = std::array::from_fn(|j| w[half + j]);
-            for row in (0..n2).step_by(2) {
-                let tile: [[f32; 4]; 2] = dots([xs(row), xs(row + 1)], w);
-                tile.iter().enumerate().for_each(|(i, dots)| put(row + i, col + half, dots));
-            }
-        }
-        if n2 < n {
-            let [dots] = dots([xs(n2)], w);
-            put(n2, col, &dots);
-        }
-    }
-    for col in f8..f {
+    let pairs = n - n % 2;
+    for col in 0..f {
         let w = weight.read(col, 1, &mut space);
-        for row in 0..n {
-            let [[dot]] = dots([xs(row)], [w]);
-            put(row, col, &[dot]);
+        for row in (0..pairs).step_by(2) {
+            let [a, b] = long_dots([xs(row), xs(row + 1)], w);
+            put(row, col, &[a]);
+            put(row + 1, col, &[b]);
+        }
+        if pairs < n {
+            put(pairs, col, &long_dots([xs(pairs)], w));
         }
     }
 }
