@@ -4,8 +4,8 @@
     python3 tools/beside_llama_cpp.py MODEL.gguf [--speed]
 
 Needs `cargo build --release --features cli`, the packages of tests/fixtures/requirements.txt, and xllamacpp, which is
-llama.cpp. llama.cpp rounds the input of every quantised map to 8 bits, which we do not: it also runs on a copy
-of the file whose numbers are held as f32, where it rounds nothing. Its cache has f32 in both. Speeds are
+llama.cpp. llama.cpp rounds the input of every quantised map to 8 bits; our texts are of `--backend exact`, which does not: llama.cpp also runs
+on a copy of the file whose numbers are held as f32, where it rounds nothing. Its cache has f32 in both. Speeds are
 medians of runs that take turns, memory is the most that a process held, of llama.cpp's with Python in it.
 """
 
@@ -81,7 +81,7 @@ def our_gap(model: Path, ids: list[int], folder: str) -> float:
 
     asked, told = Path(folder) / "ids.safetensors", Path(folder) / "logits.safetensors"
     save_file({"input_ids": numpy.array(ids, dtype=numpy.int32)}, asked)
-    ours("logits", "--model", model, "--ids", asked, "--out", told)
+    ours("logits", "--backend", "exact", "--model", model, "--ids", asked, "--out", told)
     second, best = numpy.sort(load_file(told)["logits"][-1])[-2:]
     return float(best - second)
 
@@ -117,7 +117,7 @@ def texts(model: Path) -> None:
             theirs = LlamaCpp(path)
             runs[name] = [(ids := theirs.ids(prompt), theirs.complete(ids, TOKENS)) for prompt in PROMPTS]
             del theirs
-        mine = [ours("generate", "--model", model, "--prompt", prompt, "--temperature", "0", "--max-tokens", TOKENS,
+        mine = [ours("generate", "--backend", "exact", "--model", model, "--prompt", prompt, "--temperature", "0", "--max-tokens", TOKENS,
                      "--context-length", CONTEXT) for prompt in PROMPTS]
         print("| prompt | both | ours goes on | llama.cpp goes on | tokens the same | gap, ours | llama.cpp's | f32 |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- |")

@@ -55,7 +55,7 @@ def perplexity(model: torch.nn.Module, ids: torch.Tensor, window: int) -> float:
 def compare(path: Path, model: torch.nn.Module, ids: torch.Tensor, text: Path, window: int, *adapter) -> None:
     """Prints the perplexity by both of ids (T), the first of the text."""
     asked = ["--text", text, "--max-tokens", len(ids), "--context-length", window, *adapter]
-    mine = ours("perplexity", "--model", path, *asked)
+    mine = ours("perplexity", "--backend", "exact", "--model", path, *asked)
     assert mine["tokens"] == len(ids) - 1
     theirs = perplexity(model, ids, window)
     which = "with the adapter each trained" if adapter else "the model alone"
@@ -67,7 +67,7 @@ def train(path: Path, model: PreTrainedModel, ids: torch.Tensor, rate: float, te
     """Prints the losses of both, ids (T) being those of the text; the model with the adapter that PEFT trained."""
     learn = {"--data": text, "--out": out, "--rank": RANK, "--alpha": ALPHA, "--learning-rate": rate, "--seed": SEED,
              "--schedule": "constant", "--max-length": WINDOW, "--epochs": STEPS, "--max-steps": STEPS}
-    mine = ours("train", "--model", path, *(word for option in learn.items() for word in option))
+    mine = ours("train", "--backend", "exact", "--model", path, *(word for option in learn.items() for word in option))
     windows = [ids[i * (WINDOW - 1) :][:WINDOW] for i in range(WINDOWS)]
     order = [i for epoch in range(STEPS) for i in shuffled(WINDOWS, SEED + epoch)][:STEPS]
     adapted = real.adapted(model, RANK, ALPHA, SEED)
