@@ -39,8 +39,6 @@ pub(crate) fn attention(
         for _ in tile.heads() {
             for (seen, scores) in tile.seen().zip(&mut lines) {
                 let seen = seen.start - keys.start..seen.end - keys.start;
-                scores[..seen.start].fill(0.0);
-                scores[seen.end..].fill(0.0);
                 weigh(&mut scores[seen]);
             }
         }

@@ -35,10 +35,6 @@ pub(crate) fn attention_grad_kv(
                 let at = 2 * tile.head(row, h).start / tile.d();
                 let (log_sum, delta) = (stats[at], stats[at + 1]);
                 let seen = seen.start - keys.start..seen.end - keys.start;
-                for line in [&mut *scores, &mut *dp] {
-                    line[..seen.start].fill(0.0);
-                    line[seen.end..].fill(0.0);
-                }
                 let (scores, dp) = (&mut scores[seen.clone()], &mut dp[seen]);
                 scores.iter_mut().for_each(|score| *score = capped(scale * *score, cap));
                 slopes.clear();

@@ -28,8 +28,6 @@ pub(crate) fn attention_grad_q(
         for h in tile.heads() {
             for ((row, seen), (scores, dp)) in tile.seen().enumerate().zip(&mut lines) {
                 let seen = seen.start - keys.start..seen.end - keys.start;
-                scores[..seen.start].fill(0.0);
-                scores[seen.end..].fill(0.0);
                 let (scores, dp) = (&mut scores[seen.clone()], &dp[seen]);
                 scores.iter_mut().for_each(|score| *score = capped(scale * *score, cap));
                 slopes.clear();

@@ -18,7 +18,7 @@ const TURNED: usize = 64;
 pub(super) struct Tile<'a> {
     pub(super) rows: &'a [Row],
     /// The first of the rows.
-    pub(super) first: usize,
+    first: usize,
     window: usize,
     sizes: Heads,
     kv_head: usize,
@@ -71,14 +71,14 @@ impl<'a> Tile<'a> {
         Window { data: &x[self.head(0, head).start..], first: 0, stride: self.sizes.q_cols }
     }
 
-    /// Where the head of keys lies in a cache at a position, and those of four.
+    /// Where the head of keys lies in a cache at a position.
     pub(super) fn cell(&self, pos: usize) -> Range<usize> {
         let Heads { kv_cols, s, .. } = self.sizes;
         let at = (self.rows[0].slot as usize * s + pos) * kv_cols + self.kv_head * self.d();
         at..at + self.d()
     }
 
-    /// scores[h, n, i] = x[n, h] · cache[keys.start + i], for all heads, rows and keys
+    /// scores[h, n, i] = x[n, h] · cache[keys.start + i], for all heads and rows; 0 for keys that a row does not see
     pub(super) fn dots(&self, x: &[f32], cache: &[f32], turned: &mut Vec<f32>, scores: &mut Vec<f32>) {
         let (n, d, keys) = (self.rows.len(), self.d(), self.keys());
         let len = keys.len();
@@ -93,6 +93,12 @@ impl<'a> Tile<'a> {
             }
             for (h, scores) in self.heads().zip(scores.chunks_exact_mut(n * len)) {
                 add_product(self.window(x, h), n, d, |k| &turned[k * TURNED..][..width], scores, first, len);
+            }
+        }
+        for scores in scores.chunks_exact_mut(n * len) {
+            for (seen, scores) in self.seen().zip(scores.chunks_exact_mut(len)) {
+                scores[..seen.start - keys.start].fill(0.0);
+                scores[seen.end - keys.start..].fill(0.0);
             }
         }
     }
