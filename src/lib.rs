@@ -75,7 +75,7 @@
 //! src, over it:
 //!      error, json <- format, tokenizer        dtype, widen <- format
 //!      activation, cache, format, ops, plan, svd <- model   ops, plan, shaders/ <- gpu   gpu, cpu <- backend
-//!      tokenizer, model, backend, svd <- engine <- bindings, the terminal program
+//!      tokenizer, model, backend, svd <- engine <- bench <- bindings, the terminal program
 //! in the engine:
 //!      plans <- runner <- adapters <- text <- training <- temp_lora
 //!      all of these <- load <- facade <- folder
@@ -109,6 +109,7 @@
 #![deny(missing_docs)]
 
 pub mod backend;
+pub mod bench;
 #[cfg(target_arch = "wasm32")]
 pub(crate) mod bindings;
 pub mod engine;

@@ -74,7 +74,11 @@ const MAIN: Arrows = &[
             "widen",
         ],
     ),
-    ("bindings", &["words", "cache", "error", "json", "dtype", "format", "tokenizer", "backend", "engine"]),
+    ("bench", &["error", "dtype", "format", "backend", "engine"]),
+    (
+        "bindings",
+        &["words", "cache", "error", "json", "dtype", "format", "tokenizer", "backend", "engine", "bench"],
+    ),
 ];
 
 /// Room of `src/engine` -> rooms that it may name. The facade may name all, and none names the facade.

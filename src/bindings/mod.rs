@@ -2,6 +2,8 @@
 //! of it: the engine's and, with the feature `chat-module`, the one that renders chat templates.
 //! The TypeScript in `src/js` does the reading and fetching, and the OpenAI shapes.
 
+#[cfg(not(feature = "chat-module"))]
+mod bench;
 #[cfg(feature = "chat-module")]
 mod chat;
 #[cfg(not(feature = "chat-module"))]

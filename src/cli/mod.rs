@@ -151,6 +151,9 @@ pub(crate) async fn run(args: &Args) -> Result<()> {
     if let Command::Bench { other: Some(bench::Other::Adapters(options)), .. } = &args.command {
         return bench_adapters(options, args).await;
     }
+    if let Command::Bench { other: Some(bench::Other::Gpu(options)), .. } = &args.command {
+        return bench::gpu::run(options, args.dtype, args.json).await;
+    }
     if let Command::Inspect { plan: false } = args.command
         && !args.adapter.is_empty()
     {

@@ -8,6 +8,7 @@ mod views;
 use futures_channel::oneshot;
 use serde_json::Value;
 
+use crate::backend::gpu::measure::{Clock, KernelTime};
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
@@ -53,6 +54,17 @@ impl Engine {
     /// Tries the kernels that the model needs with what is loaded and trained. Errors with `Device`.
     pub async fn check_kernels(&mut self) -> Result<()> {
         self.runner.check_kernels().await
+    }
+
+    /// How long each GPU kernel takes that draws a token after `keys` others, at most the context. Texts that are under
+    /// way are lost. Errors with `Unsupported` on the CPU, `Device`.
+    pub async fn time_kernels(&mut self, keys: usize, clock: Clock<'_>) -> Result<Vec<KernelTime>> {
+        self.runner.time_kernels(keys, clock).await
+    }
+
+    /// Waits for all that the device was given. Errors with `Device`.
+    pub async fn wait(&mut self) -> Result<()> {
+        self.runner.wait().await
     }
 
     /// Brings the reason when the device is lost; cancelled if the engine is dropped instead.

@@ -4,7 +4,8 @@
 
 use futures_channel::oneshot;
 
-use crate::backend::Backend;
+use crate::backend::gpu::measure::{Clock, KernelTime};
+use crate::backend::{Backend, Prepared};
 use crate::engine::plans::{Kind, Plans, every_kernel, run_rows};
 use crate::error::{Error, Result};
 use crate::model::{Bank, Held, MAX_ROWS, Model, Training};
@@ -151,6 +152,20 @@ impl Runner {
             self.backend.upload(self.model.whole().spans, 0, bytemuck::cast_slice(&spans));
         }
         self.run(kind, rows)
+    }
+
+    /// How long each kernel takes that draws a token after so many others.
+    ///
+    /// Errors with `Unsupported` on the CPU, `Device`.
+    pub(crate) async fn time_kernels(&mut self, keys: usize, clock: Clock<'_>) -> Result<Vec<KernelTime>> {
+        self.rows_of = None;
+        self.upload_rows(&[Row { token: 0, pos: keys as u32 - 1, slot: 0, mix: 0 }]);
+        let Self { model, backend, plans, .. } = self;
+        let prepared = plans.get(Kind::Decode, 1, model, backend)?;
+        match (prepared, backend) {
+            (Prepared::Gpu(recording), Backend::Gpu(gpu)) => gpu.time_kernels(recording, clock).await,
+            _ => Err(Error::unsupported("the CPU has no kernels to time")),
+        }
     }
 
     fn upload_rows(&mut self, rows: &[Row]) {

@@ -9,6 +9,7 @@ pub mod known_answer;
 mod known_cases;
 mod known_table;
 pub(crate) mod launch;
+pub mod measure;
 mod memory;
 mod open;
 pub mod ops;
@@ -59,6 +60,8 @@ pub struct Counts {
 pub struct GpuOptions {
     /// Ask for no more than the specification's default limits, as the weakest browser grants.
     pub default_limits: bool,
+    /// Ask for the device's own clock, which measuring alone needs, where it may be read.
+    pub timestamps: bool,
     /// Whether to run the variants for adapters that compute on the CPU, where the caller knows:
     /// a browser does not always tell. `None` goes by what the adapter says of itself.
     pub software: Option<bool>,
@@ -119,6 +122,7 @@ pub struct Recording {
 
 #[derive(Debug)]
 struct Launch {
+    kernel: &'static str,
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
@@ -192,7 +196,7 @@ impl Gpu {
         let launches = launches.into_iter().zip(works).enumerate().map(|(i, (launch, work))| {
             let pipeline = self.pipeline(&launch.kernel);
             let group = self.bind(&pipeline, &launch, &params, i as u64 * stride);
-            Launch { pipeline, group, workgroups: launch.workgroups, work }
+            Launch { kernel: launch.kernel.name, pipeline, group, workgroups: launch.workgroups, work }
         });
         let recording = Recording { launches: launches.collect() };
         scopes.map_or(Ok(()), Scopes::ready)?;

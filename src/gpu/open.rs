@@ -24,6 +24,11 @@ impl Gpu {
         let adapter = request_adapter().await?;
         let info = adapter.get_info();
         let own = (!options.default_limits).then(|| adapter.limits());
+        let features = if options.timestamps {
+            adapter.features() & wgpu::Features::TIMESTAMP_QUERY
+        } else {
+            wgpu::Features::empty()
+        };
         // An adapter that gave a device, or refused one, is not asked again.
         let mut asked = Some(adapter);
         let ((device, queue), limits) = first_granted(own, async |limits| {
@@ -33,6 +38,7 @@ impl Gpu {
             };
             let device = adapter.request_device(&wgpu::DeviceDescriptor {
                 label: Some("lorakeet"),
+                required_features: features,
                 required_limits: limits,
                 ..Default::default()
             });

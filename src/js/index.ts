@@ -1,10 +1,12 @@
 // Lorakeet: compact language models in the browser.
 // The public surface and nothing else; importing it does nothing.
 
+export { benchGpu } from "./api/bench.js";
 export { createEngine } from "./api/create.js";
 export { models } from "./api/models.js";
 export { LorakeetError } from "./error.js";
 
+export type { GpuBenchOptions, GpuReport } from "./api/bench.js";
 export type { AdapterDetails, AdapterOptions } from "./api/adapters.js";
 export type { AdapterChoice, AdapterInfo } from "./api/choice.js";
 export type { CacheUsage, CachedFile, ModelCache } from "./files/cache.js";

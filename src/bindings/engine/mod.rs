@@ -7,7 +7,7 @@
 )]
 
 mod adapters;
-mod convert;
+pub(super) mod convert;
 mod convert_training;
 mod loader;
 mod numbered;

@@ -2,6 +2,7 @@
 //! same run. Ratios travel between machines; tokens per second do not.
 
 pub(crate) mod adapters;
+pub(crate) mod gpu;
 mod random;
 mod report;
 pub(crate) mod train;
@@ -32,6 +33,8 @@ pub(crate) struct Options {
 pub(crate) enum Other {
     /// Measure what adapters cost over the base, on a random model
     Adapters(adapters::Options),
+    /// Measure the GPU and every kernel on it, on a random model
+    Gpu(gpu::Options),
     /// Measure a step of training a LoRA
     Train(train::Options),
 }

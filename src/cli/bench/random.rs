@@ -3,16 +3,10 @@
 
 use std::path::Path;
 
+use lorakeet::bench::{LINEARS, Noise, Shape as ModelShape, Tensor, unit};
 use lorakeet::format::{TensorData, write};
 use lorakeet::{Error, Result};
 use serde_json::{Value, json};
-
-// SmolLM2-135M's layers, which are 30 over a vocabulary of 49152.
-const C: usize = 576;
-const F: usize = 1536;
-const H: usize = 9;
-const K: usize = 3;
-const D: usize = 64;
 
 /// How much of SmolLM2-135M a model has, and how large its adapters are.
 #[derive(Clone, Copy, Debug)]
@@ -38,43 +32,18 @@ pub struct AdapterFiles {
     pub weights: Vec<u8>,
 }
 
-/// Linear maps of a layer: name, outputs, inputs.
-const LINEARS: [(&str, usize, usize); 7] = [
-    ("self_attn.q_proj", H * D, C),
-    ("self_attn.k_proj", K * D, C),
-    ("self_attn.v_proj", K * D, C),
-    ("self_attn.o_proj", C, H * D),
-    ("mlp.gate_proj", F, C),
-    ("mlp.up_proj", F, C),
-    ("mlp.down_proj", C, F),
-];
-
 impl Shape {
-    /// The model. Each layer outweighs the embedding in the residual stream, so that the next
-    /// token depends on the layers and not only, through the tied head, on the last token.
+    /// The model.
     pub(crate) fn model(self) -> Result<ModelFiles> {
-        let Self { layers, vocab, .. } = self;
-        let config = json!({
-            "model_type": "llama", "hidden_act": "silu", "hidden_size": C, "intermediate_size": F,
-            "num_hidden_layers": layers, "num_attention_heads": H, "num_key_value_heads": K,
-            "head_dim": D, "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 100000.0,
-            "tie_word_embeddings": true, "vocab_size": vocab,
-        });
-        // Prompts are token ids, and ids without a token show as no text.
-        let tokenizer =
-            json!({ "version": "1.0", "model": { "type": "BPE", "vocab": { "a": 0 }, "merges": [] } });
+        let model = ModelShape { layers: self.layers, vocab: self.vocab };
         let mut file = File::new(1);
-        file.push("model.embed_tokens.weight".into(), [vocab, C], 0.05);
-        for l in 0..layers {
-            for norm in ["input_layernorm", "post_attention_layernorm"] {
-                file.ones(format!("model.layers.{l}.{norm}.weight"), C);
-            }
-            for (module, outputs, inputs) in LINEARS {
-                file.push(format!("model.layers.{l}.{module}.weight"), [outputs, inputs], unit(inputs));
+        for Tensor { name, shape, size } in model.tensors() {
+            match size {
+                Some(size) => file.push(name, [shape[0], shape[1]], size),
+                None => file.ones(name, shape[0]),
             }
         }
-        file.ones("model.norm.weight".into(), C);
-        Ok(ModelFiles { config: bytes(&config), tokenizer: bytes(&tokenizer), weights: file.write()? })
+        Ok(ModelFiles { config: model.config(), tokenizer: model.tokenizer(), weights: file.write()? })
     }
 
     /// Adapter number `index`: LoRA on every linear map but the head, B not zero.
@@ -120,12 +89,6 @@ fn put(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     written.map_err(|e| Error::network(format!("cannot write {}: {e}", path.display())))
 }
 
-/// Half the width of the uniform distribution under which a sum over `inputs` products keeps
-/// the size of its inputs.
-fn unit(inputs: usize) -> f32 {
-    (3.0 / inputs as f32).sqrt()
-}
-
 fn bytes(json: &Value) -> Vec<u8> {
     json.to_string().into_bytes()
 }
@@ -133,23 +96,18 @@ fn bytes(json: &Value) -> Vec<u8> {
 /// Tensors on their way to a safetensors file.
 struct File {
     tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
-    state: u32,
+    noise: Noise,
 }
 
 impl File {
     fn new(seed: u32) -> Self {
-        Self { tensors: Vec::new(), state: seed.wrapping_mul(0x9e37_79b9) | 1 }
+        Self { tensors: Vec::new(), noise: Noise::new(seed) }
     }
 
-    /// Adds a matrix of numbers uniform in ±size, from a xorshift (Marsaglia 2003).
+    /// Adds a matrix of numbers uniform in ±size.
     fn push(&mut self, name: String, shape: [usize; 2], size: f32) {
-        let mut next = || {
-            self.state ^= self.state << 13;
-            self.state ^= self.state >> 17;
-            self.state ^= self.state << 5;
-            (self.state as f32 / u32::MAX as f32 - 0.5) * 2.0 * size
-        };
-        let values = (0..shape[0] * shape[1]).map(|_| next()).collect();
+        let mut values = self.noise.take(shape[0] * shape[1]);
+        values.iter_mut().for_each(|value| *value *= size);
         self.tensors.push((name, shape.to_vec(), values));
     }
 

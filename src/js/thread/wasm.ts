@@ -1,11 +1,11 @@
 // The package's WebAssembly modules: the engine's; the one that renders chat templates, which is fetched for the
 // first chat; and the one that knows grammars, fetched for the first text that has one.
 
-import initEngine, { Engine, Loader, Sha256 } from "../wasm/lorakeet.js";
+import initEngine, { Engine, Loader, Sha256, benchGpu } from "../wasm/lorakeet.js";
 import initChat, { ChatTemplate } from "../wasm/lorakeet_chat.js";
 import { Module } from "./module.js";
 
-export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256, ChatTemplate as WasmChatTemplate };
+export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256, ChatTemplate as WasmChatTemplate, benchGpu as WasmBenchGpu };
 
 const engine = new Module("the WebAssembly module", initEngine);
 const chat = new Module("the WebAssembly module of chats", initChat);

@@ -13,11 +13,7 @@ interface Opened {
 
 /** Opens an engine in a worker of its own, or in the one given; that ends with it. */
 export async function openInWorker<T extends Opened>(source: unknown, options: { signal?: AbortSignal }, worker: Worker = startWorker()): Promise<T> {
-  const connection = new Connection(worker, () => worker.terminate());
-  // Once it runs, an uncaught error in it is heard of by the call that it stops.
-  worker.addEventListener("error", ({ message }) => {
-    if (!connection.isReady) connection.end(notStarted(message));
-  });
+  const { connection, call } = inWorker(worker);
   const { signal } = options;
   const stopWaiting = () => {
     if (!connection.isReady) connection.end(cancelled(signal!, "loading the model"));
@@ -25,7 +21,7 @@ export async function openInWorker<T extends Opened>(source: unknown, options: {
   try {
     signal?.addEventListener("abort", stopWaiting);
     if (signal?.aborted) stopWaiting();
-    const engine = (await connection.call(ROOT, ["openEngine"], [source, options])) as T;
+    const engine = (await call("openEngine", [source, options])) as T;
     const [dispose, lost] = [engine.dispose.bind(engine), engine.lost.bind(engine)];
     return Object.defineProperties(engine, {
       dispose: { value: () => connection.close(dispose) },
@@ -37,6 +33,20 @@ export async function openInWorker<T extends Opened>(source: unknown, options: {
   } finally {
     signal?.removeEventListener("abort", stopWaiting);
   }
+}
+
+/** A worker whose methods can be called; `end` ends it, and what is under way with an error. */
+export function inWorker(worker: Worker = startWorker()) {
+  const connection = new Connection(worker, () => worker.terminate());
+  // Once it runs, an uncaught error in it is heard of by the call that it stops.
+  worker.addEventListener("error", ({ message }) => {
+    if (!connection.isReady) connection.end(notStarted(message));
+  });
+  return {
+    connection,
+    call: (method: string, args: readonly unknown[]) => connection.call(ROOT, [method], args),
+    end: (error: LorakeetError) => connection.end(error),
+  };
 }
 
 function startWorker(): Worker {
