@@ -248,7 +248,7 @@ test("in a worker it is the same", async () => {
 test("importing does nothing, and works where there is no page", async () => {
   const before = Object.keys(globalThis);
   const lorakeet = await import("../../dist/index.js");
-  assert.deepEqual(Object.keys(lorakeet), ["LorakeetError", "createEngine", "models"]);
+  assert.deepEqual(Object.keys(lorakeet), ["LorakeetError", "benchGpu", "createEngine", "models"]);
   assert.deepEqual(Object.keys(globalThis), before);
   await assert.rejects(lorakeet.createEngine("./model/"), {
     name: "LorakeetError",
