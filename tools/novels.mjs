@@ -2,15 +2,13 @@
 //
 //   node tools/novels.mjs FOLDER/a.txt FOLDER/b.txt … [--model DIR] [--jobs 1] [--vary] [-- options of `temp-lora eval`]
 //
-// Each book is cleaned first (line wraps undone, plain ASCII), so that nothing is learned but words. The program
-// is target/release/lorakeet: `cargo build --release --features cli`.
+// The program is target/release/lorakeet: `cargo build --release --features cli`.
 
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { cleaned, titleOf } from "./temp-lora/books.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const end = process.argv.indexOf("--");
@@ -55,21 +53,6 @@ const asArguments = (setting) =>
 const most = options.indexOf("--max-tokens");
 const limit = most < 0 ? [] : options.slice(most, most + 2);
 
-/** Plain ASCII paragraphs on one line each, as the demo model was trained on. */
-function clean(text) {
-  const plain = { "—": "--", "–": "-", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"', _: "", "\ufeff": "" };
-  const ascii = text
-    .replace(/[—–…‘’“”_\ufeff]/g, (mark) => plain[mark])
-    .normalize("NFKD")
-    .replace(/[^\x00-\x7f]/g, "");
-  return ascii
-    .replace(/\r\n?/g, "\n")
-    .split(/\n[ \t]*\n\s*/)
-    .map((paragraph) => paragraph.replace(/\s+/g, " ").trim())
-    .filter((paragraph) => paragraph !== "")
-    .join("\n\n");
-}
-
 function program(...args) {
   return new Promise((done, fail) => {
     const child = spawn(values.program, [...args, "--model", values.model, "--json"], { stdio: ["ignore", "pipe", "inherit"] });
@@ -80,15 +63,7 @@ function program(...args) {
   });
 }
 
-const folder = mkdtempSync(join(tmpdir(), "novels-"));
 const number = (value, digits = 2) => value.toFixed(digits);
-
-/** The path of the book's clean text. */
-function cleaned(book) {
-  const text = join(folder, basename(book));
-  writeFileSync(text, clean(readFileSync(book, "utf8")));
-  return text;
-}
 
 const learn = (text, variation = {}) => program("temp-lora", "eval", "--text", text, ...asArguments({ ...SETTING, ...variation }), ...options);
 
@@ -98,7 +73,7 @@ async function measure(book) {
   // The same chunks after three times the context, without an adapter: what a longer window would give.
   const context = 4 * temp.chunk;
   const long = await program("perplexity", "--text", text, "--context-length", String(context), "--stride", String(temp.chunk), ...limit);
-  const row = { book: basename(book, ".txt").replaceAll("_", " "), ...temp, long_perplexity: long.perplexity };
+  const row = { book: titleOf(book), ...temp, long_perplexity: long.perplexity };
   console.error(JSON.stringify(row));
   return row;
 }
