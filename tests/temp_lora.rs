@@ -149,10 +149,7 @@ async fn a_story_is_learned_and_nothing_is_left_behind() {
         ];
         assert!(adapted < base - 0.003 * n as f64, "{backend}: {adapted} of {base} nats");
         let labels: usize = chunks.iter().map(|chunk| chunk.labels).sum();
-        assert!(
-            mixed * labels as f64 <= adapted.min(base) * labels as f64 + std::f64::consts::LN_2,
-            "{backend}"
-        );
+        assert!(mixed * labels as f64 <= adapted.min(base) * labels as f64 + 6f64.ln(), "{backend}");
         assert_eq!(engine.list_adapters().count(), 0, "{backend}");
         assert_eq!(engine.logits(&text[..80]).await.expect("fits"), before, "{backend}: bit for bit");
     }
@@ -423,7 +420,7 @@ async fn draw(
     drawn
 }
 
-/// The mix draws what the heavier model alone draws, and over the text it has drawn its loss is at most ln 2
+/// The mix draws what the heavier model alone draws, and over the text it has drawn its loss is at most ln 6
 /// above that of the better of the two.
 #[pollster::test]
 async fn a_text_is_drawn_from_the_never_worse_mix() {
@@ -471,8 +468,9 @@ async fn a_text_is_drawn_from_the_never_worse_mix() {
             [total(|c| c.base_loss), total(|c| c.adapted_loss), total(|c| c.mixed_loss)];
         assert!((base - adapted).abs() > 1.0, "{backend}: two models, {base} and {adapted} nats");
         let regret = mixed - base.min(adapted);
-        assert!(regret <= std::f64::consts::LN_2 + 1e-9, "{backend}: {regret} nats");
-        assert!(regret > -(base - adapted).abs(), "{backend}: {regret} nats");
+        assert!(regret <= 6f64.ln() + 1e-9, "{backend}: {regret} nats");
+        // Two that differ are better together, but not without measure.
+        assert!(mixed > 0.5 * base.min(adapted), "{backend}: {mixed} nats");
     }
 }
 

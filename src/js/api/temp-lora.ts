@@ -25,7 +25,7 @@ export interface ChunkReport {
   baseLoss?: number;
   /** With what the chunks before had taught it; where text is scored. */
   adaptedLoss?: number;
-  /** Of both mixed by their merits so far: never worse than the better by more than ln 2 in all. */
+  /** Of both mixed by their merits so far: never worse than the better by more than ln 6 in all, and mostly better than either. */
   mixedLoss?: number;
   /** Before each step on the chunk; none if it was not learned. */
   trainLosses: number[];
