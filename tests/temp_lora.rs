@@ -632,3 +632,77 @@ async fn a_chunk_that_repeats_is_not_learned() {
     assert!(chunks.iter().all(|chunk| chunk.adapted_loss.is_some()), "{chunks:?}");
     assert!(chunks.windows(2).all(|pair| pair[1].index == pair[0].index + 1));
 }
+
+/// Text that is drawn while the chunk before is learned: every chunk is learned in its turn, no token waits for more than
+/// its share of a lesson, and the adapter's work shows in the text.
+#[pollster::test]
+async fn a_chunk_is_learned_while_the_next_is_drawn() {
+    let (_, backend) = backends().await.remove(1);
+    let sizes = EngineOptions { context_length: Some(128), batch: Some(3), ..EngineOptions::default() };
+    let mut engine = open(backend, &sizes);
+    let prompt = engine.encode("The king").expect("text");
+    for (kv, mix) in
+        [(Kv::Recompute, false), (Kv::Stale, false), (Kv::ResetEvery(2), false), (Kv::Stale, true)]
+    {
+        let overlap = TempLoraOptions { overlap: true, kv, max_repetition: 1.0, ..options() };
+        let (chunk_tokens, epochs) = (overlap.chunk_tokens, overlap.epochs);
+        let mut temp = engine.begin_temp_lora(overlap).await.expect("valid");
+        let n = 5 * chunk_tokens + 3;
+        engine.temp_generate(&mut temp, Request::greedy(prompt.clone(), n), mix).expect("valid");
+        let (mut chunks, mut tokens) = (Vec::new(), Vec::new());
+        // Work of the lesson since the last token, as a share of all of it.
+        let (mut worked, mut longest, mut before) = (0.0, 0.0f64, 0);
+        loop {
+            match engine.temp_next(&mut temp, 1).await.expect("works") {
+                TempEvent::Idle => break,
+                TempEvent::Text(delta) => {
+                    tokens.extend(delta.tokens);
+                    // What comes after the last token holds no text up.
+                    if tokens.len() < n {
+                        longest = longest.max(worked);
+                    }
+                    worked = 0.0;
+                }
+                TempEvent::Progress("train", done, all) => {
+                    worked += done.saturating_sub(before) as f64 / all as f64;
+                    before = done % all;
+                }
+                TempEvent::Progress(..) => {}
+                TempEvent::Chunk(report) => chunks.push(report),
+            }
+        }
+        assert_eq!(tokens.len(), n, "{kv:?}");
+        let sizes: Vec<_> = chunks.iter().map(|chunk| (chunk.index, chunk.tokens)).collect();
+        let all: usize = chunks.iter().map(|chunk| chunk.tokens).sum();
+        assert_eq!(all, n, "{kv:?}: {sizes:?}");
+        assert!(sizes.iter().enumerate().all(|(i, (index, _))| i == *index), "{kv:?}: {sizes:?}");
+        assert!(chunks.iter().all(|chunk| chunk.train_losses.len() == epochs), "{kv:?}: {chunks:?}");
+        assert!(chunks.iter().all(|chunk| chunk.mixed_loss.is_some() == mix), "{kv:?}: {chunks:?}");
+        // A token waits for its share of the lesson, and the slice in which that ends.
+        let share = epochs as f64 / chunk_tokens as f64;
+        assert!(
+            longest > 0.0 && longest < share + 0.15,
+            "{kv:?}: {longest} of a step, {share} is a token's share"
+        );
+        // Cancelled in a lesson, it goes on with the text as it stands.
+        let request = Request::greedy(Vec::new(), n);
+        engine.temp_generate(&mut temp, request.clone(), mix).expect("valid");
+        while !matches!(
+            engine.temp_next(&mut temp, 1).await.expect("works"),
+            TempEvent::Progress("train", ..)
+        ) {}
+        engine.temp_cancel(&mut temp);
+        assert!(temp.is_idle());
+        engine.temp_generate(&mut temp, Request { max_tokens: Some(9), ..request }, mix).expect("valid");
+        assert_eq!(finish(&mut engine, &mut temp).await.1.len(), 9, "{kv:?}");
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
+    }
+    for waits in [
+        TempLoraOptions { roll_back: true, ..options() },
+        TempLoraOptions { score_generated: true, ..options() },
+        TempLoraOptions { probe_rate: true, ..options() },
+    ] {
+        let refused = engine.begin_temp_lora(TempLoraOptions { overlap: true, ..waits }).await;
+        assert!(refused.expect_err("they wait").to_string().contains("overlap"));
+    }
+}

@@ -62,6 +62,9 @@ pub(crate) struct Generate {
     /// Learn nothing from a chunk of whose runs of four tokens more than this share occurred before
     #[arg(long)]
     max_repetition: Option<f32>,
+    /// Learn a chunk while the next one is drawn, in slices between its tokens
+    #[arg(long)]
+    overlap: bool,
     /// Draw from the never-worse mix of base and adapted model, at the cost of two rows a token
     #[arg(long)]
     mix: bool,
@@ -179,6 +182,7 @@ pub(crate) async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) 
 /// Writes on, and tells at the end whether memory stayed as it was.
 async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Result<()> {
     let mut options = generate.options.options(engine).await?;
+    options.overlap = generate.overlap;
     options.max_repetition = generate.max_repetition.unwrap_or(options.max_repetition);
     let mut temp = engine.begin_temp_lora(options).await?;
     let request = |prompt: Vec<u32>, left: usize, resumed: u32| Request {

@@ -448,6 +448,31 @@ for (const device of ["cpu", "webgpu"]) {
       assert.deepEqual(error, { kind: "argument", message: "mix 1, expected true or false" });
     });
 
+    once("a text goes on while its last chunk is learned", async () => {
+      const [chunks, tokens, runs, error] = await page.evaluate(async () => {
+        const temp = await engine.createTempLora({ rank: 4, chunkTokens: 24, contextTokens: 24, kv: "stale", overlap: true, maxRepetition: 1, epochs: 1, budget: { visible: 1 } });
+        const [chunks, runs] = [[], []]; // how often a token came after some of a lesson
+        let [tokens, taught] = [0, false];
+        const onProgress = ({ work }) => (taught ||= work === "train");
+        for await (const { token_ids, chunk } of temp.generate({ prompt: "The sea", max_tokens: 80, temperature: 1, seed: 5, onProgress })) {
+          if (chunk) chunks.push(chunk);
+          else {
+            tokens += token_ids.length;
+            if (taught) runs.push(tokens);
+            taught = false;
+          }
+        }
+        await temp.dispose();
+        return [chunks, tokens, runs, await failure(() => engine.createTempLora({ overlap: true, rollBack: true }))];
+      });
+      assert.deepEqual(chunks.map(({ index }) => index), chunks.map((_, i) => i));
+      assert.equal(chunks.reduce((sum, chunk) => sum + chunk.tokens, 0), tokens);
+      assert.ok(chunks.every(({ trainLosses }) => trainLosses.length === 1));
+      assert.ok(runs.length > 12, `tokens ${runs} came after a part of a lesson`);
+      assert.equal(error.kind, "argument");
+      assert.match(error.message, /overlap beside rollBack/);
+    });
+
     test("a temporary adapter can be cancelled, and goes on", async () => {
       const [error, busy, learned, left, after] = await page.evaluate(async () => {
         const temp = await engine.createTempLora({ rank: 4, chunkTokens: 32, contextTokens: 32, budget: { visible: 1 } });

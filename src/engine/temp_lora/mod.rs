@@ -22,6 +22,7 @@ use crate::engine::training::optimizer::Optimizer;
 use crate::engine::training::train::Step;
 use crate::engine::training::trainee::TraineeState;
 
+mod beside;
 mod chunk;
 mod evaluation;
 mod options;
@@ -33,6 +34,7 @@ pub use chunk::ChunkReport;
 pub use evaluation::{ChunkLosses, Evaluation};
 pub use options::{Kv, Preset, TempLoraOptions};
 
+use beside::Lesson;
 use chunk::Chunk;
 use probe::Probe;
 
@@ -64,6 +66,8 @@ pub struct TempLora {
     chunks: usize,
     mixture: Mixture,
     work: Work,
+    /// What is learned while the text goes on.
+    lesson: Option<Lesson>,
     /// The adapter before the last chunk was learned.
     snapshot: Option<TraineeState>,
     probe: Probe,
@@ -132,7 +136,10 @@ impl TempLora {
 
     /// Whether all that was asked for is done.
     pub fn is_idle(&self) -> bool {
-        matches!(self.work, Work::None) && self.pending.is_empty() && self.asked.is_none()
+        matches!(self.work, Work::None)
+            && self.pending.is_empty()
+            && self.asked.is_none()
+            && self.lesson.is_none()
     }
 
     fn learning_rate(&self) -> f32 {
@@ -185,6 +192,7 @@ impl TempLora {
             chunks: 0,
             mixture: Mixture::default(),
             work: Work::None,
+            lesson: None,
             snapshot: None,
             probe,
         })
@@ -219,7 +227,7 @@ impl TempLora {
         if self.context.is_empty() && request.prompt.is_empty() {
             return Err(Error::argument("prompt: no tokens"));
         }
-        let slots = 1 + usize::from(mix) + usize::from(self.options.kv != Kv::Recompute);
+        let slots = 1 + usize::from(mix) + usize::from(self.options.keeps_text());
         if slots > runner.model().slots() {
             return Err(Error::argument(format!(
                 "keys and values that are kept, and a mix, take {slots} slots in all, expected an engine of `batch` {slots} or more"
@@ -239,8 +247,11 @@ impl TempLora {
     /// ended left it, and [`cancel`](Self::cancel) makes it usable again. Where the device
     /// was lost, the work goes on once the engine has recovered.
     pub(crate) async fn next(&mut self, owners: &mut Owners<'_>, rows: usize) -> Result<TempEvent> {
+        if self.is_lesson_due() {
+            return self.next_of_lesson(owners, rows).await;
+        }
         let mut work = std::mem::replace(&mut self.work, Work::None);
-        let deltas = match compute(owners, &mut work, rows).await {
+        let deltas = match work::compute(owners, &mut work, rows).await {
             Ok(deltas) => deltas,
             Err(e) => {
                 if owners.runner.backend().check().is_err() {
@@ -350,6 +361,7 @@ impl TempLora {
         }
         let work = std::mem::replace(&mut self.work, Work::None);
         self.drop_work(owners, work);
+        self.drop_lesson(owners);
         self.pending.clear();
         self.asked = None;
     }
@@ -382,19 +394,4 @@ impl TempLora {
 
 fn keep_newest(tokens: &mut Vec<u32>, most: usize) {
     tokens.drain(..tokens.len().saturating_sub(most));
-}
-
-/// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
-/// was drawn.
-async fn compute(owners: &mut Owners<'_>, work: &mut Work, rows: usize) -> Result<Vec<Delta>> {
-    let Owners { runner, adapters, texts, trainer, tokenizer } = owners;
-    match work {
-        Work::None | Work::Learned(_) => {}
-        Work::ScoreBase(_, scoring) | Work::ScoreAdapted(_, scoring, _) | Work::Judge(_, scoring) => {
-            scoring.next(runner, adapters).await?;
-        }
-        Work::Draw(generation, _) => return generation.next(runner, adapters, tokenizer).await,
-        Work::Train(_, step) => trainer.next_slices(runner, adapters, texts, step, rows).await?,
-    }
-    Ok(Vec::new())
 }

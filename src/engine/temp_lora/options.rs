@@ -69,6 +69,9 @@ pub struct TempLoraOptions {
     pub constant_context: bool,
     /// In generation.
     pub kv: Kv,
+    /// Learn a chunk of generated text while the next one is drawn, in slices between its tokens: the adapter is then
+    /// a chunk behind.
+    pub overlap: bool,
     /// Undo what the last chunk taught where the next one is scored worse than by the base; each chunk is
     /// scored for it.
     pub roll_back: bool,
@@ -116,6 +119,7 @@ impl TempLoraOptions {
             context_tokens: chunk,
             constant_context: false,
             kv: Kv::Recompute,
+            overlap: false,
             roll_back: false,
             max_repetition: 1.0,
             score_generated: false,
@@ -143,6 +147,11 @@ impl TempLoraOptions {
         }
     }
 
+    /// Whether a text keeps its slot while a chunk of it is learned.
+    pub(super) fn keeps_text(&self) -> bool {
+        self.overlap || self.kv != Kv::Recompute
+    }
+
     /// What learning takes: a chunk that is drawn may be longer by what one block draws.
     pub(super) fn room(&self) -> TrainingRoom {
         TrainingRoom {
@@ -166,6 +175,11 @@ impl TempLoraOptions {
             return Err(Error::argument(format!(
                 "variant lora-xs and warmStart `{from}`: an adapter to begin from is trained as it is, leave out one of them"
             )));
+        }
+        if self.overlap && (self.roll_back || self.score_generated || self.probe_rate) {
+            return Err(Error::argument(
+                "overlap beside rollBack, scoreGenerated or learningRate probe: they wait for a lesson, leave out one of them",
+            ));
         }
         if let Kv::ResetEvery(0) = self.kv {
             return Err(Error::argument("kv.resetEvery 0, expected at least 1"));

@@ -10,6 +10,21 @@ use crate::engine::text::sequence::{Generation, MixedLosses};
 use crate::engine::training::train::Step;
 use crate::engine::training::windows::Window;
 
+/// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
+/// was drawn.
+pub(super) async fn compute(owners: &mut Owners<'_>, work: &mut Work, rows: usize) -> Result<Vec<Delta>> {
+    let Owners { runner, adapters, texts, trainer, tokenizer } = owners;
+    match work {
+        Work::None | Work::Learned(_) => {}
+        Work::ScoreBase(_, scoring) | Work::ScoreAdapted(_, scoring, _) | Work::Judge(_, scoring) => {
+            scoring.next(runner, adapters).await?;
+        }
+        Work::Draw(generation, _) => return generation.next(runner, adapters, tokenizer).await,
+        Work::Train(_, step) => trainer.next_slices(runner, adapters, texts, step, rows).await?,
+    }
+    Ok(Vec::new())
+}
+
 impl TempLora {
     /// Takes the next chunk of what is pending.
     pub(super) fn take_chunk(&mut self, owners: &mut Owners<'_>) -> Result<TempEvent> {
@@ -123,6 +138,7 @@ impl TempLora {
 
     /// Begins to draw the next chunk from the context.
     pub(super) fn begin_drawing(&mut self, owners: &mut Owners<'_>) -> Result<TempEvent> {
+        let begun = self.chunks_begun();
         let asked = self.asked.as_mut().expect("a text is asked for");
         if asked.left == 0 {
             self.asked = None;
@@ -133,7 +149,7 @@ impl TempLora {
             Kv::Stale | Kv::ResetEvery(_) => asked.left,
         };
         // Another seed for each chunk that starts anew: the same would draw the same noise.
-        let seed = asked.request.seed.wrapping_add(self.chunks as u32);
+        let seed = asked.request.seed.wrapping_add(begun as u32);
         let prompt = self.context.clone();
         let request = Request { prompt, max_tokens: Some(max_tokens), seed, ..asked.request.clone() };
         let Owners { runner, adapters, texts, tokenizer, .. } = owners;
@@ -162,6 +178,10 @@ impl TempLora {
             return Ok(TempEvent::Progress("generate", done, self.options.chunk_tokens));
         };
         drawn.extend(&delta.tokens);
+        if self.lesson.is_some() {
+            // A lesson goes on after each token.
+            generation.draw_one();
+        }
         let asked = self.asked.as_mut().expect("a text is asked for");
         asked.left = asked.left.saturating_sub(delta.tokens.len());
         let is_over = delta.finish == Some(Finish::Stop) || asked.left == 0;
@@ -196,13 +216,16 @@ impl TempLora {
         let most = owners.runner.model().context().min(context_tokens + chunk_tokens);
         let excess = (self.context.len() + drawn.len()).saturating_sub(most);
         self.context.drain(..excess.min(self.context.len()));
-        let mut chunk = Chunk { after, ..Chunk::new(self.chunks, &self.context, &drawn, true) };
+        let mut chunk = Chunk { after, ..Chunk::new(self.chunks_begun(), &self.context, &drawn, true) };
         if let Some((mixture, losses)) = mixed {
             self.mixture = mixture;
             let MixedLosses { tokens, base, adapted, mixed } = losses;
             chunk = self.note_losses(owners, chunk, [base, adapted, mixed].map(|sum| sum / tokens as f64))?;
         }
-        if chunk.report.labels == 0 {
+        if self.options.overlap && !is_over {
+            let goes_on = chunk.after.take();
+            self.learn_beside(owners, chunk, goes_on)?;
+        } else if chunk.report.labels == 0 {
             self.work = Work::Learned(chunk);
         } else if (score_generated || roll_back) && !mixes {
             self.score_chunk(owners, chunk)?;

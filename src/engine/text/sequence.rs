@@ -60,6 +60,11 @@ impl Generation {
         }
     }
 
+    /// The next block is one token.
+    pub(crate) fn draw_one(&mut self) {
+        self.block = 1;
+    }
+
     /// What of the first request's text is not shown yet.
     pub(crate) fn tail(&self) -> &Tail {
         &self.sequences[0].tail

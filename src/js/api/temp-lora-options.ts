@@ -58,6 +58,12 @@ export interface TempLoraOptions {
   /** Also score generated chunks, with and without the adapter, which takes two more passes over each. Default `false`. */
   scoreGenerated?: boolean;
   /**
+   * Learn a chunk of generated text while the next one is written, in slices between its tokens: the text never waits for
+   * a whole lesson, and the adapter is a chunk behind. It takes an engine of `batch: 2`. With `kv: "stale"` there is no
+   * stop between two chunks at all. Not together with `rollBack`, `scoreGenerated` or a probe. Default `false`.
+   */
+  overlap?: boolean;
+  /**
    * Most bytes that all of the engine's tensors may take while it exists. If that is not enough, an error says
    * which rank and which window (context and chunk together) would fit. Default: what the device can address.
    */
@@ -72,7 +78,7 @@ export interface TempLoraOptions {
 
 const NAMES = [
   "preset", "name", "variant", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
-  "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "memoryLimit", "beside", "warmStart", "budget",
+  "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "overlap", "memoryLimit", "beside", "warmStart", "budget",
 ] as const;
 
 /** What Rust takes for the options, and the budget. Errors with `argument`. */
@@ -85,7 +91,7 @@ export function checkTempLora(options: TempLoraOptions) {
   for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
   if (learningRate !== "probe") checkNumber("learningRate", learningRate);
   for (const each of ["alpha", "dropout", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
-  for (const each of ["constantContext", "rollBack", "scoreGenerated"] as const) checkBoolean(each, options[each]);
+  for (const each of ["constantContext", "rollBack", "scoreGenerated", "overlap"] as const) checkBoolean(each, options[each]);
   checkTexts("targetModules", targetModules);
   if (typeof kv === "object" && kv !== null) {
     checkNames(kv, ["resetEvery"]);

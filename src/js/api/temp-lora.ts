@@ -119,7 +119,7 @@ interface Begun {
 export async function createTempLora(turns: Turns, options: TempLoraOptions): Promise<TempLora> {
   const { budget, ...fields } = checkTempLora(options);
   const slices = new Slices(budget);
-  const keeps = fields.kv !== undefined && fields.kv !== "recompute";
+  const keeps = fields.overlap === true || (fields.kv !== undefined && fields.kv !== "recompute");
   return new TempLora(turns, slices, keeps, await turns.take((engine) => keeping(engine, () => engine.beginTempLora(fields) as Promise<Begun>)));
 }
 

@@ -45,7 +45,8 @@ export class Slices {
     return turns.take(async (engine) => {
       const began = performance.now();
       const result = await work(engine, this.#rows);
-      const at = done(result) ?? 0;
+      const at = done(result);
+      if (at === undefined) return result;
       if (at > this.#at) this.#adapt((performance.now() - began) / (at - this.#at));
       this.#at = at;
       return result;
