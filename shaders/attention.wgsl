@@ -9,17 +9,16 @@
 // numerics   f32, online softmax; twin in f64
 // twin       src/kernels/twin/attention.rs
 // reference  arXiv:2205.14135 (the running softmax)
-// uses       shared/reduce.wgsl, shared/cap.wgsl, shared/mix.wgsl, shared/row.wgsl, shared/cache_f32x4.wgsl or
-//            another type's
+// uses       shared/reduce.wgsl, shared/window.wgsl, shared/cap.wgsl, shared/mix.wgsl, shared/row.wgsl,
+//            shared/cache_f32x4.wgsl or another type's
 
 override WORKGROUP_SIZE: u32 = 64u;
 
 const MAX_HEAD_DIM: u32 = 256u;
-const SPAN: u32 = 0xffffffffu; // a window that rows tell themselves: token is the first key, pos the last
 
 struct Params {
     q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, scale: f32, cap: f32, window: u32,
-    ranks: u32, z_cols: u32, // ranks 0: no adapters
+    ranks: u32, z_cols: u32, splits: u32, // ranks 0: no adapters; splits is attention_split's
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -89,12 +88,7 @@ fn attention(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_
         query[c / 4u] = vec4(q[at.x], q[at.y], q[at.z], q[at.w]) * params.scale;
     }
     let end = row.pos + 1u;
-    var begin = 0u;
-    if params.window == SPAN {
-        begin = row.token;
-    } else if params.window != 0u && end > params.window {
-        begin = end - params.window;
-    }
+    let begin = first_key(row, params.window);
     var most = -3.4e38;
     var total = 0.0;
     // Columns i, i + WORKGROUP_SIZE, .. of the output; eight suffice from 32 invocations on.

@@ -6,6 +6,7 @@ mod common;
 use bytemuck::Zeroable;
 use common::backends_and_variants as backends;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS};
+use lorakeet::backend::Backend;
 use lorakeet::ops::{self, Delta, DownProjection, Replaced, Slice};
 use lorakeet::plan::{ABSENT, Block, Mix, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -121,7 +122,14 @@ async fn norm_with_adapters() {
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn attention_with_adapters() {
     let mut backends = backends().await;
-    let (h, k, d, s) = (6, 2, 10, 2);
+    // One that fits vectors of four, and one that does not.
+    for d in [10, 12] {
+        attention_of_heads_with_adapters(&mut backends, d).await;
+    }
+}
+
+async fn attention_of_heads_with_adapters(backends: &mut [(&'static str, Backend)], d: usize) {
+    let (h, k, s) = (6, 2, 2);
     let (q, keys, values) = (wave(3 * h * d, 0.31), wave(s * k * d, 0.7), wave(s * k * d, 0.45));
     let mut want = Vec::new();
     for n in 0..3 {
@@ -137,7 +145,7 @@ async fn attention_with_adapters() {
             want.extend((0..d).map(value));
         }
     }
-    for (name, backend) in &mut backends {
+    for (name, backend) in backends {
         let mut one = OneOp::default();
         let rows = adapted_rows(&mut one);
         let q = one.f32("q", &[3, h * d], &q);

@@ -7,7 +7,7 @@ mod common;
 use common::gpu_with;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output, rows};
 use common::one_op::{grown, neighbours, qk_neighbours};
-use common::{backends_and_variants as backends, misfit};
+use common::{backends_and_variants as backends, misfit, noise};
 use lorakeet::activation::Activation;
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::gpu::{GpuOptions, kernels::Kernel};
@@ -294,6 +294,133 @@ async fn attention_of_wide_heads() {
         let (scale, cap, window, shrink) = (1.0, 0.0, 0, None);
         let op = ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, cap, window, shrink };
         one.check(backend, name, op, 1, FUNCTIONS).await;
+    }
+}
+
+/// A cache of two slots, queries, and rows that see up to `keys` of their slot's keys.
+struct Attended {
+    n: usize,
+    /// H, K, D
+    heads: [usize; 3],
+    keys: usize,
+    window: usize,
+    cap: f32,
+    rows: Vec<u32>,
+}
+
+impl Attended {
+    /// Rows of both slots, those `inactive` of no slot.
+    fn new(n: usize, heads: [usize; 3], keys: usize, inactive: impl Fn(usize) -> bool) -> Self {
+        let pos: Vec<u32> = (0..n).map(|i| (keys - 1 - (i * 5) % keys) as u32).collect();
+        let slot: Vec<u32> = (0..n).map(|i| if inactive(i) { INACTIVE } else { (i % 2) as u32 }).collect();
+        Self { n, heads, keys, window: 0, cap: 0.0, rows: rows(&vec![0; n], &pos, &slot) }
+    }
+
+    fn row(&self, n: usize) -> [usize; 2] {
+        [self.rows[4 * n + 1], self.rows[4 * n + 2]].map(|word| word as usize)
+    }
+
+    /// q, keys and values.
+    fn numbers(&self) -> [Vec<f32>; 3] {
+        let [h, k, d] = self.heads;
+        let cells = 2 * self.keys * k * d;
+        [noise(3, self.n * h * d, 2.0), noise(5, cells, 2.0), noise(7, cells, 1.0)]
+    }
+
+    /// y by the formula; what inactive rows hold is 7.
+    fn want(&self) -> Vec<f32> {
+        let [h, k, d] = self.heads;
+        let [q, keys, values] = self.numbers();
+        let mut y = vec![7.0; self.n * h * d];
+        for n in (0..self.n).filter(|&n| self.rows[4 * n + 2] != INACTIVE) {
+            let [pos, slot] = self.row(n);
+            let first = if self.window == 0 { 0 } else { (pos + 1).saturating_sub(self.window) };
+            for head in 0..h {
+                let q = &q[(n * h + head) * d..][..d];
+                let cell = |pos: usize| ((slot * self.keys + pos) * k + head / (h / k)) * d;
+                let score = |pos: usize| {
+                    let dot = q.iter().zip(&keys[cell(pos)..]).map(|(q, k)| f64::from(*q) * f64::from(*k));
+                    let (s, cap) = (dot.sum::<f64>() / (d as f64).sqrt(), f64::from(self.cap));
+                    if cap == 0.0 { s } else { cap * (s / cap).tanh() }
+                };
+                let weights: Vec<f64> = (first..=pos).map(|pos| score(pos).exp()).collect();
+                let total: f64 = weights.iter().sum();
+                for c in 0..d {
+                    let value = |(pos, w): (usize, &f64)| w * f64::from(values[cell(pos) + c]);
+                    y[(n * h + head) * d + c] =
+                        ((first..).zip(&weights).map(value).sum::<f64>() / total) as f32;
+                }
+            }
+        }
+        y
+    }
+
+    /// The op on some of the rows; y is to be `want`, and holds 7 before.
+    fn op(&self, one: &mut OneOp, of: std::ops::Range<usize>, want: &[f32]) -> ops::Attention {
+        let [h, k, d] = self.heads;
+        let [q, keys, values] = self.numbers();
+        let (n, shape) = (of.len(), [2, self.keys, k * d]);
+        let rows = one.u32("rows", &[n, 4], &self.rows[4 * of.start..4 * of.end]);
+        let q = one.f32("q", &[n, h * d], &q[of.start * h * d..of.end * h * d]);
+        let k_cache = one.f32("k_cache", &shape, &keys);
+        let v_cache = one.f32("v_cache", &shape, &values);
+        let y = one.output_over("y", &[n, h * d], &vec![7.0; n * h * d], want);
+        let (scale, cap, window) = ((d as f32).sqrt().recip(), self.cap, self.window);
+        ops::Attention { rows, q, k_cache, v_cache, y, head_dim: d, scale, cap, window, shrink: None }
+    }
+}
+
+/// Sizes of heads and groups, and numbers of keys and rows around the edges of the kernels' tiles.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_at_tile_edges() {
+    let none = |_: usize| false;
+    let mut cases = vec![
+        Attended::new(1, [3, 3, 64], 1, none),
+        Attended::new(2, [9, 3, 64], 31, none),
+        Attended::new(8, [9, 3, 64], 777, |i| i == 0),
+        Attended::new(9, [9, 3, 64], 777, |i| i == 8),
+        Attended::new(3, [7, 1, 80], 33, |i| i == 2),
+        Attended::new(8, [8, 1, 128], 32, |_| true),
+        Attended::new(11, [14, 2, 128], 33, |i| i == 0),
+        Attended::new(2, [9, 1, 256], 64, none),
+        Attended::new(10, [16, 2, 256], 65, |i| i % 3 == 1),
+        Attended::new(2, [17, 1, 4], 1100, none),
+    ];
+    cases.push(Attended { window: 40, cap: 1.5, ..Attended::new(5, [7, 1, 80], 777, none) });
+    cases.push(Attended { window: 33, cap: 0.5, ..Attended::new(20, [3, 1, 72], 100, none) });
+    let mut backends = backends().await;
+    for case in &cases {
+        let want = case.want();
+        for (name, backend) in &mut backends {
+            let what = format!("{name} {} rows, heads {:?}, {} keys", case.n, case.heads, case.keys);
+            let mut one = OneOp::default();
+            let op = case.op(&mut one, 0..case.n, &want);
+            one.check(backend, &what, op, case.n, FUNCTIONS).await;
+        }
+    }
+}
+
+/// What a row sums, and in which order, depends on itself alone: it has the same bits in a batch.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn attention_of_a_row_is_the_same_alone_and_in_a_batch() {
+    for case in [
+        Attended::new(8, [9, 3, 64], 700, |i| i == 3),
+        Attended { window: 70, ..Attended::new(5, [7, 1, 80], 130, |_| false) },
+    ] {
+        let width = case.heads[0] * case.heads[2];
+        for (name, backend) in &mut backends().await {
+            let mut bits = Vec::new();
+            for rows in std::iter::once(0..case.n).chain((0..case.n).map(|n| n..n + 1)) {
+                let mut one = OneOp::default();
+                let len = rows.len();
+                let op = case.op(&mut one, rows, &vec![0.0; len * width]);
+                let (y, prepared) = (op.y, one.prepare(backend, op, len));
+                backend.run(&prepared, 1);
+                bits.extend(backend.read(y, 0, len * width).await.expect("a result"));
+            }
+            let (batch, alone) = bits.split_at(bits.len() / 2);
+            assert!(batch == alone, "{name}, heads {:?}", case.heads);
+        }
     }
 }
 

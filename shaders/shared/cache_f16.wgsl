@@ -20,3 +20,8 @@ fn key_at(at: u32) -> f32 {
 fn value_at(at: u32) -> f32 {
     return unpack2x16float(v_cache[at / 2u])[at % 2u];
 }
+
+// Elements at .. at + 3 of all slots' values, for a multiple of 4.
+fn value_four(at: u32) -> vec4<f32> {
+    return vec4(unpack2x16float(v_cache[at / 2u]), unpack2x16float(v_cache[at / 2u + 1u]));
+}

@@ -27,10 +27,14 @@ fn code_of(at: u32, codes: u32) -> f32 {
     return f32(i32(codes << (24u - 8u * (at % 4u))) >> 24u);
 }
 
+// The four of a word, by the word of their scale.
+fn four_of(at: u32, codes: u32, scales: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<i32>(vec4(codes) << vec4(24u, 16u, 8u, 0u)) >> vec4(24u)) * scale_of(at, scales);
+}
+
 // Elements at .. at + 3 of all slots' keys, for a multiple of 4.
 fn key_four(at: u32) -> vec4<f32> {
-    let codes = vec4<i32>(vec4(k_cache[codes_of(at)]) << vec4(24u, 16u, 8u, 0u)) >> vec4(24u);
-    return vec4<f32>(codes) * scale_of(at, k_cache[scales_of(at)]);
+    return four_of(at, k_cache[codes_of(at)], k_cache[scales_of(at)]);
 }
 
 // Element `at` of all slots' keys.
@@ -41,4 +45,9 @@ fn key_at(at: u32) -> f32 {
 // Element `at` of all slots' values.
 fn value_at(at: u32) -> f32 {
     return code_of(at, v_cache[codes_of(at)]) * scale_of(at, v_cache[scales_of(at)]);
+}
+
+// Elements at .. at + 3 of all slots' values, for a multiple of 4.
+fn value_four(at: u32) -> vec4<f32> {
+    return four_of(at, v_cache[codes_of(at)], v_cache[scales_of(at)]);
 }

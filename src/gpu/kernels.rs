@@ -34,6 +34,7 @@ pub(super) const HEADS: &str = wgsl!("shared/heads");
 /// How queries grow with their positions.
 pub(super) const GROWTH: &str = wgsl!("shared/growth");
 pub(super) const ROW: &str = wgsl!("shared/row");
+pub(super) const WINDOW: &str = wgsl!("shared/window");
 pub(super) const MIX: &str = wgsl!("shared/mix");
 pub(super) const LANES: &str = wgsl!("shared/lanes");
 pub(super) const RANKS: &str = wgsl!("shared/ranks");
@@ -54,11 +55,13 @@ const WEIGHTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/weights.rs"
 
 pub(super) const CACHE_F32: &str = wgsl!("shared/cache_f32");
 pub(super) const CACHE_F32X4: &str = wgsl!("shared/cache_f32x4");
+pub(super) const CACHE_FOURS: &str = wgsl!("shared/cache_fours");
 pub(super) const STORE_F16: &str = wgsl!("shared/store_f16");
 /// How keys and values are read, by type.
 const CACHES: &[(&str, &str)] = &[
     ("f32", CACHE_F32),
     ("f32x4", CACHE_F32X4),
+    ("fours", CACHE_FOURS),
     ("f16", wgsl!("shared/cache_f16")),
     ("q8", wgsl!("shared/cache_q8")),
 ];

@@ -11,7 +11,8 @@ use super::Gpu;
 use super::case::Case;
 use super::kernels::Kernel;
 use super::known_table::ANSWERS;
-use super::ops::dispatch;
+use super::launch::Dispatch;
+use super::ops::dispatches;
 
 /// Whether each kernel that was tried is right, by [`name_of`].
 pub(crate) type Verdicts = BTreeMap<String, bool>;
@@ -73,8 +74,9 @@ impl Gpu {
         let mut used: BTreeMap<String, Kernel> = BTreeMap::new();
         for plan in plans {
             for op in plan.steps() {
-                let kernel = dispatch(op, &self.tensors, plan.n(), self.lanes).kernel;
-                used.entry(self.name_of(&kernel)).or_insert(kernel);
+                for Dispatch { kernel, .. } in dispatches(op, &self.tensors, plan.n(), self.lanes) {
+                    used.entry(self.name_of(&kernel)).or_insert(kernel);
+                }
             }
         }
         let unknown = used.iter().filter(|(name, _)| !self.verdicts.contains_key(*name));

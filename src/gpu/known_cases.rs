@@ -162,7 +162,11 @@ impl<'a> Made<'a> {
 
     /// Over a cache of this type.
     pub(super) fn attention(&mut self, dtype: Dtype) -> AttentionInputs {
-        let d = head_dim(dtype);
+        self.attention_of(dtype, head_dim(dtype))
+    }
+
+    /// The same, of heads of another size.
+    pub(super) fn attention_of(&mut self, dtype: Dtype, d: usize) -> AttentionInputs {
         let (rows, q) = (self.rows(), self.f32(&[self.n, H * d]));
         let (k_cache, v_cache) = (self.cache(dtype, d), self.cache(dtype, d));
         AttentionInputs { rows, q, k_cache, v_cache, head_dim: d, scale: 0.125, cap: 0.75, window: 0 }

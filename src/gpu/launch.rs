@@ -9,6 +9,23 @@ use crate::plan::{Dtype, TensorId, Tensors};
 use super::kernels::Kernel;
 use super::known_cases::Made;
 
+/// A buffer of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Binding {
+    /// A tensor's.
+    Tensor(TensorId),
+    /// None: an optional input, or output, is absent.
+    Absent,
+    /// So many bytes that one launch of an op leaves to the next, and nobody else reads.
+    Scratch(u64),
+}
+
+impl From<Option<TensorId>> for Binding {
+    fn from(id: Option<TensorId>) -> Self {
+        id.map_or(Self::Absent, Self::Tensor)
+    }
+}
+
 /// One kernel launch.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -16,8 +33,8 @@ pub struct Dispatch {
     pub kernel: Kernel,
     /// Bytes of its `Params`.
     pub(crate) params: Vec<u8>,
-    /// Buffers from binding 1 on; `None` where an optional input is absent.
-    pub(crate) bindings: Vec<Option<TensorId>>,
+    /// What lies at binding 1 and on.
+    pub(crate) bindings: Vec<Binding>,
     /// Grid.
     pub(crate) workgroups: [u32; 3],
 }
@@ -25,7 +42,19 @@ pub struct Dispatch {
 impl Dispatch {
     /// That of an op, on a grid of so many workgroups.
     pub(super) fn new(op: &dyn Launch, kernel: Kernel, params: &impl Pod, workgroups: [u32; 3]) -> Self {
-        Self { kernel, params: bytes_of(params).to_vec(), bindings: op.bindings(), workgroups }
+        let bindings = op.bindings().into_iter().map(Binding::from).collect();
+        Self { kernel, params: bytes_of(params).to_vec(), bindings, workgroups }
+    }
+
+    /// The same with other buffers.
+    pub(super) fn over(self, bindings: Vec<Binding>) -> Self {
+        Self { bindings, ..self }
+    }
+
+    /// Bytes that it shares with other launches of its op.
+    pub(crate) fn scratch(&self) -> u64 {
+        let bytes = |binding: &Binding| if let Binding::Scratch(bytes) = binding { *bytes } else { 0 };
+        self.bindings.iter().map(bytes).max().unwrap_or(0)
     }
 }
 
@@ -33,6 +62,11 @@ impl Dispatch {
 pub(super) trait Launch: Operation {
     /// Which kernel computes it, with which parameters, by how many workgroups.
     fn launch(&self, target: &Target) -> Dispatch;
+
+    /// All launches, in order, where one does not do.
+    fn launches(&self, target: &Target) -> Vec<Dispatch> {
+        vec![self.launch(target)]
+    }
 
     /// The shader's buffers: what the op reads, then what it writes. Ops with optional ones say which
     /// are absent.

@@ -28,9 +28,9 @@ use crate::plan::{Dtype, Plan, TensorId, Tensors};
 
 use fault::{Fault, Faults};
 use kernels::Kernel;
-use launch::Dispatch;
+use launch::{Binding, Dispatch};
 use memory::Scopes;
-use ops::{dispatch, work};
+use ops::{dispatches, work};
 use pace::Pace;
 
 /// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
@@ -95,6 +95,9 @@ pub struct Gpu {
     reserved: Vec<(usize, wgpu::Buffer)>,
     /// Bound in place of absent optional inputs, and of an absent output: no buffer may be both.
     nothing: [wgpu::Buffer; 2],
+    /// What launches of one op leave to each other; the last one is the largest, the others are those of
+    /// earlier recordings.
+    scratch: Vec<wgpu::Buffer>,
     /// Where results are mapped; grown when a larger read is asked for.
     staging: wgpu::Buffer,
     source: fn(&Kernel) -> String,
@@ -179,9 +182,13 @@ impl Gpu {
             return Ok(Recording { launches: Vec::new() });
         }
         let (tensors, n) = (&self.tensors, plan.n());
-        let works: Vec<u64> = plan.steps().iter().map(|op| work(op, tensors, n)).collect();
-        let launches: Vec<Dispatch> =
-            plan.steps().iter().map(|op| dispatch(op, tensors, n, self.lanes)).collect();
+        let mut works = Vec::new();
+        let mut launches = Vec::new();
+        for op in plan.steps() {
+            launches.extend(dispatches(op, tensors, n, self.lanes));
+            works.push(work(op, tensors, n));
+            works.resize(launches.len(), 0);
+        }
         let alignment = u64::from(self.shared.device.limits().min_uniform_buffer_offset_alignment);
         let largest = launches.iter().map(|launch| launch.params.len() as u64).max().unwrap_or(0);
         let stride = largest.next_multiple_of(alignment);
@@ -192,6 +199,11 @@ impl Gpu {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let scopes = Scopes::told_at_once(&self.shared.device);
         let params = self.create("params", bytes.len() as u64, usage);
+        let scratch = launches.iter().map(Dispatch::scratch).max().unwrap_or(0);
+        if scratch > self.scratch.last().map_or(0, wgpu::Buffer::size) {
+            let buffer = self.create("scratch", scratch, wgpu::BufferUsages::STORAGE);
+            self.scratch.push(buffer);
+        }
         self.shared.queue.write_buffer(&params, 0, &bytes);
         let launches = launches.into_iter().zip(works).enumerate().map(|(i, (launch, work))| {
             let pipeline = self.pipeline(&launch.kernel);
@@ -258,6 +270,7 @@ impl Gpu {
         self.fault.set(Error::device("WebGPU device: given up"));
         self.buffers.drain(..).for_each(|buffer| buffer.destroy());
         self.reserved.drain(..).for_each(|(_, buffer)| buffer.destroy());
+        self.scratch.drain(..).for_each(|buffer| buffer.destroy());
         self.staging.destroy();
         if Rc::strong_count(&self.shared) == 1 {
             self.shared.device.destroy();
@@ -313,10 +326,11 @@ impl Gpu {
     ) -> wgpu::BindGroup {
         let size = std::num::NonZeroU64::new(launch.params.len() as u64);
         let params = wgpu::BufferBinding { buffer: params, offset, size };
-        let tensors = launch.bindings.iter().enumerate().map(|(i, id)| match id {
-            Some(id) => self.buffers[id.index()].as_entire_binding(),
+        let tensors = launch.bindings.iter().enumerate().map(|(i, binding)| match binding {
+            Binding::Tensor(id) => self.buffers[id.index()].as_entire_binding(),
+            Binding::Scratch(_) => self.scratch.last().expect("made before").as_entire_binding(),
             // An output that may be absent comes last.
-            None => self.nothing[usize::from(i + 1 == launch.bindings.len())].as_entire_binding(),
+            Binding::Absent => self.nothing[usize::from(i + 1 == launch.bindings.len())].as_entire_binding(),
         });
         let entries: Vec<_> = std::iter::once(wgpu::BindingResource::Buffer(params))
             .chain(tensors)

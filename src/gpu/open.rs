@@ -85,6 +85,7 @@ impl Gpu {
             // As large as the largest element a shader declares, a `Mix`.
             nothing: [(); 2]
                 .map(|()| buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE)),
+            scratch: Vec::new(),
             staging: buffer("staging", 4096, STAGING),
             shared,
             max_tensor_bytes,

@@ -66,9 +66,9 @@ pub fn kernels() -> impl Iterator<Item = Kernel> {
     ALL.iter().flat_map(|(_, kernels, _)| *kernels).flat_map(|kernel| kernel.variants())
 }
 
-/// The launch that computes `op` for `n` rows. `lanes` is the override `LANES`.
-pub fn dispatch(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Dispatch {
-    launch_of(op).launch(&Target::new(tensors, n, lanes))
+/// The launches that compute `op` for `n` rows. `lanes` is the override `LANES`.
+pub fn dispatches(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Vec<Dispatch> {
+    launch_of(op).launches(&Target::new(tensors, n, lanes))
 }
 
 /// See [`Launch::work`].
