@@ -1,5 +1,4 @@
-// linear: y = delta(x Wᵀ) (+ bias) (+ y) for many rows of x (prefill), and wherever C is no
-// multiple of four
+// linear: y = delta(x Wᵀ) (+ bias) (+ y) where C is no multiple of four
 //
 // shapes     x (N, C)   weight (F, C)   y (N, stride); the rest in shared/linear.wgsl  f32
 // dispatch   (ceil(F / 32), ceil(N / 32), 1): a workgroup of 8 x 8 invocations makes a tile of
@@ -8,7 +7,7 @@
 // numerics   f32 sums in order of c; twin in f64
 // twin       src/kernels/twin/linear.rs
 // uses       shared/tile.wgsl, shared/linear.wgsl, shared/mix.wgsl, shared/row.wgsl,
-//            shared/weight_*.wgsl
+//            shared/weight_f32.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 

@@ -12,15 +12,6 @@
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-fn x_rows(n: u32) -> vec4<u32> {
-    return vec4(x_row(n), x_row(n + 1u), x_row(n + 2u), x_row(n + 3u));
-}
-
-// Step c of four rows of x, whose products with four rows of weight are transpose(w) * rows.
-fn four_x(at: vec4<u32>, c: u32) -> mat4x4<f32> {
-    return mat4x4(x[at.x + c], x[at.y + c], x[at.z + c], x[at.w + c]);
-}
-
 @compute @workgroup_size(WORKGROUP_SIZE)
 fn linear_block(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) i: u32) {
     let n0 = 8u * group.y;

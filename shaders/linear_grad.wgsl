@@ -1,4 +1,4 @@
-// linear_grad: dx[dx_first + n] = dy[n, first..first + F] · W (+ dx)
+// linear_grad: dx[dx_first + n] = dy[n, first..first + F] · W (+ dx) where C is no multiple of four
 //
 // shapes     dy (N, stride)   weight (F, C)   dx (>= dx_first + N, C)                 f32
 // dispatch   (ceil(C / 32), ceil(N / 32), 1): a workgroup makes a tile of 32 x 32 outputs,
@@ -6,11 +6,13 @@
 // accepts    any N, C, F >= 1; no alignment assumed
 // numerics   f32 sums in order of f; twin in f64
 // twin       src/kernels/twin/linear_grad.rs
-// uses       shared/tile.wgsl, shared/weight_*.wgsl
+// uses       shared/tile.wgsl, shared/weight_f32.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
-struct Params { n: u32, c: u32, f: u32, first: u32, stride: u32, dx_first: u32, accumulate: u32 }
+struct Params {
+    n: u32, c: u32, f: u32, first: u32, stride: u32, dx_first: u32, accumulate: u32, splits: u32,
+}
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> dy: array<f32>;             // (N, stride)

@@ -16,7 +16,7 @@ fn linear_rows(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocatio
     let lane = i % LANES;
     let first = 4u * (group.x * (WORKGROUP_SIZE / LANES) + i / LANES);
     let n0 = 4u * group.y;
-    let x_at = vec4(x_row(n0), x_row(n0 + 1u), x_row(n0 + 2u), x_row(n0 + 3u));
+    let x_at = x_rows(n0);
     let w_at = weight_rows(first);
     // Separate variables, not an array in a loop: compilers keep those in registers.
     var sums_0 = vec4(0.0);

@@ -8,7 +8,7 @@ use common::backends_and_variants as backends;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS};
 use lorakeet::backend::Backend;
 use lorakeet::ops::{self, Delta, DownProjection, Replaced, Slice};
-use lorakeet::plan::{ABSENT, Block, Mix, TensorId};
+use lorakeet::plan::{ABSENT, Block, INACTIVE, Mix, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -288,26 +288,45 @@ async fn head_delta() {
     }
 }
 
-/// The whole delta of a fused matrix of three parts, against its formula, for few rows and many.
+/// The whole delta of a fused matrix of three parts, against its formula, for few rows and many: rows of
+/// different mixes, and rows of one mix but for one that is inactive.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn linear_with_adapters() {
     let mut backends = backends().await;
     const ADAPTERS: usize = 2;
+    // Without gains and shifts.
+    let mut plain = Mix::zeroed();
+    plain.n_blocks = 2;
+    plain.blocks[0] = Block::new(0, 4, 0, false, -1.25);
+    plain.blocks[1] = Block::new(4, 3, 1, false, 2.0);
+    let [base, one_block, affine] = mixes();
+    let mixes = [base, one_block, affine, plain];
     let even = ([8, 16], 28);
     let odd = ([9, 14], 21);
-    for (n, c, f, first, partials, (parts, stride)) in [
-        (1, 20, 28, 0, 1, even),
-        (1, 64, 23, 4, 4, even),
-        (3, 20, 28, 0, 1, even),
-        (6, 16, 13, 12, 3, even),
-        (13, 36, 24, 4, 1, even),
-        (1, 33, 21, 0, 4, odd),
-        (6, 16, 20, 1, 3, odd),
-        (12, 16, 11, 6, 1, odd),
+    let wide = ([128, 192], 256);
+    for (n, c, f, first, partials, (parts, stride), of_all) in [
+        (1, 20, 28, 0, 1, even, None),
+        (1, 64, 23, 4, 4, even, None),
+        (3, 20, 28, 0, 1, even, None),
+        (6, 16, 13, 12, 3, even, None),
+        (13, 36, 24, 4, 1, even, None),
+        (1, 33, 21, 0, 4, odd, None),
+        (6, 16, 20, 1, 3, odd, None),
+        (12, 16, 11, 6, 1, odd, None),
+        (3, 20, 28, 0, 1, even, Some(3)),
+        (70, 20, 256, 0, 1, wide, Some(3)),
+        (70, 20, 256, 0, 1, wide, Some(2)),
+        (20, 36, 200, 56, 1, wide, Some(3)),
+        (20, 36, 200, 56, 1, wide, None),
+        (70, 36, 23, 0, 1, ([9, 14], 23), Some(3)),
     ] {
         let (x, weight, bias) = (wave(n * c, 0.37), wave(f * c, 0.11), wave(stride, 0.7));
         let z_cols = 3 * partials * RANKS + if stride % 4 == 0 { 4 } else { 1 };
-        let (z, b) = (wave(n * z_cols, 0.23), wave((RANKS + 2 * ADAPTERS) * stride, 0.41));
+        let (mut z, b) = (wave(n * z_cols, 0.23), wave((RANKS + 2 * ADAPTERS) * stride, 0.41));
+        // Of rows with one mix the second is inactive: no adapter adds anything to it.
+        let is_inactive = |row: usize| of_all.is_some() && row == 1;
+        let mix_of = |row: usize| if is_inactive(row) { 0 } else { of_all.unwrap_or((row + 2) % 3) };
+        (0..n).filter(|&row| is_inactive(row)).for_each(|row| z[row * z_cols..][..z_cols].fill(0.0));
         let before = wave(n * stride, 0.9);
         let mut want = before.clone();
         for row in 0..n {
@@ -317,7 +336,7 @@ async fn linear_with_adapters() {
                 let mut dot: f64 =
                     (0..c).map(|i| f64::from(x[row * c + i]) * f64::from(weight[j * c + i])).sum();
                 let part = (column >= parts[0]) as usize + (column >= parts[1]) as usize;
-                let mix = mixes()[(row + 2) % 3];
+                let mix = mixes[mix_of(row)];
                 let (mut gain, mut sum) = (1.0, 0.0);
                 for block in mix.active() {
                     if let Some(adapter) = block.affine() {
@@ -335,9 +354,10 @@ async fn linear_with_adapters() {
         }
         for (name, backend) in &mut backends {
             let mut one = OneOp::default();
-            let lines: Vec<u32> = (0..n as u32).flat_map(|n| [0, 0, 0, (n + 2) % 3]).collect();
+            let slot = |row| if is_inactive(row) { INACTIVE } else { 0 };
+            let lines: Vec<u32> = (0..n).flat_map(|row| [0, 0, slot(row), mix_of(row) as u32]).collect();
             let rows = one.u32("rows", &[n, 4], &lines);
-            let mixes = one.u32("mixes", &[3, 16], bytemuck::cast_slice(&mixes()));
+            let mixes = one.u32("mixes", &[4, 16], bytemuck::cast_slice(&mixes));
             let z = one.f32("z", &[n, z_cols], &z);
             let b = one.f32("b", &[RANKS + 2 * ADAPTERS, stride], &b);
             let x = one.f32("x", &[n, c], &x);

@@ -6,7 +6,7 @@ mod common;
 use bytemuck::Zeroable;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output};
 use common::one_op::{grown, neighbours, qk_neighbours};
-use common::{Case, Tolerance, backends_and_whole_stores as backends};
+use common::{Case, Tolerance, backends_and_whole_stores as backends, noise};
 use lorakeet::activation::Activation;
 use lorakeet::ops::{self, AttentionInputs, Growth, Slice};
 use lorakeet::plan::{Block, INACTIVE, Mix, TensorId};
@@ -78,6 +78,42 @@ async fn linear_grad_into_later_rows() {
         },
     )
     .await;
+}
+
+/// Sizes around the edges of the kernels' tiles, outputs that are no fours, and sums that come in parts.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear_grad_at_tile_edges() {
+    let mut backends = backends().await;
+    for (n, c, f, first, beyond) in [
+        (1, 64, 257, 0, 0),
+        (33, 68, 31, 3, 2),
+        (65, 128, 400, 4, 0),
+        (70, 4, 301, 0, 3),
+        (12, 132, 48, 8, 4),
+        (9, 66, 300, 1, 0),
+    ] {
+        let stride = first + f + beyond;
+        let (dy, weight) = (noise(1, n * stride, 1.0), noise(2, f * c, 1.0));
+        let before = noise(3, (n + 1) * c, 1.0);
+        for accumulate in [false, true] {
+            let mut want = before.clone();
+            for (at, want) in want[c..].iter_mut().enumerate() {
+                let (row, column) = (at / c, at % c);
+                let product =
+                    |j: usize| f64::from(dy[row * stride + first + j]) * f64::from(weight[j * c + column]);
+                let held = if accumulate { f64::from(*want) } else { 0.0 };
+                *want = ((0..f).map(product).sum::<f64>() + held) as f32;
+            }
+            for (name, backend) in &mut backends {
+                let mut one = OneOp::default();
+                let dy = one.f32("dy", &[n, stride], &dy);
+                let weight = Slice { tensor: one.f32("weight", &[f, c], &weight), first };
+                let dx = one.output_over("dx", &[n + 1, c], &before, &want);
+                let op = ops::LinearGrad { dy, weight, dx, dx_first: 1, accumulate };
+                one.check(backend, &format!("{name} ({n}, {c}, {f})"), op, n, SUMS).await;
+            }
+        }
+    }
 }
 
 /// Rows of the mixes that a case of `lora_grad` names, each active.

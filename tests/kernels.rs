@@ -135,6 +135,9 @@ async fn linear_at_tile_edges() {
         (9, 16, 33, 5),
         (33, 17, 31, 0),
         (64, 48, 96, 2),
+        (65, 68, 130, 0),
+        (12, 36, 70, 4),
+        (97, 64, 65, 1),
     ] {
         let wave =
             |len: usize, step: f32| -> Vec<f32> { (0..len).map(|i| (i as f32 * step).sin()).collect() };

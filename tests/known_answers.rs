@@ -115,11 +115,10 @@ fn gpu(backend: &mut Backend) -> &mut Gpu {
 
 /// Kernels that a device of so many lanes runs.
 fn kernels_of(software: bool) -> Vec<Kernel> {
-    let is_packed_tile = |k: &Kernel| k.name == "linear" && k.dtype != Dtype::F32;
     // A GPU has this one for heads of odd sizes alone.
     let is_packed_attention = |k: &Kernel| k.name == "attention" && k.dtype != Dtype::F32;
     let other = |k: &Kernel| match software {
-        true => ["linear_rows", "attention_merge"].contains(&k.name) || is_packed_tile(k),
+        true => ["linear_rows", "linear_tile", "linear_grad_sum", "attention_merge"].contains(&k.name),
         false => k.name == "linear_block" || is_packed_attention(k),
     };
     variants().filter(|kernel| !other(kernel)).collect()
@@ -201,7 +200,10 @@ async fn a_broken_kernel_is_named() {
         (ops::linear::VEC, "c += LANES", "c += 2u * LANES"),
         (ops::linear::ROWS.over(Dtype::Q8), "sums_3 +=", "sums_2 +="),
         (ops::linear::BLOCK.over(Dtype::Q4), "sums_44 += right * lower", "sums_44 += left * lower"),
-        (ops::linear::TILES.over(Dtype::F16), "sums[a][b]", "sums[a][a]"),
+        (ops::linear::KERNEL, "sums[a][b]", "sums[a][a]"),
+        (ops::linear::TILE.over(Dtype::F16), "upper.w * right_1", "upper.z * right_1"),
+        (ops::linear_grad::TILE.over(Dtype::Q4), "upper.y * right_0", "upper.x * right_0"),
+        (ops::linear_grad::SUM, "var sum = vec4(0.0)", "var sum = parts[id.x]"),
         (ops::attention::KERNEL, "total * fade", "total"),
         (ops::attention::SPLIT, "total * select(fade_0, fade_1, half == 1u)", "total"),
         (ops::attention::SPLIT.over(Dtype::Q8), "k += lanes", "k += 2u * lanes"),

@@ -1,5 +1,5 @@
-// few_rows: what the kernels of `linear` for few rows share: dot products and the epilogue, four
-// rows of weight at a time, in whole vec4.
+// few_rows: what the kernels of `linear` in whole vec4 share: bindings and loads, four rows of weight at a
+// time, and the epilogue of those for few rows.
 // Needs `override WORKGROUP_SIZE`, shared/lanes.wgsl, shared/linear.wgsl, shared/weight_*.wgsl.
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (N, C)
@@ -10,6 +10,15 @@
 // Where row n of x begins. Rows past the last repeat it.
 fn x_row(n: u32) -> u32 {
     return min(n, params.n - 1u) * (params.c / 4u);
+}
+
+fn x_rows(n: u32) -> vec4<u32> {
+    return vec4(x_row(n), x_row(n + 1u), x_row(n + 2u), x_row(n + 3u));
+}
+
+// Step c of four rows of x, whose products with four rows of weight are transpose(w) * rows.
+fn four_x(at: vec4<u32>, c: u32) -> mat4x4<f32> {
+    return mat4x4(x[at.x + c], x[at.y + c], x[at.z + c], x[at.w + c]);
 }
 
 // Where rows first .. first + 3 of weight begin. Rows past the last repeat it.

@@ -46,6 +46,7 @@ pub(super) const TRAINING: &str = wgsl!("shared/training");
 pub(super) const CAP: &str = wgsl!("shared/cap");
 pub(super) const ACT: &str = wgsl!("shared/act");
 pub(super) const TILE: &str = wgsl!("shared/tile");
+pub(super) const WIDE_TILE: &str = wgsl!("shared/wide_tile");
 pub(super) const RANK: &str = wgsl!("shared/rank");
 
 pub(super) const WEIGHT_F32: &str = wgsl!("shared/weight_f32");

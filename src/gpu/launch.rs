@@ -91,6 +91,8 @@ const PER_BYTE: u64 = 8;
 
 /// Rows and columns of the tiles of `shaders/shared/tile.wgsl`.
 const TILE: u32 = 32;
+/// The same of `shaders/shared/wide_tile.wgsl`.
+const WIDE: u32 = 64;
 
 /// What a launch is computed from: a plan's tensors and rows, and a device.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +143,11 @@ impl<'a> Target<'a> {
     /// Workgroups for so many rows of a matrix, of which `LANES` invocations each take on four.
     pub(super) fn fours(&self, kernel: Kernel, lines: u32) -> u32 {
         lines.div_ceil(4 * kernel.workgroup_size / self.lanes)
+    }
+
+    /// A workgroup for each tile of `shaders/shared/wide_tile.wgsl`.
+    pub(super) fn wide_tiles(&self, lines: u32, cols: u32) -> [u32; 3] {
+        [cols.div_ceil(WIDE), lines.div_ceil(WIDE), 1]
     }
 
     /// A workgroup for each tile of a matrix.

@@ -2,7 +2,7 @@
 //! What it computes is said by `crate::ops::Linear`.
 
 use crate::ops::{Delta, Linear, Slice};
-use crate::plan::{Dtype, FEW_ROWS, TensorId};
+use crate::plan::{FEW_ROWS, TensorId};
 
 use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{ADAPTERS, F, Made, R, columns};
@@ -13,8 +13,12 @@ params! {
     ranks: u32, partials: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32,
 }
 
+/// y = delta(x Wᵀ) (+ bias) (+ y), for columns that are no fours
+pub const KERNEL: Kernel = kernel!("linear", 64, WEIGHT_F32, TILE, LINEAR, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), many rows
-pub const TILES: Kernel = kernel!("linear" over WEIGHT_F32, 64, TILE, LINEAR, MIX, ROW);
+pub const TILE: Kernel = kernel!(
+    "linear_tile" of "linear" over WEIGHT_F32X4, 64, WIDE_TILE, FEW_ROWS, LINEAR, LANES, MIX, ROW
+);
 /// y = delta(x Wᵀ) (+ bias) (+ y), one row
 pub const VEC: Kernel =
     kernel!("linear_vec" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
@@ -26,19 +30,19 @@ pub const BLOCK: Kernel =
     kernel!("linear_block" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 
 /// All that compute it.
-pub(crate) const KERNELS: &[Kernel] = &[TILES, VEC, ROWS, BLOCK];
+pub(crate) const KERNELS: &[Kernel] = &[KERNEL, TILE, VEC, ROWS, BLOCK];
 
 /// The kernel for maps of so many columns, and its grid.
 fn kernel_for(c: u32, f: u32, target: &Target) -> (Kernel, [u32; 3]) {
     let Target { n, lanes, .. } = *target;
     let [vec, rows, block] = [VEC, ROWS, BLOCK].map(|kernel| kernel.on(lanes));
     match n {
-        _ if !c.is_multiple_of(4) => (TILES, target.tiles(n, f)),
+        _ if !c.is_multiple_of(4) => (KERNEL, target.tiles(n, f)),
         1 => (vec, [target.fours(vec, f), n, 1]),
         // Eights, which one lane makes.
         _ if lanes == 1 => (block, [f.div_ceil(8 * block.workgroup_size), n.div_ceil(8), 1]),
         _ if n as usize <= FEW_ROWS => (rows, [target.fours(rows, f), n.div_ceil(4), 1]),
-        _ => (TILES, target.tiles(n, f)),
+        _ => (TILE, target.wide_tiles(n, f)),
     }
 }
 
@@ -82,9 +86,7 @@ impl Launch for Linear {
             "linear_block" => 11,
             _ => made.n,
         };
-        // The tiles alone take columns that are no fours; packed ones always are.
-        let cols =
-            if kernel.name == "linear" && kernel.dtype == Dtype::F32 { 18 } else { columns(kernel.dtype) };
+        let cols = if kernel.name == "linear" { 18 } else { columns(kernel.dtype) };
         let (rows, mixes) = (made.rows(), made.mixes());
         let (z, b) = (made.f32(&[made.n, 2 * R]), made.f32(&[R + 2 * ADAPTERS, F]));
         let delta = Delta { rows, mixes, z, b, ranks: R, partials: 1, parts: [24, usize::MAX] };

@@ -19,7 +19,7 @@ pub(crate) mod head_norm_grad;
 pub(crate) mod keep_rows;
 pub(crate) mod layer_norm_grad;
 pub mod linear;
-pub(crate) mod linear_grad;
+pub mod linear_grad;
 pub mod norm;
 pub mod outer_grad;
 pub(crate) mod recall_rows;
