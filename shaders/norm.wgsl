@@ -10,7 +10,7 @@
 //            numbers that are infinite or none, in both
 // twin       src/kernels/twin/norm.rs
 // reference  arXiv:1910.07467, arXiv:1607.06450 (centred)
-// uses       shared/reduce.wgsl, shared/lanes.wgsl, shared/ranks.wgsl, shared/mix.wgsl, shared/row.wgsl
+// uses       shared/rms.wgsl, shared/reduce.wgsl, shared/lanes.wgsl, shared/ranks.wgsl, shared/mix.wgsl, shared/row.wgsl
 
 override WORKGROUP_SIZE: u32 = 64u;
 
@@ -72,9 +72,7 @@ fn norm(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         squares += d * d;
     }
     let square = reduce_sum(i, squares) / f32(params.c);
-    // 1/sqrt(inf) would hide that x is wrong; by its bits, as a compiler may take floats for numbers.
-    let is_inf = (bitcast<u32>(square) & 0x7f800000u) == 0x7f800000u;
-    let scale = select(inverseSqrt(square + params.eps), square, is_inf);
+    let scale = rms_scale(square, params.eps);
     if group.x == 0u {
         for (var c = i; c < params.c; c += WORKGROUP_SIZE) {
             var before = 0.0;

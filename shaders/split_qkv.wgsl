@@ -14,7 +14,8 @@
 override WORKGROUP_SIZE: u32 = 64u;
 
 struct Params {
-    q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, grouped: u32, neighbours: u32, every: u32, beta: f32
+    q_cols: u32, kv_cols: u32, head_dim: u32, s: u32, rotated: u32, grouped: u32, neighbours: u32, every: u32, beta: f32,
+    c: u32, with_bias: u32, normed: u32, eps: f32, // of split_qkv_fused alone
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

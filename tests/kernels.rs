@@ -7,12 +7,13 @@ mod common;
 use common::gpu_with;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, by_group, fixture, on_all, output, rows};
 use common::one_op::{grown, neighbours, qk_neighbours};
-use common::{backends_and_variants as backends, misfit, noise};
+use common::{assert_close, backends_and_variants as backends, misfit, noise};
 use lorakeet::activation::Activation;
+use lorakeet::backend::Backend;
 #[cfg(not(target_arch = "wasm32"))]
 use lorakeet::gpu::{GpuOptions, kernels::Kernel};
-use lorakeet::ops::{self, Growth, Slice};
-use lorakeet::plan::{INACTIVE, Row, SPAN};
+use lorakeet::ops::{self, Growth, Op, Slice};
+use lorakeet::plan::{Dtype, INACTIVE, Row, SPAN, TensorId};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -168,6 +169,152 @@ async fn linear_at_tile_edges() {
                 delta: None,
             };
             one.check(backend, &format!("{name} ({n}, {c}, {f})"), op, n, SUMS).await;
+        }
+    }
+}
+
+/// Norm, map and activation of one row, which a GPU computes in one launch where nobody reads what lies between:
+/// what they leave is, to the bit, what the steps leave one by one.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn linear_of_a_norm_into_an_activation() {
+    let mut backends = backends().await;
+    // Whether up has a gate, and a bias; and which of norm and map another step reads too.
+    for (c, f, gated, biased, read) in [
+        (64, 96, true, false, None),
+        (20, 70, true, false, None),
+        (576, 22, true, false, Some("norm")),
+        (64, 96, true, false, Some("map")),
+        (132, 40, false, false, None),
+        (64, 40, false, true, None),
+        (33, 24, true, false, None),
+    ] {
+        let mut one = OneOp::default();
+        let x = one.f32("x", &[1, c], &noise(1, c, 2.0));
+        let scale = one.f32("scale", &[c], &noise(2, c, 1.0));
+        let weight = Slice { tensor: one.f32("weight", &[f, c], &noise(3, f * c, 1.0)), first: 0 };
+        let bias = biased.then(|| one.f32("bias", &[f], &noise(4, f, 1.0)));
+        let width = if gated { f / 2 } else { f };
+        let [xn, up, y, xn_again, up_again] =
+            [c, f, width, c, f].map(|cols| one.f32("y", &[1, cols], &vec![f32::NAN; cols]));
+        let (eps, kind) = (1e-5, Activation::Silu);
+        let norm = ops::Norm {
+            x,
+            weight: scale,
+            bias: None,
+            y: xn,
+            eps,
+            centred: false,
+            accumulate: false,
+            shrink: None,
+        };
+        let linear = ops::Linear { x: xn, weight, bias, y: up, accumulate: false, delta: None };
+        let mut steps: Vec<Op> =
+            vec![norm.into(), linear.into(), ops::Activation { x: up, y, kind, gated }.into()];
+        let copy = |x, y| ops::Scale { x, y, scale: 1.0, accumulate: false };
+        let mut outputs = vec![(y, width)];
+        match read {
+            Some("norm") => {
+                steps.push(copy(xn, xn_again).into());
+                outputs.push((xn_again, c));
+            }
+            Some(_) => {
+                steps.push(copy(up, up_again).into());
+                outputs.push((up_again, f));
+            }
+            None => {}
+        }
+        is_the_same_at_once(&mut backends, &one, &steps, &outputs, true).await;
+    }
+    // A map that adds to what the norm reads is a launch of its own: others would still read it.
+    let (mut one, c) = (OneOp::default(), 64);
+    let x = one.f32("x", &[1, c], &noise(1, c, 2.0));
+    let [weight, xn] =
+        [("scale", vec![c]), ("xn", vec![1, c])].map(|(name, s)| one.f32(name, &s, &noise(2, c, 1.0)));
+    let matrix = Slice { tensor: one.f32("weight", &[c, c], &noise(3, c * c, 1.0)), first: 0 };
+    let norm = ops::Norm {
+        x,
+        weight,
+        bias: None,
+        y: xn,
+        eps: 1e-5,
+        centred: false,
+        accumulate: false,
+        shrink: None,
+    };
+    let linear = ops::Linear { x: xn, weight: matrix, bias: None, y: x, accumulate: true, delta: None };
+    is_the_same_at_once(&mut backends, &one, &[norm.into(), linear.into()], &[(x, c)], true).await;
+}
+
+/// Norm, map and rotation of one row, likewise: heads of q, k and v in order and by groups, pairs apart and beside
+/// each other, a part of each head, a row that is inactive, and a cache that is packed.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn split_qkv_of_a_norm_and_a_map() {
+    let mut backends = backends().await;
+    let [h, k, s] = [6, 2, 9];
+    for (c, d, e, grouped, neighbours, biased, slot, dtype) in [
+        (64, 64, 64, false, false, false, 1, Dtype::F32),
+        (20, 12, 8, true, false, true, 1, Dtype::F32),
+        (36, 16, 8, false, true, false, 0, Dtype::F32),
+        (36, 16, 16, true, true, true, 1, Dtype::F32),
+        (64, 20, 20, false, false, false, INACTIVE, Dtype::F32),
+        (64, 10, 10, false, false, false, 1, Dtype::F32),
+        (64, 64, 64, false, false, false, 1, Dtype::F16),
+    ] {
+        let mut one = OneOp::default();
+        let cols = (h + 2 * k) * d;
+        let rows = one.u32("rows", &[1, 4], &[0, 5, slot, 0]);
+        let x = one.f32("x", &[1, c], &noise(1, c, 2.0));
+        let scale = one.f32("scale", &[c], &noise(2, c, 1.0));
+        let weight = Slice { tensor: one.f32("weight", &[cols, c], &noise(3, cols * c, 1.0)), first: 0 };
+        let bias = biased.then(|| one.f32("bias", &[cols], &noise(4, cols, 1.0)));
+        let rope = one.f32("rope", &[s, e], &noise(5, s * e, 1.0));
+        let [xn, qkv, q] = [c, cols, h * d].map(|cols| one.f32("y", &[1, cols], &vec![7.0; cols]));
+        let words = dtype.row_words(s * k * d) * 2;
+        let [k_cache, v_cache] =
+            [(); 2].map(|()| one.packed("cache", dtype, &[2, s, k * d], &vec![0x3c00_3c00; words]));
+        let (eps, centred, accumulate) = (1e-5, false, false);
+        let norm = ops::Norm { x, weight: scale, bias: None, y: xn, eps, centred, accumulate, shrink: None };
+        let linear = ops::Linear { x: xn, weight, bias, y: qkv, accumulate, delta: None };
+        let growth = Growth { beta: 0.5, every: 3 };
+        let split =
+            ops::SplitQkv { rows, qkv, rope, q, k_cache, v_cache, head_dim: d, grouped, neighbours, growth };
+        let steps: [Op; 3] = [norm.into(), linear.into(), split.into()];
+        let outputs = [(q, h * d), (k_cache, words), (v_cache, words)];
+        is_the_same_at_once(&mut backends, &one, &steps, &outputs, dtype == Dtype::F32).await;
+    }
+}
+
+/// Steps on one row leave the same bits as one plan and as one each, and, if they are f32, about the twin's numbers.
+async fn is_the_same_at_once(
+    backends: &mut [(&'static str, Backend)],
+    one: &OneOp,
+    steps: &[Op],
+    outputs: &[(TensorId, usize)],
+    is_f32: bool,
+) {
+    let mut want = Vec::new();
+    for (name, backend) in backends {
+        let mut left = Vec::new();
+        for at_once in [1, steps.len()] {
+            one.upload(backend);
+            for steps in steps.chunks(at_once) {
+                let prepared = backend.prepare(&one.plan(steps, 1)).expect("valid kernels");
+                backend.run(&prepared, 1);
+            }
+            let mut words = Vec::new();
+            for &(id, len) in outputs {
+                words.extend(backend.read(id, 0, len).await.expect("a result"));
+            }
+            left.push(words);
+        }
+        let sizes: Vec<usize> = outputs.iter().map(|(_, len)| *len).collect();
+        assert!(left[0] == left[1], "{name}, outputs of {sizes:?}");
+        if is_f32 {
+            let got: &[f32] = bytemuck::cast_slice(&left[1]);
+            if want.is_empty() {
+                want = got.to_vec(); // the twin's
+            }
+            assert_close(&format!("{name}, outputs of {sizes:?}"), got, &want, FUNCTIONS);
         }
     }
 }

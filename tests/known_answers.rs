@@ -11,6 +11,7 @@ use common::gpu_with;
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::case::Case;
+use lorakeet::backend::gpu::fuse::launches;
 use lorakeet::backend::gpu::kernels::Kernel;
 use lorakeet::backend::gpu::known_answer::{answer, digest, is_right};
 use lorakeet::backend::gpu::{Gpu, GpuOptions, ops};
@@ -30,24 +31,17 @@ async fn twin_answer(kernel: &Kernel) -> Vec<(Dtype, [f32; 2])> {
     let mut tensors = Tensors::default();
     let case = Case::of(kernel, &mut tensors);
     let mut twin = Backend::Cpu(Cpu::new(Kernels::Twin));
-    let plan = plan_of(&case, &tensors);
     twin.allocate(&tensors).expect("small");
     case.contents.iter().for_each(|(id, words)| twin.upload(*id, 0, words));
-    let prepared = twin.prepare(&plan).expect("a plan");
+    let prepared = twin.prepare(&case.plan).expect("a plan");
     twin.run(&prepared, 1);
     let mut digests = Vec::new();
-    for id in case.op.writes() {
+    for id in case.outputs {
         let tensor = tensors.get(id);
         let words = twin.read(id, 0, tensor.words()).await.expect("a result");
         digests.push((tensor.dtype, digest(tensor, &words)));
     }
     digests
-}
-
-fn plan_of(case: &Case, tensors: &Tensors) -> Plan {
-    let mut plan = Plan::new(case.n);
-    plan.push(tensors, case.op.clone());
-    plan
 }
 
 #[pollster::test]
@@ -77,12 +71,9 @@ fn a_case_runs_its_kernel() {
         let mut tensors = Tensors::default();
         let case = Case::of(&kernel, &mut tensors);
         let lanes = if kernels_of(false).iter().any(|k| name_of(k) == name_of(&kernel)) { 16 } else { 1 };
-        let run = ops::dispatches(&case.op, &tensors, case.n, lanes);
-        assert!(
-            run.iter().any(|launch| name_of(&launch.kernel) == name_of(&kernel)),
-            "{:?}",
-            name_of(&kernel)
-        );
+        let run = launches(&case.plan, &tensors, lanes);
+        let is_run = run.iter().any(|(launch, _)| name_of(&launch.kernel) == name_of(&kernel));
+        assert!(is_run, "{:?}", name_of(&kernel));
     }
 }
 
@@ -92,7 +83,7 @@ async fn an_output_left_alone_is_wrong() {
     for kernel in variants() {
         let mut tensors = Tensors::default();
         let case = Case::of(&kernel, &mut tensors);
-        for (id, &want) in case.op.writes().iter().zip(answer(&kernel).expect("it is in the table")) {
+        for (id, &want) in case.outputs.iter().zip(answer(&kernel).expect("it is in the table")) {
             let (_, words) = case.contents.iter().find(|(of, _)| of == id).expect("it has contents");
             let tensor = tensors.get(*id);
             assert!(!is_right(tensor.dtype, digest(tensor, words), want), "{}", kernel.name);
@@ -104,7 +95,7 @@ async fn an_output_left_alone_is_wrong() {
 fn plans(kernels: &[Kernel]) -> (Tensors, Vec<Plan>) {
     let mut tensors = Tensors::default();
     let cases: Vec<Case> = kernels.iter().map(|kernel| Case::of(kernel, &mut tensors)).collect();
-    let plans = cases.iter().map(|case| plan_of(case, &tensors)).collect();
+    let plans = cases.into_iter().map(|case| case.plan).collect();
     (tensors, plans)
 }
 
@@ -118,7 +109,17 @@ fn kernels_of(software: bool) -> Vec<Kernel> {
     // A GPU has this one for heads of odd sizes alone.
     let is_packed_attention = |k: &Kernel| k.name == "attention" && k.dtype != Dtype::F32;
     let other = |k: &Kernel| match software {
-        true => ["linear_rows", "linear_tile", "linear_grad_sum", "attention_merge"].contains(&k.name),
+        true => {
+            let of_gpus = [
+                "linear_rows",
+                "linear_tile",
+                "linear_vec_fused",
+                "split_qkv_fused",
+                "linear_grad_sum",
+                "attention_merge",
+            ];
+            of_gpus.contains(&k.name)
+        }
         false => k.name == "linear_block" || is_packed_attention(k),
     };
     variants().filter(|kernel| !other(kernel)).collect()
@@ -200,6 +201,9 @@ async fn a_broken_kernel_is_named() {
         (ops::linear::VEC, "c += LANES", "c += 2u * LANES"),
         (ops::linear::ROWS.over(Dtype::Q8), "sums_3 +=", "sums_2 +="),
         (ops::linear::BLOCK.over(Dtype::Q4), "sums_44 += right * lower", "sums_44 += left * lower"),
+        (ops::linear::FUSED, "x[c] * scale * vector[c]", "x[c] * vector[c]"),
+        (ops::linear::FUSED.over(Dtype::Q8), "up_sums += four", "up_sums += x[c]"),
+        (ops::split_qkv::FUSED, "b * cos + a * sin", "b * cos - a * sin"),
         (ops::linear::KERNEL, "sums[a][b]", "sums[a][a]"),
         (ops::linear::TILE.over(Dtype::F16), "upper.w * right_1", "upper.z * right_1"),
         (ops::linear_grad::TILE.over(Dtype::Q4), "upper.y * right_0", "upper.x * right_0"),

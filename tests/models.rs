@@ -7,7 +7,7 @@ use std::slice::from_ref;
 
 use common::divergence::{copy, first_difference};
 use common::models::{LLAMA, MORE, ModelFiles, models};
-use common::{Fixture, Tolerance, assert_close, backends, gpu_with, misfit};
+use common::{Fixture, Tolerance, assert_close, backends, backends_and_variants, gpu_with, misfit};
 use lorakeet::backend::Backend;
 use lorakeet::backend::cpu::{Cpu, Kernels};
 use lorakeet::backend::gpu::GpuOptions;
@@ -126,7 +126,8 @@ async fn greedy_text_equals_transformers() {
         let reference = Fixture::new(files.reference);
         let prompt = reference.ids("input_ids")[..10].to_vec();
         let want = reference.ids("greedy_ids");
-        for (name, mut engine) in engines(files).await {
+        for (name, backend) in backends_and_variants().await {
+            let mut engine = files.open(backend, &EngineOptions::default()).expect(files.name);
             let [(tokens, text, finish)] =
                 &run(&mut engine, &[Request::greedy(prompt.clone(), want.len())]).await[..]
             else {

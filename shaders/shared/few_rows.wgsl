@@ -1,6 +1,7 @@
 // few_rows: what the kernels of `linear` in whole vec4 share: bindings and loads, four rows of weight at a
 // time, and the epilogue of those for few rows.
 // Needs `override WORKGROUP_SIZE`, shared/lanes.wgsl, shared/linear.wgsl, shared/weight_*.wgsl.
+// with four_weights.wgsl
 
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // (N, C)
 @group(0) @binding(2) var<storage, read> weight: array<Weight>;      // (F, C)
@@ -26,28 +27,29 @@ fn weight_rows(first: u32) -> vec4<u32> {
     return min(vec4(first) + vec4(0u, 1u, 2u, 3u), vec4(params.f - 1u)) * weight_stride();
 }
 
-// Step c of four rows of weight: v * weights(at, c) is v's product with each.
-fn weights(at: vec4<u32>, c: u32) -> mat4x4<f32> {
-    return mat4x4(weight_four(at.x, c), weight_four(at.y, c), weight_four(at.z, c), weight_four(at.w, c));
+// What row n has at rows first .. first + 3 of weight before bias, of whose dot products sums is this lane's
+// share; right in lane 0. Call in uniform control flow only.
+fn whole(i: u32, lane: u32, n: u32, first: u32, sums: vec4<f32>) -> vec4<f32> {
+    let column = params.first + first;
+    if params.ranks != 0u && in_fours() {
+        return sum_lanes(i, lane, lane_delta(lane, n, column, sums));
+    }
+    var value = sum_lanes(i, lane, sums);
+    if params.ranks != 0u && lane == 0u {
+        value = vec4(
+            adapted(n, column, value.x), adapted(n, column + 1u, value.y),
+            adapted(n, column + 2u, value.z), adapted(n, column + 3u, value.w),
+        );
+    }
+    return value;
 }
 
-// Writes y of row n at rows first .. first + 3 of weight, of whose dot products sums is this
-// lane's share. Call in uniform control flow only.
+// Writes y of row n at rows first .. first + 3 of weight. Call in uniform control flow only.
 fn finish(i: u32, lane: u32, n: u32, first: u32, sums: vec4<f32>) {
-    let fours = in_fours();
-    var value = sums;
-    if params.ranks != 0u && fours {
-        value = lane_delta(lane, n, params.first + first, value);
-    }
-    value = sum_lanes(i, lane, value);
+    let value = whole(i, lane, n, first, sums);
     if lane == 0u {
         for (var j = 0u; j < 4u && first + j < params.f; j++) {
-            let column = params.first + first + j;
-            var whole = value[j];
-            if !fours {
-                whole = adapted(n, column, whole);
-            }
-            put(n, column, whole);
+            put(n, params.first + first + j, value[j]);
         }
     }
 }

@@ -4,10 +4,11 @@
 struct Params {
     n: u32, c: u32, f: u32, first: u32, stride: u32, with_bias: u32, accumulate: u32,
     ranks: u32, partials: u32, z_cols: u32, adapters: u32, part_1: u32, part_2: u32, // ranks 0: no adapters
+    normed: u32, eps: f32, activated: u32, kind: u32, gated: u32, // of linear_vec_fused alone
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(3) var<storage, read> bias: array<f32>;           // (stride)
+@group(0) @binding(3) var<storage, read> vector: array<vec4<f32>>;   // (stride) bias; or (C), see linear_vec_fused
 @group(0) @binding(4) var<storage, read> rows: array<Row>;           // (N)
 @group(0) @binding(5) var<storage, read> mixes: array<Mix>;          // (mixes)
 @group(0) @binding(8) var<storage, read_write> y: array<f32>;        // (N, stride)
@@ -22,13 +23,18 @@ fn gain_row(block: Block) -> u32 {
     return params.ranks + adapter_of(block);
 }
 
+// value (+ bias)
+fn biased(column: u32, value: f32) -> f32 {
+    if params.with_bias != 0u {
+        return value + vector[column / 4u][column % 4u];
+    }
+    return value;
+}
+
 // y[n, column] = value (+ bias) (+ y)
 fn put(n: u32, column: u32, value: f32) {
     let at = n * params.stride + column;
-    var sum = value;
-    if params.with_bias != 0u {
-        sum += bias[column];
-    }
+    var sum = biased(column, value);
     if params.accumulate != 0u {
         sum += y[at];
     }

@@ -30,6 +30,9 @@ macro_rules! wgsl {
 }
 
 pub(super) const REDUCE: &str = wgsl!("shared/reduce");
+pub(super) const RMS: &str = wgsl!("shared/rms");
+pub(super) const NORMED_ROW: &str = wgsl!("shared/normed_row");
+pub(super) const FOUR_WEIGHTS: &str = wgsl!("shared/four_weights");
 pub(super) const HEADS: &str = wgsl!("shared/heads");
 /// How queries grow with their positions.
 pub(super) const GROWTH: &str = wgsl!("shared/growth");

@@ -9,10 +9,10 @@ use crate::plan::{Dtype, Plan, Tensor, Tensors};
 
 use super::Gpu;
 use super::case::Case;
+use super::fuse::launches;
 use super::kernels::Kernel;
 use super::known_table::ANSWERS;
 use super::launch::Dispatch;
-use super::ops::dispatches;
 
 /// Whether each kernel that was tried is right, by [`name_of`].
 pub(crate) type Verdicts = BTreeMap<String, bool>;
@@ -73,10 +73,8 @@ impl Gpu {
     pub async fn check_kernels(&mut self, plans: &[Plan]) -> Result<()> {
         let mut used: BTreeMap<String, Kernel> = BTreeMap::new();
         for plan in plans {
-            for op in plan.steps() {
-                for Dispatch { kernel, .. } in dispatches(op, &self.tensors, plan.n(), self.lanes) {
-                    used.entry(self.name_of(&kernel)).or_insert(kernel);
-                }
+            for (Dispatch { kernel, .. }, _) in launches(plan, &self.tensors, self.lanes) {
+                used.entry(self.name_of(&kernel)).or_insert(kernel);
             }
         }
         let unknown = used.iter().filter(|(name, _)| !self.verdicts.contains_key(*name));
@@ -105,11 +103,9 @@ impl Gpu {
         let mut parts = Vec::new();
         for case in &cases {
             case.contents.iter().for_each(|(id, words)| self.upload(*id, 0, words));
-            let mut plan = Plan::new(case.n);
-            plan.push(&tensors, case.op.clone());
-            let recording = self.record(&plan)?;
+            let recording = self.record(&case.plan)?;
             self.run(&recording, 1);
-            parts.extend(case.op.writes().into_iter().map(|id| (id, 0, tensors.get(id).words())));
+            parts.extend(case.outputs.iter().map(|&id| (id, 0, tensors.get(id).words())));
         }
         let results = self.read(&parts).await?;
         let mut digests = parts.iter().zip(&results).map(|((id, ..), words)| {

@@ -3,6 +3,7 @@
 
 pub mod case;
 mod fault;
+pub mod fuse;
 mod instance;
 pub mod kernels;
 pub mod known_answer;
@@ -30,7 +31,6 @@ use fault::{Fault, Faults};
 use kernels::Kernel;
 use launch::{Binding, Dispatch};
 use memory::Scopes;
-use ops::{dispatches, work};
 use pace::Pace;
 
 /// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
@@ -129,7 +129,7 @@ struct Launch {
     pipeline: wgpu::ComputePipeline,
     group: wgpu::BindGroup,
     workgroups: [u32; 3],
-    /// How long it takes, see [`work`].
+    /// How long it takes, see [`fuse::launches`].
     work: u64,
 }
 
@@ -181,14 +181,8 @@ impl Gpu {
         if self.is_lost() {
             return Ok(Recording { launches: Vec::new() });
         }
-        let (tensors, n) = (&self.tensors, plan.n());
-        let mut works = Vec::new();
-        let mut launches = Vec::new();
-        for op in plan.steps() {
-            launches.extend(dispatches(op, tensors, n, self.lanes));
-            works.push(work(op, tensors, n));
-            works.resize(launches.len(), 0);
-        }
+        let (launches, works): (Vec<Dispatch>, Vec<u64>) =
+            fuse::launches(plan, &self.tensors, self.lanes).into_iter().unzip();
         let alignment = u64::from(self.shared.device.limits().min_uniform_buffer_offset_alignment);
         let largest = launches.iter().map(|launch| launch.params.len() as u64).max().unwrap_or(0);
         let stride = largest.next_multiple_of(alignment);

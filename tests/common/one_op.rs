@@ -116,13 +116,23 @@ impl OneOp {
         id
     }
 
-    /// Uploads everything and makes `op` on `n` rows ready to run.
-    pub fn prepare(&self, backend: &mut Backend, op: impl Into<Op>, n: usize) -> Prepared {
+    /// These steps on `n` rows.
+    pub fn plan(&self, steps: &[Op], n: usize) -> Plan {
         let mut plan = Plan::new(n);
-        plan.push(&self.tensors, op);
+        steps.iter().for_each(|op| plan.push(&self.tensors, op.clone()));
+        plan
+    }
+
+    /// Uploads everything.
+    pub fn upload(&self, backend: &mut Backend) {
         backend.allocate(&self.tensors).expect("small");
         self.contents.iter().for_each(|(id, words)| backend.upload(*id, 0, words));
-        backend.prepare(&plan).expect("a valid kernel")
+    }
+
+    /// Uploads everything and makes `op` on `n` rows ready to run.
+    pub fn prepare(&self, backend: &mut Backend, op: impl Into<Op>, n: usize) -> Prepared {
+        self.upload(backend);
+        backend.prepare(&self.plan(&[op.into()], n)).expect("a valid kernel")
     }
 
     /// Runs `op` on `n` rows and compares every output; its tail must be untouched.

@@ -67,7 +67,7 @@ pub fn kernels() -> impl Iterator<Item = Kernel> {
 }
 
 /// The launches that compute `op` for `n` rows. `lanes` is the override `LANES`.
-pub fn dispatches(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Vec<Dispatch> {
+pub(super) fn dispatches(op: &Op, tensors: &Tensors, n: usize, lanes: u32) -> Vec<Dispatch> {
     launch_of(op).launches(&Target::new(tensors, n, lanes))
 }
 
