@@ -181,11 +181,17 @@ async fn costs(layers: usize) -> Option<Vec<(String, Cost)>> {
     }
     let lora = NewLora { variant: Variant::Lora, rank: 8, alpha: 8.0, target_modules: Vec::new(), seed: 3 };
     engine.new_lora("x", &lora).await.expect("fits");
+    let choice = vec![("x".to_owned(), 1.0)];
+    let request = Request { adapter: Some(choice.clone()), ..Request::greedy(vec![7], 1) };
+    let mut generation = engine.start(&[request]).expect("valid");
+    spent(&engine, &mut before);
+    engine.next(&mut generation).await.expect("works");
+    costs.push(("block of 1 with an adapter".to_owned(), spent(&engine, &mut before)));
+    engine.end(generation);
     let room = TrainingRoom { window: 256, memory_limit: None };
     engine.begin_training("x", Optimizer::default(), room).await.expect("a plain LoRA");
     spent(&engine, &mut before);
     let tokens = (0..256).map(|i| 3 + i * 11 % 250).collect();
-    let choice = vec![("x".to_owned(), 1.0)];
     engine.train_step(vec![Window::new(tokens, 1)], &choice, 1e-3).await.expect("a loss");
     costs.push(("step of training".to_owned(), spent(&engine, &mut before)));
     Some(costs)
@@ -214,6 +220,8 @@ async fn a_prompt_a_block_of_tokens_and_a_step_of_training_cost_so_much() {
         ("block of 4", [4 * 183, 1, 1, 0]),
         ("block of 8", [8 * 183, 1, 1, 0]),
         ("block of 8", [8 * 183, 1, 1, 0]),
+        // Norms and qkv's split are launches again, and down's shrink is one.
+        ("block of 1 with an adapter", [303, 1, 1, 16]),
         // A window of 256 tokens with rank 8 on every linear map; the gradient of the head comes in two parts.
         ("step of training", [16235, 498, 2, 254044]),
     ];
