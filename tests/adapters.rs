@@ -7,7 +7,7 @@ use common::{Tolerance, assert_close, backends, backends_and_variants, gpu, gpu_
 use lorakeet::ErrorKind;
 use lorakeet::backend::Backend;
 use lorakeet::backend::gpu::GpuOptions;
-use lorakeet::engine::{Adapter, Choice, Engine, EngineOptions, ModuleDelta, Request};
+use lorakeet::engine::{Adapter, Choice, Engine, EngineOptions, ModuleDelta, Request, Samplers};
 use lorakeet::format::safetensors::Header;
 use lorakeet::format::{TensorData, write};
 use wasm_bindgen_test::wasm_bindgen_test;
@@ -309,6 +309,72 @@ async fn loading_and_deleting_disturb_no_running_text() {
         assert_eq!(tokens, alone, "{name}");
         engine.delete_adapter("a").expect("idle now");
         assert_eq!(engine.list_adapters().map(|info| info.name.as_str()).collect::<Vec<_>>(), ["small"]);
+    }
+}
+
+/// Under another adapter a text goes on as one that begins there with all that was written; under the same one it
+/// goes on as if nothing had been, whatever its samplers remember.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn a_text_changes_its_adapter_at_a_token() {
+    for (name, backend) in backends().await {
+        let mut engine = open(&LLAMA, backend);
+        engine.add_adapter("a", adapter(&LLAMA, 1, 4, |_| true)).expect("fits");
+        engine.add_adapter("b", adapter(&LLAMA, 2, 3, |m| m.contains("v_proj"))).expect("fits");
+        let one = |name: &str| choice(&[(name, 1.0)]);
+        let samplers = Samplers { presence_penalty: 1.5, dry_multiplier: 0.8, ..Samplers::default() };
+        for samplers in [Samplers::default(), samplers] {
+            let request = Request {
+                adapter: Some(one("a")),
+                temperature: 0.9,
+                seed: 11,
+                samplers: samplers.clone(),
+                ..Request::greedy(IDS.to_vec(), 24)
+            };
+            let alone = text(&mut engine, request.clone()).await;
+
+            let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
+            let mut tokens = Vec::new();
+            while !generation.is_finished() {
+                let deltas = engine.next(&mut generation).await.expect("works");
+                tokens.extend(deltas.into_iter().flat_map(|d| d.tokens));
+                let error = engine.switch(&mut generation, &one("nobody")).expect_err("not loaded");
+                assert!(error.to_string().contains("nobody"), "{error}");
+                engine.switch(&mut generation, &one("a")).expect("loaded");
+            }
+            engine.end(generation);
+            assert_eq!(tokens, alone, "{name}: to itself");
+
+            let mut generation = engine.start(std::slice::from_ref(&request)).expect("valid");
+            let mut tokens = Vec::new();
+            while tokens.len() < 5 {
+                let deltas = engine.next(&mut generation).await.expect("works");
+                tokens.extend(deltas.into_iter().flat_map(|d| d.tokens));
+            }
+            let before = tokens.len();
+            assert!(before < 20, "{name}: something is left to write");
+            engine.switch(&mut generation, &one("b")).expect("loaded");
+            engine.delete_adapter("a").expect("used no more");
+            while !generation.is_finished() {
+                let deltas = engine.next(&mut generation).await.expect("works");
+                tokens.extend(deltas.into_iter().flat_map(|d| d.tokens));
+            }
+            assert_eq!(generation.usage(0).completion_tokens, 24, "{name}");
+            assert_eq!(generation.usage(0).prompt_tokens, IDS.len(), "{name}");
+            engine.end(generation);
+            assert_eq!(tokens[..before], alone[..before], "{name}");
+            assert_ne!(tokens, alone, "{name}: the adapters differ");
+            if samplers == Samplers::default() {
+                let prompt = [&IDS[..], &tokens[..before]].concat();
+                let rest = Request {
+                    prompt,
+                    adapter: Some(one("b")),
+                    max_tokens: Some(24 - before),
+                    ..request.clone()
+                };
+                assert_eq!(tokens[before..], text(&mut engine, rest).await, "{name}: from there on");
+            }
+            engine.add_adapter("a", adapter(&LLAMA, 1, 4, |_| true)).expect("fits");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 import { readPrompt } from "./meters.js";
 import { coloured, element, grow, make } from "./parts.js";
 import { readSampling } from "./sampling.js";
-import { say } from "./speech.js";
+import { say, showError } from "./speech.js";
 import { SwitchedText } from "./switched-text.js";
 
 export class Write {
@@ -22,10 +22,10 @@ export class Write {
     await this.#pen.write(async (signal, count) => {
       say("Writing.");
       this.#clear(prompt);
-      const text = (this.#text = new SwitchedText(this.engine, prompt, readSampling(), signal));
+      const text = (this.#text = new SwitchedText(this.engine, { ...readSampling(), prompt, signal, onPrompt: readPrompt }));
       let part, reason;
       try {
-        for await (const choice of text.write(readPrompt)) {
+        for await (const choice of text.write()) {
           if (choice === null) part = this.#part(part);
           else {
             grow(element("page"), part, choice.text);
@@ -42,7 +42,7 @@ export class Write {
 
   /** Another voice is on. */
   switched() {
-    if (this.#pen.writing) this.#text?.switch();
+    if (this.#pen.writing) this.#text?.switch(this.#voices.choice).catch(showError);
   }
 
   #clear(prompt) {

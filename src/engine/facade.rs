@@ -123,6 +123,13 @@ impl Engine {
         generation.next(&mut self.runner, &self.adapters, &self.tokenizer).await
     }
 
+    /// Goes on with the unfinished texts of a generation under other adapters, from the next token on. Errors with
+    /// `Argument`, and changes nothing then, for an adapter that is not loaded or a text that has no room under it.
+    pub fn switch(&mut self, generation: &mut Generation, choice: &Choice) -> Result<()> {
+        let Self { runner, adapters, texts, .. } = self;
+        texts.switch(runner, adapters, generation, choice)
+    }
+
     /// Gives the slots of a generation back; what they hold can be reused.
     pub fn end(&mut self, generation: Generation) {
         self.texts.end(&self.runner, &mut self.adapters, generation);

@@ -13,7 +13,7 @@
  * | `network` | a fetch or a file read failed | retry |
  * | `device` | the device was lost, or the module stopped | `recover` the engine, or open it again |
  * | `memory` | out of memory | use something smaller |
- * | `cancelled` | the `AbortSignal` fired | nothing |
+ * | `cancelled` | the `AbortSignal` fired; its `name` is `AbortError` | nothing |
  */
 export type ErrorKind = (typeof KINDS)[number];
 
@@ -35,13 +35,15 @@ const KINDS = [
  * ```
  */
 export class LorakeetError extends Error {
-  override readonly name = "LorakeetError";
+  /** `AbortError` for what was cancelled, as the web's own interfaces call it. */
+  override readonly name: "LorakeetError" | "AbortError";
   /** What the caller can do about it. */
   readonly kind: ErrorKind;
 
   constructor(kind: ErrorKind, message: string, options?: ErrorOptions) {
     super(message, options);
     this.kind = kind;
+    this.name = kind === "cancelled" ? "AbortError" : "LorakeetError";
   }
 }
 
@@ -60,7 +62,13 @@ export function throwIfCancelled(signal: AbortSignal | undefined, what: string):
 
 /** The error of an interrupted `what`; the signal's reason is its cause. */
 export function cancelled(signal: AbortSignal, what: string): LorakeetError {
-  return new LorakeetError("cancelled", `${what} was cancelled`, { cause: signal.reason });
+  return withReason(`${what} was cancelled`, signal);
+}
+
+/** The error of an interruption, which `message` names, by the signal that fired. */
+export function withReason(message: string, { reason }: AbortSignal): LorakeetError {
+  const why = reason?.name === "TimeoutError" ? ": its time was up" : "";
+  return new LorakeetError("cancelled", message + why, { cause: reason });
 }
 
 /** Waits for what others may wait for too: one caller's signal ends that caller's waiting, and nothing else. */

@@ -4,6 +4,7 @@
 export { benchGpu } from "./api/bench.js";
 export { createEngine } from "./api/create.js";
 export { models } from "./api/models.js";
+export { saveAdapter } from "./api/save-adapter.js";
 export { LorakeetError } from "./error.js";
 
 export type { GpuBenchOptions, GpuReport } from "./api/bench.js";
@@ -26,15 +27,20 @@ export type { EmbeddingRequest, EmbeddingResponse, Embeddings } from "./api/embe
 export type { ErrorKind } from "./error.js";
 export type { FormatOptions, ResponseFormat } from "./api/format.js";
 export type { FinishReason } from "./api/generation.js";
+export type { GenerationConfig } from "./api/generation-config.js";
 export type { HubOptions } from "./files/hub.js";
 export type { ModelInfo } from "./api/models.js";
 export type { Progress } from "./api/load.js";
+export type { PeftSpellings } from "./api/peft-names.js";
 export type { RecoverOptions } from "./api/recover.js";
 export type { CompletionRequest, PromptProgress, SamplingOptions, TextRequest } from "./api/request.js";
+export type { SaveOptions } from "./api/save-adapter.js";
 export type { SamplerOptions } from "./api/samplers.js";
 export type { RestoreOptions, SessionOptions, SessionText } from "./api/session.js";
 export type { CompletionUsage, Head } from "./api/response.js";
+export type { TextStream } from "./api/text-stream.js";
 export type { ChatDocument, ChatTool, ChatToolCall, ChatToolChoice } from "./api/tools.js";
+export type { TemplateOptions } from "./api/apply-template.js";
 export type { SliceBudget } from "./thread/slices.js";
 export type { AdapterParts, AdapterSource, ModelParts, ModelSource, TemplateSource } from "./files/source.js";
 export type { FileSource } from "./files/bytes.js";

@@ -4,14 +4,24 @@
 import { LorakeetError } from "./error.js";
 import { page } from "./page.js";
 
-/** Refuses names that are not `known`: a misspelt option must not be ignored. */
-export function checkNames(options: object, known: readonly string[]): void {
+/** The largest whole number of 32 bits. */
+const MOST = 0xffff_ffff;
+
+/** Refuses names that are not `known`, nor `tolerated`: a misspelt option must not be ignored. */
+export function checkNames(options: object, known: readonly string[], tolerated: readonly string[] = []): void {
   if (typeof options !== "object" || options === null) throw wrong("options", options, "an object");
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
+  const unknown = Object.keys(options).find((name) => !known.includes(name) && !tolerated.includes(name));
   if (unknown === undefined) return;
-  const near = known.find((name) => distance(name, unknown) <= Math.min(2, name.length / 3));
-  const hint = near === undefined ? "" : `; did you mean \`${near}\`?`;
-  throw new LorakeetError("argument", `option \`${unknown}\`: unknown, expected one of ${known.join(", ")}${hint}`);
+  const near = nearest(unknown, known);
+  const hint = near === undefined ? ", expected" : `, did you mean \`${near}\`? Expected`;
+  throw new LorakeetError("argument", `option \`${unknown}\`: unknown${hint} one of ${known.join(", ")}`);
+}
+
+/** The one of some names that another is a slip or another spelling of, if one is: `maxTokens` of `max_tokens`. */
+function nearest(name: string, known: readonly string[]): string | undefined {
+  const plain = (each: string) => each.replaceAll(/[_-]/g, "").toLowerCase();
+  const near = known.map((each) => ({ each, by: distance(plain(each), plain(name)) })).sort((a, b) => a.by - b.by)[0];
+  return near && near.by <= Math.min(2, near.each.length / 3) ? near.each : undefined;
 }
 
 /** How many letters must be put in, left out or changed to make one word another (Levenshtein's distance). */
@@ -36,11 +46,16 @@ export function checkNumber(name: string, value: unknown): void {
 
 /** A whole number that fits 32 bits. */
 export function checkWhole(name: string, value: unknown): void {
-  if (value !== undefined && !isWhole(value)) throw wrong(name, value, "a whole number from 0 to 4294967295");
+  if (value !== undefined && !isWhole(value)) throw wrong(name, value, whole(value, 0));
 }
 
 export function checkPositive(name: string, value: unknown): void {
-  if (value !== undefined && !(isWhole(value) && value > 0)) throw wrong(name, value, "a whole number from 1 to 4294967295");
+  if (value !== undefined && !(isWhole(value) && value > 0)) throw wrong(name, value, whole(value, 1));
+}
+
+/** What was expected in the place of `value`. Where an option ends earlier, the engine says so. */
+function whole(value: unknown, least: number): string {
+  return typeof value === "number" && value > MOST ? `at most ${MOST}` : `a whole number, at least ${least}`;
 }
 
 export function checkBoolean(name: string, value: unknown): void {
@@ -82,7 +97,7 @@ export function isSignal(value: unknown): value is AbortSignal {
 }
 
 export function isWhole(value: unknown): value is number {
-  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 0xffff_ffff;
+  return Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST;
 }
 
 /** A value as it would be written, cut to a readable length. */

@@ -40,7 +40,7 @@ function connected() {
     },
   };
   const { port1, port2 } = new MessageChannel();
-  host(root, port2, { streams: { generate: "always" }, ends: ["dispose", "keepAs"] });
+  host(root, port2, { streams: { generate: "always" }, ofStreams: {}, ends: ["dispose", "keepAs"] });
   const connection = new Connection(port1, () => port1.close());
   port1.start();
   port2.start();

@@ -18,11 +18,12 @@ test("what is absent passes every check", () => {
 });
 
 test("a wrong value is named with what was expected", () => {
-  assert.deepEqual(refusal(() => checkWhole("seed", -1)), ["argument", "seed -1, expected a whole number from 0 to 4294967295"]);
-  assert.deepEqual(refusal(() => checkPositive("n", 0)), ["argument", "n 0, expected a whole number from 1 to 4294967295"]);
+  assert.deepEqual(refusal(() => checkWhole("seed", -1)), ["argument", "seed -1, expected a whole number, at least 0"]);
+  assert.deepEqual(refusal(() => checkPositive("n", 0)), ["argument", "n 0, expected a whole number, at least 1"]);
+  assert.deepEqual(refusal(() => checkPositive("n", 2 ** 32)), ["argument", "n 4294967296, expected at most 4294967295"]);
   assert.deepEqual(refusal(() => checkString("pooling", ["mean"])), ["argument", 'pooling ["mean"], expected a string']);
   assert.deepEqual(refusal(() => checkFunction("onStep", 1n)), ["argument", "onStep 1, expected a function"]);
-  assert.equal(refusal(() => checkWhole("seed", "a".repeat(99)))[1], `seed "${"a".repeat(59)}…, expected a whole number from 0 to 4294967295`);
+  assert.equal(refusal(() => checkWhole("seed", "a".repeat(99)))[1], `seed "${"a".repeat(59)}…, expected a whole number, at least 0`);
 });
 
 test("an unknown name is told with those there are", () => {
@@ -39,7 +40,19 @@ test("a signal is known by what it can do", () => {
   assert.deepEqual(refusal(() => checkSignal({})), ["argument", "signal {}, expected an AbortSignal"]);
 });
 
-test("a name that is nearly one of them is told which", () => {
+test("a name that is nearly one of them, or that one in another spelling, is told first", () => {
+  const near = (name, names) => /did you mean `(\w+)`\?/.exec(refusal(() => checkNames({ [name]: 1 }, names))[1])?.[1];
   assert.deepEqual(refusal(() => checkNames({ presence_penality: 1 }, ["presence_penalty", "seed"])),
-    ["argument", "option `presence_penality`: unknown, expected one of presence_penalty, seed; did you mean `presence_penalty`?"]);
+    ["argument", "option `presence_penality`: unknown, did you mean `presence_penalty`? Expected one of presence_penalty, seed"]);
+  assert.equal(near("maxTokens", ["top_k", "max_tokens", "max_completion_tokens"]), "max_tokens");
+  assert.equal(near("maxCompletionTokens", ["max_tokens", "max_completion_tokens"]), "max_completion_tokens");
+  assert.equal(near("learning_rate", ["rank", "learningRate"]), "learningRate");
+  assert.equal(near("MODEL", ["mode", "model"]), "model");
+  assert.equal(near("colour", ["seed", "top_k"]), undefined);
+  assert.equal(near("x", ["n"]), undefined);
+});
+
+test("what is tolerated is no error, and not among what was expected", () => {
+  assert.equal(refusal(() => checkNames({ echo: false }, ["seed"], ["echo"])), undefined);
+  assert.deepEqual(refusal(() => checkNames({ ecco: 1 }, ["seed"], ["echo"])), ["argument", "option `ecco`: unknown, expected one of seed"]);
 });

@@ -16,7 +16,7 @@ const MAY_USE = {
   api: ["all", "thread", "files"],
   doors: ["all", "thread", "files", "api"],
 };
-const ALL = ["error.ts", "options.ts", "page.ts"];
+const ALL = ["error.ts", "options.ts", "page.ts", "program.ts"];
 const DOORS = ["ai-sdk.ts", "index.ts", "tabs.ts", "worker.ts"];
 
 const room = (path) => (path.includes("/") ? path.split("/")[0] : ALL.includes(path) ? "all" : "doors");

@@ -99,3 +99,24 @@ test("tokens are counted, of nothing too, and ids that are none are refused", as
   for (const id of [vocabSize, 2 ** 32 - 1]) assert.equal(await failure(engine.detokenize([1, id])), `argument: token id ${id}, expected below the vocabulary size ${vocabSize}`);
   assert.match(await failure(engine.detokenize([-1])), /^argument: ids \[-1\]/);
 });
+
+test("a conversation is written as the model is given it", async () => {
+  const messages = [{ role: "developer", content: "Be kind." }, { role: "user", content: "Hi" }];
+  const text = await engine.applyChatTemplate(messages);
+  assert.equal(text, "[system] Be kind.\n[user] Hi\n[assistant] ");
+  assert.equal(await engine.applyChatTemplate(messages, { add_generation_prompt: false }), "[system] Be kind.\n[user] Hi\n");
+  assert.equal(await engine.countTokens(messages), await engine.countTokens(text, { add_special_tokens: false }));
+  const refused = (options) => failure(engine.applyChatTemplate(messages, options));
+  assert.match(await refused({ tokenize: true }), /^argument: option `tokenize`: unknown/);
+  assert.match(await refused({ adapter: "b" }), /^argument: adapter `b` is not loaded/);
+  assert.match(await refused({ tools: [{ type: "function", function: { name: "f" } }] }), /^unsupported: tools/);
+});
+
+test("memory is told as it is", async () => {
+  const before = await engine.memoryBytes();
+  assert.equal(before, engine.info.memoryBytes);
+  const temp = await engine.createTempLora({ rank: 4, chunkTokens: 8, contextTokens: 8 });
+  await temp.train("The old man and the sea, and what came of it in the end.");
+  assert.ok((await engine.memoryBytes()) > before);
+  await temp.dispose();
+});

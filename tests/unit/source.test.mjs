@@ -1,7 +1,9 @@
 // What a caller passed as a model or an adapter, and the bytes at hand: which folder that is. No file is fetched.
 
 import assert from "node:assert/strict";
+import { resolve } from "node:path";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { Hub } from "../../dist/files/hub.js";
 import { adapterFolder, modelFolder, settled, settledTemplate } from "../../dist/files/source.js";
 
@@ -25,9 +27,13 @@ test("a URL is a folder, with or without its slash, or a GGUF file in one", () =
   assert.deepEqual(at(new URL("https://a.example/m/q.gguf?token=1")), ["https://a.example/m/?token=1", "q", "q.gguf"]);
 });
 
+test("where there is no page, what begins like a path is one", () => {
+  assert.equal(model("./a b#1").url.href, `${pathToFileURL(resolve("a b#1"))}/`);
+  assert.equal(model("/models/demo/q.gguf").url.href, `${pathToFileURL("/models/demo")}/`);
+});
+
 test("what is neither is refused with what was expected", () => {
   refused(() => model("demo"), 'model "demo", expected a hub id');
-  refused(() => model("./demo"), "expected an absolute one: there is no page here");
   refused(() => model(5), "model 5, expected a hub id, a URL, files, or {config, tokenizer, weights}");
   refused(() => adapter({ config: "a" }), "expected a hub id, a URL, files, or {config, weights}");
   refused(() => model("org/name@a", { revision: "b" }), 'revision "b" is another');

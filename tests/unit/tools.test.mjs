@@ -43,10 +43,11 @@ function chats(text, template = QWEN) {
     adapter: {},
     ends: [],
     source: async (hasTools) => ((seen.hasTools = hasTools), template),
-    tokens: async (json) => ((seen.conversation = JSON.parse(json)), [1]),
+    render: async (json) => ((seen.conversation = JSON.parse(json)), ""),
+    encode: async () => [1],
   };
   const turns = { seats: new Seats(4, { maxQueue: 9, streamIdleTimeout: Infinity }), closed: false, take: async (call) => call(engine) };
-  return { seen, create: (request) => new ChatCompletions(turns, "model", { manner: async () => manner }, { of: () => undefined }).create({ messages: ASKED, tools: [ADD], ...request }) };
+  return { seen, create: (request) => new ChatCompletions(turns, { model: "model", generationConfig: {} }, { manner: async () => manner }, { of: () => undefined }).create({ messages: ASKED, tools: [ADD], ...request }) };
 }
 
 const withoutIds = (calls) => calls.map(({ id, ...call }) => (assert.match(id, /^[a-z0-9]{9}$/), call));

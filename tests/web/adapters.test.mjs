@@ -63,6 +63,61 @@ for (const device of ["cpu", "webgpu"]) {
       assert.ok(bytes > 6000 && bytes < 9000, `${bytes}`);
     });
 
+    test("a stream changes its adapters in mid-sentence, across the worker, and goes on from there", async () => {
+      const [alone, switched, kept] = await page.evaluate(async () => {
+        const read = async (choice) => {
+          const stream = engine.completions.create({ prompt: [1, 2, 3, 4, 5], temperature: 0, max_tokens: 16, adapter: "qv", stream: true });
+          const ids = [];
+          let cut = 0;
+          for await (const { choices: [each] } of stream) {
+            ids.push(...each.token_ids);
+            if (cut > 0 || ids.length < 3) continue;
+            cut = ids.length;
+            await stream.setAdapter(choice);
+          }
+          return [ids.slice(0, cut), ids.slice(cut)];
+        };
+        const switched = [];
+        for (const name of ["prompt", "prefix"]) await engine.loadAdapter(folder(name)); // with virtual tokens
+        for (const adapter of ["all-linear", { qv: 0.5, dora: -1 }, null, "prompt", "prefix"]) {
+          const [before, after] = await read(adapter);
+          const { choices: [rest] } = await create({ prompt: [1, 2, 3, 4, 5, ...before], max_tokens: 16 - before.length, adapter });
+          switched.push({ before, after, rest: rest.token_ids });
+        }
+        for (const name of ["prompt", "prefix"]) await engine.deleteAdapter(name);
+        return [await alone({ adapter: "qv" }), switched, (await read("qv")).flat().join(" ")];
+      });
+      for (const { before, after, rest } of switched) {
+        assert.ok(before.length >= 3 && before.length < 12, `${before}`);
+        assert.ok(alone.startsWith(before.join(" ")));
+        assert.deepEqual(after, rest);
+        assert.notEqual([...before, ...after].join(" "), alone);
+      }
+      assert.equal(kept, alone, "to itself");
+    });
+
+    test("an adapter is saved into the folder that the user picks", async () => {
+      const [how, names, same, error] = await page.evaluate(async () => {
+        const root = await navigator.storage.getDirectory();
+        globalThis.showDirectoryPicker = async () => root;
+        const how = await lorakeet.saveAdapter(engine, "qv");
+        const saved = await root.getDirectoryHandle("qv");
+        const names = [];
+        for await (const name of saved.keys()) names.push(name);
+        const text = await alone({ adapter: "qv" });
+        await engine.loadAdapter(saved, { name: "saved" });
+        const same = (await alone({ adapter: "saved" })) === text;
+        await engine.deleteAdapter("saved");
+        await root.removeEntry("qv", { recursive: true });
+        globalThis.showDirectoryPicker = async () => { throw new DOMException("The user aborted a request.", "AbortError"); };
+        const error = await failure(() => lorakeet.saveAdapter(engine, "qv"));
+        delete globalThis.showDirectoryPicker;
+        return [how, names.sort(), same, error];
+      });
+      assert.deepEqual([how, names, same], ["folder", ["adapter_config.json", "adapter_model.safetensors"], true]);
+      assert.deepEqual(error, { kind: "cancelled", message: "saveAdapter: The user aborted a request." });
+    });
+
     test("each choice has a text of its own, and the base comes back", async () => {
       const texts = await page.evaluate(async () => {
         const texts = [await alone()];
@@ -420,7 +475,7 @@ for (const device of ["cpu", "webgpu"]) {
         entry: argument('adapter_names[1] null, expected a name, {name: weight} or "__base__"'),
         name: argument('name 5, expected a string other than "__base__"'),
         base: argument('name "__base__", expected a string other than "__base__"'),
-        option: argument("option `nam`: unknown, expected one of name, chatTemplate, signal, revision, subfolder, token, hubUrl; did you mean `name`?"),
+        option: argument("option `nam`: unknown, did you mean `name`? Expected one of name, chatTemplate, signal, revision, subfolder, token, hubUrl"),
         signal: argument("signal 5, expected an AbortSignal"),
         source: argument("adapter undefined, expected a hub id, a URL, files, or {config, weights}"),
         parts: argument('adapter {"config":{}}, expected a hub id, a URL, files, or {config, weights}'),
@@ -438,9 +493,9 @@ for (const device of ["cpu", "webgpu"]) {
         merged: argument('adapter ["qv"], expected a name, {name: weight} or null'),
         combined: argument('adapters "qv", expected {name: weight}'),
         combinedName: argument('name "__base__", expected a string other than "__base__"'),
-        combinedOption: argument("option `combination_type`: unknown, expected one of combinationType, density, majoritySignMethod, svdRank, svdClamp, seed; did you mean `combinationType`?"),
+        combinedOption: argument("option `combination_type`: unknown, did you mean `combinationType`? Expected one of combinationType, density, majoritySignMethod, svdRank, svdClamp, seed"),
         combinedType: argument('combinationType `slerp`, expected cat, linear, svd, ties, ties_svd, dare_linear, dare_linear_svd, dare_ties, dare_ties_svd, magnitude_prune or magnitude_prune_svd'),
-        combinedRank: argument("svdRank 1.5, expected a whole number from 0 to 4294967295"),
+        combinedRank: argument("svdRank 1.5, expected a whole number, at least 0"),
         unlike: { kind: "unsupported", message: "adapter `dora` cannot be combined: field `use_dora`, expected a plain LoRA" },
       });
       assert.equal(await page.evaluate(() => loaded()), LOADED.join(" "));

@@ -29,7 +29,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("info tells what it runs on", async () => {
       const { info, device: name, reason } = await page.evaluate(() => ({ info: engine.info, device: engine.device, reason: engine.fallbackReason ?? null }));
       const { adapter, memoryBytes, ...rest } = info;
-      assert.deepEqual(rest, { model: "demo", file: undefined, types: [], device, contextLength: 512, batch: 4, vocabSize: 1024, dtype: "f32", kvDtype: "f32", warnings: [] });
+      assert.deepEqual(rest, { model: "demo", file: undefined, types: [], device, contextLength: 512, batch: 4, vocabSize: 1024, dtype: "f32", kvDtype: "f32", generationConfig: { temperature: 0.8, top_p: 0.95 }, warnings: [] });
       assert.equal(name, device);
       assert.equal(reason, null);
       assert.equal(adapter !== "", device === "webgpu");
@@ -186,16 +186,16 @@ for (const device of ["cpu", "webgpu"]) {
     test("wrong calls say what is wrong", async () => {
       const long = Array.from({ length: 600 }, () => 5);
       const calls = [
-        [{ max_token: 5 }, "argument", "option `max_token`: unknown, expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, presence_penalty, frequency_penalty, typical_p, top_n_sigma, dry_multiplier, dry_base, xtc_probability, xtc_threshold, mirostat_tau, mirostat_eta, dynatemp_range, dynatemp_exponent, no_repeat_ngram_size, dry_allowed_length, mirostat, logit_bias, dry_penalty_last_n, dry_sequence_breakers, seed, stop, stop_token_ids, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, response_format, grammar, regex, adapter_names, logprobs, best_of, echo, suffix; did you mean `max_tokens`?"],
+        [{ max_token: 5 }, "argument", "option `max_token`: unknown, did you mean `max_tokens`? Expected one of prompt, max_tokens, temperature, top_p, top_k, min_p, repetition_penalty, presence_penalty, frequency_penalty, typical_p, top_n_sigma, dry_multiplier, dry_base, xtc_probability, xtc_threshold, mirostat_tau, mirostat_eta, dynatemp_range, dynatemp_exponent, no_repeat_ngram_size, dry_allowed_length, mirostat, logit_bias, dry_penalty_last_n, dry_sequence_breakers, seed, stop, stop_token_ids, n, stream, stream_options, overflow, adapter, signal, onPrompt, model, user, response_format, grammar, regex, adapter_names, logprobs"],
         [{ temperature: -1 }, "argument", "temperature -1, expected 0 or more"],
         [{ temperature: "hot" }, "argument", 'temperature "hot", expected a number'],
         [{ top_p: 0 }, "argument", "top_p 0, expected above 0, at most 1"],
         [{ min_p: 2 }, "argument", "min_p 2, expected 0 to 1"],
         [{ repetition_penalty: 0 }, "argument", "repetition_penalty 0, expected above 0"],
-        [{ max_tokens: 0 }, "argument", "max_tokens 0, expected at least 1"],
-        [{ max_tokens: 1.5 }, "argument", "max_tokens 1.5, expected a whole number from 0 to 4294967295"],
-        [{ seed: -1 }, "argument", "seed -1, expected a whole number from 0 to 4294967295"],
-        [{ stop: [1] }, "argument", "stop [1], expected a string or an array of strings"],
+        [{ max_tokens: 0 }, "argument", "max_tokens 0, expected a whole number, at least 1"],
+        [{ max_tokens: 1.5 }, "argument", "max_tokens 1.5, expected a whole number, at least 1"],
+        [{ seed: -1 }, "argument", "seed -1, expected a whole number, at least 0"],
+        [{ stop: [1] }, "argument", "stop [1], expected a string or an array of strings, none of them empty"],
         [{ overflow: "wrap" }, "argument", 'overflow `wrap`, expected error or slide'],
         [{ prompt: [] }, "argument", "prompt [], expected a string, token ids, or an array of either"],
         [{ prompt: [5, "a"] }, "argument", 'prompt [5,"a"], expected a string, token ids, or an array of either'],
@@ -205,7 +205,7 @@ for (const device of ["cpu", "webgpu"]) {
         [{ stop_token_ids: [-1] }, "argument", "stop_token_ids [-1], expected an array of token ids"],
         [{ model: "gpt-4" }, "argument", 'model "gpt-4", expected "demo", or that with a colon and an adapter\'s name'],
         [{ stream_options: { usage: true } }, "argument", "option `usage`: unknown, expected one of include_usage"],
-        [{ n: 0 }, "argument", "n 0, expected a whole number from 1 to 4294967295"],
+        [{ n: 0 }, "argument", "n 0, expected a whole number, at least 1"],
         [{ logprobs: 21 }, "argument", "logprobs 21, expected a whole number from 0 to 20"],
         [{ best_of: 2 }, "unsupported", "option `best_of` is not supported"],
         [{ logit_bias: { 5: 101 } }, "argument", "logit_bias of 5: 101, expected -100 to 100"],

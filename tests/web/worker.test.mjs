@@ -262,7 +262,7 @@ test("a worker that does not start is `unsupported`, and says what to do", async
   assert.match(missing.message, /^the engine's worker did not start: its script was not found.*`worker: false`, or a `Worker` of `lorakeet\/worker`$/);
   assert.equal(broken.kind, "unsupported");
   assert.match(broken.message, /broken/);
-  assert.deepEqual(waiting, { kind: "cancelled", message: "loading the model was cancelled" });
+  assert.deepEqual(waiting, { kind: "cancelled", message: "loading the model was cancelled: its time was up" });
   await fresh.close();
 });
 

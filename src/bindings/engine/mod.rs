@@ -214,6 +214,14 @@ impl JsEngine {
         to_js(&convert::Usage::of(usage))
     }
 
+    /// Goes on with batch `id` under {name: weight}, from the next token on.
+    pub fn switch(&self, id: u32, weights: JsValue) -> JsResult<()> {
+        let weights: Weights = from_js(weights)?;
+        let mut engine = self.engine()?;
+        let choice = weights.into_iter().collect();
+        Ok(self.generations.see(id, |generation| engine.switch(generation, &choice))??)
+    }
+
     /// Forgets batch `id`, finished or not; its cache entries can be reused.
     pub fn end(&self, id: u32) -> JsResult<()> {
         let mut engine = self.engine()?;

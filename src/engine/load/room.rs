@@ -36,10 +36,12 @@ pub fn declared(config: &Blueprint, options: &EngineOptions) -> Result<Model> {
 
 /// The sizes that options mean.
 pub(crate) fn sizes(config: &Blueprint, options: &EngineOptions, max_tensor_bytes: u64) -> Sizes {
-    let context = options.context_length.unwrap_or(config.max_position_embeddings.min(DEFAULT_CONTEXT));
+    let usual = config.max_position_embeddings.min(DEFAULT_CONTEXT);
+    let context = options.context_length.unwrap_or(usual);
     let kv_dtype = options.kv_dtype.unwrap_or(Dtype::F32);
     let slots = options.batch.unwrap_or_else(|| {
-        let fit = DEFAULT_CACHE_BYTES / Model::slot_bytes(config, context, kv_dtype).max(1);
+        // A shorter context is asked for to save memory, not for more sequences.
+        let fit = DEFAULT_CACHE_BYTES / Model::slot_bytes(config, context.max(usual), kv_dtype).max(1);
         fit.clamp(1, DEFAULT_SLOTS) as usize
     });
     Sizes { context, slots, max_tensor_bytes, kv_dtype, dtype: options.dtype.unwrap_or(Dtype::F32) }

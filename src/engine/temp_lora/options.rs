@@ -129,10 +129,10 @@ impl TempLoraOptions {
         }
     }
 
-    /// What measures best on models of a few million parameters (see the README): short chunks
-    /// after as much context as there is, no warm-up, no gradient through the context.
+    /// What measures best on models of a few million parameters (see tests/RESULTS.md): chunks of 128 tokens
+    /// after as many, however much more the engine has room for, no warm-up, no gradient through the context.
     pub fn small(context: usize) -> Self {
-        let chunk = (context / 4).min(128);
+        let chunk = (context / 2).min(128);
         Self {
             rank: 32,
             alpha: 32.0,
@@ -140,7 +140,7 @@ impl TempLoraOptions {
             learning_rate: 1e-3,
             warmup_chunks: 0,
             chunk_tokens: chunk,
-            context_tokens: (context - chunk).min(896),
+            context_tokens: chunk,
             constant_context: true,
             max_repetition: 0.5,
             ..Self::paper(context)

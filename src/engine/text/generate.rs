@@ -7,6 +7,7 @@
 use crate::backend::Backend;
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::line::Chosen;
+use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::{Kind, run_rows};
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
@@ -92,6 +93,41 @@ impl Texts {
         let sequence = Sequence::new(request, &runner.model().config, decoder, seated);
         sequence.write_sampling(runner);
         Ok(sequence)
+    }
+
+    /// Goes on with the unfinished texts of a generation under another choice of adapters: the next token is drawn
+    /// by them, after all that was written. What is held back of a text, and what samplers and a constraint remember
+    /// of it, stays.
+    ///
+    /// Errors with `Argument` if an adapter is not loaded, a text does not fit with the choice's virtual tokens, or
+    /// the generation draws from a mix of its own: nothing is changed then.
+    pub(crate) fn switch(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        generation: &mut Generation,
+        choice: &Choice,
+    ) -> Result<()> {
+        let chosen = adapters.choose(runner.model(), Some(choice))?;
+        if generation.mixing.is_some() {
+            return Err(Error::argument("adapters for a text that is drawn from a mix"));
+        }
+        let (context, lead) = (runner.model().context(), chosen.lead.len());
+        let longest = generation.active().map(|s| s.tokens.len() - s.seat.lead).max().unwrap_or(0);
+        if lead + longest > context {
+            return Err(Error::argument(format!(
+                "text of {longest} tokens with {lead} virtual tokens exceeds the context of {context}"
+            )));
+        }
+        for sequence in generation.sequences.iter_mut().filter(|s| s.finish.is_none()) {
+            let text = (&sequence.tokens[..], sequence.filled);
+            let (tokens, filled) = self.change_seat(runner, adapters, &mut sequence.seat, text, &chosen)?;
+            (sequence.tokens, sequence.filled) = (tokens, filled);
+            sequence.write_sampling(runner);
+        }
+        generation.block = 1; // the first token comes at once
+        runner.forget_rows();
+        Ok(())
     }
 
     /// Gives the slots of a generation back; what they hold can be reused.

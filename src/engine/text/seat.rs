@@ -111,6 +111,29 @@ impl Texts {
         Ok((seat, tokens))
     }
 
+    /// Moves a text to a seat under another choice of adapters: its `tokens` from the `lead` on go on there, and the
+    /// cache remembers the first `filled` as they were. Returns the tokens, virtual ones first, and how many can be
+    /// reused.
+    ///
+    /// Errors with `Argument` if every line of the mixes is taken: it stays where it is.
+    pub(crate) fn change_seat(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        seat: &mut Seat,
+        (tokens, filled): (&[u32], usize),
+        chosen: &Chosen,
+    ) -> Result<(Vec<u32>, usize)> {
+        let mix = adapters.acquire_mix(runner, chosen)?; // before its own is let go: with that there is always a slot
+        let kept = if seat.device == runner.device() { &tokens[..filled] } else { &[] };
+        self.slots.release(seat.slot, kept, seat.mix_key.clone());
+        let taken = self.take_seat(runner, adapters, &tokens[seat.lead..], chosen);
+        adapters.release_mix(mix);
+        let (new, tokens, reused) = taken?;
+        adapters.release_mix(std::mem::replace(seat, new).mix);
+        Ok((tokens, reused))
+    }
+
     /// Gives a seat back, its slot holding the keys and values of `tokens`.
     pub(crate) fn leave_seat(
         &mut self,

@@ -2,7 +2,8 @@
 // Not what roles there are: the model's template decides that.
 
 import { LorakeetError } from "../error.js";
-import { checkBoolean, checkWhole, wrong } from "../options.js";
+import { checkBoolean, checkPositive, wrong } from "../options.js";
+import { withDefaults, type GenerationConfig } from "./generation-config.js";
 import { TEXT_NAMES, checkLogprobs, checkText, givenOptions, type CheckedOptions, type TextRequest } from "./request.js";
 import {
   checkCalls, checkDocuments, checkTools, type ChatDocument, type ChatTool, type ChatToolCall, type ChatToolChoice,
@@ -16,8 +17,8 @@ export interface TextPart {
 
 /** One message of a conversation. The answers of {@link ChatCompletions.create} have this shape too. */
 export interface ChatMessage {
-  /** `tool` is for the result of a call. */
-  role: "system" | "user" | "assistant" | "tool";
+  /** `tool` is for the result of a call; `developer` is OpenAI's newer name of `system`. */
+  role: "system" | "developer" | "user" | "assistant" | "tool";
   /** A string, or parts, which are joined with line breaks. Only an answer that calls tools may have none. */
   content?: string | readonly TextPart[] | null;
   /** The speaker's name. Few templates use it. */
@@ -81,11 +82,11 @@ const NEUTRAL_HERE = {
 
 const ROLES = ["system", "user", "assistant", "tool"];
 
-/** Checks a request for the engine of `model`. Errors with `argument`, `unsupported` for what only OpenAI has. */
-export function checkChatRequest(request: ChatCompletionRequest, model: string): CheckedChat {
-  const given = givenOptions(request, NAMES, NEUTRAL_HERE);
+/** Checks a request for the engine of `model`, which brought `config`. Errors with `argument`, `unsupported` for what only OpenAI has. */
+export function checkChatRequest(request: ChatCompletionRequest, model: string, config: GenerationConfig = {}): CheckedChat {
+  const given = withDefaults(givenOptions(request, NAMES, NEUTRAL_HERE), config);
   const { messages, max_completion_tokens, logprobs, chat_template_kwargs: variables = {} } = given;
-  checkWhole("max_completion_tokens", max_completion_tokens);
+  checkPositive("max_completion_tokens", max_completion_tokens);
   checkBoolean("logprobs", logprobs);
   const top = checkLogprobs("top_logprobs", given.top_logprobs);
   if (top !== undefined && !logprobs) throw new LorakeetError("argument", "`top_logprobs` is given, expected `logprobs: true` with it");
@@ -147,7 +148,8 @@ export interface Message {
 
 function message(at: string, given: unknown): Message {
   if (typeof given !== "object" || given === null) throw wrong(at, given, "{role, content}");
-  const { role, content, name, tool_calls, tool_call_id, ...rest } = given as Record<string, unknown>;
+  const { role: named, content, name, tool_calls, tool_call_id, ...rest } = given as Record<string, unknown>;
+  const role = named === "developer" ? "system" : named;
   for (const [key, value] of Object.entries(rest)) {
     const empty = value === null || value === undefined || (Array.isArray(value) && value.length === 0);
     if (!empty) throw new LorakeetError("unsupported", `${at}: \`${key}\` is not supported`);

@@ -3,6 +3,7 @@
 
 import { checkChatRequest, type ChatCompletionRequest } from "./chat-request.js";
 import type { Conversations } from "./conversations.js";
+import type { EngineInfo } from "./engine-options.js";
 import { orCancelled } from "../error.js";
 import type { Grammars } from "./grammars.js";
 import { demandedCall } from "./demanded-call.js";
@@ -10,6 +11,7 @@ import { gather, generate, type FinishReason, type TokenLogprobs } from "./gener
 import type { CheckedRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
 import { promptOf } from "./template-fit.js";
+import { Switch, type TextStream } from "./text-stream.js";
 import type { Turns } from "../thread/turns.js";
 import { CallParser, callMarks, markTokens, type Found } from "./tool-calls.js";
 import type { ChatToolCall } from "./tools.js";
@@ -74,28 +76,31 @@ export interface ChatCompletionChunk extends Head<"chat.completion.chunk"> {
   usage?: CompletionUsage | null;
 }
 
+/** What of an engine's info requests depend on. */
+type Info = Pick<EngineInfo, "model" | "generationConfig">;
+
 /** `engine.chat` */
 export class Chat {
   /** Answers conversations. */
   readonly completions: ChatCompletions;
 
   /** @internal */
-  constructor(turns: Turns, model: string, conversations: Conversations, grammars: Grammars) {
-    this.completions = new ChatCompletions(turns, model, conversations, grammars);
+  constructor(turns: Turns, info: Info, conversations: Conversations, grammars: Grammars) {
+    this.completions = new ChatCompletions(turns, info, conversations, grammars);
   }
 }
 
 /** `engine.chat.completions` */
 export class ChatCompletions {
   readonly #turns: Turns;
-  readonly #model: string;
+  readonly #info: Info;
   readonly #conversations: Conversations;
   readonly #grammars: Grammars;
 
   /** @internal */
-  constructor(turns: Turns, model: string, conversations: Conversations, grammars: Grammars) {
+  constructor(turns: Turns, info: Info, conversations: Conversations, grammars: Grammars) {
     this.#turns = turns;
-    this.#model = model;
+    this.#info = info;
     this.#conversations = conversations;
     this.#grammars = grammars;
   }
@@ -134,11 +139,13 @@ export class ChatCompletions {
    * something not implemented or shows no tools, and options that are not implemented (images); `argument`
    * for a conversation that the template refuses; otherwise as `engine.completions.create`.
    */
-  create(request: ChatCompletionRequest & { stream: true }): AsyncGenerator<ChatCompletionChunk, void, undefined>;
+  create(request: ChatCompletionRequest & { stream: true }): TextStream<ChatCompletionChunk>;
   create(request: ChatCompletionRequest & { stream?: false }): Promise<ChatCompletion>;
-  create(request: ChatCompletionRequest): AsyncGenerator<ChatCompletionChunk, void, undefined> | Promise<ChatCompletion>;
-  create(request: ChatCompletionRequest): AsyncGenerator<ChatCompletionChunk, void, undefined> | Promise<ChatCompletion> {
-    return request?.stream ? this.#stream(request) : this.#whole(request);
+  create(request: ChatCompletionRequest): TextStream<ChatCompletionChunk> | Promise<ChatCompletion>;
+  create(request: ChatCompletionRequest): TextStream<ChatCompletionChunk> | Promise<ChatCompletion> {
+    if (!request?.stream) return this.#whole(request);
+    const adapters = new Switch(this.#turns);
+    return adapters.of(this.#stream(request, adapters));
   }
 
   async #whole(request: ChatCompletionRequest): Promise<ChatCompletion> {
@@ -154,17 +161,17 @@ export class ChatCompletions {
         logprobs: shown(checked, logprobs),
       };
     });
-    return { ...head("chatcmpl", "chat.completion", this.#model), choices, usage: usage(counts, checked.n) };
+    return { ...head("chatcmpl", "chat.completion", this.#info.model), choices, usage: usage(counts, checked.n) };
   }
 
-  async *#stream(request: ChatCompletionRequest): AsyncGenerator<ChatCompletionChunk, void, undefined> {
+  async *#stream(request: ChatCompletionRequest, adapters: Switch): AsyncGenerator<ChatCompletionChunk, void, undefined> {
     const checked = await this.#check(request);
     const unknown = checked.includeUsage ? { usage: null } : {};
-    const start = head("chatcmpl", "chat.completion.chunk", this.#model);
+    const start = head("chatcmpl", "chat.completion.chunk", this.#info.model);
     const chunk = (index: number, delta: ChatDelta, finish: ChatFinishReason | null = null, logprobs: ChatLogprobs | null = null) =>
       ({ ...start, choices: [{ index, delta, finish_reason: finish, logprobs }], ...unknown });
     const begun = new Map<number, { read: Reader; calls: number }>();
-    for await (const { deltas, counts } of generate(this.#turns, checked)) {
+    for await (const { deltas, counts } of generate(this.#turns, checked, adapters)) {
       for (const { index, text, logprobs, finish } of deltas ?? []) {
         if (!begun.has(index)) yield chunk(index, { role: "assistant", content: "" });
         const answer = begun.get(index) ?? { read: checked.reader(), calls: 0 };
@@ -180,7 +187,7 @@ export class ChatCompletions {
 
   /** The request with its conversation as token ids, and what reads an answer. */
   async #check(request: ChatCompletionRequest): Promise<CheckedRequest & { reader: () => Reader }> {
-    const { conversation, isSingle, demanded, ...checked } = checkChatRequest(request, this.#model);
+    const { conversation, isSingle, demanded, ...checked } = checkChatRequest(request, this.#info.model, this.#info.generationConfig);
     // The first chat fetches the template, and what renders it.
     const read = <T>(work: Promise<T>) => orCancelled(work, checked.signal, "the completion");
     const manner = await read(this.#conversations.manner(checked.sampling.adapter));

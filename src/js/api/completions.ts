@@ -2,10 +2,12 @@
 // Not chat (chat.ts): that is another prompt, and another shape.
 // A request goes on in src/js/api/generation.ts.
 
+import type { EngineInfo } from "./engine-options.js";
 import type { Grammars } from "./grammars.js";
 import { gather, generate, type Delta, type FinishReason, type TokenLogprobs } from "./generation.js";
 import { checkRequest, type CheckedRequest, type CompletionRequest } from "./request.js";
 import { head, usage, type CompletionUsage, type Head } from "./response.js";
+import { Switch, type TextStream } from "./text-stream.js";
 import type { Turns } from "../thread/turns.js";
 
 /** The continuation of one prompt; in a chunk, the next part of it. */
@@ -46,16 +48,19 @@ export interface CompletionChunk extends Omit<Completion, "usage"> {
   usage?: CompletionUsage | null;
 }
 
+/** What of an engine's info requests depend on. */
+type Info = Pick<EngineInfo, "model" | "generationConfig">;
+
 /** `engine.completions` */
 export class Completions {
   readonly #turns: Turns;
-  readonly #model: string;
+  readonly #info: Info;
   readonly #grammars: Grammars;
 
   /** @internal */
-  constructor(turns: Turns, model: string, grammars: Grammars) {
+  constructor(turns: Turns, info: Info, grammars: Grammars) {
     this.#turns = turns;
-    this.#model = model;
+    this.#info = info;
     this.#grammars = grammars;
   }
 
@@ -70,7 +75,7 @@ export class Completions {
    * }
    * ```
    *
-   * A stream begins when it is first read, and ends when its loop is left. Up to `engine.info.batch` prompts run
+   * A stream begins when it is first read, and ends when its loop is left; its `setAdapter` changes the adapters meanwhile. Up to `engine.info.batch` prompts run
    * at the same time, of one request or of several; the others wait their turn. A stream that nobody reads keeps
    * its place until others wait and `streamIdleTimeout` has passed.
    *
@@ -78,11 +83,13 @@ export class Completions {
    * that does not fit, a format that cannot be kept to, more than `maxQueue` waiting requests, or a stream read too late; `unsupported` for
    * OpenAI's options that are not implemented; `cancelled` when `signal` fires; `device` if the device fails.
    */
-  create(request: CompletionRequest & { stream: true }): AsyncGenerator<CompletionChunk, void, undefined>;
+  create(request: CompletionRequest & { stream: true }): TextStream<CompletionChunk>;
   create(request: CompletionRequest & { stream?: false }): Promise<Completion>;
-  create(request: CompletionRequest): AsyncGenerator<CompletionChunk, void, undefined> | Promise<Completion>;
-  create(request: CompletionRequest): AsyncGenerator<CompletionChunk, void, undefined> | Promise<Completion> {
-    return request?.stream ? this.#stream(request) : this.#whole(request);
+  create(request: CompletionRequest): TextStream<CompletionChunk> | Promise<Completion>;
+  create(request: CompletionRequest): TextStream<CompletionChunk> | Promise<Completion> {
+    if (!request?.stream) return this.#whole(request);
+    const adapters = new Switch(this.#turns);
+    return adapters.of(this.#stream(request, adapters));
   }
 
   async #whole(request: CompletionRequest): Promise<Completion> {
@@ -91,12 +98,12 @@ export class Completions {
     return { ...this.#head(), choices: texts.map((text) => choice(text, checked)), usage: usage(counts, checked.n) };
   }
 
-  async *#stream(request: CompletionRequest): AsyncGenerator<CompletionChunk, void, undefined> {
+  async *#stream(request: CompletionRequest, adapters: Switch): AsyncGenerator<CompletionChunk, void, undefined> {
     const checked = this.#check(request);
     const head = this.#head();
     const unknown = checked.includeUsage ? { usage: null } : {};
     const offsets = checked.prompts.map(() => 0);
-    for await (const { deltas, counts } of generate(this.#turns, checked)) {
+    for await (const { deltas, counts } of generate(this.#turns, checked, adapters)) {
       for (const delta of deltas ?? []) {
         const offset = offsets[delta.index]!;
         offsets[delta.index] = offset + length(delta.logprobs);
@@ -107,12 +114,12 @@ export class Completions {
   }
 
   #check(request: CompletionRequest): CheckedRequest {
-    const checked = checkRequest(request, this.#model);
+    const checked = checkRequest(request, this.#info.model, this.#info.generationConfig);
     return { ...checked, grammar: this.#grammars.of(checked.format) };
   }
 
   #head(): Head<"text_completion"> {
-    return head("cmpl", "text_completion", this.#model);
+    return head("cmpl", "text_completion", this.#info.model);
   }
 }
 

@@ -33,8 +33,10 @@ export interface Manner {
   ends: number[];
   /** The template that a conversation with tools, or without, has. Errors as chats do. */
   source(hasTools: boolean): Promise<string>;
-  /** Token ids of a conversation, as `conversation` of chat-request.ts writes it. Errors as chats do. */
-  tokens(conversation: string): Promise<number[]>;
+  /** The text of a conversation, which is as `conversation` of chat-request.ts writes it. Errors as chats do. */
+  render(conversation: string): Promise<string>;
+  /** Token ids of what `render` wrote. */
+  encode(text: string): Promise<number[]>;
 }
 
 const CONFIG = "tokenizer_config.json";
@@ -69,7 +71,8 @@ export class Conversations {
 
   /** Token ids of a conversation in the model's own template. Errors as chats do. */
   async tokens(conversation: string): Promise<number[]> {
-    return this.#tokens(await this.#under({}), conversation);
+    const { template } = await this.#under({});
+    return this.#encode(await enterChat(() => template.render(conversation)));
   }
 
   /** How to converse under adapters; undefined is the engine's choice. Errors as chats do, `argument` for one that is not loaded. */
@@ -84,12 +87,12 @@ export class Conversations {
       adapter,
       ends: template.ends,
       source: (hasTools) => enterChat(() => template.template.source(hasTools)),
-      tokens: (conversation) => this.#tokens(template, conversation),
+      render: (conversation) => enterChat(() => template.template.render(conversation)),
+      encode: (text) => this.#encode(text),
     };
   }
 
-  async #tokens({ template }: Template, conversation: string): Promise<number[]> {
-    const text = await enterChat(() => template.render(conversation));
+  #encode(text: string): Promise<number[]> {
     return this.#turns.take((engine) => Array.from(engine.encodeChat(text)));
   }
 

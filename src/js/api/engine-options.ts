@@ -6,6 +6,7 @@ import type { TemplateSource } from "../files/source.js";
 import type { CacheKind } from "../files/store.js";
 import { checkBoolean, checkFunction, checkNames, checkString, checkUrl, checkWhole, wrong } from "../options.js";
 import type { SeatOptions } from "../thread/seats.js";
+import type { GenerationConfig } from "./generation-config.js";
 import type { Progress } from "./load.js";
 
 /** How weights are stored in memory. */
@@ -25,7 +26,7 @@ export interface EngineOptions extends HubOptions {
   contextLength?: number;
   /**
    * How many sequences can be generated, or kept in the cache, at the same time. Default: up to 8, as many
-   * as fit in 128 MiB.
+   * as fit in 128 MiB at the default `contextLength`; a smaller one takes less memory.
    */
   batch?: number;
   /**
@@ -49,8 +50,9 @@ export interface EngineOptions extends HubOptions {
   /**
    * Where files from URLs and from the hub are kept, so that the next load needs no download and no network:
    * `opfs` is the origin private file system, `cache-api` the Cache API, `memory` the memory of the thread
-   * that loads (for an engine in a worker, it ends with the worker). `false` keeps no files. Default: `opfs`
-   * or else `cache-api`, whichever the browser has; files that do not fit are not kept.
+   * that loads (for an engine in a worker, it ends with the worker), `disk` a folder of the user's caches in Node, Deno
+   * and Bun. `false` keeps no files. Default: `opfs` or else `cache-api`, whichever the browser has, so none outside of
+   * browsers; files that do not fit are not kept.
    */
   cache?: CacheKind | false;
   /**
@@ -114,7 +116,7 @@ export interface EngineInfo {
   batch: number;
   /** Number of tokens in the vocabulary. */
   vocabSize: number;
-  /** Bytes of weights, caches and buffers on the device. */
+  /** Bytes of weights, caches and buffers on the device, once it was loaded; `engine.memoryBytes()` tells what they are now. */
   memoryBytes: number;
   /** How most weights are stored: a {@link Dtype}, or a type that only GGUF files have, such as `q4_1`. */
   dtype: string;
@@ -122,6 +124,8 @@ export interface EngineInfo {
   kvDtype: KvDtype;
   /** Of a GGUF file: the types of its tensors and what becomes of each, that of most bytes first. Empty for other files. */
   types: StoredType[];
+  /** Defaults of requests that the model's `generation_config.json` names; empty where there is none, as with GGUF files. */
+  generationConfig: GenerationConfig;
   /**
    * Notes about the model's files. For example, that tensors of a GGUF file take more memory here than in
    * the file.

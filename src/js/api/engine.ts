@@ -7,6 +7,7 @@ import { checkBoolean, checkNames, isWhole, wrong } from "../options.js";
 import type { DeviceLost } from "../thread/device-loss.js";
 import type { Turns } from "../thread/turns.js";
 import { exportAdapter, getAdapter, loadAdapter, type AdapterDetails, type AdapterOptions } from "./adapters.js";
+import { applyChatTemplate, type TemplateOptions } from "./apply-template.js";
 import { checkMessages, conversation, type ChatMessage } from "./chat-request.js";
 import { Chat } from "./chat.js";
 import { adapterWeights, type AdapterChoice, type AdapterInfo } from "./choice.js";
@@ -56,8 +57,8 @@ export class Engine {
     this.info = Object.freeze(info);
     this.fallbackReason = fallbackReason;
     this.cache = cache;
-    this.completions = new Completions(turns, info.model, grammars);
-    this.chat = new Chat(turns, info.model, conversations, grammars);
+    this.completions = new Completions(turns, info, grammars);
+    this.chat = new Chat(turns, info, conversations, grammars);
     this.#conversations = conversations;
     this.embeddings = new Embeddings(turns, info.model);
   }
@@ -96,6 +97,24 @@ export class Engine {
     if (typeof text === "string") return (await this.tokenize(text, options)).length;
     checkNames(options, []);
     return (await this.#conversations.tokens(conversation({ messages: checkMessages("messages", text) }, true))).length;
+  }
+
+  /**
+   * A conversation as the chat template writes it, special tokens included: the text of the prompt that a chat would have.
+   *
+   * ```ts
+   * console.log(await engine.applyChatTemplate(messages, { tools }));
+   * ```
+   *
+   * Errors as `engine.chat.completions.create`.
+   */
+  applyChatTemplate(messages: readonly ChatMessage[], options: TemplateOptions = {}): Promise<string> {
+    return applyChatTemplate(this.#conversations, messages, options);
+  }
+
+  /** Bytes of weights, caches, buffers, adapters and training on the device, now. */
+  memoryBytes(): Promise<number> {
+    return this.#turns.take((engine) => (engine.info() as EngineInfo).memoryBytes);
   }
 
   /**
@@ -299,7 +318,7 @@ export class Engine {
    * `unsupported` for adapters beside it that are not plain LoRAs; `memory`, with what would fit.
    */
   createTempLora(options: TempLoraOptions = {}): Promise<TempLora> {
-    return createTempLora(this.#turns, options);
+    return createTempLora(this.#turns, this.info.generationConfig, options);
   }
 
   /**

@@ -6,6 +6,7 @@ import { chosen } from "./choice.js";
 import { orCancelled, throwIfCancelled } from "../error.js";
 import type { Grammar } from "./grammars.js";
 import type { CheckedRequest } from "./request.js";
+import type { Switch } from "./text-stream.js";
 import type { Constraint } from "../thread/constraint.js";
 import { pause } from "../thread/pause.js";
 import type { Place, Seating } from "../thread/seats.js";
@@ -56,9 +57,9 @@ const WHAT = "the completion";
 
 /**
  * Runs a request; nothing begins before the first `next`. As many of its prompts as there is room for run at
- * once, the others when their turn comes.
+ * once, the others when their turn comes. `adapters` may change meanwhile.
  */
-export async function* generate(turns: Turns, request: CheckedRequest): AsyncGenerator<Event, void, undefined> {
+export async function* generate(turns: Turns, request: CheckedRequest, adapters?: Switch): AsyncGenerator<Event, void, undefined> {
   const { signal } = request;
   throwIfCancelled(signal, WHAT);
   const { seats } = turns;
@@ -78,7 +79,7 @@ export async function* generate(turns: Turns, request: CheckedRequest): AsyncGen
       seating ??= await (place?.seated ?? seats.take(1, all - at, signal, WHAT, true));
       place = undefined;
       const end = at + seating.count;
-      counts.push(...(yield* generatePart(turns, seating, part(whole, at, end), at, request)));
+      counts.push(...(yield* generatePart(turns, seating, part(whole, at, end), at, request, adapters)));
       seating = undefined;
     }
     yield { counts };
@@ -125,7 +126,7 @@ function part({ prompts, sampling }: Prompts, at: number, end: number): Prompts 
 
 /** Runs prompts of a request, the first of which is its `at`th, in seats that are left then; gives their counts. */
 async function* generatePart(
-  turns: Turns, seating: Seating, { prompts, sampling }: Prompts, at: number, request: CheckedRequest,
+  turns: Turns, seating: Seating, { prompts, sampling }: Prompts, at: number, request: CheckedRequest, adapters: Switch | undefined,
 ): AsyncGenerator<Event, Counts[], undefined> {
   const { signal, onPrompt } = request;
   let grammar: Grammar | undefined;
@@ -133,7 +134,9 @@ async function* generatePart(
     grammar = await compiled(request);
     const constraints = constraintsOf(grammar, prompts.length);
     const { id, total } = await turns.take((engine) => {
-      const id = engine.start(prompts, grammar ? { ...sampling, is_constrained: true } : sampling);
+      const changed = adapters?.weights && { adapter: adapters.weights, adapters: undefined };
+      const id = engine.start(prompts, { ...sampling, ...changed, is_constrained: grammar !== undefined });
+      adapters?.is(id);
       return { id, total: engine.pending(id) };
     });
     const counts = () => turns.take((engine) => prompts.map((_, index) => engine.usage(id, index) as Counts));
@@ -141,7 +144,10 @@ async function* generatePart(
     const end = async () => {
       if (isEnded || turns.closed) return;
       isEnded = true;
-      await turns.take((engine) => engine.end(id));
+      await turns.take((engine) => {
+        adapters?.is(undefined);
+        engine.end(id);
+      });
     };
     try {
       const hears = at === 0 ? onPrompt : undefined;
@@ -150,10 +156,11 @@ async function* generatePart(
         throwIfCancelled(signal, WHAT);
         // Outside the engine's turn: what goes wrong there is not the engine's.
         const allowed = pending > 0 ? [] : Array.from(constraints, ([index, each]) => ({ index, ...each.allowed() }));
-        const step: Step = await turns.take((engine) => {
+        const next = () => turns.take((engine): Promise<Step> => {
           for (const { index, mask, ending } of allowed) engine.allow(id, index, mask, ending);
           return engine.next(id);
         }, signal);
+        const step = await (adapters ? adapters.during(next) : next());
         throwIfCancelled(signal, WHAT);
         ({ pending } = step);
         for (const { index, tokens, finish } of step.deltas) {

@@ -6,12 +6,15 @@ import type { ChatCompletions } from "./chat.js";
 import type { Completions } from "./completions.js";
 import type { Engine } from "./engine.js";
 import type { TempLora } from "./temp-lora.js";
+import type { TextStream } from "./text-stream.js";
 
 type Streams<T> = { [K in keyof T]: T[K] extends (...args: never[]) => AsyncGenerator ? K : never }[keyof T];
 
 /** The type names all methods that always give a stream, so that none can be forgotten. */
 const ALWAYS: Record<Streams<Engine> | Streams<TempLora>, "always"> = { generate: "always", trainAdapter: "always" };
-const ASKED: Partial<Record<keyof (Completions & ChatCompletions), "asked">> = { create: "asked" };
+const ASKED = { create: "asked" } satisfies Partial<Record<keyof (Completions & ChatCompletions), "asked">>;
 const ENDS: readonly (keyof TempLora)[] = ["dispose", "keepAs"];
 
-export const HABITS: Habits = { streams: { ...ALWAYS, ...ASKED }, ends: ENDS };
+const OF_STREAMS: Record<keyof typeof ASKED, readonly (keyof TextStream<unknown> & string)[]> = { create: ["setAdapter"] };
+
+export const HABITS: Habits = { streams: { ...ALWAYS, ...ASKED }, ofStreams: OF_STREAMS, ends: ENDS };

@@ -4,7 +4,7 @@
 import { LorakeetError, throwIfCancelled } from "../error.js";
 import { partNames } from "../files/bytes.js";
 import type { ByteFile } from "../files/file.js";
-import { gpuName, isSoftware } from "../thread/gpu.js";
+import { gpuName, hasGpu, isSoftware } from "../thread/gpu.js";
 import { roomFor } from "../files/quantised.js";
 import { pause } from "../thread/pause.js";
 import { optional, small, type Folder, type ModelFolder } from "../files/folder.js";
@@ -49,6 +49,8 @@ export interface LoadRequest {
 /** What has become of the loader, and why that is not on WebGPU if it was to choose. */
 export interface Loaded<T> {
   made: T;
+  /** The bytes of `generation_config.json`, if the model has one. */
+  generationConfig: Uint8Array | undefined;
   fallbackReason: string | undefined;
 }
 
@@ -78,12 +80,13 @@ async function loadFolder<T extends WasmEngine | void>(folder: ModelFolder, requ
     optional(folder, "generation_config.json", signal),
   ]);
   const opened = await open((options) => WasmLoader.open(config, generationConfig, tokenizer, options), request);
-  return finish(opened, request, use, async () => {
+  const loaded = await finish(opened, request, use, async () => {
     const { loader } = opened;
     const pooling = (await enter(() => loader.isEncoder)) ? await optional(folder, "1_Pooling/config.json", signal) : undefined;
     if (pooling) await enter(() => loader.readPooling(pooling));
     return loadWeights(loader, folder, request);
   });
+  return { ...loaded, generationConfig };
 }
 
 async function loadGguf<T extends WasmEngine | void>(folder: ModelFolder, name: string, request: LoadRequest, use: Use<T>): Promise<Loaded<T>> {
@@ -146,7 +149,7 @@ async function finish<T extends WasmEngine | void>(
       if (made) await release(made);
       throw error;
     }
-    return { made, fallbackReason };
+    return { made, fallbackReason, generationConfig: undefined };
   } finally {
     if (!finished) await release(loader);
   }
@@ -187,6 +190,7 @@ async function openOn(
     throw new LorakeetError("unsupported", "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https");
   }
   throwIfCancelled(signal, WHAT);
+  if (device === "webgpu" && !(await hasGpu())) throw new LorakeetError("unsupported", "no WebGPU: the browser offers no GPU on this machine");
   const software = device === "webgpu" && isSoftware(await gpuName());
   const loader = await enter(() => opener({ device, contextLength, batch, dtype, kvDtype, exact, software }));
   try {

@@ -13,6 +13,7 @@ import { WasmLoader, enter, loadWasm } from "../thread/wasm.js";
 import { Conversations } from "./conversations.js";
 import { checkEngineOptions, type EngineInfo, type EngineOptions } from "./engine-options.js";
 import { Engine } from "./engine.js";
+import { generationConfig } from "./generation-config.js";
 import { Grammars } from "./grammars.js";
 import { growing, load, type LoadRequest } from "./load.js";
 
@@ -30,8 +31,11 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   await orCancelled(loadWasm(options.wasmUrl), signal, WHAT);
   const device = await enter(() => WasmLoader.deviceOf({ device: options.device, dtype, kvDtype }) as LoadRequest["device"]);
   const request = { device, contextLength, batch, dtype, kvDtype, exact, signal, onProgress: onProgress && growing(onProgress) };
-  const { made, fallbackReason } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
-  const info = { model: folder.name || "model", file: folder.gguf, ...(made.info() as Omit<EngineInfo, "model" | "file">) };
+  const { made, fallbackReason, generationConfig: config } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
+  const info: EngineInfo = {
+    model: folder.name || "model", file: folder.gguf, generationConfig: Object.freeze(generationConfig(config)),
+    ...(made.info() as Omit<EngineInfo, "model" | "file" | "generationConfig">),
+  };
   if (info.device === "webgpu") info.adapter ||= await gpuName();
   made.setBaseName(folder.id);
   const turns = new Turns(made, new Seats(info.batch, seats));

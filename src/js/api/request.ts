@@ -5,11 +5,15 @@ import { adapterNames, adapterWeights, type AdapterChoice } from "./choice.js";
 import { LorakeetError } from "../error.js";
 import { FORMATS, checkFormat, type FormatOptions } from "./format.js";
 import type { Grammar } from "./grammars.js";
+import { withDefaults, type GenerationConfig } from "./generation-config.js";
 import { SAMPLERS, checkSamplers, type SamplerName, type SamplerOptions, type Samplers } from "./samplers.js";
 import { checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkWhole, isWhole, wrong } from "../options.js";
 import type { Format } from "../thread/grammar.js";
 
-/** What all requests for text have in common: OpenAI's options, and the sampling options of transformers. */
+/**
+ * What all requests for text have in common: OpenAI's options, and the sampling options of transformers. Where the model
+ * has a `generation_config.json`, its temperature, filters and penalties are the defaults: {@link EngineInfo.generationConfig}.
+ */
 export interface TextRequest extends SamplerOptions, FormatOptions {
   /** Maximum number of tokens to generate for each prompt. Default: until an end token or a full context (OpenAI's is 16). */
   max_tokens?: number;
@@ -125,9 +129,9 @@ const NEUTRAL_HERE = { best_of: [1], echo: [false], suffix: [""] };
 /** Most tokens whose log probabilities are told at one place: OpenAI's limit for chats. */
 const MOST_LOGPROBS = 20;
 
-/** Checks a request for the engine of `model`. Errors with `argument`, `unsupported` for what only OpenAI has. */
-export function checkRequest(request: CompletionRequest, model: string): CheckedRequest {
-  const given = givenOptions(request, NAMES, NEUTRAL_HERE);
+/** Checks a request for the engine of `model`, which brought `config`. Errors with `argument`, `unsupported` for what only OpenAI has. */
+export function checkRequest(request: CompletionRequest, model: string, config: GenerationConfig = {}): CheckedRequest {
+  const given = withDefaults(givenOptions(request, NAMES, NEUTRAL_HERE), config);
   const list = prompts(given.prompt);
   const checked = checkText(given, list.length, model, given.adapter_names);
   return {
@@ -149,7 +153,7 @@ export function givenOptions<T extends object>(request: T, names: readonly strin
     if (typeof value === "object" && Object.keys(value).length === 0) continue;
     throw new LorakeetError("unsupported", `option \`${name}\` is not supported`);
   }
-  checkNames(request, [...names, ...Object.keys(neutral)]);
+  checkNames(request, names, Object.keys(neutral));
   return Object.fromEntries(Object.entries(request).filter(([name, value]) => value !== null || name === "adapter")) as T;
 }
 
@@ -203,10 +207,12 @@ export type SamplingOptions = Pick<
 /** What Rust takes for the options of sampling. Errors with `argument`. */
 export function checkSampling(given: SamplingOptions): Sampling {
   for (const name of ["temperature", "top_p", "min_p", "repetition_penalty"] as const) checkNumber(name, given[name]);
-  for (const name of ["max_tokens", "top_k", "seed"] as const) checkWhole(name, given[name]);
+  checkPositive("max_tokens", given.max_tokens);
+  for (const name of ["top_k", "seed"] as const) checkWhole(name, given[name]);
   const { stop, stop_token_ids: ids } = given;
-  const isStop = stop === undefined || typeof stop === "string" || (Array.isArray(stop) && stop.every((each) => typeof each === "string"));
-  if (!isStop) throw wrong("stop", stop, "a string or an array of strings");
+  const isText = (value: unknown) => typeof value === "string" && value !== "";
+  const isStop = stop === undefined || isText(stop) || (Array.isArray(stop) && stop.every(isText));
+  if (!isStop) throw wrong("stop", stop, "a string or an array of strings, none of them empty");
   if (ids !== undefined && !(Array.isArray(ids) && ids.every(isWhole))) throw wrong("stop_token_ids", ids, "an array of token ids");
   return {
     max_tokens: given.max_tokens,

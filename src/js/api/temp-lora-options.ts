@@ -3,10 +3,11 @@
 
 import { adapterWeights, givenName, type AdapterChoice } from "./choice.js";
 import { checkBoolean, checkNames, checkNumber, checkPositive, checkString, checkTexts, checkWhole, wrong } from "../options.js";
+import { spelled, type PeftSpellings } from "./peft-names.js";
 import type { SliceBudget } from "../thread/slices.js";
 
 /** How a temporary adapter learns. Options that are left out come from the preset. */
-export interface TempLoraOptions {
+export interface TempLoraOptions extends PeftSpellings {
   /** `paper`: the published values. `small`: the values that work best on small models. Default `small`. */
   preset?: "paper" | "small";
   /** Its name among the adapters while it exists. Default `temp`. */
@@ -40,9 +41,9 @@ export interface TempLoraOptions {
   warmupStart?: number;
   /** Training steps on each chunk. Default 2. */
   epochs?: number;
-  /** Tokens per chunk. In `paper` half the context, at most 1024; in `small` a quarter, at most 128. */
+  /** Tokens per chunk. Half the context, in `paper` at most 1024, in `small` at most 128. */
   chunkTokens?: number;
-  /** Tokens before a chunk that are its context. In `paper` as many as a chunk has; in `small` the rest of the context, at most 896. */
+  /** Tokens before a chunk that are its context. As many as a chunk has. */
   contextTokens?: number;
   /** Treat the tokens before a chunk as constant, without gradients: about half the work. `true` in `small`. */
   constantContext?: boolean;
@@ -82,7 +83,8 @@ const NAMES = [
 ] as const;
 
 /** What Rust takes for the options, and the budget. Errors with `argument`. */
-export function checkTempLora(options: TempLoraOptions) {
+export function checkTempLora(given: TempLoraOptions) {
+  const options = spelled(given);
   checkNames(options, NAMES);
   const { preset, name, targetModules, learningRate, kv, beside, warmStart, ...numbers } = options;
   checkString("preset", preset);

@@ -5,6 +5,7 @@ import { exportAdapter } from "./adapters.js";
 import { givenName, type AdapterInfo } from "./choice.js";
 import { LorakeetError, throwIfCancelled } from "../error.js";
 import type { FinishReason } from "./generation.js";
+import { withDefaults, type GenerationConfig } from "./generation-config.js";
 import { checkBoolean, checkFunction, checkNames, checkSignal, isWhole, wrong } from "../options.js";
 import { checkSampling, type SamplingOptions } from "./request.js";
 import type { Seating } from "../thread/seats.js";
@@ -116,11 +117,11 @@ interface Begun {
 }
 
 /** Begins a temporary adapter when the engine comes to it. */
-export async function createTempLora(turns: Turns, options: TempLoraOptions): Promise<TempLora> {
+export async function createTempLora(turns: Turns, config: GenerationConfig, options: TempLoraOptions): Promise<TempLora> {
   const { budget, ...fields } = checkTempLora(options);
   const slices = new Slices(budget);
   const keeps = fields.overlap === true || (fields.kv !== undefined && fields.kv !== "recompute");
-  return new TempLora(turns, slices, keeps, await turns.take((engine) => keeping(engine, () => engine.beginTempLora(fields) as Promise<Begun>)));
+  return new TempLora(turns, slices, config, keeps, await turns.take((engine) => keeping(engine, () => engine.beginTempLora(fields) as Promise<Begun>)));
 }
 
 /** A temporary adapter. {@link Engine.createTempLora} makes one. */
@@ -131,6 +132,7 @@ export class TempLora {
   readonly contextTokens: number;
   readonly #turns: Turns;
   readonly #slices: Slices;
+  readonly #config: GenerationConfig;
   /** Whether a text keeps its keys and values while a chunk of it is learned. */
   readonly #keeps: boolean;
   readonly #id: number;
@@ -138,9 +140,10 @@ export class TempLora {
   #ended = false;
 
   /** @internal */
-  constructor(turns: Turns, slices: Slices, keeps: boolean, { id, name, chunkTokens, contextTokens }: Begun) {
+  constructor(turns: Turns, slices: Slices, config: GenerationConfig, keeps: boolean, { id, name, chunkTokens, contextTokens }: Begun) {
     this.#turns = turns;
     this.#slices = slices;
+    this.#config = config;
     this.#keeps = keeps;
     this.#id = id;
     this.name = name;
@@ -162,7 +165,7 @@ export class TempLora {
     checkBoolean("mix", mix);
     const isIds = Array.isArray(prompt) && prompt.every(isWhole);
     if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a string or token ids");
-    const sampling = checkSampling(request);
+    const sampling = checkSampling(withDefaults(request, this.#config));
     const seats = 1 + Number(mix) + Number(this.#keeps);
     for await (const event of this.#work(request, seats, (engine) => engine.tempGenerate(this.#id, prompt, sampling, mix))) {
       if (event.kind === "text") {

@@ -7,9 +7,15 @@ import { LorakeetError } from "../error.js";
 import { callMarks, written } from "./tool-calls.js";
 
 /** Token ids of a conversation; with `isAsked` the answer is to follow. And the template, where the conversation depended on it. */
-export async function promptOf({ source, tokens }: Manner, conversation: Conversation, isAsked: boolean): Promise<{ ids: number[]; template: string | undefined }> {
+export async function promptOf(manner: Manner, conversation: Conversation, isAsked: boolean): Promise<{ ids: number[]; template: string | undefined }> {
+  const { text, template } = await textOf(manner, conversation, isAsked);
+  return { ids: await manner.encode(text), template };
+}
+
+/** The same as text. */
+export async function textOf({ source, render }: Manner, conversation: Conversation, isAsked: boolean): Promise<{ text: string; template: string | undefined }> {
   const template = needsFit(conversation) ? await source(conversation.tools !== undefined) : undefined;
-  return { ids: await tokens(inJson(template === undefined ? conversation : fitted(conversation, template), isAsked)), template };
+  return { text: await render(inJson(template === undefined ? conversation : fitted(conversation, template), isAsked)), template };
 }
 
 /** Whether it depends on the template how a conversation is given to it. */

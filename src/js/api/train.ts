@@ -11,6 +11,7 @@ import { throwIfCancelled } from "../error.js";
 import {
   checkBoolean, checkFunction, checkNames, checkNumber, checkPositive, checkSignal, checkString, checkTexts, checkWhole, wrong,
 } from "../options.js";
+import { spelled, type PeftSpellings } from "./peft-names.js";
 import { pause } from "../thread/pause.js";
 import type { Seating } from "../thread/seats.js";
 import { Slices, type SliceBudget } from "../thread/slices.js";
@@ -18,7 +19,7 @@ import type { Turns } from "../thread/turns.js";
 import { keeping } from "../thread/verdicts.js";
 
 /** What to teach, to which adapter, and how. */
-export interface TrainOptions {
+export interface TrainOptions extends PeftSpellings {
   /** The adapter's name. */
   name: string;
   /** What it is to learn. */
@@ -170,7 +171,8 @@ async function give(turns: Turns, conversations: Conversations, id: number, item
 }
 
 /** Types are checked here, ranges in Rust. */
-function check(options: TrainOptions) {
+function check(given: TrainOptions) {
+  const options = spelled(given);
   checkNames(options, NAMES);
   const { dataset, checkpoint, checkpointEvery, budget, signal, onStep, ...fields } = options;
   const { rank, epochs, batch, maxLength, warmupSteps, seed, alpha, learningRate, dropout, weightDecay, memoryLimit } = fields;

@@ -27,7 +27,7 @@ export interface CacheUsage {
   free: number | undefined;
 }
 
-const KINDS = ["opfs", "cache-api", "memory"] as const;
+const KINDS = ["opfs", "cache-api", "memory", "disk"] as const;
 
 /** The cached files of URLs and of the hub. Files that the user chose are not cached. */
 export class ModelCache {
@@ -162,7 +162,7 @@ let asked = false;
 
 /** Asks once that the browser does not clear what is kept here when the disk is full. A worker cannot ask. */
 export async function persist(cache: ModelCache): Promise<void> {
-  if (asked || (await cache.kind()) === "memory" || (await cache.list()).length === 0) return;
+  if (asked || ["memory", "disk"].includes((await cache.kind()) ?? "memory") || (await cache.list()).length === 0) return;
   asked = true;
   await globalThis.navigator?.storage?.persist?.();
 }

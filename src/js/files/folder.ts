@@ -4,6 +4,7 @@
 import { LorakeetError, throwIfCancelled } from "../error.js";
 import { wrong } from "../options.js";
 import { page } from "../page.js";
+import { pathUrl, workingFolder } from "../program.js";
 import { GGUF, partNames, type FileSource } from "./bytes.js";
 import { BlobFile, type ByteFile } from "./file.js";
 import type { Target } from "./http.js";
@@ -124,6 +125,7 @@ export class UrlFolder implements ModelFolder {
       headers: hub.headers(url),
       isImmutable: COMMIT.test(repository.revision),
       hasDigest: true,
+      hint: repository.hint ?? "",
       refusal: (response) => hub.refusal(repository, name, response),
     };
   }
@@ -246,7 +248,8 @@ export class PartsFolder implements ModelFolder {
 export function pageUrl(source: string | URL): URL {
   const { base } = page();
   try {
-    return new URL(source, base);
+    const isProgram = typeof source === "string" && base === workingFolder();
+    return (isProgram ? pathUrl(source) : undefined) ?? new URL(source, base);
   } catch {
     throw wrong("URL", String(source), base === undefined ? "an absolute one: there is no page here" : "a valid one");
   }

@@ -16,6 +16,8 @@ export interface Target {
   readonly isImmutable: boolean;
   /** Whether an ETag of 64 hexadecimal digits is the file's SHA-256. */
   readonly hasDigest: boolean;
+  /** What else a caller may have meant, for the end of an error. */
+  readonly hint?: string;
   /** What a refusal means; undefined where only this file is missing, or nothing more is known. */
   refusal(response: Response): LorakeetError | undefined;
 }
@@ -55,7 +57,7 @@ export async function ask(target: Target, method: "GET" | "HEAD", options: { ran
       response = await fetch(url, { method, headers, cache, signal: signal ?? null });
     } catch (error) {
       if (signal?.aborted) throw cancelled(signal, what);
-      throw new LorakeetError("network", `${name}: ${(error as Error).message}, ${url}${throughWorker()}`, { cause: error });
+      throw new LorakeetError("network", `${name}: ${noAnswer(url, error)}, ${url}${throughWorker()}${target.hint ?? ""}`, { cause: error });
     }
     const wait = retryAfter(response) ?? backoff(tries);
     if (!BUSY.has(response.status) || tries === MOST_TRIES || waited + wait > MOST_WAIT_MS) return response;
@@ -63,6 +65,14 @@ export async function ask(target: Target, method: "GET" | "HEAD", options: { ran
     await sleep(wait, target);
     waited += wait;
   }
+}
+
+/** Why there is no answer: a browser tells a page of no other server whether that is for want of leave. */
+function noAnswer(url: URL, error: unknown): string {
+  const { base } = page();
+  const isOthers = base !== undefined && /^https?:/.test(base) && new URL(base).origin !== url.origin;
+  const { message } = error as Error;
+  return isOthers ? `no answer from ${url.host}, or its CORS headers do not allow this page (${message})` : message;
 }
 
 /** Milliseconds to wait after the n-th failure. */

@@ -33,6 +33,8 @@ export interface HubRepository {
   readonly file: string | undefined;
   /** The type of the GGUF file meant, if one is: `Q4_K_M`. */
   readonly type?: string | undefined;
+  /** The end of an error, where there is no such repository: a path without `./` looks like an id. */
+  readonly hint?: string;
 }
 
 /** The hub as one call's options describe it. */
@@ -72,7 +74,7 @@ export class Hub {
     if (revision !== undefined && this.#revision !== undefined && revision !== this.#revision) {
       throw new LorakeetError("argument", `${of} ${JSON.stringify(source)}: revision ${JSON.stringify(this.#revision)} is another`);
     }
-    return { id, revision: revision ?? this.#revision ?? "main", file, type };
+    return { id, revision: revision ?? this.#revision ?? "main", file, type, hint: this.#token === undefined ? `; if a path is meant, write \`./${source}\`` : "" };
   }
 
   /** The folder of a repository's files, or the file meant. */
@@ -105,13 +107,13 @@ export class Hub {
 
   /** What the hub's refusal of a file means; undefined where only that file is missing. */
   refusal(repository: HubRepository, name: string, response: Response): LorakeetError | undefined {
-    const { id, revision } = repository;
+    const { id, revision, hint = "" } = repository;
     const code = response.headers.get("x-error-code");
     const said = `${name} of "${id}": HTTP ${response.status}`;
-    const error = (words: string) => new LorakeetError("network", `${said}: ${words}, ${new URL(id, this.#url)}`);
+    const error = (words: string, end = "") => new LorakeetError("network", `${said}: ${words}, ${new URL(id, this.#url)}${end}`);
     const pass = this.#token === undefined ? "pass the option `token`" : "the token may not read it";
     if (code === "RevisionNotFound") return error(`there is no revision "${revision}"`);
-    if (code === "RepoNotFound" || response.status === 401) return error(`no such repository, or a private one: check the id; ${pass}`);
+    if (code === "RepoNotFound" || response.status === 401) return error(`no such repository, or a private one: check the id; ${pass}`, hint);
     if (response.status === 403) return error(`access is restricted: accept its terms on its page; ${pass}`);
     if (response.status === 429) {
       const after = response.headers.get("retry-after");

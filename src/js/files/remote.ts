@@ -2,6 +2,7 @@
 // Not the kept files' own care: that is kept.ts's.
 
 import { ModelCache } from "./cache.js";
+import { openOnDisk } from "./disk.js";
 import { Download } from "./download.js";
 import { PIECE_BYTES, SPAN, Window } from "./pieces.js";
 import { LorakeetError, cancelled } from "../error.js";
@@ -43,6 +44,7 @@ export class Remote {
 
   /** A file; undefined where the server has none. Errors with `network`, `memory` or `cancelled`. */
   async open(target: Target): Promise<ByteFile | undefined> {
+    if (isOnDisk(target)) return openOnDisk(target);
     const store = await this.#cache.store();
     if (!store) return this.#fetch(target, () => {});
     // Two pages, or two engines of one, do not fetch the same file twice, nor write to it at once.
@@ -58,6 +60,7 @@ export class Remote {
 
   /** Whether a server has a file. What it refuses it may have; without a network what is known of it is told. */
   async has(target: Target): Promise<boolean> {
+    if (isOnDisk(target)) return (await this.size(target)) !== undefined;
     const kept = await this.#cache.find(key(target));
     if (kept?.isWhole) return true;
     if (target.isImmutable && kept?.record.state === "absent") return false;
@@ -78,6 +81,11 @@ export class Remote {
 
   /** Bytes of a file; undefined if that cannot be told. */
   async size(target: Target): Promise<number | undefined> {
+    if (isOnDisk(target)) {
+      const file = await openOnDisk(target);
+      file?.close();
+      return file?.size;
+    }
     const kept = await this.#cache.find(key(target));
     if (kept?.isWhole) return kept.record.size;
     const head = await this.#head(target);
@@ -183,6 +191,10 @@ export class Remote {
     const digest = target.hasDigest ? /^(?:W\/)?"?([0-9a-f]{64})"?$/.exec(version.tag ?? "")?.[1] : undefined;
     return new PiecedFile(target.name, version.size, true, pieces, digest);
   }
+}
+
+function isOnDisk({ url }: Target): boolean {
+  return url.protocol === "file:";
 }
 
 /** Throws errors of other kinds. */

@@ -45,7 +45,7 @@ type FolderSource = string | URL | FileList | Iterable<File>;
  *
  * A Hugging Face model folder:
  * - a hub id, `org/name` or `org/name@revision`;
- * - its URL, a string that begins with `./`, `../`, `/` or a scheme;
+ * - its URL, a string that begins with `./`, `../`, `/` or a scheme; in Node, Deno and Bun that is a path, or a `file:` URL;
  * - its files, as a file input or a drop gives them, or a directory handle;
  * - its {@link ModelParts | parts}, one by one.
  *

@@ -1,10 +1,11 @@
-// Where kept files lie: small named pieces of bytes, in the private file system, the Cache API or memory.
+// Where kept files lie: small named pieces of bytes, in the private file system, the Cache API, memory or, outside of pages, on disk.
 // Not what a file is: that pieces make one, and that it is whole, is cache.ts's to know.
 
+import { openDisk } from "./disk-store.js";
 import { LorakeetError, type ErrorKind } from "../error.js";
 
 /** Where files are cached. */
-export type CacheKind = "opfs" | "cache-api" | "memory";
+export type CacheKind = "opfs" | "cache-api" | "memory" | "disk";
 
 /** Pieces by file and name. A piece is there as a whole or not at all, also if the page closes meanwhile. */
 export interface Store {
@@ -32,6 +33,7 @@ const OPENERS: Record<CacheKind, () => Promise<Store | undefined>> = {
   opfs: openOpfs,
   "cache-api": openCacheApi,
   memory: async () => MEMORY,
+  disk: openDisk,
 };
 
 /** The store of one kind; undefined where the browser, or a private window, has none. All its errors are as `storageError` has them. */

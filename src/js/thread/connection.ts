@@ -1,8 +1,8 @@
 // The caller's side of objects that are elsewhere: their methods are called by messages.
 // It knows no method of any of them but `dispose`, which is no error where all has ended, and those that end an object.
 
-import { LorakeetError } from "../error.js";
-import { ROOT, isStream, pack, type Description, type FromHost, type Habits, type Packed, type ToHost } from "./message.js";
+import { LorakeetError, withReason } from "../error.js";
+import { ROOT, isStream, pack, withMethods, type Description, type FromHost, type Habits, type Packed, type ToHost } from "./message.js";
 import { page } from "../page.js";
 
 /** A worker, or one end of a channel. */
@@ -67,25 +67,37 @@ export class Connection {
   }
 
   /** Calls a method that gives a stream; it begins, and each step does, when it is asked for. */
-  async *stream(object: number, path: string[], args: readonly unknown[]): AsyncGenerator {
+  stream(object: number, path: string[], args: readonly unknown[], habits: Habits): AsyncGenerator {
     const id = ++this.#lastId;
-    const life = this.#begin(id, args);
-    const ask = (method: string) => this.#ask(++this.#lastId, id, [method], life, []);
-    try {
-      await this.#ask(id, object, path, life, life.args);
+    let life: Life | undefined;
+    let opened: Promise<unknown> | undefined;
+    let hasEnded = false;
+    const open = async (): Promise<Life> => {
+      const begun = (life ??= this.#begin(id, args));
+      await (opened ??= this.#ask(id, object, path, begun, begun.args));
+      return begun;
+    };
+    const ask = async (method: string, given: unknown[] = []) => this.#ask(++this.#lastId, id, [method], await open(), given);
+    const stream = async function* (this: Connection): AsyncGenerator {
       try {
-        for (;;) {
-          const { done, value } = (await ask("next")) as IteratorResult<unknown>;
-          if (done) return;
-          yield value;
+        await open();
+        try {
+          for (;;) {
+            const { done, value } = (await ask("next")) as IteratorResult<unknown>;
+            if (done) return;
+            yield value;
+          }
+        } finally {
+          hasEnded = true;
+          await ask("return").catch(() => {}); // the error that led here is the one to tell
+          this.#post({ type: "end", id });
         }
       } finally {
-        await ask("return").catch(() => {}); // the error that led here is the one to tell
-        this.#post({ type: "end", id });
+        hasEnded = true;
+        if (life) this.#stop(id, life);
       }
-    } finally {
-      this.#stop(id, life);
-    }
+    };
+    return withMethods(habits, path.at(-1)!, stream.call(this), async (name, given) => (hasEnded ? undefined : ask(name, given)));
   }
 
   /** Ends once `dispose` has. */
@@ -145,7 +157,7 @@ export class Connection {
       }
       this.#waiting.set(id, {
         resolve: (value) => (life.failure ? reject(life.failure.error) : resolve(value)),
-        reject: (error) => reject(life.failure ? life.failure.error : withReason(error, life.signals)),
+        reject: (error) => reject(life.failure ? life.failure.error : fromHere(error, life.signals)),
       });
     });
   }
@@ -183,7 +195,7 @@ function remote(connection: Connection, object: number, { values, methods, parts
   const prototype: Record<string, unknown> = {};
   for (const name of methods) {
     const at = [...path, name];
-    prototype[name] = (...args: unknown[]) => isStream(habits, name, args) ? connection.stream(object, at, args) : connection.call(object, at, args);
+    prototype[name] = (...args: unknown[]) => isStream(habits, name, args) ? connection.stream(object, at, args, habits) : connection.call(object, at, args);
   }
   const own = Object.assign(Object.create(prototype), values);
   for (const [name, part] of Object.entries(parts)) own[name] = remote(connection, object, part, habits, [...path, name]);
@@ -220,10 +232,10 @@ function remade({ kind, name, message, cause }: FromHost & { type: "error" }): E
 }
 
 /** A signal's reason is its own object here, and not a copy of it. */
-function withReason(error: unknown, signals: readonly AbortSignal[]): unknown {
+function fromHere(error: unknown, signals: readonly AbortSignal[]): unknown {
   const fired = signals.find((signal) => signal.aborted);
   if (!(error instanceof LorakeetError) || error.kind !== "cancelled" || !fired) return error;
-  return new LorakeetError("cancelled", error.message, { cause: fired.reason });
+  return withReason(error.message, fired);
 }
 
 function notSent(error: unknown): LorakeetError {

@@ -13,13 +13,26 @@ export async function gpuIdentity(): Promise<string> {
   return [vendor, architecture, device, description].join("\n");
 }
 
-async function gpuInfo(): Promise<GpuInfo | undefined> {
-  const { gpu } = globalThis.navigator as { gpu?: Gpu };
+/** Whether there is an adapter. One that cannot be asked for is: Rust then says what is wrong. */
+export async function hasGpu(): Promise<boolean> {
   try {
-    return (await gpu?.requestAdapter({ powerPreference: "high-performance" }))?.info;
+    return (await adapter()) !== null;
+  } catch {
+    return true;
+  }
+}
+
+async function gpuInfo(): Promise<GpuInfo | undefined> {
+  try {
+    return (await adapter())?.info;
   } catch {
     return undefined; // it only tells names
   }
+}
+
+async function adapter(): Promise<{ info?: GpuInfo } | null | undefined> {
+  const { gpu } = globalThis.navigator as { gpu?: Gpu };
+  return gpu?.requestAdapter({ powerPreference: "high-performance" });
 }
 
 /** Whether an adapter of that name computes on the CPU: kernels are then shaped for that. */

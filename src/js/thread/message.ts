@@ -42,6 +42,8 @@ export const ROOT = 0;
 export interface Habits {
   /** Methods that give a stream and no promise: always, or where the first argument has `stream: true`. */
   streams: Readonly<Record<string, "always" | "asked">>;
+  /** What the streams of a method have beside those that every stream has. */
+  ofStreams: Readonly<Record<string, readonly string[]>>;
   /** Methods after which an object without parts is of no use, once they have succeeded. */
   ends: readonly string[];
 }
@@ -50,6 +52,14 @@ export interface Habits {
 export function isStream({ streams }: Habits, method: string, args: readonly unknown[]): boolean {
   const when = Object.hasOwn(streams, method) ? streams[method] : undefined;
   return when === "always" || (when === "asked" && Boolean((args[0] as { stream?: unknown } | null | undefined)?.stream));
+}
+
+/** A stream with the methods that those of `method` have, each of which `call` calls. */
+export function withMethods(
+  { ofStreams }: Habits, method: string, stream: AsyncGenerator, call: (name: string, args: unknown[]) => Promise<unknown>,
+): AsyncGenerator {
+  const names = Object.hasOwn(ofStreams, method) ? ofStreams[method]! : [];
+  return Object.assign(stream, Object.fromEntries(names.map((name) => [name, (...args: unknown[]) => call(name, args)])));
 }
 
 /** What cannot be sent is written as an object with this property. */

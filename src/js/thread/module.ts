@@ -3,6 +3,7 @@
 
 import { LorakeetError, fromWasm } from "../error.js";
 import { page } from "../page.js";
+import { program } from "../program.js";
 
 export class Module {
   readonly #name: string;
@@ -65,10 +66,9 @@ export class Module {
   }
 }
 
-/** Node's `fetch` reads no files; and no `import` of Node's, which bundlers for browsers would refuse. */
+/** Node's `fetch` reads no files. */
 async function opened(url: URL): Promise<Response> {
-  const { process } = globalThis as { process?: { getBuiltinModule?(name: "fs/promises"): { readFile(url: URL): Promise<Uint8Array<ArrayBuffer>> } } };
-  const files = url.protocol === "file:" ? process?.getBuiltinModule?.("fs/promises") : undefined;
+  const files = url.protocol === "file:" ? program()?.getBuiltinModule("fs/promises") : undefined;
   if (!files) return fetch(url);
   return new Response(await files.readFile(url), { headers: { "content-type": "application/wasm" } });
 }

@@ -4,7 +4,7 @@
 import { Connection } from "./connection.js";
 import { LorakeetError } from "../error.js";
 import { host, isOwn } from "./host.js";
-import { ROOT, isStream, type Habits } from "./message.js";
+import { ROOT, isStream, withMethods, type Habits } from "./message.js";
 
 /** Said to all tabs: one has the engine now; one wants to use it. */
 type Announcement = { type: "leader" } | { type: "hello"; id: string };
@@ -210,12 +210,17 @@ function standIn<T extends object>(first: T, current: () => Promise<object>, hab
       if (isOwn(value)) return standIn(value, async () => Reflect.get(await current(), name), habits);
       if (typeof value !== "function") return value;
       const call = async (args: unknown[]) => (await current() as Record<string, (...args: unknown[]) => unknown>)[name]!(...args);
-      return (...args: unknown[]) => (isStream(habits, name, args) ? streamed(() => call(args)) : call(args));
+      return (...args: unknown[]) => (isStream(habits, name, args) ? streamed(habits, name, () => call(args)) : call(args));
     },
   }) as T;
 }
 
-/** The stream that `begin` gives, begun when it is read. */
-async function* streamed(begin: () => Promise<unknown>): AsyncGenerator {
-  yield* (await begin()) as AsyncGenerator;
+/** The stream that `begin` gives for `method`, begun when it is read. */
+function streamed(habits: Habits, method: string, begin: () => Promise<unknown>): AsyncGenerator {
+  let begun: Promise<unknown> | undefined;
+  const open = () => (begun ??= begin());
+  const read = async function* (): AsyncGenerator {
+    yield* (await open()) as AsyncGenerator;
+  };
+  return withMethods(habits, method, read(), async (name, args) => ((await open()) as Record<string, (...args: unknown[]) => unknown>)[name]!(...args));
 }
