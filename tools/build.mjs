@@ -14,6 +14,9 @@ const dist = join(root, "dist");
 /** Modules that are fetched when first used, by what uses them. */
 const LATER = { chat: "wasm/lorakeet_chat_bg.wasm", grammar: "wasm/lorakeet_grammar.wasm" };
 
+/** The command, the server and React's part: no page fetches those for a text. */
+const ELSEWHERE = /^(cli|server|react)[./]/;
+
 // What rustc lets this target's code use, SIMD from .cargo/config.toml included.
 const FEATURES = [
   "bulk-memory", "bulk-memory-opt", "call-indirect-overlong", "multivalue", "mutable-globals",
@@ -80,7 +83,7 @@ function ownExports(wasm) {
 async function minify() {
   const { build: esbuild } = await import("esbuild"); // there since set-up
   const entryPoints = readdirSync(dist, { recursive: true }).filter((name) => name.endsWith(".js")).map((name) => join(dist, name));
-  await esbuild({ entryPoints, minify: true, target: "es2022", outbase: dist, outdir: dist, allowOverwrite: true });
+  await esbuild({ entryPoints, minify: true, sourcemap: true, target: "es2022", outbase: dist, outdir: dist, allowOverwrite: true });
 }
 
 /** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together but the modules that not everybody fetches. */
@@ -92,7 +95,7 @@ function measure() {
       const bytes = readFileSync(join(dist, name));
       return { name: name.replaceAll("\\", "/"), bytes: bytes.length, gzip_bytes: gzipSync(bytes, { level: 9 }).length };
     });
-  const first = files.filter(({ name }) => !Object.values(LATER).includes(name));
+  const first = files.filter(({ name }) => !Object.values(LATER).includes(name) && !ELSEWHERE.test(name));
   const later = Object.fromEntries(Object.entries(LATER).map(([use, module]) => [use, files.find(({ name }) => name === module)]));
   const sum = (key) => first.reduce((total, file) => total + file[key], 0);
   return { files, ...later, total: { bytes: sum("bytes"), gzip_bytes: sum("gzip_bytes") } };

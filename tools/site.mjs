@@ -14,6 +14,8 @@ import { root } from "./setup.mjs";
 const UNUSED = /\/(screenshots|examples|golden\.json|manual\/.*\.md)$/;
 /** What a browser asks for; types and maps stay behind, and the module of grammars: the page holds no text to a format. */
 const CODE = /(\.js|(?<!lorakeet_grammar)\.wasm)$/;
+/** What no page of this site runs. */
+const ELSEWHERE = /\/dist\/(cli|server|react)(\.js)?$/;
 /** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */
 const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|.*\.md)$/;
 
@@ -27,7 +29,7 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   const isShipped = (folder) => !/^(models|adapters)\/./.test(folder) || shipped.some((each) => each.startsWith(folder) || folder.startsWith(each));
   rmSync(out, { recursive: true, force: true });
   cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
-  cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => CODE.test(path) || statSync(path).isDirectory() });
+  cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => !ELSEWHERE.test(slashed(path)) && (CODE.test(path) || statSync(path).isDirectory()) });
   for (const [name, html] of manualPages(www)) writeFileSync(join(out, "manual", name), html);
   writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
 
@@ -69,6 +71,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
   try {
     if (process.argv.includes("--build")) await (await import("./build.mjs")).build();
     const { version, files } = await writeSite();
+    (await import("./api.mjs")).writeApi(join(root, "site/api")); // not among what is kept for offline
     console.log(`[site] site/: version ${version}, ${Object.keys(files).length} files`);
   } catch (error) {
     console.error(`[site] ${error.message}`);

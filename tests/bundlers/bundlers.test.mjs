@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, readdirSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { createServer } from "vite";
@@ -41,6 +41,31 @@ function checkModules(out) {
 
 test("a page without a bundler, under a strict policy", async () => {
   await checkFolder(example("html"), { "content-security-policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; connect-src *" });
+});
+
+test("a custom element answers, and its engine goes with it", async () => {
+  const folder = example("element");
+  const template = "{% for m in messages %}&lt;{{ m.role }}> {{ m.content }}\n{% endfor %}&lt;assistant>";
+  writeFileSync(join(folder, "test.html"), `<!doctype html>
+<script type="importmap">{ "imports": { "lorakeet": "./node_modules/lorakeet/dist/index.js" } }</script>
+<script type="module" src="./lorakeet-chat.js"></script>
+<lorakeet-chat model="${model.url}" chat-template="${template}"></lorakeet-chat>`);
+  const site = await serve({ roots: { "/": folder }, port: 0 });
+  const page = await browser.newPage();
+  try {
+    await page.goto(`${site.url}test.html`);
+    for (const [i, text] of ["Who are you?", "And why?"].entries()) {
+      await page.getByLabel("Message").fill(text);
+      await page.locator("button:enabled").click({ timeout: 60_000 });
+      await page.waitForFunction((i) => document.querySelector("lorakeet-chat").shadowRoot.querySelectorAll(".assistant")[i]?.textContent.length > 20, i, { timeout: 60_000 });
+    }
+    assert.deepEqual(await page.locator(".user, .error").allTextContents(), ["Who are you?", "And why?"]);
+    await page.evaluate(() => document.querySelector("lorakeet-chat").remove());
+    while (page.workers().length > 0) await new Promise((next) => setTimeout(next, 50));
+  } finally {
+    await page.close();
+    await site.close();
+  }
 });
 
 test("Vite, in development and built", async () => {

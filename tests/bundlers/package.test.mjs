@@ -21,9 +21,9 @@ function output(program, args, cwd) {
 
 test("it holds the code, its types, the licences, and nothing else", () => {
   const { files } = pack();
-  const others = files.filter((path) => !/^dist\/(((api|files|thread)\/)?[\w-]+|wasm\/lorakeet(_chat)?)\.(js|d\.ts)$/.test(path)).sort();
-  assert.deepEqual(others, ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/wasm/lorakeet_bg.wasm", "dist/wasm/lorakeet_bg.wasm.d.ts", "dist/wasm/lorakeet_chat_bg.wasm", "dist/wasm/lorakeet_chat_bg.wasm.d.ts", "dist/wasm/lorakeet_grammar.wasm", "package.json"]);
-  for (const name of ["index", "worker", "ai-sdk", "tabs"]) assert.ok(files.includes(`dist/${name}.js`), name);
+  const others = files.filter((path) => !/^dist\/(((api|cli|files|react|server|thread)\/)?[\w-]+|wasm\/lorakeet(_chat)?)\.(js|js\.map|d\.ts)$/.test(path)).sort();
+  assert.deepEqual(others, ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/wasm/lorakeet_bg.wasm", "dist/wasm/lorakeet_bg.wasm.d.ts", "dist/wasm/lorakeet_chat_bg.wasm", "dist/wasm/lorakeet_chat_bg.wasm.d.ts", "dist/wasm/lorakeet_grammar.wasm", "package.json"]);
+  for (const name of ["index", "worker", "ai-sdk", "tabs", "server", "react", "cli/main"]) assert.ok(files.includes(`dist/${name}.js`), name);
 });
 
 test("publint and attw find nothing wrong", () => {
@@ -36,8 +36,10 @@ test("publint and attw find nothing wrong", () => {
 const TYPES = `
 import { createEngine, LorakeetError, type Engine, type EngineOptions } from "lorakeet";
 import { lorakeet } from "lorakeet/ai-sdk";
+import { chatTransport, useCompletion, useEngine } from "lorakeet/react";
+import { createHandler } from "lorakeet/server";
 import { shareEngine } from "lorakeet/tabs";
-import { generateText, streamText } from "ai";
+import { generateText, streamText, type ChatTransport, type UIMessage } from "ai";
 
 export async function use(files: FileList): Promise<string> {
   const options: EngineOptions = { worker: true, device: "cpu", onProgress: ({ loaded, total }) => loaded / total };
@@ -45,6 +47,13 @@ export async function use(files: FileList): Promise<string> {
   const { choices } = await engine.completions.create({ prompt: "a" });
   for await (const chunk of engine.completions.create({ prompt: "a", stream: true })) chunk.choices[0]?.text;
   for await (const { loss } of engine.trainAdapter({ name: "me", dataset: "a" })) loss.toFixed();
+  const stream = engine.chat.completions.create({ messages: [{ role: "developer", content: "a" }], stream: true });
+  await stream.setAdapter({ sql: 0.7 });
+  for await (const { choices } of stream) choices[0]?.delta.content;
+  const handler: (request: Request) => Promise<Response> = createHandler(engine);
+  const transport: ChatTransport<UIMessage> = chatTransport(engine, { max_tokens: 9 });
+  const hooks = () => useCompletion(useEngine("org/name", { adapters: { sql: files } }).engine).complete("a");
+  void [handler, chatTransport, hooks];
   const model = lorakeet(engine, { adapter: { sql: 0.7 } });
   const { text } = await generateText({ model, prompt: "a" });
   for await (const part of streamText({ model, prompt: "a" }).textStream) part.trim();
@@ -63,7 +72,7 @@ test("strict TypeScript takes its types, and refuses what they forbid", () => {
   // The SDK's own declarations need types that it does not bring.
   const good = check("types", TYPES, { skipLibCheck: true });
   assert.ok(good.ok, good.text);
-  const alone = TYPES.split("\n").filter((line) => !/"ai"|ai-sdk|model|Text/.test(line)).join("\n").replace("return text +", "return");
+  const alone = TYPES.split("\n").filter((line) => !/"ai"|ai-sdk|model|Text|ChatTransport</.test(line)).join("\n").replace("return text +", "return");
   const whole = check("types-alone", alone);
   assert.ok(whole.ok, whole.text);
   const bad = check("types-bad", alone.replace('device: "cpu"', 'device: "tpu"'));

@@ -14,10 +14,13 @@ const MAY_USE = {
   thread: ["all"],
   files: ["all", "thread"],
   api: ["all", "thread", "files"],
-  doors: ["all", "thread", "files", "api"],
+  react: ["all", "files", "api"],
+  server: ["all", "api"],
+  cli: ["all", "api", "server"],
+  doors: ["all", "thread", "files", "api", "react", "server"],
 };
 const ALL = ["error.ts", "options.ts", "page.ts", "program.ts"];
-const DOORS = ["ai-sdk.ts", "index.ts", "tabs.ts", "worker.ts"];
+const DOORS = ["ai-sdk.ts", "index.ts", "react.ts", "server.ts", "tabs.ts", "worker.ts"];
 
 const room = (path) => (path.includes("/") ? path.split("/")[0] : ALL.includes(path) ? "all" : "doors");
 

@@ -1,0 +1,45 @@
+// The packed package in Deno and Bun, where their npm packages brought them: a model and an adapter from paths, texts, a
+// stream that changes its adapter, a server's answer. In Node that is tests/unit's and serve.test.mjs's.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { root } from "../../tools/setup.mjs";
+import { writeRandomAdapter } from "../web/random-adapter.mjs";
+import { golden, project } from "./project.mjs";
+
+const demo = join(root, "www/models/demo");
+const at = (path) => join(root, "tests/bundlers/node_modules", path);
+const RUNTIMES = { Deno: [at("@deno/linux-x64-glibc/deno"), "run", "-A"], Bun: [at("@oven/bun-linux-x64/bin/bun"), "run"] };
+
+const PROGRAM = `
+import { createEngine } from "lorakeet";
+import { createHandler } from "lorakeet/server";
+
+const [model, prompt] = process.argv.slice(2);
+const engine = await createEngine(model, { device: "cpu" });
+await engine.loadAdapter("./poet");
+const request = { prompt, max_tokens: 16, temperature: 0 };
+const { choices: [base] } = await engine.completions.create(request);
+const stream = engine.completions.create({ ...request, adapter: "poet", stream: true });
+let text = "";
+await stream.setAdapter(null);
+for await (const { choices: [choice] } of stream) text += choice.text;
+const response = await createHandler(engine)(new Request("http://localhost/v1/models"));
+console.log(JSON.stringify([base.text, text, (await response.json()).data.map(({ id }) => id)]));
+await engine.dispose();
+`;
+
+for (const [name, [program, ...args]] of Object.entries(RUNTIMES)) {
+  test(name, (t) => {
+    if (!existsSync(program)) return t.skip(`${name}'s npm package is not here`);
+    const folder = project(name.toLowerCase(), { "main.mjs": PROGRAM });
+    writeRandomAdapter(join(folder, "poet"), { model: demo });
+    const [base, text, models] = JSON.parse(execFileSync(program, [...args, "main.mjs", demo, golden.prompt], { cwd: folder, encoding: "utf8" }));
+    assert.ok(golden.text.startsWith(base) && base.length > 30, base);
+    assert.equal(text, base);
+    assert.deepEqual(models, ["demo", "demo:poet"]);
+  });
+}
