@@ -442,7 +442,12 @@ async fn refuses_to_merge(engine: &mut Engine, name: &str) {
     for choice in [of(name), [of("qv"), of(name)].concat()] {
         let error = engine.merge_adapter(&choice).await.expect_err("it is being trained");
         assert_eq!(error.kind(), ErrorKind::Argument);
-        assert_eq!(error.to_string(), format!("adapter `{name}` is being trained, end that first"));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "adapter `{name}` is being trained, end that first: a temporary one by `dispose` or `keepAs`"
+            )
+        );
     }
     assert!(engine.merged_adapters().is_empty());
     assert_eq!((engine.logits(&IDS).await.expect("fits"), engine.active_adapters().clone()), before);
@@ -483,7 +488,10 @@ async fn what_is_being_trained_is_not_merged() {
         engine.begin_training("kept", Optimizer::default(), ROOM).await.expect("a plain LoRA");
         refuses_to_merge(engine, "kept").await;
         let error = engine.delete_adapter("kept").expect_err("it is being trained");
-        assert_eq!(error.to_string(), "adapter `kept` is being trained, end that first");
+        assert_eq!(
+            error.to_string(),
+            "adapter `kept` is being trained, end that first: a temporary one by `dispose` or `keepAs`"
+        );
         move_on(engine, name).await;
         engine.set_adapter(of("kept")).expect("it can be used meanwhile");
         engine.export_adapter("kept").await.expect("and exported");

@@ -563,7 +563,10 @@ async fn what_cannot_be_is_refused_by_name() {
         .begin_temp_lora(TempLoraOptions { name: "other".to_owned(), ..good })
         .await
         .expect_err("one at a time");
-    assert_eq!(again.to_string(), "adapter `temp` is being trained, end that first");
+    assert_eq!(
+        again.to_string(),
+        "adapter `temp` is being trained, end that first: a temporary one by `dispose` or `keepAs`"
+    );
     let error = engine
         .temp_generate(&mut temp, Request::greedy(Vec::new(), 3), false)
         .expect_err("nothing to begin with");

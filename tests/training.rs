@@ -501,7 +501,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     assert_eq!(step(window(4, 1), &Choice::new()), "adapter `x` is being trained, the choice lacks it");
     assert_eq!(
         words(engine.delete_adapter("x").expect_err("busy")),
-        "adapter `x` is being trained, end that first"
+        "adapter `x` is being trained, end that first: a temporary one by `dispose` or `keepAs`"
     );
     let lora = |target: &str| NewLora {
         variant: Variant::Lora,
@@ -521,7 +521,7 @@ async fn what_cannot_be_trained_is_refused_by_name() {
     engine.new_lora("y", &lora("q_proj")).await.expect("fits");
     assert_eq!(
         words(engine.begin_training("y", Optimizer::default(), ROOM).await.expect_err("refused")),
-        "adapter `x` is being trained, end that first"
+        "adapter `x` is being trained, end that first: a temporary one by `dispose` or `keepAs`"
     );
     engine.end_training().await.expect("frees");
     let mut norm = Adapter::default();

@@ -3,6 +3,7 @@
 //
 //   node tools/build.mjs [--install]
 
+import { createHash } from "node:crypto";
 import { mkdirSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -65,6 +66,7 @@ export async function build() {
   node("typescript/bin/tsc", ["--project", root]);
   await minify();
 
+  writeFileSync(join(dist, "integrity.json"), `${JSON.stringify(integrity(), null, 2)}\n`);
   const sizes = measure();
   writeFileSync(join(dist, "size.json"), `${JSON.stringify(sizes, null, 2)}\n`);
   print(sizes);
@@ -84,6 +86,12 @@ async function minify() {
   const { build: esbuild } = await import("esbuild"); // there since set-up
   const entryPoints = readdirSync(dist, { recursive: true }).filter((name) => name.endsWith(".js")).map((name) => join(dist, name));
   await esbuild({ entryPoints, minify: true, sourcemap: true, target: "es2022", outbase: dist, outdir: dist, allowOverwrite: true });
+}
+
+/** Of each script and module its hash, as the `integrity` of an import map or a script has it. */
+function integrity() {
+  const names = readdirSync(dist, { recursive: true }).filter((name) => /\.(js|wasm)$/.test(name)).map((name) => name.replaceAll("\\", "/")).sort();
+  return Object.fromEntries(names.map((name) => [name, `sha384-${createHash("sha384").update(readFileSync(join(dist, name))).digest("base64")}`]));
 }
 
 /** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together but the modules that not everybody fetches. */

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { after, before, test } from "node:test";
-import { generateText, streamText } from "ai";
+import { generateObject, generateText, jsonSchema, stepCountIs, streamText, tool } from "ai";
 import { golden, project, serveModel } from "./project.mjs";
 
 globalThis.AI_SDK_LOG_WARNINGS = false;
@@ -70,6 +70,26 @@ test("a conversation is in the model's template; settings of one request count",
   await assert.rejects(generateText({ model: lorakeet(chat), ...request, ...unknown }), { kind: "argument", message: /nobody/ });
   await chat.dispose();
   await assert.rejects(generateText({ model: lorakeet(engine), ...request }), { kind: "unsupported" }); // without a template
+});
+
+test("objects keep to their schema, and tools are called, answered, and gone on from", async () => {
+  const parts = { config: "config.json", tokenizer: "tokenizer.json", weights: "model.safetensors" };
+  const urls = Object.fromEntries(Object.entries(parts).map(([role, name]) => [role, new URL(name, server.url)]));
+  const template = "{% if tools %}{{ tools | tojson }}<tool_call>\n{% endif %}{% for m in messages %}<{{ m.role }}> {{ m.content }}{% for c in m.tool_calls or [] %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}\n{% endfor %}<assistant>";
+  const chat = await createEngine({ ...urls, chatTemplate: template }, { device: "cpu" });
+  const schema = jsonSchema({ type: "object", required: ["age"], additionalProperties: false, properties: { age: { type: "integer", minimum: 0, maximum: 9 } } });
+  const { object, warnings } = await generateObject({ model: lorakeet(chat), prompt: "Who?", schema });
+  assert.ok(Number.isInteger(object.age));
+  assert.deepEqual(warnings ?? [], []);
+  const heard = [];
+  const tools = { weather: tool({ description: "The weather.", inputSchema: schema, execute: async ({ age }) => (heard.push(age), "rain") }) };
+  const asked = { model: lorakeet(chat), prompt: "Rain?", tools, toolChoice: "required", temperature: 0, stopWhen: stepCountIs(2) };
+  const { steps } = await generateText(asked);
+  assert.deepEqual(steps.map(({ toolCalls: [call], finishReason }) => [call.toolName, finishReason]), [["weather", "tool-calls"], ["weather", "tool-calls"]]);
+  assert.equal(heard.length, 2);
+  const streamed = streamText({ ...asked, stopWhen: stepCountIs(1) });
+  assert.deepEqual((await streamed.toolCalls).map(({ input }) => input), [steps[0].toolCalls[0].input]);
+  await chat.dispose();
 });
 
 test("penalties are taken, and what is not supported is refused", async () => {

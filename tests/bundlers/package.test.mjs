@@ -3,6 +3,8 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { root } from "../../tools/setup.mjs";
@@ -22,8 +24,17 @@ function output(program, args, cwd) {
 test("it holds the code, its types, the licences, and nothing else", () => {
   const { files } = pack();
   const others = files.filter((path) => !/^dist\/(((api|cli|files|react|server|thread)\/)?[\w-]+|wasm\/lorakeet(_chat)?)\.(js|js\.map|d\.ts)$/.test(path)).sort();
-  assert.deepEqual(others, ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/wasm/lorakeet_bg.wasm", "dist/wasm/lorakeet_bg.wasm.d.ts", "dist/wasm/lorakeet_chat_bg.wasm", "dist/wasm/lorakeet_chat_bg.wasm.d.ts", "dist/wasm/lorakeet_grammar.wasm", "package.json"]);
+  assert.deepEqual(others, ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/integrity.json", "dist/wasm/lorakeet_bg.wasm", "dist/wasm/lorakeet_bg.wasm.d.ts", "dist/wasm/lorakeet_chat_bg.wasm", "dist/wasm/lorakeet_chat_bg.wasm.d.ts", "dist/wasm/lorakeet_grammar.wasm", "package.json"]);
   for (const name of ["index", "worker", "ai-sdk", "tabs", "server", "react", "cli/main"]) assert.ok(files.includes(`dist/${name}.js`), name);
+});
+
+test("the hashes in it are those of its files", () => {
+  const hashes = JSON.parse(readFileSync(join(root, "dist/integrity.json"), "utf8"));
+  const files = pack().files.filter((path) => /^dist\/.*\.(js|wasm)$/.test(path));
+  assert.deepEqual(Object.keys(hashes), files.map((path) => path.slice("dist/".length)).sort());
+  for (const [name, hash] of Object.entries(hashes)) {
+    assert.equal(hash, `sha384-${createHash("sha384").update(readFileSync(join(root, "dist", name))).digest("base64")}`, name);
+  }
 });
 
 test("publint and attw find nothing wrong", () => {

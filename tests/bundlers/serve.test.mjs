@@ -85,6 +85,7 @@ describe("OpenAI's client", () => {
     const [poet] = await ask({ model: "poet" });
     const [chef] = await ask({ model: "tale:chef" });
     assert.equal(new Set([base, poet, chef]).size, 3);
+    assert.deepEqual(await ask({ model: "org/tale" }), [base]); // as on the hub
     assert.deepEqual(await ask({ model: "tale", adapter: { poet: 1 } }), [poet]);
     const rows = { model: "tale", prompt: [golden.prompt, golden.prompt, golden.prompt], adapter_names: ["__base__", "chef", "poet"] };
     assert.deepEqual(await ask(rows), [base, chef, poet]);

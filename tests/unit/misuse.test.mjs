@@ -191,6 +191,8 @@ const TABLE = [
   ["an adapter cut short", () => engine.loadAdapter(files(({ config, weights }) => ({ config, weights: weights.subarray(0, -5) })), { name: "cook" }), "format", /adapter_model\.safetensors/],
   ["an adapter of zeros", () => engine.loadAdapter(files(({ config }) => ({ config, weights: new Uint8Array(64) })), { name: "cook" }), "format", /safetensors/],
   ["another rank than its config's", () => engine.loadAdapter(files(({ config, weights }) => ({ config: new TextEncoder().encode(new TextDecoder().decode(config).replace('"r":8', '"r":4')), weights })), { name: "cook" }), "mismatch", /4/],
+  ["an adapter of another model", () => engine.loadAdapter(files(({ config, weights }) => ({ config: new TextEncoder().encode(new TextDecoder().decode(config).replace("{", '{"base_model_name_or_path":"org/other",').replace('"r":8', '"r":4')), weights })), { name: "cook" }), "mismatch", /^this adapter was made for `org\/other`: /],
+  ["a strict tool that nothing keeps to its schema", chat({ tools: [{ type: "function", function: { name: "f", strict: true } }] }), "unsupported", /^tools\[0\]: `strict` needs `tool_choice`/],
   ["the same name twice", async () => (await engine.loadAdapter(join(folder, "poet"))).name, "poet"],
   ["a name that is reserved", () => engine.loadAdapter(join(folder, "cook"), { name: "__base__" }), "argument", /__base__/],
   ["files without a name", () => engine.loadAdapter(files((parts) => parts)), "argument", /option `name`/],
@@ -209,7 +211,7 @@ const TABLE = [
     } finally {
       await small.dispose();
     }
-  }, "unsupported", /held as q8/],
+  }, "unsupported", /held as q8, .* expected f32$/],
   // Training
   ["a training of nothing", train({ dataset: "" }), "argument", /dataset|tokens|text/],
   ["an empty dataset", train({ dataset: [] }), "argument", /^dataset \[\]/],
@@ -217,6 +219,7 @@ const TABLE = [
   ["rank 0", train({ rank: 0 }), "argument", /^rank 0, expected a whole number, at least 1/],
   ["rank 100000", train({ rank: 100_000 }), "argument", /rank 100000.*expected rank 1 to 65536/],
   ["a learning rate that is none", train({ learningRate: NaN }), "argument", /learningRate NaN/],
+  ["a learning rate of a slipped digit", train({ learningRate: 1e9 }), "argument", /learningRate 1000000000, expected 0 to 1/],
   ["a negative learning rate", train({ learningRate: -1 }), "argument", /learningRate -1/],
   ["PEFT's spellings", async () => {
     await train({ name: "peft", rank: undefined, r: 2, lora_alpha: 4, target_modules: ["q_proj"] })();
@@ -232,7 +235,7 @@ const TABLE = [
   ["two temporary adapters", async () => {
     const temp = await engine.createTempLora({ rank: 2, chunkTokens: 8, contextTokens: 8 });
     await engine.createTempLora({ name: "other" }).finally(() => temp.dispose());
-  }, "argument", /temp/],
+  }, "argument", /`temp` is being trained.*`dispose` or `keepAs`$/],
   ["a window larger than the context", () => engine.createTempLora({ chunkTokens: 60, contextTokens: 60 }), "argument", /context of 64/],
   // The rest of the engine
   ["logits of nothing", () => engine.logits([]), "argument", /token/],

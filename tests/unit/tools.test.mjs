@@ -132,7 +132,7 @@ test("what is wrong with tools is said", async () => {
     [{ tools: [{ type: "function", function: { name: "f", parameters: [] } }] }, "argument", "tools[0]: parameters [], expected a JSON schema"],
     [{ tools: [{ type: "function", function: { name: "f", parameters: { type: "array" } } }] }, "argument", 'tools[0]: parameters.type "array"'],
     [{ tools: [{ type: "function", function: { name: "f", description: 5 } }] }, "argument", "tools[0]: description 5"],
-    [{ tools: [{ type: "function", function: { name: "f", strict: true } }] }, "unsupported", "tools[0]: `strict` is not supported"],
+    [{ tools: [{ type: "function", function: { name: "f", strict: true } }] }, "unsupported", "tools[0]: `strict` needs `tool_choice`"],
     [{ tools: [{ type: "function", function: { name: "f", schema: {} } }] }, "argument", "option `schema`: unknown"],
     [{ tool_choice: "always" }, "argument", 'tool_choice "always", expected "none", "auto"'],
     [{ tool_choice: "required", regex: "a" }, "argument", "`tool_choice` and `regex` are both given, expected one of them"],

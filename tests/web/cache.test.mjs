@@ -317,7 +317,8 @@ test("progress grows through all phases", () => fresh(async (page) => {
 }));
 
 test("wrong choices of a cache are arguments", () => fresh(async (page) => {
-  assert.deepEqual(await fail(page, { cache: "disk" }), { kind: "argument", message: 'cache "disk", expected opfs or cache-api or memory or false' });
+  assert.deepEqual(await fail(page, { cache: "tape" }), { kind: "argument", message: 'cache "tape", expected opfs or cache-api or memory or disk or false' });
+  assert.deepEqual(await fail(page, { cache: "disk" }), { kind: "unsupported", message: 'cache "disk": this browser or page has none' });
   assert.deepEqual(await page.evaluate(async (url) => {
     await mark(url, {});
     return failure(() => cache.delete(5));

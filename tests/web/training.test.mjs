@@ -320,7 +320,7 @@ for (const device of ["cpu", "webgpu"]) {
         ["argument", /^dropout 1, expected 0 to below 1/],
         ["argument", /^rank 0, expected/],
         ["argument", /^target modules \["no_such_proj"\]: the base has none/],
-        ["argument", /^learningRate NaN, expected 0 or more/],
+        ["argument", /^learningRate NaN, expected 0 to 1/],
         ["argument", /^variant `lora-xl`, expected/],
         ["argument", /^variant "lora-xs", expected lora with a checkpoint/],
         ["argument", /^rank 200: module `[^`]+` has \d+ inputs and \d+ outputs, lora-xs takes at most \d+/],

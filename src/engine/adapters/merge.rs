@@ -122,7 +122,8 @@ fn folds<'a>(model: &Model, chosen: Vec<(&'a Loaded, f32)>) -> Result<Vec<Fold<'
             let rows = model.weights.rows_of(&module).ok_or_else(|| unknown(&module))?;
             let dtype = rows.first().map(|(tensor, ..)| model.tensors.get(*tensor).dtype);
             if let Some(dtype) = dtype.filter(|dtype| dtype.is_packed()) {
-                let why = format!("is held as {}, which would round what is added", dtype.name());
+                let why =
+                    format!("is held as {}, which would round what is added, expected f32", dtype.name());
                 return Err(refused(&module, &why));
             }
             let shifts = delta.shift.iter().any(|shift| *shift != 0.0);

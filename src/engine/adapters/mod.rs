@@ -165,7 +165,9 @@ impl Adapters {
     /// Errors with `Argument` if adapter `name` is being trained.
     pub(crate) fn check_untrained(&self, name: &str) -> Result<()> {
         if self.find(name)?.trained {
-            return Err(Error::argument(format!("adapter `{name}` is being trained, end that first")));
+            return Err(Error::argument(format!(
+                "adapter `{name}` is being trained, end that first: a temporary one by `dispose` or `keepAs`"
+            )));
         }
         Ok(())
     }

@@ -165,7 +165,7 @@ impl TempLoraOptions {
             if ok { Ok(()) } else { Err(Error::argument(format!("{name} {value}, expected {expected}"))) }
         };
         let rate = f64::from(self.learning_rate);
-        range("learningRate", rate, rate.is_finite() && rate >= 0.0, "0 or more")?;
+        range("learningRate", rate, (0.0..=1.0).contains(&rate), "0 to 1")?;
         range("dropout", f64::from(self.dropout), (0.0..1.0).contains(&self.dropout), "0 to below 1")?;
         range("chunkTokens", self.chunk_tokens as f64, self.chunk_tokens > 1, "at least 2")?;
         range("contextTokens", self.context_tokens as f64, self.context_tokens > 0, "at least 1")?;

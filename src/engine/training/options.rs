@@ -106,7 +106,7 @@ impl TrainOptions {
             if ok { Ok(()) } else { Err(Error::argument(format!("{name} {value}, expected {expected}"))) }
         };
         let (rate, decay) = (self.learning_rate, self.weight_decay);
-        range("learningRate", rate, rate.is_finite() && rate >= 0.0, "0 or more")?;
+        range("learningRate", rate, (0.0..=1.0).contains(&rate), "0 to 1")?;
         range("dropout", self.dropout, (0.0..1.0).contains(&self.dropout), "0 to below 1")?;
         range("weightDecay", decay, decay.is_finite() && decay >= 0.0, "0 or more")?;
         for (name, n) in [

@@ -4,7 +4,7 @@
 import type { ModelCache } from "../files/cache.js";
 import { adapterName, type AdapterInfo } from "./choice.js";
 import type { Conversations } from "./conversations.js";
-import { orCancelled, throwIfCancelled } from "../error.js";
+import { LorakeetError, orCancelled, throwIfCancelled } from "../error.js";
 import { HUB_NAMES, Hub, type HubOptions } from "../files/hub.js";
 import { checkNames, checkSignal, wrong } from "../options.js";
 import { Remote } from "../files/remote.js";
@@ -68,10 +68,21 @@ async function readAdapter(turns: Turns, name: string, folder: Folder, signal: A
     }, signal);
   }
   const { config, weights } = await readFiles(folder, signal);
-  return turns.take((engine) => {
-    throwIfCancelled(signal, folder.what);
-    return keeping(engine, () => engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>);
-  }, signal);
+  try {
+    return await turns.take((engine) => {
+      throwIfCancelled(signal, folder.what);
+      return keeping(engine, () => engine.loadAdapter(name, config, weights) as Promise<AdapterInfo>);
+    }, signal);
+  } catch (error) {
+    throw withBase(error as LorakeetError, config);
+  }
+}
+
+/** What does not fit is mostly of another model, which its config names. */
+function withBase(error: LorakeetError, config: Uint8Array): LorakeetError {
+  const base = error.kind === "mismatch" && (JSON.parse(new TextDecoder().decode(config)) as Record<string, unknown>).base_model_name_or_path;
+  if (typeof base !== "string" || base === "") return error;
+  return new LorakeetError("mismatch", `this adapter was made for \`${base}\`: ${error.message}`, { cause: error });
 }
 
 /** One adapter, with what its folder says. */

@@ -14,7 +14,7 @@ export interface ChatTool {
     description?: string;
     /** JSON schema of its arguments, which are an object. Default: it has none. */
     parameters?: Readonly<Record<string, unknown>>;
-    /** Only `false` is supported: what keeps a call to its schema is `tool_choice`. */
+    /** Whether a call has to keep to its schema: so it does where `tool_choice` demands one, and nowhere else. */
     strict?: boolean | null;
   };
 }
@@ -56,6 +56,10 @@ export function checkTools(tools: unknown, choice: unknown): CheckedTools {
   const twice = names.find((name, i) => names.indexOf(name) < i);
   if (twice !== undefined) throw new LorakeetError("argument", `tools: \`${twice}\` is there twice, expected a name for each`);
   const demanded = demandedNames(choice, names);
+  const strict = demanded ? -1 : ((tools ?? []) as { function: { strict?: unknown } }[]).findIndex((tool) => tool.function.strict);
+  if (strict >= 0 && choice !== "none") {
+    throw new LorakeetError("unsupported", `tools[${strict}]: \`strict\` needs \`tool_choice\` "required" or a function: nothing else makes the model keep to the schema`);
+  }
   return {
     tools: choice !== "none" && checked.length > 0 ? checked : undefined,
     demanded: demanded && checked.filter((tool) => demanded.includes(tool.function.name)),
@@ -74,7 +78,6 @@ function checkTool(at: string, given: unknown): ChatTool {
   if (typeof name !== "string" || !NAME.test(name)) throw wrong(`${at}: name`, name, "1 to 64 letters, digits, `_` and `-`");
   checkString(`${at}: description`, description ?? undefined);
   checkBoolean(`${at}: strict`, strict ?? undefined);
-  if (strict) throw new LorakeetError("unsupported", `${at}: \`strict\` is not supported: nothing makes the model keep to the schema`);
   const schema = object(`${at}: parameters`, parameters ?? { type: "object", properties: {} }, "a JSON schema of an object");
   if (schema.type !== undefined && schema.type !== "object") throw wrong(`${at}: parameters.type`, schema.type, '"object"');
   return { type, function: { name, ...(typeof description === "string" ? { description } : {}), parameters: schema } };

@@ -34,22 +34,23 @@ const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
 export async function serve([source, ...others]: string[], values: Values): Promise<void> {
   if (source === undefined || others.length > 0) throw new Usage("expected one MODEL");
   const [host, port] = [String(values.host ?? "127.0.0.1"), numberOf("port", values.port) ?? 8000];
+  const name = host.includes(":") ? `[${host}]` : host; // IPv6
   const adapters = ((values.adapter ?? []) as string[]).map(adapterOf);
   const engine = await createEngine(sourceOf(source), engineOptions(values));
   process.stderr.write("\n");
-  await Promise.all(adapters.map(([name, adapter]) => load(engine, name, adapter, values)));
+  for (const [as, adapter] of adapters) await load(engine, as, adapter, values);
   const handle = createHandler(engine, {
     ...(values["api-key"] === undefined ? {} : { apiKey: String(values["api-key"]) }),
     origins: (values.origin ?? []) as string[],
     // Whoever opens it to the network may call the machine by any name.
-    ...(LOCAL.includes(host) ? { hosts: LOCAL } : {}),
+    ...(LOCAL.includes(name) ? { hosts: LOCAL } : {}),
   });
   const server = await listen(handle, port, host);
   const at = server.address().port;
   const { model, contextLength, batch, dtype } = engine.info;
   const names = (await engine.listAdapters()).map(({ name }) => name);
   process.stderr.write(`${model} (${dtype}, context ${contextLength}, batch ${batch})${names.length > 0 ? `, adapters ${names.join(", ")}` : ""}\n`);
-  process.stdout.write(`http://${host}:${at}/v1\n`);
+  process.stdout.write(`http://${name}:${at}/v1\n`);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
       server.close();

@@ -2,10 +2,9 @@
 // Not those of a page, whose places store.ts has.
 
 import { program, type Disk } from "../program.js";
-import type { Store } from "./store.js";
 
 /** Undefined in a page. Errors where the folder cannot be made. */
-export async function openDisk(): Promise<Store | undefined> {
+export async function openDisk(): Promise<DiskStore | undefined> {
   const here = program();
   if (!here) return undefined;
   const { join } = here.getBuiltinModule("path");
@@ -17,8 +16,8 @@ export async function openDisk(): Promise<Store | undefined> {
   return new DiskStore(disk, (...parts) => join(root, ...parts));
 }
 
-/** One folder for each file, and in it a file for each piece. */
-class DiskStore implements Store {
+/** A `Store` of store.ts: one folder for each file, and in it a file for each piece. */
+class DiskStore {
   readonly kind = "disk";
   #written = 0;
 

@@ -76,7 +76,7 @@ async function answer(engine: Engine, request: Request, { apiKey, hosts }: Handl
   const post = Object.hasOwn(POSTS, path) ? POSTS[path] : undefined;
   if (!post) throw new Refusal(404, `${request.method} ${path}: not found, expected POST ${Object.keys(POSTS).join(", ")}, or GET /v1/models`);
   if (request.method !== "POST") throw new Refusal(405, `${request.method} ${path}: expected POST`);
-  const { signal, ...body } = await bodyOf(request);
+  const body = await bodyOf(request);
   for (const name of SERVICE) delete body[name];
   return post(engine, { ...body, ...(await chosen(engine, body)) }, request.signal);
 }
@@ -122,14 +122,16 @@ async function models(engine: Engine): Promise<ModelCard[]> {
   return [card(model), ...(await engine.listAdapters()).map(({ name }) => card(`${model}:${name}`, model))];
 }
 
+/** By its id, by the adapter's name alone, or by the id on the hub that the name is from. */
 async function model(engine: Engine, id: string): Promise<ModelCard> {
   const all = await models(engine);
-  const found = all.find((each) => each.id === id || each.id === `${engine.info.model}:${id}`);
+  const name = id.slice(id.lastIndexOf("/") + 1);
+  const found = all.find((each) => each.id === name || each.id === `${engine.info.model}:${name}`);
   if (found) return found;
   throw new Refusal(404, `model \`${id}\`: not here, expected one of ${all.map((each) => each.id).join(", ")}`, "model_not_found");
 }
 
-/** The request's `model` as the engine takes it: an adapter's own name will do. Errors where there is no such model. */
+/** The request's `model` as the engine takes it. Errors where there is no such model. */
 async function chosen(engine: Engine, { model: name }: Body): Promise<Body> {
   if (typeof name !== "string") return {};
   return { model: (await model(engine, name)).id };
