@@ -25,15 +25,19 @@ const TYPES = {
   ".ts": "text/plain; charset=utf-8",
   ".txt": "text/plain; charset=utf-8",
   ".wasm": "application/wasm",
+  ".webmanifest": "application/manifest+json",
   ".wgsl": "text/plain; charset=utf-8",
 };
+
+/** The page from its sources: the package as it was last built, and what the page takes from others. */
+export const SOURCES = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/vendor/": join(root, "node_modules/marked/lib") };
 
 /**
  * Serves folders: `roots` maps URL prefixes to them, the longest prefix wins.
  * Takes the next free port if `port` is taken; 0 asks the system for any. `headers` go on
  * every response (a test's Content-Security-Policy, say).
  */
-export async function serve({ roots = { "/": join(root, "www"), "/dist/": join(root, "dist") }, port = 8080, headers = {} } = {}) {
+export async function serve({ roots = SOURCES, port = 8080, headers = {} } = {}) {
   const prefixes = Object.keys(roots).sort((a, b) => b.length - a.length);
   const server = createServer((request, response) => {
     answer(request, response, roots, prefixes, headers).catch(() => response.destroy());

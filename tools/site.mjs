@@ -30,6 +30,7 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   rmSync(out, { recursive: true, force: true });
   cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
   cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => !ELSEWHERE.test(slashed(path)) && (CODE.test(path) || statSync(path).isDirectory()) });
+  cpSync(join(root, "node_modules/marked/lib/marked.esm.js"), join(out, "vendor/marked.esm.js"));
   for (const [name, html] of manualPages(www)) writeFileSync(join(out, "manual", name), html);
   writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
 

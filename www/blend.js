@@ -5,6 +5,7 @@ import { readPrompt } from "./meters.js";
 import { element, make } from "./parts.js";
 import { readSampling } from "./sampling.js";
 import { say } from "./speech.js";
+import { t } from "./words.js";
 
 export class Blend {
   #pen;
@@ -21,7 +22,8 @@ export class Blend {
     const text = make("span");
     const whole = await this.#pen.write(async (signal, count) => {
       const old = place.textContent + tail.textContent;
-      if (old === "") say("Writing. It is written anew when a weight moves.");
+      if (old === "") say(t("blend.writing"));
+      element("blend-blank").hidden = true;
       element("blend-beginning").textContent = prompt;
       place.replaceChildren(text);
       tail.textContent = old;

@@ -2,9 +2,10 @@
 // Which voices: those ticked in the list.
 
 import { readPrompt } from "./meters.js";
-import { coloured, element, grow, make } from "./parts.js";
+import { coloured, element, make } from "./parts.js";
 import { readSampling } from "./sampling.js";
 import { say } from "./speech.js";
+import { t } from "./words.js";
 
 export class Compare {
   #pen;
@@ -18,9 +19,9 @@ export class Compare {
 
   async write(prompt) {
     const voices = this.#voices.ticked;
-    if (voices.length === 0) return say("Tick at least one voice.");
+    if (voices.length === 0) return say(t("compare.none"));
     await this.#pen.write(async (signal, count) => {
-      say(voices.length === 1 ? "Writing." : `Writing ${voices.length} texts in one batch.`);
+      say(voices.length === 1 ? t("writing") : t("compare.writing", { n: voices.length }));
       const texts = this.#columns(prompt, voices);
       const request = {
         ...readSampling(),
@@ -29,7 +30,7 @@ export class Compare {
         stream: true, signal, onPrompt: readPrompt,
       };
       for await (const { choices: [choice] } of this.engine.completions.create(request)) {
-        grow(texts[choice.index].closest("section"), texts[choice.index], choice.text);
+        texts[choice.index].append(choice.text);
         count(choice.token_ids.length);
       }
     });
@@ -37,7 +38,7 @@ export class Compare {
 
   #columns(prompt, voices) {
     const texts = voices.map(() => make("span", { className: "part" }));
-    element("columns").replaceChildren(...voices.map(({ title, hue }, i) => coloured(hue, make("section", { tabIndex: 0, ariaLabel: `As ${title}` },
+    element("columns").replaceChildren(...voices.map(({ title, hue }, i) => coloured(hue, make("section", { ariaLabel: t("compare.as", { title }) },
       make("h3", { textContent: title }),
       make("p", {}, make("span", { className: "beginning", textContent: prompt }), texts[i]),
     ))));

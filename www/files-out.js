@@ -9,6 +9,13 @@ export function offerFiles(list, files) {
   list.replaceChildren(...files.map((file) => make("li", {}, link(file))));
 }
 
+/** Saves a file at once. */
+export function saveFile(file) {
+  const href = URL.createObjectURL(file);
+  make("a", { href, download: file.name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000); // the browser may still ask where to
+}
+
 function link(file) {
   const href = URL.createObjectURL(file);
   const it = make("a", { href, download: file.name, draggable: true }, make("b", { textContent: file.name }), make("small", { textContent: bytes(file.size) }));

@@ -6,20 +6,24 @@ import { offerFiles } from "./files-out.js";
 import { begin, count } from "./meters.js";
 import { element, grow } from "./parts.js";
 import { readSampling } from "./sampling.js";
+import { offerSamples } from "./samples.js";
 import { attempt, say, tell } from "./speech.js";
+import { t } from "./words.js";
 
 /** Where it may change with every step, unheard. */
 const STATUS = "long-status";
-const BLOCKED = "A lesson is in the way: stop it, or wait for its end.";
+const BLOCKED = t("long.way");
 
 export class LongText {
   #engine;
   #temp;
   #running;
-  #chart = new Chart(element("long-chart"), "Loss of each chunk", ["base", "adapted"]);
+  #chart = new Chart(element("long-chart"), t("long.chart.name"), ["base", "adapted"]);
   #beside;
   #onKept;
   #onOpen;
+  /** Of each chunk scored, {baseLoss, adaptedLoss}. */
+  #losses = [];
   #isOpen = false;
   #isBlocked = false;
   /** Settles when nothing is read or written. */
@@ -38,13 +42,14 @@ export class LongText {
       if (this.#isBlocked) return this.#showWayOut();
       if (this.#engine && !this.#running) this.#settled = attempt(() => this.#grow());
     });
+    offerSamples("start");
     element("blocked-stop").addEventListener("click", () => attempt(stopLesson));
     element("long-stop").addEventListener("click", () => this.#running?.abort());
     const outcome = (id, act) => element(id).addEventListener("click", () => attempt(act));
     outcome("long-keep", () => this.keep());
     outcome("long-export", async () => {
       offerFiles(element("long-files"), await this.#temp.exportAdapter());
-      say("Here are its files: save them, or drag them out.");
+      say(t("long.exported"));
     });
     outcome("long-discard", () => this.discard());
     this.#update();
@@ -57,12 +62,16 @@ export class LongText {
     if (!isBlocked && element(STATUS).textContent === BLOCKED) show("");
   }
 
+  get isOpen() {
+    return this.#isOpen;
+  }
+
   /** Ends the text; what it has learned becomes a voice. A beginning that is not read to its end has taught nothing. */
   async keep() {
     await this.#stop();
     if (!this.#temp) return;
     const { name } = await this.#temp.keepAs(element("long-name").value);
-    this.#forget(`Kept as ${name}.`);
+    this.#forget(t("long.was-kept", { name }));
     await this.#onKept(name);
   }
 
@@ -70,7 +79,7 @@ export class LongText {
   async discard() {
     await this.#stop();
     await this.#temp?.dispose();
-    this.#forget("Discarded: the model is as it was.");
+    this.#forget(t("long.discarded"));
   }
 
   async #stop() {
@@ -94,34 +103,45 @@ export class LongText {
       if (this.#temp === undefined) await this.#read(engine, signal);
       let tokens = 0;
       begin();
-      say("Writing on, and learning.");
+      say(t("long.going"));
+      const [box, join] = [element("long-page"), element("long-beginning")];
+      box.scrollTop += join.getBoundingClientRect().bottom - box.getBoundingClientRect().top - box.clientHeight / 3;
       for await (const { text, token_ids, chunk } of this.#temp.generate({ ...readSampling(), signal })) {
         grow(element("long-page"), element("long-text"), text);
         tokens += token_ids.length;
         if (token_ids.length > 0) count(token_ids.length);
         if (chunk) this.#plot(chunk);
-        else show(`Writing: ${tokens} tokens.`);
+        else show(t("long.writing", { n: tokens }));
       }
-      tell(STATUS, `${tokens} tokens written.`);
+      tell(STATUS, [t("long.written", { n: tokens }), this.#gain()].join(" ").trim());
     } catch (error) {
       if (!signal.aborted) throw error;
-      if (engine === this.#engine) tell(STATUS, "Stopped. It can go on from here.");
+      if (engine === this.#engine) tell(STATUS, t("long.stopped"));
     } finally {
       this.#running = undefined;
       this.#update();
     }
   }
 
+  /** By how much what was learned has lowered the loss, over all chunks that something was learned before; empty where it did not. */
+  #gain() {
+    const later = this.#losses.slice(1);
+    const mean = (key) => later.reduce((sum, loss) => sum + loss[key], 0) / later.length;
+    const percent = Math.round(100 * (1 - mean("adaptedLoss") / mean("baseLoss")));
+    return percent > 0 ? t("long.gain", { percent }) : "";
+  }
+
   /** A beginning that is not read to its end is not read at all: it would be learned twice. */
   async #read(engine, signal) {
     this.#chart.clear();
+    this.#losses = [];
     const beginning = element("start").value;
     element("long-beginning").textContent = beginning;
     element("long-text").textContent = "";
     const size = Number(element("chunk").value);
     const options = { chunkTokens: size, contextTokens: size, scoreGenerated: true, beside: this.#beside() };
     const temp = await engine.createTempLora(options);
-    tell(STATUS, "Reading the beginning.");
+    tell(STATUS, t("long.reading"));
     try {
       if (beginning !== "") await temp.evaluate(beginning, { signal, onTrain: (chunk) => this.#plot(chunk) });
       signal.throwIfAborted();
@@ -135,7 +155,8 @@ export class LongText {
   #plot({ index, baseLoss, adaptedLoss }) {
     if (baseLoss === undefined) return;
     this.#chart.add({ base: baseLoss, adapted: adaptedLoss });
-    show(`Chunk ${index + 1} learned: loss ${adaptedLoss.toFixed(2)}, base ${baseLoss.toFixed(2)}.`);
+    this.#losses.push({ baseLoss, adaptedLoss });
+    show(t("long.learned", { chunk: index + 1, adapted: adaptedLoss.toFixed(2), base: baseLoss.toFixed(2) }));
   }
 
   /** There is no temporary adapter any more. */
@@ -150,10 +171,11 @@ export class LongText {
   #update() {
     const running = this.#running !== undefined;
     element("grow").disabled = !this.#engine || running;
-    element("grow").textContent = this.#temp ? "Write on" : "Read it and write on";
+    element("grow").textContent = t(this.#temp ? "long.on" : "long.go");
     element("long-stop").disabled = !running;
     element("start").disabled = element("chunk").disabled = this.#temp !== undefined || running;
     element("long-outcome").disabled = !this.#temp || running;
+    element("long-outcome").hidden = !this.#temp;
     element("long-page").setAttribute("aria-busy", String(running));
     const isOpen = this.#temp !== undefined || running;
     if (isOpen !== this.#isOpen) this.#onOpen((this.#isOpen = isOpen));

@@ -2,6 +2,7 @@
 // Measures what it is told of; knows no engine.
 
 import { bytes, element } from "./parts.js";
+import { t } from "./words.js";
 
 let began = 0;
 let firstAt = 0;
@@ -24,7 +25,7 @@ export function begin() {
 
 /** Of the prompt, this much has been computed; of a text that goes on after a switch nobody waits for the first token. */
 export function readPrompt({ loaded, total }) {
-  if (firstAt === 0 && loaded < total) element("first").textContent = `${Math.floor((100 * loaded) / total)} % read`;
+  if (firstAt === 0 && loaded < total) element("first").textContent = t("meter.read", { percent: Math.floor((100 * loaded) / total) });
 }
 
 /** `n` tokens came, of whichever text. The first wait for the prompt; speed is that of those after them. */

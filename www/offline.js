@@ -9,6 +9,7 @@ export async function keepOffline() {
   if (self.SITE.version === "" || !("serviceWorker" in navigator)) return;
   const registration = await navigator.serviceWorker.register("service-worker.js", { updateViaCache: "none" }).catch(() => null);
   if (registration === null) return;
+  navigator.serviceWorker.ready.then(() => (element("offline").hidden = false));
   const offer = () => {
     // The first worker of a page has nothing to take the place of.
     if (registration.waiting && navigator.serviceWorker.controller) element("update").hidden = false;

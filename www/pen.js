@@ -4,9 +4,11 @@
 import { begin, count } from "./meters.js";
 import { element } from "./parts.js";
 import { say, showError } from "./speech.js";
+import { t } from "./words.js";
 
 export class Pen {
   #ready = false;
+  #hearers = [];
   #running;
   /** Settles when nothing is being written, and never fails. */
   #last = Promise.resolve(false);
@@ -31,6 +33,11 @@ export class Pen {
   set ready(ready) {
     this.#ready = ready;
     this.#show();
+  }
+
+  /** `hear` hears whenever writing begins or ends. */
+  onChange(hear) {
+    this.#hearers.push(hear);
   }
 
   get writing() {
@@ -65,13 +72,13 @@ export class Pen {
         tokens += n;
         count(n);
       });
-      if (running === this.#running) say(`Wrote ${tokens} tokens${reason === "stop" ? ", to an end of its own" : ""}.`);
+      if (running === this.#running) say(t(reason === "stop" ? "wrote.whole" : "wrote", { n: tokens }));
       return true;
     } catch (error) {
       if (running !== this.#running) return false;
-      if (running.signal.aborted) say(`Stopped after ${tokens} tokens.`);
+      if (running.signal.aborted) say(t("stopped", { n: tokens }));
       else {
-        say(`Ended after ${tokens} tokens.`);
+        say(t("ended", { n: tokens }));
         showError(error);
       }
       return false;
@@ -83,7 +90,9 @@ export class Pen {
 
   #show() {
     element("generate").disabled = !this.#ready;
+    if (!this.writing && document.activeElement === element("stop")) element("generate").focus(); // it goes with its work
     element("stop").disabled = !this.writing;
     document.body.dataset.writing = String(this.writing);
+    for (const hear of this.#hearers) hear();
   }
 }

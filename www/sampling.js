@@ -12,6 +12,19 @@ export function showSliders() {
   }
 }
 
+/** What suits a model that answers, and one that continues texts. */
+const SUITED = { chat: { temperature: 0.2, "top-p": 0.9, penalty: 1, "max-tokens": 300 }, text: { temperature: 0.8, "top-p": 0.95, penalty: 1.1, "max-tokens": 200 } };
+
+/** Sets what suits a model, `chat` or `text`, in the place of what suited the one before; what the reader has set stays. */
+export function suit(use) {
+  for (const [id, value] of Object.entries(SUITED[use])) {
+    const field = element(id);
+    if (!Object.values(SUITED).some((suited) => Number(field.value) === suited[id])) continue;
+    field.value = String(value);
+    field.dispatchEvent(new Event("input"));
+  }
+}
+
 /** An empty field leaves the choice to the engine. */
 export function readSampling() {
   const number = (id) => (element(id).value === "" ? undefined : Number(element(id).value));

@@ -4,6 +4,14 @@
 /** A GGUF file, or a Hugging Face folder. */
 export const MODEL = "./models/novels/novels-q8_0.gguf";
 
+/** Its name for people, and its bytes, about. */
+export const MODEL_TITLE = "Lorakeet novels";
+export const MODEL_BYTES = 3.5e6;
+
+/** Which model of the hub is offered to who wants to talk, and options of the hub, such as a mirror's `hubUrl`. */
+export const CHAT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct";
+export const HUB = {};
+
 /** PEFT folders of adapters to `MODEL`, as {name, title, line, folder}; `title` and `line` are for the reader. */
 export const VOICES = [
   { name: "shakespeare", title: "Shakespeare", line: "Sixteen plays, with speakers and in verse", folder: "./adapters/shakespeare/" },

@@ -5,36 +5,53 @@ import { Chart } from "./chart.js";
 import { offerFiles } from "./files-out.js";
 import { element } from "./parts.js";
 import { attempt, say, showError, tell } from "./speech.js";
+import { dropLesson, keepLesson, keptLesson } from "./lesson-kept.js";
+import { hideVerdict, holdBack, showVerdict } from "./lesson-verdict.js";
+import { offerSamples } from "./samples.js";
+import { readSampling } from "./sampling.js";
 import { keep } from "./taught.js";
+import { t } from "./words.js";
 
 /** Where it may change with every step, unheard. */
 const STATUS = "teach-status";
-const BLOCKED = "The long text is in the way: keep what it has learned, or discard it.";
+const BLOCKED = t("teach.way");
+/** Bytes of a model whose steps take long on a CPU. */
+const LARGE = 1e8;
+/** Characters of a lesson that shows little. */
+const LITTLE = 200;
+/** Steps between two checkpoints. */
+const EVERY = 10;
 
 export class Teach {
   #engine;
   #running;
-  #chart = new Chart(element("teach-chart"), "Loss of each step", ["loss"]);
+  #chart = new Chart(element("teach-chart"), t("teach.chart.name"), ["loss"]);
   #onTaught;
+  #voiceOf;
   #onRunning;
   #wasRunning = false;
   #isBlocked = false;
+  /** Ends what is said of the lesson before. */
+  #judging;
   /** Settles when no lesson is under way, and what was learned is kept. */
   settled = Promise.resolve();
 
   /**
-   * `onTaught` hears the name of an adapter that was taught, `onRunning` whether a lesson is under way;
+   * `onTaught` hears the name of an adapter that was taught, `onRunning` whether a lesson is under way; `voiceOf(name)` is
+   * the voice it has become;
    * `keepLong()` and `discardLong()` end the long text.
    */
-  constructor({ onTaught, onRunning, keepLong, discardLong }) {
+  constructor({ onTaught, voiceOf, onRunning, keepLong, discardLong }) {
     this.#onTaught = onTaught;
+    this.#voiceOf = voiceOf;
     this.#onRunning = onRunning;
     element("teaching").addEventListener("submit", (event) => {
       event.preventDefault();
       if (this.#isBlocked) return this.#showWayOut();
-      if (this.#engine && !this.#running) this.settled = attempt(() => this.#teach());
+      if (this.#engine && !this.#running) this.settled = attempt(() => this.#teach(this.#asked()));
     });
     element("teach-stop").addEventListener("click", () => this.stop());
+    offerSamples("lesson");
     element("blocked-keep").addEventListener("click", () => attempt(keepLong));
     element("blocked-discard").addEventListener("click", () => attempt(discardLong));
     this.#update();
@@ -50,7 +67,21 @@ export class Teach {
   /** A text to teach, which came as a file. */
   take(text, name) {
     element("lesson").value = text;
-    say(`${name} is the lesson: press Teach to learn it.`);
+    say(t("teach.took", { name }));
+  }
+
+  /** Goes on with the lesson that was under way when the page went, if the model is the same. */
+  resume() {
+    const lesson = this.#engine && keptLesson(this.#engine);
+    if (!lesson || this.#running) return;
+    element("lesson").value = lesson.text;
+    element("teach-name").value = lesson.name;
+    element("epochs").value = lesson.epochs;
+    this.settled = attempt(() => this.#teach(lesson));
+  }
+
+  get isRunning() {
+    return this.#running !== undefined;
   }
 
   async stop() {
@@ -61,33 +92,44 @@ export class Teach {
   /** The engine that learns; undefined while there is none. */
   set engine(engine) {
     this.#running?.abort();
+    this.#judging?.abort();
     this.#engine = engine;
     this.isBlocked = false;
     offerFiles(element("teach-files"), []);
+    hideVerdict();
     show("");
     this.#update();
   }
 
-  async #teach() {
+  /** What the reader wants taught. */
+  #asked() {
+    return { name: element("teach-name").value, text: element("lesson").value, epochs: Number(element("epochs").value) };
+  }
+
+  async #teach({ name, text, epochs, checkpoint }) {
     const engine = this.#engine;
     const { signal } = (this.#running = new AbortController());
-    const name = element("teach-name").value;
+    this.#judging?.abort();
     this.#chart.clear();
-    show("");
+    hideVerdict();
+    show(engine.device === "cpu" && engine.info.memoryBytes > LARGE ? t("teach.slow") : "");
     this.#update();
-    say(`Learning to speak as ${name}.`);
+    say(t("teach.learning", { name }));
+    checkpoint ??= await keepLesson(engine, { name, text, epochs });
+    const parts = holdBack(text);
     let done, words;
     try {
-      const options = { name, dataset: element("lesson").value, epochs: Number(element("epochs").value), resume: true, signal };
+      const options = { name, dataset: parts.lesson, epochs, resume: true, checkpoint, checkpointEvery: checkpoint && EVERY, signal };
       for await (done of engine.trainAdapter(options)) this.#show(done);
-      words = `Learned: ${name} is among the voices, and on.`;
+      words = t(text.length < LITTLE ? "teach.learned.little" : "teach.learned", { name });
     } catch (error) {
-      if (error.kind === "cancelled") words = done ? `Stopped: ${name} knows what it learned so far.` : "Stopped.";
+      if (error.kind === "cancelled") words = done ? t("teach.stopped", { name }) : t("teach.stopped.none");
       else {
-        say("Nothing was learned.");
+        say(t("teach.failed"));
         showError(error);
       }
     }
+    if (checkpoint !== undefined) await dropLesson(checkpoint);
     this.#running = undefined;
     this.#update();
     if (engine !== this.#engine) {
@@ -99,11 +141,15 @@ export class Teach {
       offerFiles(element("teach-files"), await engine.exportAdapter(name));
     }
     if (words) tell(STATUS, words);
+    if (done && !signal.aborted) {
+      this.#judging = new AbortController();
+      await showVerdict(engine, this.#voiceOf(name), parts, readSampling(), this.#judging.signal);
+    }
   }
 
   #show({ step, steps, loss, tokensPerSecond, eta }) {
     this.#chart.add({ loss });
-    show(`Step ${step} of ${steps}: loss ${loss.toFixed(2)}, ${tokensPerSecond.toFixed(0)} tokens/s, ${Math.ceil(eta)} s left.`);
+    show(t("teach.step", { step, steps, loss: loss.toFixed(2), speed: tokensPerSecond.toFixed(0), eta: Math.ceil(eta) }));
   }
 
   #update() {

@@ -6,7 +6,10 @@ import { element } from "./parts.js";
 const tabs = [...document.querySelectorAll("#views [role=tab]")];
 const named = (name) => tabs.find((tab) => tab.id === `view-${name}`);
 const nameOf = (tab) => tab.id.slice("view-".length);
-const addressed = () => named(location.hash.slice(1)) ?? tabs[0];
+/** Where the address names none. */
+let first = named("write");
+/** What follows a `?` in the fragment is share.js's. */
+const addressed = () => named(location.hash.slice(1).split("?")[0]) ?? first;
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 let onShow;
 
@@ -31,6 +34,12 @@ export function showView(name) {
   const isOther = addressed() !== named(name);
   show(named(name));
   if (isOther) history.pushState(null, "", `#${name}`);
+}
+
+/** The view for addresses that name none; it is shown if this one does not. */
+export function setFirstView(name) {
+  first = named(name);
+  if (location.hash === "") show(first);
 }
 
 function show(chosen) {

@@ -2,11 +2,12 @@
 // Remembers nothing: voices.js tells it what to show, and hears what was done.
 
 import { element, make, voiceChoice, weightSlider } from "./parts.js";
+import { t } from "./words.js";
 
 const KINDS = {
-  one: { type: "radio", legend: "The voice that speaks", hint: "Switch at any moment, also while it writes." },
-  several: { type: "checkbox", legend: "The voices to compare", hint: "Tick those to hear side by side." },
-  weights: { legend: "The weight of each voice", hint: "0 is off, 1 is its own strength; less than 0 leads away from it." },
+  one: { type: "radio", legend: "voices.one", hint: "voices.one.hint" },
+  several: { type: "checkbox", legend: "voices.several", hint: "voices.several.hint" },
+  weights: { legend: "voices.weights", hint: "voices.weights.hint" },
 };
 
 export class VoiceList {
@@ -39,10 +40,10 @@ export class VoiceList {
     this.#most = most;
     this.#box.disabled = !ready;
     this.#box.dataset.kind = kind;
-    element("voice-legend").textContent = legend;
+    element("voice-legend").textContent = t(legend);
     this.#box.replaceChildren(element("voice-legend"), ...rows);
     if (focused !== undefined) this.#inputs.find(({ value }) => value === focused)?.focus();
-    element("voices-hint").textContent = voices.length > 0 ? hint : "None yet: drop an adapter folder here, or teach one.";
+    element("voices-hint").textContent = t(voices.length > 0 ? hint : "voices.none");
     this.#limit();
   }
 
@@ -80,7 +81,7 @@ export class VoiceList {
   #choice(type, { name, title, line, hue, loaded, own }, checked) {
     const choice = { type, value: name, title, line, hue, checked, disabled: !loaded };
     if (!own) return voiceChoice(choice);
-    const remove = make("button", { type: "button", textContent: "×", title: `Remove ${name}`, ariaLabel: `Remove ${name}` });
+    const remove = make("button", { type: "button", textContent: "×", title: t("voices.remove", { name }), ariaLabel: t("voices.remove", { name }) });
     remove.addEventListener("click", () => this.#onRemove(name));
     return voiceChoice(choice, remove);
   }

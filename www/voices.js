@@ -6,10 +6,11 @@ import { bytes } from "./parts.js";
 import { attempt, say, showError } from "./speech.js";
 import { keep, kept, letGo } from "./taught.js";
 import { VoiceList } from "./voice-list.js";
+import { t } from "./words.js";
 
 /** Colours there are; more voices begin again at the first. */
 const HUES = 8;
-const BASE = { name: "", title: "Base", line: "the model's own voice", hue: "base", loaded: true, own: false };
+const BASE = { name: "", title: t("base"), line: t("base.line"), hue: "base", loaded: true, own: false };
 
 export class Voices {
   #engine;
@@ -84,6 +85,18 @@ export class Voices {
     if (last) await this.choose(last.name);
   }
 
+  /** Loads an adapter from a hub id or an address, and switches to it. */
+  async fetch(source, options) {
+    const engine = this.#engine;
+    if (!engine) return;
+    showError(null);
+    say(t("voices.fetching"));
+    const isHub = !/^(\.{0,2}\/|\w+:\/\/)/.test(source);
+    const info = await this.#add(engine, () => engine.loadAdapter(source, isHub ? options : {}));
+    if (info) await this.choose(info.name);
+    else say(t("voices.not-fetched"));
+  }
+
   /** Shows an adapter that the engine has got otherwise, and switches to it. */
   async taught(name) {
     const engine = this.#engine;
@@ -91,16 +104,16 @@ export class Voices {
     const isKept = await keep(engine, name).then(() => true, () => false);
     if (engine !== this.#engine) return;
     await this.choose(name);
-    if (!isKept) showError(new Error(`${name} could not be kept in this browser, and is gone when the page is: save its files.`));
+    if (!isKept) showError(new Error(t("voices.not-kept", { name })));
   }
 
-  /** Switches to one voice. */
-  async choose(name) {
+  /** Switches to one voice, and says so unless `isQuiet`. */
+  async choose(name, isQuiet = false) {
     this.#chosen = name;
     if (this.#kind === "weights") return this.#onWeights(name === "" ? {} : { [name]: 1 });
     this.#shown.select(name);
     await this.#use();
-    if (this.#kind === "one") say(`Speaking as ${this.speaking.title}.`);
+    if (this.#kind === "one" && !isQuiet) say(t("speaking", this.speaking));
   }
 
   /** Gives the voices other weights, {name: weight}. Whether the engine took the newest ones. */
@@ -121,6 +134,16 @@ export class Voices {
     return this.#weights;
   }
 
+  /** All that can speak, the base first. */
+  get all() {
+    return [BASE, ...this.#loaded];
+  }
+
+  /** The voice of that name; the base where there is none. */
+  named(name) {
+    return this.all.find((voice) => voice.name === name) ?? BASE;
+  }
+
   /** What is on, as `setAdapter` takes it. */
   get choice() {
     return this.#kind === "weights" ? this.#weights : this.#chosen || null;
@@ -135,7 +158,7 @@ export class Voices {
 
   /** The voices to compare, no more than the batch has rows. */
   get ticked() {
-    return [BASE, ...this.#loaded].filter(({ name }) => !this.#unticked.has(name)).slice(0, this.#most);
+    return this.all.filter(({ name }) => !this.#unticked.has(name)).slice(0, this.#most);
   }
 
   get #loaded() {
@@ -161,14 +184,14 @@ export class Voices {
     if (there) {
       there.own ||= there.loaded; // no more what shipped
       there.loaded = true;
-    } else this.#list.push({ name, title: name, line: `rank ${rank} · ${bytes(size)}`, hue: this.#list.length % HUES, loaded: true, own: true });
+    } else this.#list.push({ name, title: name, line: t("voices.own", { rank, size: bytes(size) }), hue: this.#list.length % HUES, loaded: true, own: true });
     this.#draw();
     return info;
   }
 
   /** Of files without a folder only a GGUF has a name of its own. */
   #nameless(files) {
-    return files.some(({ name }) => name.endsWith(".gguf")) ? {} : { name: `adapter ${this.#list.length + 1}` };
+    return files.some(({ name }) => name.endsWith(".gguf")) ? {} : { name: t("voices.nameless", { n: this.#list.length + 1 }) };
   }
 
   async #remove(name) {

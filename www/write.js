@@ -6,6 +6,7 @@ import { coloured, element, grow, make } from "./parts.js";
 import { readSampling } from "./sampling.js";
 import { say, showError } from "./speech.js";
 import { SwitchedText } from "./switched-text.js";
+import { t } from "./words.js";
 
 export class Write {
   #pen;
@@ -20,7 +21,7 @@ export class Write {
 
   async write(prompt) {
     await this.#pen.write(async (signal, count) => {
-      say("Writing.");
+      say(t("writing"));
       this.#clear(prompt);
       const text = (this.#text = new SwitchedText(this.engine, { ...readSampling(), prompt, signal, onPrompt: readPrompt }));
       let part, reason;

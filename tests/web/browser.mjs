@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { launch } from "../../tools/chromium.mjs";
-import { serve } from "../../tools/serve.mjs";
+import { SOURCES, serve } from "../../tools/serve.mjs";
 import { root } from "../../tools/setup.mjs";
 
 export { root };
@@ -47,7 +47,7 @@ export async function start(roots = sources()) {
 }
 
 function sources() {
-  const roots = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/test/fixtures/": fixtures, "/test/adapters/": adapters, "/test/gguf/": ggufs };
+  const roots = { ...SOURCES, "/test/fixtures/": fixtures, "/test/adapters/": adapters, "/test/gguf/": ggufs };
   if (existsSync(shared)) roots["/test/shared/"] = shared;
   if (existsSync(stories)) roots["/test/stories/"] = stories;
   return roots;

@@ -1,6 +1,7 @@
 // What a reader does with the page, for the tests of it: opens it, brings voices, writes, waits.
 // Not assertions: those are the tests'.
 
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { demo, root } from "./browser.mjs";
 import { writeRandomAdapter } from "./random-adapter.mjs";
@@ -21,12 +22,19 @@ export function writeVoices(shelf, names) {
   names.forEach((name, i) => writeRandomAdapter(join(shelf, name), { model: demo, rank: 4 * (i + 1), seed: i + 1 }));
 }
 
+/** Answers for shelf.js: the demo model, with these voices, and a hub that `hubUrl` names. */
+export function routeShelf(page, voices = [], hubUrl) {
+  const told = { MODEL: "./models/demo/", MODEL_TITLE: "demo", MODEL_BYTES: 1e6, CHAT_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct", HUB: hubUrl ? { hubUrl } : {}, VOICES: voices };
+  const body = Object.entries(told).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};`).join("\n");
+  return page.route("**/shelf.js", (route) => route.fulfill({ contentType: "text/javascript", body }));
+}
+
 /** The page on the demo model without voices, whatever ships. `view` is the one to be shown. */
-export async function openPage(browser, path = "?device=cpu", { view = "write", prepare, ...options } = {}) {
+export async function openPage(browser, path = "?device=cpu", { view = "write", hubUrl, prepare, ...options } = {}) {
   const page = await browser.open(`${path}#${view}`, {
     ...options,
     prepare: async (page) => {
-      await page.route("**/shelf.js", (route) => route.fulfill({ contentType: "text/javascript", body: 'export const MODEL = "./models/demo/"; export const VOICES = [];' }));
+      await routeShelf(page, [], hubUrl);
       await prepare?.(page);
     },
   });
@@ -74,6 +82,18 @@ export async function drop(page, files) {
     seen.push(await page.evaluate(() => document.body.classList.contains("dragging")));
   }
   return seen;
+}
+
+const axe = readFileSync(join(root, "node_modules/axe-core/axe.min.js"), "utf8");
+
+/** What axe finds that is serious or critical: [rule, element]. */
+export async function violations(page) {
+  await page.waitForTimeout(400); // colours fade over to those of the voice
+  await page.evaluate(axe); // as the devtools do: the page's policy stays as it is
+  const found = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  return found.violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .flatMap(({ id, nodes }) => nodes.map(({ html, any }) => [id, html, any[0]?.message]));
 }
 
 /** Pixels by which the page is wider than its window. */

@@ -61,7 +61,7 @@ test("a long text is read, written on and kept", async () => {
   assert.equal(await points(page, "long-chart", "adapted"), read);
   assert.match(await page.getAttribute("#long-chart", "aria-label"), /^Loss of each chunk: \d+ so far, the last base \d\.\d\d, adapted \d\.\d\d$/);
 
-  assert.equal(await page.textContent("#grow"), "Write on");
+  assert.equal(await page.textContent("#grow"), "Continue");
   await page.locator("#grow").click();
   await page.waitForFunction((length) => document.getElementById("long-text").textContent.length > length + 100, text.length);
   await says(page, "long-status", "^80 tokens written");
@@ -95,7 +95,7 @@ test("a long text stops, goes on, and is discarded", async () => {
   await page.locator("#long-discard").click();
   await says(page, "long-status", "^Discarded");
   assert.deepEqual(await voices(page), ["Base"]);
-  assert.equal(await page.textContent("#grow"), "Read it and write on");
+  assert.equal(await page.textContent("#grow"), "Read and continue");
   assert.equal(await page.isVisible("#error"), false);
   assert.deepEqual(page.complaints, []);
   await page.close();
@@ -107,7 +107,7 @@ test("a beginning whose reading was stopped is read again", async () => {
   await says(page, "long-status", "^Chunk 2");
   await page.locator("#long-stop").click();
   await says(page, "long-status", "^Stopped");
-  assert.equal(await page.textContent("#grow"), "Read it and write on");
+  assert.equal(await page.textContent("#grow"), "Read and continue");
   await grow(page, { tokens: 8 });
   await says(page, "long-status", "^8 tokens written");
   assert.equal(await page.textContent("#long-beginning"), story);

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { after, before, test } from "node:test";
 import { adapters, demo, ggufs, root, start } from "./browser.mjs";
-import { bring, chosen, drop, openPage, ready, sample, says, voices, write, writeVoices, written } from "./reader.mjs";
+import { bring, chosen, drop, openPage, ready, routeShelf, sample, says, voices, write, writeVoices, written } from "./reader.mjs";
 
 const NAMES = ["sea-tales", "fables", "letters", "a-name-much-longer-than-any-chip-should-be"];
 
@@ -152,7 +152,7 @@ test("what ships is listed at once and loads after the model; one that is broken
         { name: "gone", title: "Gone", line: "Never came", folder: "./voices/gone/" },
         { name: "fables", title: "Fables", line: "Beasts that talk", folder: "./voices/fables/" },
       ];
-      await page.route("**/shelf.js", (route) => route.fulfill({ contentType: "text/javascript", body: `export const MODEL = "./models/demo/"; export const VOICES = ${JSON.stringify(list)};` }));
+      await routeShelf(page, list);
       await page.route("**/voices/*/*", (route) => {
         const path = new URL(route.request().url()).pathname.slice("/voices/".length);
         return path.startsWith("gone/") ? route.fulfill({ status: 404, body: "" }) : route.fulfill({ path: join(shelf, path) });
