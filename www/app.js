@@ -9,6 +9,7 @@ import { Compare } from "./compare.js";
 import { LongText } from "./long.js";
 import { showDevice } from "./meters.js";
 import { showLoading, showModel, showModelStays, showNoModel } from "./model.js";
+import { watchModule } from "./module-progress.js";
 import { keepOffline } from "./offline.js";
 import { playOverture } from "./overture.js";
 import { Pad } from "./pad.js";
@@ -46,7 +47,7 @@ const voices = new Voices({
   onWeights: mix,
 });
 const pen = new Pen((prompt) => ({ write, blend, compare })[view].write(prompt));
-const [write, blend, compare] = [new Write(pen, voices), new Blend(pen), new Compare(pen, voices)];
+const [write, blend, compare] = [new Write(pen, voices), new Blend(pen, voices), new Compare(pen, voices)];
 const chat = new Chat(pen, voices, { offer: HUB_MODELS.find(({ id }) => id === CHAT_MODEL), onFetch: () => change(CHAT_MODEL) });
 const shelf = new Shelf({ shipped: { id: MODEL, title: MODEL_TITLE, bytes: MODEL_BYTES }, onModel: change, onVoice: (source) => voices.fetch(source, HUB) });
 // The engine learns one thing at a time: each tells the other when it is at it, and can end it.
@@ -90,11 +91,17 @@ async function load(source) {
   if (!engine) voices.expect(shipped);
   showError(null);
   show({ loaded: 0, total: 0 });
-  let next;
+  let next, begun;
+  if (!engine) watchModule((progress) => begun || showLoading(progress, false, true));
+  const onProgress = (progress) => {
+    begun = true;
+    show(progress);
+  };
   try {
-    next = await createEngine(source, { device, signal, onProgress: show, ...optionsFor(source) });
+    next = await createEngine(source, { device, signal, onProgress, ...optionsFor(source) });
     signal.throwIfAborted();
   } catch (error) {
+    begun = true;
     await next?.dispose();
     if (signal.aborted) return false; // the next one is on its way
     if (engine) showModelStays(engine);

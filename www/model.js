@@ -5,14 +5,15 @@ import { bytes, element } from "./parts.js";
 import { say } from "./speech.js";
 import { t } from "./words.js";
 
-/** `total` is 0 until it is known; `isBeside` a model that goes on meanwhile. */
-export function showLoading({ loaded, total }, isBeside) {
+/** `total` is 0 until it is known; `isBeside` a model that goes on meanwhile; `isEngine` says that it is no model yet that comes. */
+export function showLoading({ loaded, total }, isBeside, isEngine = false) {
   showState(isBeside ? "ready" : "loading");
   element("progress").hidden = false;
   if (total > 0) element("progress").value = loaded / total;
   else element("progress").removeAttribute("value");
   // Whole tenths, so that a screen reader is not told of every piece.
-  if (total > 0) say(t("model.loading", { size: bytes(total), percent: Math.floor((10 * loaded) / total) * 10 }));
+  if (total > 0) say(t(isEngine ? "model.engine" : "model.loading", { size: bytes(total), percent: Math.floor((10 * loaded) / total) * 10 }));
+  else if (loaded > 0) say(t("model.engine.some", { size: bytes(loaded) }));
   else say(t("model.asking"));
 }
 

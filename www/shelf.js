@@ -14,9 +14,9 @@ export const HUB = {};
 
 /** PEFT folders of adapters to `MODEL`, as {name, title, line, folder}; `title` and `line` are for the reader. */
 export const VOICES = [
-  { name: "shakespeare", title: "Shakespeare", line: "Sixteen plays, with speakers and in verse", folder: "./adapters/shakespeare/" },
+  { name: "shakespeare", title: "Shakespeare", line: "Sixteen plays, in verse", folder: "./adapters/shakespeare/" },
   { name: "king-james", title: "King James", line: "The Bible of 1611, verse by verse", folder: "./adapters/king-james/" },
-  { name: "sherlock", title: "Sherlock Holmes", line: "The Adventures, as Watson tells them", folder: "./adapters/sherlock/" },
+  { name: "sherlock", title: "Sherlock Holmes", line: "The Adventures, told by Watson", folder: "./adapters/sherlock/" },
   { name: "pirate", title: "Pirates", line: "Treasure Island and Captain Blood", folder: "./adapters/pirate/" },
   { name: "horror", title: "Horror", line: "Six stories by H. P. Lovecraft", folder: "./adapters/horror/" },
   { name: "poems", title: "Poems", line: "From Milton to Whitman and Frost", folder: "./adapters/poems/" },

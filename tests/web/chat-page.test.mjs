@@ -49,8 +49,9 @@ async function ask(page, text) {
 const mine = (page) => page.locator("#turns .mine p").allTextContents();
 const answers = (page) => page.locator("#turns .md").evaluateAll((all) => all.map((each) => each.textContent));
 
-test("a model that answers is one click away, its size said, and is there again without a network; and so is the one before", async () => {
+test("a model that answers is one click away, its size said, and is there again without a network; and so is the one before", async (t) => {
   const hub = await startHub({ [ID]: { folder: model } });
+  t.after(() => hub.close());
   const page = await openPage(browser, "?device=cpu", { view: "chat", hubUrl: hub.url });
   await page.waitForSelector("#chat-offer:not([hidden])");
   assert.equal(await page.textContent("#chat-fetch"), "Chat with SmolLM2 135M");

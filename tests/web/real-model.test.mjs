@@ -6,7 +6,10 @@ import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { SOURCES } from "../../tools/serve.mjs";
 import { openApi, root, start } from "./browser.mjs";
+import { startHub } from "./hub-server.mjs";
+import { openPage, sample, written } from "./reader.mjs";
 
 // Where tools/real_model.py puts it.
 const home = process.env.LORAKEET_MODELS || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "lorakeet-models");
@@ -17,7 +20,7 @@ const skip = existsSync(join(folder, NAME)) || process.env.LORAKEET_REQUIRE_MODE
 let browser, page;
 before(async () => {
   if (skip) return;
-  browser = await start({ "/test/models/": folder, "/test/fixtures/": join(root, "tests/fixtures/models"), "/dist/": join(root, "dist") });
+  browser = await start({ ...SOURCES, "/test/models/": folder, "/test/fixtures/": join(root, "tests/fixtures/models") });
   page = await openApi(browser);
 });
 after(() => browser?.close());
@@ -42,3 +45,19 @@ for (const device of ["cpu", "webgpu"]) {
     assert.deepEqual(info.warnings, []);
   });
 }
+
+test("on the page it is a click away, and answers", { skip }, async (t) => {
+  const hub = await startHub({ "HuggingFaceTB/SmolLM2-135M-Instruct": { files: { [NAME]: join(folder, NAME) } } });
+  t.after(() => hub.close());
+  const page = await openPage(browser, "?device=cpu", { view: "chat", hubUrl: hub.url });
+  await page.locator("#chat-fetch").click();
+  await page.waitForSelector("#chat-room:not([hidden])", { timeout: 120_000 });
+  await sample(page, { maxTokens: 40 });
+  await page.locator("#message").fill("What is the capital of France?");
+  await page.locator("#send").click();
+  await written(page);
+  assert.equal(await page.textContent("#turns .md"), "The capital of France is Paris.");
+  assert.match(await page.textContent("#status"), /^Wrote 7 tokens/);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
