@@ -8,6 +8,7 @@ import { cpSync, existsSync, readFileSync, readdirSync, rmSync, statSync, writeF
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { manualPages } from "./manual.mjs";
+import { SOURCES } from "./serve.mjs";
 import { root } from "./setup.mjs";
 
 /** For people who read the repository. */
@@ -16,6 +17,9 @@ const UNUSED = /\/(screenshots|examples|golden\.json|manual\/.*\.md)$/;
 const CODE = /(\.js|(?<!lorakeet_grammar)\.wasm)$/;
 /** What no page of this site runs. */
 const ELSEWHERE = /\/dist\/(cli|server|react)(\.js)?$/;
+/** Of the page's own scripts and sheets: the worker and its list, and what the manual wears. */
+const KEPT = /^(service-worker|site-files)\.js$|^plumage\.css$/;
+const SHEET = "page.css";
 /** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */
 const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|.*\.md)$/;
 
@@ -30,7 +34,7 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   rmSync(out, { recursive: true, force: true });
   cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
   cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => !ELSEWHERE.test(slashed(path)) && (CODE.test(path) || statSync(path).isDirectory()) });
-  cpSync(join(root, "node_modules/marked/lib/marked.esm.js"), join(out, "vendor/marked.esm.js"));
+  await bundle(www, out);
   for (const [name, html] of manualPages(www)) writeFileSync(join(out, "manual", name), html);
   writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
 
@@ -40,6 +44,28 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   const first = readFileSync(join(www, "site-files.js"), "utf8").split("\n", 1)[0];
   writeFileSync(join(out, "site-files.js"), `${first}\n\nself.SITE = ${JSON.stringify(site, null, 2)};\n`);
   return site;
+}
+
+/** Puts two scripts, that of the first paint and the page's own, and chunks for what not everybody needs, and one style sheet in the place of the page's modules and sheets. */
+async function bundle(www, out) {
+  for (const path of readdirSync(www).filter((name) => /\.(js|css)$/.test(name) && !KEPT.test(name))) rmSync(join(out, path));
+  rmSync(join(out, "words"), { recursive: true, force: true });
+  const { build, transform } = await import("esbuild"); // there since set-up
+  const elsewhere = {
+    name: "elsewhere",
+    setup(build) {
+      build.onResolve({ filter: /^\.\/(dist\/|site-files\.js$)/ }, ({ path }) => ({ path, external: true }));
+      // The names of chunks tell what is in them, and not where this folder lies.
+      build.onResolve({ filter: /^\.\/vendor\// }, ({ path }) => ({ path: path.replace("./vendor/", ""), namespace: "vendor" }));
+      build.onLoad({ filter: /./, namespace: "vendor" }, ({ path }) => ({ contents: readFileSync(join(SOURCES["/vendor/"], path), "utf8").replace("/**", "/*!") })); // its licence stays
+    },
+  };
+  await build({ absWorkingDir: www, entryPoints: ["./app.js", "./page.js"], outdir: out, bundle: true, splitting: true, format: "esm", target: "es2022", minify: true, chunkNames: "chunks/[name]-[hash]", plugins: [elsewhere], logLevel: "error" });
+  const html = readFileSync(join(out, "index.html"), "utf8");
+  const links = /( *<link rel="stylesheet" href="([^"]+)">\n)+/;
+  const sheets = [...html.match(links)[0].matchAll(/href="([^"]+)"/g)].map(([, name]) => readFileSync(join(www, name), "utf8"));
+  writeFileSync(join(out, SHEET), (await transform(sheets.join("\n"), { loader: "css", minify: true, target: "es2022" })).code);
+  writeFileSync(join(out, "index.html"), html.replace(links, `  <link rel="stylesheet" href="${SHEET}">\n`));
 }
 
 /** Folders below `www` that its shelf.js names, as "models/demo/". Errors if one is not there. */

@@ -1,12 +1,11 @@
 // The turns of a conversation as the reader sees them, each answer in its voice's colour.
 // Remembers nothing: chat.js tells it what to show, and hears what was done.
 
-import { markdown } from "./markdown.js";
 import { coloured, element, make } from "./parts.js";
 import { t } from "./words.js";
 
-/** Draws `turns` as conversation.js has them. `onEdit` hears a turn's index, `onChoose` that and an answer's, `onAgain` that the last is to be answered anew. */
-export function drawTurns(turns, { onEdit, onChoose, onAgain }) {
+/** Draws `turns` as conversation.js has them. `markdown` makes elements of an answer; `onEdit` hears a turn's index, `onChoose` that and an answer's, `onAgain` that the last is to be answered anew. */
+export function drawTurns(turns, { markdown, onEdit, onChoose, onAgain }) {
   element("turns").replaceChildren(...turns.map((turn, i) => {
     const isLast = i === turns.length - 1;
     const edit = button(t("chat.edit"), () => onEdit(i));
@@ -30,10 +29,10 @@ export function drawTurns(turns, { onEdit, onChoose, onAgain }) {
 }
 
 /** More of the last turn's answer of that index; its end stays in sight, if it was. */
-export function showAnswer(index, text) {
+export function showAnswer(index, elements) {
   const box = element("turns-box");
   const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 60;
-  element("turns").lastElementChild.querySelectorAll(".md")[index].replaceChildren(...markdown(text));
+  element("turns").lastElementChild.querySelectorAll(".md")[index].replaceChildren(...elements);
   if (atEnd) box.scrollTop = box.scrollHeight;
 }
 

@@ -21,6 +21,8 @@ export class Chat {
   /** Whether the model answers; undefined until that is known. */
   #answers;
   #editing;
+  /** Comes with the first model that answers: who does not talk need not wait for it. */
+  #markdown;
 
   /** `offer` is the model to fetch where there is none that answers, {name, bytes, licence}; `onFetch` is called to fetch it. */
   constructor(pen, voices, { offer, onFetch }) {
@@ -72,8 +74,9 @@ export class Chat {
       answers = false;
       if (error.kind !== "unsupported") showError(error);
     }
+    if (answers) this.#markdown ??= (await import("./markdown.js")).markdown;
     if (engine === this.#engine) this.#answers = answers;
-    this.#update();
+    this.#draw();
     return answers;
   }
 
@@ -123,7 +126,7 @@ export class Chat {
             if (!choice?.delta.content) continue;
             if (answer.text === "") count(1);
             answer.text += choice.delta.content;
-            showAnswer(i, answer.text);
+            showAnswer(i, this.#markdown(answer.text));
           }
         } finally {
           // Of an answer that was stopped nobody tells them.
@@ -171,7 +174,9 @@ export class Chat {
   }
 
   #draw() {
+    if (!this.#markdown) return this.#update();
     drawTurns(this.#conversation.turns, {
+      markdown: this.#markdown,
       onEdit: (i) => !this.#pen.writing && this.#edit(i),
       onAgain: () => this.#answers && !this.#pen.writing && this.#answer(this.#conversation.turns.at(-1)),
       onChoose: (i, k) => {

@@ -4,8 +4,12 @@
 import "./site-files.js";
 import { element } from "./parts.js";
 
-/** Starts the service worker. Without one the page works as before. */
+let isBegun = false;
+
+/** Starts the service worker, once. Without one the page works as before. */
 export async function keepOffline() {
+  if (isBegun) return;
+  isBegun = true;
   if (self.SITE.version === "" || !("serviceWorker" in navigator)) return;
   const registration = await navigator.serviceWorker.register("service-worker.js", { updateViaCache: "none" }).catch(() => null);
   if (registration === null) return;

@@ -36,11 +36,24 @@ export function coloured(hue, it) {
   return it;
 }
 
-/** Appends to a text in a box that scrolls, and follows its end if that was in sight. */
+/** Boxes that texts grow in: whether the end is in sight and is to stay so, and whether that is to be seen to at the next paint. */
+const growing = new WeakMap();
+
+/** Appends to a text in a box that scrolls, and follows its end if that was in sight. Once for each paint: to look is to lay out. */
 export function grow(box, text, more) {
-  const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40;
   text.append(more);
-  if (atEnd) box.scrollTop = box.scrollHeight;
+  if (!growing.has(box)) {
+    const state = { follows: true, isDue: false };
+    growing.set(box, state);
+    box.addEventListener("scroll", () => (state.follows = box.scrollHeight - box.scrollTop - box.clientHeight < 40));
+  }
+  const state = growing.get(box);
+  if (!state.follows || state.isDue) return;
+  state.isDue = true;
+  requestAnimationFrame(() => {
+    state.isDue = false;
+    if (state.follows) box.scrollTop = box.scrollHeight;
+  });
 }
 
 /** Bytes for people: 2.1 MB. */

@@ -11,11 +11,10 @@ let first = named("write");
 /** What follows a `?` in the fragment is share.js's. */
 const addressed = () => named(location.hash.slice(1).split("?")[0]) ?? first;
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
-let onShow;
+let onShow = () => {};
 
-/** Makes the tabs work, and shows the view that the address names, then and whenever it changes; `hear` hears the name of each that is shown. */
-export function showViews(hear) {
-  onShow = hear;
+/** Makes the tabs work, and shows the view that the address names, then and whenever it changes. */
+export function showViews() {
   for (const tab of tabs) tab.addEventListener("click", () => showView(nameOf(tab)));
   element("views").addEventListener("keydown", (event) => {
     if (!(event.key in KEYS)) return;
@@ -27,6 +26,12 @@ export function showViews(hear) {
   });
   addEventListener("popstate", () => show(addressed())); // back, forward, or another fragment by hand
   show(addressed());
+}
+
+/** `hear` hears the name of the view that is shown, now and whenever it is another. */
+export function hearViews(hear) {
+  onShow = hear;
+  hear(document.body.dataset.view);
 }
 
 /** Shows a view; the browser's back button leads to the one before. */

@@ -172,7 +172,7 @@ test("a version of which one file comes wrong is not kept, and the one before st
 
   const www = join(folder, "www-wrong");
   cpSync(join(root, "www"), www, { recursive: true });
-  appendFileSync(join(www, "app.js"), "// newer\n");
+  appendFileSync(join(www, "app.js"), "globalThis.newer = true;\n");
   await writeSite({ out: site.out, www });
   const weights = join(site.out, WEIGHTS);
   const whole = readFileSync(weights);

@@ -130,7 +130,7 @@ test("every view says what it is for, with a link to the manual", async () => {
   for (const tab of await page.locator("#views [role=tab]").all()) {
     await tab.click();
     const about = page.locator("[role=tabpanel]:not([hidden]) .about");
-    assert.match(await about.textContent(), /^\S.{60,}\. Read more$/);
+    assert.match(await about.textContent(), /^\S.{60,}\. (How|Where) [\w -]+$/);
     assert.match(await about.locator("a").getAttribute("href"), /^manual\/[\w-]+\.html(#[\w-]+)?$/);
   }
   await page.close();
