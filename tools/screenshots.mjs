@@ -1,10 +1,10 @@
-// Takes the pictures of the page in www/screenshots/, with the model and the voices that ship.
-// Not a test: look at them.
+// Takes the pictures of the page in www/screenshots/, with the model and the voices that ship; that of a chat with SmolLM2, where
+// tools/real_model.py has put it. Not a test: look at them.
 //
 //   node tools/screenshots.mjs [--www FOLDER]    a page other than www/
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { launch } from "./chromium.mjs";
 import { smaller } from "./png.mjs";
@@ -17,11 +17,25 @@ const shots = join(root, "www/screenshots");
 const story = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8");
 const BEGINNING = "It was a dark night when the captain came down to the shore, and";
 
+/** A model that answers. */
+const TALKER = join(process.env.LORAKEET_MODELS || join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "lorakeet-models"), "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+
 const written = (page) => page.waitForSelector("body[data-writing=false]");
 const says = (page, id, words) => page.waitForFunction(([id, words]) => new RegExp(words).test(document.getElementById(id).textContent), [id, words], { timeout: 300_000 });
 
 /** What is done on a view before its picture is taken. */
 const SCENES = {
+  async chat(page) {
+    await page.setInputFiles("#files", TALKER);
+    await page.locator("#chat-room").waitFor({ timeout: 120_000 });
+    await page.locator("#temperature").fill("0");
+    for (const text of ["What is the capital of France?", "Write a short letter to a friend who has moved away."]) {
+      await page.locator("#message").fill(text);
+      await page.locator("#send").click();
+      await page.waitForSelector("body[data-writing=false]", { timeout: 300_000 });
+    }
+  },
+  async models() {},
   async write(page) {
     const voices = await page.locator("#voice-list input").count();
     // From within: a text of this length is written in less time than round trips take.
@@ -40,6 +54,7 @@ const SCENES = {
   },
   async blend(page) {
     await page.locator("#max-tokens").fill("90");
+    await page.evaluate(() => scrollTo(0, 0));
     const { x, y, width, height } = await page.locator(".wheel").boundingBox();
     await page.mouse.move(x + width / 2, y + height / 2);
     await page.mouse.down();
@@ -51,7 +66,6 @@ const SCENES = {
   async compare(page) {
     await page.locator("#generate").click();
     await written(page);
-    await page.locator("#columns section").evaluateAll((all) => all.forEach((each) => (each.scrollTop = 0)));
   },
   async long(page) {
     await page.locator("#start").fill(story.slice(0, 2400));
@@ -64,19 +78,22 @@ const SCENES = {
     await page.locator("#teach-name").fill("ferry");
     await page.locator("#epochs").fill("4");
     await page.locator("#learn").click();
-    await page.locator("#teach-files a").first().waitFor({ timeout: 300_000 });
+    await page.locator("#teach-result").waitFor({ timeout: 300_000 });
   },
 };
 
 const DESK = { viewport: { width: 1280, height: 800 } };
+/** For views whose result stands below what it is made of. */
+const HIGH = { viewport: { width: 1280, height: 1040 } };
 const PICTURES = [
-  ...Object.keys(SCENES).map((view) => ({ name: view, view, look: DESK })),
+  ...Object.keys(SCENES).filter((view) => view !== "chat" || existsSync(TALKER)).map((view) => ({ name: view, view, look: ["write", "long", "teach"].includes(view) ? HIGH : DESK })),
   { name: "dark", view: "blend", look: { ...DESK, colorScheme: "dark" } },
   { name: "phone", view: "write", look: { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 } },
+  { name: "phone-blend", view: "blend", look: { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 } },
 ];
 
 async function take(browser, url, { name, view, look }) {
-  const page = await browser.newPage(look);
+  const page = await browser.newPage({ ...look, reducedMotion: "reduce" }); // nothing plays by itself
   await page.goto(`${url}?device=cpu`);
   await page.waitForSelector("body[data-model=ready]", { timeout: 60_000 });
   await page.waitForFunction(() => !document.querySelector("#voice-list input:disabled"));

@@ -12,7 +12,7 @@ import { SOURCES } from "./serve.mjs";
 import { root } from "./setup.mjs";
 
 /** For people who read the repository. */
-const UNUSED = /\/(screenshots|examples|golden\.json|manual\/.*\.md)$/;
+const UNUSED = /\/(examples|golden\.json|manual\/.*\.md)$/;
 /** What a browser asks for; types and maps stay behind, and the module of grammars: the page holds no text to a format. */
 const CODE = /(\.js|(?<!lorakeet_grammar)\.wasm)$/;
 /** What no page of this site runs. */
@@ -20,8 +20,8 @@ const ELSEWHERE = /\/dist\/(cli|server|react)(\.js)?$/;
 /** Of the page's own scripts and sheets: the worker and its list, and what the manual wears. */
 const KEPT = /^(service-worker|site-files)\.js$|^plumage\.css$/;
 const SHEET = "page.css";
-/** The worker is the browser's to keep, the list cannot hold its own hash, and the page reads no cards of models. */
-const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|.*\.md)$/;
+/** The worker is the browser's to keep, the list cannot hold its own hash, the page reads no cards of models, and the manual can do without its pictures. */
+const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|screenshots\/.*|.*\.md)$/;
 
 /**
  * Writes the folder `out` from `www` and `dist`, with the model and the voices of its shelf and no others.

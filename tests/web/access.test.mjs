@@ -81,6 +81,56 @@ for (const [look, options] of Object.entries(LOOKS)) {
   });
 }
 
+test("axe finds nothing serious while something is wrong, in the way, under way or held over the page", async () => {
+  const none = await browser.open("?device=cpu&model=./models/gone/");
+  await none.waitForSelector("body[data-model=none]");
+  for (const view of VIEWS) {
+    await none.locator(`#view-${view}`).click();
+    assert.deepEqual(await violations(none), [], `no model, ${view}`);
+  }
+  await none.close();
+
+  const page = await openPage(browser, "?device=cpu", { view: "long" });
+  await page.locator("#max-tokens").fill("5000");
+  await page.locator("#grow").click();
+  await page.waitForFunction(() => document.getElementById("long-text").textContent.length > 20);
+  assert.deepEqual(await violations(page), [], "it writes");
+  await page.locator("#view-teach").click();
+  await page.locator("#lesson").fill("The ferry had one rope, one lantern and one dog.");
+  await page.locator("#learn").click();
+  assert.deepEqual(await violations(page), [], "a long text is in the way");
+  await page.locator("#blocked-discard").click();
+  await page.locator("#epochs").fill("5000");
+  await page.locator("#learn").click();
+  await says(page, "teach-status", "^Step");
+  assert.deepEqual(await violations(page), [], "it learns");
+  await page.locator("#view-long").click();
+  await page.locator("#grow").click();
+  assert.deepEqual(await violations(page), [], "a lesson is in the way");
+  await page.locator("#blocked-stop").click();
+  await page.locator("#view-write").click();
+  await sample(page, { maxTokens: 9999 });
+  await page.locator("#generate").click();
+  await page.waitForSelector("#error:visible");
+  await page.evaluate(() => document.body.classList.add("dragging"));
+  assert.deepEqual(await violations(page), [], "an error, and files above the page");
+  await page.close();
+});
+
+test("enlarged to 200 and to 400 %, every view fits its width and is not covered", async () => {
+  for (const viewport of [{ width: 640, height: 400 }, { width: 320, height: 256 }]) {
+    const page = await openPage(browser, "?device=cpu", { viewport });
+    await bring(page, join(shelf, NAMES[2]), NAMES[2]);
+    for (const view of VIEWS) {
+      await page.locator(`#view-${view}`).click();
+      const wide = await tooWide(page);
+      assert.ok(wide <= 0, `${viewport.width}, ${view}: ${wide} pixels too wide`);
+    }
+    assert.equal(await page.locator("footer").evaluate((footer) => getComputedStyle(footer).position), "static");
+    await page.close();
+  }
+});
+
 test("axe finds a field without a label and a pale text", async () => {
   const page = await openPage(browser);
   await page.evaluate(() => {

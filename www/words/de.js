@@ -82,7 +82,7 @@ export default {
   "long.export": "Exportieren",
   "long.exported": "Hier sind die Dateien: speichern oder herausziehen.",
   "long.files": "Dateien des vorübergehenden Adapters",
-  "long.gain": "Über den ganzen Text ist es durch das Gelernte {percent} % weniger überrascht als das Modell allein.",
+  "long.gain": "Das Gelernte macht den Text {percent} % weniger überraschend.",
   "long.go": "Lesen und fortsetzen",
   "long.going": "Ich schreibe weiter und lerne dabei.",
   "long.keep": "Als Stimme behalten",

@@ -82,7 +82,7 @@ export default {
   "long.export": "Export",
   "long.exported": "Here are its files: save them, or drag them out.",
   "long.files": "Files of the temporary adapter",
-  "long.gain": "Over the whole text, what it learned makes it {percent} % less surprised than the model on its own.",
+  "long.gain": "What it learned makes the text {percent} % less surprising.",
   "long.go": "Read and continue",
   "long.going": "Continuing, and learning.",
   "long.keep": "Keep as a voice",
