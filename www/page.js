@@ -21,6 +21,7 @@ import { showSliders, suit } from "./sampling.js";
 import { offerLink, readLink } from "./share.js";
 import { CHAT_MODEL, HUB, MODEL, MODEL_BYTES, MODEL_TITLE, VOICES } from "./shelf.js";
 import { HUB_MODELS, Shelf } from "./shelf-view.js";
+import { isHubId, isKept } from "./sources.js";
 import { attempt, say, showError } from "./speech.js";
 import { Teach } from "./teach.js";
 import { hearViews, setFirstView, showView } from "./views.js";
@@ -109,7 +110,7 @@ async function load(source) {
       keepOffline();
     }
     // There may be room for one, and not for two.
-    showError(error, engine && error.kind === "memory" ? () => replace(source) : undefined);
+    showError(error, engine && error.kind === "memory" ? { words: t("replace"), act: () => replace(source) } : undefined);
     return false;
   }
   await leave();
@@ -136,7 +137,7 @@ async function answers(source) {
 /** How a source is held. A hub id may be that of safetensors, which are held as q8; a GGUF file stays as it is. */
 function optionsFor(source) {
   if (source === MODEL) return { cache: false }; // among the files that the service worker keeps
-  if (typeof source !== "string" || /^(\.{0,2}\/|\w+:\/\/)/.test(source)) return {};
+  if (!isHubId(source)) return {};
   return { ...HUB, kvDtype: "f16", ...(/[:]|\.gguf(@|$)/.test(source) ? {} : { dtype: "q8" }) };
 }
 
@@ -225,6 +226,10 @@ addEventListener("beforeunload", (event) => (teach.isRunning || long.isOpen) && 
 if (link.prompt !== undefined) element("prompt").value = link.prompt;
 const asked = query.get("model");
 attempt(async () => {
-  if (!(await load(asked ?? MODEL)) || asked !== null || VOICES.length === 0 || view !== "write" || link.prompt !== undefined) return;
+  // Nobody's link makes this browser download what it has not got.
+  const isAway = isHubId(asked) && !(await isKept(asked));
+  const isHere = await load(isAway ? MODEL : (asked ?? MODEL));
+  if (isAway) showError(new Error(t("link.model", { model: asked })), { words: t("link.fetch"), act: () => change(asked) });
+  if (!isHere || asked !== null || VOICES.length === 0 || view !== "write" || link.prompt !== undefined) return;
   playOverture((prompt) => write.write(prompt), voices);
 });

@@ -1,9 +1,9 @@
 // The view of models: the one that came with the page, those of the hub, and earlier ones of this visit; each a click away.
 // Not the loading: app.js does that.
 
-import { ModelCache } from "./dist/files/cache.js";
 import { models } from "./dist/index.js";
 import { bytes, element, make } from "./parts.js";
+import { cache, ofHub } from "./sources.js";
 import { attempt, say } from "./speech.js";
 import { t } from "./words.js";
 
@@ -13,8 +13,6 @@ export const HUB_MODELS = models().filter(({ use, isGated }) => use !== "embeddi
 const WEIGHT_BYTES = 1.0625;
 /** What keys and values take at most, unless one text alone takes more. */
 const CACHE_BYTES = 2 ** 27;
-/** The files of the hub's models in this browser, whichever engine is at work. */
-const cache = new ModelCache(undefined);
 
 export class Shelf {
   #onModel;
@@ -54,18 +52,18 @@ export class Shelf {
   }
 
   #draw(files) {
-    const kept = (id) => files.filter(({ key }) => decodeURIComponent(key).includes(`/${id}/resolve/`));
     const { title, bytes: size } = this.#shipped;
     element("shelf").replaceChildren(
       this.#card({ source: this.#shipped.id, title, facts: [t("models.shipped"), t("models.weighs", { size: bytes(size) })] }),
       ...HUB_MODELS.map(({ id, name, use, millions, bytes: size, licence }) => {
-        const there = kept(id).filter(({ isComplete }) => isComplete);
+        const kept = ofHub(id, files);
+        const there = kept.filter(({ isComplete }) => isComplete);
         const memory = millions * 1e6 * WEIGHT_BYTES + CACHE_BYTES;
         const facts = [t(use === "chat" ? "models.answers" : "models.continues"), licence, t("models.memory", { size: bytes(memory) })];
         // Browsers tell no more than 8 GB, and round.
         if (memory > (navigator.deviceMemory ?? 8) * 2 ** 29) facts.push(t("models.too-big"));
         const download = there.length > 0 ? t("models.kept", { size: bytes(sum(there)) }) : t("models.fetched", { size: bytes(size) });
-        return this.#card({ source: id, title: name, facts: [...facts, download], kept: kept(id) });
+        return this.#card({ source: id, title: name, facts: [...facts, download], kept });
       }),
       ...this.#own.map(({ title, source }) => this.#card({ source, title, facts: [t("models.own")] })),
     );

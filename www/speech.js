@@ -14,10 +14,11 @@ export function tell(line, words) {
   say(words);
 }
 
-/** The engine's own words; null takes them away. `wayOut` is done if the reader chooses it. */
+/** The engine's own words; null takes them away. `wayOut`, {words, act}, is what the reader can do about it. */
 export function showError(error, wayOut) {
   element("way-out").hidden = wayOut === undefined;
-  element("replace").onclick = wayOut ?? null;
+  element("replace").textContent = wayOut?.words ?? "";
+  element("replace").onclick = wayOut?.act ?? null;
   element("error").hidden = error === null;
   element("error").textContent = error === null ? "" : error.message;
   if (error) element("error").dataset.kind = error.kind ?? "";

@@ -25,7 +25,7 @@ const EVERY = 10;
 export class Teach {
   #engine;
   #running;
-  #chart = new Chart(element("teach-chart"), t("teach.chart.name"), ["loss"]);
+  #chart = new Chart(element("teach-chart"), t("teach.chart.name"), ["loss", "round"]);
   #onTaught;
   #voiceOf;
   #onRunning;
@@ -120,7 +120,8 @@ export class Teach {
     let done, words;
     try {
       const options = { name, dataset: parts.lesson, epochs, resume: true, checkpoint, checkpointEvery: checkpoint && EVERY, signal };
-      for await (done of engine.trainAdapter(options)) this.#show(done);
+      const round = [];
+      for await (done of engine.trainAdapter(options)) this.#show(done, epochs, round);
       words = t(text.length < LITTLE ? "teach.learned.little" : "teach.learned", { name });
     } catch (error) {
       if (error.kind === "cancelled") words = done ? t("teach.stopped", { name }) : t("teach.stopped.none");
@@ -147,8 +148,12 @@ export class Teach {
     }
   }
 
-  #show({ step, steps, loss, tokensPerSecond, eta }) {
-    this.#chart.add({ loss });
+  /** `round` holds the losses of the round so far. */
+  #show({ step, steps, loss, tokensPerSecond, eta }, epochs, round) {
+    const isLast = round.push(loss) === steps / epochs; // a lesson that goes on may begin in the middle of one
+    const isOver = step % (steps / epochs) === 0;
+    this.#chart.add({ loss, round: isLast ? round.reduce((sum, each) => sum + each, 0) / round.length : undefined });
+    if (isOver) round.length = 0;
     show(t("teach.step", { step, steps, loss: loss.toFixed(2), speed: tokensPerSecond.toFixed(0), eta: Math.ceil(eta) }));
   }
 

@@ -14,13 +14,15 @@ export class VoiceList {
   #box = element("voice-list");
   #onWeigh;
   #onRemove;
+  #onSave;
   /** Boxes that can be ticked at once. */
   #most = 1;
 
-  /** `onChoose` hears a name, `onTick` a name and whether it is on, `onWeigh` a name and a weight, `onRemove` a name. */
-  constructor({ onChoose, onTick, onWeigh, onRemove }) {
+  /** `onChoose` hears a name, `onTick` a name and whether it is on, `onWeigh` a name and a weight, `onRemove` and `onSave` a name. */
+  constructor({ onChoose, onTick, onWeigh, onRemove, onSave }) {
     this.#onWeigh = onWeigh;
     this.#onRemove = onRemove;
+    this.#onSave = onSave;
     this.#box.addEventListener("change", ({ target }) => {
       if (target.type === "radio") onChoose(target.value);
       if (target.type !== "checkbox") return;
@@ -81,9 +83,12 @@ export class VoiceList {
   #choice(type, { name, title, line, hue, loaded, own }, checked) {
     const choice = { type, value: name, title, line, hue, checked, disabled: !loaded };
     if (!own) return voiceChoice(choice);
-    const remove = make("button", { type: "button", textContent: "×", title: t("voices.remove", { name }), ariaLabel: t("voices.remove", { name }) });
-    remove.addEventListener("click", () => this.#onRemove(name));
-    return voiceChoice(choice, remove);
+    const button = (textContent, words, onClick) => {
+      const it = make("button", { type: "button", textContent, title: words, ariaLabel: words });
+      it.addEventListener("click", () => onClick(name));
+      return it;
+    };
+    return voiceChoice(choice, button("↓", t("voices.save", { name }), this.#onSave), button("×", t("voices.remove", { name }), this.#onRemove));
   }
 
   #slider({ name, title, hue, loaded }, i, weights) {

@@ -1,8 +1,10 @@
 // The voices of the page: the base and its adapters, which of them are there, and what is on.
 // The engine keeps the adapters; voice-list.js shows them.
 
+import { saveFile } from "./files-out.js";
 import { switched } from "./meters.js";
 import { bytes } from "./parts.js";
+import { isHubId } from "./sources.js";
 import { attempt, say, showError } from "./speech.js";
 import { keep, kept, letGo } from "./taught.js";
 import { VoiceList } from "./voice-list.js";
@@ -34,6 +36,7 @@ export class Voices {
       this.#onWeights(weight === 0 ? others : { ...others, [name]: weight });
     },
     onRemove: (name) => this.#remove(name),
+    onSave: (name) => this.#save(name),
   });
 
   /**
@@ -85,14 +88,13 @@ export class Voices {
     if (last) await this.choose(last.name);
   }
 
-  /** Loads an adapter from a hub id or an address, and switches to it. */
+  /** Loads an adapter from a hub id, read with these `options`, or from an address, and switches to it. */
   async fetch(source, options) {
     const engine = this.#engine;
     if (!engine) return;
     showError(null);
     say(t("voices.fetching"));
-    const isHub = !/^(\.{0,2}\/|\w+:\/\/)/.test(source);
-    const info = await this.#add(engine, () => engine.loadAdapter(source, isHub ? options : {}));
+    const info = await this.#add(engine, () => engine.loadAdapter(source, isHubId(source) ? options : {}));
     if (info) await this.choose(info.name);
     else say(t("voices.not-fetched"));
   }
@@ -192,6 +194,13 @@ export class Voices {
   /** Of files without a folder only a GGUF has a name of its own. */
   #nameless(files) {
     return files.some(({ name }) => name.endsWith(".gguf")) ? {} : { name: t("voices.nameless", { n: this.#list.length + 1 }) };
+  }
+
+  async #save(name) {
+    await attempt(async () => {
+      for (const file of await this.#engine.exportAdapter(name)) saveFile(file);
+      say(t("voices.saved", { name }));
+    });
   }
 
   async #remove(name) {

@@ -4,11 +4,11 @@
 import en from "./words/en.js";
 
 /** Languages by their codes, each called as its speakers call it. */
-export const LANGUAGES = { en: "English", de: "Deutsch" };
+const LANGUAGES = { en: "English", de: "Deutsch" };
 const KEY = "lorakeet language";
 
 /** The code of the language the page is in: the one chosen here before, else the first of the browser's that there is. */
-export const language = [chosen(), ...navigator.languages.map((each) => each.split("-")[0])].find((code) => Object.hasOwn(LANGUAGES, code)) ?? "en";
+const language = [chosen(), ...navigator.languages.map((each) => each.split("-")[0])].find((code) => Object.hasOwn(LANGUAGES, code)) ?? "en";
 
 const words = language === "en" ? en : (await import(`./words/${language}.js`)).default;
 

@@ -232,6 +232,13 @@ test("what was taught is there again after a refresh, for its model alone, and i
   await page.waitForFunction(() => document.querySelectorAll("#voice-list input").length === 4, null, { timeout: 60_000 });
   assert.deepEqual(await voices(page), ["Base", ...names]);
   assert.equal(await spoken(page, "me"), text);
+  // Its files can still be taken away.
+  const saved = [];
+  page.on("download", (file) => saved.push(file.suggestedFilename()));
+  await page.getByLabel("Save the files of me", { exact: true }).click();
+  await says(page, "status", "^The files of me are saved");
+  while (saved.length < 2) await page.waitForTimeout(50);
+  assert.deepEqual(saved.sort(), ["adapter_config.json", "adapter_model.safetensors"]);
   // Another model has none of them, and they are there when theirs comes back.
   await page.setInputFiles("#folder", join(root, "tests/fixtures/models/llama"));
   await says(page, "name", "^llama$");

@@ -74,6 +74,23 @@ test("a link carries the view, the prompt, and the voices with their weights", a
   await context.close();
 });
 
+test("a link that asks for a model which is not here asks before it is fetched", async (t) => {
+  const hub = await startHub({ "org/tiny": { folder: join(fixtures, "llama") } });
+  t.after(() => hub.close());
+  const page = await openPage(browser, "?device=cpu&model=org/tiny", { hubUrl: hub.url });
+  await says(page, "error", "^The link asks for the model org/tiny, which is not in this browser yet\\.$");
+  assert.equal(await page.textContent("#name"), "demo");
+  assert.equal(hub.seen.length, 0);
+  await page.getByRole("button", { name: "Download it" }).click();
+  await says(page, "name", "^tiny$");
+  assert.equal(await page.isVisible("#error"), false);
+  await page.reload();
+  await says(page, "name", "^tiny$");
+  assert.equal(await page.isVisible("#error"), false);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
 test("a text becomes a picture in the colours of its voices", async () => {
   const page = await openPage(browser);
   await page.locator("#picture").click();
