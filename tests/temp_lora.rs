@@ -709,3 +709,36 @@ async fn a_chunk_is_learned_while_the_next_is_drawn() {
         assert!(refused.expect_err("they wait").to_string().contains("overlap"));
     }
 }
+
+/// Text is scored by the adapter at its weight, and learned at 1.
+#[pollster::test]
+async fn a_text_is_scored_by_the_adapter_at_its_weight() {
+    let (_, backend) = backends().await.remove(1);
+    let mut engine = open(backend, &EngineOptions::default());
+    let text = story(&engine);
+    let (context, chunk) = (options().context_tokens, options().chunk_tokens);
+    let mut trained = Vec::new();
+    for weight in [1.0f32, 0.5] {
+        let weighed = TempLoraOptions { weight, ..options() };
+        let chunks = evaluate(&mut engine, weighed.clone(), &text[..2 * chunk]).await;
+        trained.push(chunks[0].train_losses.clone());
+        // What the first chunk taught, kept, and given the second.
+        let mut temp = engine.begin_temp_lora(weighed).await.expect("valid");
+        engine.temp_learn(&mut temp, &text[..chunk], false).expect("valid");
+        finish(&mut engine, &mut temp).await;
+        engine.end_temp_lora(&mut temp, Some("kept")).await.expect("a name");
+        let choice = vec![("kept".to_owned(), weight)];
+        engine.set_adapter(choice).expect("it is loaded");
+        let losses = engine.losses(&text[chunk - context..2 * chunk], context).await.expect("fits");
+        engine.set_adapter(Choice::new()).expect("the base");
+        let want = losses.iter().sum::<f64>() / losses.len() as f64;
+        let got = chunks[1].adapted_loss.expect("scored");
+        assert!((got - want).abs() < 1e-5, "at {weight}: {got}, expected {want}");
+        engine.delete_adapter("kept").expect("unused");
+    }
+    assert_eq!(trained[0], trained[1]);
+    for weight in [0.0, 1.5, f32::NAN] {
+        let refused = engine.begin_temp_lora(TempLoraOptions { weight, ..options() }).await;
+        assert!(refused.expect_err("out of range").to_string().contains("weight"), "{weight}");
+    }
+}

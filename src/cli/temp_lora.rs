@@ -93,6 +93,9 @@ struct Options {
     /// A number, or `probe`: choose it on the first chunks
     #[arg(long)]
     learning_rate: Option<LearningRate>,
+    /// Of the adapter where text is scored or drawn, above 0, at most 1
+    #[arg(long)]
+    weight: Option<f32>,
     /// Chunks until that rate is reached
     #[arg(long)]
     warmup_chunks: Option<usize>,
@@ -155,6 +158,7 @@ impl Options {
                 Some(LearningRate::Probe) | None => preset.learning_rate,
             },
             probe_rate: matches!(self.learning_rate, Some(LearningRate::Probe)),
+            weight: self.weight.unwrap_or(preset.weight),
             warmup_chunks: self.warmup_chunks.unwrap_or(preset.warmup_chunks),
             warmup_start: self.warmup_start.unwrap_or(preset.warmup_start),
             epochs: self.epochs.unwrap_or(preset.epochs),

@@ -43,7 +43,7 @@ impl TempLora {
         chunk.report.learning_rate = self.learning_rate();
         let constant_context = self.options.constant_context;
         let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
-        owners.begin_step(window, &self.choice(), chunk.report.learning_rate).map(Box::new)
+        owners.begin_step(window, &self.options.taught(), chunk.report.learning_rate).map(Box::new)
     }
 
     /// Whether the lesson comes before the next token: it is further from its end than the text from the chunk's, or

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 
 use crate::error::{Error, Result};
 
-use crate::engine::adapters::loaded::Choice;
 use crate::engine::adapters::new_lora::NewLora;
 use crate::engine::owners::Owners;
 use crate::engine::runner::Runner;
@@ -122,13 +121,6 @@ impl TempLora {
         &self.options
     }
 
-    /// The adapters at work on its text.
-    fn choice(&self) -> Choice {
-        let mut choice = self.options.beside.clone();
-        choice.push((self.options.name.clone(), 1.0));
-        choice
-    }
-
     /// Whether there is a text to go on with.
     pub fn has_text(&self) -> bool {
         !(self.context.is_empty() && self.pending.is_empty() && matches!(self.work, Work::None))
@@ -236,7 +228,7 @@ impl TempLora {
         self.context.extend(&request.prompt);
         keep_newest(&mut self.context, self.options.context_tokens);
         let (left, tail, chain) = (request.max_tokens.unwrap_or(usize::MAX), None, None);
-        let request = Request { adapter: Some(self.choice()), overflow: Overflow::Slide, ..request };
+        let request = Request { adapter: Some(self.options.acting()), overflow: Overflow::Slide, ..request };
         self.asked = Some(Asked { request, mixes: mix, left, tail, chain, chunks_since_reset: 0 });
         Ok(())
     }
@@ -273,7 +265,7 @@ impl TempLora {
                     return Ok(TempEvent::Progress("score", done, 2 * all));
                 }
                 let base = owners.end_scoring(scoring);
-                let next = owners.begin_scoring(&chunk.window, chunk.first, &self.choice());
+                let next = owners.begin_scoring(&chunk.window, chunk.first, &self.options.acting());
                 let (scoring, chunk) = self.or_drop(owners, next, chunk)?;
                 self.work = Work::ScoreAdapted(chunk, scoring, base);
                 Ok(TempEvent::Progress("score", all, 2 * all))

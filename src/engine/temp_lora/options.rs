@@ -52,6 +52,9 @@ pub struct TempLoraOptions {
     pub dropout: f32,
     /// AdamW's, once warm.
     pub learning_rate: f32,
+    /// Of the adapter where text is scored or drawn; it learns at 1. Below 1 it is nearer the base, which a fast
+    /// learner gains from.
+    pub weight: f32,
     /// Learn the first three chunks at four rates around that one, and go on with the one that has predicted
     /// best what followed each.
     pub probe_rate: bool,
@@ -111,6 +114,7 @@ impl TempLoraOptions {
             seed: 42,
             dropout: 0.05,
             learning_rate: 5e-5,
+            weight: 1.0,
             probe_rate: false,
             warmup_chunks: 2,
             warmup_start: 0,
@@ -147,6 +151,22 @@ impl TempLoraOptions {
         }
     }
 
+    /// The adapters under which it learns.
+    pub(super) fn taught(&self) -> Choice {
+        self.choice(1.0)
+    }
+
+    /// Those by which text is scored and drawn.
+    pub(super) fn acting(&self) -> Choice {
+        self.choice(self.weight)
+    }
+
+    fn choice(&self, weight: f32) -> Choice {
+        let mut choice = self.beside.clone();
+        choice.push((self.name.clone(), weight));
+        choice
+    }
+
     /// Whether a text keeps its slot while a chunk of it is learned.
     pub(super) fn keeps_text(&self) -> bool {
         self.overlap || self.kv != Kv::Recompute
@@ -166,6 +186,8 @@ impl TempLoraOptions {
         };
         let rate = f64::from(self.learning_rate);
         range("learningRate", rate, (0.0..=1.0).contains(&rate), "0 to 1")?;
+        let weight = self.weight;
+        range("weight", f64::from(weight), weight > 0.0 && weight <= 1.0, "above 0, at most 1")?;
         range("dropout", f64::from(self.dropout), (0.0..1.0).contains(&self.dropout), "0 to below 1")?;
         range("chunkTokens", self.chunk_tokens as f64, self.chunk_tokens > 1, "at least 2")?;
         range("contextTokens", self.context_tokens as f64, self.context_tokens > 0, "at least 1")?;

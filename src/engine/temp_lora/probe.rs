@@ -92,7 +92,8 @@ impl TempLora {
     /// Begins to score a chunk as lane `at` would have it.
     fn judge_lane(&mut self, owners: &mut Owners<'_>, at: usize, chunk: Chunk) -> Result<()> {
         let entered = self.enter_lane(owners, at);
-        let scoring = entered.and_then(|()| owners.begin_scoring(&chunk.window, chunk.first, &self.choice()));
+        let scoring =
+            entered.and_then(|()| owners.begin_scoring(&chunk.window, chunk.first, &self.options.acting()));
         let (scoring, chunk) = self.or_drop(owners, scoring, chunk)?;
         self.work = Work::Judge(chunk, scoring);
         Ok(())

@@ -95,7 +95,7 @@ impl TempLora {
         }
         let constant_context = self.options.constant_context;
         let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
-        let step = owners.begin_step(window, &self.choice(), learning_rate);
+        let step = owners.begin_step(window, &self.options.taught(), learning_rate);
         let (mut step, chunk) = self.or_drop(owners, step, chunk)?;
         // Its state is noted afterwards.
         step.is_kept = self.options.roll_back || !self.probe.is_over();

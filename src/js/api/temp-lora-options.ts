@@ -39,6 +39,11 @@ export interface TempLoraOptions extends PeftSpellings {
   warmupChunks?: number;
   /** Where the warm-up begins. With 0 the first chunk has a learning rate of 0; with 1 it already teaches. Default 0. */
   warmupStart?: number;
+  /**
+   * Of the adapter where text is scored or written, above 0 and at most 1; it learns at 1. Below 1 it stays nearer the base,
+   * which a fast learner gains from. Default 1.
+   */
+  weight?: number;
   /** Training steps on each chunk. Default 2. */
   epochs?: number;
   /** Tokens per chunk. Half the context, in `paper` at most 1024, in `small` at most 128. */
@@ -79,7 +84,7 @@ export interface TempLoraOptions extends PeftSpellings {
 
 const NAMES = [
   "preset", "name", "variant", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
-  "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "overlap", "memoryLimit", "beside", "warmStart", "budget",
+  "weight", "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "overlap", "memoryLimit", "beside", "warmStart", "budget",
 ] as const;
 
 /** What Rust takes for the options, and the budget. Errors with `argument`. */
@@ -92,7 +97,7 @@ export function checkTempLora(given: TempLoraOptions) {
   for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
   for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
   if (learningRate !== "probe") checkNumber("learningRate", learningRate);
-  for (const each of ["alpha", "dropout", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
+  for (const each of ["alpha", "dropout", "weight", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
   for (const each of ["constantContext", "rollBack", "scoreGenerated", "overlap"] as const) checkBoolean(each, options[each]);
   checkTexts("targetModules", targetModules);
   if (typeof kv === "object" && kv !== null) {
