@@ -129,7 +129,7 @@ test("after one visit the page works with the network gone", async () => {
   await page.goto(`${site.url}?device=cpu`);
   await ready(page);
   await spoken(page);
-  assert.equal(await page.isVisible("#offline"), true);
+  await page.waitForSelector("#offline:visible");
   assert.equal(await write(page), online);
   assert.equal(await page.evaluate(() => fetch("nothing-here.txt").then(() => "came", () => "failed")), "failed");
   await page.context().close();
