@@ -6,6 +6,9 @@ pub use crate::gpu;
 /// The backend in main memory, and the plain versions of the ops.
 pub mod cpu {
     pub use lorakeet_kernels::cpu::*;
+    pub use lorakeet_kernels::pool::MAX_THREADS;
+    #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
+    pub use lorakeet_kernels::pool::{enlist, failure, serve};
     pub use lorakeet_kernels::twin::*;
 }
 
@@ -38,6 +41,14 @@ impl Backend {
         match self {
             Self::Cpu(_) => "cpu",
             Self::Gpu(_) => "webgpu",
+        }
+    }
+
+    /// How many threads of the CPU compute; 1 on a GPU.
+    pub fn threads(&self) -> usize {
+        match self {
+            Self::Cpu(cpu) => cpu.threads(),
+            Self::Gpu(_) => 1,
         }
     }
 

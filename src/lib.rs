@@ -70,11 +70,11 @@
 //! ```text
 //! src/kernels, a package of its own:
 //!      activation, dtype, control, noise <- twin <- fast <- ops <- plan <- cpu
-//!      error, dtype <- tensor <- cache <- ops        dtype <- widen
+//!      error, dtype <- tensor <- cache <- ops        dtype <- widen        pool <- fast, ops, cpu
 //!      mersenne_twister, order <- svd
 //! src, over it:
 //!      error, json <- format, tokenizer        dtype, widen <- format
-//!      activation, cache, format, ops, plan, svd <- model   ops, plan, shaders/ <- gpu   gpu, cpu <- backend
+//!      activation, cache, format, ops, plan, svd <- model   ops, plan, shaders/ <- gpu   gpu, cpu, pool <- backend
 //!      tokenizer, model, backend, svd <- engine <- bench <- bindings, the terminal program
 //! in the engine:
 //!      plans <- runner <- adapters <- text <- training <- temp_lora

@@ -24,11 +24,12 @@ const KERNELS: Arrows = &[
     ("control", &[]),
     ("noise", &[]),
     ("twin", &["activation", "dtype", "control", "noise"]),
-    ("fast", &["activation", "dtype", "control", "twin"]),
-    ("ops", &["activation", "cache", "dtype", "tensor", "control", "twin", "fast"]),
+    ("pool", &[]),
+    ("fast", &["activation", "dtype", "control", "pool", "twin"]),
+    ("ops", &["activation", "cache", "dtype", "tensor", "control", "pool", "twin", "fast"]),
     ("plan", &["dtype", "tensor", "control", "ops"]),
     ("machine", &[]),
-    ("cpu", &["error", "tensor", "ops", "plan", "machine"]),
+    ("cpu", &["error", "tensor", "ops", "plan", "machine", "pool"]),
 ];
 
 /// Module of `src` -> modules it may name. Those of `src/kernels` have the names they have there.
@@ -53,7 +54,7 @@ const MAIN: Arrows = &[
         ],
     ),
     ("gpu", &["error", "activation", "ops", "order", "plan", "for_each_op"]),
-    ("backend", &["error", "plan", "cpu", "gpu", "twin"]),
+    ("backend", &["error", "plan", "pool", "cpu", "gpu", "twin"]),
     (
         "engine",
         &[

@@ -17,6 +17,7 @@ struct Subject<'a> {
     tokenizer_tokens: Option<usize>,
     warnings: &'a [String],
     backend: &'a str,
+    threads: usize,
     adapters: Vec<AdapterInfo>,
     /// What all tensors take by the type that weights are held as.
     memory: Vec<(&'a str, Option<Needs>)>,
@@ -26,7 +27,7 @@ struct Subject<'a> {
 ///
 /// Errors as [`folder::describe`].
 pub(crate) async fn describe(args: &Args, with_plan: bool) -> Result<()> {
-    let backend = backend(args.backend).await?;
+    let backend = backend(args).await?;
     let options = EngineOptions {
         context_length: args.context_length,
         dtype: args.dtype,
@@ -34,7 +35,7 @@ pub(crate) async fn describe(args: &Args, with_plan: bool) -> Result<()> {
         batch: None,
     };
     let model = args.model.as_deref().unwrap_or(Path::new(DEFAULT_MODEL));
-    let name = backend.name();
+    let (name, threads) = (backend.name(), backend.threads());
     let description = folder::describe(model, backend, &options)?;
     print(
         &Subject {
@@ -42,6 +43,7 @@ pub(crate) async fn describe(args: &Args, with_plan: bool) -> Result<()> {
             tokenizer_tokens: description.tokenizer_tokens,
             warnings: &description.warnings,
             backend: name,
+            threads,
             adapters: Vec::new(),
             memory: Dtype::choices().map(|dtype| (dtype.name(), description.needs_as(dtype).ok())).collect(),
         },
@@ -59,6 +61,7 @@ pub(crate) fn run(engine: &Engine, with_plan: bool, as_json: bool) {
             tokenizer_tokens: Some(engine.tokenizer().vocab_size()),
             warnings: engine.warnings(),
             backend: engine.backend().name(),
+            threads: engine.backend().threads(),
             adapters: engine.list_adapters().cloned().collect(),
             memory: Vec::new(),
         },
@@ -91,6 +94,7 @@ fn print(subject: &Subject, with_plan: bool, as_json: bool) {
             "warnings": subject.warnings,
             "steps_per_token": steps,
             "backend": subject.backend,
+            "threads": subject.threads,
             "memory_bytes": subject.memory.iter().map(|(name, needs)| ((*name).to_owned(), json!(needs.map(|needs| needs.total())))).collect::<serde_json::Map<String, Value>>(),
         });
         println!("{report}");
@@ -115,8 +119,10 @@ fn print(subject: &Subject, with_plan: bool, as_json: bool) {
         config.max_position_embeddings,
     );
     println!(
-        "{:.1} MiB on the device with room for {} sequences, {} steps a token",
+        "{:.1} MiB on the device ({}, threads: {}) with room for {} sequences, {} steps a token",
         model.tensors.total_bytes() as f64 / (1 << 20) as f64,
+        subject.backend,
+        subject.threads,
         model.slots(),
         steps,
     );

@@ -15,7 +15,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use lorakeet::backend::Backend;
-use lorakeet::backend::cpu::{Cpu, Kernels};
+use lorakeet::backend::cpu::{Cpu, Kernels, MAX_THREADS};
 use lorakeet::backend::gpu::{Gpu, GpuOptions};
 use lorakeet::cache::cache_type;
 use lorakeet::dtype::Dtype;
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Where to compute
     #[arg(long, global = true, default_value = "cpu")]
     backend: BackendName,
+    /// Threads of the CPU, which change no number [default: one for each core, at most 8]
+    #[arg(long, global = true, value_parser = clap::value_parser!(u8).range(1..=MAX_THREADS as i64))]
+    threads: Option<u8>,
     /// A PEFT adapter folder or a GGUF LoRA file, with a weight after a colon if not 1; may be repeated
     #[arg(long, global = true, value_name = "PATH[:WEIGHT]")]
     adapter: Vec<AdapterArg>,
@@ -211,22 +214,27 @@ async fn bench_adapters(options: &bench::adapters::Options, args: &Args) -> Resu
     if let Some(folder) = &options.write {
         return options.write_files(folder);
     }
-    let backends = [backend(args.backend).await?, backend(args.backend).await?];
+    let backends = [backend(args).await?, backend(args).await?];
     bench::adapters::run(options, backends).await?.print(args.json);
     Ok(())
 }
 
-async fn backend(name: BackendName) -> Result<Backend> {
-    Ok(match name {
-        BackendName::Cpu => Backend::Cpu(Cpu::new(Kernels::Rounded)),
-        BackendName::Exact => Backend::Cpu(Cpu::new(Kernels::Fast)),
-        BackendName::Twin => Backend::Cpu(Cpu::new(Kernels::Twin)),
-        BackendName::Gpu => Backend::Gpu(Box::new(Gpu::open(&GpuOptions::default()).await?)),
-    })
+async fn backend(args: &Args) -> Result<Backend> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let cpu = |kernels| {
+        let threads = args.threads.map_or_else(cores, usize::from);
+        Ok(Backend::Cpu(Cpu::with_threads(kernels, threads)))
+    };
+    match args.backend {
+        BackendName::Cpu => cpu(Kernels::Rounded),
+        BackendName::Exact => cpu(Kernels::Fast),
+        BackendName::Twin => cpu(Kernels::Twin),
+        BackendName::Gpu => Ok(Backend::Gpu(Box::new(Gpu::open(&GpuOptions::default()).await?))),
+    }
 }
 
 async fn open_base(args: &Args) -> Result<Engine> {
-    let backend = backend(args.backend).await?;
+    let backend = backend(args).await?;
     let options = EngineOptions {
         context_length: args.context_length,
         dtype: args.dtype,

@@ -9,6 +9,7 @@ use crate::machine;
 pub use crate::ops::Kernels;
 use crate::ops::{Call, Op};
 use crate::plan::Plan;
+use crate::pool::{LEAST_WORK, Pool};
 use crate::tensor::{TensorId, Tensors};
 
 /// Tensors in main memory, as bit patterns.
@@ -18,15 +19,31 @@ pub struct Cpu {
     tensors: Tensors,
     data: Vec<Vec<u32>>,
     max_bytes: Option<u64>,
+    pool: Pool,
 }
 
 /// Bytes of the tensors of all CPU backends, now and at most so far.
 static HELD: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
 
 impl Cpu {
-    /// An empty backend.
+    /// An empty backend that computes on the calling thread alone.
     pub fn new(kernels: Kernels) -> Self {
-        Self { kernels, tensors: Tensors::default(), data: Vec::new(), max_bytes: None }
+        Self::with_threads(kernels, 1)
+    }
+
+    /// An empty backend of so many threads, the calling one among them; of fewer where they are not to be had.
+    /// Every number has the same bits with any number of threads.
+    pub fn with_threads(kernels: Kernels, threads: usize) -> Self {
+        Self::with_pool(kernels, Pool::new(threads, LEAST_WORK))
+    }
+
+    /// The same, but the threads share all work, however small; for tests.
+    pub fn sharing_all(kernels: Kernels, threads: usize) -> Self {
+        Self::with_pool(kernels, Pool::new(threads, 1))
+    }
+
+    fn with_pool(kernels: Kernels, pool: Pool) -> Self {
+        Self { kernels, tensors: Tensors::default(), data: Vec::new(), max_bytes: None, pool }
     }
 
     /// An empty backend that takes so many bytes and no more, whatever the machine has; for tests.
@@ -34,6 +51,11 @@ impl Cpu {
         let mut cpu = Self::new(kernels);
         cpu.max_bytes = Some(max_bytes);
         cpu
+    }
+
+    /// How many threads compute.
+    pub fn threads(&self) -> usize {
+        self.pool.threads()
     }
 
     /// The most bytes all tensors together may have, as far as that is known.
@@ -119,7 +141,8 @@ impl Cpu {
         let writes = op.writes();
         let mut outputs: Vec<Vec<u32>> =
             writes.iter().map(|id| std::mem::take(&mut self.data[id.index()])).collect();
-        op.run(&Call { tensors: &self.tensors, data: &self.data, n, kernels: self.kernels }, &mut outputs);
+        let Self { tensors, data, kernels, pool, .. } = self;
+        op.run(&Call { tensors, data, n, kernels: *kernels, pool }, &mut outputs);
         for (id, data) in writes.into_iter().zip(outputs) {
             self.data[id.index()] = data;
         }

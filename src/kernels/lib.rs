@@ -16,6 +16,7 @@ pub mod noise;
 pub mod ops;
 pub mod order;
 pub mod plan;
+pub mod pool;
 pub mod svd;
 pub(crate) mod tensor;
 pub mod twin;

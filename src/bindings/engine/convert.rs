@@ -41,6 +41,7 @@ pub struct LoadOptions {
     pub dtype: Option<String>,
     pub kv_dtype: Option<String>,
     pub exact: Option<bool>,
+    pub threads: Option<usize>,
     #[serde(default)]
     pub software: bool,
 }
@@ -154,6 +155,7 @@ impl RequestOptions {
 #[serde(rename_all = "camelCase")]
 pub struct EngineInfo {
     device: &'static str,
+    threads: usize,
     adapter: String,
     context_length: usize,
     batch: usize,
@@ -197,6 +199,7 @@ impl EngineInfo {
         let most = model.weights.held().into_iter().max_by_key(|(_, elements)| *elements);
         Self {
             device: engine.backend().name(),
+            threads: engine.backend().threads(),
             adapter,
             context_length: model.context(),
             batch: model.slots(),

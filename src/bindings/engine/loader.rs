@@ -48,7 +48,7 @@ impl JsLoader {
     }
 
     /// Opens the device and makes room. `options` is {device: "webgpu" | "cpu",
-    /// contextLength?, batch?, dtype?, kvDtype?, exact?, software?}, `software` telling that the GPU is none; the files are
+    /// contextLength?, batch?, dtype?, kvDtype?, exact?, threads?, software?}, `software` telling that the GPU is none; the files are
     /// the bytes of their namesakes.
     pub async fn open(
         config: Vec<u8>,
@@ -168,7 +168,8 @@ async fn open_backend(options: JsValue) -> JsResult<(Backend, EngineOptions)> {
     let backend = match device {
         Device::WebGpu => Backend::Gpu(Box::new(Gpu::open(&gpu).await?)),
         Device::Cpu => {
-            Backend::Cpu(Cpu::new(if options.exact == Some(true) { Kernels::Fast } else { Kernels::Rounded }))
+            let kernels = if options.exact == Some(true) { Kernels::Fast } else { Kernels::Rounded };
+            Backend::Cpu(Cpu::with_threads(kernels, options.threads.unwrap_or(1)))
         }
         Device::Auto => Err(Error::argument("device `auto`, expected the one to open"))?,
     };

@@ -71,6 +71,7 @@ pub(crate) async fn run(engine: &mut Engine, options: &Options, as_json: bool) -
     let bandwidth = bandwidth();
     let report = json!({
         "backend": engine.backend().name(),
+        "threads": engine.backend().threads(),
         "prefill_tokens_per_second": prefill,
         "decode_tokens_per_second": decode,
         "weight_gigabytes_per_second": achieved,
@@ -80,6 +81,7 @@ pub(crate) async fn run(engine: &mut Engine, options: &Options, as_json: bool) -
     if as_json {
         println!("{report}");
     } else {
+        println!("threads {:9}", engine.backend().threads());
         println!("prefill {prefill:9.1} tokens/s  ({prompt_tokens} tokens)");
         println!("decode  {decode:9.1} tokens/s  ({tokens} tokens)");
         println!(

@@ -61,7 +61,7 @@ pub(crate) async fn run(engine: &mut Engine, options: &Options, as_json: bool) -
     if as_json {
         println!(
             "{}",
-            json!({ "device": engine.backend().name(), "step_ms": step, "longest_slice_ms": slice })
+            json!({ "device": engine.backend().name(), "threads": engine.backend().threads(), "step_ms": step, "longest_slice_ms": slice })
         );
     } else {
         println!("step  {step:9.1} ms  ({tokens} tokens, rank {rank})");

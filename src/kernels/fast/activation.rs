@@ -1,12 +1,22 @@
 //! Fast [`activation`](crate::twin::activation), in f32; exact GELU, which needs an
 //! error function, stays with the twin.
 
+use super::lanes::EXP;
 use crate::activation::Activation;
+use crate::pool::Pool;
 
 use crate::twin::activation::activation as twin;
 
 /// y = act(x), or act(gate) ∘ up; see the twin.
-pub fn activation(x: &[f32], kind: Activation, gated: bool, f: usize, y: &mut [f32]) {
+pub(crate) fn activation(pool: &Pool, x: &[f32], kind: Activation, gated: bool, f: usize, y: &mut [f32]) {
+    let width = if gated { 2 * f } else { f };
+    let n = x.len() / width;
+    pool.split_rows(&mut y[..n * f], f, EXP * n * f, |part, y| {
+        rows(&x[part.start * width..part.end * width], kind, gated, f, y);
+    });
+}
+
+fn rows(x: &[f32], kind: Activation, gated: bool, f: usize, y: &mut [f32]) {
     match kind {
         Activation::Silu => map(x, gated, f, y, |x| x / (1.0 + (-x).exp())),
         Activation::GeluTanh => map(x, gated, f, y, |x| {

@@ -1,12 +1,15 @@
 //! Fast [`activation_grad`](crate::twin::activation_grad), in f32; exact GELU, which
 //! needs an error function, stays with the twin.
 
+use super::lanes::EXP;
 use crate::activation::Activation;
+use crate::pool::Pool;
 
 use crate::twin::activation_grad::activation_grad as twin;
 
 /// dx = dy ∘ act'(x), or [dy ∘ up ∘ act'(gate) | dy ∘ act(gate)]; see the twin.
 pub(crate) fn activation_grad(
+    pool: &Pool,
     x: &[f32],
     dy: &[f32],
     kind: Activation,
@@ -14,6 +17,14 @@ pub(crate) fn activation_grad(
     f: usize,
     dx: &mut [f32],
 ) {
+    let width = if gated { 2 * f } else { f };
+    pool.split_rows(&mut dx[..x.len()], width, EXP * x.len(), |part, dx| {
+        let (x, dy) = (&x[part.start * width..part.end * width], &dy[part.start * f..part.end * f]);
+        rows(x, dy, kind, gated, f, dx);
+    });
+}
+
+fn rows(x: &[f32], dy: &[f32], kind: Activation, gated: bool, f: usize, dx: &mut [f32]) {
     match kind {
         Activation::Silu => map(x, dy, gated, f, dx, |x| {
             let sigmoid = 1.0 / (1.0 + (-x).exp());

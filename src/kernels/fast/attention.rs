@@ -5,6 +5,7 @@ use crate::control::Row;
 
 use super::lanes::{add_four, add_scaled, capped, dots, exps, largest};
 use super::tile::{Tile, for_each_tile};
+use crate::pool::{Pool, Shared};
 use crate::twin::split_qkv::Heads;
 
 /// Rows for which keys are turned.
@@ -12,6 +13,7 @@ const MANY: usize = 4;
 
 /// y = softmax(scale · q · Kᵀ) · V; see the twin.
 pub(crate) fn attention(
+    pool: &Pool,
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],
@@ -21,19 +23,21 @@ pub(crate) fn attention(
     window: usize,
     y: &mut [f32],
 ) {
-    let (mut scores, mut turned) = (Vec::new(), Vec::new());
+    let y = Shared::new(y);
     let weigh = |scores: &mut [f32]| {
         scores.iter_mut().for_each(|score| *score = capped(*score * scale, cap));
         let most = largest(scores);
         let total = exps(scores, most);
         scores.iter_mut().for_each(|score| *score /= total);
     };
-    for_each_tile(rows, heads, window, |tile| {
+    for_each_tile(pool, rows, heads, window, |tile, (scores, turned): &mut (Vec<f32>, Vec<f32>)| {
         if tile.rows.len() < MANY {
-            (0..tile.rows.len()).for_each(|n| one(&tile, n, [q, k_cache, v_cache], weigh, &mut scores, y));
+            // SAFETY: tiles have different rows or heads.
+            (0..tile.rows.len())
+                .for_each(|n| unsafe { one(tile, n, [q, k_cache, v_cache], weigh, scores, y) });
             return;
         }
-        tile.dots(q, k_cache, &mut turned, &mut scores);
+        tile.dots(q, k_cache, turned, scores);
         let keys = tile.keys();
         let mut lines = scores.chunks_exact_mut(keys.len());
         for _ in tile.heads() {
@@ -42,19 +46,26 @@ pub(crate) fn attention(
                 weigh(&mut scores[seen]);
             }
         }
-        tile.mix(&scores, v_cache, y);
+        // SAFETY: as before.
+        unsafe { tile.mix(scores, v_cache, y) };
     });
 }
 
 /// One row of a tile.
-fn one(
+///
+/// # Safety
+///
+/// Nobody else uses what is the tile's of y.
+unsafe fn one(
     tile: &Tile<'_>,
     n: usize,
     [q, k, v]: [&[f32]; 3],
     weigh: impl Fn(&mut [f32]),
     scores: &mut Vec<f32>,
-    y: &mut [f32],
+    y: Shared<'_, f32>,
 ) {
+    // SAFETY: as the caller says.
+    let y = |h: usize| unsafe { y.slice(tile.head(n, h).start, tile.d()) };
     let keys = tile.seen().nth(n).expect("a row of the tile");
     let len = keys.len();
     scores.clear();
@@ -75,16 +86,15 @@ fn one(
             [[scores[i]]] = dots([&q[tile.head(n, h)]], [&k[tile.cell(keys.start + i)]]);
         }
         weigh(scores);
-        y[tile.head(n, h)].fill(0.0);
+        y(h).fill(0.0);
     }
     for i in (0..fours).step_by(4) {
         let four = four(v, i);
         for (h, weights) in tile.heads().zip(scores.chunks_exact(len)) {
-            add_four(&mut y[tile.head(n, h)], [0, 1, 2, 3].map(|j| weights[i + j]), four);
+            add_four(y(h), [0, 1, 2, 3].map(|j| weights[i + j]), four);
         }
     }
     for (h, weights) in tile.heads().zip(scores.chunks_exact(len)) {
-        (fours..len)
-            .for_each(|i| add_scaled(&mut y[tile.head(n, h)], weights[i], &v[tile.cell(keys.start + i)]));
+        (fours..len).for_each(|i| add_scaled(y(h), weights[i], &v[tile.cell(keys.start + i)]));
     }
 }

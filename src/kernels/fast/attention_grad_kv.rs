@@ -3,11 +3,13 @@
 use crate::control::Row;
 
 use super::lanes::{capped, capped_slope, exps};
-use super::tile::for_each_tile;
+use super::tile::for_each_tile_of_keys;
+use crate::pool::{Pool, Shared};
 use crate::twin::split_qkv::Heads;
 
 /// dK[pos] += scale · Σ p·(dp − Δ)·q and dV[pos] += Σ p·dy; see the twin.
 pub(crate) fn attention_grad_kv(
+    pool: &Pool,
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],
@@ -20,10 +22,11 @@ pub(crate) fn attention_grad_kv(
     dk_cache: &mut [f32],
     dv_cache: &mut [f32],
 ) {
-    let (mut scores, mut dp, mut slopes, mut turned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for_each_tile(rows, heads, window, |tile| {
-        tile.dots(q, k_cache, &mut turned, &mut scores);
-        tile.dots(dy, v_cache, &mut turned, &mut dp);
+    let (dk_cache, dv_cache) = (Shared::new(dk_cache), Shared::new(dv_cache));
+    for_each_tile_of_keys(pool, rows, heads, window, |tile, space: &mut [Vec<f32>; 4]| {
+        let [scores, dp, slopes, turned] = space;
+        tile.dots(q, k_cache, turned, scores);
+        tile.dots(dy, v_cache, turned, dp);
         let (n, keys) = (tile.rows.len(), tile.keys());
         let len = keys.len();
         for (h, (scores, dp)) in
@@ -42,15 +45,16 @@ pub(crate) fn attention_grad_kv(
                 exps(scores, log_sum);
                 dp.iter_mut()
                     .zip(&*scores)
-                    .zip(&slopes)
+                    .zip(&*slopes)
                     .for_each(|((dp, p), slope)| *dp = slope * p * (*dp - delta));
             }
             turned.resize(n * len, 0.0);
-            for (weights, x, y) in [(&*dp, q, &mut *dk_cache), (&*scores, dy, &mut *dv_cache)] {
+            for (weights, x, y) in [(&*dp, q, dk_cache), (&*scores, dy, dv_cache)] {
                 for (row, line) in weights.chunks_exact(len).enumerate() {
                     turned[row..].iter_mut().step_by(n).zip(line).for_each(|(to, from)| *to = *from);
                 }
-                tile.spread(&turned[..n * len], x, h, y);
+                // SAFETY: heads of keys are one thread's each.
+                unsafe { tile.spread(&turned[..n * len], x, h, y) };
             }
         }
     });

@@ -4,10 +4,12 @@ use crate::control::Row;
 
 use super::lanes::{capped, capped_slope, exps, largest};
 use super::tile::for_each_tile;
+use crate::pool::{Pool, Shared};
 use crate::twin::split_qkv::Heads;
 
 /// dq = scale · Σ p·(dp − Δ)·K, and the softmax' statistics; see the twin.
 pub(crate) fn attention_grad_q(
+    pool: &Pool,
     rows: &[Row],
     q: &[f32],
     k_cache: &[f32],
@@ -19,10 +21,11 @@ pub(crate) fn attention_grad_q(
     dq: &mut [f32],
     stats: &mut [f32],
 ) {
-    let (mut scores, mut dp, mut slopes, mut turned) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for_each_tile(rows, heads, window, |tile| {
-        tile.dots(q, k_cache, &mut turned, &mut scores);
-        tile.dots(dy, v_cache, &mut turned, &mut dp);
+    let (dq, stats) = (Shared::new(dq), Shared::new(stats));
+    for_each_tile(pool, rows, heads, window, |tile, space: &mut [Vec<f32>; 4]| {
+        let [scores, dp, slopes, turned] = space;
+        tile.dots(q, k_cache, turned, scores);
+        tile.dots(dy, v_cache, turned, dp);
         let keys = tile.keys();
         let mut lines = scores.chunks_exact_mut(keys.len()).zip(dp.chunks_exact(keys.len()));
         for h in tile.heads() {
@@ -39,12 +42,14 @@ pub(crate) fn attention_grad_q(
                 scores
                     .iter_mut()
                     .zip(dp)
-                    .zip(&slopes)
+                    .zip(&*slopes)
                     .for_each(|((p, dp), slope)| *p *= slope * (dp - delta));
                 let at = 2 * tile.head(row, h).start / tile.d();
-                stats[at..at + 2].copy_from_slice(&[most + total.ln(), delta]);
+                // SAFETY: tiles have different rows or heads.
+                unsafe { stats.slice(at, 2) }.copy_from_slice(&[most + total.ln(), delta]);
             }
         }
-        tile.mix(&scores, k_cache, dq);
+        // SAFETY: as before.
+        unsafe { tile.mix(scores, k_cache, dq) };
     });
 }

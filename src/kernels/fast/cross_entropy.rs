@@ -1,11 +1,13 @@
 //! Fast [`cross_entropy`](crate::twin::cross_entropy): one f32 exponential per logit.
 
-use super::lanes::{capped_slope, largest};
+use super::lanes::{EXP, capped_slope, largest};
 use crate::control::{INACTIVE, Training};
+use crate::pool::{Pool, Shared};
 
 /// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight · slope, and the loss; see
 /// the twin.
 pub(crate) fn cross_entropy(
+    pool: &Pool,
     training: &Training,
     targets: &[u32],
     logits: &mut [f32],
@@ -13,7 +15,22 @@ pub(crate) fn cross_entropy(
     [scale, cap]: [f32; 2],
     loss: &mut [f32],
 ) {
-    let weight = training.loss_weight;
+    let (n, loss) = (targets.len(), Shared::new(loss));
+    pool.split_rows(&mut logits[..n * v], v, EXP * n * v, |part, logits| {
+        // SAFETY: parts have different rows.
+        let loss = unsafe { loss.slice(part.start, part.len()) };
+        rows(training.loss_weight, &targets[part], logits, v, [scale, cap], loss);
+    });
+}
+
+fn rows(
+    weight: f32,
+    targets: &[u32],
+    logits: &mut [f32],
+    v: usize,
+    [scale, cap]: [f32; 2],
+    loss: &mut [f32],
+) {
     for ((&target, logits), loss) in targets.iter().zip(logits.chunks_exact_mut(v)).zip(loss) {
         if target == INACTIVE {
             logits.fill(0.0);

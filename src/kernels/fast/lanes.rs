@@ -4,6 +4,10 @@ use wide::f32x4;
 
 /// Elements of a vector.
 pub(crate) const LANES: usize = 4;
+/// Elements of a row that lie in one line of a cache.
+pub(crate) const LINE: usize = 16;
+/// About how many multiplications one exponential takes as long as.
+pub(crate) const EXP: usize = 32;
 
 /// dots[i][j] = x[i] · w[j], all of length C
 ///

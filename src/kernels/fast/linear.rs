@@ -1,16 +1,20 @@
 //! Fast [`linear`](crate::twin::linear). Few rows of x: one row of W at a time, so that weights are read in the
 //! order in which they lie in memory; more rows of W at once take several times as long.
 
+use std::ops::Range;
+
 use super::integer;
-use super::lanes::{add_four, add_scaled, long_dots};
+use super::lanes::{LINE, add_four, add_scaled, long_dots};
 use super::product::{Window, add_product};
 use crate::control::FEW_ROWS;
+use crate::pool::{Pool, Shared};
 use crate::twin::linear::{Columns, DeltaData};
 use crate::twin::weight::WeightData;
 
 /// y[:, first..first + F] = delta(x · Wᵀ) (+ bias) (+ y); see the twin. If it `rounds`, x is rounded to
 /// 16 bits where W is packed.
 pub(crate) fn linear(
+    pool: &Pool,
     x: &[f32],
     weight: WeightData<'_>,
     bias: Option<&[f32]>,
@@ -20,21 +24,30 @@ pub(crate) fn linear(
     rounds: bool,
     y: &mut [f32],
 ) {
-    let Some(delta) = delta else { return product(x, weight, bias, columns, accumulate, rounds, y) };
+    let Some(delta) = delta else {
+        return product(pool, x, weight, bias, columns, accumulate, rounds, y);
+    };
     let (f, c, stride) = (weight.rows(), weight.c, columns.stride);
     let scales =
         |n: usize| delta.mixes[delta.rows[n].mix as usize].active().iter().any(|b| b.affine().is_some());
     if !(0..x.len() / c).any(scales) {
-        product(x, weight, bias, columns, accumulate, rounds, y);
-        for (n, y) in y.chunks_exact_mut(stride).take(x.len() / c).enumerate() {
-            expand(&delta, n, columns, &mut y[columns.first..][..f]);
-        }
+        product(pool, x, weight, bias, columns, accumulate, rounds, y);
+        let (n, y) = (x.len() / c, Shared::new(y));
+        let ranks =
+            |n: usize| delta.mixes[delta.rows[n].mix as usize].active().iter().map(|b| b.range().len());
+        pool.split(f, LINE, f * (0..n).flat_map(ranks).sum::<usize>(), |part| {
+            let columns = Columns { first: columns.first + part.start, stride };
+            for n in 0..n {
+                // SAFETY: parts have different columns.
+                expand(&delta, n, columns, unsafe { y.slice(n * stride + columns.first, part.len()) });
+            }
+        });
         return;
     }
     // Gains apply to x · Wᵀ alone, so bias and residual come after.
     let mut line = vec![0.0; f];
     for (n, (x, y)) in x.chunks_exact(c).zip(y.chunks_exact_mut(stride)).enumerate() {
-        product(x, weight, None, Columns { first: 0, stride: f }, false, rounds, &mut line);
+        product(pool, x, weight, None, Columns { first: 0, stride: f }, false, rounds, &mut line);
         scale(&delta, n, columns, &mut line);
         expand(&delta, n, columns, &mut line);
         let y = &mut y[columns.first..][..f];
@@ -98,41 +111,45 @@ fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
 /// Rows of W turned at once: they stay in the second cache.
 const TURNED: usize = 64;
 
-/// What [`product`] does, by turning W, which pays for many rows.
+/// What [`product`] does for some columns, by turning W, which pays for many rows.
 fn many_rows(
     x: &[f32],
     weight: WeightData<'_>,
+    part: Range<usize>,
     bias: Option<&[f32]>,
     columns: Columns,
     accumulate: bool,
-    y: &mut [f32],
+    y: Shared<'_, f32>,
 ) {
-    let (f, c) = (weight.rows(), weight.c);
+    let c = weight.c;
     let n = x.len() / c;
-    let Columns { first, stride } = columns;
-    for y in y.chunks_exact_mut(stride).take(n) {
-        let y = &mut y[first..][..f];
+    let (first, stride) = (columns.first + part.start, columns.stride);
+    for row in 0..n {
+        // SAFETY: parts have different columns.
+        let y = unsafe { y.slice(row * stride + first, part.len()) };
         if !accumulate {
             y.fill(0.0);
         }
         if let Some(bias) = bias {
-            add_scaled(y, 1.0, &bias[first..][..f]);
+            add_scaled(y, 1.0, &bias[first..][..part.len()]);
         }
     }
     let x = Window { data: x, first: 0, stride: c };
     let (mut space, mut turned) = (Vec::new(), vec![0.0; c * TURNED]);
-    for j0 in (0..f).step_by(TURNED) {
-        let width = TURNED.min(f - j0);
+    for j0 in part.clone().step_by(TURNED) {
+        let width = TURNED.min(part.end - j0);
         let rows = weight.read(j0, width, &mut space);
         for (k, line) in turned.chunks_exact_mut(TURNED).enumerate() {
             line.iter_mut().zip(rows.iter().skip(k).step_by(c)).for_each(|(to, from)| *to = *from);
         }
-        add_product(x, n, c, |k| &turned[k * TURNED..][..width], y, first + j0, stride);
+        // SAFETY: as before.
+        unsafe { add_product(x, n, c, |k| &turned[k * TURNED..][..width], y, columns.first + j0, stride) };
     }
 }
 
 /// y[:, first..first + F] = x · Wᵀ (+ bias) (+ y)
 fn product(
+    pool: &Pool,
     x: &[f32],
     weight: WeightData<'_>,
     bias: Option<&[f32]>,
@@ -142,33 +159,38 @@ fn product(
     y: &mut [f32],
 ) {
     let (f, c) = (weight.rows(), weight.c);
-    let n = x.len() / c;
-    let mut put = |row: usize, col: usize, dots: &[f32]| {
+    let (n, y) = (x.len() / c, Shared::new(y));
+    let put = |row: usize, col: usize, dots: &[f32]| {
         let col = columns.first + col;
-        let y = &mut y[row * columns.stride + col..][..dots.len()];
+        // SAFETY: nobody else computes these columns.
+        let y = unsafe { y.slice(row * columns.stride + col, dots.len()) };
         for (i, (y, dot)) in y.iter_mut().zip(dots).enumerate() {
             let held = if accumulate { *y } else { 0.0 };
             *y = dot + bias.map_or(0.0, |b| b[col + i]) + held;
         }
     };
-    if rounds && integer::product(x, weight, &mut put).is_some() {
+    if rounds && integer::product(pool, x, weight, put).is_some() {
         return;
     }
     if n > FEW_ROWS {
-        return many_rows(x, weight, bias, columns, accumulate, y);
+        return pool.split(f, TURNED, n * f * c, |part| {
+            many_rows(x, weight, part, bias, columns, accumulate, y);
+        });
     }
     let xs = |row: usize| &x[row * c..][..c];
-    let mut space = Vec::new();
     let pairs = n - n % 2;
-    for col in 0..f {
-        let w = weight.read(col, 1, &mut space);
-        for row in (0..pairs).step_by(2) {
-            let [a, b] = long_dots([xs(row), xs(row + 1)], w);
-            put(row, col, &[a]);
-            put(row + 1, col, &[b]);
+    pool.split(f, LINE, n * f * c, |part| {
+        let mut space = Vec::new();
+        for col in part {
+            let w = weight.read(col, 1, &mut space);
+            for row in (0..pairs).step_by(2) {
+                let [a, b] = long_dots([xs(row), xs(row + 1)], w);
+                put(row, col, &[a]);
+                put(row + 1, col, &[b]);
+            }
+            if pairs < n {
+                put(pairs, col, &long_dots([xs(pairs)], w));
+            }
         }
-        if pairs < n {
-            put(pairs, col, &long_dots([xs(pairs)], w));
-        }
-    }
+    });
 }

@@ -22,7 +22,7 @@ mod shrink;
 mod shrink_grad;
 mod tile;
 
-pub use activation::activation;
+pub(crate) use activation::activation;
 pub(crate) use activation_grad::activation_grad;
 pub(crate) use attention::attention;
 pub(crate) use attention_grad_kv::attention_grad_kv;
@@ -31,7 +31,7 @@ pub(crate) use cross_entropy::cross_entropy;
 pub(crate) use expand_grad::expand_grad;
 pub(crate) use linear::linear;
 pub(crate) use linear_grad::linear_grad;
-pub use norm::norm;
+pub(crate) use norm::norm;
 pub(crate) use outer_grad::outer_grad;
 pub(crate) use shrink::shrink;
 pub(crate) use shrink_grad::shrink_grad;

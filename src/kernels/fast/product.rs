@@ -2,6 +2,7 @@
 //! that stay in the first cache, multiplied in tiles that stay in registers.
 
 use super::lanes::LANES;
+use crate::pool::Shared;
 
 /// Rows of a panel.
 pub(crate) const DEPTH: usize = 256;
@@ -20,47 +21,54 @@ pub struct Window<'a> {
 
 /// y[i, y_first + j] += Σ left[i, k] · right(k)[j] over k < `depth`, for i < `count`
 ///
-/// `right` gives rows of one length, the number of columns j; y has rows of `y_stride`.
-pub(crate) fn add_product<'a>(
+/// `right` gives rows of one length, the number of columns j; y has rows of `y_stride`. Each element is the
+/// same sum in the same order, whatever is computed beside it.
+///
+/// # Safety
+///
+/// Nobody else uses these elements of y meanwhile.
+pub(crate) unsafe fn add_product<'a>(
     left: Window<'_>,
     count: usize,
     depth: usize,
     right: impl Fn(usize) -> &'a [f32],
-    y: &mut [f32],
+    y: Shared<'_, f32>,
     y_first: usize,
     y_stride: usize,
 ) {
     // What x86-64 guarantees is a quarter of what nearly all of its processors do.
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        // SAFETY: the processor has just said that it has both.
+        // SAFETY: the processor has just said that it has both; and as the caller says.
         unsafe { add_product_avx2(left, count, depth, right, y, y_first, y_stride) };
         return;
     }
-    add_panels::<WIDTH, false>(left, count, depth, right, y, y_first, y_stride);
+    // SAFETY: as the caller says.
+    unsafe { add_panels::<WIDTH, false>(left, count, depth, right, y, y_first, y_stride) };
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn add_product_avx2<'a>(
+unsafe fn add_product_avx2<'a>(
     left: Window<'_>,
     count: usize,
     depth: usize,
     right: impl Fn(usize) -> &'a [f32],
-    y: &mut [f32],
+    y: Shared<'_, f32>,
     y_first: usize,
     y_stride: usize,
 ) {
-    add_panels::<{ 2 * WIDTH }, true>(left, count, depth, right, y, y_first, y_stride);
+    // SAFETY: as the caller says.
+    unsafe { add_panels::<{ 2 * WIDTH }, true>(left, count, depth, right, y, y_first, y_stride) };
 }
 
 #[inline(always)]
-fn add_panels<'a, const WIDTH: usize, const FUSED: bool>(
+unsafe fn add_panels<'a, const WIDTH: usize, const FUSED: bool>(
     left: Window<'_>,
     count: usize,
     depth: usize,
     right: impl Fn(usize) -> &'a [f32],
-    y: &mut [f32],
+    y: Shared<'_, f32>,
     y_first: usize,
     y_stride: usize,
 ) {
@@ -79,8 +87,9 @@ fn add_panels<'a, const WIDTH: usize, const FUSED: bool>(
                 }
             }
             let line = |i: usize| &left.data[i * left.stride + left.first + k0..][..panel.len()];
-            let mut put = |i: usize, sums: &[f32; WIDTH]| {
-                let y = &mut y[i * y_stride + y_first + j0..][..width];
+            let put = |i: usize, sums: &[f32; WIDTH]| {
+                // SAFETY: as the caller says.
+                let y = unsafe { y.slice(i * y_stride + y_first + j0, width) };
                 y.iter_mut().zip(sums).for_each(|(y, sum)| *y += sum);
             };
             let whole = count - count % ROWS;

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::control::{INACTIVE, Row};
 
 use super::product::{Window, add_product};
+use crate::pool::{Pool, Shared};
 use crate::twin::attention::visible;
 use crate::twin::split_qkv::Heads;
 
@@ -24,17 +25,53 @@ pub(super) struct Tile<'a> {
     kv_head: usize,
 }
 
-/// Calls `body` for each tile of the active rows, and each head of keys.
-pub(super) fn for_each_tile(rows: &[Row], sizes: Heads, window: usize, mut body: impl FnMut(Tile<'_>)) {
-    let mut first = 0;
+/// The tiles of the active rows, of all heads of keys each.
+fn tiles(rows: &[Row], sizes: Heads, window: usize) -> Vec<Tile<'_>> {
+    let (mut first, mut tiles) = (0, Vec::new());
     for rows in rows.chunk_by(|a, b| a.slot == b.slot).flat_map(|rows| rows.chunks(ROWS)) {
         if rows[0].slot != INACTIVE {
-            for kv_head in 0..sizes.kv_cols / sizes.head_dim {
-                body(Tile { rows, first, window, sizes, kv_head });
-            }
+            let heads = 0..sizes.kv_cols / sizes.head_dim;
+            tiles.extend(heads.map(|kv_head| Tile { rows, first, window, sizes, kv_head }));
         }
         first += rows.len();
     }
+    tiles
+}
+
+/// Calls `body` for each tile, with what of its memory is of use to the next; on any thread.
+pub(super) fn for_each_tile<S: Default>(
+    pool: &Pool,
+    rows: &[Row],
+    sizes: Heads,
+    window: usize,
+    body: impl Fn(&Tile<'_>, &mut S) + Sync,
+) {
+    let tiles = tiles(rows, sizes, window);
+    pool.split(tiles.len(), 1, work(&tiles), |part| {
+        let mut space = S::default();
+        tiles[part].iter().for_each(|tile| body(tile, &mut space));
+    });
+}
+
+/// The same for what adds to keys: those of a head are added to on one thread, in the order of the rows.
+pub(super) fn for_each_tile_of_keys<S: Default>(
+    pool: &Pool,
+    rows: &[Row],
+    sizes: Heads,
+    window: usize,
+    body: impl Fn(&Tile<'_>, &mut S) + Sync,
+) {
+    let tiles = tiles(rows, sizes, window);
+    let heads = sizes.kv_cols / sizes.head_dim;
+    pool.split(heads, 1, work(&tiles), |part| {
+        let mut space = S::default();
+        part.for_each(|head| tiles.iter().skip(head).step_by(heads).for_each(|tile| body(tile, &mut space)));
+    });
+}
+
+/// Multiplications of scores and of what is mixed by them.
+fn work(tiles: &[Tile<'_>]) -> usize {
+    tiles.iter().map(|tile| 2 * tile.heads().len() * tile.rows.len() * tile.keys().len() * tile.d()).sum()
 }
 
 impl<'a> Tile<'a> {
@@ -92,7 +129,9 @@ impl<'a> Tile<'a> {
                 cell.iter().zip(turned.chunks_exact_mut(TURNED)).for_each(|(&x, line)| line[i] = x);
             }
             for (h, scores) in self.heads().zip(scores.chunks_exact_mut(n * len)) {
-                add_product(self.window(x, h), n, d, |k| &turned[k * TURNED..][..width], scores, first, len);
+                let (x, scores) = (self.window(x, h), Shared::new(scores));
+                // SAFETY: nobody else has them.
+                unsafe { add_product(x, n, d, |k| &turned[k * TURNED..][..width], scores, first, len) };
             }
         }
         for scores in scores.chunks_exact_mut(n * len) {
@@ -104,22 +143,34 @@ impl<'a> Tile<'a> {
     }
 
     /// y[n, h] = Σ weights[h, n, i] · cache[keys.start + i]
-    pub(super) fn mix(&self, weights: &[f32], cache: &[f32], y: &mut [f32]) {
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses what is the tile's of y.
+    pub(super) unsafe fn mix(&self, weights: &[f32], cache: &[f32], y: Shared<'_, f32>) {
         let (n, keys) = (self.rows.len(), self.keys());
         let len = keys.len();
         for (h, weights) in self.heads().zip(weights.chunks_exact(n * len)) {
-            (0..n).for_each(|row| y[self.head(row, h)].fill(0.0));
             let weights = Window { data: weights, first: 0, stride: len };
-            let y = &mut y[self.head(0, h).start..];
-            add_product(weights, n, len, |i| &cache[self.cell(keys.start + i)], y, 0, self.sizes.q_cols);
+            let (first, stride) = (self.head(0, h).start, self.sizes.q_cols);
+            // SAFETY: as the caller says.
+            unsafe {
+                (0..n).for_each(|row| y.slice(first + row * stride, self.d()).fill(0.0));
+                add_product(weights, n, len, |i| &cache[self.cell(keys.start + i)], y, first, stride);
+            }
         }
     }
 
     /// y[pos] += Σ weights[i, n] · x[n, h], for the keys i of a query head
-    pub(super) fn spread(&self, weights: &[f32], x: &[f32], head: usize, y: &mut [f32]) {
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses what is y's for the tile's head of keys.
+    pub(super) unsafe fn spread(&self, weights: &[f32], x: &[f32], head: usize, y: Shared<'_, f32>) {
         let (n, keys) = (self.rows.len(), self.keys());
         let weights = Window { data: weights, first: 0, stride: n };
-        let y = &mut y[self.cell(keys.start).start..];
-        add_product(weights, keys.len(), n, |row| &x[self.head(row, head)], y, 0, self.sizes.kv_cols);
+        let (first, stride) = (self.cell(keys.start).start, self.sizes.kv_cols);
+        // SAFETY: as the caller says.
+        unsafe { add_product(weights, keys.len(), n, |row| &x[self.head(row, head)], y, first, stride) };
     }
 }

@@ -1,11 +1,9 @@
 //! The function between an MLP's linear maps.
 //! Which ones there are is said by `crate::activation`.
 
-use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use super::{Call, Fit, Operation, Shapes, demand, outputs, run_version};
 use crate::activation::Activation as Function;
-use crate::fast;
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// y = act(x), or act(gate) ∘ up where `gated` and x = [gate | up]
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +35,6 @@ impl Operation for Activation {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [y] = outputs(out);
-        let run = if call.is_fast() { fast::activation } else { twin::activation::activation };
-        run(call.head(self.x), self.kind, self.gated, call.cols(self.y), y);
+        run_version!(call, activation(call.head(self.x), self.kind, self.gated, call.cols(self.y), y));
     }
 }

@@ -1,11 +1,9 @@
 //! The way back through the function between an MLP's linear maps.
 //! Which ones there are is said by `crate::activation`.
 
-use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use super::{Call, Fit, Operation, Shapes, demand, outputs, run_version};
 use crate::activation::Activation as Function;
-use crate::fast;
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// dx = dy ∘ act'(x), or [dy ∘ up ∘ act'(gate) | dy ∘ act(gate)] where `gated` and
 /// x = [gate | up]
@@ -42,7 +40,16 @@ impl Operation for ActivationGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dx] = outputs(out);
-        let run = if call.is_fast() { fast::activation_grad } else { twin::activation_grad::activation_grad };
-        run(call.head(self.x), call.head(self.dy), self.kind, self.gated, call.cols(self.dy), dx);
+        run_version!(
+            call,
+            activation_grad(
+                call.head(self.x),
+                call.head(self.dy),
+                self.kind,
+                self.gated,
+                call.cols(self.dy),
+                dx
+            )
+        );
     }
 }

@@ -1,10 +1,8 @@
 //! Attention over a cache of keys and values, with what adapters read of it.
 //! The ways back are `attention_grad_q` and `attention_grad_kv`.
 
-use super::{Cached, Call, DownProjection, Fit, Operation, Shapes, demand};
-use crate::fast;
+use super::{Cached, Call, DownProjection, Fit, Operation, Shapes, demand, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// y = softmax(scale · q · Kᵀ) · V over keys 0..=pos of the row's slot, the last `window`
 /// of them if not 0; query heads share key heads in groups of H/K. Scores s become cap · tanh(s / cap)
@@ -60,12 +58,14 @@ impl Operation for Attention {
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
-        let run = if call.is_fast() { fast::attention } else { twin::attention::attention };
         let heads = call.heads(self.q, self.k_cache, self.head_dim);
         let cached = call.cached(self.rows, [self.k_cache, self.v_cache], heads, self.window, false);
         let Cached { rows, k, v, heads } = &cached;
         let y = bytemuck::cast_slice_mut(&mut out[0]);
-        run(rows, call.f32(self.q), k, v, *heads, [self.scale, self.cap], self.window, y);
+        run_version!(
+            call,
+            attention(rows, call.f32(self.q), k, v, *heads, [self.scale, self.cap], self.window, y)
+        );
         DownProjection::ride(self.shrink, call, heads.q_cols, out);
     }
 }

@@ -1,10 +1,8 @@
 //! The way back through attention to keys and values.
 //! To queries leads `attention_grad_q`, which comes before.
 
-use super::{AttentionInputs, Call, Fit, Operation, Shapes, demand, outputs};
-use crate::fast;
+use super::{AttentionInputs, Call, Fit, Operation, Shapes, demand, outputs, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// Adds to the gradients of the keys and values that the rows of
 /// [`Attention`](super::Attention) see. Rows of later tiles have added theirs before:
@@ -50,13 +48,26 @@ impl Operation for AttentionGradKv {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dk, dv] = outputs(out);
-        let run =
-            if call.is_fast() { fast::attention_grad_kv } else { twin::attention_grad_kv::attention_grad_kv };
         let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
         // The gradients lie as the cache does.
         let cached = call.cached(rows, [k_cache, v_cache], heads, window, true);
         let (dy, stats) = (call.f32(self.dy), call.f32(self.stats));
-        run(&cached.rows, call.f32(q), &cached.k, &cached.v, dy, stats, heads, [scale, cap], window, dk, dv);
+        run_version!(
+            call,
+            attention_grad_kv(
+                &cached.rows,
+                call.f32(q),
+                &cached.k,
+                &cached.v,
+                dy,
+                stats,
+                heads,
+                [scale, cap],
+                window,
+                dk,
+                dv
+            )
+        );
     }
 }

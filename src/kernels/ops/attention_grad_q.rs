@@ -1,10 +1,8 @@
 //! The way back through attention to its queries.
 //! To keys and values leads `attention_grad_kv`, which reads what this leaves.
 
-use super::{AttentionInputs, Cached, Call, Fit, Operation, Shapes, demand, outputs};
-use crate::fast;
+use super::{AttentionInputs, Cached, Call, Fit, Operation, Shapes, demand, outputs, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// dq of [`Attention`](super::Attention), and what [`AttentionGradKv`](super::AttentionGradKv) needs
 /// of its softmax. Inactive rows write nothing.
@@ -44,12 +42,24 @@ impl Operation for AttentionGradQ {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dq, stats] = outputs(out);
-        let run =
-            if call.is_fast() { fast::attention_grad_q } else { twin::attention_grad_q::attention_grad_q };
         let AttentionInputs { rows, q, k_cache, v_cache, head_dim, scale, cap, window } = self.forward;
         let heads = call.heads(q, k_cache, head_dim);
         let cached = call.cached(rows, [k_cache, v_cache], heads, window, false);
         let Cached { rows, k, v, heads } = &cached;
-        run(rows, call.f32(q), k, v, call.f32(self.dy), *heads, [scale, cap], window, dq, stats);
+        run_version!(
+            call,
+            attention_grad_q(
+                rows,
+                call.f32(q),
+                k,
+                v,
+                call.f32(self.dy),
+                *heads,
+                [scale, cap],
+                window,
+                dq,
+                stats
+            )
+        );
     }
 }

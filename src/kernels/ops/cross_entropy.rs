@@ -1,11 +1,9 @@
 //! The loss of logits, and its gradient by them.
 //! From there on the way back is other ops'.
 
-use super::{Call, Fit, Operation, Shapes, demand, outputs};
+use super::{Call, Fit, Operation, Shapes, demand, outputs, run_version};
 use crate::dtype::Dtype;
-use crate::fast;
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// logits[n] ← (softmax(logits[n]) − onehot(targets[n])) · loss_weight · slope, and
 /// loss[n] = −ln softmax(logits[n])[targets[n]]; both 0 where there is no target. The slope is that of
@@ -46,15 +44,17 @@ impl Operation for CrossEntropy {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [logits, loss] = outputs(out);
-        let run = if call.is_fast() { fast::cross_entropy } else { twin::cross_entropy::cross_entropy };
         let targets = &call.u32(self.targets)[..call.n];
-        run(
-            call.training(self.training),
-            targets,
-            logits,
-            call.cols(self.logits),
-            [self.scale, self.cap],
-            loss,
+        run_version!(
+            call,
+            cross_entropy(
+                call.training(self.training),
+                targets,
+                logits,
+                call.cols(self.logits),
+                [self.scale, self.cap],
+                loss,
+            )
         );
     }
 }

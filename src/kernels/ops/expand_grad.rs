@@ -1,10 +1,8 @@
 //! The way back through the half of adapters that reads an input.
 //! The base's is `linear_grad`.
 
-use super::{Call, Fit, Operation, Shapes, demand, outputs};
-use crate::fast;
+use super::{Call, Fit, Operation, Shapes, demand, outputs, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// dx[n] = Σ dz[n, r]·a[r] (+ dx, when `accumulate`), over the ranks of all parts that row
 /// n's mix has switched on
@@ -48,10 +46,9 @@ impl Operation for ExpandGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dx] = outputs(out);
-        let run = if call.is_fast() { fast::expand_grad } else { twin::expand_grad::expand_grad };
         let (rows, mixes) = (call.rows(self.rows), call.mixes(self.mixes));
         let (dz, a) = (call.head(self.dz), call.f32(self.a));
         let (c, z_cols) = (call.cols(self.dx), call.cols(self.dz));
-        run(rows, mixes, dz, a, c, self.ranks, z_cols, self.accumulate, dx);
+        run_version!(call, expand_grad(rows, mixes, dz, a, c, self.ranks, z_cols, self.accumulate, dx));
     }
 }

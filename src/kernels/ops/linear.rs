@@ -56,7 +56,7 @@ impl Operation for Linear {
         let weight = call.weight(self.weight.tensor);
         let x = call.head(self.x);
         if call.is_fast() {
-            fast::linear(x, weight, bias, columns, self.accumulate, delta, call.rounds(), y);
+            fast::linear(call.pool, x, weight, bias, columns, self.accumulate, delta, call.rounds(), y);
         } else {
             twin::linear::linear(x, weight, bias, columns, self.accumulate, delta, y);
         }

@@ -1,10 +1,8 @@
 //! The way back through a linear map to its input.
 //! Its weight is frozen; gradients of adapters on it are `shrink_grad` and `outer_grad`.
 
-use super::{Call, Fit, Operation, Shapes, Slice, demand, outputs};
-use crate::fast;
+use super::{Call, Fit, Operation, Shapes, Slice, demand, outputs, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 use crate::twin::linear::Columns;
 
 /// dx[dx_first + n] = dy[n, first..first + F] · W (+ dx, when `accumulate`)
@@ -46,11 +44,11 @@ impl Operation for LinearGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dx] = outputs(out);
-        let run = if call.is_fast() { fast::linear_grad } else { twin::linear_grad::linear_grad };
         let stride = call.cols(self.dy);
         let (weight, columns) =
             (call.weight(self.weight.tensor), Columns { first: self.weight.first, stride });
         let dx = &mut dx[self.dx_first * call.cols(self.dx)..];
-        run(call.head(self.dy), weight, columns, self.accumulate, dx);
+        let dy = call.head(self.dy);
+        run_version!(call, linear_grad(dy, weight, columns, self.accumulate, dx));
     }
 }

@@ -47,7 +47,7 @@ pub use shared::{AttentionInputs, Delta, DownProjection, Kernels, Replaced, Slic
 pub(crate) use shared::{Cached, Call, Fit, Shapes};
 
 use crate::tensor::{TensorId, Tensors};
-use shared::{demand, outputs};
+use shared::{demand, outputs, run_version};
 
 /// Hands the list of all ops to a macro: the name that an op has in its files, and that of its struct.
 #[macro_export]

@@ -1,10 +1,8 @@
 //! RMSNorm and LayerNorm, with what adapters read of them.
 //! Their ways back are `rms_norm_grad` and `layer_norm_grad`.
 
-use super::{Call, DownProjection, Fit, Operation, Shapes, demand};
-use crate::fast;
+use super::{Call, DownProjection, Fit, Operation, Shapes, demand, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// y = x̂ · weight (+ bias) (+ y), and z = A·y for the adapters of the maps that read y.
 /// x̂ = x / √(mean(x²) + eps), or (x − mean(x)) / √(var(x) + eps) where `centred`
@@ -49,11 +47,10 @@ impl Operation for Norm {
     }
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
-        let run = if call.is_fast() { fast::norm } else { twin::norm::norm };
         let bias = self.bias.map(|b| call.f32(b));
         let y = bytemuck::cast_slice_mut(&mut out[0]);
         let before = self.accumulate.then(|| y.to_vec());
-        run(call.head(self.x), call.f32(self.weight), bias, self.eps, self.centred, y);
+        run_version!(call, norm(call.head(self.x), call.f32(self.weight), bias, self.eps, self.centred, y));
         before.iter().flatten().zip(y).for_each(|(before, y)| *y += before);
         DownProjection::ride(self.shrink, call, call.cols(self.x), out);
     }

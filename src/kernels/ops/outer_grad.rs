@@ -1,10 +1,8 @@
 //! Gradients of adapters' matrices.
 //! Those by activations are `shrink_grad` and `expand_grad`.
 
-use super::{Call, Fit, Operation, Shapes, demand, outputs};
-use crate::fast;
+use super::{Call, Fit, Operation, Shapes, demand, outputs, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 use crate::twin::linear::Columns;
 
 /// g[g_first + r, j] += Σ u[n, u_first + r]·v[n, j] over the active rows n, for r < `count`
@@ -53,11 +51,10 @@ impl Operation for OuterGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [g] = outputs(out);
-        let run = if call.is_fast() { fast::outer_grad } else { twin::outer_grad::outer_grad };
         let [first, end] = self.cols;
         let u = (call.head(self.u), Columns { first: self.u_first, stride: call.cols(self.u) });
         let v = (call.head(self.v), Columns { first, stride: call.cols(self.v) });
         let g = &mut g[self.g_first * v.1.stride..];
-        run(call.rows(self.rows), u, v, self.count, end - first, g);
+        run_version!(call, outer_grad(call.rows(self.rows), u, v, self.count, end - first, g));
     }
 }

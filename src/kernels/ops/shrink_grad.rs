@@ -1,10 +1,8 @@
 //! The way back through the half of adapters that adds to an output.
 //! From there to the input leads `expand_grad`.
 
-use super::{Call, Fit, Operation, Shapes, demand, outputs, part_columns};
-use crate::fast;
+use super::{Call, Fit, Operation, Shapes, demand, outputs, part_columns, run_version};
 use crate::tensor::TensorId;
-use crate::twin;
 
 /// dz[n, p·R + r] = γ[r] · Σ dy[n, f]·b[r, f] over the outputs f of part p, for the ranks r
 /// that row n's mix has switched on; others are left as they were. Gains and shifts of
@@ -49,9 +47,11 @@ impl Operation for ShrinkGrad {
 
     fn run(&self, call: &Call, out: &mut [Vec<u32>]) {
         let [dz] = outputs(out);
-        let run = if call.is_fast() { fast::shrink_grad } else { twin::shrink_grad::shrink_grad };
         let (rows, mixes) = (call.rows(self.rows), call.mixes(self.mixes));
         let (dy, b, f) = (call.head(self.dy), call.f32(self.b), call.cols(self.dy));
-        run(rows, mixes, dy, b, f, self.ranks, self.parts, call.cols(self.dz), dz);
+        run_version!(
+            call,
+            shrink_grad(rows, mixes, dy, b, f, self.ranks, self.parts, call.cols(self.dz), dz)
+        );
     }
 }

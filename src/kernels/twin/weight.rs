@@ -1,6 +1,8 @@
 //! A matrix of weights of any type, read row by row.
 //! Packed rows are widened as they are read; whoever reads keeps to a few at a time.
 
+use std::ops::Range;
+
 use crate::dtype::Dtype;
 
 /// W (F, C)
@@ -18,6 +20,12 @@ impl<'a> WeightData<'a> {
     /// F
     pub(crate) fn rows(self) -> usize {
         self.words.len() / self.dtype.row_words(self.c)
+    }
+
+    /// Some of its rows.
+    pub(crate) fn part(self, rows: Range<usize>) -> Self {
+        let width = self.dtype.row_words(self.c);
+        Self { words: &self.words[rows.start * width..rows.end * width], ..self }
     }
 
     /// Rows `first..first + count` as f32, (count, C): where they lie, or widened into `space`.

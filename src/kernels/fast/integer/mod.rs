@@ -12,11 +12,12 @@ mod lanes;
 
 use wide::{f32x4, i32x4};
 
-use super::lanes::LANES;
+use super::lanes::{LANES, LINE};
 use activations::Activations;
 use lanes::Lanes;
 
 use crate::dtype::{GROUP, Integers, Runs};
+use crate::pool::Pool;
 use crate::twin::weight::WeightData;
 
 /// Most rows of x for which W is not turned.
@@ -40,23 +41,30 @@ trait Multiply<const COLUMNS: usize> {
     ) -> [[i32; COLUMNS]; ROWS];
 }
 
-/// Gives `put` the elements of x · Wᵀ, some columns at a time, by their row and first column; `None` where W has
-/// no codes.
+/// Gives `put` the elements of x · Wᵀ, some columns at a time, by their row and first column, from any thread;
+/// `None` where W has no codes.
 pub(super) fn product(
+    pool: &Pool,
     x: &[f32],
     weight: WeightData<'_>,
-    put: impl FnMut(usize, usize, &[f32]),
+    put: impl Fn(usize, usize, &[f32]) + Sync,
 ) -> Option<()> {
     let integers = weight.dtype.integers(weight.c)?;
     let x = Activations::new(x, weight.c, integers.run);
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        // SAFETY: the processor has just said that it has it.
-        unsafe { avx2::product(&x, weight, integers, put) };
-        return Some(());
-    }
-    // SAFETY: these are everywhere.
-    unsafe { multiply::<Lanes, { lanes::COLUMNS }>(&x, weight, integers, put) };
+    let work = x.n() * weight.rows() * weight.c;
+    pool.split(weight.rows(), LINE, work, |part| {
+        let (first, integers) = (part.start, integers.clone());
+        let weight = weight.part(part);
+        let put = |row: usize, column: usize, dots: &[f32]| put(row, first + column, dots);
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has just said that it has it.
+            unsafe { avx2::product(&x, weight, integers, put) };
+            return;
+        }
+        // SAFETY: these are everywhere.
+        unsafe { multiply::<Lanes, { lanes::COLUMNS }>(&x, weight, integers, put) };
+    });
     Some(())
 }
 

@@ -5,6 +5,7 @@ use bytemuck::Pod;
 
 use crate::control::{Mix, Row, Training};
 use crate::dtype::Dtype;
+use crate::pool::Pool;
 use crate::tensor::{TensorId, Tensors};
 use crate::twin::split_qkv::Heads;
 use crate::twin::weight::WeightData;
@@ -32,6 +33,8 @@ pub struct Call<'a> {
     pub(crate) n: usize,
     /// Which versions run.
     pub(crate) kernels: Kernels,
+    /// Who computes the fast ones.
+    pub(crate) pool: &'a Pool,
 }
 
 // Called a few times an op, and by each: not copied into all of them.
@@ -98,6 +101,18 @@ impl<'a> Call<'a> {
         Heads { q_cols: self.cols(q), kv_cols: k.shape[2], head_dim, s: k.shape[1] }
     }
 }
+
+/// Runs the fast version of an op, on the call's threads, or its twin.
+macro_rules! run_version {
+    ($call:expr, $op:ident($($argument:expr),* $(,)?)) => {
+        if $call.is_fast() {
+            $crate::fast::$op($call.pool, $($argument),*)
+        } else {
+            $crate::twin::$op::$op($($argument),*)
+        }
+    };
+}
+pub(crate) use run_version;
 
 /// The outputs of an op that writes so many.
 pub(crate) fn outputs<T: Pod, const N: usize>(outputs: &mut [Vec<u32>]) -> [&mut [T]; N] {

@@ -1,8 +1,7 @@
 //! The half of adapters that reads a linear map's input; it also rides in ops that write such an input.
 //! The half that adds to the map's output is in `delta`.
 
-use super::{Call, Fit, Shapes, demand};
-use crate::fast;
+use super::{Call, Fit, Shapes, demand, run_version};
 use crate::tensor::TensorId;
 use crate::twin::shrink;
 
@@ -55,8 +54,7 @@ impl DownProjection {
             z_cols: call.cols(self.z),
             partials: self.partials,
         };
-        let run = if call.is_fast() { fast::shrink } else { shrink::shrink };
-        run(x, data, c, z);
+        run_version!(call, shrink(x, data, c, z));
     }
 
     /// The one that rides in an op with the outputs y (N, C) and, if there is one, z.

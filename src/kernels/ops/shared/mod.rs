@@ -12,9 +12,9 @@ mod slice;
 
 pub use attention_inputs::AttentionInputs;
 pub(crate) use cached::Cached;
-pub(crate) use call::Call;
 pub use call::Kernels;
 pub(super) use call::outputs;
+pub(crate) use call::{Call, run_version};
 pub use delta::Delta;
 pub use down_projection::DownProjection;
 pub use replaced::Replaced;
