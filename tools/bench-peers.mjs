@@ -12,7 +12,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, renameSync, rmSync, w
 import { cpus, homedir, loadavg } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { serve } from "./serve.mjs";
+import { ISOLATED, serve } from "./serve.mjs";
 import { findPip, npmPackages, root, run } from "./setup.mjs";
 
 const PEERS = { "@huggingface/transformers": "4.3.2", "@wllama/wllama": "3.13.0" };
@@ -20,6 +20,7 @@ const PYTHON = { gguf: "0.19.0", numpy: "2.4.6", onnx: "1.23.2", onnxruntime: "1
 const SHORT = 33; // tokens of a prompt that warms up, and of one under a switched adapter
 const PROMPTS = [128, 512]; // SmolLM2 itself has the first alone, for time's sake
 const DECODED = 64;
+const THREADS = [1, 2];
 const LIMIT_S = 300; // for one configuration in one round
 
 const folder = join(root, ".tools/peers");
@@ -28,25 +29,25 @@ const models = process.env.LORAKEET_MODELS || join(process.env.XDG_CACHE_HOME ||
 const REAL = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
 const RANDOM = "random";
-const lorakeet = (name, more) => ({ name: `Lorakeet ${name}`, engine: "lorakeet", device: "cpu", threads: 1, ...more });
+const lorakeet = (name, threads, more) => ({ name: `Lorakeet ${name}`, engine: "lorakeet", device: "cpu", threads, ...more });
 const transformers = (dtype, threads, device = "wasm") => ({ name: `transformers.js ${dtype}`, engine: "transformers", weights: RANDOM, model: "onnx", device, dtype, threads });
 const wllama = (name, threads, more) => ({ name: `wllama ${name}`, engine: "wllama", device: "cpu", threads, ...more });
 const q8 = { weights: RANDOM, url: "/models/q8_0.gguf" };
 const f32 = { weights: RANDOM, url: "/models/safetensors/", dtype: "f32" };
 const real = { weights: "SmolLM2-135M-Instruct", url: `/real/${REAL}` };
 
-/** Each is measured in each round; a peer is compared with `against`. Lorakeet has one thread. */
+/** Each is measured in each round; a peer is compared with `against` of as many threads. */
 const CONFIGURATIONS = [
-  lorakeet("f32", { ...f32, adapters: true }),
-  lorakeet("q8", { ...q8, adapters: true }),
-  ...[1, 2].map((threads) => ({ ...transformers("fp32", threads), against: "Lorakeet f32" })),
-  ...[1, 2].map((threads) => ({ ...transformers("q8", threads), against: "Lorakeet q8" })),
-  ...[1, 2].map((threads) => ({ ...wllama("Q8_0", threads, q8), against: "Lorakeet q8" })),
-  lorakeet("Q4_1", real),
-  ...[1, 2].map((threads) => ({ ...wllama("Q4_1", threads, real), against: "Lorakeet Q4_1" })),
+  ...THREADS.map((threads) => lorakeet("f32", threads, { ...f32, adapters: threads === 1 })),
+  ...THREADS.map((threads) => lorakeet("q8", threads, { ...q8, adapters: threads === 1 })),
+  ...THREADS.map((threads) => ({ ...transformers("fp32", threads), against: "Lorakeet f32" })),
+  ...THREADS.map((threads) => ({ ...transformers("q8", threads), against: "Lorakeet q8" })),
+  ...THREADS.map((threads) => ({ ...wllama("Q8_0", threads, q8), against: "Lorakeet q8" })),
+  ...THREADS.map((threads) => lorakeet("Q4_1", threads, real)),
+  ...THREADS.map((threads) => ({ ...wllama("Q4_1", threads, real), against: "Lorakeet Q4_1" })),
 ];
 const ON_WEBGPU = [
-  lorakeet("f32 on WebGPU", { ...f32, device: "webgpu" }),
+  lorakeet("f32 on WebGPU", 1, { ...f32, device: "webgpu" }),
   { ...transformers("fp32", 1, "webgpu"), name: "transformers.js fp32 on WebGPU", against: "Lorakeet f32 on WebGPU" },
 ];
 
@@ -114,7 +115,7 @@ async function prompts(site, browser, chosen) {
       return String(again) === String(ids) ? { ids, text } : cut(length, from + 1);
     };
     return [await cut(lengths[0], 100), await cut(lengths[1], 300)];
-  }, { configuration: lorakeet("", real), story, lengths: [SHORT, PROMPTS[0]] });
+  }, { configuration: lorakeet("", 1, real), story, lengths: [SHORT, PROMPTS[0]] });
   await page.context().close();
   return made;
 }
@@ -221,7 +222,7 @@ function report({ versions, rounds, load, results }) {
   ]);
   const ratios = [];
   for (const { configuration, runs } of done) {
-    const ours = done.find((each) => each.configuration.name === configuration.against);
+    const ours = done.find((each) => each.configuration.name === configuration.against && each.configuration.threads === configuration.threads);
     if (!ours) continue;
     const pairs = runs.flatMap((run) => ours.runs.filter(({ round }) => round === run.round).map((our) => [our, run]));
     const ratio = (name) => spread(pairs.map(([our, run]) => (MEASURES[name][1] ? run[name] / our[name] : our[name] / run[name])));
@@ -234,7 +235,7 @@ function report({ versions, rounds, load, results }) {
       of((a) => 1e6 * a.switch), of((a) => 1e3 * a.same), of((a) => 1e3 * a.switched)];
   });
   const parts = [
-    `${versions}. ${rounds} round${rounds > 1 ? "s" : ""} in turns; median (least-most). Load average before ${load[0].toFixed(1)}, after ${load[1].toFixed(1)}. Lorakeet has one thread and no more. Memory is that of the whole browser (proportional set size) after the requests; a blank page is ${shown(spread(done.flatMap(({ runs }) => runs.map(({ blank }) => blank))))} MB of it.`,
+    `${versions}. ${rounds} round${rounds > 1 ? "s" : ""} in turns; median (least-most). Load average before ${load[0].toFixed(1)}, after ${load[1].toFixed(1)}. Memory is that of the whole browser (proportional set size) after the requests; a blank page is ${shown(spread(done.flatMap(({ runs }) => runs.map(({ blank }) => blank))))} MB of it.`,
     markdown([["weights", "engine", ...names.map((name) => MEASURES[name][0])], ...measured]),
     "Ratios; above 1 Lorakeet is ahead.",
     markdown([["", ...names.map((name) => MEASURES[name][0].replace(/,[^,]*$/, "")), "greedy tokens the same"], ...ratios]),
@@ -260,9 +261,8 @@ async function main() {
   const results = chosen.map((configuration) => ({ configuration, runs: [], failures: [] }));
 
   // Isolated pages may have threads, and have the finer clock.
-  const headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
   const roots = { "/peers/": join(root, "tools/peers"), "/dist/": join(root, "dist"), "/packages/": folder, "/models/": weights, "/real/": join(models, "smollm2") };
-  const site = await serve({ roots, port: 0, headers });
+  const site = await serve({ roots, port: 0, headers: ISOLATED });
   const { launch } = await import("./chromium.mjs"); // there since `prepare`
   const browser = await launch(values);
   const started = Date.now();

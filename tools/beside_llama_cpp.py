@@ -168,21 +168,23 @@ def speed(model: Path) -> None:
         rounds = []  # of each engine the tokens a second, and the bytes
         for _ in range(ROUNDS):
             asked = ["--prompt-tokens", n, "--tokens", DECODED, "--runs", 1]
-            mine = ours("bench", "--model", model, "--context-length", context, *asked)
-            rounds.append([(mine["prefill_tokens_per_second"], mine["decode_tokens_per_second"])])
-            for pipe in pipes:
+            rounds.append([])
+            for threads, pipe in zip(THREADS, pipes):
+                mine = ours("bench", "--model", model, "--context-length", context, "--threads", threads, *asked)
+                rounds[-1].append((mine["prefill_tokens_per_second"], mine["decode_tokens_per_second"]))
                 pipe.send([i * 7 + 1000 for i in range(n)])
                 rounds[-1].append(pipe.recv())
         for at, what in enumerate((f"prefill of {n}, tokens/s", f"decode of {DECODED} after {n}, tokens/s")):
             lines[what] = [statistics.median(run[at] for run in runs) for runs in zip(*rounds)]
     for pipe in pipes:
         pipe.send([])
-    held = [our_memory(model, context), *(run[2] for run in rounds[-1][1:])]
+    held = [of for run in rounds[-1][1::2] for of in (our_memory(model, context), run[2])]
     lines["memory, MB"] = [bytes / 1e6 for bytes in held]
-    names = [f"llama.cpp, threads: {threads} | ours / that" for threads in THREADS]
-    print(f"| | ours | {' | '.join(names)} |\n| ---{' | ---' * (1 + 2 * len(THREADS))} |")
-    for what, (our, *theirs) in lines.items():
-        print(f"| {what} | {our:.1f} | {' | '.join(f'{value:.1f} | {our / value:.2f}' for value in theirs)} |")
+    names = [f"ours, threads: {threads} | llama.cpp | ours / that" for threads in THREADS]
+    print(f"| | {' | '.join(names)} |\n| ---{' | ---' * (3 * len(THREADS))} |")
+    for what, values in lines.items():
+        pairs = zip(values[::2], values[1::2])
+        print(f"| {what} | {' | '.join(f'{our:.1f} | {their:.1f} | {our / their:.2f}' for our, their in pairs)} |")
 
 
 def main() -> None:

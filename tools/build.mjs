@@ -14,6 +14,8 @@ import { root, run, setup } from "./setup.mjs";
 const dist = join(root, "dist");
 /** Modules that are fetched when first used, by what uses them. */
 const LATER = { chat: "wasm/lorakeet_chat_bg.wasm", grammar: "wasm/lorakeet_grammar.wasm" };
+/** What an engine with threads has in the place of `wasm/lorakeet.js` and its module, and what starts it. */
+const THREADED = ["wasm/lorakeet_threads_bg.wasm", "wasm/lorakeet_threads.js", "thread/beginning.js", "thread/pool.js", "thread/pool-thread.js", "worker-threads.js"];
 
 /** The command, the server and React's part: no page fetches those for a text. */
 const ELSEWHERE = /^(cli|server|react)[./]/;
@@ -25,40 +27,58 @@ const FEATURES = [
 ].map((feature) => `--enable-${feature}`);
 
 /** A panic says in which file, not where that was when it was compiled. */
-const PATHS = `target.wasm32-unknown-unknown.rustflags = ${JSON.stringify([
-  `--remap-path-prefix=${join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "registry/src")}=`,
-])}`;
+const PATHS = [`--remap-path-prefix=${join(process.env.CARGO_HOME ?? join(homedir(), ".cargo"), "registry/src")}=`];
+/** Memory that threads share, and what wasm-bindgen needs to give each a stack and storage of its own. */
+const SHARED = [
+  "target-feature=+atomics",
+  ...["shared-memory", "import-memory", "max-memory=4294967296"].map((flag) => `link-arg=--${flag}`),
+  ...["__wasm_init_tls", "__tls_size", "__tls_align", "__tls_base"].map((symbol) => `link-arg=--export=${symbol}`),
+].map((flag) => `-C${flag}`);
 
-/** The WebAssembly modules with glue: the engine's, and the one that the first chat fetches, with nothing in it that must be fast. */
+/**
+ * The WebAssembly modules with glue: the engine's; the one of engines with threads; and the one that the first chat
+ * fetches, with nothing in it that must be fast.
+ */
 const MODULES = [
-  { name: "lorakeet", features: [], passes: "-O3" },
-  { name: "lorakeet_chat", features: ["--features", "chat-module"], passes: "-Oz" },
+  { name: "lorakeet", passes: "-O3" },
+  { name: "lorakeet_threads", passes: "-O3", isThreaded: true },
+  { name: "lorakeet_chat", passes: "-Oz", features: ["--features", "chat-module"] },
 ];
 
 /** Builds everything; throws at the first step that fails. Returns what dist/size.json holds. */
 export async function build() {
   const { env, wasmEnv } = setup("build");
   const node = (script, args) => run(process.execPath, [join(root, "node_modules", script), ...args], { env });
-  const compiled = join(wasmEnv.CARGO_TARGET_DIR ?? join(root, "target"), "wasm32-unknown-unknown/wasm");
-  const cargo = (...what) => run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--config", PATHS, ...what], { env: wasmEnv });
+  const target = wasmEnv.CARGO_TARGET_DIR ?? join(root, "target");
+  const compiled = (target) => join(target, "wasm32-unknown-unknown/wasm");
+  const cargo = (what, { flags = PATHS, env = wasmEnv } = {}) => {
+    const config = `target.wasm32-unknown-unknown.rustflags = ${JSON.stringify(flags)}`;
+    run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--config", config, ...what], { env });
+  };
+  // The standard library that Rust ships has no atomics: it is built anew. That is a nightly option; a variable
+  // makes a released compiler allow it. Other flags in the same folder would have everything built anew each time.
+  const threads = join(target, "threads");
+  const threaded = { flags: [...PATHS, ...SHARED], env: { ...wasmEnv, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: threads } };
   // A compile error leaves the last good build in place.
   const fresh = join(root, "target/modules");
   rmSync(fresh, { recursive: true, force: true });
-  for (const { name, features, passes } of MODULES) {
-    cargo(...features);
-    run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-name", name, "--out-dir", fresh, join(compiled, "lorakeet.wasm")], { env });
+  for (const { name, features = [], passes, isThreaded } of MODULES) {
+    if (isThreaded) cargo(["-Z", "build-std=std,panic_abort"], threaded);
+    else cargo(features);
+    const module = join(compiled(isThreaded ? threads : target), "lorakeet.wasm");
+    run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-name", name, "--out-dir", fresh, module], { env });
 
     const types = join(fresh, `${name}.d.ts`);
     // Nobody calls it, and in a caller's older library of types there is no such symbol.
     writeFileSync(types, readFileSync(types, "utf8").replaceAll("    [Symbol.dispose](): void;\n", ""));
 
     const wasm = join(fresh, `${name}_bg.wasm`);
-    node("binaryen/bin/wasm-opt", [passes, ...FEATURES, wasm, "-o", `${wasm}.opt`]);
+    node("binaryen/bin/wasm-opt", [passes, ...FEATURES, ...(isThreaded ? ["--enable-threads"] : []), wasm, "-o", `${wasm}.opt`]);
     renameSync(`${wasm}.opt`, wasm);
   }
   // The one that the first format fetches has no glue. wasm-opt would make it 2 % larger after gzip.
-  cargo("--package", "lorakeet-grammar");
-  const grammar = join(compiled, "lorakeet_grammar.wasm");
+  cargo(["--package", "lorakeet-grammar"]);
+  const grammar = join(compiled(target), "lorakeet_grammar.wasm");
   node("binaryen/bin/wasm-metadce", [...FEATURES, grammar, "--graph-file", ownExports(grammar), "-o", join(fresh, "lorakeet_grammar.wasm")]);
   rmSync(dist, { recursive: true, force: true });
   mkdirSync(dist);
@@ -94,7 +114,7 @@ function integrity() {
   return Object.fromEntries(names.map((name) => [name, `sha384-${createHash("sha384").update(readFileSync(join(dist, name))).digest("base64")}`]));
 }
 
-/** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together but the modules that not everybody fetches. */
+/** Raw and gzip bytes of each .wasm and .js file below dist/, and of all together but what not everybody fetches. */
 function measure() {
   const files = readdirSync(dist, { recursive: true })
     .filter((name) => name.endsWith(".wasm") || name.endsWith(".js"))
@@ -103,16 +123,19 @@ function measure() {
       const bytes = readFileSync(join(dist, name));
       return { name: name.replaceAll("\\", "/"), bytes: bytes.length, gzip_bytes: gzipSync(bytes, { level: 9 }).length };
     });
-  const first = files.filter(({ name }) => !Object.values(LATER).includes(name) && !ELSEWHERE.test(name));
+  const first = files.filter(({ name }) => !Object.values(LATER).includes(name) && !THREADED.includes(name) && !ELSEWHERE.test(name));
   const later = Object.fromEntries(Object.entries(LATER).map(([use, module]) => [use, files.find(({ name }) => name === module)]));
-  const sum = (key) => first.reduce((total, file) => total + file[key], 0);
-  return { files, ...later, total: { bytes: sum("bytes"), gzip_bytes: sum("gzip_bytes") } };
+  const sum = (files) => ({
+    bytes: files.reduce((total, { bytes }) => total + bytes, 0),
+    gzip_bytes: files.reduce((total, { gzip_bytes }) => total + gzip_bytes, 0),
+  });
+  return { files, ...later, threads: sum(files.filter(({ name }) => THREADED.includes(name))), total: sum(first) };
 }
 
 function print({ files, total }) {
   const kb = (bytes) => (bytes / 1000).toFixed(1).padStart(10);
   console.log(`\n${"dist/".padEnd(28)}${"KB".padStart(10)}${"gzip KB".padStart(10)}`);
-  for (const file of [...files, { ...total, name: "without chat, grammar" }]) {
+  for (const file of [...files, { ...total, name: "what everybody fetches" }]) {
     console.log(`${file.name.padEnd(28)}${kb(file.bytes)}${kb(file.gzip_bytes)}`);
   }
 }

@@ -31,6 +31,8 @@ const TYPES = {
 
 /** The page from its sources: the package as it was last built, and what the page takes from others. */
 export const SOURCES = { "/": join(root, "www"), "/dist/": join(root, "dist"), "/vendor/": join(root, "node_modules/marked/lib") };
+/** Make a page cross-origin isolated: its engines may then compute with threads. */
+export const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
 /**
  * Serves folders: `roots` maps URL prefixes to them, the longest prefix wins.
@@ -131,7 +133,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Error("--port wants a number from 0 to 65535");
     if (process.argv.includes("--build")) await (await import("./build.mjs")).build();
     await (await import("./site.mjs")).writeSite();
-    const { url } = await serve({ roots: { "/": join(root, "site") }, port });
+    const { url } = await serve({ roots: { "/": join(root, "site") }, port, headers: ISOLATED });
     console.log(`\nLorakeet is at ${url}  (Ctrl-C ends it)`);
   } catch (error) {
     console.error(`[serve] ${error.message}`);

@@ -1,7 +1,7 @@
 // Finds what building and testing need, and fetches what is missing.
 // Leaves the system's packages alone unless asked: `--install`, or CI, and root either way.
 //
-//   node tools/setup.mjs build    the wasm32 target, wasm-bindgen, npm's packages
+//   node tools/setup.mjs build    the wasm32 target, the standard library's source, wasm-bindgen, npm's packages
 //   node tools/setup.mjs test     the same, and Chromium, chromedriver, Firefox, a Vulkan driver; with `--install`, or in CI,
 //                                 the real model and tokenizers that some tests need (155 MB)
 //
@@ -55,7 +55,10 @@ export function setup(kind, { install = process.argv.includes("--install") || in
       realTokenizers(env);
     });
   }
-  step("wasm", () => Object.assign(found, wasmTarget(env, mayInstall)));
+  step("wasm", () => {
+    Object.assign(found, wasmTarget(env, mayInstall));
+    standardSource(found, mayInstall);
+  });
   step("bindgen", () => wasmBindgen(env));
   step("npm", () => npmPackages(env));
   return found;
@@ -119,6 +122,15 @@ function wasmTarget(env, mayInstall) {
   }
   buildDebianStd(debian.wasmEnv);
   return debian;
+}
+
+/** The module with threads has a standard library of its own, which is built with it. */
+function standardSource({ wasmEnv, wasmFromDebian }, mayInstall) {
+  const sysroot = wasmFromDebian ? "/usr" : output("rustc", ["--print", "sysroot"], wasmEnv);
+  if (existsSync(join(sysroot, "lib/rustlib/src/rust/library/Cargo.toml"))) return;
+  if (!wasmFromDebian) run("rustup", ["component", "add", "rust-src"], { env: wasmEnv, why: "the standard library's source is missing" });
+  else if (mayInstall) apt(["rust-web-src"], wasmEnv);
+  else throw new Error("The standard library's source is missing: as root, run this program with `--install`, or `apt-get install rust-web-src`.");
 }
 
 function hasStd(folder) {

@@ -9,6 +9,8 @@ const { scope } = self.registration;
 /** Caches belong to the origin, which may hold other sites. */
 const FAMILY = `lorakeet ${scope} `;
 const CACHE = FAMILY + version;
+/** Cross-origin isolation, whatever the server sends: engines on the CPU may then have threads. */
+const ISOLATED = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
 
 addEventListener("install", (event) => event.waitUntil(install()));
 addEventListener("activate", (event) => event.waitUntil(activate()));
@@ -50,12 +52,12 @@ async function fetched(path, hash) {
   return whole;
 }
 
-/** A response of its own, with the length the body has; undefined for other bytes than `hash` is of. */
+/** A response of its own, with the length the body has and isolated; undefined for other bytes than `hash` is of. */
 async function checked(response, hash) {
   const body = await response.arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
   if (Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("") !== hash) return undefined;
-  const headers = { "content-type": response.headers.get("content-type") ?? "application/octet-stream", "content-length": body.byteLength };
+  const headers = { "content-type": response.headers.get("content-type") ?? "application/octet-stream", "content-length": body.byteLength, ...ISOLATED };
   return new Response(body, { headers });
 }
 

@@ -23,10 +23,10 @@ export const shared = join(root, "../shared/data/adapters");
  * A browser and the site: `www/` at `/`, the models and adapters above below `/test/`.
  * `open(path)` gives a page whose console errors and uncaught exceptions gather in `page.complaints`;
  * `prepare` has it before it is anywhere. Pages share storage if they are opened in one `newContext()`.
- * `roots` are folders to serve instead.
+ * `roots` are folders to serve instead, with `headers`.
  */
-export async function start(roots = sources()) {
-  const site = await serve({ roots, port: 0 });
+export async function start(roots = sources(), headers = {}) {
+  const site = await serve({ roots, port: 0, headers });
   const browser = await launch();
   const open = async (path = "", { prepare, context, ...options } = {}) => {
     const page = await (context ? context.newPage() : browser.newPage(options));
@@ -46,7 +46,8 @@ export async function start(roots = sources()) {
   return { url: site.url, open, newContext: () => browser.newContext(), close, crashGpu };
 }
 
-function sources() {
+/** The folders that `start` serves. */
+export function sources() {
   const roots = { ...SOURCES, "/test/fixtures/": fixtures, "/test/adapters/": adapters, "/test/gguf/": ggufs };
   if (existsSync(shared)) roots["/test/shared/"] = shared;
   if (existsSync(stories)) roots["/test/stories/"] = stories;

@@ -170,7 +170,7 @@ test("wrong sources and options say what is wrong", async () => {
     notFiles: { kind: "argument", message: 'model "a", expected a File' },
     noFiles: { kind: "argument", message: "config.json: not among the 0 files given" },
     absent: { kind: "network", message: errors.absent.message }, // of the file whose answer came first
-    option: { kind: "argument", message: "option `contextLenght`: unknown, did you mean `contextLength`? Expected one of device, contextLength, batch, dtype, kvDtype, exact, maxQueue, streamIdleTimeout, chatTemplate, cache, signal, onProgress, wasmUrl, chatWasmUrl, grammarWasmUrl, worker, revision, subfolder, token, hubUrl" },
+    option: { kind: "argument", message: "option `contextLenght`: unknown, did you mean `contextLength`? Expected one of device, contextLength, batch, dtype, kvDtype, exact, threads, maxQueue, streamIdleTimeout, chatTemplate, cache, signal, onProgress, wasmUrl, threadsWasmUrl, chatWasmUrl, grammarWasmUrl, worker, revision, subfolder, token, hubUrl" },
     device: { kind: "argument", message: 'device `gpu`, expected auto, webgpu or cpu' },
     context: { kind: "argument", message: "contextLength 0.5, expected a whole number, at least 0" },
     options: { kind: "argument", message: "options null, expected an object" },

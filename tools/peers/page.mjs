@@ -24,10 +24,11 @@ function seconds(since) {
 }
 
 const ENGINES = {
-  async lorakeet({ url, dtype, device }) {
+  async lorakeet({ url, dtype, device, threads }) {
     const { createEngine } = await import("/dist/index.js");
-    const options = { device, contextLength: 1024, batch: 1, cache: false };
+    const options = { device, threads, contextLength: 1024, batch: 1, cache: false };
     const engine = await createEngine(url, dtype ? { dtype, ...options } : options);
+    if (engine.info.threads !== threads) throw new Error(`Lorakeet has ${engine.info.threads} threads, expected ${threads}`);
     const draw = async ({ ids }, tokens, onToken) => {
       const drawn = { ids: [], pieces: [] };
       for await (const { choices: [{ text, token_ids }] } of engine.completions.create({ prompt: ids, max_tokens: tokens, temperature: 0, stream: true })) {

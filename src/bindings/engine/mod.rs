@@ -13,6 +13,8 @@ mod loader;
 mod numbered;
 mod sessions;
 mod sha256;
+#[cfg(target_feature = "atomics")]
+mod threads;
 mod training;
 
 use std::cell::{RefCell, RefMut};

@@ -7,7 +7,11 @@ import type { Engine } from "./engine.js";
 import { openEngine } from "./open.js";
 import { checkNames, checkSignal, wrong } from "../options.js";
 import type { ModelSource } from "../files/source.js";
+import { hasGpu } from "../thread/gpu.js";
 import { openInWorker } from "../thread/worker-client.js";
+
+/** Rust has the same limit. */
+const MAX_THREADS = 8;
 
 /**
  * Loads a model: a GGUF file, or a Hugging Face folder with `config.json`, `tokenizer.json` and safetensors weights,
@@ -31,10 +35,26 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   const { worker = inPage(), ...others } = options;
   const isWorker = typeof Worker !== "undefined" && worker instanceof Worker;
   if (typeof worker !== "boolean" && !isWorker) throw wrong("worker", worker, "true, false or a Worker");
-  const engine = worker === false ? await openEngine(source, others) : await openInWorker<Engine>(source, others, isWorker ? worker : undefined);
+  checkThreads(options.threads);
+  const open = async () => openInWorker<Engine>(source, others, isWorker ? 1 : await threadsFor(options), isWorker ? worker : undefined);
+  // The page's own thread may not wait for others.
+  const engine = worker === false ? await openEngine(source, { ...others, threads: 1 }) : await open();
   // Some browsers ask the user: nobody waits for that.
   void persist(engine.cache).catch(() => {});
   return engine;
+}
+
+function checkThreads(threads: unknown): void {
+  const fits = Number.isInteger(threads) && (threads as number) >= 1 && (threads as number) <= MAX_THREADS;
+  if (threads !== undefined && !fits) throw wrong("threads", threads, `a whole number from 1 to ${MAX_THREADS}`);
+}
+
+/** How many threads to try. */
+async function threadsFor({ device, threads }: EngineOptions): Promise<number> {
+  if (threads === 1 || !globalThis.crossOriginIsolated || device === "webgpu") return 1;
+  if (device !== "cpu" && (await hasGpu())) return 1;
+  const cores = navigator.hardwareConcurrency;
+  return threads ?? Math.min(Math.max(Math.ceil(cores / 2), 2), cores, MAX_THREADS);
 }
 
 function inPage(): boolean {

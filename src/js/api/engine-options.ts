@@ -48,6 +48,13 @@ export interface EngineOptions extends HubOptions {
    */
   exact?: boolean;
   /**
+   * How many threads compute on the CPU, 1 to 8. More than one needs a page that is cross-origin isolated
+   * (`crossOriginIsolated`), and a worker that `createEngine` starts; otherwise, or where they do not start, one computes:
+   * `info.threads` says how many do. Every number is the same with any number of them. Default: half the
+   * processor's, at least 2; 1 where WebGPU is used.
+   */
+  threads?: number;
+  /**
    * Where files from URLs and from the hub are kept, so that the next load needs no download and no network:
    * `opfs` is the origin private file system, `cache-api` the Cache API, `memory` the memory of the thread
    * that loads (for an engine in a worker, it ends with the worker), `disk` a folder of the user's caches in Node, Deno
@@ -73,6 +80,8 @@ export interface EngineOptions extends HubOptions {
   onProgress?: (progress: Progress) => void;
   /** URL of `lorakeet_bg.wasm`, if it is not beside this package. The first engine of a page decides. */
   wasmUrl?: string | URL;
+  /** URL of `lorakeet_threads_bg.wasm`, which engines with threads have instead, if it is not beside this package. */
+  threadsWasmUrl?: string | URL;
   /** URL of `lorakeet_chat_bg.wasm`, which the first chat fetches, if it is not beside this package. */
   chatWasmUrl?: string | URL;
   /** URL of `lorakeet_grammar.wasm`, which the first text with a format fetches, if it is not beside this package. */
@@ -108,6 +117,8 @@ export interface EngineInfo {
   file: string | undefined;
   /** Where the model runs. */
   device: "webgpu" | "cpu";
+  /** How many threads of the CPU compute; 1 on WebGPU. */
+  threads: number;
   /** The GPU's name. Empty on the CPU, or if the browser does not tell it. */
   adapter: string;
   /** Maximum number of tokens of prompt and generated text together. */
@@ -134,7 +145,7 @@ export interface EngineInfo {
 }
 
 /** The names of {@link EngineOptions}. */
-export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "kvDtype", "exact", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "chatWasmUrl", "grammarWasmUrl", "worker", ...HUB_NAMES] as const;
+export const ENGINE_NAMES = ["device", "contextLength", "batch", "dtype", "kvDtype", "exact", "threads", "maxQueue", "streamIdleTimeout", "chatTemplate", "cache", "signal", "onProgress", "wasmUrl", "threadsWasmUrl", "chatWasmUrl", "grammarWasmUrl", "worker", ...HUB_NAMES] as const;
 
 /** How requests wait, and where the modules of chats and of grammars are. Errors with `argument`. */
 export function checkEngineOptions(options: EngineOptions): { seats: SeatOptions; chatWasm: URL | undefined; grammarWasm: URL | undefined } {

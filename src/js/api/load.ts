@@ -42,6 +42,7 @@ export interface LoadRequest {
   dtype: string | undefined;
   kvDtype: string | undefined;
   exact: boolean | undefined;
+  threads: number | undefined;
   signal: AbortSignal | undefined;
   onProgress: ((progress: Progress) => void) | undefined;
 }
@@ -184,7 +185,7 @@ async function open(opener: Opener, request: LoadRequest): Promise<Opened> {
 async function openOn(
   device: "webgpu" | "cpu",
   opener: Opener,
-  { contextLength, batch, dtype, kvDtype, exact, signal }: LoadRequest,
+  { contextLength, batch, dtype, kvDtype, exact, threads, signal }: LoadRequest,
 ): Promise<WasmLoader> {
   if (device === "webgpu" && !(globalThis.navigator as { gpu?: unknown } | undefined)?.gpu) {
     throw new LorakeetError("unsupported", "no WebGPU: `navigator.gpu` is missing in this browser, or the page is not served over https");
@@ -192,7 +193,7 @@ async function openOn(
   throwIfCancelled(signal, WHAT);
   if (device === "webgpu" && !(await hasGpu())) throw new LorakeetError("unsupported", "no WebGPU: the browser offers no GPU on this machine");
   const software = device === "webgpu" && isSoftware(await gpuName());
-  const loader = await enter(() => opener({ device, contextLength, batch, dtype, kvDtype, exact, software }));
+  const loader = await enter(() => opener({ device, contextLength, batch, dtype, kvDtype, exact, threads, software }));
   try {
     throwIfCancelled(signal, WHAT);
     if (device === "webgpu") await checkKernels(loader);

@@ -22,7 +22,7 @@ const WHAT = "loading the model";
 /** `createEngine` on the thread that calls. */
 export async function openEngine(source: ModelSource, options: EngineOptions): Promise<Engine> {
   const { seats, chatWasm, grammarWasm } = checkEngineOptions(options);
-  const { contextLength, batch, dtype, kvDtype, exact, signal, onProgress } = options;
+  const { contextLength, batch, dtype, kvDtype, exact, threads, signal, onProgress } = options;
   const cache = new ModelCache(options.cache);
   const remote = new Remote(cache);
   const folder = modelFolder(await orCancelled(settled("model", source), signal, WHAT), new Hub(options), remote);
@@ -30,7 +30,7 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   throwIfCancelled(signal, WHAT);
   await orCancelled(loadWasm(options.wasmUrl), signal, WHAT);
   const device = await enter(() => WasmLoader.deviceOf({ device: options.device, dtype, kvDtype }) as LoadRequest["device"]);
-  const request = { device, contextLength, batch, dtype, kvDtype, exact, signal, onProgress: onProgress && growing(onProgress) };
+  const request = { device, contextLength, batch, dtype, kvDtype, exact, threads, signal, onProgress: onProgress && growing(onProgress) };
   const { made, fallbackReason, generationConfig: config } = await remote.load(() => load(folder, request, (loader) => loader.finish()));
   const info: EngineInfo = {
     model: folder.name || "model", file: folder.gguf, generationConfig: Object.freeze(generationConfig(config)),
@@ -39,7 +39,7 @@ export async function openEngine(source: ModelSource, options: EngineOptions): P
   if (info.device === "webgpu") info.adapter ||= await gpuName();
   made.setBaseName(folder.id);
   const turns = new Turns(made, new Seats(info.batch, seats));
-  const origin = { folder, remote, request: { contextLength, batch, dtype, kvDtype, exact } };
+  const origin = { folder, remote, request: { contextLength, batch, dtype, kvDtype, exact, threads } };
   const conversations = new Conversations(turns, templateFiles(folder, template, remote)!, chatWasm);
   return new Engine(turns, info, origin, fallbackReason, cache, conversations, new Grammars(turns, grammarWasm));
 }

@@ -20,7 +20,7 @@ export interface RecoverOptions {
 export interface Origin {
   folder: ModelFolder;
   remote: Remote;
-  request: Pick<LoadRequest, "contextLength" | "batch" | "dtype" | "kvDtype" | "exact">;
+  request: Pick<LoadRequest, "contextLength" | "batch" | "dtype" | "kvDtype" | "exact" | "threads">;
 }
 
 /** Recovers an engine that was on a GPU; one that has lost nothing stays as it is. */

@@ -16,7 +16,7 @@ export async function gpuIdentity(): Promise<string> {
 /** Whether there is an adapter. One that cannot be asked for is: Rust then says what is wrong. */
 export async function hasGpu(): Promise<boolean> {
   try {
-    return (await adapter()) !== null;
+    return Boolean(await adapter());
   } catch {
     return true;
   }

@@ -5,17 +5,22 @@ import { LorakeetError, fromWasm } from "../error.js";
 import { page } from "../page.js";
 import { program } from "../program.js";
 
+/** What wasm-bindgen makes for a module: starts it. */
+export type Init = (input: { module_or_path: Response }) => Promise<unknown>;
+
 export class Module {
   readonly #name: string;
-  readonly #init: (input: { module_or_path: Response }) => Promise<unknown>;
+  readonly #init: Init;
+  readonly #why: () => string | undefined;
   #loading: Promise<void> | undefined;
   /** Set once the module has trapped: its memory can no longer be trusted. */
   #stopped: LorakeetError | undefined;
 
-  /** `init` is what wasm-bindgen made for it. */
-  constructor(name: string, init: (input: { module_or_path: Response }) => Promise<unknown>) {
+  /** `why` may know more of what has stopped it than the trap says. */
+  constructor(name: string, init: Init, why: () => string | undefined = () => undefined) {
     this.#name = name;
     this.#init = init;
+    this.#why = why;
   }
 
   /** Fetches and starts the module; later calls, whatever their URL, wait for the first one. */
@@ -61,7 +66,7 @@ export class Module {
   }
 
   #stop(error: Error): LorakeetError {
-    this.#stopped ??= new LorakeetError("device", `${this.#name} stopped: ${error.message}; reload the page`, { cause: error });
+    this.#stopped ??= new LorakeetError("device", `${this.#name} stopped: ${this.#why() ?? error.message}; reload the page`, { cause: error });
     return this.#stopped;
   }
 }

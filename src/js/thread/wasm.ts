@@ -1,19 +1,41 @@
 // The package's WebAssembly modules: the engine's; the one that renders chat templates, which is fetched for the
 // first chat; and the one that knows grammars, fetched for the first text that has one.
+// Not the module of engines with threads, which pool.ts puts in the place of the first.
 
 import initEngine, { Engine, Loader, Sha256, benchGpu } from "../wasm/lorakeet.js";
 import initChat, { ChatTemplate } from "../wasm/lorakeet_chat.js";
-import { Module } from "./module.js";
+import { Module, type Init } from "./module.js";
 
-export { Engine as WasmEngine, Loader as WasmLoader, Sha256 as WasmSha256, ChatTemplate as WasmChatTemplate, benchGpu as WasmBenchGpu };
+export { ChatTemplate as WasmChatTemplate, benchGpu as WasmBenchGpu };
+export type WasmEngine = Engine;
+export type WasmLoader = Loader;
+export type WasmSha256 = Sha256;
+export let WasmEngine = Engine;
+export let WasmLoader = Loader;
+export let WasmSha256 = Sha256;
 
-const engine = new Module("the WebAssembly module", initEngine);
+const ENGINE = "the WebAssembly module";
+let engine = new Module(ENGINE, initEngine);
 const chat = new Module("the WebAssembly module of chats", initChat);
 /** Once it is fetched. Not instantiated: each request has an instance of its own. */
 let grammars: WebAssembly.Module | undefined;
 const grammar = new Module("the WebAssembly module of grammars", async ({ module_or_path }) => {
   grammars = await WebAssembly.compile(await module_or_path.arrayBuffer());
 });
+
+/**
+ * Has other classes of an engine's module from now on, of the same shape; `init` starts it, and `why` may say what
+ * has stopped it. Gives what fetches it. Only where no engine has been opened yet.
+ */
+export function replaceEngineModule(
+  classes: Record<"Engine" | "Loader" | "Sha256", unknown>, init: Init, why: () => string | undefined,
+): (url: string | URL) => Promise<void> {
+  WasmEngine = classes.Engine as typeof Engine;
+  WasmLoader = classes.Loader as typeof Loader;
+  WasmSha256 = classes.Sha256 as typeof Sha256;
+  engine = new Module(ENGINE, init, why);
+  return (url) => engine.load(url);
+}
 
 /** Fetches the engine's module, if no engine of the page did. */
 export function loadWasm(url: string | URL | undefined): Promise<void> {

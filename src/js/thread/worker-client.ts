@@ -1,4 +1,4 @@
-// The page's side of an engine in a worker: starts it, and ends it with the engine.
+// The page's side of an engine in a worker: starts it, with threads where that can be, and ends it with the engine.
 // What is said to it is connection.ts's.
 
 import { Connection } from "./connection.js";
@@ -11,8 +11,32 @@ interface Opened {
   lost(): Promise<unknown>;
 }
 
-/** Opens an engine in a worker of its own, or in the one given; that ends with it. */
-export async function openInWorker<T extends Opened>(source: unknown, options: { signal?: AbortSignal }, worker: Worker = startWorker()): Promise<T> {
+interface Options {
+  signal?: AbortSignal;
+  threadsWasmUrl?: string | URL;
+}
+
+/**
+ * Opens an engine in a worker of its own, with so many threads or, where they cannot be had, with one; or in the worker
+ * given, with one. The worker ends with the engine.
+ */
+export async function openInWorker<T extends Opened>(source: unknown, options: Options, threads: number, worker?: Worker): Promise<T> {
+  if (worker || threads === 1) return openIn(source, { ...options, threads: 1 }, worker ?? startWorker());
+  try {
+    return await openIn(source, { ...options, threads }, startThreadedWorker());
+  } catch (error) {
+    if (!(error instanceof NoThreads)) throw error;
+    return openIn(source, { ...options, threads: 1 }, startWorker());
+  }
+}
+
+/** Calls a method of what a worker hosts. */
+type Call = (method: string, args: readonly unknown[]) => Promise<unknown>;
+
+/** The error of an engine that is to be opened with one thread. */
+class NoThreads extends LorakeetError {}
+
+async function openIn<T extends Opened>(source: unknown, options: Options & { threads: number }, worker: Worker): Promise<T> {
   const { connection, call } = inWorker(worker);
   const { signal } = options;
   const stopWaiting = () => {
@@ -21,6 +45,7 @@ export async function openInWorker<T extends Opened>(source: unknown, options: {
   try {
     signal?.addEventListener("abort", stopWaiting);
     if (signal?.aborted) stopWaiting();
+    if (options.threads > 1) await startThreads(call, options);
     const engine = (await call("openEngine", [source, options])) as T;
     const [dispose, lost] = [engine.dispose.bind(engine), engine.lost.bind(engine)];
     return Object.defineProperties(engine, {
@@ -49,14 +74,33 @@ export function inWorker(worker: Worker = startWorker()) {
   };
 }
 
+/** Whatever is wrong with them, one thread does. */
+async function startThreads(call: Call, { signal, threads, threadsWasmUrl }: Options & { threads: number }): Promise<void> {
+  try {
+    await call("startThreads", [threads, threadsWasmUrl]);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new NoThreads("unsupported", `no threads: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+// A bundler sees what is a worker's script where its address is written in full.
 function startWorker(): Worker {
   if (typeof Worker === "undefined") throw new LorakeetError("unsupported", "worker true, but there is no `Worker` here: pass `worker: false`");
+  return moduleWorker(() => new Worker(new URL("../worker.js", import.meta.url), { type: "module" }), "worker.js");
+}
+
+function startThreadedWorker(): Worker {
+  return moduleWorker(() => new Worker(new URL("../worker-threads.js", import.meta.url), { type: "module" }), "worker-threads.js");
+}
+
+/** What `start` gives; or, where the package is on another server than the page, a worker whose script imports `script`. */
+export function moduleWorker(start: () => Worker, script: string): Worker {
   try {
-    return new Worker(new URL("../worker.js", import.meta.url), { type: "module" });
+    return start();
   } catch {
-    // The package is on another server than the page: a script of the page's own may import it.
-    const script = `import ${JSON.stringify(import.meta.url.replace(/[^/]*\/[^/]*$/, "worker.js"))};`;
-    const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+    const text = `import ${JSON.stringify(import.meta.url.replace(/[^/]*\/[^/]*$/, script))};`;
+    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
     return new Worker(url, { type: "module" });
   }
 }

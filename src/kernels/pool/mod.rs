@@ -92,7 +92,7 @@ impl Pool {
     /// thread; so many that each is worth it, if all take `work` multiplications.
     pub(crate) fn split(&self, len: usize, step: usize, work: usize, part: impl Fn(Range<usize>) + Sync) {
         let steps = len.div_ceil(step);
-        let most = if self.workers.is_empty() { 1 } else { PARTS * self.threads() };
+        let most = if spawn::NEVER || self.workers.is_empty() { 1 } else { PARTS * self.threads() };
         let parts = most.min(work / self.least_work).min(steps);
         if parts < 2 {
             return part(0..len);

@@ -1,7 +1,12 @@
 //! Where threads come from: the system; or, in WebAssembly, the page, which starts them beforehand.
 //! What they do is not known here.
 
-pub(super) use here::*;
+pub(super) use here::{Worker, has_failed, spawn};
+#[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
+pub use here::{enlist, failure, serve};
+
+/// Whether there are none: what only they need is then left out of the module.
+pub(super) const NEVER: bool = cfg!(all(target_arch = "wasm32", not(target_feature = "atomics")));
 
 #[cfg(not(target_arch = "wasm32"))]
 mod here {
