@@ -7,11 +7,11 @@ import { createHash } from "node:crypto";
 import { cpSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { createServer } from "vite";
+import { build as buildByVite, createServer } from "vite";
 import webpack from "webpack";
 import { launch, launchWithExtension } from "../../tools/chromium.mjs";
-import { serve } from "../../tools/serve.mjs";
-import { build, check, example, golden, serveModel } from "./project.mjs";
+import { ISOLATED, serve } from "../../tools/serve.mjs";
+import { build, check, example, golden, project, serveModel } from "./project.mjs";
 
 let browser;
 let model;
@@ -33,10 +33,10 @@ async function checkFolder(folder, headers = {}) {
   }
 }
 
-/** The examples use the engine's module alone, but those of chats and of grammars have to be among what is built. */
-function checkModules(out) {
+/** The examples use the engine's module alone, but those of threads, chats and grammars have to be among what is built. */
+function checkModules(out, expected = 4) {
   const modules = readdirSync(out, { recursive: true }).filter((name) => name.endsWith(".wasm"));
-  assert.equal(modules.length, 3, modules.join());
+  assert.equal(modules.length, expected, modules.join());
 }
 
 test("a page without a bundler, under a strict policy", async () => {
@@ -82,22 +82,48 @@ test("Vite, in development and built", async () => {
   await checkFolder(join(folder, "dist"));
 });
 
-test("webpack takes the same files", async () => {
-  const folder = example("vite", "webpack");
+async function buildByWebpack(folder) {
   const out = join(folder, "out");
   const stats = await new Promise((done, failed) => {
     webpack({ mode: "production", context: folder, entry: "./main.js", output: { path: out, filename: "main.js" }, performance: false }, (error, stats) => (error ? failed(error) : done(stats)));
   });
   assert.deepEqual(stats.toJson({ all: false, errors: true, warnings: true }), { errors: [], warnings: [] });
+  return out;
+}
+
+test("webpack takes the same files", async () => {
+  const folder = example("vite", "webpack");
+  const out = await buildByWebpack(folder);
   checkModules(out);
   cpSync(join(folder, "index.html"), join(out, "index.html"));
   await checkFolder(out);
 });
 
+test("Vite and webpack find what threads need", async () => {
+  const folder = project("threads", {
+    "index.html": `<script type="module" src="./main.js"></script>`,
+    "main.js": `import { createEngine } from "lorakeet";
+      const model = new URLSearchParams(location.search).get("model");
+      createEngine(model, { device: "cpu", threads: 2 }).then(({ info }) => (document.title = "threads: " + info.threads), ({ message }) => (document.title = message));`,
+  });
+  await buildByVite({ root: folder, logLevel: "error" });
+  const out = await buildByWebpack(folder);
+  cpSync(join(folder, "index.html"), join(out, "index.html"));
+  for (const built of [join(folder, "dist"), out]) {
+    const site = await serve({ roots: { "/": built }, port: 0, headers: ISOLATED });
+    const page = await browser.newPage();
+    await page.goto(`${site.url}index.html?model=${encodeURIComponent(model.url)}`);
+    await page.waitForFunction(() => document.title !== "");
+    assert.equal(await page.title(), "threads: 2", built);
+    await page.close();
+    await site.close();
+  }
+});
+
 test("esbuild, which has to be told of the worker and the modules", async () => {
   const folder = example("esbuild");
   build(folder);
-  checkModules(join(folder, "out"));
+  checkModules(join(folder, "out"), 3); // a worker of one's own has one thread
   await checkFolder(folder);
 });
 
