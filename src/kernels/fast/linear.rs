@@ -112,7 +112,11 @@ fn expand(delta: &DeltaData<'_>, n: usize, columns: Columns, line: &mut [f32]) {
 const TURNED: usize = 64;
 
 /// What [`product`] does for some columns, by turning W, which pays for many rows.
-fn many_rows(
+///
+/// # Safety
+///
+/// Nobody else uses these columns of y meanwhile.
+unsafe fn many_rows(
     x: &[f32],
     weight: WeightData<'_>,
     part: Range<usize>,
@@ -125,7 +129,7 @@ fn many_rows(
     let n = x.len() / c;
     let (first, stride) = (columns.first + part.start, columns.stride);
     for row in 0..n {
-        // SAFETY: parts have different columns.
+        // SAFETY: as the caller says.
         let y = unsafe { y.slice(row * stride + first, part.len()) };
         if !accumulate {
             y.fill(0.0);
@@ -174,7 +178,8 @@ fn product(
     }
     if n > FEW_ROWS {
         return pool.split(f, TURNED, n * f * c, |part| {
-            many_rows(x, weight, part, bias, columns, accumulate, y);
+            // SAFETY: parts have different columns.
+            unsafe { many_rows(x, weight, part, bias, columns, accumulate, y) };
         });
     }
     let xs = |row: usize| &x[row * c..][..c];
