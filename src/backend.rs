@@ -35,6 +35,15 @@ pub enum Prepared {
     Gpu(gpu::Recording),
 }
 
+/// Words on their way from a backend.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// They are here.
+    Read(Vec<Vec<u32>>),
+    /// They are with a device.
+    Gpu(gpu::Reading),
+}
+
 impl Backend {
     /// `cpu` or `webgpu`, the words of the `device` option.
     pub fn name(&self) -> &'static str {
@@ -138,6 +147,27 @@ impl Backend {
         match self {
             Self::Cpu(cpu) => Ok(parts.iter().map(|&(id, offset, len)| cpu.read(id, offset, len)).collect()),
             Self::Gpu(gpu) => gpu.read(parts).await,
+        }
+    }
+
+    /// Begins to read words of some tensors: what runs from now on does not change them.
+    ///
+    /// Errors as [`read`](Self::read) does.
+    pub(crate) async fn begin_read(&mut self, parts: &[(TensorId, usize, usize)]) -> Result<Reading> {
+        match self {
+            Self::Cpu(_) => Ok(Reading::Read(self.read_all(parts).await?)),
+            Self::Gpu(gpu) => Ok(Reading::Gpu(gpu.begin_read(parts).await?)),
+        }
+    }
+
+    /// Waits for them. Tells how long, ms, a device took since it had done all before.
+    ///
+    /// Errors as [`read`](Self::read) does.
+    pub(crate) async fn finish_read(&mut self, reading: Reading) -> Result<(Vec<Vec<u32>>, f64)> {
+        match (self, reading) {
+            (_, Reading::Read(words)) => Ok((words, 0.0)),
+            (Self::Gpu(gpu), Reading::Gpu(reading)) => gpu.finish_read(reading).await,
+            _ => unreachable!("it is read on the backend that began it"),
         }
     }
 

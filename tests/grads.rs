@@ -212,7 +212,8 @@ async fn outer_grad() {
         let added = &case.f32("da")[u_first * c..][..count * c];
         want[c..].iter_mut().zip(added).for_each(|(want, g)| *want += g);
         let g = one.output_over("g", &[1 + count, c], &before, &want);
-        (ops::OuterGrad { rows, u, u_first, v, g, g_first: 1, count, cols: [0, c] }, n + 2)
+        let product = ops::Product { pair: 0, u_first, count, cols: [0, c], g_first: c };
+        (ops::OuterGrad { rows, pairs: vec![[u, v]], g, products: vec![product] }, n + 2)
     })
     .await;
 }
@@ -232,7 +233,43 @@ async fn outer_grad_of_a_part() {
         let want: Vec<f32> = before.iter().enumerate().map(|(at, b)| b + add(at)).collect();
         let g = one.output_over("g", &[ranks, f], &before, &want);
         let u_first = (n_parts - 1) * ranks;
-        (ops::OuterGrad { rows, u, u_first, v, g, g_first: 0, count: ranks, cols }, n + 2)
+        let product = ops::Product { pair: 0, u_first, count: ranks, cols, g_first: 0 };
+        (ops::OuterGrad { rows, pairs: vec![[u, v]], g, products: vec![product] }, n + 2)
+    })
+    .await;
+}
+
+/// Those of A and of B in all parts at once, between numbers that stay.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn outer_grad_of_all_parts() {
+    on_all(&mut backends().await, "outer_grad of all", &fixture!("grads/lora_grad"), SUMS, |case, one| {
+        let [n, c, f, ranks, n_parts] = ["N", "C", "F", "R", "parts"].map(|name| case.size(name));
+        let (rows, z_cols, edges) = (with_inactive(case, one), n_parts * ranks, case.sizes("edges"));
+        let mut of = |name: &str, cols: usize| {
+            let values = between_nans(&case.f32(name), cols);
+            one.f32(name, &[n + 2, cols], &values)
+        };
+        let pairs = vec![[of("dz", z_cols), of("x", c)], [of("z", z_cols), of("dy", f)]];
+        let products = (0..n_parts).flat_map(|part| {
+            let of = |pair, g_first, cols| ops::Product {
+                pair,
+                u_first: part * ranks,
+                count: ranks,
+                cols,
+                g_first,
+            };
+            let of_a = of(0, 3 + part * ranks * c, [0, c]);
+            [of_a, of(1, 4 + z_cols * c, [edges[part], edges.get(part + 1).copied().unwrap_or(f)])]
+        });
+        let products = products.collect();
+        let (a, b) = (case.f32("a"), case.f32("b"));
+        let around = |a: &[f32], b: &[f32]| [&[7.0; 3], a, &[8.0], b, &[9.0; 5]].concat();
+        let before = around(&a, &b);
+        let sum =
+            |held: &[f32], more: &[f32]| -> Vec<f32> { held.iter().zip(more).map(|(a, b)| a + b).collect() };
+        let want = around(&sum(&a, &case.f32("da")), &sum(&b, &case.f32("db")));
+        let g = one.output_over("g", &[before.len(), 1], &before, &want);
+        (ops::OuterGrad { rows, pairs, g, products }, n + 2)
     })
     .await;
 }

@@ -339,16 +339,18 @@ async fn the_devices_own_limits_give_the_same_logits() {
 /// Decoding replays: it creates nothing, writes nothing, and submits once per block.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn decoding_creates_no_objects() {
-    let Some(backend) = common::gpu().await else { return };
+    // No wait takes long.
+    let options = GpuOptions { default_limits: true, clock: Some(|| 0.0), ..GpuOptions::default() };
+    let Some(backend) = gpu_with(options).await else { return };
     let mut engine = LLAMA.open(backend, &EngineOptions::default()).expect("valid");
     let counts = |engine: &Engine| match engine.backend() {
         Backend::Gpu(gpu) => gpu.counts(),
         Backend::Cpu(_) => unreachable!("opened on a GPU"),
     };
     let mut generation = engine.start(&[Request::greedy(vec![1, 2, 3], 100)]).expect("valid");
-    // Prefill, and blocks of 1, 2, 4: the plan is made and the block has grown.
+    // Prefill, and blocks of 1, 2, 4, 8: the plan is made, the block has grown, and one is on its way.
     let mut tokens = 0;
-    while tokens < 7 {
+    while tokens < 15 {
         tokens +=
             engine.next(&mut generation).await.expect("works").iter().map(|d| d.tokens.len()).sum::<usize>();
     }

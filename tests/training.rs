@@ -3,8 +3,11 @@
 
 mod common;
 
+use std::collections::BTreeSet;
+
 use common::models::{MODELS, MORE, ModelFiles, models};
 use common::{Fixture, Tolerance, assert_close};
+use lorakeet::backend::gpu::GpuOptions;
 use lorakeet::engine::{
     Adapter, Choice, Engine, EngineOptions, Loss, ModuleDelta, NewLora, Optimizer, Request, TrainingRoom,
     Variant, Window,
@@ -560,8 +563,15 @@ async fn a_refusal_of_memory_names_what_fits() {
         engine.delete_adapter("x").expect("idle");
         result.map(|()| bytes).map_err(|e| (e.kind(), e.to_string()))
     };
-    let all = begin(600, 100, None).await.expect("no limit");
-    let less = begin(40, 100, None).await.expect("no limit");
+    // The least that training takes is what a refusal says; without a limit it takes more and computes less.
+    let least = |refusal: &str| -> u64 {
+        let bytes = refusal.strip_prefix("training adapter `x`: ").and_then(|rest| rest.split(' ').next());
+        bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("{refusal}"))
+    };
+    let most = begin(600, 100, None).await.expect("no limit");
+    let all = least(&begin(600, 100, Some(1)).await.expect_err("refused").1);
+    let less = least(&begin(40, 100, Some(1)).await.expect_err("refused").1);
+    assert!(all < most, "activations are kept");
     assert_eq!(begin(600, 100, Some(all)).await, Ok(all), "the limit itself is allowed");
     let limit = (all + less) / 2;
     let (kind, words) = begin(600, 100, Some(limit)).await.expect_err("refused");
@@ -583,6 +593,32 @@ async fn a_refusal_of_memory_names_what_fits() {
     assert!(words.ends_with("; no rank and no window would fit"), "{words}");
     // Room for many ranks is given back with the adapter.
     assert!(engine.model().tensors.total_bytes() < (resting + all) / 2);
+}
+
+/// Where a device binds little at once an adapter lies in several arenas, and learns the same.
+#[wasm_bindgen_test(unsupported = pollster::test)]
+async fn an_adapter_in_several_arenas_learns_the_same() {
+    let files = files("llama");
+    let mut learned = Vec::new();
+    for max_tensor_bytes in [None, Some(256 << 10)] {
+        let options = GpuOptions { default_limits: true, max_tensor_bytes, ..GpuOptions::default() };
+        let Some(gpu) = common::gpu_with(options).await else { return };
+        let mut engine = files.open(gpu, &EngineOptions::default()).expect("valid");
+        let lora =
+            NewLora { variant: Variant::Lora, rank: 64, alpha: 64.0, target_modules: Vec::new(), seed: 3 };
+        engine.new_lora("x", &lora).await.expect("fits");
+        // The norm is a sum in another order.
+        let optimizer = Optimizer { max_norm: 0.0, ..Optimizer::default() };
+        engine.begin_training("x", optimizer, ROOM).await.expect("a plain LoRA");
+        let arenas: BTreeSet<_> = engine.model().tensors.iter().filter_map(|(_, t)| t.arena).collect();
+        assert_eq!(arenas.len() > 1, max_tensor_bytes.is_some());
+        let window = Window::new((0..40).map(|i| (i * i * 7 + 3) % 97).collect(), 1);
+        for _ in 0..2 {
+            engine.train_step(vec![window.clone()], &on(), 1e-2).await.expect("works");
+        }
+        learned.push(engine.export_adapter("x").await.expect("a LoRA").weights);
+    }
+    assert!(learned[0] == learned[1]);
 }
 
 /// A text that is being drawn with an adapter keeps it from being deleted, also once a step has made the

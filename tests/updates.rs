@@ -4,10 +4,11 @@
 mod common;
 
 use bytemuck::Zeroable;
+use common::Case;
 use common::one_op::{EXACT, FUNCTIONS, OneOp, SUMS, fixture, on_all, output};
 use common::{Tolerance, backends_and_whole_stores as backends};
 use lorakeet::ops;
-use lorakeet::plan::{Dtype, INACTIVE, Plan, Row, TensorId, Tensors, Training};
+use lorakeet::plan::{Dtype, INACTIVE, Plan, Row, Target, TensorId, Tensors, Training};
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[cfg(target_arch = "wasm32")]
@@ -20,59 +21,75 @@ fn training(one: &mut OneOp, numbers: Training) -> TensorId {
     one.u32("training", &[12], bytemuck::cast_slice(&[numbers]))
 }
 
+/// The case's rows, from the last to the first at every other position; in front of them one that takes no part, at the
+/// position of a target. Returns the op, its rows, and where its losses are.
+fn loss_of(case: &Case, one: &mut OneOp, gradient: bool) -> (ops::CrossEntropy, usize) {
+    let [n, v] = ["N", "V"].map(|name| case.size(name));
+    let weight = case.number("weight");
+    let training = training(one, Training { loss_weight: weight / 4.0, ..Training::zeroed() });
+    let row = |pos: usize, slot: u32| Row { token: 0, pos: pos as u32, slot, mix: 0 };
+    let at = |i: usize| 2 * (n - i);
+    let lines: Vec<Row> = [row(2, INACTIVE)].into_iter().chain((0..n).map(|i| row(at(i), 0))).collect();
+    let rows = one.u32("rows", &[n + 1, 4], bytemuck::cast_slice(&lines));
+    let mut targets = vec![Target { token: 1, weight: 9.0 }; 2 * n + 1];
+    let mut losses = vec![7.0; 2 * n + 1];
+    let (labelled, loss) = (case.ids("labelled"), case.f32("loss"));
+    for (i, token) in case.ids("targets").into_iter().enumerate() {
+        let token = if labelled[i] == 1 { token } else { INACTIVE };
+        targets[at(i)] = Target { token, weight: 4.0 };
+        losses[at(i)] = loss[i];
+    }
+    let targets = one.u32("targets", &[2 * n + 1, 2], bytemuck::cast_slice(&targets));
+    let before = [vec![5.0; v], case.f32("logits")].concat();
+    let want = if gradient { [vec![0.0; v], case.f32("dlogits")].concat() } else { before.clone() };
+    let logits = one.output_over("logits", &[n + 1, v], &before, &want);
+    let loss = one.output_over("loss", &[2 * n + 1], &vec![7.0; 2 * n + 1], &losses);
+    let [scale, cap] = ["scale", "cap"].map(|name| case.number(name));
+    (ops::CrossEntropy { training, rows, targets, logits, loss, scale, cap, gradient }, n + 1)
+}
+
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn cross_entropy() {
-    on_all(
-        &mut backends().await,
-        "cross_entropy",
-        &fixture!("grads/cross_entropy"),
-        FUNCTIONS,
-        |case, one| {
-            let [n, v] = ["N", "V"].map(|name| case.size(name));
-            let training =
-                training(one, Training { loss_weight: case.number("weight"), ..Training::zeroed() });
-            let labelled = case.ids("labelled");
-            let target = |(id, on): (u32, &u32)| if *on == 1 { id } else { INACTIVE };
-            let targets: Vec<u32> = case.ids("targets").into_iter().zip(&labelled).map(target).collect();
-            let targets = one.u32("targets", &[n], &targets);
-            let logits = one.output_over("logits", &[n, v], &case.f32("logits"), &case.f32("dlogits"));
-            let loss = one.output("loss", &[n], &case.f32("loss"));
-            let [scale, cap] = ["scale", "cap"].map(|name| case.number(name));
-            (ops::CrossEntropy { training, targets, logits, scale, cap, loss }, n)
-        },
-    )
-    .await;
+    let fixture = fixture!("grads/cross_entropy");
+    let mut backends = backends().await;
+    on_all(&mut backends, "cross_entropy", &fixture, FUNCTIONS, |case, one| loss_of(case, one, true)).await;
+    on_all(&mut backends, "cross_entropy alone", &fixture, FUNCTIONS, |case, one| loss_of(case, one, false))
+        .await;
 }
 
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn square_sum() {
+    const PARTS: usize = ops::SquareSum::PARTS;
     let mut backends = backends().await;
     for (i, case) in fixture!("grads/adam_w").cases().enumerate() {
         let (sizes, norm) = (case.sizes("sizes"), case.f32("norms")[0]);
-        let first: Vec<f32> =
-            [0, 1].iter().map(|g| squares(&case.f32(&format!("grads_{g}"))[..sizes[*g]])).collect();
+        let gradient = |g: usize| case.f32(&format!("grads_{g}"))[..sizes[g]].to_vec();
         // The norm of all gradients together is PyTorch's.
-        assert!((first.iter().sum::<f32>().sqrt() - norm).abs() < 1e-4 * norm);
+        let all: f64 = [0, 1].into_iter().flat_map(gradient).map(|g| f64::from(g).powi(2)).sum();
+        assert!((all.sqrt() - f64::from(norm)).abs() < 1e-4 * f64::from(norm));
         for (name, backend) in &mut backends {
-            for index in [0, 1] {
+            for g in [0, 1].map(gradient) {
+                let part = g.len().div_ceil(PARTS);
+                let mut want = vec![7.0f32; PARTS + 5];
+                for (part, sum) in
+                    g.chunks(part).chain(std::iter::repeat(&[][..])).zip(&mut want[3..][..PARTS])
+                {
+                    *sum = part.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>() as f32;
+                }
+                let mut before = want.clone();
+                before[3..][..PARTS].fill(f32::NAN);
                 let mut one = OneOp::default();
-                let g = &case.f32(&format!("grads_{index}"))[..sizes[index]];
-                let g = one.f32("g", &[sizes[index]], g);
-                let (mut before, mut want) = ([7.0; 3], [7.0; 3]);
-                (before[index], want[index]) = (f32::NAN, first[index]);
-                let sums = one.output_over("sums", &[3], &before, &want);
-                let op = ops::SquareSum { g, sums, index };
+                let g = one.f32("g", &[g.len()], &g);
+                let sums = one.output_over("sums", &[PARTS + 5], &before, &want);
+                let op = ops::SquareSum { g, sums, first: 3 };
                 one.check(backend, &format!("case {i} on {name}"), op, 1, SUMS).await;
             }
         }
     }
 }
 
-fn squares(g: &[f32]) -> f32 {
-    g.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>() as f32
-}
-
-/// Whole steps: the norm of two gradients, then both parameters, which lie amid others.
+/// Whole steps: the norm of two gradients, then both parameters, one of them in two ranges. They lie amid others in
+/// tensors of one arena, and so do gradients.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn adam_w() {
     let mut backends = backends().await;
@@ -88,60 +105,71 @@ async fn adam_w() {
             max_norm: case.number("max_norm"),
             ..Training::zeroed()
         };
+        let [above, g_above] = ABOVE;
+        let g_firsts = [g_above, g_above + sizes[0] + 1];
+        let g_len = g_firsts[1] + sizes[1] + 1;
         for (name, backend) in &mut backends {
             let mut tensors = Tensors::default();
-            let mut plan = Plan::new(1);
-            let training = tensors.declare("training", Dtype::U32, &[12]).expect("small");
-            let sums = tensors.declare("sums", Dtype::F32, &[2]).expect("small");
-            let mut declare = |above: usize, p: usize| {
-                tensors.declare("state", Dtype::F32, &[above + sizes[p] + 1]).expect("small")
+            let mut declare =
+                |name: &str, dtype, len: usize| tensors.declare(name, dtype, &[len]).expect("small");
+            let training = declare("training", Dtype::U32, 12);
+            let sums = declare("sums", Dtype::F32, ops::SquareSum::PARTS);
+            let [g, m, v] = ["g", "m", "v"].map(|name| declare(name, Dtype::F32, g_len));
+            // The second parameter comes first, and between them lies what is none.
+            let second = declare("second", Dtype::F32, above + sizes[1] + 1);
+            let between = declare("between", Dtype::F32, 70);
+            let first = declare("first", Dtype::F32, above + sizes[0] + 1);
+            [second, between, first].into_iter().for_each(|tensor| tensors.put(tensor, 4));
+            let params = [first, second];
+            let half = sizes[1] / 2;
+            let ranges = [(0, 0, sizes[0]), (1, half, sizes[1] - half), (1, 0, half)];
+            let trained = |(p, at, len): (usize, usize, usize)| ops::Trained {
+                param: params[p],
+                first: above + at,
+                g_first: g_firsts[p] + at,
+                len,
             };
-            let states = [0, 1].map(|p| {
-                let [g, m, v] = [(); 3].map(|()| declare(ABOVE[1], p));
-                (g, m, v, declare(ABOVE[0], p))
-            });
-            for (index, (g, ..)) in states.into_iter().enumerate() {
-                plan.push(&tensors, ops::SquareSum { g, sums, index });
-            }
-            for (p, (g, m, v, param)) in states.into_iter().enumerate() {
-                let [param_first, g_first] = ABOVE;
-                let len = sizes[p];
-                let op = ops::AdamW { training, sums, g, m, v, g_first, param, param_first, len };
-                plan.push(&tensors, op);
-            }
+            let params_of_step = ranges.into_iter().filter(|(.., len)| *len > 0).map(trained).collect();
+            let mut plan = Plan::new(1);
+            plan.push(&tensors, ops::SquareSum { g, sums, first: 0 });
+            plan.push(&tensors, ops::AdamW { training, sums, g, m, v, params: params_of_step });
             backend.allocate(&tensors).expect("small");
             // What an earlier case has left.
             tensors.iter().for_each(|(id, _)| backend.clear(id));
             let prepared = backend.prepare(&plan).expect("valid kernels");
-            for (p, (.., param)) in states.into_iter().enumerate() {
-                let line = [vec![7.0; ABOVE[0]], named("param", p), vec![7.0]].concat();
+            let around =
+                |above: usize, rest: f32, values: &[f32]| [&vec![rest; above], values, &[rest]].concat();
+            for (p, param) in params.into_iter().enumerate() {
+                let line = around(above, 7.0, &named("param", p));
                 backend.upload(param, 0, bytemuck::cast_slice(&line));
             }
+            backend.upload(between, 0, &[3; 70]);
             for step in 0..case.size("steps") {
                 numbers.set_step(["beta_1", "beta_2"].map(|beta| case.double(beta)), step as u32 + 1);
                 backend.upload(training, 0, bytemuck::cast_slice(&[numbers]));
-                for (p, (g, ..)) in states.into_iter().enumerate() {
+                for p in [0, 1] {
                     let grads = named("grads", p);
                     let line = &grads[step * sizes[p]..][..sizes[p]];
-                    backend.upload(g, ABOVE[1], bytemuck::cast_slice(line));
+                    backend.upload(g, g_firsts[p], bytemuck::cast_slice(line));
                 }
                 backend.run(&prepared, 1);
             }
-            for (p, (g, m, v, param)) in states.into_iter().enumerate() {
-                let around = |above: usize, rest: f32, values: Vec<f32>| {
-                    [vec![rest; above], values, vec![rest]].concat()
-                };
-                for (tensor, want) in [
-                    (param, around(ABOVE[0], 7.0, named("param_out", p))),
-                    (m, around(ABOVE[1], 0.0, named("m", p))),
-                    (v, around(ABOVE[1], 0.0, named("v", p))),
-                    (g, vec![0.0; ABOVE[1] + sizes[p] + 1]),
-                ] {
-                    let got = backend.read(tensor, 0, want.len()).await.expect("a result");
-                    let what = format!("adam_w case {i} parameter {p} on {name}, tensor {tensor:?}");
-                    common::assert_close(&what, bytemuck::cast_slice(&got), &want, UPDATES);
-                }
+            let moments = |name: &str| {
+                [vec![0.0; g_above], named(name, 0), vec![0.0], named(name, 1), vec![0.0]].concat()
+            };
+            let [of_first, of_second] = [0, 1].map(|p| around(above, 7.0, &named("param_out", p)));
+            for (tensor, want) in [
+                (first, of_first),
+                (second, of_second),
+                (m, moments("m")),
+                (v, moments("v")),
+                (g, vec![0.0; g_len]),
+            ] {
+                let got = backend.read(tensor, 0, want.len()).await.expect("a result");
+                let what = format!("adam_w case {i} on {name}, tensor `{}`", tensors.get(tensor).name);
+                common::assert_close(&what, bytemuck::cast_slice(&got), &want, UPDATES);
             }
+            assert_eq!(backend.read(between, 0, 70).await.expect("a result"), [3; 70], "case {i} on {name}");
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The plans of a model, prepared once per kind and number of rows, then replayed.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 
 use crate::backend::{Backend, Prepared};
 use crate::error::Result;
@@ -15,6 +14,8 @@ pub(crate) enum Kind {
     Prefill,
     /// Logits.
     Score,
+    /// Losses of targets.
+    Losses,
     /// The next tokens.
     Decode,
     /// The next tokens, from logits that are there.
@@ -43,10 +44,13 @@ pub(crate) enum Kind {
     TrainUpdate,
 }
 
-/// Plans made so far.
+/// Plans kept of a kind: in main memory each number of rows has its own.
+const KEPT: usize = 16;
+
+/// Plans made so far, by kind and number of rows, the newest last.
 #[derive(Debug, Default)]
 pub(crate) struct Plans {
-    prepared: HashMap<(Kind, usize), Prepared>,
+    prepared: HashMap<Kind, VecDeque<(usize, Prepared)>>,
 }
 
 impl Plans {
@@ -58,12 +62,14 @@ impl Plans {
         model: &Model,
         backend: &mut Backend,
     ) -> Result<&Prepared> {
-        Ok(match self.prepared.entry((kind, n)) {
-            Entry::Occupied(there) => there.into_mut(),
-            Entry::Vacant(place) => {
+        let of_kind = self.prepared.entry(kind).or_default();
+        let at = match of_kind.iter().position(|(rows, _)| *rows == n) {
+            Some(at) => at,
+            None => {
                 let plan = match kind {
                     Kind::Prefill => model.prefill(n),
                     Kind::Score => model.score(n),
+                    Kind::Losses => model.losses(n),
                     Kind::Decode => model.decode(n),
                     Kind::Draw => model.draw(n),
                     Kind::Hidden(layers) => model.hidden(n, layers),
@@ -78,9 +84,15 @@ impl Plans {
                     Kind::TrainNorms => model.train_norms(),
                     Kind::TrainUpdate => model.train_update(n),
                 };
-                place.insert(backend.prepare(&plan)?)
+                let prepared = backend.prepare(&plan)?;
+                if of_kind.len() == KEPT {
+                    of_kind.pop_front();
+                }
+                of_kind.push_back((n, prepared));
+                of_kind.len() - 1
             }
-        })
+        };
+        Ok(&of_kind[at].1)
     }
 }
 
@@ -90,35 +102,17 @@ pub(crate) fn every_kernel(model: &Model) -> Vec<Plan> {
         let of_rows = |n| [model.encode_embed(n), model.encode_keys(n, 0), model.encode_layer(n, 0)];
         return [1, 2, MAX_ROWS].into_iter().flat_map(of_rows).collect();
     }
-    // A prompt comes in runs of all rows, of few and of one.
+    // A prompt comes in runs of many rows; few are those of a batch.
     let mut plans = vec![model.decode(1), model.prefill(2), model.prefill(MAX_ROWS)];
     if let Some(trainee) = &model.training.trainee {
         let last = model.config.layers.len() - 1;
         plans.push(model.train_embed(1));
-        for n in [1, 2, MAX_ROWS] {
+        for n in [1, 2, trainee.tile] {
+            let n = n.min(trainee.tile);
             plans.extend([model.train_layer(n, last), model.train_backward(n, last)]);
         }
         plans.extend([1, model.score_rows()].map(|n| model.train_head(n)));
         plans.extend([model.train_norms(), model.train_update(trainee.update_rows())]);
     }
     plans
-}
-
-/// Rows of the next run when `pending` are to go and a run takes at most `most`: a power of
-/// two, so that few plans serve every length and no row is padding.
-pub(crate) fn run_rows(pending: usize, most: usize) -> usize {
-    let n = pending.min(most);
-    1 << n.ilog2()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::run_rows;
-
-    #[test]
-    fn runs_are_powers_of_two_that_fit() {
-        let runs: Vec<_> = [1, 2, 3, 100, 127, 128, 500].map(|n| run_rows(n, 128)).into();
-        assert_eq!(runs, [1, 2, 2, 64, 64, 128, 128]);
-        assert_eq!(run_rows(128, 100), 64);
-    }
 }

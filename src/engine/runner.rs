@@ -2,17 +2,16 @@
 //! Not what is run, nor for whom: that is the other owners' business.
 //! What a plan of the model is made of says `src/model/block.rs`.
 
+mod rows;
+
 use futures_channel::oneshot;
 
 use crate::backend::gpu::measure::{Clock, KernelTime};
-use crate::backend::{Backend, Prepared};
-use crate::engine::plans::{Kind, Plans, every_kernel, run_rows};
+use crate::backend::{Backend, Prepared, Reading};
+use crate::engine::plans::{Kind, Plans, every_kernel};
 use crate::error::{Error, Result};
 use crate::model::{Bank, Held, MAX_ROWS, Model, Training};
-use crate::plan::{Row, TensorId, Tensors};
-
-/// Multiplications of a slice on a page's own thread, where some 20 ms are as long as it may wait.
-const SLICE_MULTIPLICATIONS: usize = 50_000_000;
+use crate::plan::{RING, Row, Target, TensorId, Tensors};
 
 /// A model, the device it is on, and the plans made for it.
 #[derive(Debug)]
@@ -23,6 +22,8 @@ pub(crate) struct Runner {
     /// The generation whose rows lie on the device, so that a block continues where the last
     /// one ended without a write.
     rows_of: Option<u64>,
+    /// The rows that lie there for other plans; none where they are not known.
+    rows: Vec<Row>,
     /// Which device it is on, counted: what was computed on another is gone.
     device: u64,
 }
@@ -33,7 +34,8 @@ impl Runner {
     ///
     /// Errors with `Device` if a kernel cannot be made.
     pub(crate) fn new(model: Model, backend: Backend) -> Result<Self> {
-        let mut runner = Self { model, backend, plans: Plans::default(), rows_of: None, device: 0 };
+        let mut runner =
+            Self { model, backend, plans: Plans::default(), rows_of: None, rows: Vec::new(), device: 0 };
         runner.make_ready()?;
         Ok(runner)
     }
@@ -82,12 +84,51 @@ impl Runner {
         self.backend.read_all(parts).await
     }
 
+    /// Begins to read the tokens that were drawn, and the logits (rows, V) of the last run if they are asked for.
+    ///
+    /// Errors with `Device`.
+    pub(crate) async fn begin_read_drawn(&mut self, logit_rows: Option<usize>) -> Result<Reading> {
+        let Model { state, config, .. } = &self.model;
+        let mut parts = vec![(state.ring, 0, self.model.slots() * RING)];
+        parts.extend(logit_rows.map(|rows| (state.logits, 0, rows * config.vocab_size)));
+        self.backend.begin_read(&parts).await
+    }
+
+    /// Waits for what was begun to be read. With `steps` it is a block of so many tokens, which an idle device was given.
+    ///
+    /// Errors with `Device`.
+    pub(crate) async fn finish_read(
+        &mut self,
+        reading: Reading,
+        steps: Option<usize>,
+    ) -> Result<Vec<Vec<u32>>> {
+        let (words, took) = self.backend.finish_read(reading).await?;
+        if let (Backend::Gpu(gpu), Some(steps)) = (&mut self.backend, steps) {
+            gpu.note_block(steps, took);
+        }
+        Ok(words)
+    }
+
+    /// Tokens of a block, up to `most`, and at least `least` on a GPU: more where waiting is slow. In main memory it costs
+    /// nothing.
+    pub(crate) fn block_steps(&self, least: usize, most: usize) -> usize {
+        match &self.backend {
+            Backend::Cpu(_) => 1,
+            Backend::Gpu(gpu) => gpu.block_steps(least, most),
+        }
+    }
+
     /// The logits (rows, V) of the last run.
     ///
     /// Errors with `Device`.
     pub(crate) async fn read_logits(&mut self, rows: usize) -> Result<Vec<f32>> {
         let n = rows * self.model.config.vocab_size;
         self.backend.read(self.model.state.logits, 0, n).await.map(bytemuck::cast_vec)
+    }
+
+    /// Writes into one of the tensors of targets what is to follow the tokens from position `first` on.
+    pub(crate) fn write_targets(&mut self, tensor: TensorId, first: usize, targets: &[Target]) {
+        self.upload(tensor, size_of::<Target>() / 4 * first, bytemuck::cast_slice(targets));
     }
 
     /// Puts other logits (V) in the place of the first row's.
@@ -103,12 +144,21 @@ impl Runner {
         self.backend.read(self.model.state.ring, 0, 1).await.map(drop)
     }
 
-    /// Runs a plan once on these rows.
+    /// Runs a plan once on these rows; on a GPU beside others that take no part, so that few plans serve every
+    /// number.
     ///
     /// Errors with `Device` if a kernel cannot be made.
     pub(crate) fn run(&mut self, kind: Kind, rows: &[Row]) -> Result<()> {
+        self.run_exactly(kind, &self.whole_run(kind, rows.to_vec()))
+    }
+
+    /// The same on no more rows than these.
+    pub(crate) fn run_exactly(&mut self, kind: Kind, rows: &[Row]) -> Result<()> {
         self.rows_of = None;
-        self.upload_rows(rows);
+        if self.rows != rows {
+            self.upload_rows(rows);
+            self.rows = rows.to_vec();
+        }
         self.replay(kind, rows.len(), 1)
     }
 
@@ -120,13 +170,20 @@ impl Runner {
         if self.rows_of != Some(generation) {
             self.upload_rows(rows);
             self.rows_of = Some(generation);
+            self.rows.clear();
         }
         self.replay(Kind::Decode, rows.len(), steps)
+    }
+
+    /// Whether the rows on the device are those that come next in a generation.
+    pub(crate) fn continues(&self, generation: u64) -> bool {
+        self.rows_of == Some(generation)
     }
 
     /// The rows on the device are no longer those that come next.
     pub(crate) fn forget_rows(&mut self) {
         self.rows_of = None;
+        self.rows.clear();
     }
 
     /// Runs a plan once on the first `rows` rows as they lie there, or for so many of something else.
@@ -140,6 +197,7 @@ impl Runner {
     ///
     /// Errors as [`run`](Self::run).
     pub(crate) fn encode(&mut self, kind: Kind, rows: &[Row], end: usize) -> Result<()> {
+        let rows = self.whole_run(kind, rows.to_vec());
         let ends: Vec<Row> = rows.iter().map(|row| Row { pos: end as u32, ..*row }).collect();
         self.backend.upload(self.model.whole().ends, 0, bytemuck::cast_slice(&ends));
         if let Some(side) = self.model.config.layers.iter().find_map(|layer| layer.window) {
@@ -151,14 +209,14 @@ impl Runner {
             let spans: Vec<Row> = rows.iter().map(span).collect();
             self.backend.upload(self.model.whole().spans, 0, bytemuck::cast_slice(&spans));
         }
-        self.run(kind, rows)
+        self.run_exactly(kind, &rows)
     }
 
     /// How long each kernel takes that draws a token after so many others.
     ///
     /// Errors with `Unsupported` on the CPU, `Device`.
     pub(crate) async fn time_kernels(&mut self, keys: usize, clock: Clock<'_>) -> Result<Vec<KernelTime>> {
-        self.rows_of = None;
+        self.forget_rows();
         self.upload_rows(&[Row { token: 0, pos: keys as u32 - 1, slot: 0, mix: 0 }]);
         let Self { model, backend, plans, .. } = self;
         let prepared = plans.get(Kind::Decode, 1, model, backend)?;
@@ -176,23 +234,6 @@ impl Runner {
         let plan = self.plans.get(kind, rows, &self.model, &mut self.backend)?;
         self.backend.run(plan, times);
         Ok(())
-    }
-
-    /// Rows of a slice if each takes so many multiplications: all there may be but on a page's own thread.
-    pub(crate) fn slice_rows(&self, per_row: usize) -> usize {
-        match self.backend {
-            Backend::Cpu(_) if cfg!(target_arch = "wasm32") => rows_within(SLICE_MULTIPLICATIONS, per_row),
-            Backend::Cpu(_) | Backend::Gpu(_) => MAX_ROWS,
-        }
-    }
-
-    /// Rows of a run forward, at most `most`, if each takes so many multiplications: fewer on a slow GPU.
-    /// What is computed does not depend on it.
-    pub(crate) fn forward_rows(&self, per_row: usize, most: usize) -> usize {
-        match &self.backend {
-            Backend::Cpu(_) => most,
-            Backend::Gpu(gpu) => gpu.rows_within(per_row, most),
-        }
     }
 
     /// Tries the kernels that the model needs, and those of training if an adapter is trained; each once.
@@ -241,6 +282,7 @@ impl Runner {
         self.backend.allocate(&tensors)?;
         self.model.tensors = tensors;
         self.plans = Plans::default();
+        self.forget_rows();
         Ok(())
     }
 
@@ -269,7 +311,7 @@ impl Runner {
         self.plans = Plans::default();
         self.backend = backend;
         self.device += 1;
-        self.rows_of = None;
+        self.forget_rows();
         Ok(())
     }
 
@@ -292,20 +334,4 @@ impl Runner {
 fn continues(all: &Tensors, base: &Tensors) -> bool {
     let mut all = all.iter().map(|(_, tensor)| (&tensor.name, tensor.dtype));
     base.iter().all(|(_, tensor)| all.next() == Some((&tensor.name, tensor.dtype)))
-}
-
-/// A power of two, so that few plans serve every length; 1 where even that is too many.
-fn rows_within(multiplications: usize, per_row: usize) -> usize {
-    run_rows((multiplications / per_row.max(1)).max(1), MAX_ROWS)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::rows_within;
-
-    #[test]
-    fn a_slice_keeps_within_its_multiplications() {
-        let rows = [1, 100, 390, 391, 25_000, 50_001, usize::MAX].map(|per_row| rows_within(50_000, per_row));
-        assert_eq!(rows, [128, 128, 128, 64, 2, 1, 1]);
-    }
 }

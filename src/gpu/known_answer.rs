@@ -82,7 +82,8 @@ impl Gpu {
         if !unknown.is_empty() && !self.is_lost() {
             let own = self.tensors.clone();
             let tried = self.try_kernels(&unknown).await;
-            self.buffers.drain(own.iter().count()..).for_each(|buffer| buffer.destroy());
+            self.submit();
+            self.places.drain(own.iter().count()..).for_each(|place| place.buffer.destroy());
             self.tensors = own;
             self.verdicts.extend(tried?);
         }

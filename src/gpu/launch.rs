@@ -1,6 +1,8 @@
 //! What an op's launch is made of, and what it is computed from.
 //! Nothing here touches a device.
 
+use std::collections::BTreeMap;
+
 use bytemuck::{Pod, bytes_of};
 
 use crate::ops::Operation;
@@ -10,10 +12,14 @@ use super::kernels::Kernel;
 use super::known_cases::Made;
 
 /// A buffer of a launch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Binding {
     /// A tensor's.
     Tensor(TensorId),
+    /// All that lies in one buffer with a tensor.
+    Around(TensorId),
+    /// These words, which no tensor has.
+    Table(Vec<u32>),
     /// None: an optional input, or output, is absent.
     Absent,
     /// So many bytes that one launch of an op leaves to the next, and nobody else reads.
@@ -86,6 +92,9 @@ pub(super) trait Launch: Operation {
         Self: Sized;
 }
 
+/// Most workgroups along one axis.
+pub(super) const MOST_WORKGROUPS: u32 = 65535;
+
 /// Multiplications in the time that a byte takes to come from memory.
 const PER_BYTE: u64 = 8;
 
@@ -118,6 +127,11 @@ impl<'a> Target<'a> {
     /// Length of the first axis.
     pub(super) fn lines(&self, id: TensorId) -> u32 {
         self.tensors.get(id).shape[0] as u32
+    }
+
+    /// Where each tensor begins in the buffer that it shares, in words.
+    pub(super) fn first_words(&self) -> BTreeMap<TensorId, usize> {
+        self.tensors.buffers().into_iter().flatten().collect()
     }
 
     /// Elements of all.

@@ -1,11 +1,10 @@
 //! Buffers of tensors, all of them or none: a device that is out of memory answers, and stays as it was.
 
-use crate::order::sort_by_key;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use crate::error::{Error, Result};
-use crate::plan::Tensors;
+use crate::plan::{TensorId, Tensors};
 
 use super::{Gpu, STAGING};
 
@@ -48,6 +47,39 @@ impl Scopes {
     }
 }
 
+/// Where a tensor lies.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) buffer: wgpu::Buffer,
+    /// In bytes.
+    pub(super) offset: u64,
+    size: u64,
+    /// The first tensor in that buffer.
+    first: usize,
+}
+
+impl Place {
+    /// It alone, to be bound.
+    pub(super) fn alone(&self) -> wgpu::BindingResource<'_> {
+        let size = std::num::NonZeroU64::new(self.size);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.buffer, offset: self.offset, size })
+    }
+
+    /// Fills it with zeros.
+    pub(super) fn clear(&self, encoder: &mut wgpu::CommandEncoder) {
+        encoder.clear_buffer(&self.buffer, self.offset, Some(self.size));
+    }
+}
+
+/// A buffer to be made.
+#[derive(Debug)]
+pub(super) struct Missing {
+    name: String,
+    /// Index, offset and bytes of each tensor in it.
+    places: Vec<(usize, u64, u64)>,
+    size: u64,
+}
+
 fn out_of_memory() -> Error {
     Error::memory("WebGPU device: out of memory")
 }
@@ -85,8 +117,8 @@ impl Gpu {
         }
         let mut fresh = Vec::new();
         let mut missing = self.missing(tensors)?;
-        missing.retain(|(index, _, size)| {
-            let fits = |(at, buffer): &(usize, wgpu::Buffer)| at == index && buffer.size() == *size;
+        missing.retain(|wanted| {
+            let fits = |(made, _): &(Missing, wgpu::Buffer)| made.places == wanted.places;
             let reserved = self.reserved.iter().position(fits);
             fresh.extend(reserved.map(|at| self.reserved.swap_remove(at)));
             reserved.is_none()
@@ -99,42 +131,69 @@ impl Gpu {
             discard(&mut fresh);
         }
         result?;
-        sort_by_key(&mut fresh, |(index, _)| *index);
-        for (index, buffer) in fresh {
-            match self.buffers.get_mut(index) {
-                Some(held) => std::mem::replace(held, buffer).destroy(),
-                None => self.buffers.push(buffer),
+        // Commands may name the buffers that are replaced.
+        self.submit();
+        let mut places: Vec<Option<Place>> = self.places.drain(..).map(Some).collect();
+        places.resize(tensors.iter().count(), None);
+        for (Missing { places: made, .. }, buffer) in fresh {
+            let first = made[0].0;
+            for (index, offset, size) in made {
+                let place = Place { buffer: buffer.clone(), offset, size, first };
+                if let Some(held) = places[index].replace(place) {
+                    held.buffer.destroy();
+                }
             }
         }
+        self.places = places.into_iter().map(|place| place.expect("what was not there was made")).collect();
         self.tensors = tensors.clone();
         self.check()
     }
 
-    /// Index, name and bytes of what has no buffer of its size.
+    /// The buffers that are not there as they are wanted.
     ///
     /// Errors with `Memory` if one is larger than a binding may be.
-    fn missing(&self, tensors: &Tensors) -> Result<Vec<(usize, String, u64)>> {
+    fn missing(&self, tensors: &Tensors) -> Result<Vec<Missing>> {
         let mut missing = Vec::new();
-        for (id, tensor) in tensors.iter() {
-            // Shaders may view any tensor as vec4.
-            let size = tensor.bytes().next_multiple_of(16).max(16);
-            if self.buffers.get(id.index()).is_some_and(|buffer| buffer.size() == size) {
+        for shared in tensors.buffers() {
+            let place = |&(id, word): &(TensorId, usize)| {
+                // Shaders may view any tensor as vec4.
+                let size = tensors.get(id).bytes().next_multiple_of(16).max(16);
+                (id.index(), 4 * word as u64, size)
+            };
+            let places: Vec<_> = shared.iter().map(place).collect();
+            let ((first, ..), (last, offset, size)) = (places[0], places[places.len() - 1]);
+            let size = offset + size;
+            let is_there = |&(index, offset, bytes): &(usize, u64, u64)| {
+                let held = self.places.get(index);
+                held.is_some_and(|held| {
+                    (held.first, held.offset, held.size) == (first, offset, bytes)
+                        && held.buffer.size() == size
+                })
+            };
+            if places.iter().all(is_there) {
                 continue;
             }
+            let name = tensors.get(shared[0].0).name.clone();
             if size > self.max_tensor_bytes {
+                let more =
+                    if last == first { String::new() } else { format!(" and {} more", places.len() - 1) };
                 return Err(Error::memory(format!(
-                    "tensor `{}`: {size} bytes, the device binds at most {}",
-                    tensor.name, self.max_tensor_bytes
+                    "tensor `{name}`{more}: {size} bytes, the device binds at most {}",
+                    self.max_tensor_bytes
                 )));
             }
-            missing.push((id.index(), tensor.name.clone(), size));
+            missing.push(Missing { name, places, size });
         }
         Ok(missing)
     }
 
-    fn make(&mut self, missing: Vec<(usize, String, u64)>) -> Vec<(usize, wgpu::Buffer)> {
+    fn make(&mut self, missing: Vec<Missing>) -> Vec<(Missing, wgpu::Buffer)> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
-        missing.into_iter().map(|(index, name, size)| (index, self.create(&name, size, usage))).collect()
+        let make = |wanted: Missing| {
+            let buffer = self.create(&wanted.name, wanted.size, usage);
+            (wanted, buffer)
+        };
+        missing.into_iter().map(make).collect()
     }
 
     /// Errors as a device does that has no more than [`GpuOptions::max_bytes`](super::GpuOptions).
@@ -145,12 +204,12 @@ impl Gpu {
         }
     }
 
-    /// Makes what results are mapped in large enough for `bytes`.
+    /// Takes a buffer that `bytes` of results can be mapped in, one that is free or a new one.
     ///
     /// Errors with `Memory`; what there was is still there.
-    pub(super) async fn grow_staging(&mut self, bytes: u64) -> Result<()> {
-        if self.staging.size() >= bytes {
-            return Ok(());
+    pub(super) async fn take_staging(&mut self, bytes: u64) -> Result<wgpu::Buffer> {
+        if let Some(free) = self.staging.iter().position(|staging| staging.size() >= bytes) {
+            return Ok(self.staging.swap_remove(free));
         }
         let scopes = Scopes::push(&self.shared.device);
         let larger = self.create("staging", bytes.next_power_of_two(), STAGING);
@@ -158,11 +217,13 @@ impl Gpu {
             larger.destroy();
             return Err(e);
         }
-        std::mem::replace(&mut self.staging, larger).destroy();
-        Ok(())
+        if let Some(smaller) = self.staging.pop() {
+            smaller.destroy();
+        }
+        Ok(larger)
     }
 }
 
-fn discard(buffers: &mut Vec<(usize, wgpu::Buffer)>) {
+fn discard(buffers: &mut Vec<(Missing, wgpu::Buffer)>) {
     buffers.drain(..).for_each(|(_, buffer)| buffer.destroy());
 }

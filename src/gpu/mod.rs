@@ -15,7 +15,10 @@ mod memory;
 mod open;
 pub mod ops;
 mod pace;
+mod queue;
 mod read;
+
+pub(crate) use read::Reading;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,8 +33,9 @@ use crate::plan::{Dtype, Plan, TensorId, Tensors};
 use fault::{Fault, Faults};
 use kernels::Kernel;
 use launch::{Binding, Dispatch};
-use memory::Scopes;
+use memory::{Missing, Place, Scopes};
 use pace::Pace;
+use queue::Commands;
 
 /// Uploads are handed to the queue in portions, so that staging memory stays below twice this.
 const UPLOAD_PORTION_BYTES: usize = 16 << 20;
@@ -45,7 +49,7 @@ pub struct Counts {
     pub bind_groups: usize,
     /// Pipelines created.
     pub pipelines: usize,
-    /// Command buffers submitted by `run`.
+    /// Command buffers submitted.
     pub submits: usize,
     /// Launches in them.
     pub dispatches: usize,
@@ -90,20 +94,22 @@ pub struct Gpu {
     lanes: u32,
     max_bytes: Option<u64>,
     tensors: Tensors,
-    buffers: Vec<wgpu::Buffer>,
-    /// Buffers made ahead of [`allocate`](Self::allocate), each for the tensor of that index.
-    reserved: Vec<(usize, wgpu::Buffer)>,
+    places: Vec<Place>,
+    /// Buffers made ahead of [`allocate`](Self::allocate).
+    reserved: Vec<(Missing, wgpu::Buffer)>,
     /// Bound in place of absent optional inputs, and of an absent output: no buffer may be both.
     nothing: [wgpu::Buffer; 2],
     /// What launches of one op leave to each other; the last one is the largest, the others are those of
     /// earlier recordings.
     scratch: Vec<wgpu::Buffer>,
-    /// Where results are mapped; grown when a larger read is asked for.
-    staging: wgpu::Buffer,
+    /// Where results are mapped, as far as none are; grown when a larger read is asked for.
+    staging: Vec<wgpu::Buffer>,
     source: fn(&Kernel) -> String,
     verdicts: known_answer::Verdicts,
     fault: Arc<Fault>,
     pace: Pace,
+    /// Encoded and not yet submitted.
+    commands: Option<Commands>,
     counts: Counts,
 }
 
@@ -154,11 +160,13 @@ impl Gpu {
         if self.is_lost() {
             return;
         }
+        // A write goes before whatever is submitted after it.
+        self.submit();
         let bytes: &[u8] = bytemuck::cast_slice(words);
-        let buffer = &self.buffers[id.index()];
+        let Place { buffer, offset: begin, .. } = &self.places[id.index()];
         for (i, portion) in bytes.chunks(UPLOAD_PORTION_BYTES).enumerate() {
-            let at = 4 * offset + i * UPLOAD_PORTION_BYTES;
-            self.shared.queue.write_buffer(buffer, at as u64, portion);
+            let at = begin + (4 * offset + i * UPLOAD_PORTION_BYTES) as u64;
+            self.shared.queue.write_buffer(buffer, at, portion);
             if portion.len() == UPLOAD_PORTION_BYTES {
                 self.shared.queue.submit([]); // lets the queue release its staging memory
             }
@@ -171,9 +179,8 @@ impl Gpu {
         if self.is_lost() {
             return;
         }
-        let mut encoder = self.shared.device.create_command_encoder(&Default::default());
-        encoder.clear_buffer(&self.buffers[id.index()], 0, None);
-        self.shared.queue.submit([encoder.finish()]);
+        let place = self.places[id.index()].clone();
+        place.clear(&mut self.commands().encoder);
     }
 
     /// Makes every pipeline, bind group and parameter that running `plan` needs.
@@ -210,33 +217,6 @@ impl Gpu {
         Ok(recording)
     }
 
-    /// Submits the recording `times` times over, as one command buffer, or as several where one would
-    /// keep the device for too long.
-    pub(crate) fn run(&mut self, recording: &Recording, times: usize) {
-        if self.is_lost() {
-            return;
-        }
-        let mut launches = (0..times).flat_map(|_| &recording.launches).peekable();
-        while launches.peek().is_some() {
-            let mut encoder = self.shared.device.create_command_encoder(&Default::default());
-            let mut work = 0;
-            {
-                let mut pass = encoder.begin_compute_pass(&Default::default());
-                while let Some(launch) = launches.next_if(|next| self.pace.takes(work, next.work)) {
-                    let [x, y, z] = launch.workgroups;
-                    pass.set_pipeline(&launch.pipeline);
-                    pass.set_bind_group(0, &launch.group, &[]);
-                    pass.dispatch_workgroups(x, y, z);
-                    self.counts.dispatches += 1;
-                    work += launch.work;
-                }
-            }
-            self.pace.submitted(work);
-            self.shared.queue.submit([encoder.finish()]);
-            self.counts.submits += 1;
-        }
-    }
-
     /// Rows of a run, at most `most`, of which each takes so many multiplications: fewer on a slow device,
     /// but never so few that other kernels compute them.
     pub(crate) fn rows_within(&self, per_row: usize, most: usize) -> usize {
@@ -262,10 +242,11 @@ impl Gpu {
     /// garbage. It then counts as lost.
     pub(crate) fn release(&mut self) {
         self.fault.set(Error::device("WebGPU device: given up"));
-        self.buffers.drain(..).for_each(|buffer| buffer.destroy());
+        self.commands = None;
+        self.places.drain(..).for_each(|place| place.buffer.destroy());
         self.reserved.drain(..).for_each(|(_, buffer)| buffer.destroy());
         self.scratch.drain(..).for_each(|buffer| buffer.destroy());
-        self.staging.destroy();
+        self.staging.drain(..).for_each(|staging| staging.destroy());
         if Rc::strong_count(&self.shared) == 1 {
             self.shared.device.destroy();
         }
@@ -311,6 +292,15 @@ impl Gpu {
         pipeline
     }
 
+    /// A buffer that holds the words of a table.
+    fn table(&mut self, binding: &Binding) -> Option<wgpu::Buffer> {
+        let Binding::Table(words) = binding else { return None };
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let table = self.create("table", 4 * words.len() as u64, usage);
+        self.shared.queue.write_buffer(&table, 0, bytemuck::cast_slice(words));
+        Some(table)
+    }
+
     fn bind(
         &mut self,
         pipeline: &wgpu::ComputePipeline,
@@ -320,14 +310,19 @@ impl Gpu {
     ) -> wgpu::BindGroup {
         let size = std::num::NonZeroU64::new(launch.params.len() as u64);
         let params = wgpu::BufferBinding { buffer: params, offset, size };
-        let tensors = launch.bindings.iter().enumerate().map(|(i, binding)| match binding {
-            Binding::Tensor(id) => self.buffers[id.index()].as_entire_binding(),
+        let tables: Vec<wgpu::Buffer> =
+            launch.bindings.iter().filter_map(|binding| self.table(binding)).collect();
+        let mut table = tables.iter();
+        let buffers = launch.bindings.iter().enumerate().map(|(i, binding)| match binding {
+            Binding::Tensor(id) => self.places[id.index()].alone(),
+            Binding::Around(id) => self.places[id.index()].buffer.as_entire_binding(),
+            Binding::Table(_) => table.next().expect("made before").as_entire_binding(),
             Binding::Scratch(_) => self.scratch.last().expect("made before").as_entire_binding(),
             // An output that may be absent comes last.
             Binding::Absent => self.nothing[usize::from(i + 1 == launch.bindings.len())].as_entire_binding(),
         });
         let entries: Vec<_> = std::iter::once(wgpu::BindingResource::Buffer(params))
-            .chain(tensors)
+            .chain(buffers)
             .zip(0..)
             .map(|(resource, binding)| wgpu::BindGroupEntry { binding, resource })
             .collect();

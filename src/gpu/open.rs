@@ -86,19 +86,21 @@ impl Gpu {
             nothing: [(); 2]
                 .map(|()| buffer("nothing", size_of::<Mix>() as u64, wgpu::BufferUsages::STORAGE)),
             scratch: Vec::new(),
-            staging: buffer("staging", 4096, STAGING),
+            // One is read while another is on its way.
+            staging: vec![buffer("staging", 4096, STAGING), buffer("staging", 4096, STAGING)],
             shared,
             max_tensor_bytes,
             max_bytes: None,
             lanes,
             tensors: Tensors::default(),
-            buffers: Vec::new(),
+            places: Vec::new(),
             reserved: Vec::new(),
             source,
             verdicts: Default::default(),
             fault,
             pace: Pace::new(None, None),
-            counts: Counts { buffers: 3, ..Counts::default() },
+            commands: None,
+            counts: Counts { buffers: 4, ..Counts::default() },
         }
     }
 }

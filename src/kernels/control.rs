@@ -25,6 +25,24 @@ pub struct Row {
     pub mix: u32,
 }
 
+/// One line of the `targets (S, 2)` tensor, u32: what is to follow the token at a position.
+#[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Target {
+    /// Token id, or [`INACTIVE`] where nothing is asked.
+    pub token: u32,
+    /// How much its loss counts beside others; only gradients depend on it.
+    pub weight: f32,
+}
+
+impl Row {
+    /// What is to follow the row's token, if it takes part and something is asked.
+    pub(crate) fn target(&self, targets: &[Target]) -> Option<Target> {
+        let target = (self.slot != INACTIVE).then(|| targets[self.pos as usize]);
+        target.filter(|target| target.token != INACTIVE)
+    }
+}
+
 /// One line of the `mixes (mixes, 16)` tensor: the blocks of ranks that act on a row. Line 0 is
 /// the base and stays empty. Switching an adapter writes one of these, and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -131,7 +149,7 @@ pub struct Training {
     pub seed: u32,
     /// Probability p, 0 <= p < 1, of an element to be dropped.
     pub dropout: f32,
-    /// Factor on the gradient of each label's loss: 1 / labels where their mean is the loss.
+    /// Factor on the gradient of each label's loss beside its own weight: 1 / Σ weight where their mean is the loss.
     pub loss_weight: f32,
     /// The gradients are scaled down where their norm exceeds this; 0 never does.
     pub max_norm: f32,

@@ -1,6 +1,8 @@
 //! Tensors by name, type and shape; what they hold is the backends' business.
 //! It knows no op.
 
+use std::collections::BTreeMap;
+
 use crate::dtype::Dtype;
 use crate::error::{Error, Result};
 
@@ -27,7 +29,12 @@ pub struct Tensor {
     pub dtype: Dtype,
     /// Row-major, outermost first.
     pub shape: Vec<usize>,
+    /// With which others a device has it in one buffer, if with any.
+    pub arena: Option<usize>,
 }
+
+/// Words at whose multiples tensors of one arena begin: what every device can bind.
+const ARENA_STEP: usize = 64;
 
 impl Tensor {
     /// Number of elements.
@@ -78,8 +85,38 @@ impl Tensors {
         check_size(&name, dtype, shape)?;
         debug_assert!(dtype.fits(shape[1..].iter().product()), "`{name}`: {shape:?} is not {dtype:?}");
         let id = TensorId(self.list.len() as u32);
-        self.list.push(Tensor { name, dtype, shape: shape.to_vec() });
+        self.list.push(Tensor { name, dtype, shape: shape.to_vec(), arena: None });
         Ok(id)
+    }
+
+    /// Lets a device have a tensor in one buffer with the others of `arena`, so that one step can write them all.
+    /// Like another shape it may cost them their contents.
+    pub fn put(&mut self, id: TensorId, arena: usize) {
+        self.list[id.index()].arena = Some(arena);
+    }
+
+    /// Words that a tensor takes in an arena.
+    pub fn arena_words(&self, id: TensorId) -> usize {
+        self.get(id).words().next_multiple_of(ARENA_STEP)
+    }
+
+    /// The tensors that share a buffer, each list in the order of their ids, and where each begins there, in words.
+    pub fn buffers(&self) -> Vec<Vec<(TensorId, usize)>> {
+        let mut buffers: Vec<Vec<(TensorId, usize)>> = Vec::new();
+        let mut arenas: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (id, tensor) in self.iter() {
+            let Some(arena) = tensor.arena else {
+                buffers.push(vec![(id, 0)]);
+                continue;
+            };
+            let (buffer, end) = arenas.entry(arena).or_insert_with(|| {
+                buffers.push(Vec::new());
+                (buffers.len() - 1, 0)
+            });
+            buffers[*buffer].push((id, *end));
+            *end += self.arena_words(id);
+        }
+        buffers
     }
 
     /// Gives a tensor another shape. Its contents are lost, and plans over it must be made anew.

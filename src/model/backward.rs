@@ -5,6 +5,8 @@
 //! by layer and tile by tile, both in reverse: when a tile's turn comes, all later tiles have
 //! added to the gradients of its keys and values. Between plans everything lies by position.
 
+use std::collections::BTreeMap;
+
 use crate::ops::{self, Delta};
 use crate::plan::{Plan, TensorId};
 
@@ -12,22 +14,20 @@ use super::Model;
 use super::block::{Adapt, Block, Map};
 use super::blueprint::{Norm, Order};
 use super::forward;
-use super::kept::{Adapted, Kept, from_checkpoint};
+use super::kept::{Adapted, Kept, kept_layer};
 use super::methods::{Flow, Place};
+use super::moments::Arena;
 use super::steps::Steps;
 use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// Losses of the rows' targets, and the gradient by the last layer's output.
 pub(crate) fn head(model: &Model, plan: &mut Plan) {
-    let Model { config, state, scratch, weights, training, bank, .. } = model;
+    let Model { state, scratch, weights, training, bank, .. } = model;
     let (t, logits) = (&training.scratch, state.logits);
-    Steps { model, plan }.recall(scratch.x, training.checkpoints[weights.layers.len()]);
+    Steps::new(model, plan).recall(scratch.x, training.checkpoints[weights.layers.len()]);
     forward::head(model, plan);
-    let mut steps = Steps { model, plan };
-    let (numbers, targets) = (training.numbers, training.targets);
-    let (scale, cap) = (config.scales.logits, config.scales.logit_cap);
-    steps.push(ops::CrossEntropy { training: numbers, targets, logits, scale, cap, loss: t.loss });
-    steps.keep(t.loss, training.losses);
+    forward::losses(model, plan, [training.targets, training.losses], true);
+    let mut steps = Steps::new(model, plan);
     steps.linear_grad(logits, &weights.head, t.dxn);
     if let Some((shrink, delta)) = bank.halves(weights.head.site, state.rows, 1) {
         steps.adapters_grad(delta, shrink.a, logits, t.dxn, true);
@@ -39,17 +39,21 @@ pub(crate) fn head(model: &Model, plan: &mut Plan) {
 
 /// One layer back: gradients of its adapters, and the gradient by its input.
 pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
-    let Model { config, scratch, training, weights, .. } = model;
+    let Model { config, training, weights, .. } = model;
     let (t, layer) = (&training.scratch, &weights.layers[l]);
-    let mut block = from_checkpoint(model, plan, l);
+    let mut block = kept_layer(model, plan, l);
     let h = block.hidden(l);
     let Block { mut steps, mut adapt } = block;
+    let scratch = steps.scratch;
     let delta = adapt.shrink(&mut steps, layer, Map::Down, scratch.hidden, None);
     if layer.mlp_post_norm.is_some() {
         steps.linear(scratch.hidden, &layer.down, t.mlp_branch, false, delta);
     }
-    let Kept { adapted } = adapt;
-    steps.recall(t.dx, training.gradients);
+    let (Kept { adapted, .. }, keeps) = (adapt, training.of_trainee().keeps);
+    // Of one tile the gradient stays where it is from layer to layer.
+    if !keeps || l + 1 == config.layers.len() {
+        steps.recall(t.dx, training.gradients);
+    }
     // The MLP: h + down · hidden(h)
     let dy = steps.join_grad(t.mlp_branch, layer.mlp_post_norm.as_ref());
     steps.map_grad(layer, Map::Down, &adapted, dy, t.dhidden);
@@ -71,44 +75,58 @@ pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     steps.attention_grad(l);
     steps.map_grad(layer, Map::Qkv, &adapted, t.dqkv, t.dxn);
     steps.normed_grad(scratch.x, layer.attention_norm.as_ref(), t.dxn);
-    steps.keep(t.dx, training.gradients);
+    if !keeps {
+        steps.keep(t.dx, training.gradients);
+    }
 }
 
 /// The sums of the squares of all gradients.
 pub(crate) fn norms(model: &Model, plan: &mut Plan) {
     let training = &model.training;
-    let mut steps = Steps { model, plan };
-    for (i, moments) in training.moments.iter().enumerate() {
-        for (half, g) in moments.g.into_iter().enumerate() {
-            steps.push(ops::SquareSum { g, sums: training.sums, index: 2 * i + half });
-        }
+    let mut steps = Steps::new(model, plan);
+    for (k, &Arena { g, .. }) in training.moments.arenas().iter().enumerate() {
+        steps.push(ops::SquareSum { g, sums: training.sums, first: k * ops::SquareSum::PARTS });
     }
 }
 
-/// A step of AdamW on all that the trainee has, by gradients clipped together by their [`norms`]; for
-/// [`Trainee::update_rows`] rows.
+/// A step of AdamW on all that the trainee has, by gradients clipped together by their [`norms`], and what follows from
+/// it; for [`Trainee::update_rows`](super::Trainee::update_rows) rows.
 pub(crate) fn update(model: &Model, plan: &mut Plan) {
-    let Model { training, bank, .. } = model;
+    let Model { training, bank, tensors, .. } = model;
     let trainee = training.of_trainee();
-    let mut steps = Steps { model, plan };
-    for (trained, moments) in trainee.sites.iter().zip(&training.moments) {
-        let site = &bank.sites[trained.site];
-        trainee.variant.method().update(&mut steps, Place { site, trained, moments });
+    let method = trainee.variant.method();
+    let mut steps = Steps::new(model, plan);
+    let sites = trainee.sites.iter().zip(&training.moments.sites);
+    let places: Vec<Place> = sites
+        .map(|(trained, moments)| Place { bank, site: &bank.sites[trained.site], trained, moments })
+        .collect();
+    // One step for each arena of parameters and of gradients, which is one step unless they are large.
+    let mut together: BTreeMap<_, Vec<ops::Trained>> = BTreeMap::new();
+    for place in &places {
+        for trained in method.trained(place) {
+            let arenas = (place.moments.arena, tensors.get(trained.param).arena);
+            together.entry(arenas).or_default().push(trained);
+        }
     }
+    for ((arena, _), params) in together {
+        let Arena { g, m, v } = training.moments.arenas()[arena];
+        let (training, sums) = (training.numbers, training.sums);
+        steps.push(ops::AdamW { training, sums, g, m, v, params });
+    }
+    places.iter().for_each(|place| method.derive(&mut steps, place));
 }
 
 impl Steps<'_> {
     /// dattended of the attention: x + o · attended
     fn o_grad(&mut self, layer: &Layer, adapted: &[Option<Adapted>; 4]) {
-        let Model { scratch, training, .. } = self.model;
-        let t = &training.scratch;
+        let (t, scratch) = (&self.model.training.scratch, self.scratch);
         let dy = self.join_grad(scratch.branch.unwrap_or(t.dx), layer.attention_post_norm.as_ref());
         self.map_grad(layer, Map::O, adapted, dy, t.dattended);
     }
 
     /// dqkv by dattended, through attention, split and the norms of heads.
     fn attention_grad(&mut self, l: usize) {
-        let Model { config, state, scratch, weights, training, .. } = self.model;
+        let (Model { config, state, weights, training, .. }, scratch) = (self.model, self.scratch);
         let (t, forward) = (&training.scratch, self.attention(l));
         let (dy, stats, rows, head_dim) = (t.dattended, t.stats, state.rows, config.head_dim);
         let [dk_cache, dv_cache] = training.cache;
@@ -212,9 +230,8 @@ impl Steps<'_> {
         let Model { bank, training, .. } = self.model;
         let trainee = training.of_trainee();
         let Some((i, trained)) = trainee.at(site) else { return };
-        let place = Place { site: &bank.sites[site], trained, moments: &training.moments[i] };
-        for part in trained.trained_parts() {
-            trainee.variant.method().backward(self, place, part, flow);
-        }
+        let moments = &training.moments.sites[i];
+        let place = Place { bank, site: &bank.sites[site], trained, moments };
+        trainee.variant.method().backward(self, &place, flow);
     }
 }

@@ -17,6 +17,9 @@ use super::tables::{Table, Tables};
 /// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
 pub(crate) const MIXES: usize = 64;
 
+/// An arena takes no more, whatever can be bound: it is made in one piece.
+const MOST_ARENA_BYTES: u64 = 128 << 20;
+
 const MIX_WORDS: usize = size_of::<Mix>() / 4;
 
 /// What a bank has room for beside ranks.
@@ -53,6 +56,8 @@ pub struct Bank {
     z: TensorId,
     /// The most partial sums of one z: the heads of an attention.
     partials: usize,
+    /// Most words of an arena.
+    most_words: usize,
     /// What there is room for.
     pub(crate) room: Room,
     /// Every linear map, and the embedding, whose input is a one among V zeros.
@@ -70,13 +75,14 @@ pub struct Bank {
 }
 
 impl Bank {
-    pub(super) fn declare(tensors: &mut Tensors, config: &Blueprint) -> Result<Self> {
+    pub(super) fn declare(tensors: &mut Tensors, config: &Blueprint, max_tensor_bytes: u64) -> Result<Self> {
         let (v, c) = (config.vocab_size, config.hidden_size);
         Ok(Self {
             layouts: declare_layouts(tensors)?,
             in_use: 1,
             z: tensors.declare("z", Dtype::F32, &[MAX_ROWS, 1])?,
             partials: config.num_attention_heads,
+            most_words: max_tensor_bytes.min(MOST_ARENA_BYTES) as usize / 4,
             room: Room::default(),
             tables: Tables::declare(tensors, v, c)?,
             embed: 0,
@@ -105,8 +111,8 @@ impl Bank {
         let mut empty = |what: &str| tensors.declare(format!("{name}.{what}"), Dtype::F32, &[1, 1]);
         let (a, b) = (empty("a")?, empty("b")?);
         let feeds_cache = parts.iter().map(|part| part.feeds_cache).collect();
-        let (enabled, stacked, layout) = (false, false, 0);
-        self.sites.push(Site { a, b, inputs, edges, feeds_cache, enabled, stacked, layout });
+        let (enabled, stacked, layout, arena) = (false, false, 0, 0);
+        self.sites.push(Site { a, b, inputs, edges, feeds_cache, enabled, stacked, layout, arena });
         Ok(site)
     }
 
@@ -187,12 +193,35 @@ impl Bank {
             tensors.reshape(site.a, &sized(site.enabled, site.blocks() * ranks, site.inputs))?;
             tensors.reshape(site.b, &sized(site.enabled, ranks + 2 * adapters, site.outputs()))?;
         }
+        self.share(tensors);
         for point in &self.points {
             tensors.reshape(point.gains, &sized(point.enabled, 2 * adapters, point.cols))?;
         }
         self.tables.reshape(tensors, room)?;
         self.room = room;
         Ok(())
+    }
+
+    /// Puts A and B of all sites into as few arenas as can be bound, so that one step can train them all; those of one
+    /// site are together, unless they alone are too large.
+    pub(super) fn share(&mut self, tensors: &mut Tensors) {
+        let (mut arena, mut held) = (0, 0);
+        for site in &mut self.sites {
+            let both = [site.a, site.b];
+            let whole: usize = both.iter().map(|&tensor| tensors.arena_words(tensor)).sum();
+            for (i, tensor) in both.into_iter().enumerate() {
+                let own = tensors.arena_words(tensor);
+                let wanted = if i == 0 { whole } else { own };
+                if held > 0 && held + wanted > self.most_words {
+                    (arena, held) = (arena + 1, 0);
+                }
+                if i == 0 {
+                    site.arena = arena;
+                }
+                held += own;
+                tensors.put(tensor, arena);
+            }
+        }
     }
 
     /// The most columns of z that a site needs if it needs so many for each of its ranks.

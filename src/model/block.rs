@@ -17,21 +17,21 @@ pub(super) struct Block<'a, A> {
 }
 
 impl<A: Adapt> Block<'_, A> {
-    /// x = h + down · hidden, h = x + o · attended; returns where h, and then x, is
+    /// x = h + down · hidden, h = x + o · attended; returns where x is
     pub(crate) fn layer(&mut self, l: usize) -> TensorId {
         let h = self.hidden(l);
-        let Model { weights, scratch, .. } = self.steps.model;
-        let layer = &weights.layers[l];
+        let (layer, scratch) = (&self.steps.model.weights.layers[l], self.steps.scratch);
         let delta = self.adapt.shrink(&mut self.steps, layer, Map::Down, scratch.hidden, None);
-        self.join(scratch.hidden, &layer.down, layer.mlp_post_norm.as_ref(), h, delta);
-        h
+        let x = self.adapt.output(&mut self.steps, h);
+        self.join(scratch.hidden, &layer.down, layer.mlp_post_norm.as_ref(), x, delta);
+        x
     }
 
     /// All of a layer but its last map: h = x + o · attended, and hidden of h, or of x where feed-forward stands
     /// beside attention; returns where h is.
     pub(crate) fn hidden(&mut self, l: usize) -> TensorId {
-        let Model { config, weights, scratch, .. } = self.steps.model;
-        let layer = &weights.layers[l];
+        let Model { config, weights, .. } = self.steps.model;
+        let (layer, scratch) = (&weights.layers[l], self.steps.scratch);
         let (x, ridden) = self.normed(scratch.x, layer.attention_norm.as_ref(), scratch.xn, &layer.qkv);
         self.linear(layer, Map::Qkv, x, scratch.qkv, ridden);
         if config.order == Order::Serial {
@@ -46,13 +46,12 @@ impl<A: Adapt> Block<'_, A> {
 
     /// h = x + o · attend(q, k, v) of [q; k; v]; returns where h is. Behind o there may be a norm.
     fn attention(&mut self, l: usize) -> TensorId {
-        let Model { weights, scratch, .. } = self.steps.model;
-        let layer = &weights.layers[l];
+        let (layer, scratch) = (&self.steps.model.weights.layers[l], self.steps.scratch);
         let qkv = self.head_norm(layer);
         self.split(l, qkv);
         let ridden = self.attend(l, layer);
         let delta = self.adapt.shrink(&mut self.steps, layer, Map::O, scratch.attended, ridden);
-        let h = self.adapt.residual(&mut self.steps, l);
+        let h = self.adapt.residual(&mut self.steps);
         self.join(scratch.attended, &layer.o, layer.attention_post_norm.as_ref(), h, delta);
         h
     }
@@ -66,7 +65,7 @@ impl<A: Adapt> Block<'_, A> {
         h: TensorId,
         delta: Option<Delta>,
     ) {
-        let Model { config, scratch, .. } = self.steps.model;
+        let Steps { model: Model { config, .. }, scratch, .. } = self.steps;
         let Some(branch) = scratch.branch else { return self.steps.linear(x, linear, h, true, delta) };
         self.steps.linear(x, linear, branch, false, delta);
         let add = |x, scale| ops::Scale { x, y: h, scale, accumulate: true };
@@ -83,8 +82,8 @@ impl<A: Adapt> Block<'_, A> {
 
     /// hidden = act(gate · norm(h)) ∘ (up · norm(h)), or act(up · norm(h)) without a gate
     fn mlp_hidden(&mut self, l: usize, h: TensorId) {
-        let Model { config, weights, scratch, .. } = self.steps.model;
-        let (layer, normed) = (&weights.layers[l], self.adapt.mlp_input(self.steps.model));
+        let Steps { model: Model { config, weights, .. }, scratch, .. } = self.steps;
+        let (layer, normed) = (&weights.layers[l], self.adapt.mlp_input(&self.steps));
         let (x, ridden) = self.normed(h, layer.mlp_norm.as_ref(), normed, &layer.up);
         self.linear(layer, Map::Up, x, scratch.up, ridden);
         let (kind, gated) = (config.activation, config.gated);
@@ -94,7 +93,7 @@ impl<A: Adapt> Block<'_, A> {
 
     /// [norm(q) | norm(k) | v], head by head, where a layer has such norms; returns where they are
     fn head_norm(&mut self, layer: &Layer) -> TensorId {
-        let scratch = &self.steps.model.scratch;
+        let scratch = self.steps.scratch;
         let (Some(norms), Some(y)) = (&layer.head_norms, scratch.heads) else { return scratch.qkv };
         let &HeadNorms { weights, q_heads, eps, point } = norms;
         self.steps.push(ops::HeadNorm { qkv: scratch.qkv, weights, y, q_heads, eps });
@@ -104,7 +103,7 @@ impl<A: Adapt> Block<'_, A> {
 
     /// q and k rotated by their positions; k and v go into the cache.
     pub(crate) fn split(&mut self, l: usize, qkv: TensorId) {
-        let Model { config, state, scratch, .. } = self.steps.model;
+        let Steps { model: Model { config, state, .. }, scratch, .. } = self.steps;
         let (k_cache, v_cache) = state.cache[l];
         self.steps.push(ops::SplitQkv {
             rows: state.rows,
@@ -123,7 +122,7 @@ impl<A: Adapt> Block<'_, A> {
     /// attended = softmax(scale · q · Kᵀ) · V, scores capped if the model has it so, over the keys in the layer's
     /// window
     pub(crate) fn attend(&mut self, l: usize, layer: &Layer) -> Option<Delta> {
-        let Model { config, scratch, .. } = self.steps.model;
+        let Steps { model: Model { config, .. }, scratch, .. } = self.steps;
         let inputs = self.steps.attention(l);
         // Of few rows the shrink can ride, head by head.
         let rides = self.steps.plan.n() <= FEW_ROWS;
@@ -218,10 +217,13 @@ pub(super) trait Adapt {
     ) -> Option<Delta>;
 
     /// Where the attention is added to the residual stream: to x itself, or to a copy of it.
-    fn residual(&mut self, steps: &mut Steps<'_>, l: usize) -> TensorId;
+    fn residual(&mut self, steps: &mut Steps<'_>) -> TensorId;
+
+    /// Where feed-forward is added to it: to h itself, or to a copy of it.
+    fn output(&mut self, steps: &mut Steps<'_>, h: TensorId) -> TensorId;
 
     /// Where what the MLP reads is made.
-    fn mlp_input(&self, model: &Model) -> TensorId;
+    fn mlp_input(&self, steps: &Steps<'_>) -> TensorId;
 }
 
 /// The linear maps of a layer that adapters act on.

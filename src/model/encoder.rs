@@ -41,7 +41,7 @@ impl Whole {
 /// stream = norm(embed(tokens))
 pub(crate) fn embed(model: &Model, plan: &mut Plan) {
     let (whole, scratch) = (model.whole(), &model.scratch);
-    let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
+    let mut block = Block { steps: Steps::new(model, plan), adapt: Ride };
     forward::embed(&mut block.steps);
     match &model.weights.embed_norm {
         Some(norm) => {
@@ -93,7 +93,7 @@ const PRESENT: &str = "an encoder has its norms";
 
 /// A layer under construction, and where its input is.
 fn recalled<'a>(model: &'a Model, plan: &'a mut Plan) -> (Block<'a, Ride>, TensorId) {
-    let mut steps = Steps { model, plan };
+    let mut steps = Steps::new(model, plan);
     let x = if model.config.norms_in_front() { model.scratch.x } else { model.scratch.xn };
     steps.recall(x, model.whole().stream);
     (Block { steps, adapt: Ride }, x)

@@ -11,7 +11,7 @@ use super::weights::{Layer, Linear};
 
 /// x after the first `count` layers.
 pub(crate) fn layers(model: &Model, plan: &mut Plan, count: usize) {
-    let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
+    let mut block = Block { steps: Steps::new(model, plan), adapt: Ride };
     embed(&mut block.steps);
     for l in 0..count {
         block.layer(l);
@@ -23,7 +23,7 @@ pub(crate) fn hidden(model: &Model, plan: &mut Plan, count: usize) {
     layers(model, plan, count);
     let Model { scratch, weights, .. } = model;
     if count == weights.layers.len() {
-        let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
+        let mut block = Block { steps: Steps::new(model, plan), adapt: Ride };
         block.norm(scratch.x, weights.last_norm(), scratch.xn, &weights.head);
     }
 }
@@ -32,7 +32,7 @@ pub(crate) fn hidden(model: &Model, plan: &mut Plan, count: usize) {
 pub(crate) fn head(model: &Model, plan: &mut Plan) {
     let Model { config, state, scratch, weights, bank, .. } = model;
     let (head, logits) = (&weights.head, state.logits);
-    let mut block = Block { steps: Steps { model, plan }, adapt: Ride };
+    let mut block = Block { steps: Steps::new(model, plan), adapt: Ride };
     let ridden = block.norm(scratch.x, weights.last_norm(), scratch.xn, head);
     let delta = Ride.or_shrink(&mut block.steps, head, scratch.xn, ridden);
     block.steps.linear(scratch.xn, head, logits, false, delta);
@@ -43,6 +43,22 @@ pub(crate) fn head(model: &Model, plan: &mut Plan) {
     if [scale, cap] != [1.0, 0.0] {
         block.steps.push(ops::SoftCap { x: logits, scale, cap });
     }
+}
+
+/// The losses of the rows' targets, by position, and with `gradient` that by the logits in their place.
+pub(crate) fn losses(model: &Model, plan: &mut Plan, [targets, loss]: [TensorId; 2], gradient: bool) {
+    let Model { config, state, training, .. } = model;
+    let op = ops::CrossEntropy {
+        training: training.numbers,
+        rows: state.rows,
+        targets,
+        logits: state.logits,
+        loss,
+        scale: config.scales.logits,
+        cap: config.scales.logit_cap,
+        gradient,
+    };
+    plan.push(&model.tensors, op);
 }
 
 /// The next tokens, drawn from the logits.
@@ -60,8 +76,8 @@ pub(crate) fn sample(model: &Model, plan: &mut Plan) {
 
 /// x = embed(tokens), and what adapters make of it.
 pub(super) fn embed(steps: &mut Steps<'_>) {
-    let Model { bank, config, state, scratch, weights, .. } = steps.model;
-    let scales = &config.scales;
+    let Model { bank, config, state, weights, .. } = steps.model;
+    let (scales, scratch) = (&config.scales, steps.scratch);
     let (rows, positions, y) = (state.rows, weights.positions, scratch.x);
     for &table in &weights.embed.slices {
         steps.push(ops::Embed { rows, table, scale: scales.embedding, positions, y });
@@ -131,11 +147,15 @@ impl Adapt for Ride {
         self.or_shrink(steps, map.of(layer), x, ridden)
     }
 
-    fn residual(&mut self, steps: &mut Steps<'_>, _: usize) -> TensorId {
-        steps.model.scratch.x
+    fn residual(&mut self, steps: &mut Steps<'_>) -> TensorId {
+        steps.scratch.x
     }
 
-    fn mlp_input(&self, model: &Model) -> TensorId {
-        model.scratch.xn
+    fn output(&mut self, _: &mut Steps<'_>, h: TensorId) -> TensorId {
+        h
+    }
+
+    fn mlp_input(&self, steps: &Steps<'_>) -> TensorId {
+        steps.scratch.xn
     }
 }

@@ -1,37 +1,74 @@
 //! Plans of training, forward: layers as inference runs them, but what the way back needs is kept.
 //! The way back is `backward`'s.
 //!
-//! Of each tile of a window the residual stream before every layer is kept by position; the way back
-//! runs the layer once more from there.
+//! Where there is memory for it, what costs most to compute is kept of every layer, for a window of one tile.
+//! Otherwise of each tile the residual stream before every layer is kept by position, and the way back runs the
+//! layer once more from there.
 
 use crate::ops::{self, Delta, DownProjection};
 use crate::plan::{Plan, TensorId};
 
-use super::Model;
 use super::block::{Adapt, Block, Map};
 use super::forward;
 use super::steps::Steps;
+use super::training::KeptLayer;
 use super::weights::{Layer, Linear};
+use super::{Model, Scratch};
 
 /// Rows of the window to the first layer's input.
 pub(crate) fn embed(model: &Model, plan: &mut Plan) {
-    let mut steps = Steps { model, plan };
-    forward::embed(&mut steps);
-    steps.keep(model.scratch.x, model.training.checkpoints[0]);
+    let (mut steps, x) = (Steps::new(model, plan), model.training.checkpoints[0]);
+    if model.training.of_trainee().keeps {
+        steps.scratch.x = x;
+        forward::embed(&mut steps);
+    } else {
+        forward::embed(&mut steps);
+        steps.keep(model.scratch.x, x);
+    }
 }
 
 /// One layer, from checkpoint to checkpoint, its keys and values into the cache.
 pub(crate) fn layer(model: &Model, plan: &mut Plan, l: usize) {
     let mut block = from_checkpoint(model, plan, l);
     let y = block.layer(l);
-    block.steps.keep(y, model.training.checkpoints[l + 1]);
+    let next = model.training.checkpoints[l + 1];
+    // Of the last layer's rows the head takes others than the layers do.
+    if y != next {
+        block.steps.keep(y, next);
+    }
 }
 
-/// A layer under construction, its input recalled.
+/// A layer under construction, its input in its place.
 pub(crate) fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize) -> Block<'a, Kept> {
-    let mut steps = Steps { model, plan };
-    steps.recall(model.scratch.x, model.training.checkpoints[l]);
-    Block { steps, adapt: Kept::default() }
+    let Model { training, scratch, config, .. } = model;
+    let mut steps = Steps::new(model, plan);
+    let x = training.checkpoints[l];
+    if !training.of_trainee().keeps {
+        steps.recall(scratch.x, x);
+        let adapt = Kept { adapted: Default::default(), middle: training.scratch.middle, output: None };
+        return Block { steps, adapt };
+    }
+    let KeptLayer { q, attended, middle, up, qkv } = training.kept[l];
+    let is_last = l + 1 == config.layers.len();
+    let output = Some(if is_last { scratch.x } else { training.checkpoints[l + 1] });
+    let normed_qkv = scratch.heads.map_or(scratch.qkv, |_| qkv);
+    steps.scratch = Scratch { x, q, attended, up, qkv: normed_qkv, ..*scratch };
+    Block { steps, adapt: Kept { adapted: Default::default(), middle, output } }
+}
+
+/// The same on the way back, where what was kept is not computed again.
+pub(crate) fn kept_layer<'a>(model: &'a Model, plan: &'a mut Plan, l: usize) -> Block<'a, Kept> {
+    let mut block = from_checkpoint(model, plan, l);
+    if model.training.of_trainee().keeps {
+        let (Block { steps, adapt }, layer) = (&mut block, &model.weights.layers[l]);
+        let Scratch { q, attended, up, qkv, heads, branch, .. } = steps.scratch;
+        let (k_cache, v_cache) = model.state.cache[l];
+        steps.there = [q, k_cache, v_cache, attended, adapt.middle, up, qkv].to_vec();
+        steps.there.extend(heads);
+        // The way back through a norm reads what was normed.
+        steps.there.extend(branch.filter(|_| layer.attention_post_norm.is_none()));
+    }
+    block
 }
 
 /// What a map's adapters read, and what lies in its z.
@@ -45,10 +82,12 @@ pub(crate) struct Adapted {
 
 /// Each map's z has a tensor of its own, and so has the residual stream behind the attention. Gains and
 /// shifts are not trained through.
-#[derive(Default)]
 pub(crate) struct Kept {
     /// Of qkv, o, up and down, as far as the layer has come and adapters act.
     pub(crate) adapted: [Option<Adapted>; 4],
+    middle: TensorId,
+    /// Where the layer's output is made, if it does not take the place of the stream behind the attention.
+    output: Option<TensorId>,
 }
 
 impl Adapt for Kept {
@@ -87,19 +126,29 @@ impl Adapt for Kept {
         Some(delta)
     }
 
-    fn residual(&mut self, steps: &mut Steps<'_>, l: usize) -> TensorId {
-        let training = &steps.model.training;
-        steps.recall(training.scratch.middle, training.checkpoints[l]);
-        training.scratch.middle
+    fn residual(&mut self, steps: &mut Steps<'_>) -> TensorId {
+        steps.copy(steps.scratch.x, self.middle);
+        self.middle
+    }
+
+    fn output(&mut self, steps: &mut Steps<'_>, h: TensorId) -> TensorId {
+        let Some(y) = self.output else { return h };
+        steps.copy(h, y);
+        y
     }
 
     /// Not where the input of qkv is, which its adapters' gradients need.
-    fn mlp_input(&self, model: &Model) -> TensorId {
-        model.training.scratch.normed
+    fn mlp_input(&self, steps: &Steps<'_>) -> TensorId {
+        steps.model.training.scratch.normed
     }
 }
 
 impl Steps<'_> {
+    /// y = x
+    fn copy(&mut self, x: TensorId, y: TensorId) {
+        self.push(ops::Scale { x, y, scale: 1.0, accumulate: false });
+    }
+
     /// By position: y[pos] = x
     pub(crate) fn keep(&mut self, x: TensorId, y: TensorId) {
         self.push(ops::KeepRows { rows: self.model.state.rows, x, y });

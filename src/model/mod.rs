@@ -14,11 +14,13 @@ mod kept;
 mod layouts;
 mod matrix;
 mod methods;
+mod moments;
 mod names;
 mod needs;
 mod places;
 mod quantised;
 mod rope;
+mod scratch;
 mod sites;
 mod steps;
 mod table_sum;
@@ -39,16 +41,20 @@ use needs::cache_of;
 pub use needs::size;
 pub(crate) use quantised::check_tensor;
 pub use rope::{Rope, RopeScaling};
+use scratch::{Scratch, Widths};
 pub(crate) use sites::{Site, Span};
 pub(crate) use tables::Table;
 pub(crate) use training::{TrainedSite, Trainee, Training};
 pub(crate) use weights::Weights;
 
 use crate::error::{Error, Result};
-use crate::plan::{Dtype, Plan, RING, Row, Sampling, TensorId, Tensors};
+use crate::plan::{Dtype, Plan, RING, Row, Sampling, Target, TensorId, Tensors};
 
 /// Most token rows in one run.
 pub const MAX_ROWS: usize = 128;
+
+/// Most in one run of training, where there is memory for it.
+pub(crate) const TRAIN_ROWS: usize = 256;
 
 /// Logits of one run stay below this, so that a large vocabulary is scored in smaller runs.
 const MAX_LOGITS_BYTES: u64 = 32 << 20;
@@ -100,35 +106,16 @@ pub struct State {
     pub(crate) ring: TensorId,
     /// (logit rows, V)
     pub(crate) logits: TensorId,
+    /// (S, 2), see [`Target`](crate::plan::Target): what is to follow the token at each position
+    pub(crate) targets: TensorId,
+    /// (S, 1): nats, by position
+    pub(crate) losses: TensorId,
     /// One for each of [`Blueprint::ropes`], (S, E): cos and sin of each position
     ropes: Vec<TensorId>,
     /// Per layer: keys, values (slots, S, K·D)
     pub(crate) cache: Vec<(TensorId, TensorId)>,
     /// Of an encoder.
     whole: Option<encoder::Whole>,
-}
-
-/// Activations of one run, reused by every layer.
-#[derive(Debug)]
-struct Scratch {
-    /// (MAX_ROWS, C): the residual stream
-    x: TensorId,
-    /// (MAX_ROWS, C): normalised
-    xn: TensorId,
-    /// (MAX_ROWS, (H + 2K)·D)
-    qkv: TensorId,
-    /// The same with heads of q and k normed, where there are such norms.
-    heads: Option<TensorId>,
-    /// (MAX_ROWS, C): what attention or feed-forward adds, where it does not join the residual stream as it is
-    branch: Option<TensorId>,
-    /// (MAX_ROWS, H·D)
-    q: TensorId,
-    /// (MAX_ROWS, H·D): attended values
-    attended: TensorId,
-    /// (MAX_ROWS, F), or (MAX_ROWS, 2F) when gated
-    up: TensorId,
-    /// (MAX_ROWS, F)
-    hidden: TensorId,
 }
 
 impl Model {
@@ -163,8 +150,9 @@ impl Model {
             )));
         }
         let mut tensors = Tensors::default();
-        let mut bank = Bank::declare(&mut tensors, &config)?;
+        let mut bank = Bank::declare(&mut tensors, &config, sizes.max_tensor_bytes)?;
         let weights = Weights::declare(&config, &mut tensors, &mut bank, dtype_of, sizes.max_tensor_bytes)?;
+        bank.share(&mut tensors);
         let state = State::declare(&config, &mut tensors, sizes)?;
         let scratch = Scratch::declare(&config, &mut tensors)?;
         let training = Training::declare(&config, &mut tensors)?;
@@ -218,6 +206,13 @@ impl Model {
         plan
     }
 
+    /// Fills the cache for `n` rows and leaves in `state.losses` how well each foresees its target.
+    pub(crate) fn losses(&self, n: usize) -> Plan {
+        let mut plan = self.score(n);
+        forward::losses(self, &mut plan, [self.state.targets, self.state.losses], false);
+        plan
+    }
+
     /// One step of generation for `n` sequences, one row each: [`score`](Self::score), then
     /// draw, so that the next replay continues with the tokens drawn.
     pub fn decode(&self, n: usize) -> Plan {
@@ -239,7 +234,7 @@ impl Model {
     /// Errors with `Memory`.
     pub(crate) fn with_trainee(&self, trainee: Option<Trainee>) -> Result<(Training, Tensors)> {
         let (mut training, mut tensors) = (self.training.clone(), self.tensors.clone());
-        training.reshape(&mut tensors, &self.config, self.sizes, &self.bank, trainee)?;
+        training.reshape(&mut tensors, self, &self.bank, trainee)?;
         Ok((training, tensors))
     }
 
@@ -258,10 +253,9 @@ impl Model {
     ///
     /// Errors with `Memory` if one of them is past what can be addressed.
     pub(crate) fn training_tensors(&self, trainee: Trainee, mut bank: Bank) -> Result<Tensors> {
-        let Self { training, tensors, config, sizes, .. } = self;
-        let (mut training, mut tensors, room) = (training.clone(), tensors.clone(), bank.room);
+        let (mut training, mut tensors, room) = (self.training.clone(), self.tensors.clone(), bank.room);
         bank.reshape(&mut tensors, room)?;
-        training.reshape(&mut tensors, config, *sizes, &bank, Some(trainee))?;
+        training.reshape(&mut tensors, self, &bank, Some(trainee))?;
         Ok(tensors)
     }
 
@@ -359,6 +353,8 @@ impl State {
             seen: tensors.declare("seen", Dtype::U32, &[slots, v.div_ceil(32)])?,
             ring: tensors.declare("ring", Dtype::U32, &[slots, RING])?,
             logits: tensors.declare("logits", Dtype::F32, &[logit_rows, v])?,
+            targets: tensors.declare("targets", Dtype::U32, &[context, size_of::<Target>() / 4])?,
+            losses: tensors.declare("losses", Dtype::F32, &[context, 1])?,
             ropes: (0..config.ropes.len())
                 .map(|i| {
                     let name = if i == 0 { "rope".to_owned() } else { format!("rope.{i}") };
@@ -367,27 +363,6 @@ impl State {
                 .collect::<Result<_>>()?,
             cache,
             whole: config.encoder.map(|_| encoder::Whole::declare(config, tensors, context)).transpose()?,
-        })
-    }
-}
-
-impl Scratch {
-    fn declare(config: &Blueprint, tensors: &mut Tensors) -> Result<Self> {
-        let (c, f) = (config.hidden_size, config.intermediate_size);
-        let q = config.num_attention_heads * config.head_dim;
-        let kv = config.num_key_value_heads * config.head_dim;
-        let has_head_norms = config.layers.iter().any(|layer| layer.head_norm.is_some());
-        let mut rows = |name: &str, cols| tensors.declare(name, Dtype::F32, &[MAX_ROWS, cols]);
-        Ok(Self {
-            x: rows("x", c)?,
-            xn: rows("xn", c)?,
-            qkv: rows("qkv", q + 2 * kv)?,
-            heads: has_head_norms.then(|| rows("heads", q + 2 * kv)).transpose()?,
-            branch: config.has_branches().then(|| rows("branch", c)).transpose()?,
-            q: rows("q", q)?,
-            attended: rows("attended", q)?,
-            up: rows("up", if config.gated { 2 * f } else { f })?,
-            hidden: rows("hidden", f)?,
         })
     }
 }

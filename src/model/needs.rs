@@ -114,7 +114,7 @@ impl Model {
         let cache = sum(self.state.cache.iter().flat_map(|&(k, v)| [k, v]).collect());
         let bank = sum(self.bank.tensors());
         // What training needs is declared last.
-        let first = self.training.numbers.min(self.training.scratch.loss);
+        let first = self.training.numbers.min(self.training.scratch.middle);
         let training = sum(self.tensors.iter().map(|(id, _)| id).filter(|&id| id >= first).collect());
         Needs { weights, cache, bank, work: all - weights - cache - bank - training, training }
     }

@@ -22,6 +22,8 @@ pub struct Site {
     pub(crate) stacked: bool,
     /// Index of its layout.
     pub(crate) layout: usize,
+    /// In which arena A and B lie.
+    pub(crate) arena: usize,
 }
 
 /// A part of a site, as it is declared.

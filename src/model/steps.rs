@@ -4,19 +4,32 @@
 use crate::ops::{self, AttentionInputs, Delta, DownProjection, Op};
 use crate::plan::{Plan, SPAN, TensorId};
 
-use super::Model;
 use super::blueprint::Norm;
 use super::weights::{Linear, NormWeights};
+use super::{Model, Scratch};
 
 /// A plan under construction.
 pub(super) struct Steps<'a> {
     pub(crate) model: &'a Model,
     pub(crate) plan: &'a mut Plan,
+    /// Where a layer's activations go.
+    pub(crate) scratch: Scratch,
+    /// What is there already: steps that write nothing else are left out.
+    pub(crate) there: Vec<TensorId>,
+}
+
+impl<'a> Steps<'a> {
+    pub(crate) fn new(model: &'a Model, plan: &'a mut Plan) -> Self {
+        Self { model, plan, scratch: model.scratch, there: Vec::new() }
+    }
 }
 
 impl Steps<'_> {
     pub(crate) fn push(&mut self, op: impl Into<Op>) {
-        self.plan.push(&self.model.tensors, op);
+        let op = op.into();
+        if !op.writes().iter().all(|written| self.there.contains(written)) {
+            self.plan.push(&self.model.tensors, op);
+        }
     }
 
     /// y = norm(x) (+ y), and what rides along.
@@ -52,7 +65,7 @@ impl Steps<'_> {
 
     /// What a layer's attention reads, its scale and its window.
     pub(crate) fn attention(&self, l: usize) -> AttentionInputs {
-        let Model { config, state, scratch, .. } = self.model;
+        let Self { model: Model { config, state, .. }, scratch, .. } = self;
         let (k_cache, v_cache) = state.cache[l];
         let (rows, window) = match (&state.whole, config.layers[l].window) {
             (None, window) => (state.rows, window.unwrap_or(0)),

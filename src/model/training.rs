@@ -2,14 +2,15 @@
 //! until there is a trainee.
 
 use crate::error::Result;
-use crate::plan::{Dtype, TensorId, Tensors, Training as Numbers};
+use crate::plan::{Dtype, Target, TensorId, Tensors, Training as Numbers};
 
 use super::bank::Bank;
 use super::blueprint::Blueprint;
 use super::layouts::PartRanks;
 use super::methods::Variant;
+use super::moments::AllMoments;
 use super::sites::Site;
-use super::{MAX_ROWS, Sizes};
+use super::{MAX_ROWS, Model, Widths};
 
 /// The adapter that is trained: which of the bank's numbers have gradients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,10 @@ pub(crate) struct Trainee {
     pub(crate) variant: Variant,
     /// `W`: most tokens of a window it learns from.
     pub(crate) window: usize,
+    /// Most rows of a run: at least those of a window, if its activations are kept.
+    pub(crate) tile: usize,
+    /// Whether activations are kept for the way back, which otherwise computes them once more.
+    pub(crate) keeps: bool,
 }
 
 /// A site that an adapter is trained at.
@@ -60,19 +65,6 @@ impl TrainedSite {
     }
 }
 
-/// Gradients and moments of one site.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moments {
-    /// Gradients, whose shapes are the method's.
-    pub(crate) g: [TensorId; 2],
-    /// First moments, likewise.
-    pub(crate) m: [TensorId; 2],
-    /// Second moments, likewise.
-    pub(crate) v: [TensorId; 2],
-    /// What is trained of each part in the place of A and B, if it is.
-    pub(crate) cores: [Core; 3],
-}
-
 /// The core of one part of a site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone
 /// is trained.
 #[derive(Clone, Copy, Debug)]
@@ -90,30 +82,44 @@ pub(crate) struct Training {
     pub(crate) trainee: Option<Trainee>,
     /// (12) u32, see [`Training`](crate::plan::Training)
     pub(crate) numbers: TensorId,
-    /// (MAX_ROWS) u32: the token that each row is to predict, or `INACTIVE`
+    /// (W, 2), see [`Target`](crate::plan::Target): what is to follow the token at each position
     pub(crate) targets: TensorId,
     /// (W, 1): nats, by position
     pub(crate) losses: TensorId,
-    /// Each layer's input by position, and the last one's output: (W, C)
+    /// Each layer's input, and the last one's output, by position: (W, C). Where activations are kept, inputs are
+    /// row by row.
     pub(super) checkpoints: Vec<TensorId>,
+    /// Of each layer what is kept beside its input; none before the first trainee that keeps it.
+    pub(super) kept: Vec<KeptLayer>,
     /// (W, C): the gradient by the current layer's output, by position
     pub(crate) gradients: TensorId,
     /// (slots, S, K·D): the gradients by the current layer's keys and values
     pub(crate) cache: [TensorId; 2],
-    /// (gradients)
+    /// Of all gradients, see [`SquareSum`](crate::ops::SquareSum)
     pub(crate) sums: TensorId,
-    /// One for each of the trainee's sites.
-    pub(crate) moments: Vec<Moments>,
+    pub(crate) moments: AllMoments,
     pub(super) scratch: Scratch,
-    /// Sites for which `moments` are declared, that they can be used again.
-    spare: Vec<Moments>,
 }
 
-/// Activations of one run, and gradients by them, named with a d in front.
+/// Activations of one layer that stay until the way back, row by row. What adapters make of them is not among them: the
+/// bank may have changed by then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KeptLayer {
+    /// (tile, H·D)
+    pub(crate) q: TensorId,
+    /// (tile, H·D)
+    pub(crate) attended: TensorId,
+    /// (tile, C): the residual stream between attention and MLP
+    pub(crate) middle: TensorId,
+    /// (tile, F), or (tile, 2F) when gated
+    pub(crate) up: TensorId,
+    /// (tile, (H + 2K)·D), where heads are normed
+    pub(crate) qkv: TensorId,
+}
+
+/// Activations of one run, and gradients by them, named with a d in front. MAX_ROWS are the tile's, if that has more.
 #[derive(Clone, Debug)]
 pub(super) struct Scratch {
-    /// (MAX_ROWS, 1)
-    pub(crate) loss: TensorId,
     /// (MAX_ROWS, C): the residual stream between attention and MLP
     pub(crate) middle: TensorId,
     /// (MAX_ROWS, C): the second norm's output; the first one's is read until the end
@@ -154,7 +160,6 @@ impl Training {
     pub(super) fn declare(config: &Blueprint, tensors: &mut Tensors) -> Result<Self> {
         let mut many = |name: &str| tensors.declare(format!("train.{name}"), Dtype::F32, &[1, 1]);
         let scratch = Scratch {
-            loss: many("loss")?,
             middle: many("middle")?,
             normed: many("normed")?,
             dx: many("dx")?,
@@ -181,15 +186,15 @@ impl Training {
         Ok(Self {
             trainee: None,
             numbers: tensors.declare("train.numbers", Dtype::U32, &[size_of::<Numbers>() / 4])?,
-            targets: tensors.declare("train.targets", Dtype::U32, &[MAX_ROWS])?,
+            targets: tensors.declare("train.targets", Dtype::U32, &[1, size_of::<Target>() / 4])?,
             losses,
             checkpoints,
+            kept: Vec::new(),
             gradients,
             cache,
             sums,
-            moments: Vec::new(),
+            moments: AllMoments::default(),
             scratch,
-            spare: Vec::new(),
         })
     }
 
@@ -199,25 +204,24 @@ impl Training {
     pub(crate) fn reshape(
         &mut self,
         tensors: &mut Tensors,
-        config: &Blueprint,
-        sizes: Sizes,
+        Model { config, sizes, scratch, state, .. }: &Model,
         bank: &Bank,
         trainee: Option<Trainee>,
     ) -> Result<()> {
         let on = trainee.is_some();
         let sized = |rows: usize, cols: usize| if on { [rows, cols] } else { [1, 1] };
-        let (c, f) = (config.hidden_size, config.intermediate_size);
-        let q = config.num_attention_heads * config.head_dim;
-        let kv = config.num_key_value_heads * config.head_dim;
-        let up = if config.gated { 2 * f } else { f };
+        let Widths { c, f, q, kv, qkv, up } = Widths::of(config);
+        let tile = trainee.as_ref().map_or(1, |trainee| trainee.tile);
+        let lines = tile.max(MAX_ROWS);
+        scratch.reshape(tensors, lines)?;
+        tensors.reshape(state.rows, &[lines, tensors.get(state.rows).row_len()])?;
         let s = &self.scratch;
         let rows = [
-            (s.loss, 1),
             (s.middle, c),
             (s.normed, c),
             (s.dx, c),
             (s.dxn, c),
-            (s.dqkv, q + 2 * kv),
+            (s.dqkv, qkv),
             (s.dq, q),
             (s.dattended, q),
             (s.stats, 2 * config.num_attention_heads),
@@ -225,29 +229,42 @@ impl Training {
             (s.dhidden, f),
         ];
         for (tensor, cols) in rows {
-            tensors.reshape(tensor, &sized(MAX_ROWS, cols))?;
+            tensors.reshape(tensor, &sized(lines, cols))?;
         }
         let has_branches = on && config.has_branches();
         for tensor in [s.dbranch, s.mlp_branch] {
-            tensors.reshape(tensor, &if has_branches { [MAX_ROWS, c] } else { [1, 1] })?;
+            tensors.reshape(tensor, &if has_branches { [lines, c] } else { [1, 1] })?;
         }
         let dropout = trainee.as_ref().is_some_and(|trainee| trainee.dropout);
         for (tensor, cols) in s.dropped.into_iter().chain(s.spread).zip([c, q, c, f, c, q, f]) {
-            tensors.reshape(tensor, &if dropout { [MAX_ROWS, cols] } else { [1, 1] })?;
+            tensors.reshape(tensor, &if dropout { [lines, cols] } else { [1, 1] })?;
         }
-        let [window, c] = sized(trainee.as_ref().map_or(1, |trainee| trainee.window), c);
-        let whole = [(self.losses, 1), (self.gradients, c)];
-        for (tensor, cols) in whole.into_iter().chain(self.checkpoints.iter().map(|&tensor| (tensor, c))) {
-            tensors.reshape(tensor, &[window, cols])?;
+        let window = trainee.as_ref().map_or(1, |trainee| trainee.window.max(tile));
+        tensors.reshape(self.targets, &[window, size_of::<Target>() / 4])?;
+        tensors.reshape(self.losses, &[window, 1])?;
+        for &tensor in self.checkpoints.iter().chain([&self.gradients]) {
+            tensors.reshape(tensor, &sized(window, c))?;
+        }
+        let keeps = trainee.as_ref().is_some_and(|trainee| trainee.keeps);
+        while keeps && self.kept.len() < config.layers.len() {
+            self.kept.push(KeptLayer::declare(tensors, self.kept.len())?);
+        }
+        let head_norms = if scratch.heads.is_some() { qkv } else { 0 };
+        for kept in &self.kept {
+            for (tensor, cols) in
+                [(kept.q, q), (kept.attended, q), (kept.middle, c), (kept.up, up), (kept.qkv, head_norms)]
+            {
+                tensors.reshape(tensor, &if keeps && cols > 0 { [tile, cols] } else { [1, 1] })?;
+            }
         }
         // Like the keys and values that they are the gradients by.
         let cache = if on { [sizes.slots, sizes.context, kv] } else { [1, 1, 1] };
         for tensor in self.cache {
             tensors.reshape(tensor, &cache)?;
         }
-        let frozen_z = |trainee: &Trainee| trainee.variant.method().frozen_z(trainee.most_ranks());
+        let frozen_z = |trainee: &Trainee| trainee.variant.method().frozen_z(lines, trainee.most_ranks());
         tensors.reshape(s.frozen_z, &trainee.as_ref().map_or([1, 1], frozen_z))?;
-        self.reshape_moments(tensors, bank, trainee.as_ref())?;
+        self.moments.reshape(tensors, bank, trainee.as_ref(), self.sums)?;
         self.trainee = trainee;
         self.reshape_ranks(tensors, bank)
     }
@@ -260,7 +277,7 @@ impl Training {
     /// The core at a part of one of the trainee's sites; it has room if the method trains it.
     pub(crate) fn core(&self, site: usize, part: usize) -> Option<Core> {
         let (i, _) = self.trainee.as_ref()?.at(site)?;
-        Some(self.moments[i].cores[part])
+        Some(self.moments.sites[i].cores[part])
     }
 
     /// Fits what depends on how many ranks the bank has room for.
@@ -268,64 +285,23 @@ impl Training {
     /// Errors with `Memory`.
     pub(crate) fn reshape_ranks(&self, tensors: &mut Tensors, bank: &Bank) -> Result<()> {
         let columns = bank.most_ranks(Site::blocks);
-        let shape = if self.trainee.is_some() && columns > 0 { [MAX_ROWS, columns] } else { [1, 1] };
+        let trainee = self.trainee.as_ref().filter(|_| columns > 0);
+        let shape = trainee.map_or([1, 1], |trainee| [trainee.tile.max(MAX_ROWS), columns]);
         let mut each = self.scratch.z.into_iter().chain([self.scratch.dz]);
         each.try_for_each(|tensor| tensors.reshape(tensor, &shape))
     }
-
-    fn reshape_moments(
-        &mut self,
-        tensors: &mut Tensors,
-        bank: &Bank,
-        trainee: Option<&Trainee>,
-    ) -> Result<()> {
-        self.spare.append(&mut self.moments);
-        let method = trainee.map(|trainee| trainee.variant).unwrap_or_default().method();
-        for (i, trained) in trainee.iter().flat_map(|trainee| &trainee.sites).enumerate() {
-            let moments = match self.spare.pop() {
-                Some(moments) => moments,
-                None => Moments::declare(tensors, i)?,
-            };
-            let TrainedSite { site, ref parts, .. } = *trained;
-            let site = &bank.sites[site];
-            let count = parts.iter().copied().max().unwrap_or(0);
-            let shapes = method.gradients(site, parts);
-            for pair in [moments.g, moments.m, moments.v] {
-                for (tensor, shape) in pair.into_iter().zip(&shapes) {
-                    tensors.reshape(tensor, shape)?;
-                }
-            }
-            for (part, Core { r, a }) in moments.cores.into_iter().enumerate() {
-                let [of_r, of_a] =
-                    if parts[part] > 0 { method.core(site.inputs, count) } else { [[1, 1]; 2] };
-                tensors.reshape(r, &of_r)?;
-                tensors.reshape(a, &of_a)?;
-            }
-            self.moments.push(moments);
-        }
-        for moments in &self.spare {
-            for tensor in moments.tensors() {
-                tensors.reshape(tensor, &[1, 1])?;
-            }
-        }
-        tensors.reshape(self.sums, &[(2 * self.moments.len()).max(1), 1])
-    }
 }
 
-impl Moments {
-    /// Those of the `i`-th trained site, without room yet.
-    fn declare(tensors: &mut Tensors, i: usize) -> Result<Self> {
-        let mut pair = |what: &str, of: [&str; 2]| -> Result<[TensorId; 2]> {
-            let mut one = |of: &str| tensors.declare(format!("train.{what}.{of}.{i}"), Dtype::F32, &[1, 1]);
-            Ok([one(of[0])?, one(of[1])?])
-        };
-        let [g, m, v] = [pair("g", ["a", "b"])?, pair("m", ["a", "b"])?, pair("v", ["a", "b"])?];
-        let mut core = |part: &str| pair(part, ["core", "frozen"]).map(|[r, a]| Core { r, a });
-        Ok(Self { g, m, v, cores: [core("0")?, core("1")?, core("2")?] })
-    }
-
-    fn tensors(&self) -> impl Iterator<Item = TensorId> {
-        let Self { g, m, v, cores } = *self;
-        [g, m, v].into_iter().flatten().chain(cores.into_iter().flat_map(|Core { r, a }| [r, a]))
+impl KeptLayer {
+    /// Those of layer `l`, without room yet.
+    fn declare(tensors: &mut Tensors, l: usize) -> Result<Self> {
+        let mut one = |name: &str| tensors.declare(format!("train.kept.{l}.{name}"), Dtype::F32, &[1, 1]);
+        Ok(Self {
+            q: one("q")?,
+            attended: one("attended")?,
+            middle: one("middle")?,
+            up: one("up")?,
+            qkv: one("qkv")?,
+        })
     }
 }

@@ -9,10 +9,7 @@ use crate::engine::text::Texts;
 use crate::engine::text::seat::Seat;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
-use crate::plan::{INACTIVE, Row};
-
-/// A run has a multiple of so many rows, so that few plans serve every length; the last ones take no part.
-const ROW_STEP: usize = 16;
+use crate::plan::Row;
 
 impl Texts {
     /// States (T, C) of `ids` after `layers` layers.
@@ -38,7 +35,7 @@ impl Texts {
 
 async fn encode(runner: &mut Runner, seat: &Seat, tokens: &[u32], layers: usize) -> Result<Vec<f32>> {
     let (end, most) = (tokens.len() - 1, runner.forward_rows(runner.model().layer_weights(), MAX_ROWS));
-    let tile = |first: usize| padded(seat.rows(tokens, first..tokens.len().min(first + most)), most);
+    let tile = |first: usize| seat.rows(tokens, first..tokens.len().min(first + most));
     let tiles: Vec<Vec<Row>> = (0..tokens.len()).step_by(most).map(tile).collect();
     let all = |runner: &mut Runner, kind| tiles.iter().try_for_each(|rows| runner.encode(kind, rows, end));
     all(runner, Kind::EncodeEmbed)?;
@@ -54,13 +51,4 @@ async fn encode(runner: &mut Runner, seat: &Seat, tokens: &[u32], layers: usize)
     }
     let (stream, c) = (runner.model().whole().stream, runner.model().config.hidden_size);
     runner.read(stream, 0, tokens.len() * c).await.map(bytemuck::cast_vec)
-}
-
-/// Rows, and as many that take no part as a run has more, at most `most`.
-fn padded(mut rows: Vec<Row>, most: usize) -> Vec<Row> {
-    let n = rows.len();
-    let wanted = if n < ROW_STEP { n.next_power_of_two() } else { n.next_multiple_of(ROW_STEP) };
-    let last = rows[n - 1];
-    rows.resize(wanted.min(most).max(n), Row { slot: INACTIVE, mix: 0, ..last });
-    rows
 }

@@ -2,25 +2,29 @@
 //! A request goes on in `src/engine/runner.rs`.
 //!
 //! All but the last token of each prompt are prefilled. From then on the decode state lives on
-//! the device: a block of K steps is one submission and one small read, and writes nothing.
+//! the device: a block of K steps is one submission with a small read, and writes nothing. It can be
+//! on its way before the one before it has been read.
 
-use crate::backend::Backend;
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::line::Chosen;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, run_rows};
+use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::logprobs::TokenLogprobs;
 use crate::engine::text::request::{Delta, Request};
-use crate::engine::text::sequence::{Generation, Sequence};
+use crate::engine::text::sequence::{Generation, InFlight, Sequence};
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
 use crate::plan::RING;
 use crate::tokenizer::{StreamDecoder, Tokenizer};
 
-/// Most tokens drawn between two reads; also the most that can be computed after an abort.
+/// Tokens drawn between two reads, once a text is under way. After an abort as many are computed, or twice as many where
+/// the next block is on its way.
 pub(crate) const MAX_BLOCK: usize = 8;
+
+/// The most on a device where waiting is slow: the ring of drawn tokens has room for two such blocks.
+const LONG_BLOCK: usize = RING / 2;
 
 impl Texts {
     /// Whether requests can be begun once there are slots for them, and the adapters that each chooses.
@@ -126,6 +130,8 @@ impl Texts {
             sequence.write_sampling(runner);
         }
         generation.block = 1; // the first token comes at once
+        // What others have drawn is not theirs.
+        generation.ahead = None;
         runner.forget_rows();
         Ok(())
     }
@@ -168,6 +174,7 @@ impl Generation {
             if sequence.seat.renew(runner, adapters) {
                 sequence.filled = sequence.seat.given;
                 sequence.write_sampling(runner);
+                self.ahead = None;
             }
         }
         if self.pending() > 0 {
@@ -180,53 +187,86 @@ impl Generation {
         }
     }
 
-    /// Computes the next run of pending prompt tokens, across sequences.
+    /// Computes pending prompt tokens, across sequences, as many as are waited for at once.
     async fn prefill(&mut self, runner: &mut Runner) -> Result<()> {
-        let most = runner.forward_rows(runner.model().all_layer_weights(), MAX_ROWS);
-        let n = run_rows(self.pending(), most);
-        let mut rows = Vec::with_capacity(n);
-        let mut filled = Vec::with_capacity(self.sequences.len());
-        for sequence in &self.sequences {
-            let take = sequence.pending().min(n - rows.len());
-            rows.extend((sequence.filled..sequence.filled + take).map(|pos| sequence.row(pos)));
-            filled.push(sequence.filled + take);
+        let mut left = runner.forward_rows(runner.model().all_layer_weights(), self.pending());
+        let mut filled: Vec<usize> = self.sequences.iter().map(|s| s.filled).collect();
+        while left > 0 {
+            let n = runner.run_rows(left, MAX_ROWS);
+            let mut rows = Vec::with_capacity(n);
+            for (sequence, filled) in self.sequences.iter().zip(&mut filled) {
+                let take = (sequence.filled + sequence.pending() - *filled).min(n - rows.len());
+                rows.extend((*filled..*filled + take).map(|pos| sequence.row(pos)));
+                *filled += take;
+            }
+            runner.run(Kind::Prefill, &rows)?;
+            left -= n;
         }
-        runner.run(Kind::Prefill, &rows)?;
         runner.wait().await?;
         self.sequences.iter_mut().zip(filled).for_each(|(s, filled)| s.filled = filled);
         Ok(())
     }
 
-    /// Draws a block of tokens for every unfinished sequence.
+    /// Draws a block of tokens for every unfinished sequence. Where nothing but length and the device's own stop tokens can
+    /// end a text, the next block is on its way before this one is looked at.
     async fn decode(&mut self, runner: &mut Runner, tokenizer: &Tokenizer) -> Result<Vec<Delta>> {
-        let context = runner.model().context();
         let mut deltas = self.ask_constraints(runner, tokenizer)?;
-        let rows = self.next_rows();
-        if rows.is_empty() {
+        if self.is_finished() {
             return Ok(deltas);
         }
         // The logits at a place are there until the next is computed.
-        let is_hosted = self.active().any(|s| s.chain.is_some());
-        let told = is_hosted || self.active().any(|s| s.logprobs.is_some());
-        let block = if told { 1 } else { self.block(runner.backend(), context) };
-        runner.decode(self.id, &rows, block)?;
-        let ring = runner.read(runner.model().state.ring, 0, runner.model().slots() * RING).await?;
-        let v = runner.model().config.vocab_size;
-        let logits = if told { runner.read_logits(rows.len()).await? } else { Vec::new() };
-        if is_hosted {
+        let told = self.active().any(|s| s.chain.is_some() || s.logprobs.is_some());
+        let ahead = self.ahead.take();
+        let was_idle = ahead.is_none();
+        let InFlight { steps, of, reading } = match ahead {
+            Some(ahead) => ahead,
+            None => {
+                let steps = if told { 1 } else { self.steps(runner, 0).unwrap_or(1) };
+                self.submit(runner, steps, told).await?
+            }
+        };
+        let hurries = !self.is_watched && steps >= MAX_BLOCK && !self.active().any(Sequence::ends_by_host);
+        if hurries
+            && runner.continues(self.id)
+            && let Some(next) = self.steps(runner, steps)
+        {
+            self.ahead = Some(self.submit(runner, next, false).await?);
+        }
+        let read = runner.finish_read(reading, was_idle.then_some(steps)).await?;
+        let taken = self.take_in(runner, tokenizer, &of, steps, read, &mut deltas);
+        if taken.is_err() || self.is_finished() {
+            self.ahead = None;
+        }
+        taken.map(|()| deltas)
+    }
+
+    /// Takes what a block has drawn, `steps` tokens for each row, into the texts that go on.
+    fn take_in(
+        &mut self,
+        runner: &mut Runner,
+        tokenizer: &Tokenizer,
+        of: &[usize],
+        steps: usize,
+        read: Vec<Vec<u32>>,
+        deltas: &mut Vec<Delta>,
+    ) -> Result<()> {
+        let (context, v) = (runner.model().context(), runner.model().config.vocab_size);
+        let mut read = read.into_iter();
+        let ring = read.next().unwrap_or_default();
+        let logits: Vec<f32> = read.next().map(bytemuck::cast_vec).unwrap_or_default();
+        if self.active().any(|s| s.chain.is_some()) {
             // The host draws others than those that lie there.
             runner.forget_rows();
         }
-        let mut row = 0;
-        for (index, sequence) in self.sequences.iter_mut().enumerate() {
+        for (row, &index) in of.iter().enumerate() {
+            let sequence = &mut self.sequences[index];
             if sequence.finish.is_some() {
                 continue;
             }
             let first = sequence.tokens.len();
             let mut drawn: Vec<u32> =
-                (first..first + block).map(|pos| ring[sequence.seat.slot * RING + pos % RING]).collect();
+                (first..first + steps).map(|pos| ring[sequence.seat.slot * RING + pos % RING]).collect();
             let logits = logits.get(row * v..(row + 1) * v).unwrap_or_default();
-            row += 1;
             sequence.draw_hosted(&mut drawn, logits, tokenizer)?;
             let mut delta = sequence.accept(index, &drawn, context, &runner.model().config, tokenizer)?;
             if let (Some(top), &[token]) = (sequence.logprobs, &delta.tokens[..]) {
@@ -242,18 +282,27 @@ impl Generation {
             }
             deltas.push(delta);
         }
-        Ok(deltas)
+        Ok(())
     }
 
-    /// How many tokens the next block draws. It grows while the text does: the first token
-    /// comes at once, later ones share the cost of a read. On the CPU a read costs nothing.
-    fn block(&mut self, backend: &Backend, context: usize) -> usize {
-        let room = self.active().map(|s| context + 1 - s.tokens.len()).min();
-        let wanted = self.active().map(|s| s.max_tokens - s.usage.completion_tokens).max();
-        let block = self.block.min(room.unwrap_or(1)).min(wanted.unwrap_or(1));
-        if matches!(backend, Backend::Gpu(_)) {
-            self.block = (self.block * 2).min(MAX_BLOCK);
-        }
-        block
+    /// Gives the device a block of tokens to draw, and with `told` the logits to be read.
+    async fn submit(&mut self, runner: &mut Runner, steps: usize, told: bool) -> Result<InFlight> {
+        let rows = self.next_rows();
+        runner.decode(self.id, &rows, steps)?;
+        let reading = runner.begin_read_drawn(told.then_some(rows.len())).await?;
+        let active = self.sequences.iter().enumerate().filter(|(_, s)| s.finish.is_none());
+        Ok(InFlight { steps, of: active.map(|(index, _)| index).collect(), reading })
+    }
+
+    /// How many tokens the next block draws, once the `before` that are on their way have come; none if there is no room or
+    /// no text wants more. It grows while the text does: the first token comes at once, later ones share the cost of a read.
+    fn steps(&mut self, runner: &Runner, before: usize) -> Option<usize> {
+        let context = runner.model().context();
+        let room = self.active().map(|s| (context + 1 - s.tokens.len()).saturating_sub(before)).min()?;
+        let left = |s: &Sequence| (s.max_tokens - s.usage.completion_tokens).saturating_sub(before);
+        let steps = self.block.min(room).min(self.active().map(left).max()?);
+        let most = if self.is_watched { MAX_BLOCK } else { LONG_BLOCK };
+        self.block = (self.block * 2).min(runner.block_steps(MAX_BLOCK, most));
+        (steps > 0).then_some(steps)
     }
 }

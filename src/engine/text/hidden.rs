@@ -2,7 +2,7 @@
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, run_rows};
+use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
 use crate::engine::text::logits::not_numbers;
@@ -42,7 +42,7 @@ impl Texts {
         let mut result = Ok(());
         while result.is_ok() && done < tokens.len() {
             let most = runner.forward_rows(runner.model().all_layer_weights(), MAX_ROWS);
-            let n = run_rows(tokens.len() - done, most);
+            let n = runner.run_rows(tokens.len() - done, most);
             let rows = seat.rows(&tokens, done..done + n);
             let run = async {
                 runner.run(Kind::Hidden(layer), &rows)?;

@@ -45,7 +45,7 @@ impl Generation {
     ) -> Result<Vec<Delta>> {
         let Some(mixing) = &mut self.mixing else { return Ok(Vec::new()) };
         let rows: Vec<_> = self.sequences.iter().map(|s| s.row(s.tokens.len() - 1)).collect();
-        runner.run(Kind::Score, &rows)?;
+        runner.run_exactly(Kind::Score, &rows)?;
         let logits = runner.read_logits(rows.len()).await?;
         let (adapted, base) = logits.split_at(runner.model().config.vocab_size);
         // The first row is the adapted text's, whose slot tells how to draw.
@@ -60,6 +60,7 @@ impl Generation {
         } else {
             runner.write_logits(&mixed);
             runner.run_as_is(Kind::Draw, 1)?;
+            runner.forget_rows();
             let place = first.seat.slot * RING + first.tokens.len() % RING;
             drawn = runner.read(runner.model().state.ring, place, 1).await?;
         }

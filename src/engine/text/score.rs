@@ -1,14 +1,17 @@
-//! Logits and losses of given tokens.
+//! Logits and losses of given tokens. Losses are the device's: of logits nothing is read for them.
+
+use std::ops::Range;
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::loaded::Choice;
-use crate::engine::plans::{Kind, run_rows};
+use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
-use crate::engine::text::logits::{are_numbers, loss, not_numbers};
+use crate::engine::text::logits::{are_numbers, not_numbers};
 use crate::engine::text::seat::Seat;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
+use crate::plan::{INACTIVE, Target};
 
 /// Losses under way.
 #[derive(Debug)]
@@ -42,14 +45,20 @@ impl Texts {
         let (seat, tokens) = self.take_seat_anew(runner, adapters, ids, &chosen)?;
         let (mut done, mut result) = (seat.given, Ok(()));
         while result.is_ok() && done < tokens.len() {
-            let see = |pos: usize, logits: &[f32]| {
-                all.extend_from_slice(logits);
-                if wrong.is_none() && !are_numbers(logits) {
-                    wrong = Some(pos - seat.lead);
+            if done < seat.lead {
+                result = fill(runner, &seat, &tokens, done..seat.lead).await.map(|now| done = now);
+                continue;
+            }
+            let read = read_logits(runner, &seat, &tokens, done).await;
+            result = read.map(|logits| {
+                for logits in logits.chunks_exact(runner.model().config.vocab_size) {
+                    if wrong.is_none() && !are_numbers(logits) {
+                        wrong = Some(done - seat.lead);
+                    }
+                    done += 1;
                 }
-            };
-            let run = score_run(runner, &seat, &tokens, seat.lead, done, MAX_ROWS, see);
-            result = run.await.map(|now| done = now);
+                all.extend(logits);
+            });
         }
         self.leave_seat(runner, adapters, seat, &tokens[..done]);
         result?;
@@ -159,25 +168,41 @@ impl Scoring {
         (self.done, self.tokens.len() - 1)
     }
 
-    /// Computes the next run of rows.
+    /// Computes the next rows, as many as are waited for at once.
     ///
     /// Errors with `Device`. The scoring must be ended all the same, or begins anew once the engine
     /// has recovered.
     pub(crate) async fn next(&mut self, runner: &mut Runner, adapters: &Adapters) -> Result<()> {
-        let rows = runner.slice_rows(multiplications(runner));
         let Self { seat, tokens, from, done, losses } = self;
         if seat.renew(runner, adapters) {
             *done = seat.given;
             losses.clear();
         }
-        let see = |pos: usize, logits: &[f32]| {
-            if let Some(&next) = tokens.get(pos + 1) {
-                losses.push(loss(logits, next as usize));
-            }
-        };
-        *done = score_run(runner, seat, tokens, *from, *done, rows, see).await?;
+        if *done < *from {
+            *done = fill(runner, seat, tokens, *done..*from).await?;
+            return Ok(());
+        }
+        let range = waited_for(runner, *done..tokens.len());
+        let targets = &tokens[*done + 1..tokens.len().min(range.end + 1)];
+        let asked = |&token| Target { token, weight: 1.0 };
+        // Nothing follows the last token.
+        let none = Target { token: INACTIVE, weight: 0.0 };
+        let targets: Vec<Target> = targets.iter().map(asked).chain([none]).take(range.len()).collect();
+        runner.write_targets(runner.model().state.targets, range.start, &targets);
+        run_all(runner, Kind::Losses, seat, tokens, range.clone(), runner.model().score_rows())?;
+        let asked = range.len().min(tokens.len() - 1 - range.start);
+        let read = runner.read(runner.model().state.losses, range.start, asked).await?;
+        losses.extend(bytemuck::cast_slice::<u32, f32>(&read).iter().map(|&loss| f64::from(loss)));
+        *done = range.end;
         Ok(())
     }
+}
+
+/// What of these rows is computed until it is waited for.
+fn waited_for(runner: &Runner, rows: Range<usize>) -> Range<usize> {
+    let per_row = multiplications(runner);
+    let most = runner.slice_rows(per_row, rows.len());
+    rows.start..rows.start + runner.forward_rows(per_row, most)
 }
 
 /// What a scored row takes.
@@ -185,30 +210,36 @@ fn multiplications(runner: &Runner) -> usize {
     runner.model().all_layer_weights().saturating_add(runner.model().head_weights())
 }
 
-/// One run of at most `rows` rows from `done` on: those before `from` only fill the cache, of the others
-/// `see(position, logits (V))` is shown. Returns how many tokens are done then.
-async fn score_run(
+/// Computes keys and values of these tokens, as many as are waited for at once. Returns how many are there then.
+async fn fill(runner: &mut Runner, seat: &Seat, tokens: &[u32], rows: Range<usize>) -> Result<usize> {
+    let range = waited_for(runner, rows);
+    run_all(runner, Kind::Prefill, seat, tokens, range.clone(), MAX_ROWS)?;
+    runner.wait().await?;
+    Ok(range.end)
+}
+
+/// Runs a plan over these tokens, at most `most` at a time, and waits for none.
+fn run_all(
     runner: &mut Runner,
+    kind: Kind,
     seat: &Seat,
     tokens: &[u32],
-    from: usize,
-    done: usize,
-    rows: usize,
-    mut see: impl FnMut(usize, &[f32]),
-) -> Result<usize> {
-    let (kind, end, most) = if done < from {
-        (Kind::Prefill, from, MAX_ROWS)
-    } else {
-        (Kind::Score, tokens.len(), runner.model().score_rows())
-    };
-    let n = run_rows(end - done, runner.forward_rows(multiplications(runner), most.min(rows)));
-    runner.run(kind, &seat.rows(tokens, done..done + n))?;
-    if kind == Kind::Score {
-        let logits = runner.read_logits(n).await?;
-        let rows = logits.chunks_exact(runner.model().config.vocab_size);
-        rows.zip(done..).for_each(|(logits, pos)| see(pos, logits));
-    } else {
-        runner.wait().await?;
+    range: Range<usize>,
+    most: usize,
+) -> Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let n = runner.run_rows(range.end - at, most);
+        runner.run(kind, &seat.rows(tokens, at..at + n))?;
+        at += n;
     }
-    Ok(done + n)
+    Ok(())
+}
+
+/// Logits (rows, V) of the next run from `done` on.
+async fn read_logits(runner: &mut Runner, seat: &Seat, tokens: &[u32], done: usize) -> Result<Vec<f32>> {
+    let most = runner.forward_rows(multiplications(runner), runner.model().score_rows());
+    let n = runner.run_rows(tokens.len() - done, most);
+    runner.run(Kind::Score, &seat.rows(tokens, done..done + n))?;
+    runner.read_logits(n).await
 }

@@ -1,6 +1,7 @@
 //! A batch of texts under way: where each stands, and how it takes the tokens that are drawn.
 //! Not how they are computed.
 
+use crate::backend::Reading;
 use crate::engine::text::constraint::Constraint;
 use crate::engine::text::logits::not_numbers;
 use crate::engine::text::mixture::Mixture;
@@ -24,8 +25,22 @@ pub struct Generation {
     pub(super) sequences: Vec<Sequence>,
     /// Tokens that the next block draws, if there is room.
     pub(super) block: usize,
+    /// The block that is computed while the last one is looked at.
+    pub(super) ahead: Option<InFlight>,
+    /// Whether what is drawn is looked at before anything else of the text is computed.
+    pub(super) is_watched: bool,
     /// Of a text drawn from the mix of its two sequences.
     pub(super) mixing: Option<Mixing>,
+}
+
+/// A block of tokens that a device computes.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    /// Tokens of each row.
+    pub(super) steps: usize,
+    /// The sequences whose rows they are, by index.
+    pub(super) of: Vec<usize>,
+    pub(super) reading: Reading,
 }
 
 /// What a generation of two sequences, adapted and base, knows beside them.
@@ -47,12 +62,13 @@ pub(crate) struct MixedLosses {
 impl Generation {
     /// Without a text yet.
     pub(super) fn new(id: u64) -> Self {
-        Self { id, sequences: Vec::new(), block: 1, mixing: None }
+        Self { id, sequences: Vec::new(), block: 1, ahead: None, is_watched: false, mixing: None }
     }
 
     /// Makes the text of the first request go on from what another generation has not shown. With `goes_on`
-    /// this one's end by length shows no rest either.
+    /// this one's end by length shows no rest either. Adapters may change between its blocks.
     pub(crate) fn continue_text(&mut self, tail: Option<Tail>, goes_on: bool) {
+        self.is_watched = true;
         let sequence = &mut self.sequences[0];
         sequence.goes_on = goes_on;
         if let Some(tail) = tail {
@@ -180,6 +196,11 @@ impl Sequence {
     /// Tokens of the prompt, or of the window, that are still to be computed.
     pub(super) fn pending(&self) -> usize {
         if self.finish.is_some() { 0 } else { self.tokens.len() - 1 - self.filled }
+    }
+
+    /// Whether a token may end it that only the host knows of.
+    pub(super) fn ends_by_host(&self) -> bool {
+        self.chain.is_some() || self.logprobs.is_some() || self.tail.has_stops()
     }
 
     /// The row of the token at `pos`.

@@ -50,6 +50,11 @@ impl Tail {
         Ok(Shown { text: shown.text + &text, stopped })
     }
 
+    /// Whether there are stop strings.
+    pub(super) fn has_stops(&self) -> bool {
+        !self.stop.stops.is_empty()
+    }
+
     /// The rest, as no more comes.
     pub(crate) fn finish(&mut self, tokenizer: &Tokenizer) -> Result<Shown> {
         let rest = self.decoder.finish(tokenizer)?;

@@ -2,7 +2,7 @@
 
 use crate::backend::Backend;
 use crate::error::{Error, Result};
-use crate::model::{Bank, Demand, Model, Trainee, padded};
+use crate::model::{Bank, Demand, MAX_ROWS, Model, Trainee, padded};
 
 use crate::engine::adapters::Adapters;
 use crate::engine::adapters::bank::arrange;
@@ -62,7 +62,8 @@ pub(crate) fn check_memory(
         fits(&trainee, &bank, rank).is_ok()
     });
     let window = largest(trainee.window, |window| {
-        window > 1 && fits(&Trainee { window, ..trainee.clone() }, bank, own.info.rank).is_ok()
+        let tile = runner.train_rows(window.max(2) - 1, MAX_ROWS);
+        window > 1 && fits(&Trainee { window, tile, ..trainee.clone() }, bank, own.info.rank).is_ok()
     });
     let advice = match (rank, window) {
         (None, None) => "no rank and no window would fit".to_owned(),

@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::engine::plans::run_rows;
 use crate::engine::runner::Runner;
 use crate::engine::training::windows::Window;
 use crate::model::Model;
@@ -18,8 +17,7 @@ pub(super) enum Slice {
     Open(Window),
     Embed(Range<usize>),
     Layer(usize, Range<usize>),
-    /// With the weight of its losses.
-    Head(Range<usize>, f32),
+    Head(Range<usize>),
     ClearCache,
     Backward(usize, Range<usize>),
     Close(Range<usize>),
@@ -34,7 +32,7 @@ impl Slice {
             // Forward once more, the gradient by the input, and those of adapters and attention.
             Self::Backward(_, tile) => 3 * rows(tile),
             // There and back.
-            Self::Head(tile, _) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
+            Self::Head(tile) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
             Self::Layer(_, tile) => rows(tile),
             // Moments and numbers of every module are moved.
             Self::Update => 64,
@@ -54,18 +52,15 @@ pub(super) fn slices_of(
     // What comes after the last row that is learned has no part in it.
     let labels = window.loss.rows();
     let trained = if window.constant_context { labels.start } else { 0 };
-    // Back, a row goes through each weight twice: forward once more, and its gradient.
-    let rows = runner.slice_rows(2 * runner.model().layer_weights());
-    let context = tiles(cached..trained, rows);
-    let text = tiles(trained..labels.end, rows);
+    let rows = runner.model().training.trainee.as_ref().map_or(1, |trainee| trainee.tile);
+    let context = tiles(runner, cached..trained, rows);
+    let text = tiles(runner, trained..labels.end, rows);
     let mut slices = VecDeque::new();
     for tile in context.iter().chain(&text) {
         slices.push_back(Slice::Embed(tile.clone()));
         slices.extend((0..layers).map(|l| Slice::Layer(l, tile.clone())));
     }
-    for (run, weight) in window.loss.runs(labels.clone()) {
-        slices.extend(tiles(run, head_rows).into_iter().map(|tile| Slice::Head(tile, weight)));
-    }
+    slices.extend(tiles(runner, labels.clone(), head_rows).into_iter().map(Slice::Head));
     for l in (0..layers).rev() {
         slices.push_back(Slice::ClearCache);
         slices.extend(text.iter().rev().map(|tile| Slice::Backward(l, tile.clone())));
@@ -76,7 +71,7 @@ pub(super) fn slices_of(
 
 pub(super) fn head_rows(runner: &Runner) -> usize {
     let per_row = 2 * runner.model().head_weights();
-    let most = runner.slice_rows(per_row).min(runner.model().score_rows());
+    let most = runner.slice_rows(per_row, runner.model().score_rows());
     runner.forward_rows(per_row, most)
 }
 
@@ -89,12 +84,12 @@ pub(super) fn cost_of_all(model: &Model, slices: &VecDeque<Slice>) -> usize {
     slices.iter().map(|slice| slice.cost(model)).sum()
 }
 
-/// A range in runs of a power of two, at most `most` long, so that few plans serve every length.
-fn tiles(range: Range<usize>, most: usize) -> Vec<Range<usize>> {
+/// A range in runs of at most `most` rows.
+fn tiles(runner: &Runner, range: Range<usize>, most: usize) -> Vec<Range<usize>> {
     let mut tiles = Vec::new();
     let mut at = range.start;
     while at < range.end {
-        let n = run_rows(range.end - at, most);
+        let n = runner.run_rows(range.end - at, most);
         tiles.push(at..at + n);
         at += n;
     }

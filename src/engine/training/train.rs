@@ -240,16 +240,7 @@ impl Trainer {
             Slice::Open(window) => step.open_window(runner, adapters, texts, window)?,
             Slice::Embed(tile) => step.run(runner, Kind::TrainEmbed, tile)?,
             Slice::Layer(l, tile) => step.run(runner, Kind::TrainLayer(l), tile)?,
-            Slice::Head(tile, weight) => {
-                let loss_weight = weight / step.weights as f32;
-                if loss_weight != step.numbers.loss_weight {
-                    step.numbers.loss_weight = loss_weight;
-                    step.upload_numbers(runner);
-                }
-                let targets = step.window().loss.targets(tile.clone());
-                runner.upload(runner.model().training.targets, 0, &targets);
-                step.run(runner, Kind::TrainHead, tile)?;
-            }
+            Slice::Head(tile) => step.run(runner, Kind::TrainHead, tile)?,
             Slice::ClearCache => {
                 let (model, backend) = runner.parts();
                 model.training.cache.into_iter().for_each(|tensor| backend.clear(tensor));
@@ -301,9 +292,7 @@ impl Step {
         self.upload_numbers(runner);
         let (model, backend) = runner.parts();
         // A step that was dropped may have left gradients.
-        for moments in &model.training.moments {
-            moments.g.into_iter().for_each(|g| backend.clear(g));
-        }
+        model.training.moments.arenas().iter().for_each(|arena| backend.clear(arena.g));
     }
 
     fn upload_numbers(&self, runner: &mut Runner) {
@@ -332,6 +321,9 @@ impl Step {
         let whole = cost_of_window(runner, &window, self.head_rows);
         self.done += whole - cost_of_all(runner.model(), &slices) - ANY_SLICE;
         self.slices = slices;
+        let labels = window.loss.rows();
+        let targets = runner.model().training.targets;
+        runner.write_targets(targets, labels.start, &window.loss.targets(labels));
         runner.clear(runner.model().training.gradients);
         Ok(())
     }

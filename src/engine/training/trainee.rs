@@ -12,8 +12,8 @@ use crate::engine::training::Trainer;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Model, Site, TrainedSite, Trainee, Training, Variant, padded};
-use crate::plan::{TensorId, Tensors};
+use crate::model::{MAX_ROWS, Model, Site, TRAIN_ROWS, TrainedSite, Trainee, Variant, padded};
+use crate::plan::TensorId;
 
 /// What an adapter has learned, and how it was moving.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct TraineeState {
 
 impl Trainer {
     /// Makes room to train a loaded adapter further, with fresh moments; only one is trained at a
-    /// time. B is trained without its scale, as PEFT does. One that began as LoRA-XS is trained by its
+    /// time. A way of training that takes less memory takes more time: the first that fits is taken. B is trained without its scale, as PEFT does. One that began as LoRA-XS is trained by its
     /// cores.
     ///
     /// Errors with `Argument` if it is not loaded, in use or merged, or another is trained;
@@ -43,12 +43,14 @@ impl Trainer {
     ) -> Result<()> {
         runner.model().check_decoder("training")?;
         check_trainable(runner.model(), adapters, name)?;
-        let (training, tensors) = with_trainee(runner, adapters, name, optimizer, room)?;
-        let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
-        let full = |e| no_room(adapters, name, [needed, model], e);
-        // A device that is out of memory tells so only to who waits.
-        runner.reserve(&tensors).await.map_err(full)?;
-        runner.set_training(training, tensors).map_err(full)?;
+        let mut made = Ok(());
+        for trainee in ways(runner, adapters.find(name)?, room.window, optimizer.dropout > 0.0) {
+            made = make_room(runner, adapters, name, trainee, room).await;
+            if !made.as_ref().is_err_and(|e| e.kind() == ErrorKind::Memory) {
+                break;
+            }
+        }
+        made?;
         adapters.find_mut(name)?.trained = true;
         *self = Self { optimizer, ..Self::default() };
         clear_moments(runner);
@@ -159,7 +161,7 @@ impl Trainer {
         let mut parts: Vec<_> = has_b.iter().map(of_b).collect();
         parts.extend(adapter.deltas.iter().zip(&places.deltas).flat_map(of_place));
         let moments: Vec<_> =
-            model.training.moments.iter().flat_map(|moments| [moments.m, moments.v]).flatten().collect();
+            model.training.moments.arenas().iter().flat_map(|arena| [arena.m, arena.v]).collect();
         parts.extend(moments.iter().map(|&id| (id, 0, model.tensors.get(id).len())));
         let mut read = backend.read_all(&parts).await?.into_iter();
         let mut next = || bytemuck::cast_vec::<u32, f32>(read.next().expect("as many as were asked for"));
@@ -196,17 +198,21 @@ impl Trainer {
     }
 }
 
-/// Training and all tensors as they are while an adapter is trained.
-fn with_trainee(
-    runner: &Runner,
+/// Makes the room that training an adapter in one way takes.
+async fn make_room(
+    runner: &mut Runner,
     adapters: &Adapters,
     name: &str,
-    optimizer: Optimizer,
+    trainee: Trainee,
     room: TrainingRoom,
-) -> Result<(Training, Tensors)> {
-    let trainee = trainee(runner.model(), adapters.find(name)?, room.window, optimizer.dropout > 0.0);
+) -> Result<()> {
     check_memory(runner, adapters, name, &trainee, room.memory_limit)?;
-    runner.model().with_trainee(Some(trainee))
+    let (training, tensors) = runner.model().with_trainee(Some(trainee))?;
+    let (needed, model) = (tensors.total_bytes(), runner.model().tensors.total_bytes());
+    let full = |e| no_room(adapters, name, [needed, model], e);
+    // A device that is out of memory tells so only to who waits.
+    runner.reserve(&tensors).await.map_err(full)?;
+    runner.set_training(training, tensors).map_err(full)
 }
 
 /// What a refusal by the device means here: how much is needed, and what needs less.
@@ -258,18 +264,33 @@ fn check_plain(model: &Model, Loaded { info, adapter, .. }: &Loaded) -> Result<(
     Ok(())
 }
 
-/// What of the bank is trained.
-fn trainee(model: &Model, loaded: &Loaded, window: usize, dropout: bool) -> Trainee {
+/// What of the bank is trained, in each way that may have room, the fastest first: with activations kept, with large
+/// runs, with runs as inference has them.
+fn ways(runner: &Runner, loaded: &Loaded, window: usize, dropout: bool) -> Vec<Trainee> {
+    let model = runner.model();
     let trained = |(site, parts): (usize, _)| {
         let first = loaded.range_at(&model.bank.sites[site]).start;
         TrainedSite { site, first, parts }
     };
-    Trainee {
+    let window = window.clamp(2, model.context());
+    let [large, small] = [TRAIN_ROWS, MAX_ROWS].map(|most| runner.train_rows(window - 1, most));
+    let least = Trainee {
         sites: loaded.demand().into_iter().map(trained).collect(),
         dropout,
         variant: Variant::of(loaded.adapter.deltas.iter().all(|delta| delta.core.is_some())),
-        window: window.clamp(2, model.context()),
+        window,
+        tile: small,
+        keeps: false,
+    };
+    let mut ways = Vec::new();
+    if large >= window - 1 {
+        ways.push(Trainee { tile: large, keeps: true, ..least.clone() });
     }
+    if large > small {
+        ways.push(Trainee { tile: large, ..least.clone() });
+    }
+    ways.push(least);
+    ways
 }
 
 /// Writes the trainee's numbers once more, and its cores, as a new version.
@@ -295,7 +316,6 @@ fn write_cores(runner: &mut Runner, Loaded { info, adapter, places, .. }: &Loade
 
 fn clear_moments(runner: &mut Runner) {
     let (model, backend) = runner.parts();
-    let moments = &model.training.moments;
-    let tensors = moments.iter().flat_map(|m| [m.g, m.m, m.v]).flatten();
-    tensors.for_each(|tensor| backend.clear(tensor));
+    let arenas = model.training.moments.arenas().iter();
+    arenas.flat_map(|arena| [arena.g, arena.m, arena.v]).for_each(|tensor| backend.clear(tensor));
 }

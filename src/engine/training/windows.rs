@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::plan::INACTIVE;
+use crate::plan::{INACTIVE, Target};
 
 /// A text to learn from.
 #[derive(Clone, Debug, PartialEq)]
@@ -93,22 +93,13 @@ impl Loss {
     }
 
     /// What follows the tokens of `rows`, as the device takes it.
-    pub(super) fn targets(&self, rows: Range<usize>) -> Vec<u32> {
+    pub(super) fn targets(&self, rows: Range<usize>) -> Vec<Target> {
         let both = self.targets[rows.clone()].iter().zip(&self.weights[rows]);
-        both.map(|(&target, &weight)| if weight == 0.0 { INACTIVE } else { target }).collect()
-    }
-
-    /// `rows` in runs that have one weight, each with it; what is not learned goes with what is before it.
-    pub(super) fn runs(&self, rows: Range<usize>) -> Vec<(Range<usize>, f32)> {
-        let mut runs: Vec<(Range<usize>, f32)> = Vec::new();
-        for row in rows {
-            let weight = self.weights[row];
-            match runs.last_mut() {
-                Some((run, of_run)) if weight == *of_run || weight == 0.0 => run.end = row + 1,
-                _ => runs.push((row..row + 1, weight)),
-            }
-        }
-        runs
+        let target = |(&token, &weight): (&u32, &f32)| Target {
+            token: if weight == 0.0 { INACTIVE } else { token },
+            weight,
+        };
+        both.map(target).collect()
     }
 
     /// All that are learned.
@@ -176,8 +167,8 @@ mod tests {
     fn a_loss_has_targets_and_weights() {
         let loss = Loss::weighted(vec![4, 5, 6, 7, 8], vec![0.0, 2.0, 0.0, 2.0, 0.5]).expect("valid");
         assert_eq!((loss.rows(), loss.total(), loss.learned()), (1..5, 4.5, vec![5, 7, 8]));
-        assert_eq!(loss.targets(1..4), [5, INACTIVE, 7]);
-        assert_eq!(loss.runs(1..5), [(1..4, 2.0), (4..5, 0.5)]);
+        let targets = [(5, 2.0), (INACTIVE, 0.0), (7, 2.0), (8, 0.5)];
+        assert_eq!(loss.targets(1..5), targets.map(|(token, weight)| Target { token, weight }));
         assert_eq!(loss.sum(3..5, &[1.0, 4.0]), 4.0);
         for (targets, weights) in
             [(vec![1], vec![]), (vec![1], vec![-1.0]), (vec![1], vec![f32::NAN]), (vec![1], vec![0.0])]

@@ -81,7 +81,7 @@ impl Launch for Attention {
         let params = params(self, target, SPLITS);
         let words = target.n * (params.q_cols / params.head_dim) * SPLITS * (params.head_dim + 4);
         let parts = Binding::Scratch(4 * u64::from(words));
-        vec![split(self, target, &params, parts), merge(self, target, &params, parts)]
+        vec![split(self, target, &params, parts.clone()), merge(self, target, &params, parts)]
     }
 
     fn bindings(&self) -> Vec<Option<TensorId>> {

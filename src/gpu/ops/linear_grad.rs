@@ -69,7 +69,7 @@ impl Launch for LinearGrad {
         let parts = Binding::Scratch(4 * u64::from(splits) * u64::from(n) * u64::from(c));
         let [dy, weight, dx] = [self.dy, weight, self.dx].map(Binding::Tensor);
         let sum = Dispatch::new(self, SUM, &params, target.threads(SUM, c / 4));
-        vec![tile.over(vec![dy, weight, parts]), sum.over(vec![parts, dx])]
+        vec![tile.over(vec![dy, weight, parts.clone()]), sum.over(vec![parts, dx])]
     }
 
     fn work(&self, target: &Target) -> u64 {

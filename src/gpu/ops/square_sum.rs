@@ -7,9 +7,9 @@ use super::super::kernels::{Kernel, kernel};
 use super::super::known_cases::{C, F, Made};
 use super::super::launch::{Dispatch, Launch, Target, params};
 
-params! { len: u32, index: u32 }
+params! { len: u32, part: u32, first: u32 }
 
-/// sums[index] = Σ g²
+/// sums[first + i] = Σ g² over the i-th part
 pub(crate) const KERNEL: Kernel = kernel!("square_sum", 256, REDUCE);
 
 /// All that compute it.
@@ -17,11 +17,16 @@ pub(crate) const KERNELS: &[Kernel] = &[KERNEL];
 
 impl Launch for SquareSum {
     fn launch(&self, target: &Target) -> Dispatch {
-        let params = Params { len: target.len(self.g), index: self.index as u32 };
-        Dispatch::new(self, KERNEL, &params, [1, 1, 1])
+        let (len, parts) = (target.len(self.g), Self::PARTS as u32);
+        let params = Params { len, part: len.div_ceil(parts), first: self.first as u32 };
+        Dispatch::new(self, KERNEL, &params, [parts, 1, 1])
+    }
+
+    fn work(&self, target: &Target) -> u64 {
+        u64::from(target.len(self.g))
     }
 
     fn case(made: &mut Made, _: &Kernel) -> Self {
-        Self { g: made.f32(&[F, C]), sums: made.squares(&[3]), index: 1 }
+        Self { g: made.f32(&[F, C + 3]), sums: made.squares(&[Self::PARTS + 3]), first: 1 }
     }
 }

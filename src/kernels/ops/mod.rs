@@ -43,6 +43,8 @@ mod square_sum;
 
 pub use crate::twin::shrink_grad::part_columns;
 pub use crate::twin::split_qkv::Growth;
+pub use adam_w::Trained;
+pub use outer_grad::Product;
 pub use shared::{AttentionInputs, Delta, DownProjection, Kernels, Replaced, Slice};
 pub(crate) use shared::{Cached, Call, Fit, Shapes};
 

@@ -5,7 +5,7 @@ use crate::mersenne_twister::MersenneTwister;
 use crate::model::layouts::{PartRanks, PartRows};
 use crate::model::sites::Site;
 use crate::model::steps::Steps;
-use crate::ops;
+use crate::ops::{OuterGrad, Product, Trained};
 
 use super::{Begun, Flow, Method, Place, zeros};
 
@@ -33,22 +33,30 @@ impl Method for Lora {
     }
 
     /// dz ⊗ input, and z ⊗ dy.
-    fn backward(&self, steps: &mut Steps, place: Place, part: usize, Flow { delta, input, dy }: Flow) {
-        let PartRows { a: u_first, own: [own_a, own_b], count, .. } = place.rows(steps, part);
-        let (rows, site, [ga, gb]) = (delta.rows, place.site, place.moments.g);
-        let outer = |u, v, g, g_first, cols| ops::OuterGrad { rows, u, u_first, v, g, g_first, count, cols };
-        let dz = steps.model.training.scratch.dz;
-        steps.push(outer(dz, input, ga, own_a, [0, site.inputs]));
-        steps.push(outer(delta.z, dy, gb, own_b, [site.edges[part], site.edges[part + 1]]));
+    fn backward(&self, steps: &mut Steps, place: &Place, Flow { delta, input, dy }: Flow) {
+        let (site, [first_a, first_b]) = (place.site, place.moments.first);
+        let [c, f] = [site.inputs, site.outputs()];
+        let product = |part| {
+            let PartRows { a: u_first, own: [own_a, own_b], count, .. } = place.rows(part);
+            let of = |pair, g_first, cols| Product { pair, u_first, count, cols, g_first };
+            let columns = [site.edges[part], site.edges[part + 1]];
+            [of(0, first_a + own_a * c, [0, c]), of(1, first_b + own_b * f, columns)]
+        };
+        let products = place.trained.trained_parts().flat_map(product).collect();
+        let pairs = vec![[steps.model.training.scratch.dz, input], [delta.z, dy]];
+        steps.push(OuterGrad { rows: delta.rows, pairs, g: place.g(steps), products });
     }
 
-    fn update(&self, steps: &mut Steps, place: Place) {
-        let Place { site, trained, moments } = place;
-        let (c, f) = (site.inputs, site.outputs());
-        for part in trained.trained_parts() {
-            let PartRows { a, own: [own, _], count, .. } = place.rows(steps, part);
-            steps.adam(moments, 0, own * c, (site.a, a * c), count * c);
-        }
-        steps.adam(moments, 1, 0, (site.b, trained.first * f), site.needs(&trained.parts) * f);
+    /// A's rows of each part, and B's, which parts share.
+    fn trained(&self, place: &Place) -> Vec<Trained> {
+        let Place { site, trained, moments, .. } = *place;
+        let ([c, f], [first_a, first_b]) = ([site.inputs, site.outputs()], moments.first);
+        let of_a = |part| {
+            let PartRows { a, own: [own, _], count, .. } = place.rows(part);
+            Trained { param: site.a, first: a * c, g_first: first_a + own * c, len: count * c }
+        };
+        let len = site.needs(&trained.parts) * f;
+        let of_b = Trained { param: site.b, first: trained.first * f, g_first: first_b, len };
+        trained.trained_parts().map(of_a).chain([of_b]).collect()
     }
 }

@@ -3,12 +3,11 @@
 
 use crate::error::Result;
 use crate::mersenne_twister::MersenneTwister;
-use crate::model::MAX_ROWS;
 use crate::model::layouts::{PartRanks, PartRows};
 use crate::model::sites::Site;
 use crate::model::steps::Steps;
 use crate::model::training::Core;
-use crate::ops::{self, Slice};
+use crate::ops::{Linear, LinearGrad, OuterGrad, Product, Slice, Trained};
 use crate::svd::Svd;
 
 use super::{Begun, Flow, Method, Place, zeros};
@@ -54,8 +53,8 @@ impl Method for LoraXs {
         [[count, count], [count, inputs]]
     }
 
-    fn frozen_z(&self, most_ranks: usize) -> [usize; 2] {
-        [MAX_ROWS, most_ranks]
+    fn frozen_z(&self, rows: usize, most_ranks: usize) -> [usize; 2] {
+        [rows, most_ranks]
     }
 
     /// Those of a core, whose A it makes.
@@ -64,27 +63,35 @@ impl Method for LoraXs {
     }
 
     /// dz ⊗ A₀·input
-    fn backward(&self, steps: &mut Steps, place: Place, part: usize, Flow { delta, input, .. }: Flow) {
-        let PartRows { a: u_first, own: [g_first, _], count, .. } = place.rows(steps, part);
-        let (y, u) = (steps.model.training.scratch.frozen_z, steps.model.training.scratch.dz);
-        let weight = Slice { tensor: place.moments.cores[part].a, first: 0 };
-        steps.push(ops::Linear { x: input, weight, bias: None, y, accumulate: false, delta: None });
-        let (rows, g, cols) = (delta.rows, place.moments.g[0], [0, count]);
-        steps.push(ops::OuterGrad { rows, u, u_first, v: y, g, g_first, count, cols });
+    fn backward(&self, steps: &mut Steps, place: &Place, Flow { delta, input, .. }: Flow) {
+        let (y, dz) = (steps.model.training.scratch.frozen_z, steps.model.training.scratch.dz);
+        for part in place.trained.trained_parts() {
+            let PartRows { a: u_first, own: [own, _], count, .. } = place.rows(part);
+            let weight = Slice { tensor: place.moments.cores[part].a, first: 0 };
+            steps.push(Linear { x: input, weight, bias: None, y, accumulate: false, delta: None });
+            let g_first = place.moments.first[0] + own * count;
+            let products = vec![Product { pair: 0, u_first, count, cols: [0, count], g_first }];
+            steps.push(OuterGrad { rows: delta.rows, pairs: vec![[dz, y]], g: place.g(steps), products });
+        }
     }
 
-    fn update(&self, steps: &mut Steps, place: Place) {
-        let Place { site, trained, moments } = place;
-        for part in trained.trained_parts() {
-            let PartRows { own: [own, _], count, .. } = place.rows(steps, part);
-            steps.adam(moments, 0, own * count, (moments.cores[part].r, 0), count * count);
-        }
-        // A = R·A₀
-        for part in trained.trained_parts() {
-            let Core { r, a } = moments.cores[part];
+    fn trained(&self, place: &Place) -> Vec<Trained> {
+        let Place { trained, moments, .. } = *place;
+        let of_core = |part: usize| {
+            let PartRows { own: [own, _], count, .. } = place.rows(part);
+            let (param, g_first) = (moments.cores[part].r, moments.first[0] + own * count);
+            Trained { param, first: 0, g_first, len: count * count }
+        };
+        trained.trained_parts().map(of_core).collect()
+    }
+
+    /// A = R·A₀
+    fn derive(&self, steps: &mut Steps, place: &Place) {
+        for part in place.trained.trained_parts() {
+            let Core { r, a } = place.moments.cores[part];
             let weight = Slice { tensor: a, first: 0 };
-            let (dx, dx_first) = (site.a, place.rows(steps, part).a);
-            steps.push(ops::LinearGrad { dy: r, weight, dx, dx_first, accumulate: false });
+            let (dx, dx_first) = (place.site.a, place.rows(part).a);
+            steps.push(LinearGrad { dy: r, weight, dx, dx_first, accumulate: false });
         }
     }
 }

@@ -6,14 +6,16 @@
 
 use crate::error::{Error, Result};
 use crate::mersenne_twister::MersenneTwister;
-use crate::ops::{self, Delta};
+use crate::ops::{Delta, Trained};
 use crate::plan::TensorId;
 use crate::words::words;
 
+use super::bank::Bank;
 use super::layouts::{PartRanks, PartRows};
+use super::moments::Moments;
 use super::sites::Site;
 use super::steps::Steps;
-use super::training::{Moments, TrainedSite};
+use super::training::TrainedSite;
 
 mod lora;
 mod lora_xs;
@@ -32,6 +34,7 @@ pub struct Begun {
 /// A site that is trained, and its gradients and moments.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
+    pub bank: &'a Bank,
     pub site: &'a Site,
     pub trained: &'a TrainedSite,
     pub moments: &'a Moments,
@@ -81,8 +84,8 @@ pub(super) trait Method: Sync {
         [[1, 1]; 2]
     }
 
-    /// Shape of A₀·x of one core; `most_ranks` is of all parts.
-    fn frozen_z(&self, _most_ranks: usize) -> [usize; 2] {
+    /// Shape of A₀·x of one core on so many rows; `most_ranks` is of all parts.
+    fn frozen_z(&self, _rows: usize, _most_ranks: usize) -> [usize; 2] {
         [1, 1]
     }
 
@@ -91,32 +94,24 @@ pub(super) trait Method: Sync {
         1
     }
 
-    /// Adds to the gradients what a run gives for one part.
-    fn backward(&self, steps: &mut Steps, place: Place, part: usize, flow: Flow);
+    /// Adds to the gradients what a run gives for a site.
+    fn backward(&self, steps: &mut Steps, place: &Place, flow: Flow);
 
-    /// A step of the optimiser on what is trained of a site, and what is derived from that.
-    fn update(&self, steps: &mut Steps, place: Place);
+    /// What is trained of a site.
+    fn trained(&self, place: &Place) -> Vec<Trained>;
+
+    /// What is derived from that, once the optimiser has taken its step.
+    fn derive(&self, _steps: &mut Steps, _place: &Place) {}
 }
 
 impl Place<'_> {
-    fn rows(&self, steps: &Steps, part: usize) -> PartRows {
-        steps.model.bank.part_rows(self.site, self.trained.first, &self.trained.parts, part)
+    fn rows(&self, part: usize) -> PartRows {
+        self.bank.part_rows(self.site, self.trained.first, &self.trained.parts, part)
     }
-}
 
-impl Steps<'_> {
-    /// AdamW on `len` numbers of `param`, with the gradient and the moments of a half of a site.
-    fn adam(
-        &mut self,
-        Moments { g, m, v, .. }: &Moments,
-        half: usize,
-        g_first: usize,
-        (param, param_first): (TensorId, usize),
-        len: usize,
-    ) {
-        let (training, sums) = (self.model.training.numbers, self.model.training.sums);
-        let (g, m, v) = (g[half], m[half], v[half]);
-        self.push(ops::AdamW { training, sums, g, m, v, g_first, param, param_first, len });
+    /// Where its gradients are.
+    fn g(&self, steps: &Steps) -> TensorId {
+        steps.model.training.moments.arenas()[self.moments.arena].g
     }
 }
 
