@@ -17,8 +17,8 @@ const LATER = { chat: "wasm/lorakeet_chat_bg.wasm", grammar: "wasm/lorakeet_gram
 /** What an engine with threads has in the place of `wasm/lorakeet.js` and its module, and what starts it. */
 const THREADED = ["wasm/lorakeet_threads_bg.wasm", "wasm/lorakeet_threads.js", "thread/beginning.js", "thread/pool.js", "thread/pool-thread.js", "worker-threads.js"];
 
-/** The command, the server and React's part: no page fetches those for a text. */
-const ELSEWHERE = /^(cli|server|react)[./]/;
+/** The command, the server, React's part, and what measures a GPU: no page fetches those for a text. */
+const ELSEWHERE = /^(cli|server|react)[./]|^wasm\/lorakeet_bench|^api\/measure\.js$|^worker-bench\.js$/;
 
 // What rustc lets this target's code use, SIMD from .cargo/config.toml included.
 const FEATURES = [
@@ -36,13 +36,14 @@ const SHARED = [
 ].map((flag) => `-C${flag}`);
 
 /**
- * The WebAssembly modules with glue: the engine's; the one of engines with threads; and the one that the first chat
- * fetches, with nothing in it that must be fast.
+ * The WebAssembly modules with glue: the engine's; the one of engines with threads; the one that the first chat
+ * fetches, with nothing in it that must be fast; and the one that measures a GPU.
  */
 const MODULES = [
   { name: "lorakeet", passes: "-O3" },
   { name: "lorakeet_threads", passes: "-O3", isThreaded: true },
   { name: "lorakeet_chat", passes: "-Oz", features: ["--features", "chat-module"] },
+  { name: "lorakeet_bench", passes: "-O3", features: ["--features", "bench-module"] },
 ];
 
 /** Builds everything; throws at the first step that fails. Returns what dist/size.json holds. */

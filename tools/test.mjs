@@ -36,7 +36,7 @@ const STAGES = {
       if (wasmFromDebian || problems.has("wasm")) {
         console.log("skipped: clippy for wasm32, whose target here is not rustup's");
       } else {
-        for (const module of [[], ["--features", "chat-module"], GRAMMAR]) failures += await command("cargo", clippy("--lib", ...module, ...WASM), wasmEnv);
+        for (const module of [[], ["--features", "chat-module"], ["--features", "bench-module"], GRAMMAR]) failures += await command("cargo", clippy("--lib", ...module, ...WASM), wasmEnv);
       }
       return failures;
     },

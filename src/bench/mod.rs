@@ -32,7 +32,7 @@ pub struct GpuBench {
     pub shape: Shape,
     /// Type of its weights.
     pub dtype: Dtype,
-    /// Times each prompt, text and step is measured, after one to warm up; the fastest counts.
+    /// Times each is measured, prompts, texts and steps after one to warm up; the fastest of those counts.
     pub runs: usize,
 }
 
@@ -142,7 +142,7 @@ impl Bench<'_> {
     }
 
     async fn ceilings(&mut self, gpu: &mut Gpu) -> Result<()> {
-        let found = gpu.ceilings(READ_BYTES, self.clock).await?;
+        let found = gpu.ceilings(READ_BYTES, self.runs, self.clock).await?;
         self.push("launch, needs the one before", found.dependent_us, "us");
         self.push("launch, needs nothing", found.independent_us, "us");
         self.push("launch in a pass of its own", found.pass_us, "us");
@@ -188,7 +188,7 @@ impl Bench<'_> {
         waits.sort_by(f64::total_cmp);
         self.push("wait for a result", waits[25], "ms");
         for keys in KEYS {
-            for time in engine.time_kernels(keys, self.clock).await? {
+            for time in engine.time_kernels(keys, self.runs, self.clock).await? {
                 let name = format!("{} x {} at {keys} keys", time.kernel, time.launches);
                 self.push(name.clone(), time.us, "us");
                 if let Some(us) = time.device_us {

@@ -6,9 +6,9 @@ use wasm_bindgen::prelude::*;
 use crate::backend::gpu::GpuOptions;
 use crate::bench::{GpuBench, Shape, bench_gpu};
 use crate::dtype::Dtype;
+use crate::error::Error;
 
 use super::JsResult;
-use super::engine::convert::{from_js, to_js};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,7 +29,8 @@ pub async fn js_bench_gpu(
     now: js_sys::Function,
     told: js_sys::Function,
 ) -> JsResult<JsValue> {
-    let Options { layers, vocab, dtype, runs, software } = from_js(options)?;
+    let Options { layers, vocab, dtype, runs, software } =
+        serde_wasm_bindgen::from_value(options).map_err(|e| Error::argument(e.to_string()))?;
     let all = GpuBench::default();
     let shape = Shape { layers: layers.unwrap_or(all.shape.layers), vocab: vocab.unwrap_or(all.shape.vocab) };
     let dtype = dtype.as_deref().map(Dtype::from_name).transpose()?.unwrap_or(all.dtype);
@@ -40,5 +41,6 @@ pub async fn js_bench_gpu(
     let mut told = |next: &str, share: f64| {
         let _ = told.call2(&JsValue::NULL, &next.into(), &share.into());
     };
-    to_js(&bench_gpu(&what, &gpu, &clock, &mut told).await?)
+    let report = bench_gpu(&what, &gpu, &clock, &mut told).await?;
+    Ok(serde_wasm_bindgen::to_value(&report).map_err(JsValue::from)?)
 }

@@ -1,12 +1,13 @@
-//! What JavaScript sees: bytes, JSON and plain objects in, promises out. Two WebAssembly modules come
-//! of it: the engine's and, with the feature `chat-module`, the one that renders chat templates.
+//! What JavaScript sees: bytes, JSON and plain objects in, promises out. Three WebAssembly modules come
+//! of it: the engine's; with the feature `chat-module` the one that renders chat templates; and with `bench-module` the
+//! one that measures a GPU.
 //! The TypeScript in `src/js` does the reading and fetching, and the OpenAI shapes.
 
-#[cfg(not(feature = "chat-module"))]
+#[cfg(feature = "bench-module")]
 mod bench;
 #[cfg(feature = "chat-module")]
 mod chat;
-#[cfg(not(feature = "chat-module"))]
+#[cfg(not(any(feature = "bench-module", feature = "chat-module")))]
 mod engine;
 mod error;
 

@@ -56,10 +56,15 @@ impl Engine {
         self.runner.check_kernels().await
     }
 
-    /// How long each GPU kernel takes that draws a token after `keys` others, at most the context. Texts that are under
+    /// How long each GPU kernel takes, at least of `runs`, that draws a token after `keys` others, at most the context. Texts that are under
     /// way are lost. Errors with `Unsupported` on the CPU, `Device`.
-    pub async fn time_kernels(&mut self, keys: usize, clock: Clock<'_>) -> Result<Vec<KernelTime>> {
-        self.runner.time_kernels(keys, clock).await
+    pub async fn time_kernels(
+        &mut self,
+        keys: usize,
+        runs: usize,
+        clock: Clock<'_>,
+    ) -> Result<Vec<KernelTime>> {
+        self.runner.time_kernels(keys, runs, clock).await
     }
 
     /// Waits for all that the device was given. Errors with `Device`.

@@ -215,13 +215,18 @@ impl Runner {
     /// How long each kernel takes that draws a token after so many others.
     ///
     /// Errors with `Unsupported` on the CPU, `Device`.
-    pub(crate) async fn time_kernels(&mut self, keys: usize, clock: Clock<'_>) -> Result<Vec<KernelTime>> {
+    pub(crate) async fn time_kernels(
+        &mut self,
+        keys: usize,
+        runs: usize,
+        clock: Clock<'_>,
+    ) -> Result<Vec<KernelTime>> {
         self.forget_rows();
         self.upload_rows(&[Row { token: 0, pos: keys as u32 - 1, slot: 0, mix: 0 }]);
         let Self { model, backend, plans, .. } = self;
         let prepared = plans.get(Kind::Decode, 1, model, backend)?;
         match (prepared, backend) {
-            (Prepared::Gpu(recording), Backend::Gpu(gpu)) => gpu.time_kernels(recording, clock).await,
+            (Prepared::Gpu(recording), Backend::Gpu(gpu)) => gpu.time_kernels(recording, runs, clock).await,
             _ => Err(Error::unsupported("the CPU has no kernels to time")),
         }
     }

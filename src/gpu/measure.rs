@@ -13,8 +13,6 @@ pub type Clock<'a> = &'a dyn Fn() -> f64;
 /// Repetitions take at least so long, ms: browsers round their clocks to a tenth of one, or to one.
 const LEAST_MS: f64 = 20.0;
 const MOST_REPEATS: usize = 1 << 12;
-/// Times each is measured; the middle one counts.
-const ROUNDS: usize = 3;
 /// Invocations that multiply or read: enough for any device.
 const GROUPS: u32 = 2048;
 
@@ -71,10 +69,11 @@ impl Gpu {
         self.shared.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
-    /// Measures the device. `bytes` are read from memory, fewer if no buffer may have so many.
+    /// Measures the device, each thing `runs` times, of which the middle one counts. `bytes` are read from memory, fewer if
+    /// no buffer may have so many.
     ///
     /// Errors with `Device`, `Memory`.
-    pub async fn ceilings(&mut self, bytes: u64, clock: Clock<'_>) -> Result<Ceilings> {
+    pub async fn ceilings(&mut self, bytes: u64, runs: usize, clock: Clock<'_>) -> Result<Ceilings> {
         let storage = wgpu::BufferUsages::STORAGE;
         let small: Vec<_> = (0..8).map(|_| self.create("launch", 16, storage)).collect();
         let sums = self.create("sums", u64::from(GROUPS) * 64 * 16, storage);
@@ -98,35 +97,39 @@ impl Gpu {
 
         let invocations = f64::from(GROUPS) * 64.0;
         let per_second = |each: f64, us: f64| each / us * 1e6;
-        let dependent_us = self.each_us(&dependent, false, clock).await?;
+        let dependent_us = self.each_us(&dependent, false, runs, clock).await?;
         let began = clock();
         let commands = self.encode(&dependent, MOST_REPEATS, false);
         let encode_us = (clock() - began) * 1e3 / MOST_REPEATS as f64;
         drop(commands);
         let ceilings = Ceilings {
             dependent_us,
-            independent_us: self.each_us(&independent, false, clock).await?,
-            pass_us: self.each_us(&dependent, true, clock).await?,
+            independent_us: self.each_us(&independent, false, runs, clock).await?,
+            pass_us: self.each_us(&dependent, true, runs, clock).await?,
             encode_us,
-            memory: per_second(bytes as f64, self.each_us(&memory, false, clock).await?),
-            cache: per_second(cached.size() as f64, self.each_us(&cache, false, clock).await?),
-            workgroup: per_second(512.0 * 16.0 * invocations, self.each_us(&workgroup, false, clock).await?),
+            memory: per_second(bytes as f64, self.each_us(&memory, false, runs, clock).await?),
+            cache: per_second(cached.size() as f64, self.each_us(&cache, false, runs, clock).await?),
+            workgroup: per_second(
+                512.0 * 16.0 * invocations,
+                self.each_us(&workgroup, false, runs, clock).await?,
+            ),
             operations: per_second(
                 2.0 * 512.0 * 16.0 * invocations,
-                self.each_us(&operations, false, clock).await?,
+                self.each_us(&operations, false, runs, clock).await?,
             ),
         };
         small.iter().chain([&sums, &large, &cached]).for_each(wgpu::Buffer::destroy);
         Ok(ceilings)
     }
 
-    /// How long each kernel of a recording takes where it stands, all else of it being done as well. What the
+    /// How long each kernel of a recording takes where it stands, at least of `runs`, all else of it being done as well. What the
     /// tensors hold does not matter, and is not kept.
     ///
     /// Errors with `Device`.
     pub(crate) async fn time_kernels(
         &mut self,
         recording: &Recording,
+        runs: usize,
         clock: Clock<'_>,
     ) -> Result<Vec<KernelTime>> {
         let mut kinds: Vec<(&'static str, usize)> = Vec::new();
@@ -136,15 +139,15 @@ impl Gpu {
                 None => kinds.push((launch.kernel, 1)),
             }
         }
-        let once = self.fastest(recording, "", 1, clock).await?;
+        let once = self.fastest(recording, "", 1, runs, clock).await?;
         let mut times = Vec::new();
         for (kernel, launches) in kinds {
             // So often that it shows beside the rest.
             let mut repeats = 9;
-            let mut more = self.fastest(recording, kernel, repeats, clock).await? - once;
+            let mut more = self.fastest(recording, kernel, repeats, runs, clock).await? - once;
             while more < LEAST_MS && repeats < 1000 {
                 repeats *= 4;
-                more = self.fastest(recording, kernel, repeats, clock).await? - once;
+                more = self.fastest(recording, kernel, repeats, runs, clock).await? - once;
             }
             let us = more.max(0.0) * 1e3 / ((repeats - 1) * launches) as f64;
             let device_us = self.device_us(recording, kernel, repeats, launches).await?;
@@ -159,10 +162,11 @@ impl Gpu {
         recording: &Recording,
         kernel: &str,
         repeats: usize,
+        runs: usize,
         clock: Clock<'_>,
     ) -> Result<f64> {
         let mut least = f64::INFINITY;
-        for _ in 0..ROUNDS {
+        for _ in 0..runs.max(1) {
             let mut encoder = self.shared.device.create_command_encoder(&Default::default());
             {
                 let mut pass = encoder.begin_compute_pass(&Default::default());
@@ -285,7 +289,7 @@ impl Gpu {
     }
 
     /// Time of one launch, µs.
-    async fn each_us(&mut self, probe: &Probe, passes: bool, clock: Clock<'_>) -> Result<f64> {
+    async fn each_us(&mut self, probe: &Probe, passes: bool, runs: usize, clock: Clock<'_>) -> Result<f64> {
         let mut repeats = 1;
         loop {
             let commands = self.encode(probe, repeats, passes);
@@ -295,14 +299,14 @@ impl Gpu {
             repeats *= 2;
         }
         let mut times = Vec::new();
-        for _ in 0..ROUNDS {
+        for _ in 0..runs.max(1) {
             let less = self.encode(probe, repeats, passes);
             let more = self.encode(probe, 2 * repeats, passes);
             let less = self.timed(less, clock).await?;
             times.push((self.timed(more, clock).await? - less).max(0.0) * 1e3 / repeats as f64);
         }
         times.sort_by(f64::total_cmp);
-        Ok(times[ROUNDS / 2])
+        Ok(times[times.len() / 2])
     }
 
     /// From the submit until all is done, ms.

@@ -1,10 +1,9 @@
 // The script of an engine's worker. `createEngine` starts it.
 // Where a bundler does not, pass `worker: new Worker(…)` of this module.
 
-import { measureGpu } from "./api/bench.js";
 import { HABITS } from "./api/habits.js";
 import { openEngine } from "./api/open.js";
 import { host } from "./thread/host.js";
 import { setPage } from "./page.js";
 
-host({ openEngine, benchGpu: measureGpu }, globalThis as unknown as Parameters<typeof host>[1], HABITS, setPage);
+host({ openEngine }, globalThis as unknown as Parameters<typeof host>[1], HABITS, setPage);

@@ -20,7 +20,7 @@ const MAY_USE = {
   doors: ["all", "thread", "files", "api", "react", "server"],
 };
 const ALL = ["error.ts", "options.ts", "page.ts", "program.ts"];
-const DOORS = ["ai-sdk.ts", "index.ts", "react.ts", "server.ts", "tabs.ts", "worker.ts"];
+const DOORS = ["ai-sdk.ts", "index.ts", "react.ts", "server.ts", "tabs.ts", "worker-bench.ts", "worker-threads.ts", "worker.ts"];
 
 const room = (path) => (path.includes("/") ? path.split("/")[0] : ALL.includes(path) ? "all" : "doors");
 

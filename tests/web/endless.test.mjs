@@ -1,14 +1,14 @@
 // A text without end in bounded memory: what the GPU and the module hold after some chunks is what they hold at the end.
-// Plans are made when they are first needed, one for each power of two of rows: a first text of 31 tokens needs most of them.
+// Plans are made when they are first needed, one for each size of a run: a text of 15 tokens and one of 31 need all of them.
 // LORAKEET_TOKENS sets how many tokens; 100,000 take a while.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { openApi, start } from "./browser.mjs";
 
-const TOKENS = { cpu: 9600, webgpu: 480 }; // a software GPU is slow
+const TOKENS = { cpu: 9600, webgpu: 720 }; // a software GPU is slow
 /** Chunks after which nothing grows. The host's copy of what is learned is first made at the sixteenth, and the heap settles some later. */
-const SETTLED = { cpu: 160, webgpu: 10 };
+const SETTLED = { cpu: 160, webgpu: 19 };
 const CHUNK = 32;
 
 let browser;
@@ -44,7 +44,8 @@ for (const device of ["cpu", "webgpu"]) {
       let tokens = 0;
       for (let seed = 0; tokens < most; seed++) {
         // It ends where the model ends the text, and is then taken up again.
-        for await (const part of temp.generate({ max_tokens: tokens === 0 ? chunkTokens - 1 : most - tokens, temperature: 1, seed })) {
+        const first = [chunkTokens / 2 - 1, chunkTokens - 1][seed];
+        for await (const part of temp.generate({ max_tokens: first ?? most - tokens, temperature: 1, seed })) {
           tokens += part.token_ids.length;
           if (part.chunk) sizes.push({ gpu: gpu.bytes, buffers: gpu.buffers, wasm: memory.buffer.byteLength });
         }
@@ -57,7 +58,7 @@ for (const device of ["cpu", "webgpu"]) {
     const grown = sizes.findLastIndex(({ gpu }, i) => i > 0 && gpu > sizes[i - 1].gpu) + 1;
     console.log(`${device}: ${tokens} tokens in ${seconds.toFixed(0)} s, ${sizes.length} chunks; after ${SETTLED[device]} of them`, settled, "after all", last, `last more in chunk ${grown}`);
     assert.equal(tokens, most);
-    assert.ok(sizes.length > 1.2 * SETTLED[device]);
+    assert.ok(sizes.length > 1.15 * SETTLED[device]);
     if (device === "webgpu") assert.ok(settled.gpu > 100_000 && settled.buffers > 10, "nothing was counted");
     assert.deepEqual(last, settled);
     await page.close();

@@ -7,7 +7,7 @@
 )]
 
 mod adapters;
-pub(super) mod convert;
+mod convert;
 mod convert_training;
 mod loader;
 mod numbered;

@@ -2,9 +2,7 @@
 
 import { LorakeetError, cancelled } from "../error.js";
 import { checkFunction, checkNames, checkPositive, checkSignal, checkString } from "../options.js";
-import { gpuName, isSoftware } from "../thread/gpu.js";
-import { WasmBenchGpu, enter, loadWasm } from "../thread/wasm.js";
-import { inWorker } from "../thread/worker-client.js";
+import { inWorker, startBenchWorker } from "../thread/worker-client.js";
 
 /** Options of `benchGpu`. */
 export interface GpuBenchOptions {
@@ -20,7 +18,7 @@ export interface GpuBenchOptions {
   onProgress?: ((next: string, share: number) => void) | undefined;
   /** Stops it. */
   signal?: AbortSignal | undefined;
-  /** Where the WebAssembly module is; beside the package's scripts. */
+  /** URL of `lorakeet_bench_bg.wasm`, if it is not beside this package. */
   wasmUrl?: string | URL | undefined;
 }
 
@@ -60,23 +58,14 @@ export async function benchGpu(options: GpuBenchOptions = {}): Promise<GpuReport
   checkFunction("onProgress", options.onProgress);
   checkSignal(options.signal);
   const { signal, ...others } = options;
-  const worker = inWorker();
+  const worker = inWorker(startBenchWorker());
   const stop = () => worker.end(cancelled(signal!, "measuring the GPU"));
   signal?.addEventListener("abort", stop);
   if (signal?.aborted) stop();
   try {
-    return (await worker.call("benchGpu", [others])) as GpuReport;
+    return (await worker.call("measureGpu", [others])) as GpuReport;
   } finally {
     signal?.removeEventListener("abort", stop);
     worker.end(new LorakeetError("argument", "the GPU is measured"));
   }
-}
-
-/** The same on the thread that calls. */
-export async function measureGpu({ wasmUrl, onProgress, ...options }: GpuBenchOptions): Promise<GpuReport> {
-  const name = await gpuName();
-  await loadWasm(wasmUrl);
-  const told = (next: string, share: number) => onProgress?.(next, share);
-  const report = (await enter(() => WasmBenchGpu({ ...options, software: isSoftware(name) }, () => performance.now(), told))) as GpuReport;
-  return { ...report, adapter: report.adapter || name, browser: globalThis.navigator?.userAgent ?? "" };
 }

@@ -234,7 +234,7 @@ function remade({ kind, name, message, cause }: FromHost & { type: "error" }): E
 /** A signal's reason is its own object here, and not a copy of it. */
 function fromHere(error: unknown, signals: readonly AbortSignal[]): unknown {
   const fired = signals.find((signal) => signal.aborted);
-  if (!(error instanceof LorakeetError) || error.kind !== "cancelled" || !fired) return error;
+  if (!(error instanceof LorakeetError) || error.kind !== "cancelled" || !fired || error.cause === fired.reason) return error;
   return withReason(error.message, fired);
 }
 

@@ -2,11 +2,11 @@
 // first chat; and the one that knows grammars, fetched for the first text that has one.
 // Not the module of engines with threads, which pool.ts puts in the place of the first.
 
-import initEngine, { Engine, Loader, Sha256, benchGpu } from "../wasm/lorakeet.js";
+import initEngine, { Engine, Loader, Sha256 } from "../wasm/lorakeet.js";
 import initChat, { ChatTemplate } from "../wasm/lorakeet_chat.js";
 import { Module, type Init } from "./module.js";
 
-export { ChatTemplate as WasmChatTemplate, benchGpu as WasmBenchGpu };
+export { ChatTemplate as WasmChatTemplate };
 export type WasmEngine = Engine;
 export type WasmLoader = Loader;
 export type WasmSha256 = Sha256;

@@ -94,6 +94,12 @@ function startThreadedWorker(): Worker {
   return moduleWorker(() => new Worker(new URL("../worker-threads.js", import.meta.url), { type: "module" }), "worker-threads.js");
 }
 
+/** A worker that measures the GPU. */
+export function startBenchWorker(): Worker {
+  if (typeof Worker === "undefined") throw new LorakeetError("unsupported", "there is no `Worker` here to measure in");
+  return moduleWorker(() => new Worker(new URL("../worker-bench.js", import.meta.url), { type: "module" }), "worker-bench.js");
+}
+
 /** What `start` gives; or, where the package is on another server than the page, a worker whose script imports `script`. */
 export function moduleWorker(start: () => Worker, script: string): Worker {
   try {
