@@ -96,10 +96,10 @@ test("a page that is not isolated, an own worker, the page's thread, and WebGPU 
   await Promise.all([page.context().close(), other.context().close()]);
 });
 
-test("by default there are at least two where the processor has them", async () => {
+test("by default there are half as many as the processor has", async () => {
   const page = await openPage(isolated);
   const [threads, cores] = await page.evaluate(async () => [(await open()).info.threads, navigator.hardwareConcurrency]);
-  assert.ok(threads >= Math.min(2, cores) && threads <= 8, `${threads} threads of ${cores} cores`);
+  assert.ok(threads === Math.min(Math.ceil(cores / 2), 8), `${threads} threads of ${cores} cores`);
   await page.context().close();
 });
 

@@ -53,8 +53,8 @@ function checkThreads(threads: unknown): void {
 async function threadsFor({ device, threads }: EngineOptions): Promise<number> {
   if (threads === 1 || !globalThis.crossOriginIsolated || device === "webgpu") return 1;
   if (device !== "cpu" && (await hasGpu())) return 1;
-  const cores = navigator.hardwareConcurrency;
-  return threads ?? Math.min(Math.max(Math.ceil(cores / 2), 2), cores, MAX_THREADS);
+  // On two cores two threads were slower than one, beside the page's own and the browser's.
+  return threads ?? Math.min(Math.ceil(navigator.hardwareConcurrency / 2), MAX_THREADS);
 }
 
 function inPage(): boolean {

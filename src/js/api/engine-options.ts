@@ -51,7 +51,7 @@ export interface EngineOptions extends HubOptions {
    * How many threads compute on the CPU, 1 to 8. More than one needs a page that is cross-origin isolated
    * (`crossOriginIsolated`), and a worker that `createEngine` starts; otherwise, or where they do not start, one computes:
    * `info.threads` says how many do. Every number is the same with any number of them. Default: half the
-   * processor's, at least 2; 1 where WebGPU is used.
+   * processor's; 1 where WebGPU is used.
    */
   threads?: number;
   /**
