@@ -33,8 +33,8 @@ async function checkFolder(folder, headers = {}) {
   }
 }
 
-/** The examples use the engine's module alone, but those of threads, chats and grammars have to be among what is built. */
-function checkModules(out, expected = 4) {
+/** The examples use the engine's module alone, but those of threads, chats, grammars and of measuring have to be among what is built. */
+function checkModules(out, expected = 5) {
   const modules = readdirSync(out, { recursive: true }).filter((name) => name.endsWith(".wasm"));
   assert.equal(modules.length, expected, modules.join());
 }

@@ -4,8 +4,8 @@
 import init, { Engine, Loader, Sha256, threadFailure } from "../wasm/lorakeet_threads.js";
 import { LorakeetError } from "../error.js";
 import { hasFailed, type Beginning } from "./beginning.js";
+import { moduleWorker } from "./module-worker.js";
 import { replaceEngineModule } from "./wasm.js";
-import { moduleWorker } from "./worker-client.js";
 
 /**
  * In a worker that holds no engine yet: the module of engines with threads, and `count` of them, this one among them.

@@ -2,6 +2,7 @@
 // What is said to it is connection.ts's.
 
 import { Connection } from "./connection.js";
+import { moduleWorker } from "./module-worker.js";
 import { LorakeetError, cancelled } from "../error.js";
 import { ROOT } from "./message.js";
 
@@ -98,17 +99,6 @@ function startThreadedWorker(): Worker {
 export function startBenchWorker(): Worker {
   if (typeof Worker === "undefined") throw new LorakeetError("unsupported", "there is no `Worker` here to measure in");
   return moduleWorker(() => new Worker(new URL("../worker-bench.js", import.meta.url), { type: "module" }), "worker-bench.js");
-}
-
-/** What `start` gives; or, where the package is on another server than the page, a worker whose script imports `script`. */
-export function moduleWorker(start: () => Worker, script: string): Worker {
-  try {
-    return start();
-  } catch {
-    const text = `import ${JSON.stringify(import.meta.url.replace(/[^/]*\/[^/]*$/, script))};`;
-    const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
-    return new Worker(url, { type: "module" });
-  }
 }
 
 function notStarted(why: string): LorakeetError {
