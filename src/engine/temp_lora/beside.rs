@@ -7,7 +7,6 @@ use super::{Chunk, TempEvent, TempLora, Work, keep_newest};
 use crate::engine::owners::Owners;
 use crate::engine::text::sequence::Generation;
 use crate::engine::training::train::Step;
-use crate::engine::training::windows::Window;
 
 /// A chunk on its way to being learned. Its window has become the context.
 #[derive(Debug)]
@@ -31,19 +30,12 @@ impl TempLora {
         goes_on: Option<Box<Generation>>,
     ) -> Result<()> {
         let is_taught = chunk.report.labels > 0 && !chunk.is_repetitive(self.options.max_repetition);
-        let step = if is_taught { Some(self.begin_lesson_step(owners, &mut chunk)?) } else { None };
+        let step = if is_taught { Some(Box::new(self.step_on(owners, &mut chunk)?)) } else { None };
         self.context = chunk.window.clone();
         keep_newest(&mut self.context, self.options.context_tokens);
         self.lesson = Some(Lesson { chunk, step });
         self.work = goes_on.map_or(Work::None, |generation| Work::Draw(generation, Vec::new()));
         Ok(())
-    }
-
-    fn begin_lesson_step(&self, owners: &mut Owners<'_>, chunk: &mut Chunk) -> Result<Box<Step>> {
-        chunk.report.learning_rate = self.learning_rate();
-        let constant_context = self.options.constant_context;
-        let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
-        owners.begin_step(window, &self.options.taught(), chunk.report.learning_rate).map(Box::new)
     }
 
     /// Whether the lesson comes before the next token: it is further from its end than the text from the chunk's, or
@@ -83,7 +75,7 @@ impl TempLora {
             if chunk.report.train_losses.len() >= self.options.epochs {
                 return Ok(self.lesson_over(chunk));
             }
-            step = self.begin_lesson_step(owners, &mut chunk)?;
+            step = Box::new(self.step_on(owners, &mut chunk)?);
         }
         self.lesson = Some(Lesson { chunk, step: Some(step) });
         Ok(TempEvent::Progress("train", done, all))

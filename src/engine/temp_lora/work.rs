@@ -83,19 +83,23 @@ impl TempLora {
         Ok(chunk)
     }
 
+    /// The next step on a chunk, whose report has its rate.
+    pub(super) fn step_on(&self, owners: &mut Owners<'_>, chunk: &mut Chunk) -> Result<Step> {
+        chunk.report.learning_rate = self.learning_rate();
+        let constant_context = self.options.constant_context;
+        let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
+        owners.begin_step(window, &self.options.taught(), chunk.report.learning_rate)
+    }
+
     /// Begins the next step on a chunk.
     pub(super) fn train_chunk(&mut self, owners: &mut Owners<'_>, mut chunk: Chunk) -> Result<()> {
-        let learning_rate = self.learning_rate();
-        chunk.report.learning_rate = learning_rate;
         // What a probe tries it judges itself.
         if self.options.roll_back && self.probe.is_over() && chunk.report.train_losses.is_empty() {
             let state;
             (state, chunk) = self.or_drop(owners, owners.state(), chunk)?;
             self.snapshot = Some(state);
         }
-        let constant_context = self.options.constant_context;
-        let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
-        let step = owners.begin_step(window, &self.options.taught(), learning_rate);
+        let step = self.step_on(owners, &mut chunk);
         let (mut step, chunk) = self.or_drop(owners, step, chunk)?;
         // Its state is noted afterwards.
         step.is_kept = self.options.roll_back || !self.probe.is_over();
