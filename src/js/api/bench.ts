@@ -58,14 +58,14 @@ export async function benchGpu(options: GpuBenchOptions = {}): Promise<GpuReport
   checkFunction("onProgress", options.onProgress);
   checkSignal(options.signal);
   const { signal, ...others } = options;
-  const worker = inWorker(startBenchWorker());
-  const stop = () => worker.end(cancelled(signal!, "measuring the GPU"));
+  const { connection, call } = inWorker(startBenchWorker());
+  const stop = () => connection.end(cancelled(signal!, "measuring the GPU"));
   signal?.addEventListener("abort", stop);
   if (signal?.aborted) stop();
   try {
-    return (await worker.call("measureGpu", [others])) as GpuReport;
+    return (await call("measureGpu", [others])) as GpuReport;
   } finally {
     signal?.removeEventListener("abort", stop);
-    worker.end(new LorakeetError("argument", "the GPU is measured"));
+    connection.end(new LorakeetError("argument", "the GPU is measured"));
   }
 }

@@ -61,18 +61,14 @@ async function openIn<T extends Opened>(source: unknown, options: Options & { th
   }
 }
 
-/** A worker whose methods can be called; `end` ends it, and what is under way with an error. */
-export function inWorker(worker: Worker = startWorker()) {
+/** A worker whose methods can be called; its connection's end ends it, and what is under way with an error. */
+export function inWorker(worker: Worker) {
   const connection = new Connection(worker, () => worker.terminate());
   // Once it runs, an uncaught error in it is heard of by the call that it stops.
   worker.addEventListener("error", ({ message }) => {
     if (!connection.isReady) connection.end(notStarted(message));
   });
-  return {
-    connection,
-    call: (method: string, args: readonly unknown[]) => connection.call(ROOT, [method], args),
-    end: (error: LorakeetError) => connection.end(error),
-  };
+  return { connection, call: (method: string, args: readonly unknown[]) => connection.call(ROOT, [method], args) };
 }
 
 /** Whatever is wrong with them, one thread does. */
