@@ -1,5 +1,4 @@
-// A laboratory for Temp-LoRA: what each of many settings makes of each of many books, one JSON file a run. A run that is
-// there is not made again, so that a grid may be stopped and gone on with, or grow.
+// A laboratory for Temp-LoRA: what each of many settings makes of each of many books, one JSON file a run.
 //
 //   node tools/temp-lora/lab.mjs GRID.json --out DIR [--jobs 1] [--program PATH]   makes the runs
 //   node tools/temp-lora/lab.mjs GRID.json --out DIR --table                       a Markdown table of those that are there
@@ -7,16 +6,15 @@
 //
 // GRID.json: { "model": "DIR or .gguf", "books": ["a.txt", …], "options": { "max-tokens": 4096 }, "settings": { "name":
 // { "rank": 32, "roll-back": [] }, … } }. Options are those of `temp-lora eval`, whose program is target/release/lorakeet
-// (`cargo build --release --features cli`); an empty list is a flag. `env` of a grid is the program's environment.
+// (`cargo build --release --features cli`); an empty list is a flag. `env` of a grid is added to the program's environment.
 
-import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { cleaned, titleOf } from "./books.mjs";
 import { plot } from "./plot.mjs";
+import { fileOf, makeRuns } from "./runs.mjs";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const { values, positionals } = parseArgs({
@@ -38,46 +36,10 @@ const runs = grid.books.flatMap((book) =>
   Object.entries(grid.settings).map(([name, setting]) => {
     const options = { ...grid.options, ...setting };
     const key = { model: basename(grid.model), book: basename(book), options };
-    const hash = createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 16);
-    return { name, book, options, key, file: join(values.out, `${hash}.json`) };
+    const args = () => ["temp-lora", "eval", "--model", grid.model, "--text", cleaned(book), "--chunks", "--json"];
+    return { name, title: `${name}, ${titleOf(book)}`, book, options, key, args, file: fileOf(values.out, key) };
   }),
 );
-
-const asArguments = (options) =>
-  Object.entries(options).flatMap(([name, value]) => (Array.isArray(value) && value.length === 0 ? [`--${name}`] : [value].flat().flatMap((each) => [`--${name}`, String(each)])));
-
-function evaluated({ book, options }) {
-  const args = ["temp-lora", "eval", "--model", grid.model, "--text", cleaned(book), "--chunks", "--json", ...asArguments(options)];
-  return new Promise((done, fail) => {
-    const child = spawn(values.program, args, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...grid.env } });
-    let output = "";
-    child.stdout.on("data", (data) => (output += data));
-    child.on("error", fail);
-    child.on("close", (code) => (code === 0 ? done(JSON.parse(output)) : fail(new Error(`${args.join(" ")}: ended with ${code}`))));
-  });
-}
-
-/** Makes the runs that are not there; one that fails stops no other. */
-async function make() {
-  const left = runs.filter(({ file }) => !existsSync(file));
-  console.error(`${runs.length} runs, ${left.length} to make`);
-  const work = async () => {
-    for (let run = left.shift(); run !== undefined; run = left.shift()) {
-      const began = performance.now();
-      try {
-        const report = await evaluated(run);
-        // Whole or not there at all.
-        writeFileSync(`${run.file}.part`, JSON.stringify({ ...run.key, name: run.name, report }));
-        renameSync(`${run.file}.part`, run.file);
-        console.error(`${run.name}, ${titleOf(run.book)}: ${report.change_percent.toFixed(2)} %, ${((performance.now() - began) / 1000).toFixed(0)} s`);
-      } catch (error) {
-        process.exitCode = 1;
-        console.error(`${run.name}, ${titleOf(run.book)}: ${error.message}`);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Number(values.jobs) }, work));
-}
 
 /** {name, results: [{book, report}]} for every setting that has runs. */
 function made() {
@@ -109,4 +71,4 @@ function table() {
 
 if (values.table) table();
 else if (values.plot) writeFileSync(values.plot, plot(made(), change));
-else await make();
+else await makeRuns(runs, { jobs: Number(values.jobs), program: values.program, env: grid.env }, (report) => `${report.change_percent.toFixed(2)} %`);
