@@ -636,6 +636,56 @@ async fn a_chunk_that_repeats_is_not_learned() {
     assert!(chunks.windows(2).all(|pair| pair[1].index == pair[0].index + 1));
 }
 
+/// Generated text teaches as much as is asked, given text always fully.
+#[pollster::test]
+async fn generated_text_teaches_at_its_own_weight() {
+    let (_, backend) = backends().await.remove(1);
+    let sizes = EngineOptions { context_length: Some(96), batch: Some(2), ..EngineOptions::default() };
+    let mut engine = open(backend, &sizes);
+    let text = story(&engine);
+    for generated_weight in [0.0, 0.25] {
+        let weighed = TempLoraOptions { generated_weight, max_repetition: 1.0, ..options() };
+        let rate = weighed.learning_rate;
+        let mut temp = engine.begin_temp_lora(weighed).await.expect("valid");
+        engine.temp_learn(&mut temp, &text[..64], false).expect("valid");
+        let (given, _) = finish(&mut engine, &mut temp).await;
+        assert!(given.iter().all(|chunk| chunk.learning_rate == rate), "{given:?}");
+        engine.temp_generate(&mut temp, Request::greedy(Vec::new(), 64), false).expect("valid");
+        let (drawn, _) = finish(&mut engine, &mut temp).await;
+        for chunk in &drawn {
+            assert_eq!(chunk.train_losses.is_empty(), generated_weight == 0.0, "{chunk:?}");
+            assert_eq!(chunk.learning_rate, rate * generated_weight, "{chunk:?}");
+        }
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
+    }
+}
+
+/// What was given is predicted better after much generated text where it is learned again on the way, and the steps on it
+/// are none of the generated chunks' own.
+#[pollster::test]
+async fn given_text_that_is_replayed_is_not_forgotten() {
+    let (_, backend) = backends().await.remove(1);
+    let sizes = EngineOptions { context_length: Some(96), batch: Some(2), ..EngineOptions::default() };
+    let mut engine = open(backend, &sizes);
+    let text = story(&engine)[..96].to_vec();
+    let mut losses = Vec::new();
+    for (replay, overlap) in [(0, false), (2, false), (2, true)] {
+        let replayed = TempLoraOptions { replay, overlap, max_repetition: 1.0, ..options() };
+        let epochs = replayed.epochs;
+        let mut temp = engine.begin_temp_lora(replayed).await.expect("valid");
+        engine.temp_learn(&mut temp, &text, false).expect("valid");
+        finish(&mut engine, &mut temp).await;
+        engine.temp_generate(&mut temp, Request::greedy(Vec::new(), 160), false).expect("valid");
+        let (drawn, _) = finish(&mut engine, &mut temp).await;
+        assert!(drawn.iter().all(|chunk| chunk.train_losses.len() == epochs), "{drawn:?}");
+        engine.temp_learn(&mut temp, &text, true).expect("valid");
+        let (again, _) = finish(&mut engine, &mut temp).await;
+        losses.push(again[0].adapted_loss.expect("scored"));
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
+    }
+    assert!(losses[1] < losses[0] - 0.05 && losses[2] < losses[0] - 0.05, "{losses:?}");
+}
+
 /// Text that is drawn while the chunk before is learned: every chunk is learned in its turn, no token waits for more than
 /// its share of a lesson, and the adapter's work shows in the text.
 #[pollster::test]

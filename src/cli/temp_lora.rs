@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Subcommand;
@@ -43,9 +43,12 @@ pub(crate) struct Eval {
 
 #[derive(clap::Args)]
 pub(crate) struct Generate {
-    /// The text to continue
-    #[arg(long)]
+    /// The text to continue, after what is learned first
+    #[arg(long, default_value = "", required_unless_present = "text")]
     prompt: String,
+    /// A text that is learned first
+    #[arg(long)]
+    text: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
     #[arg(long, default_value_t = 1000)]
@@ -59,6 +62,12 @@ pub(crate) struct Generate {
     /// Take the text up again where the model ends it
     #[arg(long)]
     go_on: bool,
+    /// How much generated text teaches: this share of the learning rate
+    #[arg(long)]
+    generated_weight: Option<f32>,
+    /// Steps on an earlier chunk of the text after those on each generated one
+    #[arg(long)]
+    replay: Option<usize>,
     /// Learn nothing from a chunk of whose runs of four tokens more than this share occurred before
     #[arg(long)]
     max_repetition: Option<f32>,
@@ -187,8 +196,16 @@ pub(crate) async fn run(engine: &mut Engine, command: &TempLora, as_json: bool) 
 async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Result<()> {
     let mut options = generate.options.options(engine).await?;
     options.overlap = generate.overlap;
+    options.generated_weight = generate.generated_weight.unwrap_or(options.generated_weight);
+    options.replay = generate.replay.unwrap_or(options.replay);
     options.max_repetition = generate.max_repetition.unwrap_or(options.max_repetition);
+    let given = generate.text.as_deref().map(read).transpose()?;
     let mut temp = engine.begin_temp_lora(options).await?;
+    if let Some(given) = given {
+        let ids = engine.encode(&given)?;
+        engine.temp_learn(&mut temp, &ids, false)?;
+        while engine.temp_next(&mut temp, usize::MAX).await? != TempEvent::Idle {}
+    }
     let request = |prompt: Vec<u32>, left: usize, resumed: u32| Request {
         temperature: generate.temperature,
         repetition_penalty: generate.repetition_penalty,
@@ -199,7 +216,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
     engine.temp_generate(&mut temp, request(prompt, generate.max_tokens, 0), generate.mix)?;
     let started = Instant::now();
     let (mut tokens, mut lessons, mut tensor_bytes) = (Vec::<u32>::new(), 0, Vec::new());
-    let (mut resumed, mut ended) = (0, None);
+    let (mut resumed, mut ended, mut text) = (0, None, String::new());
     let result = loop {
         match engine.temp_next(&mut temp, usize::MAX).await {
             Ok(TempEvent::Idle) => {
@@ -216,6 +233,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
             }
             Ok(TempEvent::Text(delta)) => {
                 tokens.extend(&delta.tokens);
+                text += &delta.text;
                 if !as_json {
                     print!("{}", delta.text);
                     // A closed pipe is the reader's choice, not a failure of ours.
@@ -236,6 +254,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
         let runs: Vec<&[u32]> = tokens.windows(4).collect();
         let different = runs.iter().collect::<HashSet<_>>().len();
         let report = json!({
+            "text": text,
             "tokens": tokens.len(),
             "chunks": tensor_bytes.len(),
             // Of which something was learned.
@@ -256,8 +275,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
 /// Evaluates, and prints what came of it.
 async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
     let path = eval.text.display();
-    let text = std::fs::read_to_string(&eval.text).map_err(|e| folder::failed(&eval.text, &e))?;
-    let mut ids = engine.encode(&text)?;
+    let mut ids = engine.encode(&read(&eval.text)?)?;
     ids.truncate(eval.max_tokens.unwrap_or(ids.len()));
     if ids.len() < 2 {
         return Err(Error::argument(format!("{path}: {} tokens, expected at least 2", ids.len())));
@@ -306,6 +324,10 @@ async fn eval(engine: &mut Engine, eval: &Eval, as_json: bool) -> Result<()> {
         number("seconds_per_chunk"),
     );
     Ok(())
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| folder::failed(path, &e))
 }
 
 fn summary(

@@ -29,8 +29,7 @@ impl TempLora {
         mut chunk: Chunk,
         goes_on: Option<Box<Generation>>,
     ) -> Result<()> {
-        let is_taught = chunk.report.labels > 0 && !chunk.is_repetitive(self.options.max_repetition);
-        let step = if is_taught { Some(Box::new(self.step_on(owners, &mut chunk)?)) } else { None };
+        let step = if chunk.is_taught(&self.options) { Some(Box::new(self.step_on(owners, &mut chunk)?)) } else { None };
         self.context = chunk.window.clone();
         keep_newest(&mut self.context, self.options.context_tokens);
         self.lesson = Some(Lesson { chunk, step });
@@ -48,9 +47,9 @@ impl TempLora {
             _ => return true,
         };
         let (done, all) = step.progress();
-        let steps = chunk.report.train_losses.len() as f64 + done as f64 / all as f64;
+        let steps = (chunk.report.train_losses.len() + chunk.replayed) as f64 + done as f64 / all as f64;
         let written = (drawn + 1) as f64 / self.options.chunk_tokens as f64;
-        steps / (self.options.epochs as f64) < written
+        steps / (self.steps_on(chunk) as f64) < written
     }
 
     /// Moves the lesson on by as much as `rows` rows of a layer take.
@@ -70,9 +69,7 @@ impl TempLora {
         }
         let (done, all) = step.progress();
         if step.is_finished() {
-            chunk.report.train_losses.push(step.loss());
-            owners.end_step(*step);
-            if chunk.report.train_losses.len() >= self.options.epochs {
+            if !self.step_ended(owners, &mut chunk, *step) {
                 return Ok(self.lesson_over(chunk));
             }
             step = Box::new(self.step_on(owners, &mut chunk)?);

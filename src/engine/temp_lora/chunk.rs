@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 
+use super::TempLoraOptions;
 use crate::engine::text::sequence::Generation;
 
 /// What became of one chunk. Losses are means, nats.
@@ -41,6 +42,8 @@ pub(super) struct Chunk {
     /// Whether it was generated, not given.
     pub(crate) drawn: bool,
     pub(crate) report: ChunkReport,
+    /// Steps on earlier chunks that followed those on this one.
+    pub(super) replayed: usize,
     /// The generation that goes on once it is learned, if one does.
     pub(crate) after: Option<Box<Generation>>,
 }
@@ -53,7 +56,7 @@ impl Chunk {
         let first = context.len().max(1);
         let labels = window.len() - first.min(window.len());
         let report = ChunkReport { index, tokens: own.len(), labels, ..ChunkReport::default() };
-        Self { window, first, drawn, report, after: None }
+        Self { window, first, drawn, report, replayed: 0, after: None }
     }
 
     /// Notes its mean losses: base, adapted, mixed.
@@ -62,9 +65,11 @@ impl Chunk {
         [report.base_loss, report.adapted_loss, report.mixed_loss] = means.map(Some);
     }
 
-    /// Whether it was drawn, and more than this share of it is said again.
-    pub(super) fn is_repetitive(&self, most: f32) -> bool {
-        self.drawn && repetition(&self.window, self.first) > most
+    /// Whether it teaches: it has labels, and where it was drawn, it counts and no more than that share of it is
+    /// said again.
+    pub(super) fn is_taught(&self, options: &TempLoraOptions) -> bool {
+        let is_good = || options.generated_weight > 0.0 && repetition(&self.window, self.first) <= options.max_repetition;
+        self.report.labels > 0 && (!self.drawn || is_good())
     }
 }
 

@@ -27,6 +27,7 @@ mod evaluation;
 mod options;
 mod owners;
 mod probe;
+mod replay;
 mod work;
 
 pub use chunk::ChunkReport;
@@ -36,6 +37,7 @@ pub use options::{Kv, Preset, TempLoraOptions};
 use beside::Lesson;
 use chunk::Chunk;
 use probe::Probe;
+use replay::Given;
 
 /// What a call of [`Engine::temp_next`](crate::engine::Engine::temp_next) came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +72,8 @@ pub struct TempLora {
     /// The adapter before the last chunk was learned.
     snapshot: Option<TraineeState>,
     probe: Probe,
+    /// Given chunks that may be learned again.
+    given: Given,
 }
 
 /// A text that is to be generated.
@@ -134,10 +138,12 @@ impl TempLora {
             && self.lesson.is_none()
     }
 
-    fn learning_rate(&self) -> f32 {
-        let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, .. } = self.options;
+    /// Of the next step on a chunk.
+    fn learning_rate(&self, chunk: &Chunk) -> f32 {
+        let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, generated_weight, .. } = self.options;
         let warm = (self.chunks + warmup_start) as f32 / warmup_chunks.max(1) as f32;
-        learning_rate * self.probe.multiple() * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
+        let of_chunk = if chunk.drawn { generated_weight } else { 1.0 };
+        learning_rate * of_chunk * self.probe.multiple() * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
     }
 }
 
@@ -187,6 +193,7 @@ impl TempLora {
             lesson: None,
             snapshot: None,
             probe,
+            given: Given::default(),
         })
     }
 

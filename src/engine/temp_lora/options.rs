@@ -78,6 +78,11 @@ pub struct TempLoraOptions {
     /// Undo what the last chunk taught where the next one is scored worse than by the base; each chunk is
     /// scored for it.
     pub roll_back: bool,
+    /// How much generated text teaches: this share of the learning rate, 0 to 1.
+    pub generated_weight: f32,
+    /// Steps on an earlier given chunk after those on each generated one, so that what was given is not
+    /// forgotten over what the model writes itself.
+    pub replay: usize,
     /// Learn nothing from a generated chunk of whose runs of four tokens more than this share
     /// occurred before in it or its context; 1 learns from all.
     pub max_repetition: f32,
@@ -125,6 +130,8 @@ impl TempLoraOptions {
             kv: Kv::Recompute,
             overlap: false,
             roll_back: false,
+            generated_weight: 1.0,
+            replay: 0,
             max_repetition: 1.0,
             score_generated: false,
             memory_limit: None,
@@ -191,6 +198,8 @@ impl TempLoraOptions {
         range("dropout", f64::from(self.dropout), (0.0..1.0).contains(&self.dropout), "0 to below 1")?;
         range("chunkTokens", self.chunk_tokens as f64, self.chunk_tokens > 1, "at least 2")?;
         range("contextTokens", self.context_tokens as f64, self.context_tokens > 0, "at least 1")?;
+        let generated = self.generated_weight;
+        range("generatedWeight", f64::from(generated), (0.0..=1.0).contains(&generated), "0 to 1")?;
         let repetition = self.max_repetition;
         range("maxRepetition", f64::from(repetition), (0.0..=1.0).contains(&repetition), "0 to 1")?;
         if let (Variant::LoraXs, Some(from)) = (self.variant, &self.warm_start) {

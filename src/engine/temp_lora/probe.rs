@@ -69,14 +69,14 @@ impl Probe {
 impl TempLora {
     /// Begins to learn a chunk, if it is worth it, by way of the probe if there is one.
     pub(super) fn begin_lesson(&mut self, owners: &mut Owners<'_>, mut chunk: Chunk) -> Result<()> {
-        if chunk.is_repetitive(self.options.max_repetition) {
+        if !chunk.is_taught(&self.options) {
             self.work = Work::Learned(chunk);
             return Ok(());
         }
         match &self.probe {
             Probe::Over => self.train_chunk(owners, chunk),
             // A chunk that warm-up gives no rate teaches nothing about rates.
-            Probe::Waiting if self.learning_rate() == 0.0 => self.train_chunk(owners, chunk),
+            Probe::Waiting if self.learning_rate(&chunk) == 0.0 => self.train_chunk(owners, chunk),
             Probe::Waiting => {
                 let state;
                 (state, chunk) = self.or_drop(owners, owners.state(), chunk)?;
@@ -148,7 +148,7 @@ impl TempLora {
         trial.lessons += 1;
         chunk.report.train_losses = trial.lanes[OWN].train_losses.clone();
         self.enter_lane(owners, OWN)?;
-        chunk.report.learning_rate = self.learning_rate();
+        chunk.report.learning_rate = self.learning_rate(chunk);
         Ok(false)
     }
 

@@ -83,12 +83,34 @@ impl TempLora {
         Ok(chunk)
     }
 
-    /// The next step on a chunk, whose report has its rate.
+    /// The next step on a chunk, whose report has its rate, or on a given one after it.
     pub(super) fn step_on(&self, owners: &mut Owners<'_>, chunk: &mut Chunk) -> Result<Step> {
-        chunk.report.learning_rate = self.learning_rate();
+        chunk.report.learning_rate = self.learning_rate(chunk);
+        let ((tokens, first), rate) = if chunk.report.train_losses.len() < self.options.epochs {
+            ((chunk.window.clone(), chunk.first), chunk.report.learning_rate)
+        } else {
+            (self.given.at(chunk.report.index + chunk.replayed), self.options.learning_rate)
+        };
         let constant_context = self.options.constant_context;
-        let window = Window { constant_context, ..Window::new(chunk.window.clone(), chunk.first) };
-        owners.begin_step(window, &self.options.taught(), chunk.report.learning_rate)
+        let window = Window { constant_context, ..Window::new(tokens, first) };
+        owners.begin_step(window, &self.options.taught(), rate)
+    }
+
+    /// How many steps a chunk leads to.
+    pub(super) fn steps_on(&self, chunk: &Chunk) -> usize {
+        let replays = chunk.drawn && !self.given.is_empty();
+        self.options.epochs + if replays { self.options.replay } else { 0 }
+    }
+
+    /// Ends a step on a chunk. Returns whether another is to follow.
+    pub(super) fn step_ended(&self, owners: &mut Owners<'_>, chunk: &mut Chunk, step: Step) -> bool {
+        if chunk.report.train_losses.len() < self.options.epochs {
+            chunk.report.train_losses.push(step.loss());
+        } else {
+            chunk.replayed += 1;
+        }
+        owners.end_step(step);
+        chunk.report.train_losses.len() + chunk.replayed < self.steps_on(chunk)
     }
 
     /// Begins the next step on a chunk.
@@ -114,9 +136,7 @@ impl TempLora {
         mut chunk: Chunk,
         step: Step,
     ) -> Result<Option<TempEvent>> {
-        chunk.report.train_losses.push(step.loss());
-        owners.end_step(step);
-        if chunk.report.train_losses.len() < self.options.epochs {
+        if self.step_ended(owners, &mut chunk, step) {
             self.train_chunk(owners, chunk)?;
             return Ok(None);
         }
@@ -131,6 +151,9 @@ impl TempLora {
 
     /// The chunk becomes context.
     pub(super) fn chunk_learned(&mut self, chunk: Chunk) -> TempEvent {
+        if !chunk.drawn && self.options.replay > 0 {
+            self.given.keep(&chunk);
+        }
         self.context = chunk.window;
         keep_newest(&mut self.context, self.options.context_tokens);
         self.chunks += 1;

@@ -59,6 +59,13 @@ export interface TempLoraOptions extends PeftSpellings {
   kv?: "recompute" | "stale" | { resetEvery: number };
   /** Undo what a chunk taught if the next one is then predicted worse than by the base model. Default `false`. */
   rollBack?: boolean;
+  /** How much generated text teaches, as a fraction of the learning rate, 0 to 1. Text given to `train` always counts fully. Default 1. */
+  generatedWeight?: number;
+  /**
+   * Training steps on earlier given text (up to 32 chunks, in turn) after those on each generated chunk, so that what was
+   * given is not forgotten while the model learns from itself. Default 0.
+   */
+  replay?: number;
   /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), 0.5 in `small`. */
   maxRepetition?: number;
   /** Also score generated chunks, with and without the adapter, which takes two more passes over each. Default `false`. */
@@ -84,7 +91,7 @@ export interface TempLoraOptions extends PeftSpellings {
 
 const NAMES = [
   "preset", "name", "variant", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
-  "weight", "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "maxRepetition", "scoreGenerated", "overlap", "memoryLimit", "beside", "warmStart", "budget",
+  "weight", "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "generatedWeight", "replay", "maxRepetition", "scoreGenerated", "overlap", "memoryLimit", "beside", "warmStart", "budget",
 ] as const;
 
 /** What Rust takes for the options, and the budget. Errors with `argument`. */
@@ -95,9 +102,9 @@ export function checkTempLora(given: TempLoraOptions) {
   checkString("preset", preset);
   checkString("variant", options.variant);
   for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
-  for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens"] as const) checkWhole(each, options[each]);
+  for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens", "replay"] as const) checkWhole(each, options[each]);
   if (learningRate !== "probe") checkNumber("learningRate", learningRate);
-  for (const each of ["alpha", "dropout", "weight", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
+  for (const each of ["alpha", "dropout", "weight", "generatedWeight", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
   for (const each of ["constantContext", "rollBack", "scoreGenerated", "overlap"] as const) checkBoolean(each, options[each]);
   checkTexts("targetModules", targetModules);
   if (typeof kv === "object" && kv !== null) {
