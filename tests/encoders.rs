@@ -173,7 +173,7 @@ async fn an_encoder_writes_and_learns_nothing() {
     let room = TrainingRoom { window: 8, memory_limit: None };
     let error = engine.begin_training("me", Optimizer::default(), room).await.expect_err("an encoder");
     told(error, "training");
-    let options = TempLoraOptions::of(Default::default(), engine.model().context());
+    let options = TempLoraOptions::of(Default::default(), engine.model());
     told(engine.begin_temp_lora(options).await.expect_err("an encoder"), "training");
     let states = engine.hidden_states(&[5, 6], None, None).await.expect("still works");
     assert_eq!(states.len(), 2 * engine.config().hidden_size);

@@ -83,7 +83,8 @@ pub(crate) struct Generate {
 
 #[derive(clap::Args)]
 struct Options {
-    /// Where the options below begin: paper, the published code's constants, or small, what measures best on small models
+    /// Where the options below begin: paper, the published code's constants; small, what measures best on models of a few
+    /// million parameters; default, on models of the size at hand
     #[arg(long, default_value = Preset::default().word(), value_parser = word::<Preset>())]
     preset: Preset,
     /// Tokens of a chunk
@@ -155,8 +156,7 @@ impl Options {
         if let Some(path) = &self.warm_start {
             folder::load_adapter(engine, WARM_START, path).await?;
         }
-        let context = engine.model().context();
-        let preset = TempLoraOptions::of(self.preset, context);
+        let preset = TempLoraOptions::of(self.preset, engine.model());
         let rank = self.rank.unwrap_or(preset.rank);
         Ok(TempLoraOptions {
             variant: self.variant,

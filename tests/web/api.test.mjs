@@ -29,7 +29,7 @@ for (const device of ["cpu", "webgpu"]) {
     test("info tells what it runs on", async () => {
       const { info, device: name, reason } = await page.evaluate(() => ({ info: engine.info, device: engine.device, reason: engine.fallbackReason ?? null }));
       const { adapter, memoryBytes, ...rest } = info;
-      assert.deepEqual(rest, { model: "demo", file: undefined, types: [], device, contextLength: 512, batch: 4, vocabSize: 1024, dtype: "f32", kvDtype: "f32", threads: 1, generationConfig: { temperature: 0.8, top_p: 0.95 }, warnings: [] });
+      assert.deepEqual(rest, { model: "demo", file: undefined, types: [], device, contextLength: 512, batch: 4, vocabSize: 1024, dtype: "f32", kvDtype: "f32", threads: 1, generationConfig: { temperature: 0.8, top_p: 0.95 }, tempLora: { rank: 32, learningRate: 1e-3, epochs: 2, chunkTokens: 128, contextTokens: 128 }, warnings: [] });
       assert.equal(name, device);
       assert.equal(reason, null);
       assert.equal(adapter !== "", device === "webgpu");

@@ -556,7 +556,7 @@ for (const device of ["cpu", "webgpu"]) {
       ]);
       const list = errors.pop();
       const expected = [
-        /^preset `large`, expected paper or small/,
+        /^preset `large`, expected paper, small or default/,
         /^chunkTokens 200 and contextTokens 200 exceed the context of 128/,
         /^contextTokens 0, expected at least 1/,
         /^kv `fresh`, expected recompute or stale/,

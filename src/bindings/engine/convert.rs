@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
 use super::JsResult;
+use super::convert_training::JsTempLora;
 
 pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T> {
     serde_wasm_bindgen::from_value(value).map_err(|e| Error::argument(e.to_string()))
@@ -164,6 +165,7 @@ pub struct EngineInfo {
     dtype: &'static str,
     kv_dtype: &'static str,
     types: Vec<JsStoredType>,
+    temp_lora: JsTempLora,
     warnings: Vec<String>,
 }
 
@@ -208,6 +210,7 @@ impl EngineInfo {
             dtype: most.map_or("f32", |(dtype, _)| dtype.name()),
             kv_dtype: model.kv_dtype().name(),
             types: engine.stored_types().iter().map(JsStoredType::of).collect(),
+            temp_lora: JsTempLora::of(model),
             warnings: engine.warnings().to_vec(),
         }
     }

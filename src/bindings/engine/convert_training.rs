@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    Asked, ChunkLosses, ChunkReport, Delta, Evaluation, Finish, Kv, StepReport, TempEvent, TempLoraOptions,
-    TrainEvent, TrainOptions,
+    Asked, ChunkLosses, ChunkReport, Delta, Evaluation, Finish, Kv, Preset, StepReport, TempEvent,
+    TempLoraOptions, TrainEvent, TrainOptions,
 };
 use crate::error::{Error, Result};
+use crate::model::Model;
 
 use crate::tokenizer::Message;
 
@@ -221,11 +222,11 @@ impl KvField {
 }
 
 impl TempLoraFields {
-    /// The preset's options for an engine of this context, but for what is given.
+    /// The preset's options for a model, but for what is given.
     ///
     /// Errors with `Argument` for an unknown preset, variant or kv, and for what an adapter to begin from
     /// has of its own.
-    pub fn over_preset(self, context: usize) -> Result<TempLoraOptions> {
+    pub fn over_preset(self, model: &Model) -> Result<TempLoraOptions> {
         if let Some(from) = &self.warm_start
             && (self.rank.is_some() || self.alpha.is_some() || self.target_modules.is_some())
         {
@@ -233,12 +234,12 @@ impl TempLoraFields {
                 "rank, alpha and targetModules are those of `{from}` where warmStart names it, leave them out"
             )));
         }
-        let preset = TempLoraOptions::of(or_default(self.preset.as_deref())?, context);
+        let preset = TempLoraOptions::of(or_default(self.preset.as_deref())?, model);
         Ok(TempLoraOptions {
             name: self.name.unwrap_or(preset.name),
             variant: self.variant.map_or(Ok(preset.variant), |variant| variant.parse())?,
             rank: self.rank.unwrap_or(preset.rank),
-            // Both presets have alpha = rank.
+            // All presets have alpha = rank.
             alpha: self.alpha.or(self.rank.map(|rank| rank as f64)).unwrap_or(preset.alpha),
             target_modules: self.target_modules.unwrap_or(preset.target_modules),
             seed: self.seed.unwrap_or(preset.seed),
@@ -263,6 +264,27 @@ impl TempLoraFields {
             beside: self.beside.map_or(preset.beside, |weights| weights.into_iter().collect()),
             warm_start: self.warm_start.or(preset.warm_start),
         })
+    }
+}
+
+/// What Temp-LoRA does where nothing is asked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JsTempLora {
+    rank: usize,
+    learning_rate: f64,
+    epochs: usize,
+    chunk_tokens: usize,
+    context_tokens: usize,
+}
+
+impl JsTempLora {
+    pub fn of(model: &Model) -> Self {
+        let TempLoraOptions { rank, learning_rate, epochs, chunk_tokens, context_tokens, .. } =
+            TempLoraOptions::of(Preset::default(), model);
+        // As it is written: 0.001 is another number as f64.
+        let learning_rate = learning_rate.to_string().parse().expect("a number");
+        Self { rank, learning_rate, epochs, chunk_tokens, context_tokens }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::words::words;
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::text::generate::MAX_BLOCK;
 use crate::engine::training::memory::TrainingRoom;
-use crate::model::Variant;
+use crate::model::{Model, Variant};
 
 /// What happens to the keys and values of the text when the adapter has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +26,18 @@ words!(Kv, "kv", ["recompute" => Self::Recompute, "stale" => Self::Stale]);
 pub enum Preset {
     /// The published code's constants.
     Paper,
-    /// What measures best on small models.
-    #[default]
+    /// What measures best on models of a few million parameters.
     Small,
+    /// What measures best on models of the size at hand.
+    #[default]
+    Default,
 }
 
-words!(Preset, "preset", ["paper" => Self::Paper, "small" => Self::Small]);
+words!(Preset, "preset", ["paper" => Self::Paper, "small" => Self::Small, "default" => Self::Default]);
+
+/// Learning rates by the size of a model: up to so many parameters. Measured at 3 and 135 million
+/// (tests/RESULTS.md); those above are the usual ones of LoRA.
+const RATES: [(usize, f32); 4] = [(30_000_000, 1e-3), (300_000_000, 6e-4), (1_000_000_000, 3e-4), (usize::MAX, 1e-4)];
 
 /// How a temporary adapter learns.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,11 +104,16 @@ pub struct TempLoraOptions {
 }
 
 impl TempLoraOptions {
-    /// A preset's options for an engine of this context.
-    pub fn of(preset: Preset, context: usize) -> Self {
+    /// A preset's options for a model.
+    pub fn of(preset: Preset, model: &Model) -> Self {
         match preset {
-            Preset::Paper => Self::paper(context),
-            Preset::Small => Self::small(context),
+            Preset::Paper => Self::paper(model.context()),
+            Preset::Small => Self::small(model.context()),
+            Preset::Default => {
+                let parameters = model.weights.parameters();
+                let rate = RATES.iter().find(|(most, _)| parameters <= *most).expect("the last has no end").1;
+                Self { learning_rate: rate, ..Self::small(model.context()) }
+            }
         }
     }
 

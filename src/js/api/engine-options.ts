@@ -137,6 +137,8 @@ export interface EngineInfo {
   types: StoredType[];
   /** Defaults of requests that the model's `generation_config.json` names; empty where there is none, as with GGUF files. */
   generationConfig: GenerationConfig;
+  /** What a temporary adapter does where its options say nothing: the preset `default`, by the model's number of parameters. */
+  tempLora: { rank: number; learningRate: number; epochs: number; chunkTokens: number; contextTokens: number };
   /**
    * Notes about the model's files. For example, that tensors of a GGUF file take more memory here than in
    * the file.

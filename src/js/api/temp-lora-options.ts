@@ -8,8 +8,11 @@ import type { SliceBudget } from "../thread/slices.js";
 
 /** How a temporary adapter learns. Options that are left out come from the preset. */
 export interface TempLoraOptions extends PeftSpellings {
-  /** `paper`: the published values. `small`: the values that work best on small models. Default `small`. */
-  preset?: "paper" | "small";
+  /**
+   * `paper`: the published values. `small`: the values that work best on models of a few million parameters. `default`:
+   * the same, with the learning rate that works best for the model's size (see `engine.info.tempLora`). Default `default`.
+   */
+  preset?: "paper" | "small" | "default";
   /** Its name among the adapters while it exists. Default `temp`. */
   name?: string;
   /**
@@ -17,7 +20,7 @@ export interface TempLoraOptions extends PeftSpellings {
    * vectors of the base model's weights, which takes less memory. Default `lora`.
    */
   variant?: "lora" | "lora-xs";
-  /** The LoRA's rank. 64 in `paper`, 32 in `small`. */
+  /** The LoRA's rank. 64 in `paper`, else 32. */
   rank?: number;
   /** Its effect is scaled by alpha / rank. Default: the rank. */
   alpha?: number;
@@ -28,14 +31,14 @@ export interface TempLoraOptions extends PeftSpellings {
   targetModules?: readonly string[];
   /** Seed of its initial parameters and of dropout. */
   seed?: number;
-  /** Dropout probability on the LoRA's input. 0.05 in `paper`, 0 in `small`. */
+  /** Dropout probability on the LoRA's input. 0.05 in `paper`, else 0. */
   dropout?: number;
   /**
-   * AdamW's learning rate after warm-up. 5e-5 in `paper`, 1e-3 in `small`. `probe` tries 1/16, 1/4, 1 and 4 times
+   * AdamW's learning rate after warm-up. 5e-5 in `paper`, 1e-3 in `small`, in `default` by the model's size. `probe` tries 1/16, 1/4, 1 and 4 times
    * the preset's rate on the first three chunks, and continues with the one that predicts the next text best.
    */
   learningRate?: number | "probe";
-  /** Number of warm-up chunks. 2 in `paper`, 0 in `small`. */
+  /** Number of warm-up chunks. 2 in `paper`, else 0. */
   warmupChunks?: number;
   /** Where the warm-up begins. With 0 the first chunk has a learning rate of 0; with 1 it already teaches. Default 0. */
   warmupStart?: number;
@@ -46,11 +49,11 @@ export interface TempLoraOptions extends PeftSpellings {
   weight?: number;
   /** Training steps on each chunk. Default 2. */
   epochs?: number;
-  /** Tokens per chunk. Half the context, in `paper` at most 1024, in `small` at most 128. */
+  /** Tokens per chunk. Half the context, in `paper` at most 1024, else at most 128. */
   chunkTokens?: number;
   /** Tokens before a chunk that are its context. As many as a chunk has. */
   contextTokens?: number;
-  /** Treat the tokens before a chunk as constant, without gradients: about half the work. `true` in `small`. */
+  /** Treat the tokens before a chunk as constant, without gradients: about half the work. `true`, but in `paper`. */
   constantContext?: boolean;
   /**
    * What to do with cached keys and values after the adapter has changed: compute them again before each chunk,
@@ -66,7 +69,7 @@ export interface TempLoraOptions extends PeftSpellings {
    * given is not forgotten while the model learns from itself. Default 0.
    */
   replay?: number;
-  /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), 0.5 in `small`. */
+  /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), else 0.5. */
   maxRepetition?: number;
   /** Also score generated chunks, with and without the adapter, which takes two more passes over each. Default `false`. */
   scoreGenerated?: boolean;
