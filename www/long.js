@@ -1,4 +1,5 @@
-// The long text: it is read, then written on, while a temporary adapter learns it chunk by chunk.
+// The long text: it is read, then written on, while a temporary adapter learns it chunk by chunk. Reading may be stopped,
+// and gone on with, or left at that.
 // What a chunk is and how it is learned is the engine's.
 
 import { Chart } from "./chart.js";
@@ -24,6 +25,9 @@ export class LongText {
   #onOpen;
   /** Of each chunk scored, {baseLoss, adaptedLoss}. */
   #losses = [];
+  /** What is left to read: token ids of the text, and how many of them have been learned. */
+  #book = { ids: [], done: 0 };
+  #chunkBegan = 0;
   #isOpen = false;
   #isBlocked = false;
   /** Settles when nothing is read or written. */
@@ -43,6 +47,15 @@ export class LongText {
       if (this.#engine && !this.#running) this.#settled = attempt(() => this.#grow());
     });
     offerSamples("start");
+    element("start-file").addEventListener("change", ({ target }) => attempt(async () => {
+      const [file] = target.files;
+      target.value = "";
+      if (file && !element("start").disabled) element("start").value = await file.text();
+    }));
+    element("long-skip").addEventListener("click", () => {
+      this.#book = { ids: [], done: 0 };
+      element("growing").requestSubmit();
+    });
     element("blocked-stop").addEventListener("click", () => attempt(stopLesson));
     element("long-stop").addEventListener("click", () => this.#running?.abort());
     const outcome = (id, act) => element(id).addEventListener("click", () => attempt(act));
@@ -66,7 +79,7 @@ export class LongText {
     return this.#isOpen;
   }
 
-  /** Ends the text; what it has learned becomes a voice. A beginning that is not read to its end has taught nothing. */
+  /** Ends the text; what it has learned becomes a voice. */
   async keep() {
     await this.#stop();
     if (!this.#temp) return;
@@ -91,32 +104,35 @@ export class LongText {
   set engine(engine) {
     this.#running?.abort();
     this.#engine = engine;
+    if (engine) element("chunk").value = engine.info.tempLora.chunkTokens;
     this.#forget("");
   }
 
-  /** The first time, reads the beginning; then, and every time, writes on. */
+  /** Reads what is left to read of the beginning; then, and every time, writes on. */
   async #grow() {
     const engine = this.#engine;
     const { signal } = (this.#running = new AbortController());
     this.#update();
     try {
-      if (this.#temp === undefined) await this.#read(engine, signal);
+      if (this.#temp === undefined) await this.#begin(engine);
+      await this.#read(signal);
       let tokens = 0;
+      const began = (this.#chunkBegan = performance.now());
       begin();
       say(t("long.going"));
       const [box, join] = [element("long-page"), element("long-beginning")];
       box.scrollTop += join.getBoundingClientRect().bottom - box.getBoundingClientRect().top - box.clientHeight / 3;
-      for await (const { text, token_ids, chunk } of this.#temp.generate({ ...readSampling(), signal })) {
+      for await (const { text, token_ids, chunk } of this.#temp.generate({ ...readSampling(), mix: overlaps(engine), signal })) {
         grow(element("long-page"), element("long-text"), text);
         tokens += token_ids.length;
         if (token_ids.length > 0) count(token_ids.length);
-        if (chunk) this.#plot(chunk);
+        if (chunk) this.#plot(chunk, "long.learned");
         else show(t("long.writing", { n: tokens }));
       }
-      tell(STATUS, [t("long.written", { n: tokens }), this.#gain()].join(" ").trim());
+      tell(STATUS, [t("long.written", { n: tokens, seconds: secondsSince(began) }), this.#gain()].join(" ").trim());
     } catch (error) {
       if (!signal.aborted) throw error;
-      if (engine === this.#engine) tell(STATUS, t("long.stopped"));
+      if (engine === this.#engine) tell(STATUS, this.#isReading() ? t("long.stopped-reading", { percent: this.#percent() }) : t("long.stopped"));
     } finally {
       this.#running = undefined;
       this.#update();
@@ -131,37 +147,56 @@ export class LongText {
     return percent > 0 ? t("long.gain", { percent }) : "";
   }
 
-  /** A beginning that is not read to its end is not read at all: it would be learned twice. */
-  async #read(engine, signal) {
+  async #begin(engine) {
     this.#chart.clear();
     this.#losses = [];
     const beginning = element("start").value;
     element("long-beginning").textContent = beginning;
     element("long-text").textContent = "";
     const size = Number(element("chunk").value);
-    const options = { chunkTokens: size, contextTokens: size, scoreGenerated: true, beside: this.#beside() };
-    const temp = await engine.createTempLora(options);
-    tell(STATUS, t("long.reading"));
-    try {
-      if (beginning !== "") await temp.evaluate(beginning, { signal, onTrain: (chunk) => this.#plot(chunk) });
-      signal.throwIfAborted();
-    } catch (error) {
-      await temp.dispose();
-      throw error;
-    }
-    this.#temp = temp;
+    // While the text is written it is learned between its tokens, and the mix tells the losses; else it is scored between chunks.
+    const manner = overlaps(engine) ? { overlap: true, kv: "stale" } : { scoreGenerated: true };
+    this.#temp = await engine.createTempLora({ chunkTokens: size, contextTokens: size, beside: this.#beside(), ...manner });
+    this.#book = { ids: beginning === "" ? [] : await engine.tokenize(beginning), done: 0 };
   }
 
-  #plot({ index, baseLoss, adaptedLoss }) {
+  async #read(signal) {
+    const { ids, done } = this.#book;
+    if (!this.#isReading()) return;
+    tell(STATUS, t("long.reading"));
+    this.#chunkBegan = performance.now();
+    const onTrain = (chunk) => {
+      this.#book.done += chunk.tokens;
+      this.#plot(chunk, "long.read");
+    };
+    await this.#temp.evaluate(ids.slice(done), { signal, onTrain });
+    signal.throwIfAborted();
+    this.#book.done = ids.length;
+  }
+
+  #isReading() {
+    return this.#book.done < this.#book.ids.length;
+  }
+
+  #percent() {
+    const { ids, done } = this.#book;
+    return Math.min(99, Math.floor((100 * done) / ids.length));
+  }
+
+  /** `words` say it, of a chunk read or written. */
+  #plot({ index, baseLoss, adaptedLoss }, words) {
+    const seconds = secondsSince(this.#chunkBegan);
+    this.#chunkBegan = performance.now();
     if (baseLoss === undefined) return;
     this.#chart.add({ base: baseLoss, adapted: adaptedLoss });
     this.#losses.push({ baseLoss, adaptedLoss });
-    show(t("long.learned", { chunk: index + 1, adapted: adaptedLoss.toFixed(2), base: baseLoss.toFixed(2) }));
+    show(t(words, { chunk: index + 1, percent: this.#isReading() ? this.#percent() : 100, seconds, adapted: adaptedLoss.toFixed(2), base: baseLoss.toFixed(2) }));
   }
 
   /** There is no temporary adapter any more. */
   #forget(status) {
     this.#temp = undefined;
+    this.#book = { ids: [], done: 0 };
     offerFiles(element("long-files"), []);
     if (status) tell(STATUS, status);
     else show("");
@@ -171,9 +206,10 @@ export class LongText {
   #update() {
     const running = this.#running !== undefined;
     element("grow").disabled = !this.#engine || running;
-    element("grow").textContent = t(this.#temp ? "long.on" : "long.go");
+    element("grow").textContent = t(this.#isReading() ? "long.read-on" : this.#temp ? "long.on" : "long.go");
+    element("long-skip").hidden = running || !this.#isReading() || this.#book.done === 0;
     element("long-stop").disabled = !running;
-    element("start").disabled = element("chunk").disabled = this.#temp !== undefined || running;
+    element("start").disabled = element("start-file").disabled = element("chunk").disabled = this.#temp !== undefined || running;
     element("long-outcome").disabled = !this.#temp || running;
     element("long-outcome").hidden = !this.#temp;
     element("long-page").setAttribute("aria-busy", String(running));
@@ -186,6 +222,11 @@ export class LongText {
     element("blocked-stop").focus();
   }
 }
+
+/** Whether there is room for a text that is drawn from two models while a chunk of it is learned. */
+const overlaps = (engine) => engine.info.batch >= 3;
+
+const secondsSince = (began) => ((performance.now() - began) / 1000).toFixed(1);
 
 function show(words) {
   element(STATUS).textContent = words;

@@ -101,16 +101,24 @@ test("a long text stops, goes on, and is discarded", async () => {
   await page.close();
 });
 
-test("a beginning whose reading was stopped is read again", async () => {
+test("a book is read with a stop on the way, to its end or as far as it was read", async () => {
   const page = await open("long");
-  await grow(page, { beginning: story.repeat(20), tokens: 8 });
-  await says(page, "long-status", "^Chunk 2");
-  await page.locator("#long-stop").click();
-  await says(page, "long-status", "^Stopped");
-  assert.equal(await page.textContent("#grow"), "Read and continue");
-  await grow(page, { tokens: 8 });
-  await says(page, "long-status", "^8 tokens written");
-  assert.equal(await page.textContent("#long-beginning"), story);
+  for (const end of ["long-skip", "grow"]) {
+    await grow(page, { beginning: story.repeat(end === "grow" ? 8 : 20), tokens: 8 });
+    await says(page, "long-status", "% read");
+    await page.locator("#long-stop").click();
+    await says(page, "long-status", "^Stopped at \\d+ %");
+    assert.equal(await page.textContent("#grow"), "Read on");
+    const before = await points(page, "long-chart", "base");
+    await page.locator(`#${end}`).click();
+    await says(page, "long-status", "^8 tokens written");
+    const after = await points(page, "long-chart", "base");
+    if (end === "grow") assert.ok(after > before + 1, `${before} chunks, then ${after}`);
+    else assert.ok(after <= before + 1, `${before} chunks, then ${after}`);
+    assert.equal(await page.isVisible("#long-skip"), false);
+    await page.locator("#long-discard").click();
+    await says(page, "long-status", "^Discarded");
+  }
   assert.deepEqual(page.complaints, []);
   await page.close();
 });

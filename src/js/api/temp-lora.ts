@@ -163,8 +163,7 @@ export class TempLora {
     checkNames(request, [...SAMPLING_NAMES, ...TEXT_NAMES, "mix"]);
     const { prompt = "", mix = false } = request;
     checkBoolean("mix", mix);
-    const isIds = Array.isArray(prompt) && prompt.every(isWhole);
-    if (typeof prompt !== "string" && !isIds) throw wrong("prompt", prompt, "a string or token ids");
+    checkText("prompt", prompt);
     const sampling = checkSampling(withDefaults(request, this.#config));
     const seats = 1 + Number(mix) + Number(this.#keeps);
     for await (const event of this.#work(request, seats, (engine) => engine.tempGenerate(this.#id, prompt, sampling, mix))) {
@@ -176,13 +175,13 @@ export class TempLora {
     }
   }
 
-  /** Learns a text, put after what is there. Errors as `generate` does. */
-  async train(text: string, options: TempTextOptions = {}): Promise<Learned> {
+  /** Learns a text or token ids, put after what is there. Errors as `generate` does. */
+  async train(text: string | readonly number[], options: TempTextOptions = {}): Promise<Learned> {
     return this.#learn(text, options, false);
   }
 
   /** The same, each chunk scored first, with and without the adapter. Errors as `generate` does. */
-  async evaluate(text: string, options: TempTextOptions = {}): Promise<Evaluation> {
+  async evaluate(text: string | readonly number[], options: TempTextOptions = {}): Promise<Evaluation> {
     const learned = await this.#learn(text, options, true);
     return { ...learned, ...(await enter(() => WasmEngine.evaluation(learned.chunks) as Omit<Evaluation, keyof Learned>)) };
   }
@@ -225,8 +224,8 @@ export class TempLora {
     }
   }
 
-  async #learn(text: string, options: TempTextOptions, evaluate: boolean): Promise<Learned> {
-    if (typeof text !== "string") throw wrong("text", text, "a string");
+  async #learn(text: string | readonly number[], options: TempTextOptions, evaluate: boolean): Promise<Learned> {
+    checkText("text", text);
     checkNames(options, TEXT_NAMES);
     const chunks: ChunkReport[] = [];
     for await (const event of this.#work(options, 1, (engine) => engine.tempLearn(this.#id, text, evaluate))) {
@@ -280,4 +279,9 @@ export class TempLora {
   #check(): void {
     if (this.#ended) throw new LorakeetError("argument", "the temporary adapter is disposed");
   }
+}
+
+function checkText(name: string, text: string | readonly number[]): void {
+  const isIds = Array.isArray(text) && text.every(isWhole);
+  if (typeof text !== "string" && !isIds) throw wrong(name, text, "a string or token ids");
 }
