@@ -61,3 +61,37 @@ test("on the page it is a click away, and answers", { skip }, async (t) => {
   assert.deepEqual(page.complaints, []);
   await page.close();
 });
+
+test("a text that is learned while it is written never stops for long", { skip }, async () => {
+  const longest = await page.evaluate(async (url) => {
+    const engine = await lorakeet.createEngine(url, { device: "cpu", contextLength: 512, batch: 2, cache: false });
+    const stop = async (options, tokens) => {
+      const temp = await engine.createTempLora(options);
+      let [longest, chunks] = [0, 0];
+      // Where the model ends its text, it is asked to go on.
+      for (let prompt = "The ferry at Osselby had one rope,", left = tokens; left > 0; prompt = undefined) {
+        let last;
+        for await (const { token_ids, chunk } of temp.generate({ prompt, max_tokens: left, seed: left })) {
+          if (chunk) chunks++;
+          if (token_ids.length === 0) continue;
+          left -= token_ids.length;
+          const now = performance.now();
+          longest = Math.max(longest, now - (last ?? now));
+          last = now;
+        }
+      }
+      await temp.dispose();
+      return { longest, chunks };
+    };
+    const between = await stop({}, 140);
+    const beside = await stop({ overlap: true, kv: "stale" }, 270);
+    const pauses = { tempLora: engine.info.tempLora, between, beside };
+    await engine.dispose();
+    return pauses;
+  }, `/test/models/${NAME}`);
+  const { tempLora, between, beside } = longest;
+  console.log(`[real-model] the text's longest stop: ${beside.longest.toFixed(0)} ms where it is learned beside (0: below 300), ${between.longest.toFixed(0)} ms between two chunks`);
+  assert.deepEqual(tempLora, { rank: 32, learningRate: 6e-4, epochs: 2, chunkTokens: 128, contextTokens: 128 });
+  assert.ok(between.chunks >= 1 && beside.chunks >= 2, JSON.stringify(longest));
+  assert.ok(beside.longest < between.longest / 4, `${beside.longest} ms, ${between.longest} ms`);
+});

@@ -1,7 +1,7 @@
 // A laboratory for Temp-LoRA: what each of many settings makes of each of many books, one JSON file a run.
 //
 //   node tools/temp-lora/lab.mjs GRID.json --out DIR [--jobs 1] [--program PATH]   makes the runs
-//   node tools/temp-lora/lab.mjs GRID.json --out DIR --table                       a Markdown table of those that are there
+//   node tools/temp-lora/lab.mjs GRID.json --out DIR --table                       a Markdown table of those that are there, by setting; of one by book
 //   node tools/temp-lora/lab.mjs GRID.json --out DIR --plot gain.svg               gain along the book; gain against time
 //
 // GRID.json: { "model": "DIR or .gguf", "books": ["a.txt", …], "options": { "max-tokens": 4096 }, "settings": { "name":
@@ -69,6 +69,18 @@ function table() {
   console.log(`\nBooks: ${[...new Set(settings.flatMap(({ results }) => results.map(({ book }) => titleOf(book))))].join(", ")}.`);
 }
 
-if (values.table) table();
+/** A row a book. */
+function books([{ results }]) {
+  console.log("| book | base | Temp-LoRA | change | mixed | chunks better | s a chunk |");
+  console.log(`|${" --- |".repeat(7)}`);
+  const row = (cells) => console.log(`| ${cells.join(" | ")} |`);
+  for (const { book, report } of results) {
+    const mixed = 100 * (report.mixed_perplexity / report.base_perplexity - 1);
+    row([titleOf(book), report.base_perplexity.toFixed(2), report.perplexity.toFixed(2), `${report.change_percent.toFixed(1)} %`, `${mixed.toFixed(1)} %`, `${report.improved_chunks} of ${report.chunks.length}`, report.seconds_per_chunk.toFixed(1)]);
+  }
+  row(["all", "", "", `${change(results).toFixed(1)} %`, `${change(results, "mixed_perplexity").toFixed(1)} %`, "", ""]);
+}
+
+if (values.table) Object.keys(grid.settings).length > 1 ? table() : books(made());
 else if (values.plot) writeFileSync(values.plot, plot(made(), change));
 else await makeRuns(runs, { jobs: Number(values.jobs), program: values.program, env: grid.env }, (report) => `${report.change_percent.toFixed(2)} %`);

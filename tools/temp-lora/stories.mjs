@@ -1,12 +1,13 @@
-// What a model writes that learns what it writes: how much it repeats itself, and whether it still knows the names of the
-// beginning in the end. One JSON file a run.
+// What a model writes that learns what it writes: how much it repeats itself, whether in its last quarter it still knows the
+// names and things of the beginning, and how many words there are none. One JSON file a run.
 //
 //   node tools/temp-lora/stories.mjs GRID.json --out DIR [--jobs 1] [--program PATH]   makes the runs
 //   node tools/temp-lora/stories.mjs GRID.json --out DIR --table                       a Markdown table of those that are there
 //
-// GRID.json: { "model": "DIR or .gguf", "text": "beginning.txt", "paragraphs": 11, "names": ["Marta", …], "seeds": [1, 2, 3],
-// "options": { "max-tokens": 4000 }, "settings": { "name": { "generated-weight": 0.25 }, … } }. The beginning is the first
-// paragraphs of the text; options are those of `temp-lora generate`.
+// GRID.json: { "model": "DIR or .gguf", "text": "beginning.txt", "paragraphs": 11, "names": ["Marta", …], "things": ["ferry", …],
+// "lexicon": ["a.txt", …], "seeds": [1, 2, 3], "options": { "max-tokens": 4000 }, "settings": { "name": { "generated-weight":
+// 0.25 }, … } }. The beginning is the first paragraphs of the text; what is in none of the lexicon's books is no word;
+// options are those of `temp-lora generate`.
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -43,22 +44,30 @@ const runs = grid.seeds.flatMap((seed) =>
   }),
 );
 
-/** Names of the beginning in the last quarter, each time one is said. */
-function names(report) {
-  const last = report.text.slice(Math.floor(report.text.length * 0.75));
-  return grid.names.reduce((sum, name) => sum + last.split(new RegExp(`\\b${name}\\b`)).length - 1, 0);
+/** Of the last quarter. */
+const ending = ({ text }) => text.slice(Math.floor(text.length * 0.75));
+/** How often any of some words is said there. */
+const said = (report, words) => words.reduce((sum, word) => sum + ending(report).split(new RegExp(`\\b${word}`, "i")).length - 1, 0);
+
+const wordsOf = (text) => text.toLowerCase().match(/[a-z]+/g) ?? [];
+/** The share of its words that are none. */
+function broken(report, lexicon) {
+  const words = wordsOf(ending(report));
+  return words.filter((word) => !lexicon.has(word)).length / Math.max(words.length, 1);
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 if (values.table) {
-  console.log("| setting | runs of four tokens said again | names of the beginning in the last quarter | s |");
-  console.log(`|${" --- |".repeat(4)}`);
+  const lexicon = new Set([beginning, ...grid.lexicon.map((file) => readFileSync(file, "utf8"))].flatMap(wordsOf));
+  console.log("| setting | tokens | runs of four tokens said again | names | things | no words | s |");
+  console.log(`|${" --- |".repeat(7)}`);
   for (const name of Object.keys(grid.settings)) {
     const reports = runs.filter((run) => run.name === name && existsSync(run.file)).map(({ file }) => JSON.parse(readFileSync(file, "utf8")).report);
     if (reports.length === 0) continue;
-    const seconds = reports.reduce((sum, report) => sum + report.seconds, 0) / reports.length;
-    console.log(`| ${name} | ${reports.map(({ repetition }) => percent(repetition)).join(", ")} | ${reports.map(names).join(", ")} | ${seconds.toFixed(0)} |`);
+    const list = (of) => reports.map(of).join(", ");
+    const cells = [name, list(({ tokens }) => tokens), list(({ repetition }) => percent(repetition)), list((report) => said(report, grid.names)), list((report) => said(report, grid.things)), list((report) => percent(broken(report, lexicon))), list(({ seconds }) => seconds.toFixed(0))];
+    console.log(`| ${cells.join(" | ")} |`);
   }
 } else {
-  await makeRuns(runs, { jobs: Number(values.jobs), program: values.program, env: grid.env }, (report) => `${percent(report.repetition)} said again, ${names(report)} names`);
+  await makeRuns(runs, { jobs: Number(values.jobs), program: values.program, env: grid.env }, (report) => `${percent(report.repetition)} said again`);
 }
