@@ -98,8 +98,8 @@ export class Device {
 
   #update() {
     const running = this.#running !== undefined;
-    if (!running && document.activeElement === element("measure-stop")) element("measure").focus(); // it goes with its work
     element("measure").disabled = running;
+    if (!running && document.activeElement === element("measure-stop")) element("measure").focus(); // it goes with its work
     element("measure-stop").disabled = !running;
     element("measured").hidden = !running;
   }
