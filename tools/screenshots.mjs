@@ -42,7 +42,7 @@ const SCENES = {
     await page.locator("#weight-0").fill("0.5");
     await page.locator("#weight-3").fill("0.5");
     await page.locator("#mix-name").fill("buccaneer bard");
-    await page.locator("#max-tokens").fill("60");
+    await page.locator("#max-tokens").fill("40");
     await page.locator("#generate").click();
     await page.locator("#mix-files a").first().waitFor();
     await written(page);
@@ -100,7 +100,7 @@ const DESK = { viewport: { width: 1280, height: 800 } };
 /** For views whose result stands below what it is made of. */
 const HIGH = { viewport: { width: 1280, height: 1040 } };
 const PICTURES = [
-  ...Object.keys(SCENES).filter((view) => view !== "chat" || existsSync(TALKER)).map((view) => ({ name: view, view, look: ["write", "long", "teach", "mix"].includes(view) ? HIGH : DESK })),
+  ...Object.keys(SCENES).filter((view) => view !== "chat" || existsSync(TALKER)).map((view) => ({ name: view, view, look: ["write", "long", "teach"].includes(view) ? HIGH : DESK })),
   { name: "dark", view: "blend", look: { ...DESK, colorScheme: "dark" } },
   { name: "phone", view: "write", look: { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 } },
   { name: "phone-blend", view: "blend", look: { viewport: { width: 360, height: 780 }, deviceScaleFactor: 2 } },
