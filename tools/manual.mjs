@@ -36,14 +36,20 @@ const marked = new Marked({
       return `<h${depth} id="${anchor(text)}">${this.parser.parseInline(tokens)}</h${depth}>\n`;
     },
     link({ href, tokens }) {
+      // The site has no folder of examples: their code stands where the repository has a link to it.
+      if (href.startsWith("../examples/")) return `<details><summary>${this.parser.parseInline(tokens)}</summary><pre tabindex="0"><code>${escaped(readFileSync(join(root, "www/manual", href), "utf8"))}</code></pre></details>`;
       return `<a href="${target(href)}">${this.parser.parseInline(tokens)}</a>`;
     },
   },
 });
 
+function escaped(text) {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
 function page(text) {
   const title = /^# (.*)$/m.exec(text)[1];
-  const body = marked.parse(text).replaceAll("<table>", '<div class="wide" tabindex="0"><table>').replaceAll("</table>", "</table></div>");
+  const body = marked.parse(text).replaceAll("<table>", '<div class="wide" tabindex="0"><table>').replaceAll("</table>", "</table></div>").replace(/<p>(<details>[^]*?<\/details>)<\/p>/g, "$1");
   return `<!doctype html>
 <html lang="en">
 <head>

@@ -1,7 +1,7 @@
-// Takes the pictures of the page in www/screenshots/, with the model and the voices that ship; that of a chat with SmolLM2, where
-// tools/real_model.py has put it. Not a test: look at them.
+// Takes the pictures of the page in www/screenshots/, with the model and the voices that ship; those of a chat with SmolLM2, where
+// tools/real_model.py has put it; with --examples those of www/examples/ alone. Not a test: look at them.
 //
-//   node tools/screenshots.mjs [--www FOLDER]    a page other than www/
+//   node tools/screenshots.mjs [--www FOLDER] [--examples]    a page other than www/
 
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
@@ -13,6 +13,8 @@ import { root } from "./setup.mjs";
 import { writeSite } from "./site.mjs";
 
 const MOST_BYTES = 150_000;
+/** Of a picture of an example. */
+const MOST_EXAMPLE_BYTES = 60_000;
 const shots = join(root, "www/screenshots");
 const story = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8");
 const BEGINNING = "It was a dark night when the captain came down to the shore, and";
@@ -36,6 +38,18 @@ const SCENES = {
     }
   },
   async models() {},
+  async mix(page) {
+    await page.locator("#weight-0").fill("0.5");
+    await page.locator("#weight-3").fill("0.5");
+    await page.locator("#mix-name").fill("buccaneer bard");
+    await page.locator("#max-tokens").fill("40");
+    await page.locator("#generate").click();
+    await page.locator("#mix-files a").first().waitFor();
+    await written(page);
+  },
+  async device(page) {
+    await page.locator("#known section").first().waitFor();
+  },
   async write(page) {
     const voices = await page.locator("#voice-list input").count();
     // From within: a text of this length is written in less time than round trips take.
@@ -107,21 +121,28 @@ async function take(browser, url, { name, view, look }) {
     for (const box of document.querySelectorAll("textarea, .page")) box.scrollTop = 0;
   });
   await page.waitForTimeout(500); // colours fade over
+  await shoot(name, page, MOST_BYTES);
+}
+
+async function shoot(name, page, most) {
   const png = smaller(await page.screenshot());
   await page.close();
   console.log(`[screenshots] ${name}.png: ${png.length} bytes`);
-  if (png.length > MOST_BYTES) throw new Error(`${name}.png: ${png.length} bytes, expected at most ${MOST_BYTES}`);
+  if (png.length > most) throw new Error(`${name}.png: ${png.length} bytes, expected at most ${most}`);
   writeFileSync(join(shots, `${name}.png`), png);
 }
 
 const at = process.argv.indexOf("--www");
 const out = mkdtempSync(join(tmpdir(), "site-"));
 await writeSite({ out, ...(at < 0 ? {} : { www: process.argv[at + 1] }) });
-mkdirSync(shots, { recursive: true });
+mkdirSync(join(shots, "examples"), { recursive: true });
 const server = await serve({ roots: { "/": out }, port: 0 });
 const browser = await launch();
 try {
-  for (const picture of PICTURES) await take(browser, server.url, picture);
+  if (process.argv.includes("--examples")) {
+    const { pictureExamples } = await import("./example-pictures.mjs"); // which wants the packages of tests/bundlers/
+    await pictureExamples(browser, (name, page) => shoot(`examples/${name}`, page, MOST_EXAMPLE_BYTES), existsSync(TALKER) ? TALKER : undefined);
+  } else for (const picture of PICTURES) await take(browser, server.url, picture);
 } catch (error) {
   console.error(`[screenshots] ${error.message}`);
   process.exitCode = 1;

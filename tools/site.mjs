@@ -13,10 +13,10 @@ import { root } from "./setup.mjs";
 
 /** For people who read the repository. */
 const UNUSED = /\/(examples|golden\.json|manual\/.*\.md)$/;
-/** What a browser asks for; types and maps stay behind, and the module of grammars: the page holds no text to a format. */
-const CODE = /(\.js|(?<!lorakeet_grammar)\.wasm)$/;
-/** What no page of this site runs. */
-const ELSEWHERE = /\/dist\/(cli|server|react)(\.js)?$/;
+/** The modules, without that of grammars: the page holds no text to a format. */
+const MODULES = /(?<!lorakeet_grammar)\.wasm$/;
+/** Of the package what the page imports, and the scripts of its workers. */
+const SCRIPTS = ["index.js", "files/cache.js", "worker.js", "worker-threads.js", "worker-bench.js", "thread/pool-thread.js"];
 /** Of the page's own scripts and sheets: the worker and its list, and what the manual wears. */
 const KEPT = /^(service-worker|site-files)\.js$|^plumage\.css$/;
 const SHEET = "page.css";
@@ -33,7 +33,8 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   const isShipped = (folder) => !/^(models|adapters)\/./.test(folder) || shipped.some((each) => each.startsWith(folder) || folder.startsWith(each));
   rmSync(out, { recursive: true, force: true });
   cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
-  cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => !ELSEWHERE.test(slashed(path)) && (CODE.test(path) || statSync(path).isDirectory()) });
+  cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => statSync(path).isDirectory() ? /\/dist(\/wasm)?$/.test(slashed(path)) : MODULES.test(path) });
+  await bundlePackage(dist, join(out, "dist"));
   await bundle(www, out);
   for (const [name, html] of manualPages(www)) writeFileSync(join(out, "manual", name), html);
   writeFileSync(join(out, ".nojekyll"), ""); // GitHub would leave out names that begin with _
@@ -44,6 +45,22 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   const first = readFileSync(join(www, "site-files.js"), "utf8").split("\n", 1)[0];
   writeFileSync(join(out, "site-files.js"), `${first}\n\nself.SITE = ${JSON.stringify(site, null, 2)};\n`);
   return site;
+}
+
+/** Puts a script for each of `SCRIPTS`, and a few chunks, in the place of the package's modules: a visitor asks for six files, not for seventy, and again in the worker. */
+async function bundlePackage(dist, out) {
+  const { build } = await import("esbuild"); // there since set-up
+  // What a module finds beside itself it finds from where it was: all that asks for its own address ends up in `out` itself.
+  const addresses = {
+    name: "addresses",
+    setup(build) {
+      build.onLoad({ filter: /\.js$/ }, ({ path }) => {
+        const own = JSON.stringify(`./${slashed(relative(dist, path))}`);
+        return { contents: readFileSync(path, "utf8").replaceAll("import.meta.url", `new URL(${own},import.meta.url).href`) };
+      });
+    },
+  };
+  await build({ absWorkingDir: dist, entryPoints: SCRIPTS, outbase: dist, outdir: out, bundle: true, splitting: true, format: "esm", target: "es2022", minify: true, chunkNames: "[name]-[hash]", external: ["node:*"], plugins: [addresses], logLevel: "error" });
 }
 
 /** Puts two scripts, that of the first paint and the page's own, and chunks for what not everybody needs, and one style sheet in the place of the page's modules and sheets. */

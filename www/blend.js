@@ -4,7 +4,7 @@
 import { readPrompt } from "./meters.js";
 import { element, make } from "./parts.js";
 import { readSampling } from "./sampling.js";
-import { attempt, say } from "./speech.js";
+import { say } from "./speech.js";
 import { t } from "./words.js";
 
 export class Blend {
@@ -12,16 +12,8 @@ export class Blend {
   #seed = crypto.getRandomValues(new Uint32Array(1))[0];
   engine;
 
-  /** `voices` tells the weights, and hears the name of a mix that is kept. */
-  constructor(pen, voices) {
+  constructor(pen) {
     this.#pen = pen;
-    element("blend-keep").addEventListener("click", () => attempt(async () => {
-      if (!this.engine || Object.keys(voices.weights).length === 0) return say(t("blend.keep.none"));
-      const name = element("blend-name").value;
-      await this.engine.addWeightedAdapter(name, voices.weights, { combinationType: "cat" });
-      await voices.taught(name);
-      say(t("blend.kept", { name }));
-    }));
   }
 
   /** What stood there before stays, faint, until the new text is as long. */

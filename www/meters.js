@@ -11,7 +11,7 @@ let tokens = 0;
 
 /** Where the model is; undefined while there is none. */
 export function showDevice(info) {
-  element("device").textContent = info === undefined ? "–" : info.device === "webgpu" ? "WebGPU" : "CPU";
+  element("runs-on").textContent = info === undefined ? "–" : info.device === "webgpu" ? "WebGPU" : "CPU";
   element("memory").textContent = info === undefined ? "–" : bytes(info.memoryBytes);
   if (info === undefined) element("switch-time").textContent = "–";
 }

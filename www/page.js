@@ -6,8 +6,10 @@ import { Blend } from "./blend.js";
 import { Chat } from "./chat.js";
 import { onChosen } from "./chosen-files.js";
 import { Compare } from "./compare.js";
+import { Device } from "./device.js";
 import { LongText } from "./long.js";
 import { showDevice } from "./meters.js";
+import { Mix } from "./mix.js";
 import { showLoading, showModel, showModelStays, showNoModel } from "./model.js";
 import { watchModule } from "./module-progress.js";
 import { keepOffline } from "./offline.js";
@@ -31,12 +33,13 @@ import { Write } from "./write.js";
 
 const query = new URLSearchParams(location.search);
 const device = query.get("device") ?? "auto";
-const KINDS = { blend: "weights", compare: "several" };
+const KINDS = { blend: "weights", compare: "several", mix: "weights" };
+const GO = { blend: "blend.go", compare: "compare.go", mix: "mix.go" };
 
 let engine;
 let loading;
 let view;
-const pad = new Pad(mix);
+const pad = new Pad(weigh);
 const voices = new Voices({
   onSwitch: () => view === "write" && write.switched(),
   onList(list) {
@@ -44,12 +47,12 @@ const voices = new Voices({
     pad.show(voices.weights);
     chat.showVoices();
   },
-  onWeights: mix,
+  onWeights: weigh,
 });
-const pen = new Pen((prompt) => ({ write, blend, compare })[view].write(prompt));
-const [write, blend, compare] = [new Write(pen, voices), new Blend(pen, voices), new Compare(pen, voices)];
+const pen = new Pen((prompt) => ({ write, blend, compare, mix })[view].write(prompt));
+const [write, blend, compare, mix] = [new Write(pen, voices), new Blend(pen), new Compare(pen, voices), new Mix(pen, voices)];
 const chat = new Chat(pen, voices, { offer: HUB_MODELS.find(({ id }) => id === CHAT_MODEL), onFetch: () => change(CHAT_MODEL) });
-const shelf = new Shelf({ shipped: { id: MODEL, title: MODEL_TITLE, bytes: MODEL_BYTES }, onModel: change, onVoice: (source) => voices.fetch(source, HUB) });
+const shelf = new Shelf({ shipped: { id: MODEL, title: MODEL_TITLE, bytes: MODEL_BYTES }, onModel: change, onVoice: (source) => voices.fetch(source, hub()) });
 // The engine learns one thing at a time: each tells the other when it is at it, and can end it.
 const long = new LongText({
   beside: () => voices.choice,
@@ -65,11 +68,13 @@ const teach = new Teach({
   discardLong: () => long.discard(),
 });
 
-/** The weights have moved: the text follows. */
-async function mix(weights) {
+const machine = new Device(() => pen.writing || teach.isRunning || long.isOpen);
+
+/** The weights have moved: the text of a blend follows. */
+async function weigh(weights) {
   pad.show(weights);
   const isOn = await voices.weigh(weights);
-  if (isOn && weights === voices.weights && engine) await blend.write(element("prompt").value);
+  if (isOn && view === "blend" && weights === voices.weights && engine) await blend.write(element("prompt").value);
 }
 
 /** Loads the model that the reader wants; one with an address is in the page's own from now on, so that a refresh keeps it. */
@@ -138,7 +143,12 @@ async function answers(source) {
 function optionsFor(source) {
   if (source === MODEL) return { cache: false }; // among the files that the service worker keeps
   if (!isHubId(source)) return {};
-  return { ...HUB, kvDtype: "f16", ...(/[:]|\.gguf(@|$)/.test(source) ? {} : { dtype: "q8" }) };
+  return { ...hub(), kvDtype: "f16", ...(/[:]|\.gguf(@|$)/.test(source) ? {} : { dtype: "q8" }) };
+}
+
+/** How the hub is read: with a token, if the reader has given one. */
+function hub() {
+  return shelf.token === "" ? HUB : { ...HUB, token: shelf.token };
 }
 
 /** Lets go of the model that is here before another is loaded, as the reader has chosen. */
@@ -172,7 +182,7 @@ async function recovering(engine) {
 
 function use(loaded, source) {
   engine = loaded;
-  for (const part of [voices, write, blend, compare, chat, long, teach]) part.engine = loaded;
+  for (const part of [voices, write, blend, compare, mix, chat, long, teach, machine]) part.engine = loaded;
   pen.ready = loaded !== undefined;
   if (view === "chat") chat.look();
   shelf.use(loaded, source);
@@ -191,7 +201,7 @@ async function onVoices() {
     const names = Object.keys(weights);
     const missing = names.find((name) => voices.named(name).name !== name);
     if (missing !== undefined) return showError(new Error(t("share.missing", { name: missing })));
-    if (view === "blend") return mix(weights);
+    if (KINDS[view] === "weights") return weigh(weights);
     await voices.choose(names[0] ?? "");
   }
   if (prompt !== undefined && view === "write") await write.write(prompt);
@@ -202,15 +212,20 @@ offerSamples("prompt");
 offerPicture();
 offerLink(() => ({
   view,
-  prompt: ["write", "blend", "compare"].includes(view) ? element("prompt").value : "",
-  voices: view === "blend" ? voices.weights : view === "write" && voices.speaking.name !== "" ? { [voices.speaking.name]: 1 } : {},
+  prompt: ["write", "blend", "compare", "mix"].includes(view) ? element("prompt").value : "",
+  voices: KINDS[view] === "weights" ? voices.weights : view === "write" && voices.speaking.name !== "" ? { [voices.speaking.name]: 1 } : {},
 }));
 hearViews((name) => {
   view = name;
-  element("generate").textContent = t(name === "blend" || name === "compare" ? `${name}.go` : "write.go");
+  element("generate").textContent = t(GO[name] ?? "write.go");
   voices.choosing(KINDS[name] ?? "one");
   if (name === "chat") chat.look();
   if (name === "models") shelf.show();
+  if (name === "device") machine.show();
+});
+element("blend-keep").addEventListener("click", () => {
+  showView("mix");
+  scrollTo(0, 0); // the button stands at the end of a long view
 });
 onChosen({
   onModel: (files) => change(files),

@@ -15,7 +15,7 @@ export class Pen {
 
   /** `onWrite` hears the prompt when the reader wants it to be gone on from. */
   constructor(onWrite) {
-    for (const id of ["writing", "blending", "comparing"]) {
+    for (const id of ["writing", "blending", "comparing", "combining"]) {
       element(id).addEventListener("submit", (event) => {
         event.preventDefault();
         if (this.#ready) onWrite(element("prompt").value);

@@ -7,8 +7,8 @@ import { cache, ofHub } from "./sources.js";
 import { attempt, say } from "./speech.js";
 import { t } from "./words.js";
 
-/** Models of the hub for this page: those that write, and that anybody may have. */
-export const HUB_MODELS = models().filter(({ use, isGated }) => use !== "embeddings" && !isGated);
+/** Models of the hub for this page: those that write. */
+export const HUB_MODELS = models().filter(({ use }) => use !== "embeddings");
 /** Bytes of a weight as this page holds it: q8. */
 const WEIGHT_BYTES = 1.0625;
 /** What keys and values take at most, unless one text alone takes more. */
@@ -36,6 +36,11 @@ export class Shelf {
     this.#draw([]);
   }
 
+  /** The reader's token for the hub, which is kept nowhere but in its field; "" where there is none. */
+  get token() {
+    return element("token").value.trim();
+  }
+
   /** The engine that is at work, and what it was loaded from; undefined while there is none. */
   use(engine, source) {
     this.#engine = engine;
@@ -55,24 +60,29 @@ export class Shelf {
     const { title, bytes: size } = this.#shipped;
     element("shelf").replaceChildren(
       this.#card({ source: this.#shipped.id, title, facts: [t("models.shipped"), t("models.weighs", { size: bytes(size) })] }),
-      ...HUB_MODELS.map(({ id, name, use, millions, bytes: size, licence }) => {
+      ...HUB_MODELS.map(({ id, name, use, millions, bytes: size, licence, isGated }) => {
         const kept = ofHub(id, files);
         const there = kept.filter(({ isComplete }) => isComplete);
         const memory = millions * 1e6 * WEIGHT_BYTES + CACHE_BYTES;
         const facts = [t(use === "chat" ? "models.answers" : "models.continues"), licence, t("models.memory", { size: bytes(memory) })];
+        if (isGated) facts.push(t("models.gated"));
         // Browsers tell no more than 8 GB, and round.
         if (memory > (navigator.deviceMemory ?? 8) * 2 ** 29) facts.push(t("models.too-big"));
         const download = there.length > 0 ? t("models.kept", { size: bytes(sum(there)) }) : t("models.fetched", { size: bytes(size) });
-        return this.#card({ source: id, title: name, facts: [...facts, download], kept });
+        return this.#card({ source: id, title: name, facts: [...facts, download], kept, isGated: isGated && there.length === 0 });
       }),
       ...this.#own.map(({ title, source }) => this.#card({ source, title, facts: [t("models.own")] })),
     );
   }
 
-  #card({ source, title, facts, kept = [] }) {
+  #card({ source, title, facts, kept = [], isGated = false }) {
     const isHere = this.#engine !== undefined && source === this.#current;
     const use = make("button", { type: "button", textContent: t(isHere ? "models.here" : "models.use"), disabled: isHere, ariaLabel: t(isHere ? "models.here.which" : "models.use.which", { title }) });
-    use.addEventListener("click", () => this.#onModel(source));
+    use.addEventListener("click", () => {
+      if (!isGated || this.token !== "") return this.#onModel(source);
+      say(t("models.token.first", { title }));
+      element("token").focus();
+    });
     const card = make("li", { className: isHere ? "here" : "" }, make("b", { textContent: title }), make("small", { textContent: facts.join(" · ") }), use);
     if (kept.length > 0 && !isHere) {
       const remove = make("button", { type: "button", textContent: t("models.remove"), ariaLabel: t("models.remove.which", { title }) });

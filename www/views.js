@@ -11,6 +11,8 @@ let first = named("write");
 /** What follows a `?` in the fragment is share.js's. */
 const addressed = () => named(location.hash.slice(1).split("?")[0]) ?? first;
 const KEYS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+/** Pixels of a neighbour that are to be seen. */
+const PEEK = 28;
 let onShow = () => {};
 
 /** Makes the tabs work, and shows the view that the address names, then and whenever it changes. */
@@ -54,15 +56,15 @@ function show(chosen) {
     tab.tabIndex = tab === chosen ? 0 : -1;
     element(tab.getAttribute("aria-controls")).hidden = tab !== chosen;
   }
-  // Within their row alone: the page stays where it is.
+  // Within their row alone, and so that a piece of the next one shows that there is one: the page stays where it is.
   const row = element("views");
   const left = chosen.offsetLeft - row.offsetLeft;
-  row.scrollLeft = Math.min(Math.max(row.scrollLeft, left + chosen.offsetWidth - row.clientWidth), left);
+  row.scrollLeft = Math.min(Math.max(row.scrollLeft, left + chosen.offsetWidth + PEEK - row.clientWidth), left - PEEK);
   // Some views share the prompt; and Enter in a field of the settings submits the view that is seen.
   const panel = element(chosen.getAttribute("aria-controls"));
   panel.querySelector(".prompt-place")?.append(element("prompting"));
   const form = panel.querySelector("form");
-  for (const field of document.querySelectorAll("aside [form]")) field.setAttribute("form", form.id);
+  for (const field of document.querySelectorAll("aside [form]")) field.setAttribute("form", form?.id ?? "");
   document.body.dataset.view = name;
   onShow(name);
 }

@@ -99,14 +99,19 @@ export class Voices {
     else say(t("voices.not-fetched"));
   }
 
-  /** Shows an adapter that the engine has got otherwise, and switches to it. */
-  async taught(name) {
+  /** Shows an adapter that the engine has got otherwise, and keeps it in this browser. */
+  async made(name) {
     const engine = this.#engine;
     await this.#add(engine, () => engine.getAdapter(name));
     const isKept = await keep(engine, name).then(() => true, () => false);
-    if (engine !== this.#engine) return;
-    await this.choose(name);
-    if (!isKept) showError(new Error(t("voices.not-kept", { name })));
+    if (!isKept && engine === this.#engine) showError(new Error(t("voices.not-kept", { name })));
+  }
+
+  /** The same, and switches to it. */
+  async taught(name) {
+    const engine = this.#engine;
+    await this.made(name);
+    if (engine === this.#engine) await this.choose(name);
   }
 
   /** Switches to one voice, and says so unless `isQuiet`. */
@@ -183,10 +188,11 @@ export class Voices {
     if (engine !== this.#engine || !info) return undefined; // another model has come
     const { name, rank, bytes: size } = info;
     const there = this.#list.find((voice) => voice.name === name);
+    const line = t("voices.own", { rank, size: bytes(size) });
     if (there) {
-      there.own ||= there.loaded; // no more what shipped
+      if (there.loaded) Object.assign(there, { line, own: true }); // no more what shipped
       there.loaded = true;
-    } else this.#list.push({ name, title: name, line: t("voices.own", { rank, size: bytes(size) }), hue: this.#list.length % HUES, loaded: true, own: true });
+    } else this.#list.push({ name, title: name, line, hue: this.#list.length % HUES, loaded: true, own: true });
     this.#draw();
     return info;
   }

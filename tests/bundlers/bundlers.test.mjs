@@ -3,7 +3,6 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import { cpSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -11,7 +10,7 @@ import { build as buildByVite, createServer } from "vite";
 import webpack from "webpack";
 import { launch, launchWithExtension } from "../../tools/chromium.mjs";
 import { ISOLATED, serve } from "../../tools/serve.mjs";
-import { build, check, example, golden, project, serveModel } from "./project.mjs";
+import { build, check, example, extensionId, golden, project, serveModel } from "./project.mjs";
 
 let browser;
 let model;
@@ -129,10 +128,9 @@ test("esbuild, which has to be told of the worker and the modules", async () => 
 
 test("an extension, manifest version 3", async () => {
   const folder = example("extension");
-  const id = createHash("sha256").update(folder).digest("hex").slice(0, 32).replace(/./g, (digit) => String.fromCharCode(97 + parseInt(digit, 16)));
   const context = await launchWithExtension(folder);
   try {
-    await check(context, `chrome-extension://${id}/page.html`, model.url);
+    await check(context, `chrome-extension://${extensionId(folder)}/page.html`, model.url);
   } finally {
     await context.close();
   }

@@ -2,7 +2,8 @@
 // What they are built with is each test's.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { root } from "../../tools/setup.mjs";
@@ -61,6 +62,37 @@ function install(folder, manifest) {
 /** Runs a script of a project's manifest. */
 export function build(folder) {
   npm(["run", "build"], folder);
+}
+
+/** Builds and starts the Next example, on a port of its own. */
+export async function startNext() {
+  const folder = example("next");
+  // Next looks for its packages below the project's root, which is here another folder than the project's.
+  writeFileSync(join(folder, "next.config.js"), `export default { turbopack: { root: ${JSON.stringify(join(root, "tests/bundlers"))} } };\n`);
+  const next = [join(root, "tests/bundlers/node_modules/next/dist/bin/next")];
+  const env = { ...process.env, NEXT_TELEMETRY_DISABLED: "1" };
+  execFileSync(process.execPath, [...next, "build"], { cwd: folder, env, stdio: ["ignore", "ignore", "inherit"] });
+  const server = spawn(process.execPath, [...next, "start", "--port", "0"], { cwd: folder, env, stdio: ["ignore", "pipe", "inherit"] });
+  return { url: await address(server), close: () => server.kill() };
+}
+
+/** The address that a started server prints, once it listens. Its output stays open: a closed one would end it. */
+async function address(server) {
+  let text = "";
+  for await (const part of server.stdout.iterator({ destroyOnReturn: false })) {
+    text += part;
+    const [url] = /http:\/\/localhost:\d+/.exec(text) ?? [];
+    if (url && text.includes("Ready in")) {
+      server.stdout.resume();
+      return url;
+    }
+  }
+  throw new Error(`the server did not start: ${text}`);
+}
+
+/** The id that Chromium gives the unpacked extension in a folder: it is made of its path. */
+export function extensionId(folder) {
+  return createHash("sha256").update(folder).digest("hex").slice(0, 32).replace(/./g, (digit) => String.fromCharCode(97 + parseInt(digit, 16)));
 }
 
 /** The demo model on a hub of its own, which answers with redirects to another server. */

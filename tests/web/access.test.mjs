@@ -10,7 +10,7 @@ import { start } from "./browser.mjs";
 import { LOOKS, bring, openPage, routeShelf, sample, says, shots, tooWide, violations, writeVoices, written } from "./reader.mjs";
 
 const NAMES = ["sea-tales", "fables", "a-name-much-longer-than-any-chip-should-be"];
-const VIEWS = ["chat", "write", "blend", "compare", "long", "teach", "models"];
+const VIEWS = ["chat", "write", "blend", "compare", "long", "teach", "mix", "models", "device"];
 
 let browser, shelf;
 before(async () => {
@@ -60,6 +60,16 @@ const FILL = {
     await page.locator("#epochs").fill("2");
     await page.locator("#learn").click();
     await page.locator("#teach-files a").first().waitFor();
+  },
+  async mix(page) {
+    for (const i of [0, 1]) await page.locator(`#weight-${i}`).fill("0.5");
+    await page.locator("#generate").click();
+    await page.locator("#mix-files a").first().waitFor();
+    await written(page);
+  },
+  async device(page) {
+    await page.locator("#known section").first().waitFor();
+    await page.locator("summary").click();
   },
 };
 
@@ -177,7 +187,7 @@ test("the tabs are one stop for Tab, and arrows, Home and End go between them", 
   const shown = () => page.locator("[role=tabpanel]:not([hidden])").evaluateAll((all) => all.map(({ id }) => id.replace(/^panel-/, "")));
   assert.deepEqual(await shown(), ["compare"]);
   await page.locator("#view-compare").focus();
-  for (const [key, view] of [["ArrowRight", "long"], ["ArrowRight", "teach"], ["ArrowRight", "models"], ["ArrowRight", "chat"], ["ArrowLeft", "models"], ["Home", "chat"], ["End", "models"]]) {
+  for (const [key, view] of [["ArrowRight", "long"], ["ArrowRight", "teach"], ["ArrowRight", "mix"], ["ArrowRight", "models"], ["ArrowRight", "device"], ["ArrowRight", "chat"], ["ArrowLeft", "device"], ["Home", "chat"], ["End", "device"]]) {
     await page.keyboard.press(key);
     assert.deepEqual(await shown(), [view]);
     assert.equal(await page.evaluate(() => document.activeElement.id), `view-${view}`);

@@ -33,7 +33,7 @@ describe("Firefox", { skip: program ? false : "there is no Firefox", timeout: 30
     await page.until(() => document.querySelector("#voice-list input[value=pirate]:enabled") !== null);
     const device = await page.evaluate(async () => ((await navigator.gpu?.requestAdapter()) ? "WebGPU" : "CPU"));
     console.log(`[firefox] computes on: ${device}`);
-    assert.equal(await page.evaluate(() => document.getElementById("device").textContent), device);
+    assert.equal(await page.evaluate(() => document.getElementById("runs-on").textContent), device);
     await page.evaluate(() => {
       for (const [id, value] of Object.entries({ temperature: 0, "max-tokens": 24 })) document.getElementById(id).value = value;
     });

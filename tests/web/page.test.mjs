@@ -23,7 +23,7 @@ after(() => browser?.close());
 for (const [path, device] of [["", "WebGPU"], ["?device=cpu", "CPU"]]) {
   test(`on ${device}, the page writes what transformers writes`, async () => {
     const page = await openPage(browser, path);
-    assert.equal(await page.textContent("#device"), device);
+    assert.equal(await page.textContent("#runs-on"), device);
     assert.equal(await page.textContent("#name"), "demo");
     assert.match(await page.textContent("#adapter"), device === "CPU" ? /^the CPU$/ : /\w/);
     assert.match(await page.textContent("#memory"), /^\d+\.\d MB$/);
@@ -87,7 +87,7 @@ test("where the first model does not load it says so, and another one can be cho
   const page = await browser.open("?device=cpu&model=./models/gone/");
   await page.waitForSelector("body[data-model=none]");
   assert.match(await page.textContent("#error"), /^(config|tokenizer)\.json: not found, http/);
-  assert.equal(await page.textContent("#device"), "–");
+  assert.equal(await page.textContent("#runs-on"), "–");
   assert.equal(await page.isDisabled("#generate"), true);
   await page.setInputFiles("#files", [join(llama, "tokenizer.json")]);
   await says(page, "error", "^tokenizer.json is one file of a folder");
@@ -221,7 +221,7 @@ test("the model before goes on until the other is ready; where both do not fit, 
 
 for (const [look, options] of Object.entries(LOOKS).filter(([look]) => !look.includes("dark"))) {
   test(`${look}: every view opens unscrolled by its address, and back and a changed address show theirs`, async () => {
-    const views = ["", "chat", "write", "blend", "compare", "long", "teach", "models"];
+    const views = ["", "chat", "write", "blend", "compare", "long", "teach", "mix", "models", "device"];
     for (const view of views) {
       const page = await openPage(browser, "?device=cpu", { view, ...options });
       await page.waitForLoadState("load");

@@ -55,7 +55,7 @@ test("on WebGPU the first words come by themselves within ten seconds, then in o
   await page.waitForFunction(() => document.getElementById("text").textContent.length > 20);
   const took = performance.now() - from;
   console.log(`[shipped] ${Math.round(took)} ms from the address to the first words`);
-  assert.equal(await page.textContent("#device"), "WebGPU");
+  assert.equal(await page.textContent("#runs-on"), "WebGPU");
   assert.ok(took < FIRST_TEXT_MS, `${took} ms`);
   await page.waitForFunction(() => document.querySelectorAll("#text .part").length >= 3, null, { timeout: 120_000 });
   await page.locator("#voice-list label").first().click();

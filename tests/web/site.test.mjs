@@ -9,7 +9,7 @@ import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { launch } from "../../tools/chromium.mjs";
 import { anchor } from "../../tools/manual.mjs";
-import { serve } from "../../tools/serve.mjs";
+import { ISOLATED, serve } from "../../tools/serve.mjs";
 import { writeSite } from "../../tools/site.mjs";
 import { root } from "../../tools/setup.mjs";
 import { MODEL, VOICES } from "../../www/shelf.js";
@@ -74,6 +74,29 @@ test("the folder holds what the page needs, with a hash for each file", async ()
   assert.deepEqual(other.files, files); // what is not on the shelf stays behind
   writeFileSync(join(changed, "shelf.js"), 'export const MODEL = "./models/gone/"; export const VOICES = [];');
   await assert.rejects(writeSite({ out: join(folder, "none"), www: changed }), { message: "shelf.js names ./models/gone/, which is not there" });
+});
+
+test("the package is few files, whose workers find their scripts and modules", async (t) => {
+  const out = join(folder, "workers");
+  const { files } = await writeSite({ out });
+  const scripts = Object.keys(files).filter((path) => /^dist\/.*\.js$/.test(path));
+  assert.ok(scripts.length < 20, scripts.join());
+  const server = await serve({ roots: { "/some/where/": out }, port: 0, headers: ISOLATED });
+  const page = await browser.newPage();
+  t.after(() => Promise.all([page.close(), server.close()]));
+  await page.goto(`${server.url}some/where/site-files.js`);
+  const told = await page.evaluate(async (model) => {
+    const { benchGpu, createEngine } = await import("/some/where/dist/index.js");
+    const threads = [];
+    for (const asked of [1, 2]) {
+      const engine = await createEngine(model, { device: "cpu", threads: asked, cache: false });
+      threads.push(engine.info.threads);
+      await engine.dispose();
+    }
+    const { known_answer } = await benchGpu({ layers: 1, vocab: 256, runs: 1 });
+    return { threads, known_answer };
+  }, `/some/where/${WEIGHTS}`);
+  assert.deepEqual(told, { threads: [1, 2], known_answer: "right" });
 });
 
 test("the manual is part of the site, and every link in it leads somewhere", async () => {

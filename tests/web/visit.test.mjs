@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { fixtures, start } from "./browser.mjs";
-import { startHub } from "./hub-server.mjs";
+import { TOKEN, startHub } from "./hub-server.mjs";
 import { openPage, ready, routeShelf, sample, says, tooWide, violations, voices, write, writeVoices, written } from "./reader.mjs";
 
 const NAMES = ["sea-tales", "fables"];
@@ -185,21 +185,28 @@ test("the reader's own models are on the shelf, and each is a click away", async
   await page.close();
 });
 
-test("a mix becomes a voice", async () => {
-  const page = await visit("?device=cpu#blend");
-  await page.locator("#blend-keep").click();
-  await says(page, "status", "^There is nothing to keep yet");
-  await sample(page);
-  await page.locator("#weight-0").fill("0.6");
-  await page.locator("#weight-1").fill("0.4");
-  await page.waitForTimeout(400);
-  await written(page);
-  const mixed = await page.textContent("#blend-text");
-  await page.locator("#blend-name").fill("both");
-  await page.locator("#blend-keep").click();
-  await page.waitForFunction(() => [...document.querySelectorAll("#voice-list output")].map(({ value }) => value).join() === "0.00,0.00,1.00");
-  await page.waitForFunction((text) => document.body.dataset.writing === "false" && document.getElementById("blend-text").textContent === text, mixed);
-  assert.deepEqual(await voices(page), [...NAMES, "both"]);
+test("a gated model asks for a token, which goes to the hub alone and is kept nowhere", async (t) => {
+  const hub = await startHub({ "google/gemma-3-270m": { folder: join(fixtures, "gemma3"), gated: true } });
+  t.after(() => hub.close());
+  const page = await openPage(browser, "?device=cpu", { view: "models", hubUrl: hub.url });
+  const use = page.getByRole("button", { name: "Use Gemma 3 270M, base", exact: true });
+  assert.match(await page.locator("#shelf li", { has: use }).textContent(), /needs an access token/);
+  await use.click();
+  await says(page, "status", "^Gemma 3 270M, base needs an access token");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "token");
+  assert.deepEqual(hub.seen, []);
+  await page.locator("#token").fill(TOKEN);
+  await use.click();
+  await says(page, "name", "^gemma-3-270m$");
+  assert.ok(hub.seen.some(({ server, authorization }) => server === "hub" && authorization === `Bearer ${TOKEN}`));
+  assert.ok(hub.seen.some(({ server }) => server === "cdn"));
+  assert.ok(hub.seen.every(({ server, authorization }) => server === "hub" || authorization === undefined));
+  assert.equal(page.url().includes(TOKEN), false);
+  await page.reload();
+  await says(page, "name", "^gemma-3-270m$"); // it is in this browser
+  assert.equal(await page.inputValue("#token"), "");
+  const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
+  assert.equal(kept.includes(TOKEN), false);
   assert.deepEqual(page.complaints, []);
   await page.close();
 });

@@ -59,7 +59,7 @@ function continued(page, prompt, first, tokens) {
 for (const [path, device] of [["", "WebGPU"], ["?device=cpu", "CPU"]]) {
   test(`on ${device}, the list switches the text, and back`, async () => {
     const page = await open(path);
-    assert.equal(await page.textContent("#device"), device);
+    assert.equal(await page.textContent("#runs-on"), device);
     assert.match(await page.textContent("#voices-hint"), /^None yet: drop an adapter folder/);
     const base = await write(page);
     await bring(page, join(shelf, NAMES[0]), NAMES[0]);
