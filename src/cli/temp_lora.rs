@@ -65,7 +65,7 @@ pub(crate) struct Generate {
     /// How much generated text teaches: this share of the learning rate
     #[arg(long)]
     generated_weight: Option<f32>,
-    /// Steps on an earlier chunk of the text after those on each generated one
+    /// How many of the steps on each generated chunk are on one of the text instead
     #[arg(long)]
     replay: Option<usize>,
     /// Learn nothing from a chunk of whose runs of four tokens more than this share occurred before

@@ -49,7 +49,7 @@ impl TempLora {
         let (done, all) = step.progress();
         let steps = (chunk.report.train_losses.len() + chunk.replayed) as f64 + done as f64 / all as f64;
         let written = (drawn + 1) as f64 / self.options.chunk_tokens as f64;
-        steps / (self.steps_on(chunk) as f64) < written
+        steps / (self.options.epochs as f64) < written
     }
 
     /// Moves the lesson on by as much as `rows` rows of a layer take.

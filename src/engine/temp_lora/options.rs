@@ -86,8 +86,8 @@ pub struct TempLoraOptions {
     pub roll_back: bool,
     /// How much generated text teaches: this share of the learning rate, 0 to 1.
     pub generated_weight: f32,
-    /// Steps on an earlier given chunk after those on each generated one, so that what was given is not
-    /// forgotten over what the model writes itself.
+    /// How many of the steps on each generated chunk, but the first, are on a given one instead, where there is one: what
+    /// was given is not forgotten over what the model writes itself.
     pub replay: usize,
     /// Learn nothing from a generated chunk of whose runs of four tokens more than this share
     /// occurred before in it or its context; 1 learns from all.
@@ -164,6 +164,8 @@ impl TempLoraOptions {
             chunk_tokens: chunk,
             context_tokens: chunk,
             constant_context: true,
+            generated_weight: 0.25,
+            replay: 1,
             max_repetition: 0.5,
             ..Self::paper(context)
         }

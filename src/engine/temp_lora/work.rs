@@ -83,34 +83,35 @@ impl TempLora {
         Ok(chunk)
     }
 
-    /// The next step on a chunk, whose report has its rate, or on a given one after it.
+    /// The next step on a chunk, whose report has its rate, or on a given one in its place.
     pub(super) fn step_on(&self, owners: &mut Owners<'_>, chunk: &mut Chunk) -> Result<Step> {
         chunk.report.learning_rate = self.learning_rate(chunk);
-        let ((tokens, first), rate) = if chunk.report.train_losses.len() < self.options.epochs {
+        let ((tokens, first), rate) = if chunk.report.train_losses.len() < self.own_steps(chunk) {
             ((chunk.window.clone(), chunk.first), chunk.report.learning_rate)
         } else {
-            (self.given.at(chunk.report.index + chunk.replayed), self.options.learning_rate)
+            (self.given.at(chunk.report.index + chunk.replayed), self.options.learning_rate * self.probe.multiple())
         };
         let constant_context = self.options.constant_context;
         let window = Window { constant_context, ..Window::new(tokens, first) };
         owners.begin_step(window, &self.options.taught(), rate)
     }
 
-    /// How many steps a chunk leads to.
-    pub(super) fn steps_on(&self, chunk: &Chunk) -> usize {
+    /// How many of a chunk's steps are on itself, at least one; the others are on given ones.
+    fn own_steps(&self, chunk: &Chunk) -> usize {
+        let TempLoraOptions { epochs, replay, .. } = self.options;
         let replays = chunk.drawn && !self.given.is_empty();
-        self.options.epochs + if replays { self.options.replay } else { 0 }
+        if replays { epochs.saturating_sub(replay).max(1) } else { epochs }
     }
 
     /// Ends a step on a chunk. Returns whether another is to follow.
     pub(super) fn step_ended(&self, owners: &mut Owners<'_>, chunk: &mut Chunk, step: Step) -> bool {
-        if chunk.report.train_losses.len() < self.options.epochs {
+        if chunk.report.train_losses.len() < self.own_steps(chunk) {
             chunk.report.train_losses.push(step.loss());
         } else {
             chunk.replayed += 1;
         }
         owners.end_step(step);
-        chunk.report.train_losses.len() + chunk.replayed < self.steps_on(chunk)
+        chunk.report.train_losses.len() + chunk.replayed < self.options.epochs
     }
 
     /// Begins the next step on a chunk.

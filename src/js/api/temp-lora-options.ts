@@ -62,11 +62,11 @@ export interface TempLoraOptions extends PeftSpellings {
   kv?: "recompute" | "stale" | { resetEvery: number };
   /** Undo what a chunk taught if the next one is then predicted worse than by the base model. Default `false`. */
   rollBack?: boolean;
-  /** How much generated text teaches, as a fraction of the learning rate, 0 to 1. Text given to `train` always counts fully. Default 1. */
+  /** How much generated text teaches, as a fraction of the learning rate, 0 to 1. Text given to `train` always counts fully. 1 in `paper`, else 0.25. */
   generatedWeight?: number;
   /**
-   * Training steps on earlier given text (up to 32 chunks, in turn) after those on each generated chunk, so that what was
-   * given is not forgotten while the model learns from itself. Default 0.
+   * How many of the steps on each generated chunk, but the first, are taken on a given chunk instead (32 of them are kept, and
+   * taken in turn), so that what was given is not forgotten while the model learns from itself. 0 in `paper`, else 1.
    */
   replay?: number;
   /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), else 0.5. */
