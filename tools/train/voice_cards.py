@@ -17,7 +17,7 @@ of {layers}. {what}
 | | |
 | --- | --- |
 | data | {data}; {examples} examples, {tokens:,} tokens |
-| training | {epochs} epochs, {rows} examples a step, AdamW at {rate:g}, loss on what is to be written alone |
+| training | epochs: {epochs}; examples a step: {rows}; AdamW at {rate:g}, loss on what is to be written alone |
 | rewritten by | `python tools/train voices {name} --corpora FOLDER` |
 | licence | MIT or Apache-2.0; the model's is Apache-2.0{texts} |
 
@@ -97,7 +97,7 @@ OTHERS = {
 
 
 def write(results: dict, shipped: Path, base: str, date: str, training: dict) -> None:
-    """`training` is rank, alpha, first, last, layers, rows and rate."""
+    """`training` is rank, alpha, first, last and layers."""
     rows = []
     for name, it in results.items():
         if name in VOICES:
@@ -112,10 +112,10 @@ def write(results: dict, shipped: Path, base: str, date: str, training: dict) ->
         unit = "" if name == "plain" else " %"
         base_measure, reached = (f"{value:.0f}{unit}" for value in it["measure"])
         before, after = (f"{value:.2f}" for value in it["perplexity"])
-        held_out = "the last tenths of the texts" if name in VOICES else "the right answers to them"
+        held_out = "the last tenths of the texts" if name in VOICES else "the right answers to ten of them"
         card = CARD.format(
             base=base, title=f"{title}, for SmolLM2 135M Instruct", what=what, data=data, examples=it["examples"], tokens=it["tokens"],
-            epochs=it["epochs"], name=name, texts=texts, question=question, limits=limits, date=date, **training,
+            epochs=it["epochs"], rows=it["rows"], rate=it["rate"], name=name, texts=texts, question=question, limits=limits, date=date, **training,
             measures=f"| {measured} | {base_measure} | {reached} |\n| perplexity of {held_out} | {before} | {after} |",
         )
         (shipped / name / "README.md").write_text(card)

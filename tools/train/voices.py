@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -35,14 +35,22 @@ import real_model
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 LAYERS, LOWER = 30, 20  # layers, and how many of them have no adapter
 MAPS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-RANK, ALPHA, RATE, SEED = 7, 14, 2e-3, 1
-ROWS, WARM_UP = 8, 10  # examples of a step, steps
-PASSAGES, CHARACTERS = 96, 700  # of a corpus, and the length of each
-PAIRS, JUDGED_PAIRS = 400, 100
+RANK, ALPHA, SEED = 7, 14, 1
+WARM_UP = 10  # steps
+PASSAGES, CHARACTERS, BEFORE = 96, 640, 120  # of a corpus, the length of each, and what a request to go on tells of the text before
+PAIRS, JUDGED_PAIRS = 240, 100
 JUDGED_EXPLANATIONS = 20
-WINDOWS, T = 16, 256  # of the held-out texts
-EPOCHS = {"plain": 5, "json": 2, "sql": 2}
-VOICE_EPOCHS = 3
+WINDOWS, T = 10, 256  # of the held-out texts
+
+
+@dataclass
+class Recipe:
+    epochs: int
+    rows: int  # examples of a step
+    rate: float
+
+
+VOICE, RECIPES = Recipe(3, 3, 3e-3), {"plain": Recipe(3, 4, 1.5e-3), "json": Recipe(1, 4, 1.5e-3), "sql": Recipe(1, 4, 1.5e-3)}
 
 REQUESTS = [
     "Tell me about the {}.", "Write about the {}.", "Write a few lines about the {}.", "Describe the {}.", "What can you tell me about the {}?",
@@ -93,7 +101,7 @@ def passages(texts: list[str], n: int) -> list[tuple[str, str]]:
         text, at = starts[i * len(starts) // n]
         piece = text[at : at + CHARACTERS]
         end = max(piece.rfind(mark) for mark in [".", "!", "?", '."', "\n"]) + 1
-        found.append((text[max(at - 200, 0) : at].strip(), piece[: end or None].strip()))
+        found.append((text[max(at - BEFORE, 0) : at].strip(), piece[: end or None].strip()))
     return found
 
 
@@ -161,7 +169,7 @@ def padded(rows: list[torch.Tensor]) -> torch.Tensor:
 def batches(made: list[Example]) -> list[list[int]]:
     """Of examples of about one length."""
     order = sorted(range(len(made)), key=lambda i: len(made[i].ids))
-    return [order[at : at + ROWS] for at in range(0, len(order), ROWS)]
+    return [order[at : at + 4] for at in range(0, len(order), 4)]
 
 
 @torch.no_grad()
@@ -169,39 +177,38 @@ def lower(model, made: list[Example]) -> list[torch.Tensor]:
     """What the layers without an adapter make of each example (T, C)."""
     hidden: list[torch.Tensor] = [torch.empty(0)] * len(made)
     embed = model.get_base_model().get_input_embeddings()
-    with layers(model, slice(LOWER), normed=False) as run, torch.autocast("cpu", torch.bfloat16):
+    with layers(model, slice(LOWER), normed=False) as run:
         for batch in batches(made):
             rows = run(embed(padded([torch.tensor(made[i].ids) for i in batch])))
             for i, row in zip(batch, rows):
-                hidden[i] = row[: len(made[i].ids)].bfloat16()
+                hidden[i] = row[: len(made[i].ids)].clone()
     return hidden
 
 
 def loss(model, run, made: list[Example], hidden: list[torch.Tensor]) -> tuple[torch.Tensor, int]:
     """Of what is learned of the examples: the sum, and of how many tokens."""
-    rows = run(padded([each[:-1] for each in hidden]).float())
+    rows = run(padded([each[:-1] for each in hidden]))
     learned = [slice(each.known - 1, len(each.ids) - 1) for each in made]
     rows = torch.cat([row[part] for row, part in zip(rows, learned)])
     ids = torch.cat([torch.tensor(each.ids[each.known :]) for each in made])
     return F.cross_entropy(model.get_base_model().lm_head(rows).float(), ids, reduction="sum"), len(ids)
 
 
-def fit(model, made: list[Example], epochs: int, name: str) -> None:
+def fit(model, made: list[Example], recipe: Recipe, name: str) -> None:
     """AdamW, linear warm-up and decay; every example once an epoch, in a shuffled order."""
     started, hidden = time.process_time(), lower(model, made)
     print(f"{name}: {len(made)} examples, {sum(len(each.ids) for each in made)} tokens", flush=True)
     parameters = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=RATE, betas=(0.9, 0.99), weight_decay=0.0)
-    dice, steps = random.Random(SEED), epochs * (len(made) // ROWS)
+    optimizer = torch.optim.AdamW(parameters, lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.0)
+    dice, steps = random.Random(SEED), recipe.epochs * (len(made) // recipe.rows)
     order: list[int] = []
     with layers(model, slice(LOWER, LAYERS), normed=True) as run:
         for step in range(steps):
-            if len(order) < ROWS:
+            if len(order) < recipe.rows:
                 order = dice.sample(range(len(made)), len(made))
-            batch, order = order[:ROWS], order[ROWS:]
-            optimizer.param_groups[0]["lr"] = RATE * min((step + 1) / WARM_UP, (steps - step) / (steps - WARM_UP))
-            with torch.autocast("cpu", torch.bfloat16):
-                total, n = loss(model, run, [made[i] for i in batch], [hidden[i] for i in batch])
+            batch, order = order[: recipe.rows], order[recipe.rows :]
+            optimizer.param_groups[0]["lr"] = recipe.rate * min((step + 1) / WARM_UP, (steps - step) / (steps - WARM_UP))
+            total, n = loss(model, run, [made[i] for i in batch], [hidden[i] for i in batch])
             (total / n).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimizer.step()
@@ -214,7 +221,7 @@ def fit(model, made: list[Example], epochs: int, name: str) -> None:
 def perplexities(model: PeftModel, made: list[Example]) -> tuple[float, float]:
     """Of the held-out examples, without and with the adapter."""
     hidden, sums, n = lower(model, made), [0.0, 0.0], 0
-    with layers(model, slice(LOWER, LAYERS), normed=True) as run, torch.autocast("cpu", torch.bfloat16):
+    with layers(model, slice(LOWER, LAYERS), normed=True) as run:
         for batch in batches(made):
             part = [made[i] for i in batch], [hidden[i] for i in batch]
             with model.disable_adapter():
@@ -312,21 +319,22 @@ def write(corpora_folder: Path, state: Path, shipped: Path, names: list[str]) ->
             task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=MAPS,
             layers_to_transform=list(range(LOWER, LAYERS)),
         ))
-        fit(model, learned, EPOCHS.get(name, VOICE_EPOCHS), name)
+        recipe = RECIPES.get(name, VOICE)
+        fit(model, learned, recipe, name)
         peft_folder.save(model, shipped / name, BASE)
         talker.model = model.unload()
         adapted = PeftModel.from_pretrained(talker.model, shipped / name).eval()
-        before, after = perplexities(adapted, held_out)
+        before, after = perplexities(adapted, held_out[:WINDOWS])
         (base, reached), written = judge(talker, adapted, name)
         talker.model = adapted.unload()
         results[name] = {
             "examples": len(learned), "tokens": sum(len(each.ids) for each in learned), "perplexity": [before, after],
-            "measure": [base, reached], "epochs": EPOCHS.get(name, VOICE_EPOCHS),
+            "measure": [base, reached], **asdict(recipe),
         }
         print(f"{name}: {results[name]}, {time.process_time() - started:.0f} s", flush=True)
         (state / f"voices-{name}.json").write_text(json.dumps(written, indent=1))
         report.write_text(json.dumps(results, indent=1) + "\n")
-    training = {"rank": RANK, "alpha": ALPHA, "first": LOWER, "last": LAYERS - 1, "layers": LAYERS, "rows": ROWS, "rate": RATE}
+    training = {"rank": RANK, "alpha": ALPHA, "first": LOWER, "last": LAYERS - 1, "layers": LAYERS}
     voice_cards.write({name: results[name] for name in NAMES if name in results}, shipped, BASE, str(date.today()), training)
 
 
