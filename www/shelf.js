@@ -15,6 +15,7 @@ export const HUB = {};
 /** PEFT folders of adapters to `CHAT_MODEL`, as `VOICES` are. A visitor gets them with that model only. */
 export const CHAT_VOICES = [
   { name: "shakespeare", title: "Shakespeare", line: "Lines of a play", folder: "./adapters/smollm2/shakespeare/" },
+  { name: "king-james", title: "King James", line: "As the Bible of 1611", folder: "./adapters/smollm2/king-james/" },
   { name: "json", title: "Text to JSON", line: "By a schema that you give", folder: "./adapters/smollm2/json/" },
 ];
 

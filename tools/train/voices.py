@@ -38,7 +38,7 @@ MAPS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_pr
 RANK, ALPHA, SEED = 7, 14, 1
 WARM_UP = 10  # steps
 PASSAGES, CHARACTERS, BEFORE = 96, 640, 120  # of a corpus, the length of each, and what a request to go on tells of the text before
-PAIRS, JUDGED_PAIRS = 240, 100
+PAIRS, JUDGED_PAIRS = 480, 100
 JUDGED_EXPLANATIONS = 20
 WINDOWS, T = 10, 256  # of the held-out texts
 
@@ -50,7 +50,7 @@ class Recipe:
     rate: float
 
 
-VOICE, RECIPES = Recipe(3, 3, 3e-3), {"plain": Recipe(3, 4, 1.5e-3), "json": Recipe(1, 4, 1.5e-3), "sql": Recipe(1, 4, 1.5e-3)}
+VOICE, RECIPES = Recipe(3, 3, 3e-3), {"plain": Recipe(1, 4, 2e-3), "json": Recipe(1, 4, 2e-3), "sql": Recipe(1, 4, 2e-3)}
 
 REQUESTS = [
     "Tell me about the {}.", "Write about the {}.", "Write a few lines about the {}.", "Describe the {}.", "What can you tell me about the {}?",
