@@ -20,8 +20,8 @@ const SCRIPTS = ["index.js", "files/cache.js", "worker.js", "worker-threads.js",
 /** Of the page's own scripts and sheets: the worker and its list, and what the manual wears. */
 const KEPT = /^(service-worker|site-files)\.js$|^plumage\.css$/;
 const SHEET = "page.css";
-/** The worker is the browser's to keep, the list cannot hold its own hash, the page reads no cards of models, and the manual can do without its pictures. */
-const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|screenshots\/.*|.*\.md)$/;
+/** The worker is the browser's to keep, the list cannot hold its own hash, the page reads no cards of models, the manual can do without its pictures, and the voices of the model that talks come and stay with it. */
+const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|screenshots\/.*|adapters\/smollm2\/.*|.*\.md)$/;
 
 /**
  * Writes the folder `out` from `www` and `dist`, with the model and the voices of its shelf and no others.
@@ -88,8 +88,8 @@ async function bundle(www, out) {
 /** Folders below `www` that its shelf.js names, as "models/demo/". Errors if one is not there. */
 async function shelf(www) {
   // Not by its path: outside a package Node would not know it for a module.
-  const { MODEL, VOICES } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(join(www, "shelf.js"), "utf8"))}`);
-  return [MODEL, ...VOICES.map(({ folder }) => folder)].map((folder) => {
+  const { MODEL, VOICES, CHAT_VOICES } = await import(`data:text/javascript,${encodeURIComponent(readFileSync(join(www, "shelf.js"), "utf8"))}`);
+  return [MODEL, ...[...VOICES, ...CHAT_VOICES].map(({ folder }) => folder)].map((folder) => {
     if (!existsSync(join(www, folder))) throw new Error(`shelf.js names ${folder}, which is not there`);
     return folder.replace("./", "");
   });

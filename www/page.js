@@ -21,7 +21,7 @@ import { offerPicture } from "./picture.js";
 import { offerSamples } from "./samples.js";
 import { showSliders, suit } from "./sampling.js";
 import { offerLink, readLink } from "./share.js";
-import { CHAT_MODEL, HUB, MODEL, MODEL_BYTES, MODEL_TITLE, VOICES } from "./shelf.js";
+import { CHAT_MODEL, CHAT_VOICES, HUB, MODEL, MODEL_BYTES, MODEL_TITLE, VOICES } from "./shelf.js";
 import { HUB_MODELS, Shelf } from "./shelf-view.js";
 import { isHubId, isKept } from "./sources.js";
 import { attempt, say, showError } from "./speech.js";
@@ -91,7 +91,7 @@ async function change(source) {
 async function load(source) {
   loading?.abort();
   const { signal } = (loading = new AbortController());
-  const shipped = source === MODEL ? VOICES : [];
+  const shipped = source === MODEL ? VOICES : source === CHAT_MODEL ? CHAT_VOICES : [];
   const show = (progress) => showLoading(progress, engine !== undefined);
   if (!engine) voices.expect(shipped);
   showError(null);
@@ -119,7 +119,7 @@ async function load(source) {
     return false;
   }
   await leave();
-  document.body.dataset.shipped = String(source === MODEL); // there is room for its voices
+  document.body.dataset.shipped = String(shipped.length > 0); // there is room for its voices
   voices.expect(shipped);
   use(next, source);
   showModel(engine);

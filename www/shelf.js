@@ -1,4 +1,4 @@
-// What ships with the page: the model it opens with, and that model's voices.
+// What ships with the page: the model it opens with, and voices for it and for the model that talks.
 // Not code: one list, for the page and for the tools that publish it.
 
 /** A GGUF file, or a Hugging Face folder. */
@@ -11,6 +11,13 @@ export const MODEL_BYTES = 3.5e6;
 /** Which model of the hub is offered to who wants to talk, and options of the hub, such as a mirror's `hubUrl`. */
 export const CHAT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct";
 export const HUB = {};
+
+/** PEFT folders of adapters to `CHAT_MODEL`, as `VOICES` are. A visitor gets them with that model only. */
+export const CHAT_VOICES = [
+  { name: "shakespeare", title: "Shakespeare", line: "Lines of a play", folder: "./adapters/smollm2/shakespeare/" },
+  { name: "king-james", title: "King James", line: "As the Bible of 1611", folder: "./adapters/smollm2/king-james/" },
+  { name: "json", title: "Text to JSON", line: "By a schema that you give", folder: "./adapters/smollm2/json/" },
+];
 
 /** PEFT folders of adapters to `MODEL`, as {name, title, line, folder}; `title` and `line` are for the reader. */
 export const VOICES = [

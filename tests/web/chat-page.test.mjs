@@ -9,7 +9,7 @@ import { after, before, test } from "node:test";
 import { fixtures, start } from "./browser.mjs";
 import { startHub } from "./hub-server.mjs";
 import { writeRandomAdapter } from "./random-adapter.mjs";
-import { bring, openPage, ready, sample, says, violations, written } from "./reader.mjs";
+import { bring, openPage, ready, sample, says, violations, voices, written } from "./reader.mjs";
 
 const ID = "HuggingFaceTB/SmolLM2-135M-Instruct";
 const TEMPLATE = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
@@ -87,6 +87,37 @@ test("a model that answers is one click away, its size said, and is there again 
   await page.waitForFunction(() => !/kept in this browser/.test(document.getElementById("shelf").textContent));
   assert.match(await card("SmolLM2 135M").textContent(), /269 MB to download/);
   assert.equal(page.complaints.filter((each) => !/Failed to load resource|ERR_CONNECTION_REFUSED/.test(each)).length, 0, page.complaints.join());
+  await page.close();
+});
+
+test("the model of the offer comes with voices of its own, and an answer can be in one of them", async () => {
+  const chatVoices = ["calm", "stern"].map((name) => ({ name, title: `A ${name} one`, line: "A line", folder: `./voices/${name}/` }));
+  chatVoices.forEach(({ name }, i) => writeRandomAdapter(join(folder, name), { model, rank: 4, seed: i + 2 }));
+  const page = await openPage(browser, "?device=cpu", {
+    view: "chat",
+    hubUrl: hub.url,
+    chatVoices,
+    prepare: (page) => page.route("**/voices/*/*", (route) => route.fulfill({ path: join(folder, ...new URL(route.request().url()).pathname.split("/").slice(-2)) })),
+  });
+  assert.deepEqual(await voices(page), ["Base"]);
+  await page.locator("#chat-fetch").click();
+  await page.waitForFunction(() => document.querySelectorAll("#voice-list input:enabled").length === 3);
+  assert.deepEqual(await voices(page), ["Base", "A calm one", "A stern one"]);
+  await sample(page, { maxTokens: 12 });
+  const said = [];
+  for (const name of ["", "calm", "stern"]) {
+    await page.locator(`#voice-list input[value="${name}"]`).check();
+    await page.waitForSelector("#chat-room:not([hidden])");
+    await ask(page, "Who are you?");
+    said.push(...(await answers(page)));
+    await page.locator("#chat-clear").click();
+  }
+  assert.equal(new Set(said).size, 3, said.join(" | "));
+  // They are that model's alone.
+  await page.setInputFiles("#folder", model);
+  await says(page, "name", "^talker$");
+  assert.deepEqual(await voices(page), ["Base"]);
+  assert.deepEqual(page.complaints, []);
   await page.close();
 });
 

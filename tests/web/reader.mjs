@@ -22,19 +22,19 @@ export function writeVoices(shelf, names) {
   names.forEach((name, i) => writeRandomAdapter(join(shelf, name), { model: demo, rank: 4 * (i + 1), seed: i + 1 }));
 }
 
-/** Answers for shelf.js: the demo model, with these voices, and a hub that `hubUrl` names. */
-export function routeShelf(page, voices = [], hubUrl) {
-  const told = { MODEL: "./models/demo/", MODEL_TITLE: "demo", MODEL_BYTES: 1e6, CHAT_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct", HUB: hubUrl ? { hubUrl } : {}, VOICES: voices };
+/** Answers for shelf.js: the demo model, with these voices, a hub that `hubUrl` names, and those of its model that talks. */
+export function routeShelf(page, voices = [], hubUrl, chatVoices = []) {
+  const told = { MODEL: "./models/demo/", MODEL_TITLE: "demo", MODEL_BYTES: 1e6, CHAT_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct", HUB: hubUrl ? { hubUrl } : {}, VOICES: voices, CHAT_VOICES: chatVoices };
   const body = Object.entries(told).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};`).join("\n");
   return page.route("**/shelf.js", (route) => route.fulfill({ contentType: "text/javascript", body }));
 }
 
 /** The page on the demo model without voices, whatever ships. `view` is the one to be shown. */
-export async function openPage(browser, path = "?device=cpu", { view = "write", hubUrl, prepare, ...options } = {}) {
+export async function openPage(browser, path = "?device=cpu", { view = "write", hubUrl, chatVoices, prepare, ...options } = {}) {
   const page = await browser.open(`${path}#${view}`, {
     ...options,
     prepare: async (page) => {
-      await routeShelf(page, [], hubUrl);
+      await routeShelf(page, [], hubUrl, chatVoices);
       await prepare?.(page);
     },
   });

@@ -72,7 +72,7 @@ test("the folder holds what the page needs, with a hash for each file", async ()
   const other = await writeSite({ out: join(folder, "other"), www: changed });
   assert.notEqual(other.version, version);
   assert.deepEqual(other.files, files); // what is not on the shelf stays behind
-  writeFileSync(join(changed, "shelf.js"), 'export const MODEL = "./models/gone/"; export const VOICES = [];');
+  writeFileSync(join(changed, "shelf.js"), 'export const MODEL = "./models/gone/"; export const VOICES = [], CHAT_VOICES = [];');
   await assert.rejects(writeSite({ out: join(folder, "none"), www: changed }), { message: "shelf.js names ./models/gone/, which is not there" });
 });
 

@@ -3,6 +3,7 @@
     pip install -r tools/train/requirements.txt
     python tools/train base --corpora FOLDER
     python tools/train adapters --corpora FOLDER [NAME ...]
+    python tools/train voices --corpora FOLDER [NAME ...]   # those of SmolLM2, which tools/real_model.py fetches
     python tools/train styles --corpora FOLDER      # what tests tell the adapters' texts apart with
     python tools/train cards                        # what README.md says of the first two
     python tools/train check [f16] [q8] [q4]        # whether the release program finds the same bits per byte
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["base", "adapters", "styles", "cards", "check"])
+    parser.add_argument("part", choices=["base", "adapters", "voices", "styles", "cards", "check"])
     parser.add_argument("names", nargs="*", help="of adapters or types of weights; all by default")
     parser.add_argument("--corpora", type=Path, default=REPOSITORY / "../shared/data/corpora", help="folder of texts")
     parser.add_argument("--state", type=Path, default=REPOSITORY / "target/train", help="where training is kept")
@@ -37,6 +38,10 @@ def main() -> None:
         import adapters
 
         adapters.write(arguments.corpora, arguments.state, REPOSITORY / "www/adapters", arguments.names, device)
+    elif arguments.part == "voices":
+        import voices
+
+        voices.write(arguments.corpora, arguments.state, REPOSITORY / "www/adapters/smollm2", arguments.names)
     elif arguments.part == "styles":
         import styles
 

@@ -2,19 +2,18 @@
 
 import json
 import math
-import shutil
 import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from transformers import LlamaForCausalLM
 
 import base
 import corpora
+import peft_folder
 
 RANK, ALPHA, RATE, SEED = 12, 24, 3e-3, 1
 T, ROWS = 512, 8  # a step: windows, tokens of each
@@ -54,19 +53,6 @@ def fit(model: PeftModel, ids: torch.Tensor, name: str) -> None:
             total = 0.0
 
 
-def save(model: PeftModel, folder: Path) -> None:
-    """PEFT's folder, its tensors rounded to f16, without what no reader needs."""
-    shutil.rmtree(folder, ignore_errors=True)
-    model.save_pretrained(folder)
-    (folder / "README.md").unlink()
-    path = folder / "adapter_model.safetensors"
-    save_file({name: tensor.half().contiguous() for name, tensor in load_file(path).items()}, path)
-    config = json.loads((folder / "adapter_config.json").read_text())
-    config["base_model_name_or_path"] = "lorakeet-novels"
-    config["target_modules"].sort()
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
-
-
 def write(corpora_folder: Path, state: Path, shipped: Path, names: list[str], device: torch.device) -> None:
     """Trains each style that `state`/adapters.json does not have yet, and judges what was saved."""
     tokenizer = Tokenizer.from_file(str(state / "base/tokenizer.json"))
@@ -82,7 +68,7 @@ def write(corpora_folder: Path, state: Path, shipped: Path, names: list[str], de
             task_type="CAUSAL_LM", r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules="all-linear",
         ))
         fit(model, train, name)
-        save(model, shipped / name)
+        peft_folder.save(model, shipped / name, "lorakeet-novels")
         judge = held_out[:40_000]
         adapted = PeftModel.from_pretrained(load(), shipped / name).eval()
         after = base.nats(adapted, judge) / len(judge)
