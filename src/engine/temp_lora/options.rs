@@ -166,7 +166,7 @@ impl TempLoraOptions {
             constant_context: true,
             generated_weight: 0.25,
             replay: 1,
-            max_repetition: 0.5,
+            max_repetition: 0.1,
             ..Self::paper(context)
         }
     }

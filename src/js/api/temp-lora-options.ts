@@ -69,7 +69,7 @@ export interface TempLoraOptions extends PeftSpellings {
    * taken in turn), so that what was given is not forgotten while the model learns from itself. 0 in `paper`, else 1.
    */
   replay?: number;
-  /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), else 0.5. */
+  /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), else 0.1. */
   maxRepetition?: number;
   /** Also score generated chunks, with and without the adapter, which takes two more passes over each. Default `false`. */
   scoreGenerated?: boolean;
