@@ -29,7 +29,11 @@ impl TempLora {
         mut chunk: Chunk,
         goes_on: Option<Box<Generation>>,
     ) -> Result<()> {
-        let step = if chunk.is_taught(&self.options) { Some(Box::new(self.step_on(owners, &mut chunk)?)) } else { None };
+        let step = if chunk.is_taught(&self.options) {
+            Some(Box::new(self.step_on(owners, &mut chunk)?))
+        } else {
+            None
+        };
         self.context = chunk.window.clone();
         keep_newest(&mut self.context, self.options.context_tokens);
         self.lesson = Some(Lesson { chunk, step });

@@ -68,7 +68,9 @@ impl Chunk {
     /// Whether it teaches: it has labels, and where it was drawn, it counts and no more than that share of it is
     /// said again.
     pub(super) fn is_taught(&self, options: &TempLoraOptions) -> bool {
-        let is_good = || options.generated_weight > 0.0 && repetition(&self.window, self.first) <= options.max_repetition;
+        let is_good = || {
+            options.generated_weight > 0.0 && repetition(&self.window, self.first) <= options.max_repetition
+        };
         self.report.labels > 0 && (!self.drawn || is_good())
     }
 }

@@ -140,10 +140,14 @@ impl TempLora {
 
     /// Of the next step on a chunk.
     fn learning_rate(&self, chunk: &Chunk) -> f32 {
-        let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, generated_weight, .. } = self.options;
+        let TempLoraOptions { learning_rate, warmup_chunks, warmup_start, generated_weight, .. } =
+            self.options;
         let warm = (self.chunks + warmup_start) as f32 / warmup_chunks.max(1) as f32;
         let of_chunk = if chunk.drawn { generated_weight } else { 1.0 };
-        learning_rate * of_chunk * self.probe.multiple() * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
+        learning_rate
+            * of_chunk
+            * self.probe.multiple()
+            * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
     }
 }
 

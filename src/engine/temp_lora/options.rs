@@ -37,7 +37,8 @@ words!(Preset, "preset", ["paper" => Self::Paper, "small" => Self::Small, "defau
 
 /// Learning rates by the size of a model: up to so many parameters. Measured at 3 and 135 million
 /// (tests/RESULTS.md); those above are the usual ones of LoRA.
-const RATES: [(usize, f32); 4] = [(30_000_000, 1e-3), (300_000_000, 6e-4), (1_000_000_000, 3e-4), (usize::MAX, 1e-4)];
+const RATES: [(usize, f32); 4] =
+    [(30_000_000, 1e-3), (300_000_000, 6e-4), (1_000_000_000, 3e-4), (usize::MAX, 1e-4)];
 
 /// How a temporary adapter learns.
 #[derive(Clone, Debug, PartialEq)]

@@ -89,7 +89,10 @@ impl TempLora {
         let ((tokens, first), rate) = if chunk.report.train_losses.len() < self.own_steps(chunk) {
             ((chunk.window.clone(), chunk.first), chunk.report.learning_rate)
         } else {
-            (self.given.at(chunk.report.index + chunk.replayed), self.options.learning_rate * self.probe.multiple())
+            (
+                self.given.at(chunk.report.index + chunk.replayed),
+                self.options.learning_rate * self.probe.multiple(),
+            )
         };
         let constant_context = self.options.constant_context;
         let window = Window { constant_context, ..Window::new(tokens, first) };
