@@ -65,7 +65,7 @@ for (const worker of [true, false]) {
       return [engine.info.model, text, [chunks > 1, heard[0]], await outcome(() => engine.tokenize(5))];
     });
     assert.deepEqual([info, streamed, chunks], ["demo", texts[0], [true, 0]]);
-    assert.deepEqual(error, { kind: "argument", message: "text 5, expected a string or token ids" });
+    assert.deepEqual(error, { kind: "argument", message: "text 5, expected a string" });
   });
 }
 
