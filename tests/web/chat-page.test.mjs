@@ -2,7 +2,7 @@
 // The model is a small random one with a chat template, from an imitation of the hub; a real one is real-model.test.mjs's.
 
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -97,7 +97,10 @@ test("the model of the offer comes with voices of its own, and an answer can be 
     view: "chat",
     hubUrl: hub.url,
     chatVoices,
-    prepare: (page) => page.route("**/voices/*/*", (route) => route.fulfill({ path: join(folder, ...new URL(route.request().url()).pathname.split("/").slice(-2)) })),
+    prepare: (page) => page.route("**/voices/*/*", (route) => {
+      const path = join(folder, ...new URL(route.request().url()).pathname.split("/").slice(-2));
+      return route.fulfill(existsSync(path) ? { path } : { status: 404 });
+    }),
   });
   assert.deepEqual(await voices(page), ["Base"]);
   await page.locator("#chat-fetch").click();

@@ -202,12 +202,12 @@ test("a gated model asks for a token, which goes to the hub alone and is kept no
   assert.ok(hub.seen.some(({ server }) => server === "cdn"));
   assert.ok(hub.seen.every(({ server, authorization }) => server === "hub" || authorization === undefined));
   assert.equal(page.url().includes(TOKEN), false);
+  assert.deepEqual(page.complaints, []);
   await page.reload();
-  await says(page, "name", "^gemma-3-270m$"); // it is in this browser
+  await says(page, "error", "pass the option `token`"); // the hub asks for it again
   assert.equal(await page.inputValue("#token"), "");
   const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie]));
   assert.equal(kept.includes(TOKEN), false);
-  assert.deepEqual(page.complaints, []);
   await page.close();
 });
 
