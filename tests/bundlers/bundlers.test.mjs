@@ -56,7 +56,7 @@ test("a custom element answers, and its engine goes with it", async () => {
     for (const [i, text] of ["Who are you?", "And why?"].entries()) {
       await page.getByLabel("Message").fill(text);
       await page.locator("button:enabled").click({ timeout: 60_000 });
-      await page.waitForFunction((i) => document.querySelector("lorakeet-chat").shadowRoot.querySelectorAll(".assistant")[i]?.textContent.length > 20, i, { timeout: 60_000 });
+      await page.waitForFunction((i) => document.querySelector("lorakeet-chat").shadowRoot.querySelectorAll(".assistant")[i]?.textContent.length > 0, i, { timeout: 60_000 });
     }
     assert.deepEqual(await page.locator(".user, .error").allTextContents(), ["Who are you?", "And why?"]);
     await page.evaluate(() => document.querySelector("lorakeet-chat").remove());

@@ -42,7 +42,7 @@ pub(super) struct Chunk {
     /// Whether it was generated, not given.
     pub(crate) drawn: bool,
     pub(crate) report: ChunkReport,
-    /// Steps of its that were taken on given chunks.
+    /// Steps for it that were taken on given chunks.
     pub(super) replayed: usize,
     /// The generation that goes on once it is learned, if one does.
     pub(crate) after: Option<Box<Generation>>,

@@ -140,6 +140,7 @@ impl TempLora {
         let lane = &mut trial.lanes[trial.at];
         lane.state = owners.state()?;
         lane.train_losses = std::mem::take(&mut chunk.report.train_losses);
+        chunk.replayed = 0;
         let next = trial.at + 1;
         if next < trial.lanes.len() {
             self.enter_lane(owners, next)?;

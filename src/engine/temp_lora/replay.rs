@@ -39,3 +39,22 @@ impl Given {
         self.chunks[turn % self.chunks.len()].clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_chunks_some_of_every_part_are_kept() {
+        let mut given = Given::default();
+        for i in 0..1000 {
+            given.keep(&Chunk::new(i, &[], &[i as u32, 1], false));
+        }
+        assert_eq!(given.chunks.len(), KEPT);
+        let firsts: Vec<u32> = (0..KEPT).map(|turn| given.at(turn).0[0]).collect();
+        for part in 0..4 {
+            let kept = firsts.iter().filter(|&&first| first / 250 == part).count();
+            assert!((2..=16).contains(&kept), "{kept} of part {part}: {firsts:?}");
+        }
+    }
+}
