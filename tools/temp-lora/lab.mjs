@@ -8,28 +8,13 @@
 // { "rank": 32, "roll-back": [] }, … } }. Options are those of `temp-lora eval`, whose program is target/release/lorakeet
 // (`cargo build --release --features cli`); an empty list is a flag. `env` of a grid is added to the program's environment.
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { cleaned, titleOf } from "./books.mjs";
 import { plot } from "./plot.mjs";
-import { fileOf, makeRuns } from "./runs.mjs";
+import { fileOf, makeRuns, readGrid } from "./runs.mjs";
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    out: { type: "string" },
-    jobs: { type: "string", default: "1" },
-    program: { type: "string", default: join(root, "target/release/lorakeet") },
-    table: { type: "boolean", default: false },
-    plot: { type: "string" },
-  },
-});
-if (positionals.length !== 1 || values.out === undefined) throw new Error("usage: node tools/temp-lora/lab.mjs GRID.json --out DIR [--table | --plot FILE.svg]");
-const grid = JSON.parse(readFileSync(positionals[0], "utf8"));
-mkdirSync(values.out, { recursive: true });
+const { values, grid } = readGrid("node tools/temp-lora/lab.mjs GRID.json --out DIR [--table | --plot FILE.svg]", { plot: { type: "string" } });
 
 /** Every run of the grid, books first, so that settings can be compared early. */
 const runs = grid.books.flatMap((book) =>

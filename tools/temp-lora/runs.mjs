@@ -2,8 +2,21 @@
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, renameSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+/** The command line of a tool that makes runs of a grid, GRID.json --out DIR and `options` of its own: {values, grid}. */
+export function readGrid(usage, options = {}) {
+  const known = { out: { type: "string" }, jobs: { type: "string", default: "1" }, program: { type: "string", default: join(root, "target/release/lorakeet") }, table: { type: "boolean", default: false } };
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { ...known, ...options } });
+  if (positionals.length !== 1 || values.out === undefined) throw new Error(`usage: ${usage}`);
+  mkdirSync(values.out, { recursive: true });
+  return { values, grid: JSON.parse(readFileSync(positionals[0], "utf8")) };
+}
 
 /** The file of a run in a folder, by what makes it what it is. */
 export const fileOf = (out, key) => join(out, `${createHash("sha256").update(JSON.stringify(key)).digest("hex").slice(0, 16)}.json`);

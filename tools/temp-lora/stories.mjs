@@ -9,27 +9,13 @@
 // 0.25 }, … } }. The beginning is the first paragraphs of the text; what is in none of the lexicon's books is no word;
 // options are those of `temp-lora generate`.
 
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
+import { basename, join } from "node:path";
 import { clean } from "./books.mjs";
-import { fileOf, makeRuns } from "./runs.mjs";
+import { fileOf, makeRuns, readGrid } from "./runs.mjs";
 
-const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    out: { type: "string" },
-    jobs: { type: "string", default: "1" },
-    program: { type: "string", default: join(root, "target/release/lorakeet") },
-    table: { type: "boolean", default: false },
-  },
-});
-if (positionals.length !== 1 || values.out === undefined) throw new Error("usage: node tools/temp-lora/stories.mjs GRID.json --out DIR [--table]");
-const grid = JSON.parse(readFileSync(positionals[0], "utf8"));
-mkdirSync(values.out, { recursive: true });
+const { values, grid } = readGrid("node tools/temp-lora/stories.mjs GRID.json --out DIR [--table]");
 
 const beginning = clean(readFileSync(grid.text, "utf8")).split("\n\n").slice(0, grid.paragraphs).join("\n\n") + "\n\n";
 const text = join(mkdtempSync(join(tmpdir(), "stories-")), basename(grid.text));
