@@ -9,14 +9,13 @@ use wasm_bindgen::JsValue;
 
 use crate::backend::Backend;
 use crate::engine::{
-    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Request, Samplers, StoredType,
-    TokenLogprobs,
+    AdapterInfo, Choice, Combination, Delta, Engine, Finish, Generation, Preset, Request, Samplers,
+    StoredType, TempLoraOptions, TokenLogprobs,
 };
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 
 use super::JsResult;
-use super::convert_training::JsTempLora;
 
 pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T> {
     serde_wasm_bindgen::from_value(value).map_err(|e| Error::argument(e.to_string()))
@@ -169,6 +168,27 @@ pub struct EngineInfo {
     warnings: Vec<String>,
 }
 
+/// What Temp-LoRA does where nothing is asked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JsTempLora {
+    rank: usize,
+    learning_rate: f64,
+    epochs: usize,
+    chunk_tokens: usize,
+    context_tokens: usize,
+}
+
+impl JsTempLora {
+    fn of(engine: &Engine) -> Self {
+        let TempLoraOptions { rank, learning_rate, epochs, chunk_tokens, context_tokens, .. } =
+            TempLoraOptions::of(Preset::default(), engine.model());
+        // As it is written: 0.001 is another number as f64.
+        let learning_rate = learning_rate.to_string().parse().expect("a number");
+        Self { rank, learning_rate, epochs, chunk_tokens, context_tokens }
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct JsStoredType {
@@ -210,7 +230,7 @@ impl EngineInfo {
             dtype: most.map_or("f32", |(dtype, _)| dtype.name()),
             kv_dtype: model.kv_dtype().name(),
             types: engine.stored_types().iter().map(JsStoredType::of).collect(),
-            temp_lora: JsTempLora::of(model),
+            temp_lora: JsTempLora::of(engine),
             warnings: engine.warnings().to_vec(),
         }
     }

@@ -4,11 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    Asked, ChunkLosses, ChunkReport, Delta, Evaluation, Finish, Kv, Preset, StepReport, TempEvent,
+    Asked, ChunkLosses, ChunkReport, Delta, Engine, Evaluation, Finish, Kv, StepReport, TempEvent,
     TempLoraOptions, TrainEvent, TrainOptions,
 };
 use crate::error::{Error, Result};
-use crate::model::Model;
 
 use crate::tokenizer::Message;
 
@@ -222,11 +221,11 @@ impl KvField {
 }
 
 impl TempLoraFields {
-    /// The preset's options for a model, but for what is given.
+    /// The preset's options for the engine's model, but for what is given.
     ///
     /// Errors with `Argument` for an unknown preset, variant or kv, and for what an adapter to begin from
     /// has of its own.
-    pub fn over_preset(self, model: &Model) -> Result<TempLoraOptions> {
+    pub fn over_preset(self, engine: &Engine) -> Result<TempLoraOptions> {
         if let Some(from) = &self.warm_start
             && (self.rank.is_some() || self.alpha.is_some() || self.target_modules.is_some())
         {
@@ -234,7 +233,7 @@ impl TempLoraFields {
                 "rank, alpha and targetModules are those of `{from}` where warmStart names it, leave them out"
             )));
         }
-        let preset = TempLoraOptions::of(or_default(self.preset.as_deref())?, model);
+        let preset = TempLoraOptions::of(or_default(self.preset.as_deref())?, engine.model());
         Ok(TempLoraOptions {
             name: self.name.unwrap_or(preset.name),
             variant: self.variant.map_or(Ok(preset.variant), |variant| variant.parse())?,
@@ -264,27 +263,6 @@ impl TempLoraFields {
             beside: self.beside.map_or(preset.beside, |weights| weights.into_iter().collect()),
             warm_start: self.warm_start.or(preset.warm_start),
         })
-    }
-}
-
-/// What Temp-LoRA does where nothing is asked.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct JsTempLora {
-    rank: usize,
-    learning_rate: f64,
-    epochs: usize,
-    chunk_tokens: usize,
-    context_tokens: usize,
-}
-
-impl JsTempLora {
-    pub fn of(model: &Model) -> Self {
-        let TempLoraOptions { rank, learning_rate, epochs, chunk_tokens, context_tokens, .. } =
-            TempLoraOptions::of(Preset::default(), model);
-        // As it is written: 0.001 is another number as f64.
-        let learning_rate = learning_rate.to_string().parse().expect("a number");
-        Self { rank, learning_rate, epochs, chunk_tokens, context_tokens }
     }
 }
 

@@ -118,7 +118,7 @@ impl JsEngine {
     pub async fn begin_temp_lora(&self, options: JsValue) -> JsResult<JsValue> {
         let fields: TempLoraFields = from_js(options)?;
         let mut engine = self.engine()?;
-        let options: TempLoraOptions = fields.over_preset(engine.model())?;
+        let options: TempLoraOptions = fields.over_preset(&engine)?;
         let lora = engine.begin_temp_lora(options.clone()).await?;
         to_js(&TempInfo::of(self.temps.add(lora), options))
     }
