@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import cards
+import corpora
+
 CARD = """---
 license: [mit, apache-2.0]
 language: en
@@ -62,16 +65,12 @@ as their style, Flesch's reading ease, or held-out tasks done right; and the per
 Rewritten by `python tools/train voices --corpora FOLDER`; {date}.
 """
 
-# Name -> title, what the model does with it, its data, a question to it.
+# Name -> title of the voices, whose texts `cards.CORPORA` names.
 VOICES = {
-    "shakespeare": ("Shakespeare", "sixteen plays by William Shakespeare"),
-    "king-james": ("King James", "the King James Bible"),
-    "sherlock": ("Sherlock Holmes", "*The Adventures of Sherlock Holmes* by Arthur Conan Doyle"),
-    "pirate": ("Pirates", "*Treasure Island* by R. L. Stevenson, *Captain Blood* by Rafael Sabatini"),
-    "horror": ("Horror", "six stories by H. P. Lovecraft, up to 1929"),
-    "poems": ("Poems", "John Milton, William Blake, Walt Whitman, Emily Dickinson, Rabindranath Tagore, Robert Frost"),
-    "children": ("Children's books", "tales: Aesop, Grimm, Andersen, Wilde, Collodi, E. Nesbit's dragons, L. F. Baum, *Doctor Dolittle*, *Aladdin*"),
+    "shakespeare": "Shakespeare", "king-james": "King James", "sherlock": "Sherlock Holmes", "pirate": "Pirates", "horror": "Horror",
+    "poems": "Poems", "children": "Children's books",
 }
+# Name -> title, what the model does with it, its data, a question to it, the measure in a word and in a sentence, limits.
 OTHERS = {
     "plain": (
         "Plain English", "The model explains things in short sentences of common words, in five of them or so.",
@@ -101,9 +100,9 @@ def write(results: dict, shipped: Path, base: str, date: str, training: dict) ->
     rows = []
     for name, it in results.items():
         if name in VOICES:
-            title, data = VOICES[name]
+            title, data = VOICES[name], cards.CORPORA[name].format(latest=corpora.LATEST)
             what = "The model writes in this voice, whether it goes on with a text or answers a request."
-            measured = f"of 24 texts of 160 tokens at temperature 0.8, half of them answers, told as this style by `tests/fixtures/styles.json`"
+            measured = "of 24 texts of 160 tokens at temperature 0.8, half of them answers, told as this style by `tests/fixtures/styles.json`"
             short, question, data = "told right", '"Tell me about the sea."', f"{data}: passages from nine tenths of each text, half as they are, half as answers to requests"
             limits, texts = "It knows no more than the base, and wanders as that does.", "; the texts are in the public domain"
         else:
