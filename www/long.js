@@ -156,8 +156,9 @@ export class LongText {
     const size = Number(element("chunk").value);
     // While the text is written it is learned between its tokens, and the mix tells the losses; else it is scored between chunks.
     const manner = overlaps(engine) ? { overlap: true, kv: "stale" } : { scoreGenerated: true };
+    const ids = beginning === "" ? [] : await engine.tokenize(beginning);
     this.#temp = await engine.createTempLora({ chunkTokens: size, contextTokens: size, beside: this.#beside(), ...manner });
-    this.#book = { ids: beginning === "" ? [] : await engine.tokenize(beginning), done: 0 };
+    this.#book = { ids, done: 0 };
   }
 
   async #read(signal) {
