@@ -17,8 +17,10 @@ const UNUSED = /\/(examples|golden\.json|manual\/.*\.md)$/;
 const MODULES = /(?<!lorakeet_grammar)\.wasm$/;
 /** Of the package what the page imports, and the scripts of its workers. */
 const SCRIPTS = ["index.js", "files/cache.js", "worker.js", "worker-threads.js", "worker-bench.js", "thread/pool-thread.js"];
-/** Of the page's own scripts and sheets: the worker and its list, and what the manual wears. */
-const KEPT = /^(service-worker|site-files)\.js$|^plumage\.css$/;
+/** Of the page's own scripts and sheets: the worker, and what the manual wears. */
+const KEPT = /^service-worker\.js$|^plumage\.css$/;
+/** Written last: a worker that asks while the folder is written is to find no list, rather than the empty one. */
+const LIST = "site-files.js";
 const SHEET = "page.css";
 /** The worker is the browser's to keep, the list cannot hold its own hash, the page reads no cards of models, the manual can do without its pictures, and the voices of the model that talks come and stay with it. */
 const NOT_LISTED = /^(service-worker\.js|site-files\.js|\.nojekyll|screenshots\/.*|adapters\/smollm2\/.*|.*\.md)$/;
@@ -32,7 +34,7 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   const shipped = await shelf(www);
   const isShipped = (folder) => !/^(models|adapters)\/./.test(folder) || shipped.some((each) => each.startsWith(folder) || folder.startsWith(each));
   rmSync(out, { recursive: true, force: true });
-  cpSync(www, out, { recursive: true, filter: (path) => !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
+  cpSync(www, out, { recursive: true, filter: (path) => path !== join(www, LIST) && !UNUSED.test(slashed(path)) && isShipped(`${slashed(relative(www, path))}/`) });
   cpSync(dist, join(out, "dist"), { recursive: true, filter: (path) => statSync(path).isDirectory() ? /\/dist(\/wasm)?$/.test(slashed(path)) : MODULES.test(path) });
   await bundlePackage(dist, join(out, "dist"));
   await bundle(www, out);
@@ -42,8 +44,8 @@ export async function writeSite({ out = join(root, "site"), www = join(root, "ww
   const files = Object.fromEntries(list(out).filter((path) => !NOT_LISTED.test(path)).map((path) => [path, hash(readFileSync(join(out, path)))]));
   const worker = hash(readFileSync(join(out, "service-worker.js")));
   const site = { version: hash(JSON.stringify([files, worker])).slice(0, 12), files };
-  const first = readFileSync(join(www, "site-files.js"), "utf8").split("\n", 1)[0];
-  writeFileSync(join(out, "site-files.js"), `${first}\n\nself.SITE = ${JSON.stringify(site, null, 2)};\n`);
+  const first = readFileSync(join(www, LIST), "utf8").split("\n", 1)[0];
+  writeFileSync(join(out, LIST), `${first}\n\nself.SITE = ${JSON.stringify(site, null, 2)};\n`);
   return site;
 }
 

@@ -27,17 +27,19 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A site of its own on a server of its own, at a sub-path: `out` is its folder. */
-async function published(name) {
+/** A site of its own on a server of its own, at a sub-path, for one test: `out` is its folder. */
+async function published(t, name) {
   const out = join(folder, name);
   const site = await writeSite({ out });
   const server = await serve({ roots: { "/some/where/": out }, port: 0 });
+  t.after(() => server.close());
   return { out, ...site, url: `${server.url}some/where/`, port: Number(new URL(server.url).port), close: server.close };
 }
 
 /** A visitor, to whom the address belongs alone. */
-async function visit({ url }, path = "?device=cpu") {
+async function visit(t, { url }, path = "?device=cpu") {
   const context = await browser.newContext();
+  t.after(() => context.close());
   const page = await context.newPage();
   await page.goto(url + path);
   return page;
@@ -74,6 +76,20 @@ test("the folder holds what the page needs, with a hash for each file", async ()
   assert.deepEqual(other.files, files); // what is not on the shelf stays behind
   writeFileSync(join(changed, "shelf.js"), 'export const MODEL = "./models/gone/"; export const VOICES = [], CHAT_VOICES = [];');
   await assert.rejects(writeSite({ out: join(folder, "none"), www: changed }), { message: "shelf.js names ./models/gone/, which is not there" });
+});
+
+test("while the folder is written it has no list, and never an empty one", async () => {
+  const out = join(folder, "again"); // a site, in the place of which another is written
+  const list = join(out, "site-files.js");
+  let isWritten = false, without = 0;
+  const writing = writeSite({ out }).finally(() => (isWritten = true));
+  while (!isWritten) {
+    if (existsSync(list)) assert.match(readFileSync(list, "utf8"), /"version": "[0-9a-f]{12}"/);
+    else without++;
+    await new Promise(setImmediate);
+  }
+  await writing;
+  assert.ok(without > 0);
 });
 
 test("the package is few files, whose workers find their scripts and modules", async (t) => {
@@ -141,9 +157,9 @@ test("no file of the page names an address outside it", async () => {
   }
 });
 
-test("after one visit the page works with the network gone", async () => {
-  const site = await published("offline");
-  const page = await visit(site);
+test("after one visit the page works with the network gone", async (t) => {
+  const site = await published(t, "offline");
+  const page = await visit(t, site);
   await ready(page);
   assert.equal(await kept(page), true);
   await spoken(page);
@@ -155,12 +171,11 @@ test("after one visit the page works with the network gone", async () => {
   await page.waitForSelector("#offline:visible");
   assert.equal(await write(page), online);
   assert.equal(await page.evaluate(() => fetch("nothing-here.txt").then(() => "came", () => "failed")), "failed");
-  await page.context().close();
 });
 
-test("a new version waits until it is asked for, and takes the place of the old one whole", async () => {
-  const site = await published("update");
-  const page = await visit(site);
+test("a new version waits until it is asked for, and takes the place of the old one whole", async (t) => {
+  const site = await published(t, "update");
+  const page = await visit(t, site);
   await ready(page);
   await kept(page);
   await page.reload();
@@ -182,13 +197,11 @@ test("a new version waits until it is asked for, and takes the place of the old 
   const now = await cached(page);
   assert.equal(now.length, 1);
   assert.ok(now[0].endsWith(version), now[0]);
-  await page.context().close();
-  await site.close();
 });
 
-test("a version of which one file comes wrong is not kept, and the one before stays", async () => {
-  const site = await published("wrong");
-  const page = await visit(site);
+test("a version of which one file comes wrong is not kept, and the one before stays", async (t) => {
+  const site = await published(t, "wrong");
+  const page = await visit(t, site);
   await ready(page);
   await kept(page);
   const before = await cached(page);
@@ -222,15 +235,12 @@ test("a version of which one file comes wrong is not kept, and the one before st
   writeFileSync(join(site.out, "app.js"), app); // it comes whole now; the weights are had already
   await page.evaluate(async () => (await navigator.serviceWorker.getRegistration()).update());
   await page.waitForSelector("#update:visible", { timeout: 30_000 });
-  await page.context().close();
-  await site.close();
 });
 
-test("a page served from its sources keeps nothing", async () => {
+test("a page served from its sources keeps nothing", async (t) => {
   const server = await serve({ port: 0 });
-  const page = await visit(server);
+  t.after(() => server.close());
+  const page = await visit(t, server);
   await ready(page);
   assert.equal(await page.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).length), 0);
-  await page.context().close();
-  await server.close();
 });
