@@ -19,9 +19,9 @@ use serde::Serialize;
 use crate::error::{Error, ErrorKind, Result};
 pub use json::Json;
 
-/// What a rendering may spend: an instruction costs 1, and so do 64 bytes. Lists that are joined over
-/// and over, or nested without end, are not counted until they are too large for the memory.
-const FUEL: u64 = 2_000_000;
+/// What a rendering may spend: an instruction costs 1, and so do 64 bytes, which makes 32 MB of text at most. Lists
+/// that are joined over and over, or nested without end, are not counted until they are too large for the memory.
+const FUEL: u64 = 500_000;
 /// Calls of macros, and loops within loops.
 const DEPTH: usize = 64;
 /// transformers' names of the template of a model, and of the one that some have beside it for conversations
