@@ -21,6 +21,20 @@ export interface Disk {
   rm(path: string, options: { recursive: true; force: true }): Promise<void>;
 }
 
+/** The little of a worker of `worker_threads` that is used. */
+export interface ProgramWorker {
+  on(event: "message", hear: (data: unknown) => void): void;
+  on(event: "error", hear: (error: Error) => void): void;
+  postMessage(data: unknown): void;
+  unref(): void;
+}
+
+/** The little of `worker_threads` that is used. */
+export interface Workers {
+  Worker: new (script: URL) => ProgramWorker;
+  parentPort: { once(event: "message", hear: (data: unknown) => void): void; postMessage(data: unknown): void };
+}
+
 /** The little of Node's `process` that is used. */
 export interface Program {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -28,8 +42,9 @@ export interface Program {
   cwd(): string;
   getBuiltinModule(name: "fs/promises"): Disk;
   getBuiltinModule(name: "url"): { pathToFileURL(path: string): URL };
-  getBuiltinModule(name: "os"): { homedir(): string };
+  getBuiltinModule(name: "os"): { homedir(): string; availableParallelism(): number };
   getBuiltinModule(name: "path"): { join(...parts: string[]): string };
+  getBuiltinModule(name: "worker_threads"): Workers;
 }
 
 /** Undefined in a page. */

@@ -1,5 +1,5 @@
 // The packed package in Deno and Bun, where their npm packages brought them: a model and an adapter from paths, texts, a
-// stream that changes its adapter, a server's answer. In Node that is tests/unit's and serve.test.mjs's.
+// stream that changes its adapter, a server's answer, in Node what serve.test.mjs tests. And threads in all three.
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
@@ -19,7 +19,7 @@ import { createEngine } from "lorakeet";
 import { createHandler } from "lorakeet/server";
 
 const [model, prompt] = process.argv.slice(2);
-const engine = await createEngine(model, { device: "cpu" });
+const engine = await createEngine(model, { device: "cpu", threads: 1 });
 await engine.loadAdapter("./poet");
 const request = { prompt, max_tokens: 16, temperature: 0 };
 const { choices: [base] } = await engine.completions.create(request);
@@ -31,6 +31,38 @@ const response = await createHandler(engine)(new Request("http://localhost/v1/mo
 console.log(JSON.stringify([base.text, text, (await response.json()).data.map(({ id }) => id)]));
 await engine.dispose();
 `;
+
+/** Texts by two threads, by the one that is left, and by two again; then by one, where the others' script is not there. */
+const THREADS = `
+import { renameSync } from "node:fs";
+import { createEngine } from "lorakeet";
+
+const [model, prompt, isBroken] = process.argv.slice(2);
+if (isBroken) renameSync("node_modules/lorakeet/dist/thread/pool-thread.js", "node_modules/lorakeet/dist/thread/gone.js");
+const open = () => createEngine(model, { device: "cpu", threads: 2 });
+const told = async (engine) => {
+  const { choices: [{ text }] } = await engine.completions.create({ prompt: prompt.repeat(40), max_tokens: 16, temperature: 0 });
+  return [engine.info.threads, text];
+};
+const first = await open();
+const second = await open();
+const texts = [await told(first), await told(second)];
+await first.dispose();
+const third = await open();
+console.log(JSON.stringify([...texts, await told(third)]));
+`;
+
+for (const [name, [program, ...args]] of Object.entries({ Node: [process.execPath], ...RUNTIMES })) {
+  test(`threads in ${name}`, (t) => {
+    if (!existsSync(program)) return t.skip(`${name}'s npm package is not here`);
+    const folder = project(`threads-${name.toLowerCase()}`, { "main.mjs": THREADS });
+    const run = (...more) => JSON.parse(execFileSync(program, [...args, "main.mjs", demo, golden.prompt, ...more], { cwd: folder, encoding: "utf8" }));
+    const [[two, text], [one, alone], [again, after]] = run();
+    assert.deepEqual([two, one, again], [2, 1, 2]);
+    assert.ok(text.length > 10 && text === alone && text === after, text);
+    assert.deepEqual(run("broken"), [[1, text], [1, text], [1, text]]);
+  });
+}
 
 for (const [name, [program, ...args]] of Object.entries(RUNTIMES)) {
   test(name, (t) => {

@@ -6,6 +6,7 @@ import { ENGINE_NAMES, type EngineOptions } from "./engine-options.js";
 import type { Engine } from "./engine.js";
 import { openEngine } from "./open.js";
 import { checkNames, checkSignal, wrong } from "../options.js";
+import { program } from "../program.js";
 import type { ModelSource } from "../files/source.js";
 import { hasGpu } from "../thread/gpu.js";
 import { openInWorker } from "../thread/worker-client.js";
@@ -37,8 +38,7 @@ export async function createEngine(source: ModelSource, options: EngineOptions =
   if (typeof worker !== "boolean" && !isWorker) throw wrong("worker", worker, "true, false or a Worker");
   checkThreads(options.threads);
   const open = async () => openInWorker<Engine>(source, others, isWorker ? 1 : await threadsFor(options), isWorker ? worker : undefined);
-  // The page's own thread may not wait for others.
-  const engine = worker === false ? await openEngine(source, { ...others, threads: 1 }) : await open();
+  const engine = worker === false ? await openEngine(source, { ...others, threads: await threadsHere(options) }) : await open();
   // Some browsers ask the user: nobody waits for that.
   void persist(engine.cache).catch(() => {});
   return engine;
@@ -49,12 +49,31 @@ function checkThreads(threads: unknown): void {
   if (threads !== undefined && !fits) throw wrong("threads", threads, `a whole number from 1 to ${MAX_THREADS}`);
 }
 
-/** How many threads to try. */
-async function threadsFor({ device, threads }: EngineOptions): Promise<number> {
-  if (threads === 1 || !globalThis.crossOriginIsolated || device === "webgpu") return 1;
+/** How many threads to try in a worker. */
+async function threadsFor(options: EngineOptions): Promise<number> {
+  return globalThis.crossOriginIsolated ? wanted(options, () => navigator.hardwareConcurrency) : 1;
+}
+
+/** How many there are in a program that has had an engine. */
+let started: Promise<number> | undefined;
+
+/** Has a program's threads started with its first engine, and gives how many to try: one where they do not start. A page's own thread may not wait for others. */
+async function threadsHere(options: EngineOptions): Promise<number> {
+  const here = program();
+  if (!here) return 1;
+  const count = wanted(options, () => here.getBuiltinModule("os").availableParallelism());
+  started ??= (async () => {
+    if ((await count) > 1) await (await import("../thread/pool.js")).startThreads(await count, options.threadsWasmUrl);
+    return count;
+  })().catch(() => 1);
+  return Math.min(await count, await started);
+}
+
+async function wanted({ device, threads }: EngineOptions, cores: () => number): Promise<number> {
+  if (threads === 1 || device === "webgpu") return 1;
   if (device !== "cpu" && (await hasGpu())) return 1;
   // On two cores two threads were slower than one, beside the page's own and the browser's.
-  return threads ?? Math.min(Math.ceil(navigator.hardwareConcurrency / 2), MAX_THREADS);
+  return threads ?? Math.min(Math.ceil(cores() / 2), MAX_THREADS);
 }
 
 function inPage(): boolean {

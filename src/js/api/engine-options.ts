@@ -48,10 +48,11 @@ export interface EngineOptions extends HubOptions {
    */
   exact?: boolean;
   /**
-   * How many threads compute on the CPU, 1 to 8. More than one needs a page that is cross-origin isolated
-   * (`crossOriginIsolated`), and a worker that `createEngine` starts; otherwise, or where they do not start, one computes:
-   * `info.threads` says how many do. Every number is the same with any number of them. Default: half the
-   * processor's; 1 where WebGPU is used.
+   * How many threads compute on the CPU, 1 to 8. In a page more than one needs cross-origin isolation
+   * (`crossOriginIsolated`) and a worker that `createEngine` starts; in Node, Deno and Bun they start with the program's
+   * first engine, and serve one engine at a time. Otherwise, or where they do not start, one computes: `info.threads`
+   * says how many do. Every number is the same with any number of them. Default: half the processor's; 1 where WebGPU
+   * is used.
    */
   threads?: number;
   /**

@@ -20,6 +20,7 @@ A server on this machine that answers OpenAI's requests. MODEL is a folder, a GG
   --dtype, --kv-dtype       how weights, keys and values are held: f32, f16, q8, q4 (weights alone)
   --context-length N        tokens a text may have
   --batch N                 texts at the same time
+  --threads N               of the CPU, 1 to 8; default half as many as it has
   --revision NAME           of a hub id
   --token TOKEN             for the hub; default HF_TOKEN
 

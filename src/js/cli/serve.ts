@@ -23,6 +23,7 @@ export const SERVE = {
   "kv-dtype": { type: "string" },
   "context-length": { type: "string" },
   batch: { type: "string" },
+  threads: { type: "string" },
   revision: { type: "string" },
   token: { type: "string" },
 } as const;
@@ -47,9 +48,9 @@ export async function serve([source, ...others]: string[], values: Values): Prom
   });
   const server = await listen(handle, port, host);
   const at = server.address().port;
-  const { model, contextLength, batch, dtype } = engine.info;
+  const { model, contextLength, batch, dtype, device, threads } = engine.info;
   const names = (await engine.listAdapters()).map(({ name }) => name);
-  process.stderr.write(`${model} (${dtype}, context ${contextLength}, batch ${batch})${names.length > 0 ? `, adapters ${names.join(", ")}` : ""}\n`);
+  process.stderr.write(`${model} (${dtype}, context ${contextLength}, batch ${batch}, ${device === "cpu" && threads > 1 ? `${threads} threads` : device})${names.length > 0 ? `, adapters ${names.join(", ")}` : ""}\n`);
   process.stdout.write(`http://${name}:${at}/v1\n`);
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.on(signal, () => {
@@ -79,7 +80,7 @@ function sourceOf(source: string): string | URL {
 function engineOptions(values: Values): EngineOptions {
   const { dtype, revision } = values;
   const [contextLength, batch] = [numberOf("context-length", values["context-length"]), numberOf("batch", values.batch)];
-  const kvDtype = values["kv-dtype"];
+  const [kvDtype, threads] = [values["kv-dtype"], numberOf("threads", values.threads)];
   return {
     device: "auto",
     cache: "disk",
@@ -88,6 +89,7 @@ function engineOptions(values: Values): EngineOptions {
     ...(kvDtype === undefined ? {} : { kvDtype: kvDtype as KvDtype }),
     ...(contextLength === undefined ? {} : { contextLength }),
     ...(batch === undefined ? {} : { batch }),
+    ...(threads === undefined ? {} : { threads }),
     ...(revision === undefined ? {} : { revision: String(revision) }),
     ...hubToken(values.token),
   };

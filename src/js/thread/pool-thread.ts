@@ -2,22 +2,30 @@
 // It says once that it is there, and hears nothing after that: it computes, or sleeps, until it is terminated.
 
 import init, { enlistThread, serveThread } from "../wasm/lorakeet_threads.js";
+import { program } from "../program.js";
 import { setFailed, type Beginning } from "./beginning.js";
 
 const STACK_BYTES = 1 << 20;
 
-addEventListener("message", async ({ data }: MessageEvent<Beginning>) => {
+/** A program's workers hear and speak by a port of their own. */
+const port = program()?.getBuiltinModule("worker_threads").parentPort;
+const say = (data: { error?: string }) => port ? port.postMessage(data) : postMessage(data);
+
+async function begin(data: Beginning): Promise<void> {
   try {
     await init({ module_or_path: data.module, memory: data.memory, thread_stack_size: STACK_BYTES });
     enlistThread();
   } catch (error) {
-    return postMessage({ error: String(error) });
+    return say({ error: String(error) });
   }
-  postMessage({});
+  say({});
   try {
     serveThread();
   } catch (error) {
     setFailed(data);
     throw error;
   }
-}, { once: true });
+}
+
+if (port) port.once("message", (data) => void begin(data as Beginning));
+else addEventListener("message", ({ data }: MessageEvent<Beginning>) => void begin(data), { once: true });

@@ -25,16 +25,20 @@ const grammar = new Module("the WebAssembly module of grammars", async ({ module
 
 /**
  * Has other classes of an engine's module from now on, of the same shape; `init` starts it, and `why` may say what
- * has stopped it. Gives what fetches it. Only where no engine has been opened yet.
+ * has stopped it. Gives what fetches it, and what brings the first ones back. Only where no engine has been opened yet.
  */
 export function replaceEngineModule(
   classes: Record<"Engine" | "Loader" | "Sha256", unknown>, init: Init, why: () => string | undefined,
-): (url: string | URL) => Promise<void> {
-  WasmEngine = classes.Engine as typeof Engine;
-  WasmLoader = classes.Loader as typeof Loader;
-  WasmSha256 = classes.Sha256 as typeof Sha256;
-  engine = new Module(ENGINE, init, why);
-  return (url) => engine.load(url);
+): { load: (url: string | URL) => Promise<void>; restore: () => void } {
+  const use = (classes: Record<string, unknown>, module: Module) => {
+    WasmEngine = classes["Engine"] as typeof Engine;
+    WasmLoader = classes["Loader"] as typeof Loader;
+    WasmSha256 = classes["Sha256"] as typeof Sha256;
+    engine = module;
+  };
+  const before = engine;
+  use(classes, new Module(ENGINE, init, why));
+  return { load: (url) => engine.load(url), restore: () => use({ Engine, Loader, Sha256 }, before) };
 }
 
 /** Fetches the engine's module, if no engine of the page did. */
