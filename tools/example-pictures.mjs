@@ -53,7 +53,7 @@ export async function pictureExamples(browser, shoot, talker) {
     build(react);
     for (const voice of VOICES) adapted.append("adapter", `${voice}=${at(`adapters/${voice}/`)}`);
     await served(join(react, "dist"), async (url) => {
-      const page = await browser.newPage({ ...LOOK, viewport: { width: 560, height: 340 } });
+      const page = await browser.newPage({ viewport: { width: 560, height: 340 }, deviceScaleFactor: 1.25 });
       await page.goto(`${url}?${adapted}`);
       await page.getByLabel("Prompt").fill(PROMPT, { timeout: 180_000 });
       await page.getByLabel(VOICES[0], { exact: true }).fill("1");
