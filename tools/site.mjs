@@ -67,7 +67,7 @@ async function bundlePackage(dist, out) {
 
 /** Puts two scripts, that of the first paint and the page's own, and chunks for what not everybody needs, and one style sheet in the place of the page's modules and sheets. */
 async function bundle(www, out) {
-  for (const path of readdirSync(www).filter((name) => /\.(js|css)$/.test(name) && !KEPT.test(name))) rmSync(join(out, path));
+  for (const path of readdirSync(out).filter((name) => /\.(js|css)$/.test(name) && !KEPT.test(name))) rmSync(join(out, path));
   rmSync(join(out, "words"), { recursive: true, force: true });
   const { build, transform } = await import("esbuild"); // there since set-up
   const elsewhere = {
