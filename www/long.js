@@ -4,6 +4,7 @@
 
 import { Chart } from "./chart.js";
 import { offerFiles } from "./files-out.js";
+import { BaseText, showEnd } from "./long-base.js";
 import { begin, count } from "./meters.js";
 import { element, grow } from "./parts.js";
 import { readSampling } from "./sampling.js";
@@ -25,8 +26,13 @@ export class LongText {
   #onOpen;
   /** Of each chunk scored, {baseLoss, adaptedLoss}. */
   #losses = [];
-  /** What is left to read: token ids of the text, and how many of them have been learned. */
+  /** Token ids of the beginning, and how many of them have been learned. */
   #book = { ids: [], done: 0 };
+  /** Token ids of what was written after it. */
+  #written = [];
+  /** The other adapters that are on, as the text began. */
+  #others = null;
+  #base = new BaseText();
   #chunkBegan = 0;
   #isOpen = false;
   #isBlocked = false;
@@ -53,7 +59,7 @@ export class LongText {
       if (file && !element("start").disabled) element("start").value = await file.text();
     }));
     element("long-skip").addEventListener("click", () => {
-      this.#book = { ids: [], done: 0 };
+      this.#book.ids.length = this.#book.done;
       element("growing").requestSubmit();
     });
     element("blocked-stop").addEventListener("click", () => attempt(stopLesson));
@@ -116,20 +122,10 @@ export class LongText {
     try {
       if (this.#temp === undefined) await this.#begin(engine);
       await this.#read(signal);
-      let tokens = 0;
-      const began = (this.#chunkBegan = performance.now());
       begin();
       say(t("long.going"));
-      const [box, join] = [element("long-page"), element("long-beginning")];
-      box.scrollTop += join.getBoundingClientRect().bottom - box.getBoundingClientRect().top - box.clientHeight / 3;
-      for await (const { text, token_ids, chunk } of this.#temp.generate({ ...readSampling(), mix: overlaps(engine), signal })) {
-        grow(element("long-page"), element("long-text"), text);
-        tokens += token_ids.length;
-        if (token_ids.length > 0) count(token_ids.length);
-        if (chunk) this.#plot(chunk, "long.learned");
-        else show(t("long.writing", { n: tokens }));
-      }
-      tell(STATUS, [t("long.written", { n: tokens, seconds: secondsSince(began) }), this.#gain()].join(" ").trim());
+      const written = await this.#write(engine, readSampling(), signal);
+      tell(STATUS, [t("long.written", written), this.#gain()].join(" ").trim());
     } catch (error) {
       if (!signal.aborted) throw error;
       if (engine === this.#engine) tell(STATUS, this.#isReading() ? t("long.stopped-reading", { percent: this.#percent() }) : t("long.stopped"));
@@ -137,6 +133,37 @@ export class LongText {
       this.#running = undefined;
       this.#update();
     }
+  }
+
+  /** Writes on, and beside it the base if that is wanted: both at once where the batch has room, else the base afterwards. Gives {n, seconds}. */
+  async #write(engine, sampling, signal) {
+    const place = [...this.#book.ids, ...this.#written];
+    let written;
+    const texts = [async (signal) => (written = await this.#writeOn({ ...sampling, mix: overlaps(engine), signal }))];
+    if (this.#base.isOn) {
+      const tellOf = (n) => written && show(t("long.writing.base", { n }));
+      texts.push((signal) => this.#base.write(engine, place, { ...sampling, adapter: this.#others, signal }, tellOf));
+    } else {
+      this.#base.end();
+    }
+    if (engine.info.batch > seatsFor(engine)) await atOnce(texts, signal);
+    else for (const write of texts) await write(signal);
+    return written;
+  }
+
+  async #writeOn(request) {
+    let n = 0;
+    const began = (this.#chunkBegan = performance.now());
+    showEnd(element("long-page"), element("long-beginning"));
+    for await (const { text, token_ids, chunk } of this.#temp.generate(request)) {
+      grow(element("long-page"), element("long-text"), text);
+      this.#written.push(...token_ids);
+      n += token_ids.length;
+      if (token_ids.length > 0) count(token_ids.length);
+      if (chunk) this.#plot(chunk, "long.learned");
+      else show(t("long.writing", { n }));
+    }
+    return { n, seconds: secondsSince(began) };
   }
 
   /** By how much what was learned has lowered the loss, over all chunks that something was learned before; empty where it did not. */
@@ -153,12 +180,16 @@ export class LongText {
     const beginning = element("start").value;
     element("long-beginning").textContent = beginning;
     element("long-text").textContent = "";
+    this.#base.clear();
     const size = Number(element("chunk").value);
     // While the text is written it is learned between its tokens, and the mix tells the losses; else it is scored between chunks.
     const manner = overlaps(engine) ? { overlap: true, kv: "stale" } : { scoreGenerated: true };
     const ids = beginning === "" ? [] : await engine.tokenize(beginning);
-    this.#temp = await engine.createTempLora({ chunkTokens: size, contextTokens: size, beside: this.#beside(), ...manner });
+    const beside = this.#beside();
+    this.#temp = await engine.createTempLora({ chunkTokens: size, contextTokens: size, beside, ...manner });
     this.#book = { ids, done: 0 };
+    this.#written = [];
+    this.#others = beside;
   }
 
   async #read(signal) {
@@ -198,6 +229,8 @@ export class LongText {
   #forget(status) {
     this.#temp = undefined;
     this.#book = { ids: [], done: 0 };
+    this.#written = [];
+    this.#base.end();
     offerFiles(element("long-files"), []);
     if (status) tell(STATUS, status);
     else show("");
@@ -210,10 +243,11 @@ export class LongText {
     element("grow").textContent = t(this.#isReading() ? "long.read-on" : this.#temp ? "long.on" : "long.go");
     element("long-skip").hidden = running || !this.#isReading() || this.#book.done === 0;
     element("long-stop").disabled = !running;
+    this.#base.isLocked = running;
     element("start").disabled = element("start-file").disabled = element("chunk").disabled = this.#temp !== undefined || running;
     element("long-outcome").disabled = !this.#temp || running;
     element("long-outcome").hidden = !this.#temp;
-    element("long-page").setAttribute("aria-busy", String(running));
+    for (const id of ["long-page", "long-base-page"]) element(id).setAttribute("aria-busy", String(running));
     const isOpen = this.#temp !== undefined || running;
     if (isOpen !== this.#isOpen) this.#onOpen((this.#isOpen = isOpen));
   }
@@ -226,6 +260,17 @@ export class LongText {
 
 /** Whether there is room for a text that is drawn from two models while a chunk of it is learned. */
 const overlaps = (engine) => engine.info.batch >= 3;
+
+/** Sequences of the batch that the text takes: one, or those of both models and of the chunk. */
+const seatsFor = (engine) => (overlaps(engine) ? 3 : 1);
+
+/** Writes all of `texts`; where one fails the others end, and that is the error. */
+async function atOnce(texts, signal) {
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  await Promise.all(texts.map((write) => write(either).catch((error) => failed.abort(error))));
+  failed.signal.throwIfAborted();
+}
 
 const secondsSince = (began) => ((performance.now() - began) / 1000).toFixed(1);
 

@@ -67,7 +67,9 @@ export class Voices {
   async load(voices) {
     const engine = this.#engine;
     for (const { name, folder } of voices) {
-      await this.#add(engine, () => engine.loadAdapter(folder, { name }));
+      // These have two files: a folder would be searched for a chat template when it first answers, and without a network that fails.
+      const [config, weights] = ["adapter_config.json", "adapter_model.safetensors"].map((file) => new URL(folder + file, location.href).href);
+      await this.#add(engine, () => engine.loadAdapter({ config, weights }, { name }));
     }
     for (const { name, files } of await kept(engine)) {
       if (engine !== this.#engine) return;

@@ -49,6 +49,7 @@ const FILL = {
   async long(page) {
     await page.locator("#start").fill("The ferry had one rope, one lantern and one dog, and the dog was old. ".repeat(2));
     await page.locator("#chunk").fill("16");
+    await page.locator("#long-beside").check();
     await page.locator("#grow").click();
     await says(page, "long-status", "written");
     await page.locator("#long-export").click();
@@ -102,8 +103,9 @@ test("axe finds nothing serious while something is wrong, in the way, under way 
 
   const page = await openPage(browser, "?device=cpu", { view: "long" });
   await page.locator("#max-tokens").fill("5000");
+  await page.locator("#long-beside").check();
   await page.locator("#grow").click();
-  await page.waitForFunction(() => document.getElementById("long-text").textContent.length > 20);
+  await page.waitForFunction(() => ["long-text", "long-base-text"].every((id) => document.getElementById(id).textContent.length > 20));
   assert.deepEqual(await violations(page), [], "it writes");
   await page.locator("#view-teach").click();
   await page.locator("#lesson").fill("The ferry had one rope, one lantern and one dog.");

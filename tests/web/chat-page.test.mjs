@@ -2,27 +2,22 @@
 // The model is a small random one with a chat template, from an imitation of the hub; a real one is real-model.test.mjs's.
 
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { fixtures, start } from "./browser.mjs";
+import { start } from "./browser.mjs";
 import { startHub } from "./hub-server.mjs";
 import { writeRandomAdapter } from "./random-adapter.mjs";
-import { bring, openPage, ready, sample, says, violations, voices, written } from "./reader.mjs";
-
-const ID = "HuggingFaceTB/SmolLM2-135M-Instruct";
-const TEMPLATE = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+import { TALKER, TEMPLATE, bring, openPage, ready, sample, says, violations, voices, writeTalker, written } from "./reader.mjs";
 
 let browser, folder, model, hub;
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), "chat-"));
   model = join(folder, "talker");
-  cpSync(join(fixtures, "llama"), model, { recursive: true });
-  const config = join(model, "tokenizer_config.json");
-  writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, "utf8")), chat_template: TEMPLATE }));
+  writeTalker(model);
   writeRandomAdapter(join(folder, "gruff"), { model, rank: 4, seed: 1 });
-  hub = await startHub({ [ID]: { folder: model } });
+  hub = await startHub({ [TALKER]: { folder: model } });
   browser = await start();
 });
 after(async () => {
@@ -50,7 +45,7 @@ const mine = (page) => page.locator("#turns .mine p").allTextContents();
 const answers = (page) => page.locator("#turns .md").evaluateAll((all) => all.map((each) => each.textContent));
 
 test("a model that answers is one click away, its size said, and is there again without a network; and so is the one before", async (t) => {
-  const hub = await startHub({ [ID]: { folder: model } });
+  const hub = await startHub({ [TALKER]: { folder: model } });
   t.after(() => hub.close());
   const page = await openPage(browser, "?device=cpu", { view: "chat", hubUrl: hub.url });
   await page.waitForSelector("#chat-offer:not([hidden])");
@@ -60,7 +55,7 @@ test("a model that answers is one click away, its size said, and is there again 
   await page.locator("#chat-fetch").click();
   await page.waitForSelector("#chat-room:not([hidden])");
   assert.equal(await page.textContent("#name"), "SmolLM2-135M-Instruct");
-  assert.equal(new URL(page.url()).searchParams.get("model"), ID);
+  assert.equal(new URL(page.url()).searchParams.get("model"), TALKER);
   await sample(page, { maxTokens: 8 });
   await ask(page, "Who are you?");
   const [first] = await answers(page);

@@ -1,9 +1,9 @@
 // What a reader does with the page, for the tests of it: opens it, brings voices, writes, waits.
 // Not assertions: those are the tests'.
 
-import { readFileSync } from "node:fs";
+import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { demo, root } from "./browser.mjs";
+import { demo, fixtures, root } from "./browser.mjs";
 import { writeRandomAdapter } from "./random-adapter.mjs";
 
 /** Pictures for people who look at a failed run. */
@@ -22,9 +22,20 @@ export function writeVoices(shelf, names) {
   names.forEach((name, i) => writeRandomAdapter(join(shelf, name), { model: demo, rank: 4 * (i + 1), seed: i + 1 }));
 }
 
+/** The id of the model that talks, and the chat template of the one that stands for it. */
+export const TALKER = "HuggingFaceTB/SmolLM2-135M-Instruct";
+export const TEMPLATE = "{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
+
+/** Writes a small random model with a chat template into `folder`. */
+export function writeTalker(folder) {
+  cpSync(join(fixtures, "llama"), folder, { recursive: true });
+  const config = join(folder, "tokenizer_config.json");
+  writeFileSync(config, JSON.stringify({ ...JSON.parse(readFileSync(config, "utf8")), chat_template: TEMPLATE }));
+}
+
 /** Answers for shelf.js: the demo model, with these voices, a hub that `hubUrl` names, and those of its model that talks. */
 export function routeShelf(page, voices = [], hubUrl, chatVoices = []) {
-  const told = { MODEL: "./models/demo/", MODEL_TITLE: "demo", MODEL_BYTES: 1e6, CHAT_MODEL: "HuggingFaceTB/SmolLM2-135M-Instruct", HUB: hubUrl ? { hubUrl } : {}, VOICES: voices, CHAT_VOICES: chatVoices };
+  const told = { MODEL: "./models/demo/", MODEL_TITLE: "demo", MODEL_BYTES: 1e6, CHAT_MODEL: TALKER, HUB: hubUrl ? { hubUrl } : {}, VOICES: voices, CHAT_VOICES: chatVoices };
   const body = Object.entries(told).map(([name, value]) => `export const ${name} = ${JSON.stringify(value)};`).join("\n");
   return page.route("**/shelf.js", (route) => route.fulfill({ contentType: "text/javascript", body }));
 }

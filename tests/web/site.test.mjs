@@ -12,8 +12,10 @@ import { anchor } from "../../tools/manual.mjs";
 import { ISOLATED, serve } from "../../tools/serve.mjs";
 import { writeSite } from "../../tools/site.mjs";
 import { root } from "../../tools/setup.mjs";
-import { MODEL, VOICES } from "../../www/shelf.js";
-import { ready, sample, write } from "./reader.mjs";
+import { CHAT_VOICES, MODEL, VOICES } from "../../www/shelf.js";
+import { startHub } from "./hub-server.mjs";
+import { writeRandomAdapter } from "./random-adapter.mjs";
+import { TALKER, ready, sample, write, writeTalker, written } from "./reader.mjs";
 
 const WEIGHTS = MODEL.replace("./", "");
 
@@ -28,9 +30,9 @@ after(async () => {
 });
 
 /** A site of its own on a server of its own, at a sub-path, for one test: `out` is its folder. */
-async function published(t, name) {
+async function published(t, name, www) {
   const out = join(folder, name);
-  const site = await writeSite({ out });
+  const site = await writeSite({ out, www });
   const server = await serve({ roots: { "/some/where/": out }, port: 0 });
   t.after(() => server.close());
   return { out, ...site, url: `${server.url}some/where/`, port: Number(new URL(server.url).port), close: server.close };
@@ -171,6 +173,58 @@ test("after one visit the page works with the network gone", async (t) => {
   await page.waitForSelector("#offline:visible");
   assert.equal(await write(page), online);
   assert.equal(await page.evaluate(() => fetch("nothing-here.txt").then(() => "came", () => "failed")), "failed");
+});
+
+test("the model that talks and its voices work with the network gone, once one of them has spoken", async (t) => {
+  const model = join(folder, "talker");
+  writeTalker(model);
+  const hub = await startHub({ [TALKER]: { folder: model } });
+  t.after(() => hub.close());
+  // The page as it is, but for the hub's address, and for voices that fit the small model.
+  const www = join(folder, "www-talker");
+  cpSync(join(root, "www"), www, { recursive: true });
+  CHAT_VOICES.forEach(({ folder }, i) => writeRandomAdapter(join(www, folder), { model, rank: 4, seed: i + 1 }));
+  const shelf = readFileSync(join(www, "shelf.js"), "utf8");
+  writeFileSync(join(www, "shelf.js"), shelf.replace("HUB = {}", `HUB = ${JSON.stringify({ hubUrl: hub.url })}`));
+
+  const site = await published(t, "talker-site", www);
+  const page = await visit(t, site, "?device=cpu#chat");
+  const all = async () => {
+    await page.waitForFunction((n) => document.querySelectorAll("#voice-list input:enabled").length === n, 1 + CHAT_VOICES.length, { timeout: 30_000 });
+    await page.waitForSelector("#chat-room:not([hidden])");
+    await sample(page, { maxTokens: 12 });
+  };
+  const answer = async (name) => {
+    await page.locator(`#voice-list input[value="${name}"]`).check();
+    await page.locator("#message").fill("Who are you?");
+    await page.locator("#send").click();
+    await written(page);
+    const text = await page.locator("#turns .md").last().textContent();
+    await page.locator("#chat-clear").click();
+    return text;
+  };
+  await page.locator("#chat-fetch").click();
+  await all();
+  const first = await answer(CHAT_VOICES[0].name);
+  const base = await answer("");
+  assert.notEqual(first, base);
+  assert.equal(await kept(page), true);
+  await Promise.all([site.close(), hub.close()]);
+
+  // At the address the page has had since, and from its first one by a click.
+  await page.reload();
+  await all();
+  assert.deepEqual(await page.locator("#voice-list b").allTextContents(), ["Base", ...CHAT_VOICES.map(({ title }) => title)]);
+  assert.equal(await answer(CHAT_VOICES[0].name), first);
+  const others = [];
+  for (const { name } of CHAT_VOICES.slice(1)) others.push(await answer(name));
+  assert.equal(new Set([base, first, ...others]).size, 1 + CHAT_VOICES.length);
+  await page.goto(`${site.url}?device=cpu#chat`);
+  await page.locator("#chat-fetch").click();
+  await all();
+  assert.equal(await answer(CHAT_VOICES[0].name), first);
+  assert.equal(await answer(""), base);
+  assert.equal(await page.isVisible("#error"), false);
 });
 
 test("a new version waits until it is asked for, and takes the place of the old one whole", async (t) => {

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { root, start } from "./browser.mjs";
-import { chosen, openPage, ready, sample, says, violations, voices, write } from "./reader.mjs";
+import { chosen, openPage, ready, sample, says, tooWide, violations, voices, write } from "./reader.mjs";
 
 const story = readFileSync(join(root, "tests/fixtures/training/story.txt"), "utf8").slice(0, 300);
 
@@ -97,6 +97,148 @@ test("a long text stops, goes on, and is discarded", async () => {
   assert.deepEqual(await voices(page), ["Base"]);
   assert.equal(await page.textContent("#grow"), "Read and continue");
   assert.equal(await page.isVisible("#error"), false);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+/** What the demo model writes on its own after `beginning`, presses of the button one after the other, {seen, texts}. */
+const alone = (page, beginning, presses) => page.evaluate(async ([beginning, presses]) => {
+  const { createEngine } = await import("/dist/index.js");
+  const engine = await createEngine("/models/demo/", { device: "cpu" });
+  const ids = await engine.tokenize(beginning);
+  const texts = [];
+  let seen;
+  for (const max_tokens of presses) {
+    const most = engine.info.contextLength - max_tokens;
+    const prompt = ids.length > most ? [...ids.slice(0, 4), ...ids.slice(4 - most)] : ids;
+    seen ??= await engine.detokenize(ids.length > most ? prompt.slice(4) : prompt);
+    const { choices: [{ text, token_ids }] } = await engine.completions.create({ prompt, max_tokens, temperature: 0, repetition_penalty: 1 });
+    texts.push(text);
+    ids.push(...token_ids);
+  }
+  await engine.dispose();
+  return { seen, texts };
+}, [beginning, presses]);
+
+test("next to a long text stands what the model writes on its own, if that is wanted", async () => {
+  const page = await open("long");
+  const base = () => page.textContent("#long-base-text");
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await sample(page);
+  assert.equal(await page.isVisible("#long-base"), false);
+  assert.equal(await page.isVisible("#long-title"), false);
+  await page.locator("#long-beside").focus();
+  await page.keyboard.press("Space");
+  assert.equal(await page.textContent("#long-title:visible"), "With what it has learned");
+  assert.equal(await page.textContent("#long-base-title:visible"), "On its own, nothing learned");
+  await grow(page, { tokens: 40 });
+  assert.equal(await page.isDisabled("#long-beside"), true);
+  await says(page, "long-status", "^40 tokens written");
+  const { seen, texts: [first, second] } = await alone(page, story, [40, 24]);
+  assert.equal(seen, story);
+  assert.equal(await page.textContent("#long-base-beginning"), story);
+  assert.equal(await base(), first);
+  const text = await page.textContent("#long-text");
+  assert.ok(text.length > 50 && text !== first, text);
+  const writeOn = async (tokens) => {
+    await page.locator("#max-tokens").fill(String(tokens));
+    await page.locator("#grow").click();
+    await says(page, "long-status", `^${tokens} tokens written`);
+  };
+  await writeOn(24);
+  assert.equal(await base(), first + second);
+
+  // Side by side, or on a phone one below the other.
+  const places = async () => {
+    const [left, right] = await Promise.all(["#long-page", "#long-base-page"].map((id) => page.locator(id).boundingBox()));
+    return [right.x >= left.x + left.width, right.y >= left.y + left.height];
+  };
+  assert.deepEqual(await places(), [true, false]);
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.deepEqual(await places(), [false, true]);
+  assert.ok((await tooWide(page)) <= 0);
+
+  // Without it there is one text; with it again it begins where the text is then.
+  await page.locator("#long-beside").uncheck();
+  assert.equal(await page.isVisible("#long-base"), false);
+  assert.equal(await page.isVisible("#long-title"), false);
+  await writeOn(25);
+  assert.equal(await base(), first + second);
+  const place = story + (await page.textContent("#long-text"));
+  await page.locator("#long-beside").check();
+  await writeOn(26);
+  assert.equal(await page.textContent("#long-base-beginning"), place);
+  assert.ok((await base()).length > 20 && !(await base()).startsWith(first));
+
+  // An option that is wrong is told once, and mended.
+  const before = await base();
+  await page.locator("#penalty").evaluate((field) => (field.min = "0"));
+  await page.locator("#penalty").fill("0");
+  await page.locator("#grow").click();
+  await says(page, "error", "^repetition_penalty 0, expected above 0$");
+  assert.equal(await base(), before);
+  await page.locator("#penalty").fill("1");
+  await writeOn(27);
+  assert.ok((await base()).length > before.length);
+  await page.locator("#long-discard").click();
+  await says(page, "long-status", "^Discarded");
+  assert.equal(await page.isVisible("#error"), false);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("of a text that does not fit the model on its own sees the end, and a stop ends both", async () => {
+  const page = await open("long");
+  await sample(page);
+  await page.locator("#long-beside").check();
+  const book = story.repeat(12);
+  await grow(page, { beginning: book, tokens: 16, chunk: 64 });
+  await says(page, "long-status", "^16 tokens written");
+  const { seen, texts } = await alone(page, book, [16]);
+  assert.ok(seen.length < book.length, "the book is longer than the context");
+  assert.equal(await page.textContent("#long-base-beginning"), `… ${seen}`);
+  assert.equal(await page.textContent("#long-base-text"), texts[0]);
+
+  const lengths = () => page.evaluate(() => ["long-text", "long-base-text"].map((id) => document.getElementById(id).textContent.length));
+  const [learned, base] = await lengths();
+  await page.locator("#max-tokens").fill("5000");
+  await page.locator("#grow").click();
+  await page.waitForFunction(([learned, base]) => document.getElementById("long-text").textContent.length > learned + 20 && document.getElementById("long-base-text").textContent.length > base + 20, [learned, base], { timeout: 60_000 });
+  await page.locator("#long-stop").click();
+  await says(page, "long-status", "^Stopped");
+  const stopped = await lengths();
+  await page.waitForTimeout(500);
+  assert.deepEqual(await lengths(), stopped);
+  assert.equal(await page.isDisabled("#long-beside"), false);
+  await page.locator("#long-discard").click();
+  await says(page, "long-status", "^Discarded");
+  assert.equal(await page.isVisible("#error"), false);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test("where the batch has no room for both, the model writes on its own afterwards", async () => {
+  const engines = 'export * from "./index.js?all"; import { createEngine as create } from "./index.js?all"; export const createEngine = (source, options) => create(source, { ...options, batch: 3 });';
+  const page = await open("long", { prepare: (page) => page.route(/dist\/index\.js$/, (route) => route.fulfill({ contentType: "text/javascript", body: engines })) });
+  await sample(page);
+  await page.locator("#long-beside").check();
+  await page.evaluate(() => {
+    globalThis.sizes = [];
+    const size = (id) => document.getElementById(id).textContent.length;
+    new MutationObserver(() => globalThis.sizes.push([size("long-text"), size("long-base-text")])).observe(document.getElementById("panel-long"), { childList: true, subtree: true });
+  });
+  await grow(page, { tokens: 40 });
+  await says(page, "long-status", "^Writing on its own: \\d+ tokens");
+  await says(page, "long-status", "^40 tokens written");
+  assert.equal(await page.textContent("#long-base-text"), (await alone(page, story, [40])).texts[0]);
+  const whole = (await page.textContent("#long-text")).length;
+  const sizes = await page.evaluate(() => globalThis.sizes);
+  assert.deepEqual(sizes.filter(([learned, base]) => base > 0 && learned < whole), []);
+  await page.locator("#max-tokens").fill("5000");
+  await page.locator("#grow").click();
+  await page.waitForFunction((whole) => document.getElementById("long-text").textContent.length > whole + 20, whole, { timeout: 60_000 });
+  await page.locator("#long-stop").click();
+  await says(page, "long-status", "^Stopped");
   assert.deepEqual(page.complaints, []);
   await page.close();
 });

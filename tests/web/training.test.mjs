@@ -489,7 +489,7 @@ for (const device of ["cpu", "webgpu"]) {
         return [error, busy, learned, left, await running];
       });
       assert.deepEqual(error, { kind: "cancelled", message: "the temporary adapter's work was cancelled" });
-      assert.equal(busy.message, "the temporary adapter is at work, expected one call at a time");
+      assert.equal(busy.message, "the temporary adapter is busy, expected one call at a time");
       assert.deepEqual(learned.chunks.map(({ index }) => index), learned.chunks.map((_, i) => i + 1));
       assert.ok(left > 3 && left < 50);
       assert.deepEqual(after, { kind: "argument", message: "the temporary adapter is disposed" });

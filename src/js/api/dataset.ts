@@ -1,9 +1,9 @@
-// What an adapter is to learn, in the forms that a dataset may have.
+// The formats that a training dataset may have.
 // Not their checks, nor how they become tokens: that is Rust's.
 
 import type { ChatMessage } from "./chat-request.js";
 
-/** What a dataset notes beside its examples; nothing of it is learned. A field that is null is as one that is not there. */
+/** Metadata that items of a dataset may have. It is ignored. A field that is null counts as missing, here and in the other formats. */
 export interface ItemNotes {
   id?: unknown;
   source?: unknown;
@@ -11,43 +11,43 @@ export interface ItemNotes {
   score?: unknown;
 }
 
-/** A text to go on from, and what is to come after it. */
+/** A prompt and its completion. */
 export interface TrainingExample extends ItemNotes {
-  /** Given. */
+  /** Context only; trained on too if `completionOnly` is false. */
   prompt: string;
-  /** To be learned, with an end token after it where the model has one. */
+  /** Trained on, followed by an end token if the model has one. */
   completion: string;
 }
 
-/** A conversation in the model's chat template, whose answers are to be learned, each after what came before it. */
+/** A conversation, formatted by the model's chat template. Its assistant messages are trained on, each in the context of those before it. */
 export interface TrainingConversation extends ItemNotes {
   messages: readonly ChatMessage[];
 }
 
-/** An example in Alpaca's form. Its prompt has the headings `### Instruction:`, `### Input:` (where there is one) and `### Response:`. */
+/** An example in Alpaca's format. Its prompt has the headings `### Instruction:`, `### Input:` (if there is an input) and `### Response:`. */
 export interface InstructionExample extends ItemNotes {
   instruction: string;
   input?: string | null;
-  /** To be learned, with an end token after it where the model has one. */
+  /** Trained on, followed by an end token if the model has one. */
   output: string;
-  /** All of it once more, as Alpaca's own file has it; not read. */
+  /** The whole prompt and output again, as in the original Alpaca file. Ignored. */
   text?: unknown;
 }
 
-/** A turn in ShareGPT's form. */
+/** A turn in ShareGPT's format. */
 export interface ShareGptTurn {
-  /** `human` or `user`, `gpt` or `assistant`, `system`. */
+  /** `human` or `user`, `gpt` or `assistant`, or `system`. */
   from: string;
   value: string;
 }
 
-/** A conversation in ShareGPT's form, or with messages in the place of its turns. It is learned as {@link TrainingConversation} is. */
+/** A conversation in ShareGPT's format; messages may stand in place of its turns. It is trained on like a {@link TrainingConversation}. */
 export interface ShareGptConversation extends ItemNotes {
   conversations: readonly (ShareGptTurn | ChatMessage)[];
 }
 
-/** A part of a dataset. */
+/** One item of a dataset. */
 export type TrainingItem = string | TrainingExample | TrainingConversation | InstructionExample | ShareGptConversation;
 
-/** One text, or several of texts, examples and conversations. */
+/** A text, or an array of texts, examples and conversations. */
 export type TrainingDataset = string | readonly TrainingItem[];

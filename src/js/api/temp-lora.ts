@@ -1,5 +1,5 @@
-// TempLora: a temporary adapter and the long text it learns, from the caller's side.
-// Not the learning itself, nor what a chunk is: that is Rust's.
+// TempLora: the public API of a temporary adapter and the long text it learns.
+// Not the training itself, nor the division into chunks: that is Rust's.
 
 import { exportAdapter } from "./adapters.js";
 import { givenName, type AdapterInfo } from "./choice.js";
@@ -15,84 +15,84 @@ import type { Turns } from "../thread/turns.js";
 import { keeping } from "../thread/verdicts.js";
 import { WasmEngine, enter } from "../thread/wasm.js";
 
-/** What became of one chunk. Losses are means over its tokens, nats. */
+/** The results for one chunk. Losses are means over its tokens, in nats. */
 export interface ChunkReport {
   /** From 0. */
   index: number;
   tokens: number;
-  /** Tokens that have a loss: all but the text's first. */
+  /** Number of tokens that have a loss: all except the first of the text. */
   labels: number;
-  /** Without the temporary adapter; where text is scored, or drawn from the mix. */
+  /** Loss without the temporary adapter. Only for text that is scored, or sampled from the mix. */
   baseLoss?: number;
-  /** With what the chunks before had taught it; where text is scored. */
+  /** Loss with what the adapter had learned from the chunks before. Only for text that is scored, or sampled from the mix. */
   adaptedLoss?: number;
-  /** Of both mixed by their merits so far: never worse than the better by more than ln 6 in all, and mostly better than either. */
+  /** Loss of the mix of both, weighted by how well each has predicted so far: over a whole text at most ln 6 nats above the better one, and mostly below both. */
   mixedLoss?: number;
-  /** Before each step on the chunk; none if it was not learned. */
+  /** The loss before each training step on the chunk; empty if it was not learned. */
   trainLosses: number[];
-  /** Of those steps. */
+  /** Learning rate of those steps. */
   learningRate: number;
-  /** Whether what the chunk before had taught was undone. */
+  /** Whether what was learned from the chunk before was undone. */
   rolledBack: boolean;
-  /** Of the chunk that decides a probe: the rates tried before it, and the mean loss of what followed each lesson. */
+  /** On the chunk that decides a probe: the learning rates that were tried, each with the mean loss of the text that came next. */
   probed?: { learningRate: number; loss: number }[];
 }
 
-/** How far the work on a chunk is. */
+/** Progress of the work on a chunk. */
 export interface TempProgress {
   work: "score" | "generate" | "probe" | "train";
   done: number;
   all: number;
 }
 
-/** For `train` and `evaluate`. */
+/** Options of `train` and `evaluate`. */
 export interface TempTextOptions {
-  /** Ends the work within a slice, with an error of kind `cancelled`. */
+  /** Cancels the work within a slice, with an error of kind `cancelled`. */
   signal?: AbortSignal;
-  /** Hears of the work on a chunk. */
+  /** Called with the progress of the work on a chunk. */
   onProgress?: (progress: TempProgress) => void;
-  /** Hears of every chunk that is done. */
+  /** Called after every chunk. */
   onTrain?: (chunk: ChunkReport) => void;
 }
 
-/** For `generate`. */
+/** Options of `generate`. */
 export interface TempGenerateRequest extends SamplingOptions, TempTextOptions {
-  /** Put after what is there, and not learned: `train` does that. May be left out once there is a text. */
+  /** Appended to the text so far, as context only: use `train` for text that is to be learned. Optional once there is a text. */
   prompt?: string | readonly number[];
   /**
-   * Draw from the never-worse mix of base and adapted model: both predict each token, and weigh by how well
-   * each has predicted so far. It takes the room of two prompts and the time of two rows, and the losses of
-   * what is drawn come with its chunk. Default `false`.
+   * Sample from the never-worse mix of base and adapted model: both predict each token, weighted by how well
+   * each has predicted so far. It takes the memory of two sequences and the time of two rows, and the chunks
+   * report the losses of what was sampled. Default `false`.
    */
   mix?: boolean;
 }
 
-/** A part of generated text, or, without text, a chunk that was learned. */
+/** A piece of generated text, or, with empty text, the report on a chunk. */
 export interface TempPart {
   text: string;
   token_ids: number[];
-  /** Null: more will come. */
+  /** Null: not finished. */
   finish_reason: FinishReason | null;
   chunk: ChunkReport | null;
 }
 
-/** A text that was learned. */
+/** The result of `train`. */
 export interface Learned {
   chunks: ChunkReport[];
   tokens: number;
 }
 
-/** A text that was scored, each chunk before it was learned. Perplexities are those of the whole text. */
+/** The result of `evaluate`. Perplexities are over the whole text, each chunk scored before it was learned. */
 export interface Evaluation extends Learned {
-  /** Without the temporary adapter. */
+  /** Perplexity without the temporary adapter. */
   basePerplexity: number;
-  /** With it. */
+  /** Perplexity with it. */
   perplexity: number;
-  /** Of the two mixed. */
+  /** Perplexity of the mix of both. */
   mixedPerplexity: number;
-  /** The plain mean of the chunks' perplexities, as the paper reports it, without the temporary adapter. */
+  /** The mean of the chunks' perplexities, as the paper reports it, without the temporary adapter. */
   meanChunkBasePerplexity: number;
-  /** With it. */
+  /** The same with it. */
   meanChunkPerplexity: number;
 }
 
@@ -116,7 +116,7 @@ interface Begun {
   contextTokens: number;
 }
 
-/** Begins a temporary adapter when the engine comes to it. */
+/** Creates a temporary adapter once the calls before it are done. */
 export async function createTempLora(turns: Turns, config: GenerationConfig, options: TempLoraOptions): Promise<TempLora> {
   const { budget, ...fields } = checkTempLora(options);
   const slices = new Slices(budget);
@@ -124,16 +124,16 @@ export async function createTempLora(turns: Turns, config: GenerationConfig, opt
   return new TempLora(turns, slices, config, keeps, await turns.take((engine) => keeping(engine, () => engine.beginTempLora(fields) as Promise<Begun>)));
 }
 
-/** A temporary adapter. {@link Engine.createTempLora} makes one. */
+/** A temporary adapter, created by {@link Engine.createTempLora}. */
 export class TempLora {
-  /** Among the adapters, while it lives. */
+  /** Its name among the adapters, while it exists. */
   readonly name: string;
   readonly chunkTokens: number;
   readonly contextTokens: number;
   readonly #turns: Turns;
   readonly #slices: Slices;
   readonly #config: GenerationConfig;
-  /** Whether a text keeps its keys and values while a chunk of it is learned. */
+  /** Whether the keys and values of the text stay in the cache while a chunk is learned. */
   readonly #keeps: boolean;
   readonly #id: number;
   #busy = false;
@@ -152,12 +152,11 @@ export class TempLora {
   }
 
   /**
-   * Goes on with the text and learns what it writes, past the context without end: `max_tokens` may be
-   * any number. Leaving the loop ends it: what was written stays, and is gone on from, but an unfinished
-   * chunk is not learned.
+   * Continues the text and learns what it writes. It may go far beyond the context: `max_tokens` can be any
+   * number. Leaving the loop ends it: what was written stays part of the text, but an unfinished chunk is not learned.
    *
-   * Errors: `argument` for an option, no text to go on from, other work under way, or after
-   * `dispose`; `cancelled` when `signal` fires; `device`.
+   * Errors: `argument` for an invalid option, without any text to continue, while another call is running, or after
+   * `dispose`; `cancelled` when `signal` fires; `device` if the device fails.
    */
   async *generate(request: TempGenerateRequest = {}): AsyncGenerator<TempPart, void, undefined> {
     checkNames(request, [...SAMPLING_NAMES, ...TEXT_NAMES, "mix"]);
@@ -175,26 +174,26 @@ export class TempLora {
     }
   }
 
-  /** Learns a text or token ids, put after what is there. Errors as `generate` does. */
+  /** Appends a text or token ids to the text so far, and learns them. Same errors as `generate`. */
   async train(text: string | readonly number[], options: TempTextOptions = {}): Promise<Learned> {
     return this.#learn(text, options, false);
   }
 
-  /** The same, each chunk scored first, with and without the adapter. Errors as `generate` does. */
+  /** Like `train`, but scores each chunk before it is learned, with and without the adapter. */
   async evaluate(text: string | readonly number[], options: TempTextOptions = {}): Promise<Evaluation> {
     const learned = await this.#learn(text, options, true);
     return { ...learned, ...(await enter(() => WasmEngine.evaluation(learned.chunks) as Omit<Evaluation, keyof Learned>)) };
   }
 
-  /** What it has learned, as a PEFT folder. Errors with `argument` after `dispose` or `keepAs`. */
+  /** The adapter as the files of a PEFT folder. Errors with `argument` after `dispose` or `keepAs`. */
   async exportAdapter(): Promise<File[]> {
     this.#check();
     return exportAdapter(this.#turns, this.name);
   }
 
   /**
-   * Makes it an ordinary adapter called `name`, and ends this object. Errors with `argument` if the
-   * name is taken: it is then still there.
+   * Turns it into an ordinary adapter called `name`, and ends this object. Errors with `argument` if the
+   * name is taken; the temporary adapter then remains as it was.
    */
   async keepAs(name: string): Promise<AdapterInfo> {
     this.#check();
@@ -203,8 +202,8 @@ export class TempLora {
   }
 
   /**
-   * Takes it away: every text and logit is as if it had never been. Work under way ends with an error.
-   * Disposing twice, or after the engine, is no error; `argument` if a running completion uses it.
+   * Removes it; every text and logit is then as if it had never existed. Running work ends with an error.
+   * Disposing it twice, or after the engine, is not an error. Errors with `argument` while a completion uses it.
    */
   async dispose(): Promise<void> {
     if (this.#ended || this.#turns.closed) return;
@@ -234,7 +233,7 @@ export class TempLora {
     return { chunks, tokens: chunks.reduce((sum, chunk) => sum + chunk.tokens, 0) };
   }
 
-  /** Begins something that takes `seats`, and moves it on to its end; what is left is dropped if the caller leaves. */
+  /** Starts work that takes `seats`, and runs it to its end. If the caller leaves the loop, the rest is cancelled. */
   async *#work(options: TempTextOptions, seats: number, begin: (engine: WasmEngine) => void): AsyncGenerator<Event, void, undefined> {
     const { signal, onProgress, onTrain } = options;
     checkSignal(signal);
@@ -242,7 +241,7 @@ export class TempLora {
     checkFunction("onTrain", onTrain);
     this.#check();
     throwIfCancelled(signal, WHAT);
-    if (this.#busy) throw new LorakeetError("argument", "the temporary adapter is at work, expected one call at a time");
+    if (this.#busy) throw new LorakeetError("argument", "the temporary adapter is busy, expected one call at a time");
     this.#busy = true;
     let seating: Seating | undefined;
     const cancel = async () => {
@@ -261,7 +260,7 @@ export class TempLora {
         if (event.kind === "progress") onProgress?.({ work: event.work, done: event.done, all: event.all });
         if (event.kind === "chunk") onTrain?.(event.chunk);
         if (event.kind === "chunk" && !this.#keeps) {
-          // Nothing is under way between two chunks: others come in.
+          // Nothing runs between two chunks: other requests get the seats.
           seating.leave();
           seating = undefined;
         }
@@ -270,7 +269,7 @@ export class TempLora {
         readAgain?.();
       }
     } finally {
-      await cancel().catch(() => {}); // the error that led here is the one to tell
+      await cancel().catch(() => {}); // the error that led here is the one to report
       seating?.leave();
       this.#busy = false;
     }

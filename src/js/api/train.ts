@@ -1,5 +1,5 @@
-// trainAdapter: an ordinary adapter taught in the page, step by step.
-// Not the program, which is Rust's: this lets the page live meanwhile, and has the clock and the checkpoints' files.
+// trainAdapter: trains an ordinary adapter in the page, step by step.
+// Not the training itself, which is Rust's: this yields to the page between slices, measures time, and reads and writes checkpoints.
 
 import { conversation, type Message } from "./chat-request.js";
 import { readCheckpoint, removeCheckpoint, writeCheckpoint } from "./checkpoint.js";
@@ -18,83 +18,83 @@ import { Slices, type SliceBudget } from "../thread/slices.js";
 import type { Turns } from "../thread/turns.js";
 import { keeping } from "../thread/verdicts.js";
 
-/** What to teach, to which adapter, and how. */
+/** What to train, on what, and how. */
 export interface TrainOptions extends PeftSpellings {
   /** The adapter's name. */
   name: string;
-  /** What it is to learn. */
+  /** What to train it on. */
   dataset: TrainingDataset;
   /**
-   * What of the new adapter is trained: `lora`, both matrices, or `lora-xs`, a core of rank by rank numbers
-   * between the largest singular vectors of the base's own weights, which takes less memory but cannot be
-   * kept under a `checkpoint`. Default `lora`.
+   * Which parameters of the new adapter are trained: `lora`, both matrices, or `lora-xs`, a core matrix (rank × rank)
+   * between the largest singular vectors of the base model's weights, which takes less memory but cannot be
+   * combined with `checkpoint`. Default `lora`.
    */
   variant?: "lora" | "lora-xs";
-  /** Numbers of the new adapter per input and output. Default 8. */
+  /** Rank of the new adapter. Default 8. */
   rank?: number;
-  /** Its effect is scaled by alpha / rank. Default twice the rank. */
+  /** Its effect is scaled by alpha / rank. Default: twice the rank. */
   alpha?: number;
-  /** Ends of the names of the modules to adapt, as `["q_proj", "v_proj"]`. Default: every linear map but the head. */
+  /** Which modules to adapt, by the ends of their names, for example `["q_proj", "v_proj"]`. Default: every linear layer except the head. */
   targetModules?: readonly string[];
-  /** How often the dataset is gone through. Default 3. */
+  /** Number of passes over the dataset. Default 3. */
   epochs?: number;
-  /** Of AdamW, at its highest. Default 1e-3, for small models. */
+  /** Peak learning rate of AdamW. Default 1e-3, which suits small models. */
   learningRate?: number;
-  /** How it falls, to nearly nothing at the end, as transformers' schedules do. Default `linear`. */
+  /** How the learning rate decays, as in transformers; all but `constant` end near 0. Default `linear`. */
   schedule?: "constant" | "linear" | "cosine";
-  /** Steps over which it rises first, from 0: the first of them teaches nothing. Default 0. */
+  /** Number of steps in which the learning rate first rises from 0; the first of them changes nothing. Default 0. */
   warmupSteps?: number;
-  /** Windows per step. Default 1. */
+  /** Number of windows per step. Default 1. */
   batch?: number;
-  /** Tokens of a window. Default 256, or the context if that is less. */
+  /** Tokens per window. Default 256, or the context length if that is less. */
   maxLength?: number;
   /**
-   * Bytes that all the engine's tensors may take while it trains; beyond them it is refused, with the
-   * rank and the window that would fit. Default: what the device can address.
+   * Most bytes that all of the engine's tensors may take during training. If that is not enough, an error says
+   * which rank and which window would fit. Default: what the device can address.
    */
   memoryLimit?: number;
-  /** Whether examples teach their completions, and conversations their answers, alone. Default `true`. */
+  /** Compute the loss only on the completions of examples and the answers of conversations. Default `true`. */
   completionOnly?: boolean;
-  /** Probability of an element of a LoRA's input to be dropped. Default 0. */
+  /** Dropout probability on the LoRA's input. Default 0. */
   dropout?: number;
-  /** Of AdamW. Default 0. */
+  /** Weight decay of AdamW. Default 0. */
   weightDecay?: number;
-  /** Of the first numbers, the order of the windows and the dropout. Default 0. */
+  /** Seed of the initial parameters, the order of the windows and dropout. Default 0. */
   seed?: number;
-  /** Goes on with an adapter of that name if there is one, with its own rank, alpha and modules; others that are given are an error. Default `false`. */
+  /** Continue training an adapter of that name, if there is one. It keeps its rank, alpha and modules; other values for them are an error. Default `false`. */
   resume?: boolean;
   /**
-   * A key under which the adapter and the position are kept in the origin private file system, so that
-   * the same call goes on after a reload. The optimizer's moments begin anew then. It is removed at the end.
+   * A key under which the adapter and the current step are saved in the origin private file system, so that
+   * the same call resumes after a reload. The optimizer's moments then start from zero. The checkpoint is deleted at the end.
    */
   checkpoint?: string;
-  /** Steps between two checkpoints. Default 20. */
+  /** Number of steps between checkpoints. Default 20. */
   checkpointEvery?: number;
-  /** How long training may hold the page at a time. */
+  /** How long training may block the page at a time. */
   budget?: SliceBudget;
-  /** Ends the training within a slice, with an error of kind `cancelled`. */
+  /** Cancels the training within a slice, with an error of kind `cancelled`. */
   signal?: AbortSignal;
-  /** Hears of every step, as the loop does. */
+  /** Called after every step, with what the loop gets. */
   onStep?: (step: TrainingStep) => void;
 }
 
-/** A step that is done. */
+/** A completed step. */
 export interface TrainingStep {
   /** From 1. */
   step: number;
-  /** In all. */
+  /** Total number of steps. */
   steps: number;
   /** From 1. */
   epoch: number;
-  /** Mean over the tokens learned, nats, before the step. */
+  /** Mean loss over the trained tokens before the update, nats. */
   loss: number;
-  /** Its learning rate. */
+  /** Learning rate of this step. */
   lr: number;
-  /** Tokens it read. */
+  /** Number of tokens processed. */
   tokens: number;
-  /** Of this step, other requests' turns included. */
+  /** Speed of this step; time that other requests took in between counts too. */
   tokensPerSecond: number;
-  /** Seconds until the end, if all goes on as it did. */
+  /** Estimated seconds until the end. */
   eta: number;
 }
 
@@ -111,7 +111,7 @@ type Event =
   | { kind: "step"; step: Omit<TrainingStep, "tokensPerSecond" | "eta"> & { isCheckpoint: boolean } }
   | { kind: "done" };
 
-/** Trains an adapter; nothing begins before the first `next`. */
+/** Trains an adapter. Training starts with the first `next`. */
 export async function* trainAdapter(
   turns: Turns, conversations: Conversations, options: TrainOptions,
 ): AsyncGenerator<TrainingStep, void, undefined> {
@@ -121,7 +121,7 @@ export async function* trainAdapter(
   let seating: Seating | undefined;
   try {
     await give(turns, conversations, id, items);
-    // A page without digests has no place for checkpoints, and hears of that next.
+    // A page without digests has no file system for checkpoints either: reading one fails and says so.
     const of = checkpoint === undefined ? "" : ((await digest(await turns.take((engine) => engine.trainingIdentity(id)))) ?? "");
     const saved = checkpoint === undefined ? undefined : await readCheckpoint(checkpoint);
     throwIfCancelled(signal, WHAT);
@@ -154,12 +154,12 @@ export async function* trainAdapter(
   }
 }
 
-/** Of a step under way. */
+/** How much of the current step is done. */
 function workDone(event: Event): number | undefined {
   return event.kind === "progress" ? event.done : undefined;
 }
 
-/** Gives a training its dataset; what Rust asks for of it is written by the chat template. */
+/** Passes the dataset to Rust. The conversations that Rust finds in it are formatted by the chat template and passed as tokens. */
 async function give(turns: Turns, conversations: Conversations, id: number, items: readonly unknown[]): Promise<void> {
   for (const item of items) {
     await pause();
@@ -183,11 +183,11 @@ function check(given: TrainOptions) {
   checkTexts("targetModules", fields.targetModules);
   checkString("variant", fields.variant);
   checkString("schedule", fields.schedule);
-  if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a text");
+  if (checkpoint !== undefined && (typeof checkpoint !== "string" || checkpoint === "")) throw wrong("checkpoint", checkpoint, "a string that is not empty");
   checkSignal(signal);
   checkFunction("onStep", onStep);
   const items: readonly unknown[] = typeof dataset === "string" ? [dataset] : Array.isArray(dataset) ? dataset : [];
-  if (items.length === 0) throw wrong("dataset", dataset, "a text, or a list of texts, examples and conversations");
+  if (items.length === 0) throw wrong("dataset", dataset, "a string, or an array of strings, examples and conversations");
   givenName(options.name);
   return {
     fields: { ...fields, checkpointEvery: checkpoint === undefined ? undefined : (checkpointEvery ?? 20) },
