@@ -8,7 +8,7 @@ pub mod cpu {
     pub use lorakeet_kernels::cpu::*;
     pub use lorakeet_kernels::pool::MAX_THREADS;
     #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
-    pub use lorakeet_kernels::pool::{enlist, failure, serve};
+    pub(crate) use lorakeet_kernels::pool::{enlist, failure, serve};
     pub use lorakeet_kernels::twin::*;
 }
 
@@ -192,7 +192,7 @@ impl Backend {
     }
 
     /// What is known of a device's kernels, by their names: whether they are right.
-    pub fn verdicts(&self) -> gpu::known_answer::Verdicts {
+    pub(crate) fn verdicts(&self) -> gpu::known_answer::Verdicts {
         match self {
             Self::Cpu(_) => Default::default(),
             Self::Gpu(gpu) => gpu.verdicts().clone(),
@@ -200,7 +200,7 @@ impl Backend {
     }
 
     /// Takes over what was known of this device before.
-    pub fn trust(&mut self, known: gpu::known_answer::Verdicts) {
+    pub(crate) fn trust(&mut self, known: gpu::known_answer::Verdicts) {
         if let Self::Gpu(gpu) = self {
             gpu.trust(known);
         }

@@ -23,7 +23,7 @@ pub fn read<T: DeserializeOwned>(file: &str, bytes: &[u8]) -> Result<T> {
 
 /// A text file's bytes without a byte order mark. UTF-16 that has one becomes UTF-8, as some editors
 /// and shells of Windows write it.
-pub fn unmarked(bytes: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn unmarked(bytes: &[u8]) -> Cow<'_, [u8]> {
     let utf16 = |unit: fn([u8; 2]) -> u16| {
         let units = bytes.chunks_exact(2).skip(1).map(|pair| unit([pair[0], pair[1]]));
         let text = char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));

@@ -22,6 +22,11 @@ fn variants() -> impl Iterator<Item = Kernel> {
     ops::kernels()
 }
 
+/// The kernel of this name, over the type it has by itself.
+fn named(name: &str) -> Kernel {
+    variants().find(|kernel| kernel.name == name).unwrap_or_else(|| panic!("no kernel `{name}`"))
+}
+
 fn name_of(kernel: &Kernel) -> (&'static str, Dtype) {
     (kernel.name, kernel.dtype)
 }
@@ -194,30 +199,30 @@ async fn failure_of(
 #[pollster::test]
 async fn a_broken_kernel_is_named() {
     let _one = BREAKING.lock();
-    let others = [ops::embed::KERNEL, ops::sample::KERNEL, ops::activation::KERNEL];
+    let others = [named("embed"), named("sample"), named("activation")];
     for (kernel, from, to) in [
-        (ops::embed::KERNEL, "y[n * params.c + c] = value", "y[n * params.c + c] = value + f32(id.x == 70u)"),
-        (ops::norm::KERNEL, "params.eps", "0.0"),
-        (ops::linear::VEC, "c += LANES", "c += 2u * LANES"),
-        (ops::linear::ROWS.over(Dtype::Q8), "sums_3 +=", "sums_2 +="),
-        (ops::linear::BLOCK.over(Dtype::Q4), "sums_44 += right * lower", "sums_44 += left * lower"),
-        (ops::linear::FUSED, "x[c] * scale * vector[c]", "x[c] * vector[c]"),
-        (ops::linear::FUSED.over(Dtype::Q8), "up_sums += four", "up_sums += x[c]"),
-        (ops::split_qkv::FUSED, "b * cos + a * sin", "b * cos - a * sin"),
-        (ops::linear::KERNEL, "sums[a][b]", "sums[a][a]"),
-        (ops::linear::TILE.over(Dtype::F16), "upper.w * right_1", "upper.z * right_1"),
-        (ops::linear_grad::TILE.over(Dtype::Q4), "upper.y * right_0", "upper.x * right_0"),
-        (ops::linear_grad::SUM, "var sum = vec4(0.0)", "var sum = parts[id.x]"),
-        (ops::attention::KERNEL, "total * fade", "total"),
-        (ops::attention::SPLIT, "total * select(fade_0, fade_1, half == 1u)", "total"),
-        (ops::attention::SPLIT.over(Dtype::Q8), "k += lanes", "k += 2u * lanes"),
-        (ops::attention::MERGE, "exp(max(stat.x - most, -88.0))", "1.0"),
-        (ops::split_qkv::KERNEL, "b * cos", "a * cos"),
-        (ops::activation::KERNEL, "x[row + params.f + f]", "x[row + f]"),
-        (ops::sample::KERNEL, "value > top", "value < top"),
-        (ops::shrink_grad::KERNEL, "gamma *", "1.0 *"),
-        (ops::outer_grad::KERNEL, "(four ^ (depth % 8u))", "four / 2u"),
-        (ops::adam_w::KERNEL, "training.learning_rate", "0.0"),
+        (named("embed"), "y[n * params.c + c] = value", "y[n * params.c + c] = value + f32(id.x == 70u)"),
+        (named("norm"), "params.eps", "0.0"),
+        (named("linear_vec"), "c += LANES", "c += 2u * LANES"),
+        (named("linear_rows").over(Dtype::Q8), "sums_3 +=", "sums_2 +="),
+        (named("linear_block").over(Dtype::Q4), "sums_44 += right * lower", "sums_44 += left * lower"),
+        (named("linear_vec_fused"), "x[c] * scale * vector[c]", "x[c] * vector[c]"),
+        (named("linear_vec_fused").over(Dtype::Q8), "up_sums += four", "up_sums += x[c]"),
+        (named("split_qkv_fused"), "b * cos + a * sin", "b * cos - a * sin"),
+        (named("linear"), "sums[a][b]", "sums[a][a]"),
+        (named("linear_tile").over(Dtype::F16), "upper.w * right_1", "upper.z * right_1"),
+        (named("linear_grad_tile").over(Dtype::Q4), "upper.y * right_0", "upper.x * right_0"),
+        (named("linear_grad_sum"), "var sum = vec4(0.0)", "var sum = parts[id.x]"),
+        (named("attention"), "total * fade", "total"),
+        (named("attention_split"), "total * select(fade_0, fade_1, half == 1u)", "total"),
+        (named("attention_split").over(Dtype::Q8), "k += lanes", "k += 2u * lanes"),
+        (named("attention_merge"), "exp(max(stat.x - most, -88.0))", "1.0"),
+        (named("split_qkv"), "b * cos", "a * cos"),
+        (named("activation"), "x[row + params.f + f]", "x[row + f]"),
+        (named("sample"), "value > top", "value < top"),
+        (named("shrink_grad"), "gamma *", "1.0 *"),
+        (named("outer_grad"), "(four ^ (depth % 8u))", "four / 2u"),
+        (named("adam_w"), "training.learning_rate", "0.0"),
     ] {
         let mut tried = vec![kernel];
         tried.extend(others.iter().filter(|other| other.name != kernel.name));
@@ -246,7 +251,7 @@ async fn a_race_is_named() {
         let source = Some(without_rest);
         let options = GpuOptions { default_limits: true, source, ..GpuOptions::default() };
         let Some(mut backend) = gpu_with(options).await else { return };
-        let (tensors, plans) = plans(&[ops::attention::KERNEL]);
+        let (tensors, plans) = plans(&[named("attention")]);
         let gpu = gpu(&mut backend);
         gpu.allocate(&tensors).expect("small");
         assert_eq!(gpu.check_kernels(&plans).await.is_ok(), is_right, "{store}");

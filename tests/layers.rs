@@ -244,6 +244,29 @@ fn every_module_has_its_arrows() {
     }
 }
 
+/// What is `pub` is what somebody outside its crate uses: the lint `unreachable_pub` finds what nobody can,
+/// and more than this comes only with a reason.
+#[test]
+fn no_more_is_public_than_was() {
+    const MOST: usize = 747;
+    const KINDS: [&str; 9] = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod", "use"];
+    let is_public = |line: &&str| {
+        let Some(mut rest) = line.trim_start().strip_prefix("pub ") else { return false };
+        while let Some(shorter) = ["async ", "unsafe "].iter().find_map(|word| rest.strip_prefix(word)) {
+            rest = shorter;
+        }
+        KINDS.iter().any(|kind| rest.strip_prefix(kind).is_some_and(|rest| rest.starts_with(' ')))
+    };
+    let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let count = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).expect("readable");
+        text.lines().filter(is_public).count()
+    };
+    let public: usize = files.iter().map(count).sum();
+    assert!(public > 100, "the search found what is public");
+    assert!(public <= MOST, "{public} items are public, expected at most {MOST}");
+}
+
 #[test]
 fn a_forbidden_arrow_is_seen() {
     let source = "use crate::engine::{Engine, text::{self, seat::Seat as S}}; // crate::bindings

@@ -1,5 +1,5 @@
 //! Ids and texts against the `tokenizers` crate, the judge of what is our own.
-//! Not a test of hostile files: `formats.rs` has those.
+//! Not a test of hostile files: `tokenizer_files.rs` has those.
 
 #![cfg(not(target_arch = "wasm32"))]
 

@@ -99,7 +99,7 @@ impl Shape {
     /// The model on a device.
     ///
     /// Errors with `Memory`, `Device`.
-    pub async fn open(self, backend: Backend, options: &EngineOptions) -> Result<Engine> {
+    pub(crate) async fn open(self, backend: Backend, options: &EngineOptions) -> Result<Engine> {
         let mut loader = Loader::open(&self.config(), None, &self.tokenizer(), backend, options).await?;
         let noise = Noise::new(1).take(NOISE);
         let mut numbers = Vec::new();

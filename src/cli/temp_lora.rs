@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{progress_bar, word};
 
 #[derive(Subcommand)]
-pub enum TempLora {
+pub(crate) enum TempLora {
     /// Score a text chunk by chunk with and without a temporary adapter, which learns each chunk
     /// once it was scored
     Eval(Box<Eval>),

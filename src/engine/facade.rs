@@ -47,7 +47,7 @@ impl Loader {
 
 impl Engine {
     /// Tells where the base is from, a hub id or a folder's path: exported adapters name it.
-    pub fn set_base_name(&mut self, name: &str) {
+    pub(crate) fn set_base_name(&mut self, name: &str) {
         self.adapters.set_base_name(name);
     }
 
@@ -58,7 +58,7 @@ impl Engine {
 
     /// How long each GPU kernel takes, at least of `runs`, that draws a token after `keys` others, at most the context. Texts that are under
     /// way are lost. Errors with `Unsupported` on the CPU, `Device`.
-    pub async fn time_kernels(
+    pub(crate) async fn time_kernels(
         &mut self,
         keys: usize,
         runs: usize,
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Waits for all that the device was given. Errors with `Device`.
-    pub async fn wait(&mut self) -> Result<()> {
+    pub(crate) async fn wait(&mut self) -> Result<()> {
         self.runner.wait().await
     }
 
@@ -91,11 +91,6 @@ impl Engine {
     /// Ids of a prompt, with the tokenizer's special tokens. Errors with `Argument` for a text of no tokens.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
         chat::encode(&self.tokenizer, self.config(), text)
-    }
-
-    /// Ids of a training example, and how many are the prompt's. Errors with `Format`.
-    pub fn encode_example(&self, prompt: &str, completion: &str) -> Result<(Vec<u32>, usize)> {
-        chat::encode_example(&self.tokenizer, self.config(), [prompt, completion])
     }
 
     /// What a `tokenizer_config.json` would say of the chat template and the special tokens.

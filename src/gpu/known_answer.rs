@@ -63,7 +63,7 @@ impl Gpu {
     }
 
     /// Takes over what is known of this device from before.
-    pub fn trust(&mut self, known: Verdicts) {
+    pub(crate) fn trust(&mut self, known: Verdicts) {
         self.verdicts.extend(known);
     }
 

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use super::{Gpu, Recording};
 
 /// Tells the time, ms.
-pub type Clock<'a> = &'a dyn Fn() -> f64;
+pub(crate) type Clock<'a> = &'a dyn Fn() -> f64;
 
 /// Repetitions take at least so long, ms: browsers round their clocks to a tenth of one, or to one.
 const LEAST_MS: f64 = 20.0;
@@ -26,7 +26,7 @@ struct Probe {
 
 /// What a device does in a second, or how long it takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Ceilings {
+pub(crate) struct Ceilings {
     /// A launch that needs what the last one wrote, µs.
     pub dependent_us: f64,
     /// One that does not.
@@ -47,7 +47,7 @@ pub struct Ceilings {
 
 /// How long the launches of one kernel take in a recording.
 #[derive(Clone, Debug)]
-pub struct KernelTime {
+pub(crate) struct KernelTime {
     /// Its name.
     pub kernel: &'static str,
     /// How often the recording has it.
@@ -60,12 +60,12 @@ pub struct KernelTime {
 
 impl Gpu {
     /// Invocations for each dot product, 1 on software adapters.
-    pub fn lanes(&self) -> u32 {
+    pub(crate) fn lanes(&self) -> u32 {
         self.lanes
     }
 
     /// Whether the device's own clock may be read.
-    pub fn has_clock(&self) -> bool {
+    pub(crate) fn has_clock(&self) -> bool {
         self.shared.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
@@ -73,7 +73,7 @@ impl Gpu {
     /// no buffer may have so many.
     ///
     /// Errors with `Device`, `Memory`.
-    pub async fn ceilings(&mut self, bytes: u64, runs: usize, clock: Clock<'_>) -> Result<Ceilings> {
+    pub(crate) async fn ceilings(&mut self, bytes: u64, runs: usize, clock: Clock<'_>) -> Result<Ceilings> {
         let storage = wgpu::BufferUsages::STORAGE;
         let small: Vec<_> = (0..8).map(|_| self.create("launch", 16, storage)).collect();
         let sums = self.create("sums", u64::from(GROUPS) * 64 * 16, storage);

@@ -10,7 +10,7 @@ pub mod known_answer;
 mod known_cases;
 mod known_table;
 pub(crate) mod launch;
-pub mod measure;
+pub(crate) mod measure;
 mod memory;
 mod open;
 pub mod ops;

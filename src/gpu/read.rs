@@ -13,7 +13,7 @@ const READ_PORTION_BYTES: usize = 16 << 20;
 
 /// Results on their way.
 #[derive(Debug)]
-pub struct Reading {
+pub(crate) struct Reading {
     staging: wgpu::Buffer,
     /// Words of each.
     lens: Vec<usize>,

@@ -13,7 +13,7 @@ pub fn uniform(seed: u32, pos: u32, token: u32) -> f32 {
 }
 
 /// A 32-bit mixer with low bias (constants: nullprogram.com, "Prospecting for Hash Functions").
-pub fn mix(mut x: u32) -> u32 {
+pub(crate) fn mix(mut x: u32) -> u32 {
     x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
     x = (x ^ x >> 15).wrapping_mul(0x846c_a68b);
     x ^ x >> 16

@@ -38,7 +38,7 @@ pub(crate) enum Order {
 
 /// What scales or caps the numbers of a whole model; the default changes none.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Scales {
+pub(crate) struct Scales {
     /// Factor on rows of the embedding.
     pub(crate) embedding: f32,
     /// Factor on the embeddings of virtual tokens, which are no rows of it.

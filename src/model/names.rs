@@ -5,7 +5,7 @@ use super::families::{self, Family};
 
 /// What a module does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     Embedding,
     Positions,
     /// Of an encoder: added to the embedding, by the part of the text that a token is in.

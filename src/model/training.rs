@@ -68,7 +68,7 @@ impl TrainedSite {
 /// The core of one part of a site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone
 /// is trained.
 #[derive(Clone, Copy, Debug)]
-pub struct Core {
+pub(crate) struct Core {
     /// R (count, count)
     pub r: TensorId,
     /// A₀ (count, C)

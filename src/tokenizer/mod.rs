@@ -112,7 +112,7 @@ impl Tokenizer {
     }
 
     /// The one beside it for conversations with tools.
-    pub fn tool_use_template(&self) -> Option<&str> {
+    pub(crate) fn tool_use_template(&self) -> Option<&str> {
         self.parts.tool_use_template.as_deref()
     }
 
@@ -182,7 +182,7 @@ impl Tokenizer {
     }
 
     /// The text that a token stands for after others; U+FFFD for bytes that are no character alone.
-    pub fn token_text(&self, id: u32) -> Result<String> {
+    pub(crate) fn token_text(&self, id: u32) -> Result<String> {
         let mut stream = StreamDecoder::after(self, &[id], false)?;
         Ok(stream.push(self, id)? + &stream.finish(self)?)
     }

@@ -8,7 +8,7 @@ use lorakeet::plan::{Dtype, Plan, Tensors};
 use super::{Tolerance, misfit};
 
 /// Gives a fresh backend what an engine in main memory holds.
-pub fn copy(engine: &Engine, to: &mut Backend) {
+pub(crate) fn copy(engine: &Engine, to: &mut Backend) {
     let Backend::Cpu(cpu) = engine.backend() else { panic!("a copy of what is in main memory") };
     let tensors = &engine.model().tensors;
     to.allocate(tensors).expect("as much as there is already");
@@ -19,7 +19,7 @@ pub fn copy(engine: &Engine, to: &mut Backend) {
 
 /// Runs `plan` on two backends that hold the same. The first step whose outputs differ, which output and
 /// how; `None` if none does.
-pub async fn first_difference(
+pub(crate) async fn first_difference(
     plan: &Plan,
     tensors: &Tensors,
     [left, right]: [&mut Backend; 2],

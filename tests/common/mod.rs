@@ -1,12 +1,12 @@
 //! What the tests of arithmetic share: the backends, fixtures, and a comparer that can fail.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-pub mod divergence;
-pub mod gguf;
-pub mod models;
-pub mod one_op;
+pub(crate) mod divergence;
+pub(crate) mod gguf;
+pub(crate) mod models;
+pub(crate) mod one_op;
 #[cfg(not(target_arch = "wasm32"))]
-pub mod stores;
+pub(crate) mod stores;
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -24,7 +24,7 @@ use serde_json::Value;
 const REQUIRE_GPU: &str = "LORAKEET_REQUIRE_GPU";
 
 /// A GPU held to the specification's default limits, or `None` with a printed skip.
-pub async fn gpu() -> Option<Backend> {
+pub(crate) async fn gpu() -> Option<Backend> {
     shared(GpuOptions { default_limits: true, ..GpuOptions::default() }).await
 }
 
@@ -35,7 +35,7 @@ thread_local! {
 }
 
 /// A GPU opened with `options`, or `None` with a printed skip.
-pub async fn gpu_with(options: GpuOptions) -> Option<Backend> {
+pub(crate) async fn gpu_with(options: GpuOptions) -> Option<Backend> {
     opened(&options).await.map(boxed)
 }
 
@@ -73,7 +73,7 @@ async fn opened(options: &GpuOptions) -> Option<Gpu> {
 }
 
 /// Every implementation there is on this machine.
-pub async fn backends() -> Vec<(&'static str, Backend)> {
+pub(crate) async fn backends() -> Vec<(&'static str, Backend)> {
     let mut list = vec![
         ("twin", Backend::Cpu(Cpu::new(Kernels::Twin))),
         ("fast", Backend::Cpu(Cpu::new(Kernels::Fast))),
@@ -83,7 +83,7 @@ pub async fn backends() -> Vec<(&'static str, Backend)> {
 }
 
 /// Every implementation there is on this machine, the GPU's also with whole stores.
-pub async fn backends_and_whole_stores() -> Vec<(&'static str, Backend)> {
+pub(crate) async fn backends_and_whole_stores() -> Vec<(&'static str, Backend)> {
     let mut list = backends().await;
     list.extend(gpu_with_whole_stores().await.map(|gpu| ("gpu with whole stores", gpu)));
     list
@@ -91,7 +91,7 @@ pub async fn backends_and_whole_stores() -> Vec<(&'static str, Backend)> {
 
 /// Every implementation there is on this machine, the GPU's in its variants for both kinds of
 /// adapter, and with whole stores.
-pub async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
+pub(crate) async fn backends_and_variants() -> Vec<(&'static str, Backend)> {
     let mut list = vec![
         ("twin", Backend::Cpu(Cpu::new(Kernels::Twin))),
         ("fast", Backend::Cpu(Cpu::new(Kernels::Fast))),
@@ -119,7 +119,7 @@ async fn gpu_with_whole_stores() -> Option<Backend> {
 }
 
 /// Numbers between ±size that look random (Marsaglia's xorshift), the same for the same seed.
-pub fn noise(seed: u32, len: usize, size: f32) -> Vec<f32> {
+pub(crate) fn noise(seed: u32, len: usize, size: f32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -132,21 +132,21 @@ pub fn noise(seed: u32, len: usize, size: f32) -> Vec<f32> {
 
 /// How far a value may be off: `abs + |want| · rel`.
 #[derive(Clone, Copy, Debug)]
-pub struct Tolerance {
-    pub abs: f32,
-    pub rel: f32,
+pub(crate) struct Tolerance {
+    pub(crate) abs: f32,
+    pub(crate) rel: f32,
 }
 
 /// Panics if any value is out of tolerance.
 #[track_caller]
-pub fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: Tolerance) {
+pub(crate) fn assert_close(what: &str, got: &[f32], want: &[f32], tolerance: Tolerance) {
     if let Some(misfit) = misfit(got, want, tolerance) {
         panic!("{what}: {misfit}");
     }
 }
 
 /// The first value out of tolerance, and the worst; `None` if all are within.
-pub fn misfit(got: &[f32], want: &[f32], tolerance: Tolerance) -> Option<String> {
+pub(crate) fn misfit(got: &[f32], want: &[f32], tolerance: Tolerance) -> Option<String> {
     if got.len() != want.len() {
         return Some(format!("{} values, expected {}", got.len(), want.len()));
     }
@@ -164,14 +164,14 @@ pub fn misfit(got: &[f32], want: &[f32], tolerance: Tolerance) -> Option<String>
 }
 
 /// A fixture file: tensors named `<case>/<name>` and the cases' scalars.
-pub struct Fixture<'a> {
+pub(crate) struct Fixture<'a> {
     file: &'a [u8],
     header: Header,
     cases: Vec<Value>,
 }
 
 impl<'a> Fixture<'a> {
-    pub fn new(file: &'a [u8]) -> Self {
+    pub(crate) fn new(file: &'a [u8]) -> Self {
         let header = Header::from_file_bytes(file).expect("rerun tests/fixtures/generate.py");
         let cases = header.metadata.get("cases").map_or_else(Vec::new, |json| {
             serde_json::from_str(json).expect("metadata `cases` is an array of objects")
@@ -179,12 +179,12 @@ impl<'a> Fixture<'a> {
         Self { file, header, cases }
     }
 
-    pub fn cases(&self) -> impl Iterator<Item = Case<'_>> {
+    pub(crate) fn cases(&self) -> impl Iterator<Item = Case<'_>> {
         assert!(!self.cases.is_empty(), "a fixture without cases proves nothing");
         self.cases.iter().enumerate().map(|(index, scalars)| Case { fixture: self, index, scalars })
     }
 
-    pub fn f32(&self, name: &str) -> Vec<f32> {
+    pub(crate) fn f32(&self, name: &str) -> Vec<f32> {
         self.find(name).unwrap_or_else(|| panic!("fixture tensor `{name}`"))
     }
 
@@ -193,69 +193,69 @@ impl<'a> Fixture<'a> {
         Some(info.read_f32(info.bytes_in(self.file).expect("in the file")).expect("f32"))
     }
 
-    pub fn bytes(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, name: &str) -> Vec<u8> {
         let info = self.header.tensor(name).unwrap_or_else(|| panic!("fixture tensor `{name}`"));
         info.bytes_in(self.file).expect("in the file").to_vec()
     }
 
-    pub fn ids(&self, name: &str) -> Vec<u32> {
+    pub(crate) fn ids(&self, name: &str) -> Vec<u32> {
         let info = self.header.tensor(name).unwrap_or_else(|| panic!("fixture tensor `{name}`"));
         let ids = info.read_i64(info.bytes_in(self.file).expect("in the file")).expect("integers");
         ids.into_iter().map(|id| u32::try_from(id).expect("not negative")).collect()
     }
 
-    pub fn metadata(&self, key: &str) -> &str {
+    pub(crate) fn metadata(&self, key: &str) -> &str {
         self.header.metadata.get(key).unwrap_or_else(|| panic!("fixture metadata `{key}`"))
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.header.tensor(name).is_some()
     }
 }
 
 /// One case of a fixture file.
-pub struct Case<'a> {
+pub(crate) struct Case<'a> {
     fixture: &'a Fixture<'a>,
     index: usize,
     scalars: &'a Value,
 }
 
 impl Case<'_> {
-    pub fn f32(&self, name: &str) -> Vec<f32> {
+    pub(crate) fn f32(&self, name: &str) -> Vec<f32> {
         self.fixture.f32(&format!("{}/{name}", self.index))
     }
 
-    pub fn maybe_f32(&self, name: &str) -> Option<Vec<f32>> {
+    pub(crate) fn maybe_f32(&self, name: &str) -> Option<Vec<f32>> {
         self.fixture.find(&format!("{}/{name}", self.index))
     }
 
-    pub fn ids(&self, name: &str) -> Vec<u32> {
+    pub(crate) fn ids(&self, name: &str) -> Vec<u32> {
         self.fixture.ids(&format!("{}/{name}", self.index))
     }
 
-    pub fn size(&self, name: &str) -> usize {
+    pub(crate) fn size(&self, name: &str) -> usize {
         self.scalars[name].as_u64().unwrap_or_else(|| panic!("case scalar `{name}`")) as usize
     }
 
-    pub fn sizes(&self, name: &str) -> Vec<usize> {
+    pub(crate) fn sizes(&self, name: &str) -> Vec<usize> {
         let list = self.scalars[name].as_array().unwrap_or_else(|| panic!("case scalar `{name}`"));
         list.iter().map(|size| size.as_u64().expect("a size") as usize).collect()
     }
 
-    pub fn number(&self, name: &str) -> f32 {
+    pub(crate) fn number(&self, name: &str) -> f32 {
         self.scalars[name].as_f64().unwrap_or_else(|| panic!("case scalar `{name}`")) as f32
     }
 
     /// Not rounded to f32.
-    pub fn double(&self, name: &str) -> f64 {
+    pub(crate) fn double(&self, name: &str) -> f64 {
         self.scalars[name].as_f64().unwrap_or_else(|| panic!("case scalar `{name}`"))
     }
 
-    pub fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         self.scalars[name].as_bool().unwrap_or_else(|| panic!("case scalar `{name}`"))
     }
 
-    pub fn activation(&self, name: &str) -> Activation {
+    pub(crate) fn activation(&self, name: &str) -> Activation {
         match self.text(name) {
             "silu" => Activation::Silu,
             "gelu" => Activation::Gelu,
@@ -265,7 +265,7 @@ impl Case<'_> {
         }
     }
 
-    pub fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         self.scalars[name].as_str().unwrap_or_else(|| panic!("case scalar `{name}`"))
     }
 }

@@ -6,12 +6,12 @@ use lorakeet::error::Result;
 use lorakeet::format::safetensors::Header;
 
 /// A model folder in memory.
-pub struct ModelFiles {
-    pub name: &'static str,
-    pub config: &'static [u8],
-    pub tokenizer: &'static [u8],
-    pub weights: &'static [&'static [u8]],
-    pub reference: &'static [u8],
+pub(crate) struct ModelFiles {
+    pub(crate) name: &'static str,
+    pub(crate) config: &'static [u8],
+    pub(crate) tokenizer: &'static [u8],
+    pub(crate) weights: &'static [&'static [u8]],
+    pub(crate) reference: &'static [u8],
 }
 
 macro_rules! model {
@@ -27,9 +27,9 @@ macro_rules! model {
 }
 
 /// Llama 3 scaling, grouped queries, a head of its own.
-pub const LLAMA: ModelFiles = model!("llama", "model.safetensors");
+pub(crate) const LLAMA: ModelFiles = model!("llama", "model.safetensors");
 /// One per family and quirk.
-pub const MODELS: &[ModelFiles] = &[
+pub(crate) const MODELS: &[ModelFiles] = &[
     LLAMA,
     // Tied, with biases everywhere, bf16 in two shards.
     model!("llama-tied", "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"),
@@ -55,7 +55,7 @@ pub const MODELS: &[ModelFiles] = &[
 /// Of families whose every part one of the above has too: judged by logits, greedy text, adapters and gradients, outside
 /// browsers.
 #[cfg(not(target_arch = "wasm32"))]
-pub const MORE: &[ModelFiles] = &[
+pub(crate) const MORE: &[ModelFiles] = &[
     model!("starcoder2", "model.safetensors"),
     model!("gpt_bigcode", "model.safetensors"),
     model!("gpt_bigcode-heads", "model.safetensors"),
@@ -66,24 +66,24 @@ pub const MORE: &[ModelFiles] = &[
 ];
 
 #[cfg(target_arch = "wasm32")]
-pub const MORE: &[ModelFiles] = &[];
+pub(crate) const MORE: &[ModelFiles] = &[];
 
 /// All of the first; in a browser, whose GPU is slow, those with every op among them.
-pub fn models() -> impl Iterator<Item = &'static ModelFiles> {
+pub(crate) fn models() -> impl Iterator<Item = &'static ModelFiles> {
     let in_browsers = ["llama", "qwen2-window", "gpt2", "qwen3", "gemma2", "gpt_neox"];
     MODELS.iter().filter(move |files| !cfg!(target_arch = "wasm32") || in_browsers.contains(&files.name))
 }
 
 impl ModelFiles {
-    pub fn open(&self, backend: Backend, options: &EngineOptions) -> Result<Engine> {
+    pub(crate) fn open(&self, backend: Backend, options: &EngineOptions) -> Result<Engine> {
         self.open_as(self.config, backend, options)
     }
 
-    pub fn open_as(&self, config: &[u8], backend: Backend, options: &EngineOptions) -> Result<Engine> {
+    pub(crate) fn open_as(&self, config: &[u8], backend: Backend, options: &EngineOptions) -> Result<Engine> {
         self.load(config, backend, options)?.finish()
     }
 
-    pub fn load(&self, config: &[u8], backend: Backend, options: &EngineOptions) -> Result<Loader> {
+    pub(crate) fn load(&self, config: &[u8], backend: Backend, options: &EngineOptions) -> Result<Loader> {
         let mut loader = Loader::new(config, None, self.tokenizer, backend, options)?;
         for file in self.weights {
             load(&mut loader, file)?;
@@ -93,7 +93,7 @@ impl ModelFiles {
 }
 
 /// Loads a whole safetensors file.
-pub fn load(loader: &mut Loader, file: &[u8]) -> Result<()> {
+pub(crate) fn load(loader: &mut Loader, file: &[u8]) -> Result<()> {
     for info in &Header::from_file_bytes(file)?.tensors {
         for piece in loader.pieces(info)? {
             loader.load(&piece, piece.bytes_in(file)?)?;

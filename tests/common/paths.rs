@@ -5,7 +5,12 @@ use std::collections::BTreeSet;
 
 /// Paths that a file of module `home` names, from the package's root on: (`a`, `b`, `Name`).
 /// `roots` are names of packages whose root counts as this one's; `children` those of the modules it declares.
-pub fn named(source: &str, home: &[String], roots: &[&str], children: &BTreeSet<String>) -> Vec<Vec<String>> {
+pub(crate) fn named(
+    source: &str,
+    home: &[String],
+    roots: &[&str],
+    children: &BTreeSet<String>,
+) -> Vec<Vec<String>> {
     let tokens = tokens(source);
     let (mut paths, mut at) = (Vec::new(), 0);
     while at < tokens.len() {

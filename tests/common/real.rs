@@ -7,11 +7,11 @@ use std::path::PathBuf;
 const REQUIRE_MODELS: &str = "LORAKEET_REQUIRE_MODELS";
 
 /// Real tokenizers, by the names of `tools/real_tokenizers.mjs`.
-pub const TOKENIZERS: [&str; 8] =
+pub(crate) const TOKENIZERS: [&str; 8] =
     ["gpt2", "llama2", "llama3_2", "qwen3", "mistral_nemo", "gemma3", "command_r_plus", "gpt4o"];
 
 /// A file or folder of `$LORAKEET_MODELS` or the user's cache, if it is there.
-pub fn at_hand(path: &str) -> Option<PathBuf> {
+pub(crate) fn at_hand(path: &str) -> Option<PathBuf> {
     let given = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = || given("XDG_CACHE_HOME").or_else(|| Some(given("HOME")?.join(".cache")));
     let home = given("LORAKEET_MODELS").or_else(|| Some(cache()?.join("lorakeet-models")));
@@ -23,7 +23,7 @@ pub fn at_hand(path: &str) -> Option<PathBuf> {
 }
 
 /// The same of what `tool` fetches.
-pub fn fetched(path: &str, tool: &str) -> Option<PathBuf> {
+pub(crate) fn fetched(path: &str, tool: &str) -> Option<PathBuf> {
     let found = at_hand(path);
     if found.is_none() {
         let required = std::env::var_os(REQUIRE_MODELS).is_some();
@@ -34,6 +34,6 @@ pub fn fetched(path: &str, tool: &str) -> Option<PathBuf> {
 }
 
 /// The folder of real tokenizers.
-pub fn tokenizers() -> Option<PathBuf> {
+pub(crate) fn tokenizers() -> Option<PathBuf> {
     fetched("tokenizers", "node tools/real_tokenizers.mjs")
 }

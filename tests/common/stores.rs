@@ -7,7 +7,7 @@ use naga::valid::{Capabilities, FunctionInfo, ModuleInfo, ValidationFlags, Valid
 use naga::{AddressSpace, Block, Expression, Function, Handle, Module, Span, Statement, TypeInner};
 
 /// A module and what naga knows of its types. Panics with naga's report if it is not valid.
-pub fn validated(name: &str, source: &str) -> (Module, ModuleInfo) {
+pub(crate) fn validated(name: &str, source: &str) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(source)
         .unwrap_or_else(|e| panic!("{name}:\n{}", e.emit_to_string(source)));
     // `unpack2x16float`, which WebGPU has without its feature `shader-f16`.
@@ -18,21 +18,21 @@ pub fn validated(name: &str, source: &str) -> (Module, ModuleInfo) {
 }
 
 /// A store to a component of a vector, or to a column of a matrix.
-pub struct PartStore {
+pub(crate) struct PartStore {
     /// Where the vector lies.
-    pub space: AddressSpace,
+    pub(crate) space: AddressSpace,
     /// The variable it is part of.
-    pub variable: String,
+    pub(crate) variable: String,
     /// Whether which component it is is known only when it runs.
-    pub is_dynamic: bool,
+    pub(crate) is_dynamic: bool,
     /// The statement in the source.
-    pub statement: Span,
+    pub(crate) statement: Span,
     /// The vector in the source.
-    pub whole: Span,
+    pub(crate) whole: Span,
 }
 
 /// Every such store of a shader.
-pub fn part_stores(name: &str, source: &str) -> Vec<PartStore> {
+pub(crate) fn part_stores(name: &str, source: &str) -> Vec<PartStore> {
     let (module, info) = validated(name, source);
     let mut found = Vec::new();
     for (handle, function) in module.functions.iter() {
@@ -102,7 +102,7 @@ fn variable(module: &Module, function: &Function, pointer: Handle<Expression>) -
 
 /// The same shader with every store to a part of a vector that invocations share made as WGSL permits:
 /// the vector read, changed, and written back.
-pub fn with_whole_stores(name: &str, source: &str) -> String {
+pub(crate) fn with_whole_stores(name: &str, source: &str) -> String {
     let mut stores = part_stores(name, source);
     stores.retain(|store| is_shared(store.space));
     stores.sort_by_key(|store| store.statement.to_range().map(|range| range.start));
@@ -128,6 +128,6 @@ pub fn with_whole_stores(name: &str, source: &str) -> String {
 }
 
 /// Whether several invocations see what lies there.
-pub fn is_shared(space: AddressSpace) -> bool {
+pub(crate) fn is_shared(space: AddressSpace) -> bool {
     matches!(space, AddressSpace::WorkGroup | AddressSpace::Storage { .. })
 }

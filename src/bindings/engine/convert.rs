@@ -17,24 +17,24 @@ use crate::tokenizer::Tokenizer;
 
 use super::JsResult;
 
-pub fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T> {
+pub(crate) fn from_js<T: DeserializeOwned>(value: JsValue) -> Result<T> {
     serde_wasm_bindgen::from_value(value).map_err(|e| Error::argument(e.to_string()))
 }
 
-pub fn to_js(value: &impl Serialize) -> JsResult<JsValue> {
+pub(crate) fn to_js(value: &impl Serialize) -> JsResult<JsValue> {
     Ok(serde_wasm_bindgen::to_value(value).map_err(JsValue::from)?)
 }
 
 /// What a word means, or the default where none is given.
 ///
 /// Errors with `Argument` for a word that is not in the list.
-pub fn or_default<T: Default + FromStr<Err = Error>>(word: Option<&str>) -> Result<T> {
+pub(crate) fn or_default<T: Default + FromStr<Err = Error>>(word: Option<&str>) -> Result<T> {
     word.map_or_else(|| Ok(T::default()), str::parse)
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LoadOptions {
+pub(crate) struct LoadOptions {
     pub device: Option<String>,
     pub context_length: Option<usize>,
     pub batch: Option<usize>,
@@ -48,7 +48,7 @@ pub struct LoadOptions {
 
 /// How a text becomes one vector.
 #[derive(Deserialize)]
-pub struct EmbedOptions {
+pub(crate) struct EmbedOptions {
     /// {name: weight}; empty is the base, absent what the engine is set to.
     pub adapter: Option<Weights>,
     pub layer: Option<usize>,
@@ -57,14 +57,14 @@ pub struct EmbedOptions {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-pub enum Prompt {
+pub(crate) enum Prompt {
     Text(String),
     Ids(Vec<u32>),
 }
 
 /// Names as in OpenAI's and transformers' requests. What is absent is as in `Request::default()`.
 #[derive(Deserialize)]
-pub struct RequestOptions {
+pub(crate) struct RequestOptions {
     max_tokens: Option<usize>,
     temperature: Option<f32>,
     top_k: Option<u32>,
@@ -92,7 +92,7 @@ pub struct RequestOptions {
 /// How to combine adapters.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct CombinationOptions {
+pub(crate) struct CombinationOptions {
     combination_type: Option<String>,
     density: Option<f64>,
     majority_sign_method: Option<String>,
@@ -102,7 +102,7 @@ pub struct CombinationOptions {
 }
 
 impl CombinationOptions {
-    pub fn combination(&self) -> Result<Combination> {
+    pub(crate) fn combination(&self) -> Result<Combination> {
         Ok(Combination {
             density: self.density,
             combination_type: or_default(self.combination_type.as_deref())?,
@@ -115,7 +115,7 @@ impl CombinationOptions {
 }
 
 /// Adapters and their weights, as JavaScript writes them.
-pub type Weights = BTreeMap<String, f32>;
+pub(crate) type Weights = BTreeMap<String, f32>;
 
 impl RequestOptions {
     fn choice(&self, index: usize) -> Result<Option<Choice>> {
@@ -129,7 +129,7 @@ impl RequestOptions {
     }
 
     /// The request for the `index`-th prompt; each has noise of its own.
-    pub fn request(&self, prompt: Vec<u32>, index: usize) -> Result<Request> {
+    pub(crate) fn request(&self, prompt: Vec<u32>, index: usize) -> Result<Request> {
         let default = Request::default();
         Ok(Request {
             prompt,
@@ -153,7 +153,7 @@ impl RequestOptions {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct EngineInfo {
+pub(crate) struct EngineInfo {
     device: &'static str,
     threads: usize,
     adapter: String,
@@ -212,7 +212,7 @@ impl JsStoredType {
 }
 
 impl EngineInfo {
-    pub fn of(engine: &Engine) -> Self {
+    pub(crate) fn of(engine: &Engine) -> Self {
         let adapter = match engine.backend() {
             Backend::Cpu(_) => String::new(),
             Backend::Gpu(gpu) => gpu.adapter().to_owned(),
@@ -238,7 +238,7 @@ impl EngineInfo {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct JsAdapterInfo {
+pub(crate) struct JsAdapterInfo {
     name: String,
     rank: usize,
     modules: Vec<String>,
@@ -252,7 +252,7 @@ pub struct JsAdapterInfo {
 }
 
 impl JsAdapterInfo {
-    pub fn of(info: &AdapterInfo, engine: &Engine) -> Self {
+    pub(crate) fn of(info: &AdapterInfo, engine: &Engine) -> Self {
         let AdapterInfo { name, rank, modules, virtual_tokens, bytes, warnings } = info.clone();
         let weight_in = |choice: &[(String, f32)]| {
             choice.iter().find(|(chosen, _)| *chosen == name).map_or(0.0, |(_, weight)| *weight)
@@ -263,7 +263,7 @@ impl JsAdapterInfo {
 }
 
 #[derive(Serialize)]
-pub struct Step {
+pub(crate) struct Step {
     deltas: Vec<JsDelta>,
     finished: bool,
     pending: usize,
@@ -304,7 +304,7 @@ impl Likelihood {
     }
 }
 
-pub fn step(deltas: Vec<Delta>, generation: &Generation, tokenizer: &Tokenizer) -> Result<Step> {
+pub(crate) fn step(deltas: Vec<Delta>, generation: &Generation, tokenizer: &Tokenizer) -> Result<Step> {
     let delta = |Delta { index, text, tokens, logprobs, finish }| {
         let each = tokens.iter().zip(&logprobs);
         let logprobs = each.map(|(&token, each)| Likelihood::of(token, each, tokenizer));
@@ -319,14 +319,14 @@ pub fn step(deltas: Vec<Delta>, generation: &Generation, tokenizer: &Tokenizer) 
 }
 
 #[derive(Serialize)]
-pub struct Usage {
+pub(crate) struct Usage {
     prompt_tokens: usize,
     cached_tokens: usize,
     completion_tokens: usize,
 }
 
 impl Usage {
-    pub fn of(usage: crate::engine::Usage) -> Self {
+    pub(crate) fn of(usage: crate::engine::Usage) -> Self {
         let crate::engine::Usage { prompt_tokens, cached_tokens, completion_tokens } = usage;
         Self { prompt_tokens, cached_tokens, completion_tokens }
     }

@@ -16,7 +16,7 @@ use super::convert::{Weights, or_default};
 /// Differences from the program's defaults.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TrainFields {
+pub(crate) struct TrainFields {
     name: String,
     variant: Option<String>,
     rank: Option<usize>,
@@ -39,7 +39,7 @@ pub struct TrainFields {
 
 impl TrainFields {
     /// Errors with `Argument` for an unknown variant or schedule.
-    pub fn check(self) -> Result<TrainOptions> {
+    pub(crate) fn check(self) -> Result<TrainOptions> {
         let defaults = TrainOptions::new(&self.name);
         Ok(TrainOptions {
             variant: or_default(self.variant.as_deref())?,
@@ -67,7 +67,7 @@ impl TrainFields {
 /// [`Asked`]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct JsAsked {
+pub(crate) struct JsAsked {
     messages: Vec<Message>,
     is_open: bool,
 }
@@ -81,7 +81,7 @@ impl From<Asked> for JsAsked {
 /// [`TrainEvent`]
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum JsTrainEvent {
+pub(crate) enum JsTrainEvent {
     Progress { done: usize, all: usize },
     Step { step: JsStep },
     Done,
@@ -90,7 +90,7 @@ pub enum JsTrainEvent {
 /// [`StepReport`]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct JsStep {
+pub(crate) struct JsStep {
     step: usize,
     steps: usize,
     epoch: usize,
@@ -117,7 +117,7 @@ impl From<TrainEvent> for JsTrainEvent {
 /// What an evaluation reads of [`JsChunk`].
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ChunkFields {
+pub(crate) struct ChunkFields {
     tokens: usize,
     labels: usize,
     base_loss: Option<f64>,
@@ -136,7 +136,7 @@ impl From<ChunkFields> for ChunkLosses {
 /// [`Evaluation`]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct JsEvaluation {
+pub(crate) struct JsEvaluation {
     tokens: usize,
     base_perplexity: f64,
     perplexity: f64,
@@ -170,7 +170,7 @@ impl From<Evaluation> for JsEvaluation {
 /// Differences from a preset.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TempLoraFields {
+pub(crate) struct TempLoraFields {
     preset: Option<String>,
     name: Option<String>,
     variant: Option<String>,
@@ -225,7 +225,7 @@ impl TempLoraFields {
     ///
     /// Errors with `Argument` for an unknown preset, variant or kv, and for what an adapter to begin from
     /// has of its own.
-    pub fn over_preset(self, engine: &Engine) -> Result<TempLoraOptions> {
+    pub(crate) fn over_preset(self, engine: &Engine) -> Result<TempLoraOptions> {
         if let Some(from) = &self.warm_start
             && (self.rank.is_some() || self.alpha.is_some() || self.target_modules.is_some())
         {
@@ -269,7 +269,7 @@ impl TempLoraFields {
 /// A temporary adapter that has begun.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TempInfo {
+pub(crate) struct TempInfo {
     id: u32,
     name: String,
     chunk_tokens: usize,
@@ -277,7 +277,7 @@ pub struct TempInfo {
 }
 
 impl TempInfo {
-    pub fn of(id: u32, options: TempLoraOptions) -> Self {
+    pub(crate) fn of(id: u32, options: TempLoraOptions) -> Self {
         let TempLoraOptions { name, chunk_tokens, context_tokens, .. } = options;
         Self { id, name, chunk_tokens, context_tokens }
     }
@@ -286,7 +286,7 @@ impl TempInfo {
 /// [`TempEvent`]
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum JsEvent {
+pub(crate) enum JsEvent {
     Idle,
     Progress { work: &'static str, done: usize, all: usize },
     Text { text: String, tokens: Vec<u32>, finish: Option<&'static str> },
@@ -296,7 +296,7 @@ pub enum JsEvent {
 /// [`ChunkReport`]
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct JsChunk {
+pub(crate) struct JsChunk {
     index: usize,
     tokens: usize,
     labels: usize,
@@ -317,7 +317,7 @@ struct Probed {
     loss: f64,
 }
 
-pub fn event(event: TempEvent) -> JsEvent {
+pub(crate) fn event(event: TempEvent) -> JsEvent {
     match event {
         TempEvent::Idle => JsEvent::Idle,
         TempEvent::Progress(work, done, all) => JsEvent::Progress { work, done, all },

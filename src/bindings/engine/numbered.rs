@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// Things of one kind, by number: few at a time.
 #[derive(Debug)]
-pub struct Numbered<T> {
+pub(crate) struct Numbered<T> {
     what: &'static str,
     next: Cell<u32>,
     /// None in the place of one that is taken out.
@@ -16,12 +16,12 @@ pub struct Numbered<T> {
 
 impl<T> Numbered<T> {
     /// None yet; errors call each of them `what`.
-    pub fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         Self { what, next: Cell::new(0), things: RefCell::default() }
     }
 
     /// Keeps a thing, and tells its number.
-    pub fn add(&self, thing: T) -> u32 {
+    pub(crate) fn add(&self, thing: T) -> u32 {
         let number = self.next.replace(self.next.get() + 1);
         self.things.borrow_mut().push((number, Some(thing)));
         number
@@ -30,12 +30,12 @@ impl<T> Numbered<T> {
     /// Takes a thing out, to be `put` back after use: a call that waits must not hold a borrow.
     ///
     /// Errors with `Argument` if there is none, or it is taken out.
-    pub fn take(&self, number: u32) -> Result<T> {
+    pub(crate) fn take(&self, number: u32) -> Result<T> {
         self.at(number, |held| held.take())?.ok_or_else(|| self.busy(number))
     }
 
     /// Puts back what `take` took.
-    pub fn put(&self, number: u32, thing: T) {
+    pub(crate) fn put(&self, number: u32, thing: T) {
         // Nothing else can have removed it.
         let _ = self.at(number, |held| *held = Some(thing));
     }
@@ -43,7 +43,7 @@ impl<T> Numbered<T> {
     /// Takes a thing out for good.
     ///
     /// Errors as `take` does.
-    pub fn remove(&self, number: u32) -> Result<T> {
+    pub(crate) fn remove(&self, number: u32) -> Result<T> {
         let thing = self.take(number)?;
         self.things.borrow_mut().retain(|(n, _)| *n != number);
         Ok(thing)
@@ -52,7 +52,7 @@ impl<T> Numbered<T> {
     /// What `see` makes of a thing.
     ///
     /// Errors as `take` does.
-    pub fn see<U>(&self, number: u32, see: impl FnOnce(&mut T) -> U) -> Result<U> {
+    pub(crate) fn see<U>(&self, number: u32, see: impl FnOnce(&mut T) -> U) -> Result<U> {
         self.at(number, |held| held.as_mut().map(see))?.ok_or_else(|| self.busy(number))
     }
 

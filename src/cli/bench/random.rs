@@ -27,7 +27,7 @@ pub(crate) struct ModelFiles {
 }
 
 /// The files of an adapter's folder.
-pub struct AdapterFiles {
+pub(crate) struct AdapterFiles {
     pub config: Vec<u8>,
     pub weights: Vec<u8>,
 }
@@ -67,7 +67,7 @@ impl Shape {
     }
 
     /// Writes `model/` and an `adapter-<index>/` for each of `adapters` below `folder`.
-    pub fn write(self, folder: &Path, adapters: usize) -> Result<()> {
+    pub(crate) fn write(self, folder: &Path, adapters: usize) -> Result<()> {
         let ModelFiles { config, tokenizer, weights } = self.model()?;
         let model = folder.join("model");
         put(&model, "config.json", &config)?;

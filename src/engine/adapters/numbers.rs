@@ -52,11 +52,6 @@ impl Numbers {
         }
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The folder whose file they are in.
     pub(crate) fn file(&self) -> Option<&Arc<AdapterFiles>> {
         match &self.0 {

@@ -256,7 +256,7 @@ impl Program {
     }
 
     /// A checkpoint's file, of the adapter as it is exported.
-    pub fn checkpoint(&self, of: &str, files: AdapterFiles) -> Result<Vec<u8>> {
+    pub(crate) fn checkpoint(&self, of: &str, files: AdapterFiles) -> Result<Vec<u8>> {
         let (of, config) = (of.to_owned(), String::new());
         let head = Head { of, step: self.done, steps: self.steps(), options: self.options.kept(), config };
         head.file(files)

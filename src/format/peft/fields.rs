@@ -118,7 +118,7 @@ impl Fields {
         self.take(field).filter(|value| !value.is_unset()).map(|value| names(field, &value)).transpose()
     }
 
-    pub fn size(&mut self, field: &str, default: Option<usize>, most: usize) -> Result<usize> {
+    pub(crate) fn size(&mut self, field: &str, default: Option<usize>, most: usize) -> Result<usize> {
         // Null is not PEFT's default.
         let value = if default.is_some() { self.take_any(field) } else { self.take(field) };
         match (value, default) {

@@ -3,8 +3,9 @@
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::collections::HashSet;
 use std::fmt;
+
+use crate::format::unique_map::each_entry;
 
 /// Any JSON value.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,14 +149,12 @@ impl<'de> Visitor<'de> for JsonVisitor {
         Ok(Json::List(items))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
-        let (mut entries, mut seen) = (Vec::new(), HashSet::new());
-        while let Some((key, value)) = map.next_entry::<String, Json>()? {
-            if !seen.insert(key.clone()) {
-                return Err(A::Error::custom(format_args!("`{key}` appears twice")));
-            }
-            entries.push((key, value));
-        }
-        Ok(Json::Object(entries))
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Json, A::Error> {
+        let mut read = Vec::new();
+        each_entry(entries, |key, entries| {
+            read.push((key.to_owned(), entries.next_value()?));
+            Ok(())
+        })?;
+        Ok(Json::Object(read))
     }
 }

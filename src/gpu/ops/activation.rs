@@ -11,7 +11,7 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { f: u32, kind: u32, gated: u32 }
 
 /// y = act(x), or act(gate) ∘ up
-pub const KERNEL: Kernel = kernel!("activation", 64, ACT);
+pub(crate) const KERNEL: Kernel = kernel!("activation", 64, ACT);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

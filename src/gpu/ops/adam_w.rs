@@ -10,7 +10,7 @@ use super::super::launch::{Binding, Dispatch, Launch, MOST_WORKGROUPS, Target, p
 params! { n_sums: u32, n_spans: u32, across: u32 }
 
 /// A step of AdamW
-pub const KERNEL: Kernel = kernel!("adam_w", 256, TRAINING, REDUCE);
+pub(crate) const KERNEL: Kernel = kernel!("adam_w", 256, TRAINING, REDUCE);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

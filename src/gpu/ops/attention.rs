@@ -14,11 +14,12 @@ params! {
 }
 
 /// y = softmax(scale · q · Kᵀ) · V, and z of the adapters that read it; heads of any size
-pub const KERNEL: Kernel = kernel!("attention" over CACHE_F32X4, 64, REDUCE, WINDOW, CAP, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("attention" over CACHE_F32X4, 64, REDUCE, WINDOW, CAP, MIX, ROW);
 /// The same of a part of the keys, for all heads that share them; of all keys where rows are many
-pub const SPLIT: Kernel = kernel!("attention_split" of "attention" over CACHE_FOURS, 64, WINDOW, CAP, ROW);
+pub(crate) const SPLIT: Kernel =
+    kernel!("attention_split" of "attention" over CACHE_FOURS, 64, WINDOW, CAP, ROW);
 /// y of all parts, and z
-pub const MERGE: Kernel = kernel!("attention_merge" of "attention", 64, WINDOW, MIX, ROW);
+pub(crate) const MERGE: Kernel = kernel!("attention_merge" of "attention", 64, WINDOW, MIX, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL, SPLIT, MERGE];

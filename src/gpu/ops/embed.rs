@@ -11,7 +11,7 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32, first: u32, table_rows: u32, scale: f32, with_positions: u32 }
 
 /// y[n] = table[token[n]] (+ positions[pos[n]])
-pub const KERNEL: Kernel = kernel!("embed" over WEIGHT_F32, 64, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("embed" over WEIGHT_F32, 64, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

@@ -15,22 +15,22 @@ params! {
 }
 
 /// y = delta(x Wᵀ) (+ bias) (+ y), for columns that are no fours
-pub const KERNEL: Kernel = kernel!("linear", 64, WEIGHT_F32, TILE, LINEAR, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("linear", 64, WEIGHT_F32, TILE, LINEAR, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), many rows
-pub const TILE: Kernel = kernel!(
+pub(crate) const TILE: Kernel = kernel!(
     "linear_tile" of "linear" over WEIGHT_F32X4, 64, WIDE_TILE, FEW_ROWS, LINEAR, LANES, MIX, ROW
 );
 /// y = delta(x Wᵀ) (+ bias) (+ y), one row
-pub const VEC: Kernel =
+pub(crate) const VEC: Kernel =
     kernel!("linear_vec" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), few rows
-pub const ROWS: Kernel =
+pub(crate) const ROWS: Kernel =
     kernel!("linear_rows" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// y = delta(x Wᵀ) (+ bias) (+ y), more than one row on a software adapter
-pub const BLOCK: Kernel =
+pub(crate) const BLOCK: Kernel =
     kernel!("linear_block" of "linear" over WEIGHT_F32X4, 64, FEW_ROWS, LINEAR, LANES, MIX, ROW);
 /// y = act(delta(norm(x) Wᵀ) (+ bias)), one row; see `fuse`
-pub const FUSED: Kernel = kernel!(
+pub(crate) const FUSED: Kernel = kernel!(
     "linear_vec_fused" of "linear" over WEIGHT_F32X4, 64,
     NORMED_ROW, RMS, REDUCE, ACT, FEW_ROWS, LINEAR, LANES, MIX, ROW
 );

@@ -14,9 +14,9 @@ params! {
 /// dx = dy · W (+ dx), for columns that are no fours
 pub(crate) const KERNEL: Kernel = kernel!("linear_grad", 64, WEIGHT_F32, TILE);
 /// dx = dy · W (+ dx), or the sums of parts of it
-pub const TILE: Kernel = kernel!("linear_grad_tile" of "linear_grad" over WEIGHT_F32X4, 64, WIDE_TILE);
+pub(crate) const TILE: Kernel = kernel!("linear_grad_tile" of "linear_grad" over WEIGHT_F32X4, 64, WIDE_TILE);
 /// dx = Σ parts (+ dx)
-pub const SUM: Kernel = kernel!("linear_grad_sum" of "linear_grad", 64);
+pub(crate) const SUM: Kernel = kernel!("linear_grad_sum" of "linear_grad", 64);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL, TILE, SUM];

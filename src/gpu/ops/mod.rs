@@ -1,16 +1,16 @@
 //! How ops run on a GPU, each in the file of its name: kernels, parameters, grid, and a case whose answer
 //! is known. What an op computes, and what it demands of shapes, is not here.
 
-pub mod activation;
+pub(crate) mod activation;
 pub(crate) mod activation_grad;
-pub mod adam_w;
+pub(crate) mod adam_w;
 pub(crate) mod affine;
-pub mod attention;
+pub(crate) mod attention;
 pub(crate) mod attention_grad_kv;
 pub(crate) mod attention_grad_q;
 pub(crate) mod cross_entropy;
 pub(crate) mod dropout;
-pub mod embed;
+pub(crate) mod embed;
 pub(crate) mod embed_delta;
 pub(crate) mod expand_grad;
 pub(crate) mod head_delta;
@@ -18,18 +18,18 @@ pub(crate) mod head_norm;
 pub(crate) mod head_norm_grad;
 pub(crate) mod keep_rows;
 pub(crate) mod layer_norm_grad;
-pub mod linear;
-pub mod linear_grad;
-pub mod norm;
-pub mod outer_grad;
+pub(crate) mod linear;
+pub(crate) mod linear_grad;
+pub(crate) mod norm;
+pub(crate) mod outer_grad;
 pub(crate) mod recall_rows;
 pub(crate) mod rms_norm_grad;
-pub mod sample;
+pub(crate) mod sample;
 pub(crate) mod scale;
-pub mod shrink;
-pub mod shrink_grad;
+pub(crate) mod shrink;
+pub(crate) mod shrink_grad;
 pub(crate) mod soft_cap;
-pub mod split_qkv;
+pub(crate) mod split_qkv;
 pub(crate) mod split_qkv_grad;
 pub(crate) mod square_sum;
 

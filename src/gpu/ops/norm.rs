@@ -14,7 +14,7 @@ params! {
 }
 
 /// y = x̂ · weight (+ bias), and z of the adapters that read it
-pub const KERNEL: Kernel = kernel!("norm", 64, RMS, REDUCE, LANES, RANKS, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("norm", 64, RMS, REDUCE, LANES, RANKS, MIX, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

@@ -14,7 +14,7 @@ params! {
 }
 
 /// g += uᵀ·v over the active rows
-pub const KERNEL: Kernel = kernel!("outer_grad", 64, TILE, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("outer_grad", 64, TILE, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

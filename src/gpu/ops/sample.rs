@@ -13,7 +13,7 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { v: u32 }
 
 /// Draws the next tokens
-pub const KERNEL: Kernel = kernel!("sample", 256, ROW, REDUCE, NOISE);
+pub(crate) const KERNEL: Kernel = kernel!("sample", 256, ROW, REDUCE, NOISE);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

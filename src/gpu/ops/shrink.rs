@@ -10,7 +10,7 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { c: u32, ranks: u32, rows_of_a: u32, z_cols: u32 }
 
 /// z = γ ∘ A·x of the active adapters
-pub const KERNEL: Kernel = kernel!("shrink", 64, LANES, RANKS, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("shrink", 64, LANES, RANKS, MIX, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

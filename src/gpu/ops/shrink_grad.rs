@@ -10,7 +10,7 @@ use super::super::launch::{Dispatch, Launch, Target, params};
 params! { n: u32, f: u32, ranks: u32, z_cols: u32, part_1: u32, part_2: u32 }
 
 /// dz = γ ∘ dy·Bᵀ of the active adapters
-pub const KERNEL: Kernel = kernel!("shrink_grad", 64, TILE, RANK, MIX, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("shrink_grad", 64, TILE, RANK, MIX, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL];

@@ -14,7 +14,7 @@ params! {
 }
 
 /// q rotated; k rotated and v into the cache
-pub const KERNEL: Kernel = kernel!("split_qkv", 64, GROWTH, HEADS, ROW);
+pub(crate) const KERNEL: Kernel = kernel!("split_qkv", 64, GROWTH, HEADS, ROW);
 
 /// All that compute it.
 pub(crate) const KERNELS: &[Kernel] = &[KERNEL, PACKED, FUSED];
@@ -26,7 +26,7 @@ const PACKED: Kernel = Kernel {
 };
 
 /// The same of the map and the norm in front of it, one row; see `fuse`
-pub const FUSED: Kernel = kernel!(
+pub(crate) const FUSED: Kernel = kernel!(
     "split_qkv_fused" of "split_qkv" over WEIGHT_F32X4, 64,
     NORMED_ROW, RMS, REDUCE, FOUR_WEIGHTS, LANES, GROWTH, HEADS, ROW
 );

@@ -13,7 +13,7 @@ const WIDTH: usize = 2 * LANES;
 
 /// A window on a row-major matrix: columns from `first` on of rows `stride` long.
 #[derive(Clone, Copy, Debug)]
-pub struct Window<'a> {
+pub(crate) struct Window<'a> {
     pub(crate) data: &'a [f32],
     pub(crate) first: usize,
     pub(crate) stride: usize,

@@ -22,7 +22,7 @@ mod lora_xs;
 
 /// The matrices of one module that a new adapter begins with. B·A is zero.
 #[derive(Debug)]
-pub struct Begun {
+pub(crate) struct Begun {
     /// A (R, C)
     pub a: Vec<f32>,
     /// B (F, R)

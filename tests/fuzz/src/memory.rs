@@ -53,7 +53,7 @@ unsafe impl GlobalAlloc for Counting {
 /// Runs `parse`, which must take no more than 4 bytes for each byte of `input` and 64 MiB.
 ///
 /// Panics if it takes more.
-pub fn bounded(input: &[u8], parse: impl FnOnce()) {
+pub(crate) fn bounded(input: &[u8], parse: impl FnOnce()) {
     let before = NOW.get();
     PEAK.set(before);
     parse();

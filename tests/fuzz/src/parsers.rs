@@ -17,7 +17,7 @@ use lorakeet::tokenizer::{ChatContext, ChatTemplate, Json, Message, StreamDecode
 type Parser = (&'static str, fn(&[u8]));
 
 /// Every parser.
-pub const ALL: &[Parser] = &[
+pub(crate) const ALL: &[Parser] = &[
     ("chat_request", chat_request),
     ("config", config),
     ("gguf_lora", gguf_lora),

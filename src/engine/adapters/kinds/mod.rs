@@ -97,9 +97,9 @@ trait Kind: Sized {
 
 /// A module of each kind, the enum of them all, and for each item of [`Kind`] its dispatch.
 macro_rules! kinds {
-    ($($module:ident :: $kind:ident),*) => {
+    ($($vis:vis $module:ident :: $kind:ident),*) => {
         $(mod $module;)*
-        $(pub use $module::$kind;)*
+        $($vis use $module::$kind;)*
 
         /// The kind of an adapter, and what only that kind has.
         #[derive(Clone, Debug, PartialEq)]
@@ -187,4 +187,10 @@ macro_rules! kinds {
     };
 }
 
-kinds! { lora::Lora, ia3::Ia3, vera::Vera, prompt_tuning::PromptTuning, prefix_tuning::PrefixTuning }
+kinds! {
+    pub(crate) lora::Lora,
+    pub(crate) ia3::Ia3,
+    pub(crate) vera::Vera,
+    pub prompt_tuning::PromptTuning,
+    pub prefix_tuning::PrefixTuning
+}
