@@ -4,6 +4,7 @@
 //! The TypeScript in `src/js` does the reading and fetching, and the OpenAI shapes.
 
 #[cfg(feature = "bench-module")]
+#[allow(unreachable_pub, reason = "wasm-bindgen takes no other functions")]
 mod bench;
 #[cfg(feature = "chat-module")]
 mod chat;

@@ -47,7 +47,7 @@ impl Loader {
 
 impl Engine {
     /// Tells where the base is from, a hub id or a folder's path: exported adapters name it.
-    pub(crate) fn set_base_name(&mut self, name: &str) {
+    pub fn set_base_name(&mut self, name: &str) {
         self.adapters.set_base_name(name);
     }
 

@@ -14,6 +14,7 @@ mod numbered;
 mod sessions;
 mod sha256;
 #[cfg(target_feature = "atomics")]
+#[allow(unreachable_pub, reason = "wasm-bindgen takes no other functions")]
 mod threads;
 mod training;
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub(crate) use outputs::Shared;
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
-pub(crate) use spawn::{enlist, failure, serve};
+pub use spawn::{enlist, failure, serve};
 
 /// Most threads of a pool: more gain nothing on work of this size.
 pub const MAX_THREADS: usize = 8;

@@ -3,7 +3,7 @@
 
 pub(super) use here::{Worker, has_failed, spawn};
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
-pub(crate) use here::{enlist, failure, serve};
+pub use here::{enlist, failure, serve};
 
 /// Whether there are none: what only they need is then left out of the module.
 pub(super) const NEVER: bool = cfg!(all(target_arch = "wasm32", not(target_feature = "atomics")));
@@ -93,12 +93,12 @@ mod here {
     }
 
     /// A thread that is about to [`serve`] counts from now on.
-    pub(crate) fn enlist() {
+    pub fn enlist() {
         QUEUE.lock().unwrap_or_else(PoisonError::into_inner).1 += 1;
     }
 
     /// What a thread does that the page has started: it works for one pool after the other.
-    pub(crate) fn serve() -> ! {
+    pub fn serve() -> ! {
         loop {
             let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
             let work = loop {
@@ -114,7 +114,7 @@ mod here {
     }
 
     /// Where to write a 1 when a thread has trapped, so that the others do not wait for it.
-    pub(crate) fn failure() -> *const u32 {
+    pub fn failure() -> *const u32 {
         FAILURE.as_ptr()
     }
 }
