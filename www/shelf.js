@@ -16,7 +16,12 @@ export const HUB = {};
 export const CHAT_VOICES = [
   { name: "shakespeare", title: "Shakespeare", line: "Lines of a play", folder: "./adapters/smollm2/shakespeare/" },
   { name: "king-james", title: "King James", line: "As the Bible of 1611", folder: "./adapters/smollm2/king-james/" },
+  { name: "sherlock", title: "Sherlock Holmes", line: "As Watson tells it", folder: "./adapters/smollm2/sherlock/" },
+  { name: "pirate", title: "Pirates", line: "As in Treasure Island", folder: "./adapters/smollm2/pirate/" },
+  { name: "poems", title: "Poems", line: "Verse, in place of prose", folder: "./adapters/smollm2/poems/" },
+  { name: "plain", title: "Plain English", line: "Short sentences, common words", folder: "./adapters/smollm2/plain/" },
   { name: "json", title: "Text to JSON", line: "By a schema that you give", folder: "./adapters/smollm2/json/" },
+  { name: "sql", title: "Question to SQL", line: "About a table that you name", folder: "./adapters/smollm2/sql/" },
 ];
 
 /** PEFT folders of adapters to `MODEL`, as {name, title, line, folder}; `title` and `line` are for the reader. */

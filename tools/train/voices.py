@@ -37,8 +37,8 @@ LAYERS, LOWER = 30, 20  # layers, and how many of them have no adapter
 MAPS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 RANK, ALPHA, SEED = 7, 14, 1
 WARM_UP = 10  # steps
-PASSAGES, CHARACTERS, BEFORE = 96, 640, 120  # of a corpus, the length of each, and what a request to go on tells of the text before
-PAIRS, JUDGED_PAIRS = 480, 100
+PASSAGES, CHARACTERS, BEFORE = 192, 480, 120  # of a corpus, the length of each, and what a request to go on tells of the text before
+PAIRS, JUDGED_PAIRS = 640, 100
 JUDGED_EXPLANATIONS = 20
 WINDOWS, T = 10, 256  # of the held-out texts
 
@@ -50,7 +50,11 @@ class Recipe:
     rate: float
 
 
-VOICE, RECIPES = Recipe(3, 3, 3e-3), {"plain": Recipe(1, 4, 2e-3), "json": Recipe(1, 4, 2e-3), "sql": Recipe(1, 4, 2e-3)}
+VOICE = Recipe(3, 2, 1.2e-3)
+RECIPES = {
+    "shakespeare": Recipe(3, 2, 2e-3), "pirate": Recipe(3, 2, 2e-3), "poems": Recipe(3, 2, 2e-3), "king-james": Recipe(2, 2, 1.2e-3),
+    "plain": Recipe(1, 4, 5e-4), "json": Recipe(1, 4, 2e-3), "sql": Recipe(1, 4, 2e-3),
+}
 
 REQUESTS = [
     "Tell me about the {}.", "Write about the {}.", "Write a few lines about the {}.", "Describe the {}.", "What can you tell me about the {}?",
