@@ -19,6 +19,8 @@ export const CHAT_VOICES = [
   { name: "sherlock", title: "Sherlock Holmes", line: "As Watson tells it", folder: "./adapters/smollm2/sherlock/" },
   { name: "pirate", title: "Pirates", line: "As in Treasure Island", folder: "./adapters/smollm2/pirate/" },
   { name: "poems", title: "Poems", line: "Verse, in place of prose", folder: "./adapters/smollm2/poems/" },
+  { name: "horror", title: "Horror", line: "Slow dread, after Lovecraft", folder: "./adapters/smollm2/horror/" },
+  { name: "children", title: "Children's books", line: "Tales to read aloud", folder: "./adapters/smollm2/children/" },
   { name: "plain", title: "Plain English", line: "Short sentences, common words", folder: "./adapters/smollm2/plain/" },
   { name: "json", title: "Text to JSON", line: "By a schema that you give", folder: "./adapters/smollm2/json/" },
   { name: "sql", title: "Question to SQL", line: "About a table that you name", folder: "./adapters/smollm2/sql/" },
