@@ -223,8 +223,6 @@ fn files_need_each_other_in_no_circle() {
         while let Some(end) = left.iter().copied().find(|i| !left.iter().any(|j| needs[*j].contains(i))) {
             left.remove(&end);
         }
-        // A family makes blueprints, and a blueprint names its family; what lies around them there is one with them.
-        left.retain(|i| files[*i].module[0] != "model");
         let circle: Vec<String> = left.iter().map(|i| files[*i].module.join("::")).collect();
         assert!(circle.is_empty(), "{folder}: in circles are {circle:?}");
     }
@@ -248,7 +246,7 @@ fn every_module_has_its_arrows() {
 /// and more than this comes only with a reason.
 #[test]
 fn no_more_is_public_than_was() {
-    const MOST: usize = 753;
+    const MOST: usize = 752;
     const KINDS: [&str; 9] = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod", "use"];
     let is_public = |line: &&str| {
         let Some(mut rest) = line.trim_start().strip_prefix("pub ") else { return false };

@@ -9,10 +9,9 @@ use crate::plan::{Dtype, Mix, TensorId, Tensors};
 
 use super::MAX_ROWS;
 use super::blueprint::Blueprint;
-use super::layouts::{Layout, MAX_LAYOUTS};
 use super::names::bare;
-use super::sites::{Part, Point, Site, Span};
-use super::tables::{Table, Tables};
+use super::sites::{Layout, MAX_LAYOUTS, Part, Point, Site, Span};
+use super::tables::{Room, Table, Tables};
 
 /// Lines of the `mixes` tensor: combinations of adapters in use at one time, and the base.
 pub(crate) const MIXES: usize = 64;
@@ -21,30 +20,6 @@ pub(crate) const MIXES: usize = 64;
 const MOST_ARENA_BYTES: u64 = 128 << 20;
 
 const MIX_WORDS: usize = size_of::<Mix>() / 4;
-
-/// What a bank has room for beside ranks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Room {
-    /// Adapters.
-    pub(crate) adapters: usize,
-    /// Rows of embedding and head that are replaced.
-    pub(crate) rows: usize,
-    /// Virtual tokens that have an embedding.
-    pub(crate) prompts: usize,
-}
-
-impl Room {
-    /// Room for this and for `needed`; what must grow doubles, so that it does so seldom.
-    pub(crate) fn grown_to(self, needed: Self) -> Self {
-        let grown = |has: usize, needs: usize| if needs <= has { has } else { needs.next_power_of_two() };
-        Self {
-            adapters: grown(self.adapters, needed.adapters),
-            // As many as there are: an adapter may have the whole vocabulary's.
-            rows: self.rows.max(needed.rows),
-            prompts: self.prompts.max(needed.prompts),
-        }
-    }
-}
 
 /// The bank.
 #[derive(Clone, Debug)]

@@ -1,18 +1,20 @@
-//! What a model is: sizes, and the switches that the forward pass knows. No family is named here,
-//! no file is opened: `families` make blueprints from what a file says of its model.
+//! What a model is: sizes, and the switches that the forward pass knows; and what a family of models is, that each
+//! names. None of them is here, no file is opened: `families` make blueprints from what a file says of its model.
 //!
 //! Dimension letters, used everywhere, row-major and outermost first:
 //! `B` batch, `N` token rows in this call, `T` tokens of one sequence, `S` tokens in cache,
 //! `C` channels, `H` query heads, `K` key/value heads, `D` head size, `F` feed-forward width,
 //! `V` vocabulary, `R` LoRA rank, `L` layers.
 
+use std::fmt;
+
 use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::ops::Growth;
-use crate::words::words;
 
-use super::families::Family;
-use super::names::Role;
+use super::fields::{Fields, MAX_LAYERS, out_of_range};
+use super::pooling::Pooling;
+use super::roles::{Module, Role};
 use super::rope::{Rope, RopeScaling};
 
 /// How a row is normalised; the number is epsilon.
@@ -140,20 +142,6 @@ pub(crate) struct Encoder {
     pub(crate) pooling: Option<Pooling>,
 }
 
-/// How the hidden states of a text become one vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Pooling {
-    /// The mean over its tokens.
-    #[default]
-    Mean,
-    /// That of the last token, which alone has seen all of them in a decoder.
-    Last,
-    /// That of the first token.
-    Cls,
-}
-
-words!(Pooling, "pooling", ["mean" => Self::Mean, "last" => Self::Last, "cls" => Self::Cls]);
-
 /// What one layer may have of its own; the default is a plain one that sees all keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LayerSpec {
@@ -172,8 +160,6 @@ pub struct LayerSpec {
 const MAX_HEAD_DIM: usize = 256;
 /// Largest model accepted: beyond all there are, and few enough tensors to be listed.
 const MAX_PARAMETERS: u64 = 1 << 40;
-/// Deepest model accepted.
-pub(crate) const MAX_LAYERS: usize = 1024;
 
 impl Blueprint {
     /// Whether an encoder has norms in front of attention and feed-forward, and one behind the last layer; else
@@ -291,6 +277,71 @@ impl Blueprint {
     }
 }
 
-pub(super) fn out_of_range(name: &str, value: usize) -> Error {
-    Error::unsupported(format!("{name} {value} is out of range"))
+/// Models whose files describe, name and store them alike.
+pub struct Family {
+    /// For people.
+    pub name: &'static str,
+    /// `model_type` in `config.json`.
+    pub(super) model_type: &'static str,
+    /// `general.architecture` in GGUF files.
+    pub(crate) architecture: &'static str,
+    /// What whole checkpoints put in front of every name but the head's.
+    pub(super) prefix: &'static str,
+    /// What checkpoints call the head, which is `lm_head` here.
+    pub(super) head: &'static str,
+    /// What stands before a layer's number.
+    pub(super) layer: &'static str,
+    pub(super) modules: &'static [Module],
+    /// What checkpoints subtract from the weights of norms, which a GGUF file has as they are.
+    pub(super) norm_offset: f32,
+    /// Ends of the names of tensors that follow from others, and hold no weights.
+    pub(super) derived: &'static [&'static str],
+    /// `model_type` of models that have one of this family as their text part, and no other arithmetic for texts.
+    pub(super) wrapper: Option<&'static Wrapper>,
+    /// Fields that change no number in this family, beside those that never do.
+    pub(super) harmless: &'static [&'static str],
+    pub(super) blueprint: fn(&Fields) -> Result<Blueprint>,
+}
+
+/// Models of texts and more, whose text part is a model of one family.
+pub(super) struct Wrapper {
+    pub(super) model_type: &'static str,
+    /// What `text_config` may leave out.
+    pub(super) defaults: &'static [(&'static str, u64)],
+    /// Beginnings of the names of tensors that are no part of it.
+    pub(super) beside: &'static [&'static str],
+}
+
+impl Family {
+    /// Whether its checkpoints have such a module.
+    pub(super) fn has(&self, role: Role) -> bool {
+        self.modules.iter().any(|module| module.role == role)
+    }
+
+    /// See [`Module::path`].
+    pub(super) fn module(&self, role: Role, l: usize) -> String {
+        self.find(role).path(self.layer, l)
+    }
+
+    /// Whether checkpoints store its weight (in, out).
+    pub(super) fn turns(&self, role: Role) -> bool {
+        self.find(role).turned
+    }
+
+    fn find(&self, role: Role) -> &Module {
+        let module = self.modules.iter().find(|module| module.role == role);
+        module.unwrap_or_else(|| panic!("{} has no {role:?}", self.name))
+    }
+}
+
+impl PartialEq for Family {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
 }

@@ -4,13 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use crate::plan::TensorId;
-
 use super::bank::Bank;
-use super::sites::Site;
-
-/// Most layouts: a switch writes a line of the `mixes` of each.
-pub(crate) const MAX_LAYOUTS: usize = 8;
+use super::sites::{Layout, MAX_LAYOUTS, PartRanks, Site};
 
 /// Ranks start and end at multiples of this, so that kernels take them four at a time.
 const RANK_STEP: usize = 4;
@@ -18,18 +13,6 @@ const RANK_STEP: usize = 4;
 /// Up to so many ranks room doubles, so that it grows seldom; beyond it grows by [`LARGE_STEP`].
 const FEW_RANKS: usize = 64;
 const LARGE_STEP: usize = 32;
-
-/// The ranks that some sites have in common.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    /// (MIXES, 16), see [`Mix`](crate::plan::Mix): where here the ranks of each mix lie
-    pub(crate) mixes: TensorId,
-    /// `R`: ranks there is room for
-    pub(crate) ranks: usize,
-}
-
-/// Ranks of an adapter at the parts of a site.
-pub(crate) type PartRanks = [usize; 3];
 
 /// Where an adapter acts on linear maps: ranks by site, zeros where it only scales or shifts.
 pub(crate) type Demand = BTreeMap<usize, PartRanks>;

@@ -6,7 +6,8 @@ use crate::ops::SquareSum;
 use crate::plan::{Dtype, TensorId, Tensors};
 
 use super::bank::Bank;
-use super::training::{Core, Trainee};
+use super::trained::{Core, Moments};
+use super::trainee::Trainee;
 
 /// Arenas of cores come behind the bank's.
 const CORES: usize = 1 << 16;
@@ -20,17 +21,6 @@ pub(crate) struct Arena {
     pub(crate) m: TensorId,
     /// Second moments, as g.
     pub(crate) v: TensorId,
-}
-
-/// Where those of one site lie.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moments {
-    /// In which arena.
-    pub(super) arena: usize,
-    /// The first elements of its two gradients there, whose shapes are the method's.
-    pub(super) first: [usize; 2],
-    /// What is trained of each part in the place of A and B, if it is.
-    pub(crate) cores: [Core; 3],
 }
 
 /// All of them.

@@ -1,111 +1,9 @@
-//! What the modules of a checkpoint do, and what they are called there and by llama.cpp.
+//! What the modules of a model are called in checkpoints and by llama.cpp.
 //! Not the names themselves, which each family has in a table; no reader of files.
 
-use super::families::{self, Family};
-
-/// What a module does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Embedding,
-    Positions,
-    /// Of an encoder: added to the embedding, by the part of the text that a token is in.
-    TokenTypes,
-    /// Behind the embedding.
-    EmbeddingNorm,
-    LastNorm,
-    Head,
-    AttentionNorm,
-    /// q, k and v in one.
-    Qkv,
-    Q,
-    K,
-    V,
-    QNorm,
-    KNorm,
-    O,
-    /// Behind attention, before it joins the residual stream.
-    AttentionPostNorm,
-    MlpNorm,
-    Gate,
-    Up,
-    /// Gate and up in one.
-    GateUp,
-    Down,
-    /// Behind the feed-forward block.
-    MlpPostNorm,
-}
-
-impl Role {
-    /// Whether each layer has one.
-    fn in_layers(self) -> bool {
-        !matches!(
-            self,
-            Self::Embedding
-                | Self::Positions
-                | Self::TokenTypes
-                | Self::EmbeddingNorm
-                | Self::LastNorm
-                | Self::Head
-        )
-    }
-
-    /// Whether it is a linear map; a table that is only looked up is none.
-    fn is_linear(self) -> bool {
-        use Role::{Down, Gate, GateUp, Head, K, O, Q, Qkv, Up, V};
-        matches!(self, Head | Qkv | Q | K | V | O | Gate | GateUp | Up | Down)
-    }
-}
-
-/// In which order llama.cpp has the rows of a linear map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RowOrder {
-    /// As checkpoints have them.
-    Same,
-    /// The two halves of each head's rows are interleaved: of D rows, row 2i + j is the checkpoint's row
-    /// j·D/2 + i. llama.cpp rotates neighbours where a checkpoint rotates halves.
-    Interleaved,
-    /// Those of all q, then k, then v, which a checkpoint has head by head.
-    ByPart,
-}
-
-/// One module of a family.
-#[derive(Debug)]
-pub(crate) struct Module {
-    role: Role,
-    /// Within its layer, or without the base model's prefix.
-    checkpoint: &'static str,
-    gguf: &'static str,
-    /// Whether checkpoints store its weight (in, out), as Conv1D does; llama.cpp turns it round.
-    turned: bool,
-    order: RowOrder,
-}
-
-impl Module {
-    pub(crate) const fn new(role: Role, checkpoint: &'static str, gguf: &'static str) -> Self {
-        Self { role, checkpoint, gguf, turned: false, order: RowOrder::Same }
-    }
-
-    /// What checkpoints call it in layer `l`, or the one there is, without the base model's prefix.
-    pub(crate) fn path(&self, family: &Family, l: usize) -> String {
-        let Self { role, checkpoint, .. } = self;
-        if role.in_layers() { format!("{}.{l}.{checkpoint}", family.layer) } else { (*checkpoint).to_owned() }
-    }
-
-    /// Stored (in, out) in checkpoints.
-    pub(crate) const fn turned(self) -> Self {
-        Self { turned: true, ..self }
-    }
-
-    /// Stored by llama.cpp with the halves of each head's rows interleaved.
-    pub(crate) const fn interleaved(self) -> Self {
-        Self { order: RowOrder::Interleaved, ..self }
-    }
-
-    /// Stored by llama.cpp as all q, then k, then v.
-    pub(crate) const fn by_part(self) -> Self {
-        Self { order: RowOrder::ByPart, ..self }
-    }
-}
+use super::blueprint::Family;
+use super::families;
+use super::roles::{Module, RowOrder};
 
 /// A tensor that llama.cpp stores under a name of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,26 +24,6 @@ pub(crate) struct GgufLinear {
 }
 
 impl Family {
-    /// Whether its checkpoints have such a module.
-    pub(super) fn has(&self, role: Role) -> bool {
-        self.modules.iter().any(|module| module.role == role)
-    }
-
-    /// See [`Module::path`].
-    pub(super) fn module(&self, role: Role, l: usize) -> String {
-        self.find(role).path(self, l)
-    }
-
-    /// Whether checkpoints store its weight (in, out).
-    pub(super) fn turns(&self, role: Role) -> bool {
-        self.find(role).turned
-    }
-
-    fn find(&self, role: Role) -> &Module {
-        let module = self.modules.iter().find(|module| module.role == role);
-        module.unwrap_or_else(|| panic!("{} has no {role:?}", self.name))
-    }
-
     /// A module's path as checkpoints write it, from its path in a GGUF file; with what is special of it.
     fn of_gguf(&self, path: &str) -> Option<(String, &Module)> {
         let (layer, stem) = match path.strip_prefix("blk.") {
@@ -211,4 +89,34 @@ pub(super) fn bare(name: &str) -> &str {
     }
     let name = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)).unwrap_or(name);
     families::ALL.iter().find_map(|family| name.strip_prefix(family.prefix)).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{checkpoint_tensor, gguf_name};
+    use crate::model::families::ALL;
+
+    #[test]
+    fn every_tensor_has_one_name_in_each_kind_of_file() {
+        for family in ALL {
+            let names: BTreeSet<_> =
+                family.modules.iter().map(|module| module.path(family.layer, 7)).collect();
+            assert_eq!(names.len(), family.modules.len(), "{family:?}: a name twice");
+            for name in names {
+                let tensor = format!("{name}.weight");
+                let gguf = gguf_name(family, &tensor).expect("in the table");
+                assert_eq!(checkpoint_tensor(family, &gguf).expect("back").name, tensor, "{family:?}");
+                assert_eq!(
+                    gguf_name(family, &format!("{}{tensor}", family.prefix)),
+                    Some(gguf),
+                    "{family:?}"
+                );
+            }
+            assert_eq!(gguf_name(family, "layers.7.nonsense.weight"), None);
+        }
+        let types: BTreeSet<_> = ALL.iter().map(|family| family.model_type).collect();
+        assert_eq!(types.len(), ALL.len(), "a model_type twice");
+    }
 }

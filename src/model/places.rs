@@ -8,7 +8,8 @@ use crate::format::digest::Digest;
 use crate::plan::{Dtype, TensorId};
 
 use super::matrix::Place;
-use super::names::{Role, bare};
+use super::names::bare;
+use super::roles::Role;
 use super::weights::Weights;
 
 impl Weights {

@@ -3,6 +3,9 @@
 
 use crate::plan::TensorId;
 
+/// Most layouts: a switch writes a line of the `mixes` of each.
+pub(crate) const MAX_LAYOUTS: usize = 8;
+
 /// One linear map that adapters can act on; fused projections are its parts.
 #[derive(Clone, Debug)]
 pub struct Site {
@@ -25,6 +28,18 @@ pub struct Site {
     /// In which arena A and B lie.
     pub(crate) arena: usize,
 }
+
+/// The ranks that some sites have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// (MIXES, 16), see [`Mix`](crate::plan::Mix): where here the ranks of each mix lie
+    pub(crate) mixes: TensorId,
+    /// `R`: ranks there is room for
+    pub(crate) ranks: usize,
+}
+
+/// Ranks of an adapter at the parts of a site.
+pub(crate) type PartRanks = [usize; 3];
 
 /// A part of a site, as it is declared.
 #[derive(Clone, Debug)]

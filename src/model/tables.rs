@@ -5,8 +5,6 @@ use crate::error::Result;
 use crate::ops::Replaced;
 use crate::plan::{Dtype, TensorId, Tensors};
 
-use super::bank::Room;
-
 /// The embedding or the head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Table {
@@ -19,6 +17,30 @@ pub(crate) enum Table {
 impl Table {
     /// Both.
     pub(crate) const ALL: [Self; 2] = [Self::Embed, Self::Head];
+}
+
+/// What a bank has room for beside ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Adapters.
+    pub(crate) adapters: usize,
+    /// Rows of embedding and head that are replaced.
+    pub(crate) rows: usize,
+    /// Virtual tokens that have an embedding.
+    pub(crate) prompts: usize,
+}
+
+impl Room {
+    /// Room for this and for `needed`; what must grow doubles, so that it does so seldom.
+    pub(crate) fn grown_to(self, needed: Self) -> Self {
+        let grown = |has: usize, needs: usize| if needs <= has { has } else { needs.next_power_of_two() };
+        Self {
+            adapters: grown(self.adapters, needed.adapters),
+            // As many as there are: an adapter may have the whole vocabulary's.
+            rows: self.rows.max(needed.rows),
+            prompts: self.prompts.max(needed.prompts),
+        }
+    }
 }
 
 /// The tensors. They take no memory until adapters need them.

@@ -6,74 +6,11 @@ use crate::plan::{Dtype, Target, TensorId, Tensors, Training as Numbers};
 
 use super::bank::Bank;
 use super::blueprint::Blueprint;
-use super::layouts::PartRanks;
-use super::methods::Variant;
 use super::moments::AllMoments;
 use super::sites::Site;
+use super::trained::Core;
+use super::trainee::Trainee;
 use super::{MAX_ROWS, Model, Widths};
-
-/// The adapter that is trained: which of the bank's numbers have gradients.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Trainee {
-    /// Where it acts, in the order of sites.
-    pub(crate) sites: Vec<TrainedSite>,
-    /// Whether the inputs of its A lose elements at random.
-    pub(crate) dropout: bool,
-    /// What of it is trained.
-    pub(crate) variant: Variant,
-    /// `W`: most tokens of a window it learns from.
-    pub(crate) window: usize,
-    /// Most rows of a run: at least those of a window, if its activations are kept.
-    pub(crate) tile: usize,
-    /// Whether activations are kept for the way back, which otherwise computes them once more.
-    pub(crate) keeps: bool,
-}
-
-/// A site that an adapter is trained at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TrainedSite {
-    /// Index among the bank's.
-    pub(crate) site: usize,
-    /// Its first rank in the site's layout.
-    pub(crate) first: usize,
-    /// Its ranks at each part, with those that fill up a step of the bank; 0 where it does not act.
-    pub(crate) parts: PartRanks,
-}
-
-impl Trainee {
-    /// Rows of the plan that takes a step of the optimiser.
-    pub(crate) fn update_rows(&self) -> usize {
-        self.variant.method().update_rows(self.most_ranks())
-    }
-
-    /// The most ranks of a part.
-    fn most_ranks(&self) -> usize {
-        self.sites.iter().flat_map(|site| site.parts).max().unwrap_or(0)
-    }
-
-    /// The trained site of this index, and its place among them.
-    pub(crate) fn at(&self, site: usize) -> Option<(usize, &TrainedSite)> {
-        self.sites.iter().enumerate().find(|(_, trained)| trained.site == site)
-    }
-}
-
-impl TrainedSite {
-    /// Parts it acts on.
-    pub(super) fn trained_parts(&self) -> impl Iterator<Item = usize> {
-        let parts = self.parts;
-        (0..parts.len()).filter(move |&part| parts[part] > 0)
-    }
-}
-
-/// The core of one part of a site (LoRA-XS, arXiv:2405.17604): the bank's A is R · A₀, of which R alone
-/// is trained.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Core {
-    /// R (count, count)
-    pub r: TensorId,
-    /// A₀ (count, C)
-    pub a: TensorId,
-}
 
 /// What an adapter's training reads and writes.
 #[derive(Clone, Debug)]

@@ -10,10 +10,10 @@ use crate::error::Result;
 use crate::plan::{Dtype, TensorId, Tensors};
 
 use super::bank::Bank;
+use super::blueprint::Family;
 use super::blueprint::{Blueprint, Order};
-use super::families::Family;
 use super::matrix::{Matrix, Place};
-use super::names::Role;
+use super::roles::Role;
 use super::sites::{Part, Span};
 use super::table_sum::TableSum;
 

@@ -6,7 +6,7 @@ use crate::activation::Activation;
 use crate::error::Result;
 use crate::model::blueprint::{Blueprint, LayerSpec, Scales};
 use crate::model::fields::{Fields, RMS_NORM_EPS};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 
 pub(super) const FAMILY: Family = Family {
     name: "Gemma3",

@@ -6,7 +6,7 @@ use crate::activation::Activation;
 use crate::error::Result;
 use crate::model::blueprint::{Blueprint, LayerSpec, Norm};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key, LAYER_NORM_EPS};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 use crate::model::rope::Rope;
 
 pub(super) const FAMILY: Family = Family {

@@ -6,7 +6,7 @@ use crate::activation::Activation;
 use crate::error::Result;
 use crate::model::blueprint::{Blueprint, LayerSpec, Order};
 use crate::model::fields::{ACTIVATION, Fields, HEAD_DIM, Key, LAYERS};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 
 pub(super) const FAMILY: Family = Family {
     name: "GptNeoX",

@@ -5,7 +5,7 @@ use super::{Family, gpt2};
 use crate::error::Result;
 use crate::model::blueprint::{Blueprint, Order};
 use crate::model::fields::{Fields, Key};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 use crate::model::rope::{Rope, RopeScaling};
 
 pub(super) const FAMILY: Family = Family {

@@ -5,7 +5,7 @@ use super::{Family, llama};
 use crate::error::Result;
 use crate::model::blueprint::Blueprint;
 use crate::model::fields::{Fields, HEAD_DIM, Key};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 
 pub(super) const FAMILY: Family = Family {
     name: "InternLM2",

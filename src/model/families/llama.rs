@@ -5,9 +5,11 @@ use super::Family;
 use super::plain::{Sizes, plain};
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::model::blueprint::{Blueprint, LayerSpec, Norm, out_of_range};
-use crate::model::fields::{ACTIVATION, Fields, HEAD_DIM, HEADS, HIDDEN_SIZE, Key, LAYERS, RMS_NORM_EPS};
-use crate::model::names::{Module, Role};
+use crate::model::blueprint::{Blueprint, LayerSpec, Norm};
+use crate::model::fields::{
+    ACTIVATION, Fields, HEAD_DIM, HEADS, HIDDEN_SIZE, Key, LAYERS, RMS_NORM_EPS, out_of_range,
+};
+use crate::model::roles::{Module, Role};
 use crate::model::rope::Rope;
 
 pub(super) const FAMILY: Family = Family {

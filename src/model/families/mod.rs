@@ -30,13 +30,10 @@ mod stablelm;
 mod starcoder2;
 mod wrapped;
 
-use std::fmt;
-
 use serde_json::{Map, Value as Json};
 
-use super::blueprint::Blueprint;
+use super::blueprint::{Blueprint, Family, Wrapper};
 use super::fields::{Fields, token_ids};
-use super::names::Module;
 use crate::error::{Error, Result};
 use crate::format::gguf::{Header, Value};
 use crate::json;
@@ -70,41 +67,6 @@ pub(super) const ALL: &[&Family] = &[
     &cohere2::FAMILY,
     &internlm2::FAMILY,
 ];
-
-/// Models of texts and more, whose text part is a model of one family.
-pub(super) struct Wrapper {
-    pub(super) model_type: &'static str,
-    /// What `text_config` may leave out.
-    pub(super) defaults: &'static [(&'static str, u64)],
-    /// Beginnings of the names of tensors that are no part of it.
-    pub(super) beside: &'static [&'static str],
-}
-
-/// Models whose files describe, name and store them alike.
-pub struct Family {
-    /// For people.
-    pub name: &'static str,
-    /// `model_type` in `config.json`.
-    pub(super) model_type: &'static str,
-    /// `general.architecture` in GGUF files.
-    pub(crate) architecture: &'static str,
-    /// What whole checkpoints put in front of every name but the head's.
-    pub(super) prefix: &'static str,
-    /// What checkpoints call the head, which is `lm_head` here.
-    pub(super) head: &'static str,
-    /// What stands before a layer's number.
-    pub(super) layer: &'static str,
-    pub(super) modules: &'static [Module],
-    /// What checkpoints subtract from the weights of norms, which a GGUF file has as they are.
-    pub(super) norm_offset: f32,
-    /// Ends of the names of tensors that follow from others, and hold no weights.
-    pub(super) derived: &'static [&'static str],
-    /// `model_type` of models that have one of this family as their text part, and no other arithmetic for texts.
-    pub(super) wrapper: Option<&'static Wrapper>,
-    /// Fields that change no number in this family, beside those that never do.
-    harmless: &'static [&'static str],
-    blueprint: fn(&Fields) -> Result<Blueprint>,
-}
 
 impl Blueprint {
     /// Reads a Hugging Face `config.json`, the older (`rope_theta`, `rope_scaling`) and the
@@ -188,45 +150,4 @@ fn listed(name: fn(&Family) -> &'static str) -> String {
     let mut names: Vec<_> = ALL.iter().map(|family| name(family)).collect();
     names.dedup();
     names.join(", ")
-}
-
-impl PartialEq for Family {
-    fn eq(&self, other: &Self) -> bool {
-        self.name == other.name
-    }
-}
-
-impl fmt::Debug for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::ALL;
-    use crate::model::names::{checkpoint_tensor, gguf_name};
-
-    #[test]
-    fn every_tensor_has_one_name_in_each_kind_of_file() {
-        for family in ALL {
-            let names: BTreeSet<_> = family.modules.iter().map(|module| module.path(family, 7)).collect();
-            assert_eq!(names.len(), family.modules.len(), "{family:?}: a name twice");
-            for name in names {
-                let tensor = format!("{name}.weight");
-                let gguf = gguf_name(family, &tensor).expect("in the table");
-                assert_eq!(checkpoint_tensor(family, &gguf).expect("back").name, tensor, "{family:?}");
-                assert_eq!(
-                    gguf_name(family, &format!("{}{tensor}", family.prefix)),
-                    Some(gguf),
-                    "{family:?}"
-                );
-            }
-            assert_eq!(gguf_name(family, "layers.7.nonsense.weight"), None);
-        }
-        let types: BTreeSet<_> = ALL.iter().map(|family| family.model_type).collect();
-        assert_eq!(types.len(), ALL.len(), "a model_type twice");
-    }
 }

@@ -7,7 +7,7 @@ use crate::activation::Activation;
 use crate::error::{Error, Result};
 use crate::model::blueprint::{Blueprint, Encoder, LayerSpec, Norm};
 use crate::model::fields::{self as field, Fields, INTERMEDIATE_SIZE, Key};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 use crate::model::rope::{Rope, RopeScaling};
 
 pub(super) const FAMILY: Family = Family {

@@ -5,7 +5,7 @@ use super::{Family, llama};
 use crate::error::Result;
 use crate::model::blueprint::{Blueprint, LayerSpec, Norm};
 use crate::model::fields::{Fields, HEAD_DIM, RMS_NORM_EPS};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 
 pub(super) const FAMILY: Family = Family {
     name: "OLMo2",

@@ -7,7 +7,7 @@ use crate::activation::Activation;
 use crate::error::Result;
 use crate::model::blueprint::{Blueprint, LayerSpec, Norm, Order};
 use crate::model::fields::{ACTIVATION, Fields, HEAD_DIM, Key, LAYERS};
-use crate::model::names::{Module, Role};
+use crate::model::roles::{Module, Role};
 use crate::model::rope::Rope;
 
 pub(super) const FAMILY: Family = Family {

@@ -10,7 +10,7 @@ mod scaling;
 mod sizes;
 mod value;
 
-pub(super) use sizes::token_ids;
+pub(super) use sizes::{MAX_LAYERS, out_of_range, token_ids};
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Result};
 use crate::format::gguf::Header;
-use crate::model::blueprint::Pooling;
+use crate::model::pooling::Pooling;
 
 use value::Field;
 

@@ -7,11 +7,13 @@ use super::rope::ROTATED;
 use super::{Fields, Key, Source};
 use crate::activation::Activation;
 use crate::error::{Error, Result};
-use crate::model::blueprint::{MAX_LAYERS, out_of_range};
 
 const TIED: Key = Key::new("tie_word_embeddings", "");
 const VALUE_DIM: Key = Key::new("", "attention.value_length");
 const VOCAB_SIZE: Key = Key::new("vocab_size", "vocab_size");
+
+/// Deepest model accepted.
+pub(in crate::model) const MAX_LAYERS: usize = 1024;
 
 impl Fields<'_> {
     /// `L`
@@ -142,4 +144,8 @@ pub(in crate::model) fn token_ids(value: Option<&Json>, name: &str) -> Result<Ve
         Some(Json::Array(list)) => list.iter().map(one).collect(),
         Some(v) => Ok(vec![one(v)?]),
     }
+}
+
+pub(in crate::model) fn out_of_range(name: &str, value: usize) -> Error {
+    Error::unsupported(format!("{name} {value} is out of range"))
 }

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::mersenne_twister::MersenneTwister;
-use crate::model::layouts::{PartRanks, PartRows};
-use crate::model::sites::Site;
+use crate::model::layouts::PartRows;
+use crate::model::sites::{PartRanks, Site};
 use crate::model::steps::Steps;
 use crate::ops::{OuterGrad, Product, Trained};
 

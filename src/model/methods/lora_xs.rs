@@ -3,10 +3,10 @@
 
 use crate::error::Result;
 use crate::mersenne_twister::MersenneTwister;
-use crate::model::layouts::{PartRanks, PartRows};
-use crate::model::sites::Site;
+use crate::model::layouts::PartRows;
+use crate::model::sites::{PartRanks, Site};
 use crate::model::steps::Steps;
-use crate::model::training::Core;
+use crate::model::trained::Core;
 use crate::ops::{Linear, LinearGrad, OuterGrad, Product, Slice, Trained};
 use crate::svd::Svd;
 

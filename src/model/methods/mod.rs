@@ -11,11 +11,10 @@ use crate::plan::TensorId;
 use crate::words::words;
 
 use super::bank::Bank;
-use super::layouts::{PartRanks, PartRows};
-use super::moments::Moments;
-use super::sites::Site;
+use super::layouts::PartRows;
+use super::sites::{PartRanks, Site};
 use super::steps::Steps;
-use super::training::TrainedSite;
+use super::trained::{Moments, TrainedSite};
 
 mod lora;
 mod lora_xs;
