@@ -181,7 +181,7 @@ impl Backend {
     }
 
     /// Tries the kernels of these plans that were not tried before, each on a few numbers whose answer
-    /// is known. Main memory has none.
+    /// is known, and begins to compile the others. Main memory has none.
     ///
     /// Errors with `Device`, naming a kernel that is wrong; or if the device is lost.
     pub(crate) async fn check_kernels(&mut self, plans: &[Plan]) -> Result<()> {

@@ -134,7 +134,7 @@ fn kernels_of(software: bool) -> Vec<Kernel> {
 async fn every_kernel_passes_once_and_is_compiled_once() {
     for software in [false, true] {
         let options = GpuOptions { default_limits: true, software: Some(software), ..GpuOptions::default() };
-        let Some(mut backend) = gpu_with(options).await else { return };
+        let Some(mut backend) = gpu_with(options.clone()).await else { return };
         let kernels = kernels_of(software);
         let (tensors, plans) = plans(&kernels);
         let gpu = gpu(&mut backend);
@@ -152,6 +152,14 @@ async fn every_kernel_passes_once_and_is_compiled_once() {
         assert_eq!((tried.pipelines, tried.reads), (before.pipelines, before.reads + 1));
         gpu.check_kernels(&plans).await.expect("known");
         assert_eq!(gpu.counts(), tried, "a verdict is asked for once");
+        let known = gpu.verdicts().clone();
+        let mut backend = gpu_with(options).await.expect("a device as before");
+        let gpu = self::gpu(&mut backend);
+        gpu.allocate(&tensors).expect("small");
+        gpu.trust(known);
+        gpu.check_kernels(&plans).await.expect("known");
+        let made = (gpu.counts().pipelines, gpu.counts().reads);
+        assert_eq!(made, (kernels.len(), 0), "what is known is compiled, and not tried");
     }
 }
 

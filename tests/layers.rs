@@ -246,7 +246,7 @@ fn every_module_has_its_arrows() {
 /// and more than this comes only with a reason.
 #[test]
 fn no_more_is_public_than_was() {
-    const MOST: usize = 752;
+    const MOST: usize = 753;
     const KINDS: [&str; 9] = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod", "use"];
     let is_public = |line: &&str| {
         let Some(mut rest) = line.trim_start().strip_prefix("pub ") else { return false };

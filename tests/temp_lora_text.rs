@@ -274,6 +274,31 @@ async fn given_text_that_is_replayed_is_not_forgotten() {
     assert!(losses[1] < losses[0] - 0.05 && losses[2] < losses[0] - 0.05, "{losses:?}");
 }
 
+/// What the model writes itself takes it less far from the base where its lessons ask what the base would have written.
+#[pollster::test]
+async fn the_base_stays_near_where_generated_text_is_learned_by_its_distribution() {
+    let (_, backend) = backends().await.remove(1);
+    let sizes = EngineOptions { context_length: Some(96), batch: Some(2), ..EngineOptions::default() };
+    let mut engine = open(backend, &sizes);
+    let text = story(&engine);
+    let mut away = Vec::new();
+    for (generated_kl, overlap) in [(0.0, false), (1.0, false), (1.0, true)] {
+        let near = TempLoraOptions { generated_kl, overlap, epochs: 4, max_repetition: 1.0, ..options() };
+        let mut temp = engine.begin_temp_lora(near).await.expect("valid");
+        let request = Request { temperature: 0.8, ..Request::greedy(text[..32].to_vec(), 240) };
+        engine.temp_generate(&mut temp, request, false).expect("valid");
+        let (drawn, tokens) = finish(&mut engine, &mut temp).await;
+        assert!(drawn.iter().all(|chunk| chunk.train_losses.len() == 4), "{drawn:?}");
+        assert_eq!(tokens.len(), 240);
+        engine.temp_learn(&mut temp, &text[64..112], true).expect("valid");
+        let (other, _) = finish(&mut engine, &mut temp).await;
+        let (adapted, base) = (other[0].adapted_loss.expect("scored"), other[0].base_loss.expect("scored"));
+        away.push(adapted - base);
+        engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
+    }
+    assert!(away[0] > 0.02 && away[1] < away[0] / 2.0 && away[2] < away[0] / 2.0, "{away:?}");
+}
+
 /// Text that is drawn while the chunk before is learned: every chunk is learned in its turn, no token waits for more than
 /// its share of a lesson, and the adapter's work shows in the text.
 #[pollster::test]

@@ -2,7 +2,7 @@
 // A failing stage does not stop the later ones: one run shows all that is wrong.
 
 import { spawn } from "node:child_process";
-import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { inCi, npmPackages, root, setup } from "./setup.mjs";
 
@@ -101,6 +101,16 @@ const STAGES = {
     isOnRequest: true,
     needs: [],
     run: ({ env }) => command(process.execPath, ["tools/bench-formats.mjs"], env),
+  },
+  stories: {
+    isOnRequest: true,
+    needs: [],
+    async run({ env }) {
+      rmSync(join(root, "target/stories"), { recursive: true, force: true }); // of another build
+      const tool = (...flags) => command(process.execPath, ["tools/temp-lora/stories.mjs", "tools/temp-lora/stories.json", "--out", "target/stories", ...flags], env);
+      const failures = await command("cargo", ["build", "--release", "--features", "cli"], env) + await tool();
+      return failures + await tool("--check");
+    },
   },
   beside: {
     isOnRequest: true,

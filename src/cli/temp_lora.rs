@@ -65,6 +65,9 @@ pub(crate) struct Generate {
     /// How much generated text teaches: this share of the learning rate
     #[arg(long)]
     generated_weight: Option<f32>,
+    /// How much of a lesson on text that was written keeps the base's distribution near, 0 to 1
+    #[arg(long)]
+    generated_kl: Option<f32>,
     /// How many of the steps on each generated chunk are on one of the text instead
     #[arg(long)]
     replay: Option<usize>,
@@ -197,6 +200,7 @@ async fn generate(engine: &mut Engine, generate: &Generate, as_json: bool) -> Re
     let mut options = generate.options.options(engine).await?;
     options.overlap = generate.overlap;
     options.generated_weight = generate.generated_weight.unwrap_or(options.generated_weight);
+    options.generated_kl = generate.generated_kl.unwrap_or(options.generated_kl);
     options.replay = generate.replay.unwrap_or(options.replay);
     options.max_repetition = generate.max_repetition.unwrap_or(options.max_repetition);
     let given = generate.text.as_deref().map(read).transpose()?;

@@ -13,6 +13,7 @@ use super::fuse::launches;
 use super::kernels::Kernel;
 use super::known_table::ANSWERS;
 use super::launch::Dispatch;
+use super::memory::Scopes;
 
 /// Whether each kernel that was tried is right, by [`name_of`].
 pub(crate) type Verdicts = BTreeMap<String, bool>;
@@ -63,11 +64,11 @@ impl Gpu {
     }
 
     /// Takes over what is known of this device from before.
-    pub(crate) fn trust(&mut self, known: Verdicts) {
+    pub fn trust(&mut self, known: Verdicts) {
         self.verdicts.extend(known);
     }
 
-    /// Tries the kernels of these plans that have no verdict yet.
+    /// Tries the kernels of these plans that have no verdict yet, and begins to make the pipelines of the others.
     ///
     /// Errors with `Device`, naming the kernel if one is wrong; or if the device is lost.
     pub async fn check_kernels(&mut self, plans: &[Plan]) -> Result<()> {
@@ -92,7 +93,13 @@ impl Gpu {
                 "WebGPU device: kernel `{name}` over {} gives wrong numbers on this GPU",
                 dtype.name()
             ))),
-            None => self.check(),
+            None => {
+                // Those known from before are compiled by a browser while the weights come.
+                let scopes = Scopes::told_at_once(&self.shared.device);
+                used.values().for_each(|kernel| drop(self.pipeline(kernel)));
+                scopes.map_or(Ok(()), Scopes::ready)?;
+                self.check()
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use crate::error::Result;
 
 use super::{Chunk, TempEvent, TempLora, Work, keep_newest};
 use crate::engine::owners::Owners;
+use crate::engine::text::score::Scoring;
 use crate::engine::text::sequence::Generation;
 use crate::engine::training::train::Step;
 
@@ -12,8 +13,17 @@ use crate::engine::training::train::Step;
 #[derive(Debug)]
 pub(super) struct Lesson {
     chunk: Chunk,
-    /// None where nothing is to be learned.
-    step: Option<Box<Step>>,
+    part: Part,
+}
+
+/// What of a lesson is under way.
+#[derive(Debug)]
+enum Part {
+    /// Nothing is to be learned.
+    None,
+    /// The base is asked what it would have written.
+    DrawBase(Scoring),
+    Train(Box<Step>),
 }
 
 impl TempLora {
@@ -29,14 +39,16 @@ impl TempLora {
         mut chunk: Chunk,
         goes_on: Option<Box<Generation>>,
     ) -> Result<()> {
-        let step = if chunk.is_taught(&self.options) {
-            Some(Box::new(self.step_on(owners, &mut chunk)?))
+        let part = if !chunk.is_taught(&self.options) {
+            Part::None
+        } else if chunk.asks_base(&self.options) {
+            Part::DrawBase(owners.begin_drawing(&chunk, &self.options.beside)?)
         } else {
-            None
+            Part::Train(Box::new(self.step_on(owners, &mut chunk)?))
         };
         self.context = chunk.window.clone();
         keep_newest(&mut self.context, self.options.context_tokens);
-        self.lesson = Some(Lesson { chunk, step });
+        self.lesson = Some(Lesson { chunk, part });
         self.work = goes_on.map_or(Work::None, |generation| Work::Draw(generation, Vec::new()));
         Ok(())
     }
@@ -44,42 +56,69 @@ impl TempLora {
     /// Whether the lesson comes before the next token: it is further from its end than the text from the chunk's, or
     /// the text has come to its own.
     pub(super) fn is_lesson_due(&self) -> bool {
-        let Some(Lesson { chunk, step: Some(step) }) = &self.lesson else { return self.lesson.is_some() };
+        let Some(Lesson { chunk, part }) = &self.lesson else { return false };
+        let (done, all) = match part {
+            Part::None => return true,
+            Part::DrawBase(drawing) => drawing.progress(),
+            Part::Train(step) => step.progress(),
+        };
         let drawn = match &self.work {
             Work::Draw(_, drawn) => drawn.len(),
             Work::None if self.asked.is_some() => return false,
             _ => return true,
         };
-        let (done, all) = step.progress();
-        let steps = (chunk.report.train_losses.len() + chunk.replayed) as f64 + done as f64 / all as f64;
+        // Asking the base counts as a step.
+        let asks = usize::from(self.options.generated_kl > 0.0);
+        let asked = asks * usize::from(matches!(part, Part::Train(_)));
+        let steps = asked + chunk.report.train_losses.len() + chunk.replayed;
         let written = (drawn + 1) as f64 / self.options.chunk_tokens as f64;
-        steps / (self.options.epochs as f64) < written
+        (steps as f64 + done as f64 / all as f64) / ((asks + self.options.epochs) as f64) < written
     }
 
     /// Moves the lesson on by as much as `rows` rows of a layer take.
     ///
     /// Errors with `Device`: the lesson is dropped, but where the device was lost.
     pub(super) async fn next_of_lesson(&mut self, owners: &mut Owners<'_>, rows: usize) -> Result<TempEvent> {
-        let Lesson { mut chunk, step } = self.lesson.take().expect("a lesson is due");
-        let Some(mut step) = step else { return Ok(self.lesson_over(chunk)) };
+        let Lesson { mut chunk, mut part } = self.lesson.take().expect("a lesson is due");
         let Owners { runner, adapters, texts, trainer, .. } = owners;
-        if let Err(e) = trainer.next_slices(runner, adapters, texts, &mut step, rows).await {
-            if owners.runner.backend().check().is_err() {
-                self.lesson = Some(Lesson { chunk, step: Some(step) });
-            } else {
-                owners.end_step(*step);
+        let moved = match &mut part {
+            Part::None => Ok(()),
+            Part::DrawBase(drawing) => drawing.next(runner, adapters).await,
+            Part::Train(step) => trainer.next_slices(runner, adapters, texts, step, rows).await,
+        };
+        if let Err(e) = moved {
+            self.lesson = Some(Lesson { chunk, part });
+            if owners.runner.backend().check().is_ok() {
+                self.drop_lesson(owners);
             }
             return Err(e);
         }
-        let (done, all) = step.progress();
-        if step.is_finished() {
-            if !self.step_ended(owners, &mut chunk, *step) {
-                return Ok(self.lesson_over(chunk));
+        let event = match part {
+            Part::None => return Ok(self.lesson_over(chunk)),
+            Part::DrawBase(drawing) => {
+                let (done, all) = drawing.progress();
+                part = if drawing.is_finished() {
+                    chunk.of_base = owners.end_drawing(drawing);
+                    Part::Train(Box::new(self.step_on(owners, &mut chunk)?))
+                } else {
+                    Part::DrawBase(drawing)
+                };
+                TempEvent::Progress("score", done, all)
             }
-            step = Box::new(self.step_on(owners, &mut chunk)?);
-        }
-        self.lesson = Some(Lesson { chunk, step: Some(step) });
-        Ok(TempEvent::Progress("train", done, all))
+            Part::Train(step) => {
+                let (done, all) = step.progress();
+                part = if !step.is_finished() {
+                    Part::Train(step)
+                } else if self.step_ended(owners, &mut chunk, *step) {
+                    Part::Train(Box::new(self.step_on(owners, &mut chunk)?))
+                } else {
+                    return Ok(self.lesson_over(chunk));
+                };
+                TempEvent::Progress("train", done, all)
+            }
+        };
+        self.lesson = Some(Lesson { chunk, part });
+        Ok(event)
     }
 
     fn lesson_over(&mut self, chunk: Chunk) -> TempEvent {
@@ -89,8 +128,10 @@ impl TempLora {
 
     /// Ends the lesson; the adapter stays as the last step that ended left it.
     pub(super) fn drop_lesson(&mut self, owners: &mut Owners<'_>) {
-        if let Some(Lesson { step: Some(step), .. }) = self.lesson.take() {
-            owners.end_step(*step);
+        match self.lesson.take().map(|lesson| lesson.part) {
+            None | Some(Part::None) => {}
+            Some(Part::DrawBase(drawing)) => drop(owners.end_drawing(drawing)),
+            Some(Part::Train(step)) => owners.end_step(*step),
         }
     }
 }

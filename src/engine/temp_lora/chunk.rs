@@ -5,6 +5,8 @@ use std::collections::HashSet;
 
 use super::TempLoraOptions;
 use crate::engine::text::sequence::Generation;
+use crate::engine::training::windows::Window;
+use crate::noise::uniform;
 
 /// What became of one chunk. Losses are means, nats.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +41,8 @@ pub(super) struct Chunk {
     pub(crate) window: Vec<u32>,
     /// The first token of the window that is scored and learned.
     pub(crate) first: usize,
+    /// What the base would have put in the place of each label; empty where that was not asked.
+    pub(super) of_base: Vec<u32>,
     /// Whether it was generated, not given.
     pub(crate) drawn: bool,
     pub(crate) report: ChunkReport,
@@ -56,13 +60,31 @@ impl Chunk {
         let first = context.len().max(1);
         let labels = window.len() - first.min(window.len());
         let report = ChunkReport { index, tokens: own.len(), labels, ..ChunkReport::default() };
-        Self { window, first, drawn, report, replayed: 0, after: None }
+        Self { window, first, of_base: Vec::new(), drawn, report, replayed: 0, after: None }
     }
 
     /// Notes its mean losses: base, adapted, mixed.
     pub(super) fn note(&mut self, means: [f64; 3]) {
         let report = &mut self.report;
         [report.base_loss, report.adapted_loss, report.mixed_loss] = means.map(Some);
+    }
+
+    /// Whether the base is still to be asked what it would have put there.
+    pub(super) fn asks_base(&self, options: &TempLoraOptions) -> bool {
+        self.drawn && options.generated_kl > 0.0 && self.of_base.is_empty()
+    }
+
+    /// What the next step on it teaches. For a share `kl` of its labels that is what the base would have put there: the
+    /// expectation of their losses is that of Σ −p_base ln p, whose gradient is that of KL(p_base ‖ p).
+    pub(super) fn lesson(&self, kl: f32) -> Window {
+        let mut window = Window::new(self.window.clone(), self.first);
+        let (index, step) = (self.report.index as u32, self.report.train_losses.len() as u32);
+        for (i, &token) in self.of_base.iter().enumerate() {
+            if uniform(index, i as u32, step) < kl {
+                window.loss.aim(self.first - 1 + i, token);
+            }
+        }
+        window
     }
 
     /// Whether it teaches: it has labels, and where it was drawn, it counts and no more than that share of it is

@@ -100,6 +100,8 @@ enum Work {
     ScoreBase(Chunk, Scoring),
     /// With the base's losses.
     ScoreAdapted(Chunk, Scoring, Vec<f64>),
+    /// As the base would have it.
+    DrawBase(Chunk, Scoring),
     /// As another learning rate would have it.
     Judge(Chunk, Scoring),
     Train(Chunk, Box<Step>),
@@ -112,7 +114,7 @@ impl Work {
     fn verb(&self) -> &'static str {
         match self {
             Self::Draw(..) => "generate",
-            Self::ScoreBase(..) | Self::ScoreAdapted(..) => "score",
+            Self::ScoreBase(..) | Self::ScoreAdapted(..) | Self::DrawBase(..) => "score",
             Self::Judge(..) => "probe",
             Self::Train(..) | Self::Learned(_) | Self::None => "train",
         }
@@ -291,6 +293,16 @@ impl TempLora {
                 }
                 Ok(TempEvent::Progress("score", all + done, 2 * all))
             }
+            Work::DrawBase(mut chunk, scoring) => {
+                let (done, all) = scoring.progress();
+                if !scoring.is_finished() {
+                    self.work = Work::DrawBase(chunk, scoring);
+                } else {
+                    chunk.of_base = owners.end_drawing(scoring);
+                    self.begin_lesson(owners, chunk)?;
+                }
+                Ok(TempEvent::Progress("score", done, all))
+            }
             Work::Judge(chunk, scoring) => {
                 let (done, all) = scoring.progress();
                 if !scoring.is_finished() {
@@ -343,6 +355,7 @@ impl TempLora {
             }
             Work::ScoreBase(chunk, scoring)
             | Work::ScoreAdapted(chunk, scoring, _)
+            | Work::DrawBase(chunk, scoring)
             | Work::Judge(chunk, scoring) => {
                 drop(owners.end_scoring(scoring));
                 self.drop_chunk(owners, chunk);

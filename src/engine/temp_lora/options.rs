@@ -87,6 +87,9 @@ pub struct TempLoraOptions {
     pub roll_back: bool,
     /// How much generated text teaches: this share of the learning rate, 0 to 1.
     pub generated_weight: f32,
+    /// Of a lesson on generated text, how much keeps the base's distribution near, 0 to 1: at this share of its places the
+    /// model learns what the base would have put there, one token of its distribution, and not the text.
+    pub generated_kl: f32,
     /// How many of the steps on each generated chunk, but the first, are on a given one instead, where there is one: what
     /// was given is not forgotten over what the model writes itself.
     pub replay: usize,
@@ -143,6 +146,7 @@ impl TempLoraOptions {
             overlap: false,
             roll_back: false,
             generated_weight: 1.0,
+            generated_kl: 0.0,
             replay: 0,
             max_repetition: 1.0,
             score_generated: false,
@@ -165,9 +169,9 @@ impl TempLoraOptions {
             chunk_tokens: chunk,
             context_tokens: chunk,
             constant_context: true,
-            generated_weight: 0.25,
+            generated_kl: 0.75,
             replay: 1,
-            max_repetition: 0.1,
+            max_repetition: 0.5,
             ..Self::paper(context)
         }
     }
@@ -214,6 +218,8 @@ impl TempLoraOptions {
         range("contextTokens", self.context_tokens as f64, self.context_tokens > 0, "at least 1")?;
         let generated = self.generated_weight;
         range("generatedWeight", f64::from(generated), (0.0..=1.0).contains(&generated), "0 to 1")?;
+        let kl = self.generated_kl;
+        range("generatedKl", f64::from(kl), (0.0..=1.0).contains(&kl), "0 to 1")?;
         let repetition = self.max_repetition;
         range("maxRepetition", f64::from(repetition), (0.0..=1.0).contains(&repetition), "0 to 1")?;
         if let (Variant::LoraXs, Some(from)) = (self.variant, &self.warm_start) {

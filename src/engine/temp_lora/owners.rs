@@ -1,6 +1,7 @@
 //! What a temporary adapter asks of an engine's owners.
 //! Not who they are.
 
+use super::Chunk;
 use crate::engine::adapters::loaded::Choice;
 use crate::engine::owners::Owners;
 use crate::engine::text::score::Scoring;
@@ -17,6 +18,16 @@ impl Owners<'_> {
 
     pub(super) fn end_scoring(&mut self, scoring: Scoring) -> Vec<f64> {
         self.texts.end_scoring(self.runner, self.adapters, scoring)
+    }
+
+    /// Begins to draw what `choice` would have put in the place of a chunk's labels.
+    pub(super) fn begin_drawing(&mut self, chunk: &Chunk, choice: &Choice) -> Result<Scoring> {
+        let (Chunk { window, first, .. }, seed) = (chunk, chunk.report.index as u32);
+        self.texts.begin_drawing(self.runner, self.adapters, window, *first, choice, seed)
+    }
+
+    pub(super) fn end_drawing(&mut self, scoring: Scoring) -> Vec<u32> {
+        self.texts.end_drawing(self.runner, self.adapters, scoring)
     }
 
     pub(super) fn end(&mut self, generation: Generation) {

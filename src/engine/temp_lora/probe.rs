@@ -73,6 +73,12 @@ impl TempLora {
             self.work = Work::Learned(chunk);
             return Ok(());
         }
+        if chunk.asks_base(&self.options) {
+            let drawing = owners.begin_drawing(&chunk, &self.options.beside);
+            let (drawing, chunk) = self.or_drop(owners, drawing, chunk)?;
+            self.work = Work::DrawBase(chunk, drawing);
+            return Ok(());
+        }
         match &self.probe {
             Probe::Over => self.train_chunk(owners, chunk),
             // A chunk that warm-up gives no rate teaches nothing about rates.

@@ -16,7 +16,10 @@ pub(super) async fn compute(owners: &mut Owners<'_>, work: &mut Work, rows: usiz
     let Owners { runner, adapters, texts, trainer, tokenizer } = owners;
     match work {
         Work::None | Work::Learned(_) => {}
-        Work::ScoreBase(_, scoring) | Work::ScoreAdapted(_, scoring, _) | Work::Judge(_, scoring) => {
+        Work::ScoreBase(_, scoring)
+        | Work::ScoreAdapted(_, scoring, _)
+        | Work::DrawBase(_, scoring)
+        | Work::Judge(_, scoring) => {
             scoring.next(runner, adapters).await?;
         }
         Work::Draw(generation, _) => return generation.next(runner, adapters, tokenizer).await,
@@ -86,16 +89,14 @@ impl TempLora {
     /// The next step on a chunk, whose report has its rate, or on a given one in its place.
     pub(super) fn step_on(&self, owners: &mut Owners<'_>, chunk: &mut Chunk) -> Result<Step> {
         chunk.report.learning_rate = self.learning_rate(chunk);
-        let ((tokens, first), rate) = if chunk.report.train_losses.len() < self.own_steps(chunk) {
-            ((chunk.window.clone(), chunk.first), chunk.report.learning_rate)
+        let (window, rate) = if chunk.report.train_losses.len() < self.own_steps(chunk) {
+            (chunk.lesson(self.options.generated_kl), chunk.report.learning_rate)
         } else {
-            (
-                self.given.at(chunk.report.index + chunk.replayed),
-                self.options.learning_rate * self.probe.multiple(),
-            )
+            let (tokens, first) = self.given.at(chunk.report.index + chunk.replayed);
+            (Window::new(tokens, first), self.options.learning_rate * self.probe.multiple())
         };
         let constant_context = self.options.constant_context;
-        let window = Window { constant_context, ..Window::new(tokens, first) };
+        let window = Window { constant_context, ..window };
         owners.begin_step(window, &self.options.taught(), rate)
     }
 

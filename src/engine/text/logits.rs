@@ -15,6 +15,18 @@ pub(super) fn loss(logits: &[f32], token: usize) -> f64 {
     log_sum_exp(logits) - f64::from(logits[token])
 }
 
+/// The token of softmax(logits) at this share, 0 to 1, of its sum; `None` where logits are not numbers.
+pub(super) fn draw(logits: &[f32], share: f32) -> Option<u32> {
+    let all = log_sum_exp(logits);
+    let mut left = f64::from(share);
+    let at = logits.iter().position(|&logit| {
+        left -= (f64::from(logit) - all).exp();
+        left <= 0.0
+    });
+    // Rounding may leave something over.
+    all.is_finite().then(|| at.unwrap_or(logits.len() - 1) as u32)
+}
+
 /// Whether logits are a distribution: none is NaN or +∞, and not all are −∞.
 pub(super) fn are_numbers(logits: &[f32]) -> bool {
     logits.iter().all(|l| *l < f32::INFINITY) && logits.iter().any(|l| l.is_finite())
@@ -36,6 +48,19 @@ mod tests {
     fn the_loss_is_that_of_the_softmax() {
         let logits = [0.1f32, 0.4, 0.05, 0.45].map(|p| p.ln() - 3.0);
         assert!((loss(&logits, 2) - f64::from(-0.05f32.ln())).abs() < 1e-6);
+    }
+
+    #[test]
+    fn tokens_are_drawn_as_often_as_they_are_likely() {
+        let p = [0.1f32, 0.4, 0.05, 0.45];
+        let mut counts = [0; 4];
+        for i in 0..1000 {
+            counts[draw(&p.map(|p| p.ln() + 90.0), (i as f32 + 0.5) / 1000.0).expect("numbers") as usize] +=
+                1;
+        }
+        assert_eq!(counts, [100, 400, 50, 450]);
+        assert_eq!(draw(&[0.0, f32::NEG_INFINITY], 1.0), Some(1));
+        assert_eq!(draw(&[0.0, f32::NAN], 0.5), None);
     }
 
     #[test]

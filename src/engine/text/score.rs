@@ -7,10 +7,11 @@ use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
-use crate::engine::text::logits::{are_numbers, not_numbers};
+use crate::engine::text::logits::{are_numbers, draw, not_numbers};
 use crate::engine::text::seat::Seat;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
+use crate::noise::uniform;
 use crate::plan::{INACTIVE, Target};
 
 /// Losses under way.
@@ -23,6 +24,8 @@ pub(crate) struct Scoring {
     from: usize,
     done: usize,
     losses: Vec<f64>,
+    /// Where tokens are drawn instead: noise's seed, and what was drawn.
+    drawn: Option<(u32, Vec<u32>)>,
 }
 
 impl Texts {
@@ -142,7 +145,36 @@ impl Texts {
         let chosen = adapters.choose(runner.model(), choice)?;
         let (seat, tokens) = self.take_seat_anew(runner, adapters, ids, &chosen)?;
         let from = (seat.lead + first).min(tokens.len()) - 1;
-        Ok(Scoring { done: seat.given, seat, tokens, from, losses: Vec::new() })
+        Ok(Scoring { done: seat.given, seat, tokens, from, losses: Vec::new(), drawn: None })
+    }
+
+    /// Begins to draw, for each of `ids[first..]`, what `choice` would have put in its place: one token of its
+    /// distribution, given all tokens before. Gone on with as a scoring.
+    ///
+    /// Errors as [`begin_scoring`](Self::begin_scoring).
+    pub(crate) fn begin_drawing(
+        &mut self,
+        runner: &mut Runner,
+        adapters: &mut Adapters,
+        ids: &[u32],
+        first: usize,
+        choice: &Choice,
+        seed: u32,
+    ) -> Result<Scoring> {
+        let scoring = self.begin_scoring(runner, adapters, ids, first, Some(choice))?;
+        Ok(Scoring { drawn: Some((seed, Vec::new())), ..scoring })
+    }
+
+    /// What was drawn; the cache keeps what it can.
+    pub(crate) fn end_drawing(
+        &mut self,
+        runner: &Runner,
+        adapters: &mut Adapters,
+        mut scoring: Scoring,
+    ) -> Vec<u32> {
+        let drawn = scoring.drawn.take().map(|(_, drawn)| drawn).unwrap_or_default();
+        self.end_scoring(runner, adapters, scoring);
+        drawn
     }
 
     /// The losses computed so far; the cache keeps what it can.
@@ -173,13 +205,25 @@ impl Scoring {
     /// Errors with `Device`. The scoring must be ended all the same, or begins anew once the engine
     /// has recovered.
     pub(crate) async fn next(&mut self, runner: &mut Runner, adapters: &Adapters) -> Result<()> {
-        let Self { seat, tokens, from, done, losses } = self;
+        let Self { seat, tokens, from, done, losses, drawn } = self;
         if seat.renew(runner, adapters) {
             *done = seat.given;
             losses.clear();
+            drawn.iter_mut().for_each(|(_, drawn)| drawn.clear());
         }
         if *done < *from {
             *done = fill(runner, seat, tokens, *done..*from).await?;
+            return Ok(());
+        }
+        if let Some((seed, drawn)) = drawn {
+            let most = waited_for(runner, *done..tokens.len() - 1).len();
+            let n = runner.run_rows(most, runner.model().score_rows());
+            runner.run(Kind::Score, &seat.rows(tokens, *done..*done + n))?;
+            for logits in runner.read_logits(n).await?.chunks_exact(runner.model().config.vocab_size) {
+                let token = draw(logits, uniform(*seed, *done as u32, 0));
+                drawn.push(token.ok_or_else(|| not_numbers(format_args!("token {}", *done + 1)))?);
+                *done += 1;
+            }
             return Ok(());
         }
         let range = waited_for(runner, *done..tokens.len());

@@ -69,6 +69,11 @@ impl Loss {
         Self { targets, weights }
     }
 
+    /// Another target in a row's place.
+    pub(crate) fn aim(&mut self, row: usize, token: u32) {
+        self.targets[row] = token;
+    }
+
     /// How many targets there are, learned or not.
     pub(super) fn len(&self) -> usize {
         self.targets.len()

@@ -62,14 +62,20 @@ export interface TempLoraOptions extends PeftSpellings {
   kv?: "recompute" | "stale" | { resetEvery: number };
   /** Undo what a chunk taught if the next one is then predicted worse than by the base model. Default `false`. */
   rollBack?: boolean;
-  /** How much generated text teaches, as a fraction of the learning rate, 0 to 1. Text given to `train` always counts fully. 1 in `paper`, else 0.25. */
+  /** How much generated text teaches, as a fraction of the learning rate, 0 to 1. Text given to `train` always counts fully. Default 1. */
   generatedWeight?: number;
+  /**
+   * How much of a lesson on generated text keeps the base model's distribution near, 0 to 1: at this fraction of its positions
+   * the adapter learns what the base would have written there, and not the text. What the model makes of its own text
+   * then does not drift into loops. It takes one more pass over each chunk. 0 in `paper`, else 0.75.
+   */
+  generatedKl?: number;
   /**
    * How many of the steps on each generated chunk, but the first, are taken on a given chunk instead (32 of them are kept, and
    * taken in turn), so that what was given is not forgotten while the model learns from itself. 0 in `paper`, else 1.
    */
   replay?: number;
-  /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), else 0.1. */
+  /** Do not learn generated text that repeats itself by more than this fraction. 1 in `paper` (learn all), else 0.5. */
   maxRepetition?: number;
   /** Also score generated chunks, with and without the adapter, which takes two more passes over each. Default `false`. */
   scoreGenerated?: boolean;
@@ -94,7 +100,7 @@ export interface TempLoraOptions extends PeftSpellings {
 
 const NAMES = [
   "preset", "name", "variant", "rank", "alpha", "targetModules", "seed", "dropout", "learningRate", "warmupChunks", "warmupStart", "epochs",
-  "weight", "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "generatedWeight", "replay", "maxRepetition", "scoreGenerated", "overlap", "memoryLimit", "beside", "warmStart", "budget",
+  "weight", "chunkTokens", "contextTokens", "constantContext", "kv", "rollBack", "generatedWeight", "generatedKl", "replay", "maxRepetition", "scoreGenerated", "overlap", "memoryLimit", "beside", "warmStart", "budget",
 ] as const;
 
 /** What Rust takes for the options, and the budget. Errors with `argument`. */
@@ -107,7 +113,7 @@ export function checkTempLora(given: TempLoraOptions) {
   for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
   for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens", "replay"] as const) checkWhole(each, options[each]);
   if (learningRate !== "probe") checkNumber("learningRate", learningRate);
-  for (const each of ["alpha", "dropout", "weight", "generatedWeight", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
+  for (const each of ["alpha", "dropout", "weight", "generatedWeight", "generatedKl", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
   for (const each of ["constantContext", "rollBack", "scoreGenerated", "overlap"] as const) checkBoolean(each, options[each]);
   checkTexts("targetModules", targetModules);
   if (typeof kv === "object" && kv !== null) {

@@ -10,7 +10,7 @@ mod activations;
 mod avx2;
 mod lanes;
 
-use wide::{f32x4, i32x4};
+use wide::{f32x4, i8x16, i16x16, i32x4, u16x8};
 
 use super::lanes::{LANES, LINE};
 use activations::Activations;
@@ -21,7 +21,7 @@ use crate::pool::Pool;
 use crate::twin::weight::WeightData;
 
 /// Most rows of x for which W is not turned.
-const FEW: usize = 16;
+const FEW: usize = 7;
 /// Rows of x in a tile.
 const TILE: usize = 4;
 
@@ -140,6 +140,7 @@ unsafe fn many<M: Multiply<COLUMNS>, const COLUMNS: usize, const PAIRS: usize>(
     let (n, row_words) = (x.n(), weight.dtype.row_words(weight.c));
     let mut space: [Integers; COLUMNS] = std::array::from_fn(|_| integers.clone());
     let mut sums = vec![[[0.0; COLUMNS]; GROUP]; n];
+    let mut less: Vec<[[f32; COLUMNS]; GROUP]> = Vec::new();
     let end = weight.rows();
     for first in (0..end).step_by(COLUMNS) {
         let width = COLUMNS.min(end - first);
@@ -154,15 +155,12 @@ unsafe fn many<M: Multiply<COLUMNS>, const COLUMNS: usize, const PAIRS: usize>(
         sums.fill([[0.0; COLUMNS]; GROUP]);
         for run in 0..weight.c / (2 * PAIRS) {
             let (group, lane) = (run / GROUP, run % GROUP);
-            let mut block = Block { group, lane, turned: [[[0; 2]; COLUMNS]; PAIRS], scales: [0.0; COLUMNS] };
-            for column in 0..COLUMNS {
-                let codes: &[[i8; 2]] = bytemuck::cast_slice(codes[column]);
-                let codes = &codes.as_chunks::<PAIRS>().0[run];
-                for i in 0..PAIRS {
-                    block.turned[i][column] = [i16::from(codes[i][0]), i16::from(codes[i][1])];
-                }
-                block.scales[column] = scales[column][group][lane];
-            }
+            let block = Block::<COLUMNS, PAIRS> {
+                group,
+                lane,
+                turned: turned::<COLUMNS, PAIRS>(codes, run),
+                scales: scales.map(|scales: &[[f32; GROUP]]| scales[group][lane]),
+            };
             let mut row = 0;
             // SAFETY: as the caller says.
             unsafe {
@@ -173,14 +171,40 @@ unsafe fn many<M: Multiply<COLUMNS>, const COLUMNS: usize, const PAIRS: usize>(
                 (row..n).for_each(|row| block.add::<M, 1>(x, row, &mut sums));
             }
         }
+        less.clear();
+        for group in 0..offsets[0].len() {
+            less.push(std::array::from_fn(|lane| std::array::from_fn(|i| offsets[i][group][lane])));
+        }
         for (row, [a, b, c, d]) in sums.iter().enumerate() {
-            let mut dots = [0.0; COLUMNS];
-            for i in 0..COLUMNS {
-                dots[i] = (a[i] + c[i]) + (b[i] + d[i]) - offset(offsets[i], x, row);
+            let mut dots: [f32; COLUMNS] = std::array::from_fn(|i| (a[i] + c[i]) + (b[i] + d[i]));
+            if !less.is_empty() {
+                let [a, b, c, d] = taken_off(&less, x, row);
+                (0..COLUMNS).for_each(|i| dots[i] -= (a[i] + c[i]) + (b[i] + d[i]));
             }
             put(row, first, &dots[..width]);
         }
     }
+}
+
+/// A run of some rows of W, by pairs of elements and then by rows: eight by eight pairs at a time, which are as wide
+/// as whole numbers of 16 bits.
+#[inline(always)]
+fn turned<const COLUMNS: usize, const PAIRS: usize>(
+    codes: [&[i8]; COLUMNS],
+    run: usize,
+) -> [[[i16; 2]; COLUMNS]; PAIRS] {
+    let codes: [&[[i8; 16]]; COLUMNS] = codes.map(|codes| codes.as_chunks().0);
+    let mut turned = [[[0; 2]; COLUMNS]; PAIRS];
+    for block in 0..PAIRS / 8 {
+        for first in (0..COLUMNS).step_by(8) {
+            let eight = std::array::from_fn(|i| bytemuck::cast(codes[first + i][run * (PAIRS / 8) + block]));
+            for (i, pairs) in u16x8::transpose(eight).into_iter().enumerate() {
+                let pairs: [[i16; 2]; 8] = bytemuck::cast(i16x16::from(bytemuck::cast::<_, i8x16>(pairs)));
+                turned[8 * block + i][first..first + 8].copy_from_slice(&pairs);
+            }
+        }
+    }
+    turned
 }
 
 /// The last codes of a row, and zeros: a copy by its length would be a call.
@@ -203,6 +227,26 @@ fn offset(offsets: Runs<'_>, x: &Activations, row: usize) -> f32 {
         at += x.n();
     }
     sum(sums)
+}
+
+/// What the offsets of some rows of W, turned, take off their products with a row of x: by lanes.
+#[inline(always)]
+fn taken_off<const COLUMNS: usize>(
+    offsets: &[[[f32; COLUMNS]; GROUP]],
+    x: &Activations,
+    row: usize,
+) -> [[f32; COLUMNS]; GROUP] {
+    let mut less = [[0.0; COLUMNS]; GROUP];
+    for (offsets, sums) in offsets.iter().zip(x.sums()[row..].iter().step_by(x.n())) {
+        for lane in 0..GROUP {
+            let sum = f32x4::splat(sums[lane]);
+            let less = less[lane].as_chunks_mut::<LANES>().0.iter_mut();
+            for (less, &offset) in less.zip(offsets[lane].as_chunks::<LANES>().0) {
+                *less = (f32x4::from(*less) + f32x4::from(offset) * sum).to_array();
+            }
+        }
+    }
+    less
 }
 
 /// A run of some rows of W, turned.
@@ -259,7 +303,7 @@ mod tests {
         }
         let noise = |i: usize| ((i * 7919 % 2003) as f32 - 1001.0) / 400.0;
         for dtype in [Dtype::Q8, Dtype::Q4_1, Dtype::Q6K] {
-            for n in [1, 5, 23] {
+            for n in [1, 5, 8, 23] {
                 let (f, c) = (37, if dtype == Dtype::Q6K { 512 } else { 192 });
                 let words: Vec<u32> = (0..f * dtype.row_words(c))
                     .map(|i| (i as u32).wrapping_mul(0x9e37_79b9) & 0x33ff_33ff)
