@@ -274,7 +274,7 @@ async fn given_text_that_is_replayed_is_not_forgotten() {
     assert!(losses[1] < losses[0] - 0.05 && losses[2] < losses[0] - 0.05, "{losses:?}");
 }
 
-/// What the model writes itself takes it less far from the base where its lessons ask what the base would have written.
+/// What the model has written it does not know by heart where its lessons ask what the base would have written.
 #[pollster::test]
 async fn the_base_stays_near_where_generated_text_is_learned_by_its_distribution() {
     let (_, backend) = backends().await.remove(1);
@@ -290,13 +290,13 @@ async fn the_base_stays_near_where_generated_text_is_learned_by_its_distribution
         let (drawn, tokens) = finish(&mut engine, &mut temp).await;
         assert!(drawn.iter().all(|chunk| chunk.train_losses.len() == 4), "{drawn:?}");
         assert_eq!(tokens.len(), 240);
-        engine.temp_learn(&mut temp, &text[64..112], true).expect("valid");
-        let (other, _) = finish(&mut engine, &mut temp).await;
-        let (adapted, base) = (other[0].adapted_loss.expect("scored"), other[0].base_loss.expect("scored"));
-        away.push(adapted - base);
+        engine.temp_learn(&mut temp, &tokens[144..192], true).expect("valid");
+        let (again, _) = finish(&mut engine, &mut temp).await;
+        let [base, adapted] = [again[0].base_loss, again[0].adapted_loss].map(|loss| loss.expect("scored"));
+        away.push(base - adapted);
         engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     }
-    assert!(away[0] > 0.02 && away[1] < away[0] / 2.0 && away[2] < away[0] / 2.0, "{away:?}");
+    assert!(away[0] > 0.1 && away[1].abs() < away[0] / 2.0 && away[2].abs() < away[0] / 2.0, "{away:?}");
 }
 
 /// Text that is drawn while the chunk before is learned: every chunk is learned in its turn, no token waits for more than
