@@ -25,6 +25,7 @@ pub(crate) fn options() -> TempLoraOptions {
         alpha: 4.0,
         chunk_tokens: 48,
         context_tokens: 32,
+        generated_weight: 1.0,
         generated_kl: 0.0,
         replay: 0,
         ..TempLoraOptions::small(512)

@@ -169,6 +169,7 @@ impl TempLoraOptions {
             chunk_tokens: chunk,
             context_tokens: chunk,
             constant_context: true,
+            generated_weight: 0.5,
             generated_kl: 0.75,
             replay: 1,
             max_repetition: 0.5,

@@ -62,7 +62,7 @@ export interface TempLoraOptions extends PeftSpellings {
   kv?: "recompute" | "stale" | { resetEvery: number };
   /** Undo what a chunk taught if the next one is then predicted worse than by the base model. Default `false`. */
   rollBack?: boolean;
-  /** How much generated text teaches, as a fraction of the learning rate, 0 to 1. Text given to `train` always counts fully. Default 1. */
+  /** How much generated text teaches, as a fraction of the learning rate, 0 to 1. Text given to `train` always counts fully. 1 in `paper`, else 0.5. */
   generatedWeight?: number;
   /**
    * How much of a lesson on generated text keeps the base model's distribution near, 0 to 1: at this fraction of its positions
