@@ -52,14 +52,14 @@ mod tests {
 
     #[test]
     fn tokens_are_drawn_as_often_as_they_are_likely() {
-        let p = [0.1f32, 0.4, 0.05, 0.45];
+        let logits = [0.1f32, 0.4, 0.05, 0.45].map(|p| p.ln() + 90.0);
         let mut counts = [0; 4];
         for i in 0..1000 {
-            counts[draw(&p.map(|p| p.ln() + 90.0), (i as f32 + 0.5) / 1000.0).expect("numbers") as usize] +=
-                1;
+            let token = draw(&logits, (i as f32 + 0.5) / 1000.0).expect("numbers");
+            counts[token as usize] += 1;
         }
         assert_eq!(counts, [100, 400, 50, 450]);
-        assert_eq!(draw(&[0.0, f32::NEG_INFINITY], 1.0), Some(1));
+        assert_eq!(draw(&[0.0, f32::NEG_INFINITY], 1.0), Some(0));
         assert_eq!(draw(&[0.0, f32::NAN], 0.5), None);
     }
 
