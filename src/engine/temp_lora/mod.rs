@@ -14,11 +14,8 @@ use crate::engine::runner::Runner;
 use crate::engine::text::mixture::Mixture;
 use crate::engine::text::request::{Delta, Overflow, Request};
 use crate::engine::text::sampling::Chain;
-use crate::engine::text::score::Scoring;
-use crate::engine::text::sequence::Generation;
 use crate::engine::text::stop::Tail;
 use crate::engine::training::optimizer::Optimizer;
-use crate::engine::training::train::Step;
 use crate::engine::training::trainee::TraineeState;
 
 mod beside;
@@ -38,6 +35,7 @@ use beside::Lesson;
 use chunk::Chunk;
 use probe::Probe;
 use replay::Given;
+use work::Work;
 
 /// What a call of [`Engine::temp_next`](crate::engine::Engine::temp_next) came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,36 +87,6 @@ struct Asked {
     /// What its samplers remember of it.
     chain: Option<Chain>,
     chunks_since_reset: usize,
-}
-
-/// What is under way. A chunk goes from one piece of work to the next with all that is known of it.
-#[derive(Debug)]
-enum Work {
-    None,
-    /// With what has been drawn of the chunk.
-    Draw(Box<Generation>, Vec<u32>),
-    ScoreBase(Chunk, Scoring),
-    /// With the base's losses.
-    ScoreAdapted(Chunk, Scoring, Vec<f64>),
-    /// As the base would have it.
-    DrawBase(Chunk, Scoring),
-    /// As another learning rate would have it.
-    Judge(Chunk, Scoring),
-    Train(Chunk, Box<Step>),
-    /// All there was to learn, if anything.
-    Learned(Chunk),
-}
-
-impl Work {
-    /// As [`TempEvent::Progress`] names it.
-    fn verb(&self) -> &'static str {
-        match self {
-            Self::Draw(..) => "generate",
-            Self::ScoreBase(..) | Self::ScoreAdapted(..) | Self::DrawBase(..) => "score",
-            Self::Judge(..) => "probe",
-            Self::Train(..) | Self::Learned(_) | Self::None => "train",
-        }
-    }
 }
 
 impl TempLora {

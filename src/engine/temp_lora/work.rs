@@ -3,12 +3,43 @@
 
 use crate::error::Result;
 
-use super::{Chunk, Kv, TempEvent, TempLora, TempLoraOptions, Work, keep_newest};
+use super::{Chunk, Kv, TempEvent, TempLora, TempLoraOptions, keep_newest};
 use crate::engine::owners::Owners;
 use crate::engine::text::request::{Delta, Finish, Request};
+use crate::engine::text::score::Scoring;
 use crate::engine::text::sequence::{Generation, MixedLosses};
 use crate::engine::training::train::Step;
 use crate::engine::training::windows::Window;
+
+/// What is under way. A chunk goes from one piece of work to the next with all that is known of it.
+#[derive(Debug)]
+pub(super) enum Work {
+    None,
+    /// With what has been drawn of the chunk.
+    Draw(Box<Generation>, Vec<u32>),
+    ScoreBase(Chunk, Scoring),
+    /// With the base's losses.
+    ScoreAdapted(Chunk, Scoring, Vec<f64>),
+    /// As the base would have it.
+    DrawBase(Chunk, Scoring),
+    /// As another learning rate would have it.
+    Judge(Chunk, Scoring),
+    Train(Chunk, Box<Step>),
+    /// All there was to learn, if anything.
+    Learned(Chunk),
+}
+
+impl Work {
+    /// As [`TempEvent::Progress`] names it.
+    pub(super) fn verb(&self) -> &'static str {
+        match self {
+            Self::Draw(..) => "generate",
+            Self::ScoreBase(..) | Self::ScoreAdapted(..) | Self::DrawBase(..) => "score",
+            Self::Judge(..) => "probe",
+            Self::Train(..) | Self::Learned(_) | Self::None => "train",
+        }
+    }
+}
 
 /// What of a piece of work is the device's, and the only part that can meet its loss. Returns what
 /// was drawn.
