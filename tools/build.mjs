@@ -17,8 +17,8 @@ const LATER = { chat: "wasm/lorakeet_chat_bg.wasm", grammar: "wasm/lorakeet_gram
 /** What an engine with threads has in the place of `wasm/lorakeet.js` and its module, and what starts it. */
 const THREADED = ["wasm/lorakeet_threads_bg.wasm", "wasm/lorakeet_threads.js", "thread/beginning.js", "thread/pool.js", "thread/pool-thread.js", "worker-threads.js"];
 
-/** The command, the server, React's part, and what measures a GPU: no page fetches those for a text. */
-const ELSEWHERE = /^(cli|server|react)[./]|^wasm\/lorakeet_bench|^api\/measure\.js$|^worker-bench\.js$/;
+/** The command, the server, React's and the AI SDK's part, and what measures a GPU: no page fetches those for a text. */
+const ELSEWHERE = /^(cli|server|react|ai-sdk)[./]|^api\/ai-sdk\.js$|^wasm\/lorakeet_bench|^api\/measure\.js$|^worker-bench\.js$/;
 
 // What rustc lets this target's code use, SIMD from .cargo/config.toml included.
 const FEATURES = [

@@ -168,12 +168,9 @@ fn product(
         let col = columns.first + col;
         // SAFETY: nobody else computes these columns.
         let y = unsafe { y.slice(row * columns.stride + col, dots.len()) };
-        let both = y.iter_mut().zip(dots);
-        match (bias.map(|bias| &bias[col..][..dots.len()]), accumulate) {
-            (None, false) => both.for_each(|(y, dot)| *y = *dot),
-            (None, true) => both.for_each(|(y, dot)| *y += dot),
-            (Some(bias), false) => both.zip(bias).for_each(|((y, dot), bias)| *y = dot + bias),
-            (Some(bias), true) => both.zip(bias).for_each(|((y, dot), bias)| *y += dot + bias),
+        for (i, (y, dot)) in y.iter_mut().zip(dots).enumerate() {
+            let held = if accumulate { *y } else { 0.0 };
+            *y = dot + bias.map_or(0.0, |b| b[col + i]) + held;
         }
     };
     if rounds && integer::product(pool, x, weight, put).is_some() {

@@ -230,7 +230,7 @@ fn offset(offsets: Runs<'_>, x: &Activations, row: usize) -> f32 {
 }
 
 /// What the offsets of some rows of W, turned, take off their products with a row of x: by lanes.
-#[inline(always)]
+#[inline(never)]
 fn taken_off<const COLUMNS: usize>(
     offsets: &[[[f32; COLUMNS]; GROUP]],
     x: &Activations,
