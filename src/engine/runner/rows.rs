@@ -11,6 +11,10 @@ use super::Runner;
 /// Multiplications of a slice on a page's own thread, where some 20 ms are as long as it may wait.
 const SLICE_MULTIPLICATIONS: usize = 50_000_000;
 
+/// Fewest rows of a slice, however many multiplications they take: a matrix is unpacked once for all of them, and of one
+/// row most of the time is that.
+const LEAST_SLICE: usize = 8;
+
 /// Rows that runs on a GPU have, so that few plans serve every length. All of them are computed by the same kernels: a row
 /// comes out the same in each.
 const RUN_SIZES: [usize; 8] = [16, 32, 48, 64, 96, 128, 192, 256];
@@ -84,9 +88,9 @@ impl Runner {
     }
 }
 
-/// 1 where even that is too many.
+/// At least as many as make a slice, if there are.
 fn rows_within(multiplications: usize, per_row: usize, most: usize) -> usize {
-    (multiplications / per_row.max(1)).clamp(1, most)
+    (multiplications / per_row.max(1)).max(LEAST_SLICE).min(most)
 }
 
 #[cfg(test)]
@@ -112,9 +116,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_keeps_within_its_multiplications() {
+    fn a_slice_keeps_within_its_multiplications_or_has_the_fewest_rows() {
         let rows =
             [1, 100, 390, 391, 25_000, 50_001, usize::MAX].map(|per_row| rows_within(50_000, per_row, 128));
-        assert_eq!(rows, [128, 128, 128, 127, 2, 1, 1]);
+        assert_eq!(rows, [128, 128, 128, 127, 8, 8, 8]);
     }
 }
