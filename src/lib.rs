@@ -84,7 +84,7 @@
 //! `src/grammar` is a package beside them, which knows neither: JSON schemas, Lark and regular expressions as sets of
 //! tokens, for a WebAssembly module of its own.
 //!
-//! An arrow points at what is used; `tests/layers.rs` lets no other exist. What must be fast in a
+//! An arrow points at what is used; `tests/rust/layers.rs` lets no other exist. What must be fast in a
 //! browser is the package in `src/kernels`, which knows nothing of what lies around it.
 //!
 //! - [`format`] turns bytes into validated views and trusts none of them.
@@ -105,7 +105,7 @@
 //! The state of every sequence (token, position, cache slot, noise) lies on the device. The last
 //! step of a decode plan draws the next token and writes it where the first step of the next
 //! replay reads it, so K tokens are K replays in one submission and one small read. A replay
-//! creates no object and writes no byte; `tests/models.rs` counts.
+//! creates no object and writes no byte; `tests/rust/models.rs` counts.
 #![deny(missing_docs)]
 
 pub mod backend;

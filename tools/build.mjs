@@ -9,7 +9,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { root, run, setup } from "./setup.mjs";
+import { begin, root, run, setup } from "./setup.mjs";
 
 const dist = join(root, "dist");
 /** Modules that are fetched when first used, by what uses them. */
@@ -41,9 +41,9 @@ const SHARED = [
  */
 const MODULES = [
   { name: "lorakeet", passes: "-O3" },
-  { name: "lorakeet_threads", passes: "-O3", isThreaded: true },
   { name: "lorakeet_chat", passes: "-Oz", features: ["--features", "chat-module"] },
   { name: "lorakeet_bench", passes: "-O3", features: ["--features", "bench-module"] },
+  { name: "lorakeet_threads", passes: "-O3", isThreaded: true },
 ];
 
 /** Builds everything; throws at the first step that fails. Returns what dist/size.json holds. */
@@ -54,18 +54,20 @@ export async function build() {
   const compiled = (target) => join(target, "wasm32-unknown-unknown/wasm");
   const cargo = (what, { flags = PATHS, env = wasmEnv } = {}) => {
     const config = `target.wasm32-unknown-unknown.rustflags = ${JSON.stringify(flags)}`;
-    run("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--config", config, ...what], { env });
+    return begin("cargo", ["build", "--lib", "--profile", "wasm", "--target", "wasm32-unknown-unknown", "--config", config, ...what], { env });
   };
   // The standard library that Rust ships has no atomics: it is built anew. That is a nightly option; a variable
   // makes a released compiler allow it. Other flags in the same folder would have everything built anew each time.
   const threads = join(target, "threads");
   const threaded = { flags: [...PATHS, ...SHARED], env: { ...wasmEnv, RUSTC_BOOTSTRAP: "1", CARGO_TARGET_DIR: threads } };
+  // Most of the time one thread links: two are compiled at a time.
+  const threadedModule = cargo(["-Z", "build-std=std,panic_abort"], threaded);
+  threadedModule.catch(() => {}); // heard of where it is waited for
   // A compile error leaves the last good build in place.
   const fresh = join(root, "target/modules");
   rmSync(fresh, { recursive: true, force: true });
   for (const { name, features = [], passes, isThreaded } of MODULES) {
-    if (isThreaded) cargo(["-Z", "build-std=std,panic_abort"], threaded);
-    else cargo(features);
+    await (isThreaded ? threadedModule : cargo(features));
     const module = join(compiled(isThreaded ? threads : target), "lorakeet.wasm");
     run("wasm-bindgen", ["--target", "web", "--omit-default-module-path", "--out-name", name, "--out-dir", fresh, module], { env });
 
@@ -78,7 +80,7 @@ export async function build() {
     renameSync(`${wasm}.opt`, wasm);
   }
   // The one that the first format fetches has no glue. wasm-opt would make it 2 % larger after gzip.
-  cargo(["--package", "lorakeet-grammar"]);
+  await cargo(["--package", "lorakeet-grammar"]);
   const grammar = join(compiled(target), "lorakeet_grammar.wasm");
   node("binaryen/bin/wasm-metadce", [...FEATURES, grammar, "--graph-file", ownExports(grammar), "-o", join(fresh, "lorakeet_grammar.wasm")]);
   rmSync(dist, { recursive: true, force: true });

@@ -33,7 +33,6 @@ const VARIATIONS = {
   "the paper's rate, 5e-5": { "learning-rate": 5e-5 },
   "the paper's warm-up: the first chunk teaches nothing": { "warmup-chunks": 2 },
   "a warm-up that begins at half": { "warmup-chunks": 2, "warmup-start": 1 },
-  "learningRate: probe": { "learning-rate": "probe" },
   "a gradient through the context": { "constant-context": false },
   "one step on each chunk": { epochs: 1 },
   "rank 8": { rank: 8 },

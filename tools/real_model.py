@@ -34,7 +34,7 @@ MINILM_FILES = [
 
 
 def home() -> Path:
-    """Where real models are kept; tests/real_models.rs and tests/web/real-model.test.mjs look there too."""
+    """Where real models are kept; tests/rust/real_models.rs and tests/web/real-model.test.mjs look there too."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("LORAKEET_MODELS") or Path(cache) / "lorakeet-models")
 

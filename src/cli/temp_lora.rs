@@ -103,9 +103,8 @@ struct Options {
     rank: Option<usize>,
     #[arg(long)]
     alpha: Option<f64>,
-    /// A number, or `probe`: choose it on the first chunks
     #[arg(long)]
-    learning_rate: Option<LearningRate>,
+    learning_rate: Option<f32>,
     /// Of the adapter where text is scored or drawn, above 0, at most 1
     #[arg(long)]
     weight: Option<f32>,
@@ -134,23 +133,6 @@ struct Options {
     roll_back: bool,
 }
 
-#[derive(Clone, Copy)]
-enum LearningRate {
-    Fixed(f32),
-    Probe,
-}
-
-impl std::str::FromStr for LearningRate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "probe" => Ok(Self::Probe),
-            number => number.parse().map(Self::Fixed).map_err(|_| "expected a number or probe".to_owned()),
-        }
-    }
-}
-
 /// The name of the adapter to begin from.
 const WARM_START: &str = "warm-start";
 
@@ -165,11 +147,7 @@ impl Options {
             variant: self.variant,
             rank,
             alpha: self.alpha.unwrap_or(rank as f64 * preset.alpha / preset.rank as f64),
-            learning_rate: match self.learning_rate {
-                Some(LearningRate::Fixed(rate)) => rate,
-                Some(LearningRate::Probe) | None => preset.learning_rate,
-            },
-            probe_rate: matches!(self.learning_rate, Some(LearningRate::Probe)),
+            learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
             weight: self.weight.unwrap_or(preset.weight),
             warmup_chunks: self.warmup_chunks.unwrap_or(preset.warmup_chunks),
             warmup_start: self.warmup_start.unwrap_or(preset.warmup_start),
@@ -346,7 +324,7 @@ fn summary(
         json!({
             "tokens": c.tokens, "labels": c.labels, "base_loss": c.base_loss, "adapted_loss": c.adapted_loss,
             "mixed_loss": c.mixed_loss, "train_losses": c.train_losses, "learning_rate": c.learning_rate,
-            "rolled_back": c.rolled_back, "probed": c.probed,
+            "rolled_back": c.rolled_back,
         })
     });
     Ok(json!({

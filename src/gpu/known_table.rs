@@ -1,4 +1,4 @@
-//! What each kernel's twin answers in its case: digests of the outputs, as `tests/known_answers.rs`
+//! What each kernel's twin answers in its case: digests of the outputs, as `tests/rust/known_answers.rs`
 //! prints them. Not to be written by hand.
 
 use crate::plan::Dtype;

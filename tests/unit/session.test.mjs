@@ -1,5 +1,5 @@
 // The package in Node, without a server: sessions that are saved in one engine and go on in another, and the tokenizer.
-// That a file fits what it is restored into, tests/sessions.rs shows.
+// That a file fits what it is restored into, tests/rust/sessions.rs shows.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 // Tools of a chat: what of a request reaches the template and the engine, how calls are given back, and what is refused.
-// Which marks are calls is tool-calls.test.mjs's, what a template writes tests/chat.rs's.
+// Which marks are calls is tool-calls.test.mjs's, what a template writes tests/rust/chat.rs's.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

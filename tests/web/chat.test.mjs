@@ -1,5 +1,5 @@
 // Chats, log probabilities, several choices and embeddings through the package.
-// What a template renders is tests/chat.rs's, what a model computes tests/hidden.rs's.
+// What a template renders is tests/rust/chat.rs's, what a model computes tests/rust/hidden.rs's.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -1,5 +1,5 @@
 // A GPU that refuses: its own limits, or more memory. Both are answers, and what there was goes on.
-// What is allocated when is tests/memory.rs's.
+// What is allocated when is tests/rust/memory.rs's.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";

@@ -1,5 +1,5 @@
 // A lost GPU: it is told, and after `recover` all that was under way goes on as if nothing had been.
-// What is put back, and what computed anew, is tests/recover.rs's.
+// What is put back, and what computed anew, is tests/rust/recover.rs's.
 
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";

@@ -1,5 +1,5 @@
 // A GPU that computes wrongly: told at load by the kernel's name, once, and kept.
-// The answers themselves are tests/known_answers.rs's.
+// The answers themselves are tests/rust/known_answers.rs's.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

@@ -58,7 +58,7 @@ the last tenths (at most 40,000 tokens), the base's beside the adapter's.
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
-All texts are in the public domain. Rewritten by `python tools/train adapters --corpora FOLDER`. `tests/styles.rs` asks a
+All texts are in the public domain. Rewritten by `python tools/train adapters --corpora FOLDER`. `tests/rust/styles.rs` asks a
 classifier (TF-IDF and logistic regression, trained on the same corpora) which style a text is in.
 """
 

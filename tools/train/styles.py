@@ -1,6 +1,6 @@
 """Which style a text is in: TF-IDF and a logistic regression, trained on the adapters' corpora.
 
-Written to `tests/fixtures/styles.json` for `tests/styles.rs`, which asks it of what the adapters write.
+Written to `tests/fixtures/styles.json` for `tests/rust/styles.rs`, which asks it of what the adapters write.
 """
 
 import json

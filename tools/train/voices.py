@@ -250,7 +250,7 @@ def write_texts(talker: Talker, model, prompts: list[str], tokens: int, temperat
 
 
 class Classifier:
-    """tests/fixtures/styles.json, as tests/styles.rs reads it."""
+    """tests/fixtures/styles.json, as tests/rust/styles.rs reads it."""
 
     def __init__(self) -> None:
         read = json.loads((REPOSITORY / "tests/fixtures/styles.json").read_text())

@@ -180,7 +180,6 @@ pub(crate) struct TempLoraFields {
     seed: Option<u32>,
     dropout: Option<f32>,
     learning_rate: Option<f32>,
-    probe_rate: bool,
     warmup_chunks: Option<usize>,
     warmup_start: Option<usize>,
     epochs: Option<usize>,
@@ -245,7 +244,6 @@ impl TempLoraFields {
             seed: self.seed.unwrap_or(preset.seed),
             dropout: self.dropout.unwrap_or(preset.dropout),
             learning_rate: self.learning_rate.unwrap_or(preset.learning_rate),
-            probe_rate: self.probe_rate,
             warmup_chunks: self.warmup_chunks.unwrap_or(preset.warmup_chunks),
             warmup_start: self.warmup_start.unwrap_or(preset.warmup_start),
             epochs: self.epochs.unwrap_or(preset.epochs),
@@ -308,15 +306,6 @@ pub(crate) struct JsChunk {
     train_losses: Vec<f64>,
     learning_rate: f32,
     rolled_back: bool,
-    probed: Option<Vec<Probed>>,
-}
-
-/// A learning rate that was tried, and what came of it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Probed {
-    learning_rate: f32,
-    loss: f64,
 }
 
 pub(crate) fn event(event: TempEvent) -> JsEvent {
@@ -328,9 +317,7 @@ pub(crate) fn event(event: TempEvent) -> JsEvent {
         }
         TempEvent::Chunk(report) => {
             let ChunkReport { index, tokens, labels, base_loss, adapted_loss, .. } = report;
-            let ChunkReport { mixed_loss, train_losses, learning_rate, rolled_back, probed, .. } = report;
-            let probed: Vec<_> =
-                probed.into_iter().map(|(learning_rate, loss)| Probed { learning_rate, loss }).collect();
+            let ChunkReport { mixed_loss, train_losses, learning_rate, rolled_back, .. } = report;
             JsEvent::Chunk {
                 chunk: JsChunk {
                     index,
@@ -342,7 +329,6 @@ pub(crate) fn event(event: TempEvent) -> JsEvent {
                     train_losses,
                     learning_rate,
                     rolled_back,
-                    probed: (!probed.is_empty()).then_some(probed),
                 },
             }
         }

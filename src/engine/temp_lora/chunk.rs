@@ -29,9 +29,6 @@ pub struct ChunkReport {
     pub learning_rate: f32,
     /// Whether what the chunk before had taught was undone.
     pub rolled_back: bool,
-    /// Learning rates that were tried on the chunks before, and the mean loss of what followed each; the
-    /// best one is that of this chunk and all to come. Empty but for the chunk that decided.
-    pub probed: Vec<(f32, f64)>,
 }
 
 /// A chunk under way.

@@ -23,7 +23,6 @@ mod chunk;
 mod evaluation;
 mod options;
 mod owners;
-mod probe;
 mod replay;
 mod work;
 
@@ -33,7 +32,6 @@ pub use options::{Kv, Preset, TempLoraOptions};
 
 use beside::Lesson;
 use chunk::Chunk;
-use probe::Probe;
 use replay::Given;
 use work::Work;
 
@@ -42,7 +40,7 @@ use work::Work;
 pub enum TempEvent {
     /// Nothing is left to do.
     Idle,
-    /// A slice of a chunk's work: `score`, `generate`, `probe` or `train`, work done of all.
+    /// A slice of a chunk's work: `score`, `generate` or `train`, work done of all.
     Progress(&'static str, usize, usize),
     /// Text was generated.
     Text(Delta),
@@ -69,7 +67,6 @@ pub struct TempLora {
     lesson: Option<Lesson>,
     /// The adapter before the last chunk was learned.
     snapshot: Option<TraineeState>,
-    probe: Probe,
     /// Given chunks that may be learned again.
     given: Given,
 }
@@ -114,10 +111,7 @@ impl TempLora {
             self.options;
         let warm = (self.chunks + warmup_start) as f32 / warmup_chunks.max(1) as f32;
         let of_chunk = if chunk.drawn { generated_weight } else { 1.0 };
-        learning_rate
-            * of_chunk
-            * self.probe.multiple()
-            * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
+        learning_rate * of_chunk * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
     }
 }
 
@@ -154,7 +148,6 @@ impl TempLora {
             adapters.delete(runner, name)?;
             return Err(e);
         }
-        let probe = if options.probe_rate { Probe::Waiting } else { Probe::Over };
         Ok(Self {
             options,
             context: Vec::new(),
@@ -166,7 +159,6 @@ impl TempLora {
             work: Work::None,
             lesson: None,
             snapshot: None,
-            probe,
             given: Given::default(),
         })
     }
@@ -271,15 +263,6 @@ impl TempLora {
                 }
                 Ok(TempEvent::Progress("score", done, all))
             }
-            Work::Judge(chunk, scoring) => {
-                let (done, all) = scoring.progress();
-                if !scoring.is_finished() {
-                    self.work = Work::Judge(chunk, scoring);
-                } else {
-                    self.lane_judged(owners, chunk, scoring)?;
-                }
-                Ok(TempEvent::Progress("probe", done, all))
-            }
             Work::Learned(chunk) => Ok(self.chunk_learned(chunk)),
             Work::Train(chunk, step) => {
                 let (done, all) = step.progress();
@@ -323,8 +306,7 @@ impl TempLora {
             }
             Work::ScoreBase(chunk, scoring)
             | Work::ScoreAdapted(chunk, scoring, _)
-            | Work::DrawBase(chunk, scoring)
-            | Work::Judge(chunk, scoring) => {
+            | Work::DrawBase(chunk, scoring) => {
                 drop(owners.end_scoring(scoring));
                 self.drop_chunk(owners, chunk);
             }
@@ -340,9 +322,6 @@ impl TempLora {
     /// ended left it. A given text stays as far as it was learned, a generated one whole: it has been
     /// read, and what is generated next goes on from its end.
     pub(crate) fn cancel(&mut self, owners: &mut Owners<'_>) {
-        if let Work::Judge(..) | Work::Train(..) = self.work {
-            self.drop_trial(owners);
-        }
         let work = std::mem::replace(&mut self.work, Work::None);
         self.drop_work(owners, work);
         self.drop_lesson(owners);

@@ -62,9 +62,6 @@ pub struct TempLoraOptions {
     /// Of the adapter where text is scored or drawn; it learns at 1. Below 1 it is nearer the base, which a fast
     /// learner gains from.
     pub weight: f32,
-    /// Learn the first three chunks at four rates around that one, and go on with the one that has predicted
-    /// best what followed each.
-    pub probe_rate: bool,
     /// Chunks until it is warm; chunk t learns at min(1, (t + `warmup_start`) / warmup) of it.
     pub warmup_chunks: usize,
     /// 0 as published, where the first chunk teaches nothing; 1 lets it teach.
@@ -135,7 +132,6 @@ impl TempLoraOptions {
             dropout: 0.05,
             learning_rate: 5e-5,
             weight: 1.0,
-            probe_rate: false,
             warmup_chunks: 2,
             warmup_start: 0,
             epochs: 2,
@@ -228,9 +224,9 @@ impl TempLoraOptions {
                 "variant lora-xs and warmStart `{from}`: an adapter to begin from is trained as it is, leave out one of them"
             )));
         }
-        if self.overlap && (self.roll_back || self.score_generated || self.probe_rate) {
+        if self.overlap && (self.roll_back || self.score_generated) {
             return Err(Error::argument(
-                "overlap beside rollBack, scoreGenerated or learningRate probe: they wait for a lesson, leave out one of them",
+                "overlap beside rollBack or scoreGenerated: they wait for a lesson, leave out one of them",
             ));
         }
         if let Kv::ResetEvery(0) = self.kv {

@@ -22,8 +22,6 @@ pub(super) enum Work {
     ScoreAdapted(Chunk, Scoring, Vec<f64>),
     /// As the base would have it.
     DrawBase(Chunk, Scoring),
-    /// As another learning rate would have it.
-    Judge(Chunk, Scoring),
     Train(Chunk, Box<Step>),
     /// All there was to learn, if anything.
     Learned(Chunk),
@@ -35,7 +33,6 @@ impl Work {
         match self {
             Self::Draw(..) => "generate",
             Self::ScoreBase(..) | Self::ScoreAdapted(..) | Self::DrawBase(..) => "score",
-            Self::Judge(..) => "probe",
             Self::Train(..) | Self::Learned(_) | Self::None => "train",
         }
     }
@@ -47,10 +44,7 @@ pub(super) async fn compute(owners: &mut Owners<'_>, work: &mut Work, rows: usiz
     let Owners { runner, adapters, texts, trainer, tokenizer } = owners;
     match work {
         Work::None | Work::Learned(_) => {}
-        Work::ScoreBase(_, scoring)
-        | Work::ScoreAdapted(_, scoring, _)
-        | Work::DrawBase(_, scoring)
-        | Work::Judge(_, scoring) => {
+        Work::ScoreBase(_, scoring) | Work::ScoreAdapted(_, scoring, _) | Work::DrawBase(_, scoring) => {
             scoring.next(runner, adapters).await?;
         }
         Work::Draw(generation, _) => return generation.next(runner, adapters, tokenizer).await,
@@ -117,6 +111,21 @@ impl TempLora {
         Ok(chunk)
     }
 
+    /// Begins to learn a chunk, if it is worth it.
+    pub(super) fn begin_lesson(&mut self, owners: &mut Owners<'_>, chunk: Chunk) -> Result<()> {
+        if !chunk.is_taught(&self.options) {
+            self.work = Work::Learned(chunk);
+            return Ok(());
+        }
+        if chunk.asks_base(&self.options) {
+            let drawing = owners.begin_drawing(&chunk, &self.options.beside);
+            let (drawing, chunk) = self.or_drop(owners, drawing, chunk)?;
+            self.work = Work::DrawBase(chunk, drawing);
+            return Ok(());
+        }
+        self.train_chunk(owners, chunk)
+    }
+
     /// The next step on a chunk, whose report has its rate, or on a given one in its place.
     pub(super) fn step_on(&self, owners: &mut Owners<'_>, chunk: &mut Chunk) -> Result<Step> {
         chunk.report.learning_rate = self.learning_rate(chunk);
@@ -124,7 +133,7 @@ impl TempLora {
             (chunk.lesson(self.options.generated_kl), chunk.report.learning_rate)
         } else {
             let (tokens, first) = self.given.at(chunk.report.index + chunk.replayed);
-            (Window::new(tokens, first), self.options.learning_rate * self.probe.multiple())
+            (Window::new(tokens, first), self.options.learning_rate)
         };
         let constant_context = self.options.constant_context;
         let window = Window { constant_context, ..window };
@@ -151,8 +160,7 @@ impl TempLora {
 
     /// Begins the next step on a chunk.
     pub(super) fn train_chunk(&mut self, owners: &mut Owners<'_>, mut chunk: Chunk) -> Result<()> {
-        // What a probe tries it judges itself.
-        if self.options.roll_back && self.probe.is_over() && chunk.report.train_losses.is_empty() {
+        if self.options.roll_back && chunk.report.train_losses.is_empty() {
             let state;
             (state, chunk) = self.or_drop(owners, owners.state(), chunk)?;
             self.snapshot = Some(state);
@@ -160,7 +168,7 @@ impl TempLora {
         let step = self.step_on(owners, &mut chunk);
         let (mut step, chunk) = self.or_drop(owners, step, chunk)?;
         // Its state is noted afterwards.
-        step.is_kept = self.options.roll_back || !self.probe.is_over();
+        step.is_kept = self.options.roll_back;
         self.work = Work::Train(chunk, Box::new(step));
         Ok(())
     }
@@ -173,12 +181,6 @@ impl TempLora {
         step: Step,
     ) -> Result<Option<TempEvent>> {
         if self.step_ended(owners, &mut chunk, step) {
-            self.train_chunk(owners, chunk)?;
-            return Ok(None);
-        }
-        let another = self.next_rate(owners, &mut chunk);
-        let (another, chunk) = self.or_drop(owners, another, chunk)?;
-        if another {
             self.train_chunk(owners, chunk)?;
             return Ok(None);
         }

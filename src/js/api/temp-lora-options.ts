@@ -33,11 +33,8 @@ export interface TempLoraOptions extends PeftSpellings {
   seed?: number;
   /** Dropout probability on the LoRA's input. 0.05 in `paper`, else 0. */
   dropout?: number;
-  /**
-   * AdamW's learning rate after warm-up. 5e-5 in `paper`, 1e-3 in `small`, in `default` by the model's size. `probe` tries 1/16, 1/4, 1 and 4 times
-   * the preset's rate on the first three chunks, and continues with the one that predicts the next text best.
-   */
-  learningRate?: number | "probe";
+  /** AdamW's learning rate after warm-up. 5e-5 in `paper`, 1e-3 in `small`, in `default` by the model's size. */
+  learningRate?: number;
   /** Number of warm-up chunks. 2 in `paper`, else 0. */
   warmupChunks?: number;
   /** Where the warm-up begins. With 0 the first chunk has a learning rate of 0; with 1 it already teaches. Default 0. */
@@ -82,7 +79,7 @@ export interface TempLoraOptions extends PeftSpellings {
   /**
    * Learn a chunk of generated text while the next one is written, in slices between its tokens: the text never waits for
    * a whole lesson, and the adapter is a chunk behind. It takes an engine of `batch: 2`. With `kv: "stale"` there is no
-   * stop between two chunks at all. Not together with `rollBack`, `scoreGenerated` or a probe. Default `false`.
+   * stop between two chunks at all. Not together with `rollBack` or `scoreGenerated`. Default `false`.
    */
   overlap?: boolean;
   /**
@@ -107,13 +104,12 @@ const NAMES = [
 export function checkTempLora(given: TempLoraOptions) {
   const options = spelled(given);
   checkNames(options, NAMES);
-  const { preset, name, targetModules, learningRate, kv, beside, warmStart, ...numbers } = options;
+  const { preset, name, targetModules, kv, beside, warmStart, ...numbers } = options;
   checkString("preset", preset);
   checkString("variant", options.variant);
   for (const each of ["rank", "epochs", "chunkTokens"] as const) checkPositive(each, options[each]);
   for (const each of ["seed", "warmupChunks", "warmupStart", "contextTokens", "replay"] as const) checkWhole(each, options[each]);
-  if (learningRate !== "probe") checkNumber("learningRate", learningRate);
-  for (const each of ["alpha", "dropout", "weight", "generatedWeight", "generatedKl", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
+  for (const each of ["alpha", "dropout", "learningRate", "weight", "generatedWeight", "generatedKl", "maxRepetition", "memoryLimit"] as const) checkNumber(each, options[each]);
   for (const each of ["constantContext", "rollBack", "scoreGenerated", "overlap"] as const) checkBoolean(each, options[each]);
   checkTexts("targetModules", targetModules);
   if (typeof kv === "object" && kv !== null) {
@@ -127,8 +123,6 @@ export function checkTempLora(given: TempLoraOptions) {
   return {
     ...numbers,
     preset, targetModules, kv, warmStart,
-    learningRate: learningRate === "probe" ? undefined : learningRate,
-    probeRate: learningRate === "probe",
     name: name === undefined ? undefined : givenName(name),
     beside: beside === undefined ? undefined : adapterWeights("beside", beside),
   };

@@ -34,13 +34,11 @@ export interface ChunkReport {
   learningRate: number;
   /** Whether what was learned from the chunk before was undone. */
   rolledBack: boolean;
-  /** On the chunk that decides a probe: the learning rates that were tried, each with the mean loss of the text that came next. */
-  probed?: { learningRate: number; loss: number }[];
 }
 
 /** Progress of the work on a chunk. */
 export interface TempProgress {
-  work: "score" | "generate" | "probe" | "train";
+  work: "score" | "generate" | "train";
   done: number;
   all: number;
 }

@@ -1,5 +1,5 @@
 //! Distributions after each sampler and after chains of them, against numpy's (`tests/fixtures/samplers.py`).
-//! Not how texts come about: that is `tests/samplers.rs`.
+//! Not how texts come about: that is `tests/rust/samplers.rs`.
 
 use serde_json::{Map, Value};
 
