@@ -68,7 +68,7 @@ test("measures a small model, is stopped and begun again, and the report holds t
   await says(page, "measure-status", "^Stopped");
   assert.equal(await page.evaluate(() => document.activeElement.id), "measure");
   await page.locator("#measure").click();
-  await page.waitForFunction(() => document.getElementById("measure-status").textContent === "Measured.", null, { timeout: 240_000 });
+  await page.waitForFunction(() => document.getElementById("measure-status").textContent === "Measured.", null, { timeout: 600_000 });
   assert.match(await page.textContent("#measured-what"), /^1 layers, vocabulary 256, q8; the GPU's numbers are right\.$/);
   assert.deepEqual(await violations(page), [], "it has measured");
   const { measured } = await copied(page);

@@ -77,7 +77,7 @@ for (const device of ["cpu", "webgpu"]) {
       assert.equal(off, base);
     });
 
-    test("an adapter of cores learns, and its files are a LoRA's", async () => {
+    once("an adapter of cores learns, and its files are a LoRA's", async () => {
       const [losses, base, own, again] = await page.evaluate(async () => {
         const losses = (await steps({ name: "cores", variant: "lora-xs", rank: 8, epochs: 4 })).map(({ loss }) => loss);
         await engine.loadAdapter(await engine.exportAdapter("cores"), { name: "cores again" });
