@@ -1,5 +1,6 @@
 //! The tests in Rust: one program, since linking one for each file takes longer than running them.
 //! Not the pages', which are in `tests/web`.
+#![cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a browser runs a part of them"))]
 
 mod common;
 
