@@ -32,7 +32,7 @@ const DEBIAN_RUSTLIB = "/usr/lib/rustlib";
  */
 export function setup(kind, { install = process.argv.includes("--install") || inCi } = {}) {
   const env = { ...process.env, PATH: [join(tools, "bin"), process.env.PATH].join(delimiter) };
-  // What another build would reuse takes a third of the time of the first one, and in CI there is no other.
+  // What a later build would reuse takes time to write, and in CI there is no later one.
   if (inCi) env.CARGO_INCREMENTAL ??= "0";
   const found = { env, wasmEnv: env, wasmFromDebian: false, chromium: null, chromedriver: null, problems: new Map() };
   const mayInstall = install && process.getuid?.() === 0 && which("apt-get", env) !== null;
@@ -71,8 +71,8 @@ export function run(command, args, { env = process.env, cwd = root, why } = {}) 
   say(`${why ? `${why}: ` : ""}${command} ${args.join(" ")}`);
   const shell = windows && command === "npm"; // npm is a .cmd file there
   const result = spawnSync(command, args, { env, cwd, shell, stdio: ["ignore", "inherit", "inherit"] });
-  if (result.error) throw new Error(`\`${command}\` did not start: ${result.error.message}`);
-  if (result.status !== 0) throw new Error(`\`${command} ${args.join(" ")}\` failed (${result.signal ?? `exit ${result.status}`}); its own message is above`);
+  if (result.error) throw notStarted(command, result.error);
+  if (result.status !== 0) throw failed(command, args, result.status, result.signal);
 }
 
 /** The same beside others: settles when the command ends. */
@@ -80,10 +80,13 @@ export function begin(command, args, { env = process.env, cwd = root } = {}) {
   say(`${command} ${args.join(" ")}`);
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { env, cwd, stdio: ["ignore", "inherit", "inherit"] });
-    child.on("error", (error) => reject(new Error(`\`${command}\` did not start: ${error.message}`)));
-    child.on("close", (code, signal) => (code === 0 ? resolve() : reject(new Error(`\`${command} ${args.join(" ")}\` failed (${signal ?? `exit ${code}`}); its own message is above`))));
+    child.on("error", (error) => reject(notStarted(command, error)));
+    child.on("close", (code, signal) => (code === 0 ? resolve() : reject(failed(command, args, code, signal))));
   });
 }
+
+const notStarted = (command, error) => new Error(`\`${command}\` did not start: ${error.message}`);
+const failed = (command, args, code, signal) => new Error(`\`${command} ${args.join(" ")}\` failed (${signal ?? `exit ${code}`}); its own message is above`);
 
 function say(line) {
   console.log(`[set-up] ${line}`);

@@ -1,4 +1,4 @@
-//! The tests in Rust: one program, since linking one for each file takes longer than running them.
+//! The tests in Rust: one program, since linking one for each file takes minutes.
 //! Not the pages', which are in `tests/web`.
 #![cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "a browser runs a part of them"))]
 

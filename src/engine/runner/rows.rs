@@ -11,8 +11,7 @@ use super::Runner;
 /// Multiplications of a slice on a page's own thread, where some 20 ms are as long as it may wait.
 const SLICE_MULTIPLICATIONS: usize = 50_000_000;
 
-/// Fewest rows of a slice, however many multiplications they take: a matrix is unpacked once for all of them, and of one
-/// row most of the time is that.
+/// Fewest rows of a slice, however many multiplications they take: a matrix is read and unpacked once for all of them.
 const LEAST_SLICE: usize = 8;
 
 /// Rows that runs on a GPU have, so that few plans serve every length. All of them are computed by the same kernels: a row

@@ -41,24 +41,20 @@ thread_local! {
 
 struct Open(Vec<(String, Gpu)>);
 
-// SAFETY: moved once, where a test's thread ends, and nothing of the test is left that shares a device.
-unsafe impl Send for Open {}
-
 /// Closed by a thread of its own: what closing takes is gone where a thread ends.
 impl Drop for Open {
     fn drop(&mut self) {
-        let Self(open) = self;
-        if !open.is_empty() {
-            let mut last = Self(std::mem::take(open));
-            let closing = std::thread::spawn(move || {
-                // All of it, not the devices alone, which cannot be sent.
-                let last = &mut last;
-                last.0.clear();
-            });
-            let _ = closing.join();
+        let devices = Sent(std::mem::take(&mut self.0));
+        if !devices.0.is_empty() {
+            let _ = std::thread::spawn(move || drop(devices)).join();
         }
     }
 }
+
+struct Sent(Vec<(String, Gpu)>);
+
+// SAFETY: sent once, where a test's thread ends, and nothing of the test is left that shares a device.
+unsafe impl Send for Sent {}
 
 /// A GPU opened with `options`, or `None` with a printed skip.
 pub(crate) async fn gpu_with(options: GpuOptions) -> Option<Backend> {
