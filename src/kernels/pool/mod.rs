@@ -13,7 +13,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 pub(crate) use outputs::Shared;
 #[cfg(all(target_arch = "wasm32", target_feature = "atomics"))]
@@ -28,8 +27,6 @@ const PARTS: usize = 4;
 /// How often to look for work, or for the others' end, before sleeping: some ten microseconds, which is longer
 /// than the steps between two jobs of a plan.
 const LOOKS: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 1_000 };
-/// How often a thread that waits looks whether another has failed.
-const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Threads, the calling one among them. Without others all is done at once and in order.
 #[derive(Debug)]
@@ -208,7 +205,7 @@ impl Board {
         let mut guard = self.lock();
         self.caller_sleeps.store(true, SeqCst);
         while self.left.load(SeqCst) > 0 {
-            guard = self.done.wait_timeout(guard, PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
+            guard = self.done.wait_timeout(guard, spawn::PATIENCE).unwrap_or_else(PoisonError::into_inner).0;
             self.check();
         }
         self.caller_sleeps.store(false, SeqCst);
@@ -232,6 +229,7 @@ mod tests {
     use std::sync::Barrier;
     use std::sync::atomic::AtomicUsize;
     use std::thread;
+    use std::time::Duration;
 
     use super::*;
 
