@@ -18,6 +18,7 @@ use super::kept::{Adapted, Kept, kept_layer};
 use super::methods::{Flow, Place};
 use super::moments::Arena;
 use super::steps::Steps;
+use super::trainee::Keep;
 use super::weights::{HeadNorms, Layer, Linear, NormWeights};
 
 /// Losses of the rows' targets, and the gradient by the last layer's output.
@@ -49,9 +50,9 @@ pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     if layer.mlp_post_norm.is_some() {
         steps.linear(scratch.hidden, &layer.down, t.mlp_branch, false, delta);
     }
-    let (Kept { adapted, .. }, keeps) = (adapt, training.of_trainee().keeps);
+    let (Kept { adapted, .. }, in_place) = (adapt, training.of_trainee().keep == Keep::InPlace);
     // Of one tile the gradient stays where it is from layer to layer.
-    if !keeps || l + 1 == config.layers.len() {
+    if !in_place || l + 1 == config.layers.len() {
         steps.recall(t.dx, training.gradients);
     }
     // The MLP: h + down · hidden(h)
@@ -75,7 +76,7 @@ pub(crate) fn backward(model: &Model, plan: &mut Plan, l: usize) {
     steps.attention_grad(l);
     steps.map_grad(layer, Map::Qkv, &adapted, t.dqkv, t.dxn);
     steps.normed_grad(scratch.x, layer.attention_norm.as_ref(), t.dxn);
-    if !keeps {
+    if !in_place {
         steps.keep(t.dx, training.gradients);
     }
 }

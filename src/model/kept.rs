@@ -1,9 +1,9 @@
 //! Plans of training, forward: layers as inference runs them, but what the way back needs is kept.
 //! The way back is `backward`'s.
 //!
-//! Where there is memory for it, what costs most to compute is kept of every layer, for a window of one tile.
-//! Otherwise of each tile the residual stream before every layer is kept by position, and the way back runs the
-//! layer once more from there.
+//! Of each tile the residual stream before every layer is kept by position, and the way back runs the layer once more
+//! from there. Where there is memory for it, what costs most to compute is kept of every layer, too, and not computed
+//! again: copied by position, or, of a window of one tile, left where it was made.
 
 use crate::ops::{self, Delta, DownProjection};
 use crate::plan::{Plan, TensorId};
@@ -11,6 +11,7 @@ use crate::plan::{Plan, TensorId};
 use super::block::{Adapt, Block, Map};
 use super::forward;
 use super::steps::Steps;
+use super::trainee::Keep;
 use super::training::KeptLayer;
 use super::weights::{Layer, Linear};
 use super::{Model, Scratch};
@@ -18,7 +19,7 @@ use super::{Model, Scratch};
 /// Rows of the window to the first layer's input.
 pub(crate) fn embed(model: &Model, plan: &mut Plan) {
     let (mut steps, x) = (Steps::new(model, plan), model.training.checkpoints[0]);
-    if model.training.of_trainee().keeps {
+    if model.training.of_trainee().keep == Keep::InPlace {
         steps.scratch.x = x;
         forward::embed(&mut steps);
     } else {
@@ -36,6 +37,17 @@ pub(crate) fn layer(model: &Model, plan: &mut Plan, l: usize) {
     if y != next {
         block.steps.keep(y, next);
     }
+    if model.training.of_trainee().keep == Keep::Copies {
+        copies(&block, l).into_iter().for_each(|(made, kept)| block.steps.keep(made, kept));
+    }
+}
+
+/// Where what is kept of a layer is made, and where its copies lie.
+fn copies(Block { steps, adapt }: &Block<'_, Kept>, l: usize) -> Vec<(TensorId, TensorId)> {
+    let (Scratch { q, attended, up, qkv, heads, .. }, kept) = (steps.scratch, steps.model.training.kept[l]);
+    let always = [(q, kept.q), (attended, kept.attended), (adapt.middle, kept.middle), (up, kept.up)];
+    // Before the norms of heads.
+    always.into_iter().chain(heads.map(|_| (qkv, kept.qkv))).collect()
 }
 
 /// A layer under construction, its input in its place.
@@ -43,7 +55,7 @@ pub(crate) fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize
     let Model { training, scratch, config, .. } = model;
     let mut steps = Steps::new(model, plan);
     let x = training.checkpoints[l];
-    if !training.of_trainee().keeps {
+    if training.of_trainee().keep != Keep::InPlace {
         steps.recall(scratch.x, x);
         let adapt = Kept { adapted: Default::default(), middle: training.scratch.middle, output: None };
         return Block { steps, adapt };
@@ -59,7 +71,11 @@ pub(crate) fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize
 /// The same on the way back, where what was kept is not computed again.
 pub(crate) fn kept_layer<'a>(model: &'a Model, plan: &'a mut Plan, l: usize) -> Block<'a, Kept> {
     let mut block = from_checkpoint(model, plan, l);
-    if model.training.of_trainee().keeps {
+    let keep = model.training.of_trainee().keep;
+    if keep == Keep::Copies {
+        copies(&block, l).into_iter().for_each(|(made, kept)| block.steps.recall(made, kept));
+    }
+    if keep != Keep::Inputs {
         let (Block { steps, adapt }, layer) = (&mut block, &model.weights.layers[l]);
         let Scratch { q, attended, up, qkv, heads, branch, .. } = steps.scratch;
         let (k_cache, v_cache) = model.state.cache[l];

@@ -49,7 +49,7 @@ use scratch::{Scratch, Widths};
 pub(crate) use sites::{Site, Span};
 pub(crate) use tables::{Room, Table};
 pub(crate) use trained::TrainedSite;
-pub(crate) use trainee::Trainee;
+pub(crate) use trainee::{Keep, Trainee};
 pub(crate) use training::Training;
 pub(crate) use weights::Weights;
 

@@ -15,10 +15,20 @@ pub(crate) struct Trainee {
     pub(crate) variant: Variant,
     /// `W`: most tokens of a window it learns from.
     pub(crate) window: usize,
-    /// Most rows of a run: at least those of a window, if its activations are kept.
+    /// Most rows of a run: at least those of a window, if its activations stay in place.
     pub(crate) tile: usize,
-    /// Whether activations are kept for the way back, which otherwise computes them once more.
-    pub(crate) keeps: bool,
+    pub(crate) keep: Keep,
+}
+
+/// What of a window's activations is there on the way back, which computes the rest once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Each layer's input.
+    Inputs,
+    /// What costs most to compute, too: copies by position.
+    Copies,
+    /// The same where it was made, row by row: the window is one run.
+    InPlace,
 }
 
 impl Trainee {

@@ -9,7 +9,7 @@ use super::blueprint::Blueprint;
 use super::moments::AllMoments;
 use super::sites::Site;
 use super::trained::Core;
-use super::trainee::Trainee;
+use super::trainee::{Keep, Trainee};
 use super::{MAX_ROWS, Model, Widths};
 
 /// What an adapter's training reads and writes.
@@ -23,8 +23,8 @@ pub(crate) struct Training {
     pub(crate) targets: TensorId,
     /// (W, 1): nats, by position
     pub(crate) losses: TensorId,
-    /// Each layer's input, and the last one's output, by position: (W, C). Where activations are kept, inputs are
-    /// row by row.
+    /// Each layer's input, and the last one's output, by position: (W, C). Where activations stay in place, inputs
+    /// are row by row.
     pub(super) checkpoints: Vec<TensorId>,
     /// Of each layer what is kept beside its input; none before the first trainee that keeps it.
     pub(super) kept: Vec<KeptLayer>,
@@ -38,19 +38,19 @@ pub(crate) struct Training {
     pub(super) scratch: Scratch,
 }
 
-/// Activations of one layer that stay until the way back, row by row. What adapters make of them is not among them: the
-/// bank may have changed by then.
+/// Activations of one layer that stay until the way back, of `n` rows: W by position, or those of the tile. What
+/// adapters make of them is not among them: the bank may have changed by then.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeptLayer {
-    /// (tile, H·D)
+    /// (n, H·D)
     pub(crate) q: TensorId,
-    /// (tile, H·D)
+    /// (n, H·D)
     pub(crate) attended: TensorId,
-    /// (tile, C): the residual stream between attention and MLP
+    /// (n, C): the residual stream between attention and MLP
     pub(crate) middle: TensorId,
-    /// (tile, F), or (tile, 2F) when gated
+    /// (n, F), or (n, 2F) when gated
     pub(crate) up: TensorId,
-    /// (tile, (H + 2K)·D), where heads are normed
+    /// (n, (H + 2K)·D), where heads are normed
     pub(crate) qkv: TensorId,
 }
 
@@ -182,16 +182,18 @@ impl Training {
         for &tensor in self.checkpoints.iter().chain([&self.gradients]) {
             tensors.reshape(tensor, &sized(window, c))?;
         }
-        let keeps = trainee.as_ref().is_some_and(|trainee| trainee.keeps);
-        while keeps && self.kept.len() < config.layers.len() {
+        let kept_rows = match trainee.as_ref().map(|trainee| trainee.keep) {
+            None | Some(Keep::Inputs) => 0,
+            Some(Keep::Copies) => window,
+            Some(Keep::InPlace) => tile,
+        };
+        while kept_rows > 0 && self.kept.len() < config.layers.len() {
             self.kept.push(KeptLayer::declare(tensors, self.kept.len())?);
         }
-        let head_norms = if scratch.heads.is_some() { qkv } else { 0 };
         for kept in &self.kept {
-            for (tensor, cols) in
-                [(kept.q, q), (kept.attended, q), (kept.middle, c), (kept.up, up), (kept.qkv, head_norms)]
-            {
-                tensors.reshape(tensor, &if keeps && cols > 0 { [tile, cols] } else { [1, 1] })?;
+            for (tensor, cols) in kept.tensors().into_iter().zip(KeptLayer::widths(config, scratch)) {
+                let has_room = kept_rows > 0 && cols > 0;
+                tensors.reshape(tensor, &if has_room { [kept_rows, cols] } else { [1, 1] })?;
             }
         }
         // Like the keys and values that they are the gradients by.
@@ -240,5 +242,24 @@ impl KeptLayer {
             up: one("up")?,
             qkv: one("qkv")?,
         })
+    }
+
+    fn tensors(&self) -> [TensorId; 5] {
+        let &Self { q, attended, middle, up, qkv } = self;
+        [q, attended, middle, up, qkv]
+    }
+
+    /// Of its tensors.
+    fn widths(config: &Blueprint, scratch: &super::Scratch) -> [usize; 5] {
+        let Widths { c, q, qkv, up, .. } = Widths::of(config);
+        [q, q, c, up, if scratch.heads.is_some() { qkv } else { 0 }]
+    }
+}
+
+impl Model {
+    /// Bytes of what is kept of every layer, beside its input, of so many rows.
+    pub(crate) fn kept_bytes(&self, rows: usize) -> usize {
+        let width: usize = KeptLayer::widths(&self.config, &self.scratch).iter().sum();
+        size_of::<f32>() * rows * width * self.config.layers.len()
     }
 }

@@ -102,6 +102,32 @@ async fn a_story_is_learned_and_nothing_is_left_behind() {
     }
 }
 
+/// The token that begins a text stays in front of every chunk's context, and only that one.
+#[pollster::test]
+async fn the_token_that_begins_a_text_stays_in_front() {
+    let (_, backend) = backends().await.remove(1);
+    let mut engine = open(backend, &EngineOptions::default());
+    let bos = engine.model().config.bos_token_id.expect("the model has one");
+    let words = story(&engine)[..80].to_vec();
+    for text in [[&[bos], &words[..]].concat(), words] {
+        let options = TempLoraOptions { chunk_tokens: 20, context_tokens: 12, ..options() };
+        let chunks = evaluate(&mut engine, options, &text).await;
+        for (i, chunk) in chunks.iter().enumerate().skip(1) {
+            let from = 20 * i;
+            let mut window = text[from - 12..text.len().min(from + 20)].to_vec();
+            if text[0] == bos {
+                window[0] = bos;
+            }
+            let losses = engine.losses(&window, 12).await.expect("fits");
+            let base = chunk.base_loss.expect("scored");
+            assert!(
+                (base - losses.iter().sum::<f64>() / losses.len() as f64).abs() < 1e-6,
+                "chunk {i}: {base}"
+            );
+        }
+    }
+}
+
 /// The score of a chunk cannot see the chunk: other tokens in it change no earlier loss.
 #[pollster::test]
 async fn no_score_sees_what_it_scores() {

@@ -590,6 +590,45 @@ async fn a_refusal_of_memory_names_what_fits() {
     assert!(engine.model().tensors.total_bytes() < (resting + all) / 2);
 }
 
+/// A window of several runs: activations that were copied are those computed once more where memory is short, to the bit.
+#[pollster::test]
+async fn copied_activations_are_those_computed_again() {
+    for name in ["llama", "gemma3", "qwen3", "gpt_neox"] {
+        let files = files(name);
+        let config = String::from_utf8(files.config.to_vec()).expect("UTF-8");
+        let config = config.replace("\"max_position_embeddings\": 128", "\"max_position_embeddings\": 512");
+        for (backend, opened) in crate::common::backends().await.into_iter().skip(1) {
+            let mut engine =
+                files.open_as(config.as_bytes(), opened, &EngineOptions::default()).expect("valid");
+            let window = Window::new((0..300).map(|i| (i * i * 7 + 3) % 90).collect(), 100);
+            let mut learned = async |memory_limit: Option<u64>| {
+                let lora = NewLora {
+                    variant: Variant::Lora,
+                    rank: 4,
+                    alpha: 4.0,
+                    target_modules: Vec::new(),
+                    seed: 3,
+                };
+                engine.new_lora("x", &lora).await.expect("fits");
+                let room = TrainingRoom { window: 300, memory_limit };
+                engine.begin_training("x", Optimizer::default(), room).await.expect("fits");
+                let bytes = engine.model().tensors.total_bytes();
+                for _ in 0..2 {
+                    engine.train_step(vec![window.clone()], &on(), 1e-2).await.expect("works");
+                }
+                engine.end_training().await.expect("frees");
+                let files = engine.export_adapter("x").await.expect("a LoRA");
+                engine.delete_adapter("x").expect("idle");
+                (bytes, files.weights)
+            };
+            let (most, copied) = learned(None).await;
+            let (less, again) = learned(Some(most - 1)).await;
+            assert!(less < most, "{name} on {backend}: something was copied");
+            assert!(copied == again, "{name} on {backend}");
+        }
+    }
+}
+
 /// Where a device binds little at once an adapter lies in several arenas, and learns the same.
 #[wasm_bindgen_test(unsupported = pollster::test)]
 async fn an_adapter_in_several_arenas_learns_the_same() {

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 
-use super::{Chunk, TempEvent, TempLora, Work, keep_newest};
+use super::{Chunk, TempEvent, TempLora, Work};
 use crate::engine::owners::Owners;
 use crate::engine::text::score::Scoring;
 use crate::engine::text::sequence::Generation;
@@ -14,6 +14,8 @@ use crate::engine::training::train::Step;
 pub(super) struct Lesson {
     chunk: Chunk,
     part: Part,
+    /// Parts that came or come before its steps.
+    asks: usize,
 }
 
 /// What of a lesson is under way.
@@ -39,16 +41,17 @@ impl TempLora {
         mut chunk: Chunk,
         goes_on: Option<Box<Generation>>,
     ) -> Result<()> {
+        let asks = usize::from(chunk.asks_base(&self.options));
         let part = if !chunk.is_taught(&self.options) {
             Part::None
-        } else if chunk.asks_base(&self.options) {
+        } else if asks > 0 {
             Part::DrawBase(owners.begin_drawing(&chunk, &self.options.beside)?)
         } else {
             Part::Train(Box::new(self.step_on(owners, &mut chunk)?))
         };
         self.context = chunk.window.clone();
-        keep_newest(&mut self.context, self.options.context_tokens);
-        self.lesson = Some(Lesson { chunk, part });
+        self.shorten_context(self.options.context_tokens);
+        self.lesson = Some(Lesson { chunk, part, asks });
         self.work = goes_on.map_or(Work::None, |generation| Work::Draw(generation, Vec::new()));
         Ok(())
     }
@@ -56,7 +59,7 @@ impl TempLora {
     /// Whether the lesson comes before the next token: it is further from its end than the text from the chunk's, or
     /// the text has come to its own.
     pub(super) fn is_lesson_due(&self) -> bool {
-        let Some(Lesson { chunk, part }) = &self.lesson else { return false };
+        let Some(Lesson { chunk, part, asks }) = &self.lesson else { return false };
         let (done, all) = match part {
             Part::None => return true,
             Part::DrawBase(drawing) => drawing.progress(),
@@ -68,7 +71,6 @@ impl TempLora {
             _ => return true,
         };
         // Asking the base counts as a step.
-        let asks = usize::from(self.options.generated_kl > 0.0);
         let asked = asks * usize::from(matches!(part, Part::Train(_)));
         let steps = asked + chunk.report.train_losses.len() + chunk.replayed;
         let written = (drawn + 1) as f64 / self.options.chunk_tokens as f64;
@@ -79,7 +81,7 @@ impl TempLora {
     ///
     /// Errors with `Device`: the lesson is dropped, but where the device was lost.
     pub(super) async fn next_of_lesson(&mut self, owners: &mut Owners<'_>, rows: usize) -> Result<TempEvent> {
-        let Lesson { mut chunk, mut part } = self.lesson.take().expect("a lesson is due");
+        let Lesson { mut chunk, mut part, asks } = self.lesson.take().expect("a lesson is due");
         let Owners { runner, adapters, texts, trainer, .. } = owners;
         let moved = match &mut part {
             Part::None => Ok(()),
@@ -87,7 +89,7 @@ impl TempLora {
             Part::Train(step) => trainer.next_slices(runner, adapters, texts, step, rows).await,
         };
         if let Err(e) = moved {
-            self.lesson = Some(Lesson { chunk, part });
+            self.lesson = Some(Lesson { chunk, part, asks });
             if owners.runner.backend().check().is_ok() {
                 self.drop_lesson(owners);
             }
@@ -117,7 +119,7 @@ impl TempLora {
                 TempEvent::Progress("train", done, all)
             }
         };
-        self.lesson = Some(Lesson { chunk, part });
+        self.lesson = Some(Lesson { chunk, part, asks });
         Ok(event)
     }
 

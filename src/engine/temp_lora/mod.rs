@@ -52,8 +52,11 @@ pub enum TempEvent {
 #[derive(Debug)]
 pub struct TempLora {
     options: TempLoraOptions,
-    /// The newest tokens that have been learned, at most a context of them.
+    /// The newest tokens that have been learned, at most a context of them; in front of them the token that begins the
+    /// text, if the model has such: it was trained to see it there.
     context: Vec<u32>,
+    /// That token.
+    bos: Option<u32>,
     /// Tokens to score, if asked, and to learn.
     pending: VecDeque<u32>,
     evaluates: bool,
@@ -113,6 +116,14 @@ impl TempLora {
         let of_chunk = if chunk.drawn { generated_weight } else { 1.0 };
         learning_rate * of_chunk * if warmup_chunks == 0 { 1.0 } else { warm.min(1.0) }
     }
+
+    /// Leaves the newest tokens of the context, at most so many with the one that begins the text.
+    fn shorten_context(&mut self, most: usize) {
+        let begins = self.context.first().is_some_and(|&first| Some(first) == self.bos);
+        let kept = usize::from(begins).min(most);
+        let excess = self.context.len().saturating_sub(most);
+        self.context.drain(kept..kept + excess);
+    }
 }
 
 impl TempLora {
@@ -151,6 +162,7 @@ impl TempLora {
         Ok(Self {
             options,
             context: Vec::new(),
+            bos: runner.model().config.bos_token_id,
             pending: VecDeque::new(),
             evaluates: false,
             asked: None,
@@ -199,7 +211,7 @@ impl TempLora {
             )));
         }
         self.context.extend(&request.prompt);
-        keep_newest(&mut self.context, self.options.context_tokens);
+        self.shorten_context(self.options.context_tokens);
         let (left, tail, chain) = (request.max_tokens.unwrap_or(usize::MAX), None, None);
         let request = Request { adapter: Some(self.options.acting()), overflow: Overflow::Slide, ..request };
         self.asked = Some(Asked { request, mixes: mix, left, tail, chain, chunks_since_reset: 0 });
@@ -292,7 +304,7 @@ impl TempLora {
         chunk.after.into_iter().for_each(|generation| owners.end(*generation));
         if chunk.drawn {
             self.context = chunk.window;
-            keep_newest(&mut self.context, self.options.context_tokens);
+            self.shorten_context(self.options.context_tokens);
         }
     }
 
@@ -302,7 +314,7 @@ impl TempLora {
             Work::Draw(generation, drawn) => {
                 owners.end(*generation);
                 self.context.extend(drawn);
-                keep_newest(&mut self.context, self.options.context_tokens);
+                self.shorten_context(self.options.context_tokens);
             }
             Work::ScoreBase(chunk, scoring)
             | Work::ScoreAdapted(chunk, scoring, _)
@@ -353,8 +365,4 @@ impl TempLora {
             None => adapters.delete(runner, name),
         }
     }
-}
-
-fn keep_newest(tokens: &mut Vec<u32>, most: usize) {
-    tokens.drain(..tokens.len().saturating_sub(most));
 }

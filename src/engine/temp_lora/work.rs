@@ -3,11 +3,11 @@
 
 use crate::error::Result;
 
-use super::{Chunk, Kv, TempEvent, TempLora, TempLoraOptions, keep_newest};
+use super::{Chunk, Kv, TempEvent, TempLora, TempLoraOptions};
 use crate::engine::owners::Owners;
 use crate::engine::text::request::{Delta, Finish, Request};
 use crate::engine::text::score::Scoring;
-use crate::engine::text::sequence::{Generation, MixedLosses};
+use crate::engine::text::sequence::{Generation, MixedTokens};
 use crate::engine::training::train::Step;
 use crate::engine::training::windows::Window;
 
@@ -193,7 +193,7 @@ impl TempLora {
             self.given.keep(&chunk);
         }
         self.context = chunk.window;
-        keep_newest(&mut self.context, self.options.context_tokens);
+        self.shorten_context(self.options.context_tokens);
         self.chunks += 1;
         if let Some(generation) = chunk.after {
             self.work = Work::Draw(generation, Vec::new());
@@ -218,13 +218,17 @@ impl TempLora {
         let prompt = self.context.clone();
         let request = Request { prompt, max_tokens: Some(max_tokens), seed, ..asked.request.clone() };
         let Owners { runner, adapters, texts, tokenizer, .. } = owners;
+        let TempLoraOptions { beside, generated_kl, .. } = &self.options;
         let mut generation = if asked.mixes {
-            texts.start_mixed(runner, adapters, tokenizer, &request, (&self.options.beside, self.mixture))?
+            texts.start_mixed(runner, adapters, tokenizer, &request, (beside, self.mixture))?
         } else {
             texts.start(runner, adapters, tokenizer, &[request])?
         };
         generation.continue_text(asked.tail.take(), max_tokens < asked.left);
         generation.continue_chain(asked.chain.take());
+        if *generated_kl > 0.0 {
+            generation.ask_base(!seed); // other noise than the text's
+        }
         self.work = Work::Draw(Box::new(generation), Vec::new());
         Ok(TempEvent::Progress("generate", 0, self.options.chunk_tokens))
     }
@@ -279,13 +283,15 @@ impl TempLora {
         let TempLoraOptions { context_tokens, chunk_tokens, score_generated, roll_back, .. } = self.options;
         // Longer than a chunk by what one block draws: the window takes its newest part.
         let most = owners.runner.model().context().min(context_tokens + chunk_tokens);
-        let excess = (self.context.len() + drawn.len()).saturating_sub(most);
-        self.context.drain(..excess.min(self.context.len()));
+        self.shorten_context(most.saturating_sub(drawn.len()));
         let mut chunk = Chunk { after, ..Chunk::new(self.chunks_begun(), &self.context, &drawn, true) };
-        if let Some((mixture, losses)) = mixed {
+        if let Some((mixture, tokens)) = mixed {
             self.mixture = mixture;
-            let MixedLosses { tokens, base, adapted, mixed } = losses;
-            chunk = self.note_losses(owners, chunk, [base, adapted, mixed].map(|sum| sum / tokens as f64))?;
+            let MixedTokens { count, base, adapted, mixed, of_base } = tokens;
+            // One for each drawn token, and for the one that has ended the text.
+            chunk.of_base = of_base.into_iter().take(drawn.len()).collect();
+            chunk.of_base.drain(..chunk.of_base.len().saturating_sub(chunk.report.labels));
+            chunk = self.note_losses(owners, chunk, [base, adapted, mixed].map(|sum| sum / count as f64))?;
         }
         if self.options.overlap && !is_over {
             let goes_on = chunk.after.take();

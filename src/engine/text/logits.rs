@@ -10,21 +10,35 @@ pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
     f64::from(most) + total.ln()
 }
 
-/// −log softmax(logits)[token], nats
-pub(super) fn loss(logits: &[f32], token: usize) -> f64 {
-    log_sum_exp(logits) - f64::from(logits[token])
+/// What a model says of the next token.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forecast<'a> {
+    /// (V)
+    pub(crate) logits: &'a [f32],
+    /// ln Σ exp(logits)
+    pub(crate) log_sum: f64,
 }
 
-/// The token of softmax(logits) at this share, 0 to 1, of its sum; `None` where logits are not numbers.
-pub(super) fn draw(logits: &[f32], share: f32) -> Option<u32> {
-    let all = log_sum_exp(logits);
-    let mut left = f64::from(share);
-    let at = logits.iter().position(|&logit| {
-        left -= (f64::from(logit) - all).exp();
-        left <= 0.0
-    });
-    // Rounding may leave something over.
-    all.is_finite().then(|| at.unwrap_or(logits.len() - 1) as u32)
+impl<'a> Forecast<'a> {
+    pub(super) fn new(logits: &'a [f32]) -> Self {
+        Self { logits, log_sum: log_sum_exp(logits) }
+    }
+
+    /// −log softmax(logits)[token], nats
+    pub(super) fn loss(&self, token: usize) -> f64 {
+        self.log_sum - f64::from(self.logits[token])
+    }
+
+    /// The token of softmax(logits) at this share, 0 to 1, of its sum; `None` where logits are not numbers.
+    pub(super) fn draw(&self, share: f32) -> Option<u32> {
+        let mut left = f64::from(share);
+        let at = self.logits.iter().position(|&logit| {
+            left -= (f64::from(logit) - self.log_sum).exp();
+            left <= 0.0
+        });
+        // Rounding may leave something over.
+        self.log_sum.is_finite().then(|| at.unwrap_or(self.logits.len() - 1) as u32)
+    }
 }
 
 /// Whether logits are a distribution: none is NaN or +∞, and not all are −∞.
@@ -47,7 +61,7 @@ mod tests {
     #[test]
     fn the_loss_is_that_of_the_softmax() {
         let logits = [0.1f32, 0.4, 0.05, 0.45].map(|p| p.ln() - 3.0);
-        assert!((loss(&logits, 2) - f64::from(-0.05f32.ln())).abs() < 1e-6);
+        assert!((Forecast::new(&logits).loss(2) - f64::from(-0.05f32.ln())).abs() < 1e-6);
     }
 
     #[test]
@@ -55,12 +69,12 @@ mod tests {
         let logits = [0.1f32, 0.4, 0.05, 0.45].map(|p| p.ln() + 90.0);
         let mut counts = [0; 4];
         for i in 0..1000 {
-            let token = draw(&logits, (i as f32 + 0.5) / 1000.0).expect("numbers");
+            let token = Forecast::new(&logits).draw((i as f32 + 0.5) / 1000.0).expect("numbers");
             counts[token as usize] += 1;
         }
         assert_eq!(counts, [100, 400, 50, 450]);
-        assert_eq!(draw(&[0.0, f32::NEG_INFINITY], 1.0), Some(0));
-        assert_eq!(draw(&[0.0, f32::NAN], 0.5), None);
+        assert_eq!(Forecast::new(&[0.0, f32::NEG_INFINITY]).draw(1.0), Some(0));
+        assert_eq!(Forecast::new(&[0.0, f32::NAN]).draw(0.5), None);
     }
 
     #[test]

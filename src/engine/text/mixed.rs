@@ -9,11 +9,12 @@ use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
-use crate::engine::text::logits::{are_numbers, loss, not_numbers};
+use crate::engine::text::logits::{Forecast, are_numbers, not_numbers};
 use crate::engine::text::mixture::Mixture;
 use crate::engine::text::request::{Delta, Request};
 use crate::engine::text::sequence::{Generation, Mixing};
 use crate::error::Result;
+use crate::noise::uniform;
 use crate::plan::{ABSENT, RING};
 use crate::tokenizer::Tokenizer;
 
@@ -48,8 +49,9 @@ impl Generation {
         runner.run_exactly(Kind::Score, &rows)?;
         let logits = runner.read_logits(rows.len()).await?;
         let (adapted, base) = logits.split_at(runner.model().config.vocab_size);
+        let (adapted, base) = (Forecast::new(adapted), Forecast::new(base));
+        let mixed = mixing.mixture.logits(&base, &adapted);
         // The first row is the adapted text's, whose slot tells how to draw.
-        let mixed = mixing.mixture.logits(base, adapted);
         let first = &mut self.sequences[0];
         let mut drawn = vec![ABSENT];
         if first.chain.is_some() {
@@ -64,19 +66,24 @@ impl Generation {
             let place = first.seat.slot * RING + first.tokens.len() % RING;
             drawn = runner.read(runner.model().state.ring, place, 1).await?;
         }
-        let Some(token) = drawn.first().map(|&token| token as usize).filter(|&token| token < base.len())
+        let Some(token) = drawn.first().map(|&token| token as usize).filter(|&token| token < mixed.len())
         else {
             return Err(not_numbers("the next token"));
         };
-        let [base, adapted] = [base, adapted].map(|logits| loss(logits, token));
+        let of_base = mixing.base_seed.map(|seed| {
+            let share = uniform(seed, first.usage.completion_tokens as u32, 0);
+            base.draw(share).ok_or_else(|| not_numbers("the next token"))
+        });
+        let [base, adapted] = [base, adapted].map(|forecast| forecast.loss(token));
         if !(base.is_finite() && adapted.is_finite()) {
             return Err(not_numbers("the next token"));
         }
-        let losses = &mut mixing.losses;
-        losses.tokens += 1;
-        losses.base += base;
-        losses.adapted += adapted;
-        losses.mixed += mixing.mixture.loss(base, adapted);
+        let all = &mut mixing.drawn;
+        all.of_base.extend(of_base.transpose()?);
+        all.count += 1;
+        all.base += base;
+        all.adapted += adapted;
+        all.mixed += mixing.mixture.loss(base, adapted);
         let (context, config) = (runner.model().context(), &runner.model().config);
         let mut deltas = Vec::new();
         for (index, sequence) in self.sequences.iter_mut().enumerate() {

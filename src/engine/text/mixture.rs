@@ -1,7 +1,7 @@
 //! The never-worse mix: the next-token probabilities of base and adapted model, weighed by how
 //! well each has predicted so far.
 
-use crate::engine::text::logits::log_sum_exp;
+use crate::engine::text::logits::Forecast;
 
 /// How often each forecaster takes it that the better model is the other one now: never, at times, at every token.
 const SHARES: [f64; 3] = [0.0, 0.02, 0.5];
@@ -77,9 +77,9 @@ impl Mixture {
     }
 
     /// Logits (V) of the mix of two, so that one of them alone, weighing all, gives its own.
-    pub(crate) fn logits(&self, base: &[f32], adapted: &[f32]) -> Vec<f32> {
+    pub(super) fn logits(&self, base: &Forecast<'_>, adapted: &Forecast<'_>) -> Vec<f32> {
         let [log_w, log_rest] = self.logs();
-        let [of_base, of_adapted] = [base, adapted].map(log_sum_exp);
+        let [of_base, of_adapted] = [base, adapted].map(|forecast| forecast.log_sum);
         // Any number may be added to all logits. This one leaves those of the heavier model as they
         // are, which a repetition penalty tells from others.
         let shift = log_w.exp() * of_adapted + log_rest.exp() * of_base;
@@ -87,7 +87,7 @@ impl Mixture {
             let log_p = log_sum(log_w + f64::from(a) - of_adapted, log_rest + f64::from(b) - of_base);
             (log_p + shift) as f32
         };
-        base.iter().zip(adapted).map(mix).collect()
+        base.logits.iter().zip(adapted.logits).map(mix).collect()
     }
 }
 
@@ -160,20 +160,20 @@ mod tests {
     #[test]
     fn a_weight_of_all_gives_the_logits_of_one() {
         let (base, adapted) = ([1.5, -2.0, 0.25, 7.0], [0.5, 3.0, -4.0, 1.0]);
-        assert_eq!(trusting(1e9).logits(&base, &adapted), adapted);
-        assert_eq!(trusting(-1e9).logits(&base, &adapted), base);
+        let [of_base, of_adapted] = [&base, &adapted].map(|logits| Forecast::new(logits));
+        assert_eq!(trusting(1e9).logits(&of_base, &of_adapted), adapted);
+        assert_eq!(trusting(-1e9).logits(&of_base, &of_adapted), base);
     }
 
     #[test]
     fn mixed_logits_are_those_of_the_mixed_probabilities() {
-        let (base, adapted) = ([1.5, -2.0, 0.25, 7.0], [0.5, 3.0, -4.0, 1.0]);
+        let [base, adapted] =
+            [&[1.5, -2.0, 0.25, 7.0], &[0.5, 3.0, -4.0, 1.0]].map(|logits| Forecast::new(logits));
         for log_odds in [-1.0, 0.0, 2.5] {
             let mixed = trusting(log_odds).logits(&base, &adapted);
-            let all = log_sum_exp(&mixed);
             for token in 0..4 {
-                let loss = |logits: &[f32]| log_sum_exp(logits) - f64::from(logits[token]);
-                let want = trusting(log_odds).loss(loss(&base), loss(&adapted));
-                assert!((all - f64::from(mixed[token]) - want).abs() < 1e-6, "{log_odds}, {token}");
+                let want = trusting(log_odds).loss(base.loss(token), adapted.loss(token));
+                assert!((Forecast::new(&mixed).loss(token) - want).abs() < 1e-6, "{log_odds}, {token}");
             }
         }
     }

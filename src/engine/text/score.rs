@@ -7,7 +7,7 @@ use crate::engine::adapters::loaded::Choice;
 use crate::engine::plans::Kind;
 use crate::engine::runner::Runner;
 use crate::engine::text::Texts;
-use crate::engine::text::logits::{are_numbers, draw, not_numbers};
+use crate::engine::text::logits::{Forecast, are_numbers, not_numbers};
 use crate::engine::text::seat::Seat;
 use crate::error::{Error, Result};
 use crate::model::MAX_ROWS;
@@ -220,7 +220,7 @@ impl Scoring {
             let n = runner.run_rows(most, runner.model().score_rows());
             runner.run(Kind::Score, &seat.rows(tokens, *done..*done + n))?;
             for logits in runner.read_logits(n).await?.chunks_exact(runner.model().config.vocab_size) {
-                let token = draw(logits, uniform(*seed, *done as u32, 0));
+                let token = Forecast::new(logits).draw(uniform(*seed, *done as u32, 0));
                 drawn.push(token.ok_or_else(|| not_numbers(format_args!("token {}", *done + 1)))?);
                 *done += 1;
             }

@@ -47,16 +47,20 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 pub(super) struct Mixing {
     pub(crate) mixture: Mixture,
-    pub(crate) losses: MixedLosses,
+    pub(crate) drawn: MixedTokens,
+    /// Noise's seed, where the base is asked what it would have drawn.
+    pub(crate) base_seed: Option<u32>,
 }
 
-/// Sums of losses of drawn tokens, nats, before any temperature or filter.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MixedLosses {
-    pub(crate) tokens: usize,
+/// Drawn tokens: sums of their losses, nats, before any temperature or filter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MixedTokens {
+    pub(crate) count: usize,
     pub(crate) base: f64,
     pub(crate) adapted: f64,
     pub(crate) mixed: f64,
+    /// For each what the base would have drawn in its place, where it is asked.
+    pub(crate) of_base: Vec<u32>,
 }
 
 impl Generation {
@@ -97,9 +101,14 @@ impl Generation {
         sequence.chain = chain.or(sequence.chain.take());
     }
 
-    /// The mix's weights now, and the losses since this was last asked; `None` if nothing is mixed.
-    pub(crate) fn take_mixed(&mut self) -> Option<(Mixture, MixedLosses)> {
-        self.mixing.as_mut().map(|mixing| (mixing.mixture, std::mem::take(&mut mixing.losses)))
+    /// Has the base asked, for each token of the mix, what it would have drawn in its place.
+    pub(crate) fn ask_base(&mut self, seed: u32) {
+        self.mixing.iter_mut().for_each(|mixing| mixing.base_seed = Some(seed));
+    }
+
+    /// The mix's weights now, and what was drawn since this was last asked; `None` if nothing is mixed.
+    pub(crate) fn take_mixed(&mut self) -> Option<(Mixture, MixedTokens)> {
+        self.mixing.as_mut().map(|mixing| (mixing.mixture, std::mem::take(&mut mixing.drawn)))
     }
 
     /// Whether every request has finished.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::engine::runner::Runner;
 use crate::engine::training::windows::Window;
-use crate::model::Model;
+use crate::model::{Keep, Model};
 
 /// What a slice costs, however short: rows of a layer forward.
 pub(super) const ANY_SLICE: usize = 4;
@@ -29,8 +29,11 @@ impl Slice {
     pub(super) fn cost(&self, model: &Model) -> usize {
         let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
         match self {
-            // Forward once more, the gradient by the input, and those of adapters and attention.
-            Self::Backward(_, tile) => 3 * rows(tile),
+            // The gradient by the input, those of adapters and attention, and forward once more where little is kept.
+            Self::Backward(_, tile) => {
+                let keep = model.training.trainee.as_ref().map_or(Keep::Inputs, |trainee| trainee.keep);
+                (2 + usize::from(keep == Keep::Inputs)) * rows(tile)
+            }
             // There and back.
             Self::Head(tile) => (2 * model.head_weights()).div_ceil(model.layer_weights()) * rows(tile),
             Self::Layer(_, tile) => rows(tile),

@@ -12,7 +12,7 @@ use crate::engine::training::Trainer;
 use crate::engine::training::memory::{TrainingRoom, check_memory};
 use crate::engine::training::optimizer::Optimizer;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{MAX_ROWS, Model, Site, TRAIN_ROWS, TrainedSite, Trainee, Variant, padded};
+use crate::model::{Keep, MAX_ROWS, Model, Site, TRAIN_ROWS, TrainedSite, Trainee, Variant, padded};
 use crate::plan::TensorId;
 
 /// What an adapter has learned, and how it was moving.
@@ -264,6 +264,9 @@ fn check_plain(model: &Model, Loaded { info, adapter, .. }: &Loaded) -> Result<(
     Ok(())
 }
 
+/// Most bytes of activations that are copied so that they need not be computed again.
+const MOST_COPIES: usize = 256 << 20;
+
 /// What of the bank is trained, in each way that may have room, the fastest first: with activations kept, with large
 /// runs, with runs as inference has them.
 fn ways(runner: &Runner, loaded: &Loaded, window: usize, dropout: bool) -> Vec<Trainee> {
@@ -280,11 +283,13 @@ fn ways(runner: &Runner, loaded: &Loaded, window: usize, dropout: bool) -> Vec<T
         variant: Variant::of(loaded.adapter.deltas.iter().all(|delta| delta.core.is_some())),
         window,
         tile: small,
-        keeps: false,
+        keep: Keep::Inputs,
     };
     let mut ways = Vec::new();
     if large >= window - 1 {
-        ways.push(Trainee { tile: large, keeps: true, ..least.clone() });
+        ways.push(Trainee { tile: large, keep: Keep::InPlace, ..least.clone() });
+    } else if model.kept_bytes(window) <= MOST_COPIES {
+        ways.push(Trainee { tile: large, keep: Keep::Copies, ..least.clone() });
     }
     if large > small {
         ways.push(Trainee { tile: large, ..least.clone() });
