@@ -55,9 +55,12 @@ pub(crate) fn from_checkpoint<'a>(model: &'a Model, plan: &'a mut Plan, l: usize
     let Model { training, scratch, config, .. } = model;
     let mut steps = Steps::new(model, plan);
     let x = training.checkpoints[l];
-    if training.of_trainee().keep != Keep::InPlace {
+    let keep = training.of_trainee().keep;
+    if keep != Keep::InPlace {
         steps.recall(scratch.x, x);
-        let adapt = Kept { adapted: Default::default(), middle: training.scratch.middle, output: None };
+        // What is copied at the layer's end must be there until then.
+        let output = (keep == Keep::Copies).then_some(scratch.x);
+        let adapt = Kept { adapted: Default::default(), middle: training.scratch.middle, output };
         return Block { steps, adapt };
     }
     let KeptLayer { q, attended, middle, up, qkv } = training.kept[l];

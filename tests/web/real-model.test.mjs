@@ -64,14 +64,14 @@ test("on the page it is a click away, and answers", { skip }, async (t) => {
 
 test("a text that is learned while it is written never stops for long", { skip }, async () => {
   const longest = await page.evaluate(async (url) => {
-    const engine = await lorakeet.createEngine(url, { device: "cpu", contextLength: 512, batch: 2, cache: false });
-    const stop = async (options, tokens) => {
+    const engine = await lorakeet.createEngine(url, { device: "cpu", contextLength: 512, batch: 3, cache: false });
+    const stop = async (options, tokens, mix) => {
       const temp = await engine.createTempLora(options);
       let [longest, chunks] = [0, 0];
       // Where the model ends its text, it is asked to go on.
       for (let prompt = "The ferry at Osselby had one rope,", left = tokens; left > 0; prompt = undefined) {
         let last;
-        for await (const { token_ids, chunk } of temp.generate({ prompt, max_tokens: left, seed: left })) {
+        for await (const { token_ids, chunk } of temp.generate({ prompt, max_tokens: left, seed: left, mix })) {
           if (chunk) chunks++;
           if (token_ids.length === 0) continue;
           left -= token_ids.length;
@@ -83,8 +83,8 @@ test("a text that is learned while it is written never stops for long", { skip }
       await temp.dispose();
       return { longest, chunks };
     };
-    const between = await stop({}, 140);
-    const beside = await stop({ overlap: true, kv: "stale" }, 270);
+    const between = await stop({}, 140, false);
+    const beside = await stop({ overlap: true, kv: "stale" }, 270, true); // as the page writes
     const pauses = { tempLora: engine.info.tempLora, between, beside };
     await engine.dispose();
     return pauses;
