@@ -40,8 +40,11 @@ test("a link carries the view, the prompt, and the voices with their weights", a
   const context = await browser.newContext();
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const link = async (page) => {
-    await page.locator("#share").click();
-    await says(page, "status", "^The link is copied");
+    // Again, where another message takes the place of its own at once.
+    await page.waitForFunction(() => {
+      document.getElementById("share").click();
+      return /^The link is copied/.test(document.getElementById("status").textContent);
+    }, null, { polling: 500, timeout: 60_000 });
     return new URL(await page.evaluate(() => navigator.clipboard.readText()));
   };
   const page = await visit("?device=cpu", { context });
