@@ -591,6 +591,7 @@ async fn a_refusal_of_memory_names_what_fits() {
 }
 
 /// A window of several runs: activations that were copied are those computed once more where memory is short, to the bit.
+#[cfg(not(target_arch = "wasm32"))]
 #[pollster::test]
 async fn copied_activations_are_those_computed_again() {
     for name in ["llama", "gemma3", "qwen3", "gpt_neox"] {
