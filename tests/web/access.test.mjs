@@ -158,7 +158,7 @@ test("axe finds a field without a label and a pale text", async () => {
 const watchShifts = (page) => page.addInitScript(() => {
   [globalThis.shifts, globalThis.shifted] = [0, []];
   const see = ({ value, sources }) => {
-    if (sources.every(({ node }) => document.getElementById("text")?.contains(node))) return;
+    if (sources.length > 0 && sources.every(({ node }) => document.getElementById("text")?.contains(node))) return;
     globalThis.shifts += value;
     globalThis.shifted.push([value, ...sources.map(({ node }) => node?.id || node?.nodeName)]);
   };
@@ -176,7 +176,7 @@ for (const look of ["light", "phone"]) {
         await page.route("**/voices/*/*", (route) => route.fulfill({ path: join(shelf, new URL(route.request().url()).pathname.slice("/voices/".length)) }));
       },
     });
-    await page.waitForSelector(`#voice-list input[value="${NAMES.at(-1)}"]:enabled`, { timeout: 120_000 });
+    await page.waitForSelector(`#voice-list input[value="${NAMES.at(-1)}"]:enabled`, { timeout: 30_000 });
     await page.locator("#generate").click();
     await written(page);
     const [shifts, shifted] = await page.evaluate(() => [globalThis.shifts, globalThis.shifted]);

@@ -40,11 +40,14 @@ test("a link carries the view, the prompt, and the voices with their weights", a
   const context = await browser.newContext();
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const link = async (page) => {
-    // Again, where another message takes the place of its own at once.
-    await page.waitForFunction(() => {
-      document.getElementById("share").click();
-      return /^The link is copied/.test(document.getElementById("status").textContent);
-    }, null, { polling: 500, timeout: 60_000 });
+    // Each message counts: another may take its place before anyone looks.
+    const said = page.evaluate(() => new Promise((resolve) => {
+      const status = document.getElementById("status");
+      status.textContent = "";
+      new MutationObserver(() => /^The link is copied/.test(status.textContent) && resolve()).observe(status, { childList: true, characterData: true, subtree: true });
+    }));
+    await page.locator("#share").click();
+    await said;
     return new URL(await page.evaluate(() => navigator.clipboard.readText()));
   };
   const page = await visit("?device=cpu", { context });

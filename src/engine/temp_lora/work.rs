@@ -220,15 +220,17 @@ impl TempLora {
         let Owners { runner, adapters, texts, tokenizer, .. } = owners;
         let TempLoraOptions { beside, generated_kl, .. } = &self.options;
         let mut generation = if asked.mixes {
-            texts.start_mixed(runner, adapters, tokenizer, &request, (beside, self.mixture))?
+            let mut mixed =
+                texts.start_mixed(runner, adapters, tokenizer, &request, (beside, self.mixture))?;
+            if *generated_kl > 0.0 {
+                mixed.ask_base(!seed); // other noise than the text's
+            }
+            mixed
         } else {
             texts.start(runner, adapters, tokenizer, &[request])?
         };
         generation.continue_text(asked.tail.take(), max_tokens < asked.left);
         generation.continue_chain(asked.chain.take());
-        if *generated_kl > 0.0 {
-            generation.ask_base(!seed); // other noise than the text's
-        }
         self.work = Work::Draw(Box::new(generation), Vec::new());
         Ok(TempEvent::Progress("generate", 0, self.options.chunk_tokens))
     }

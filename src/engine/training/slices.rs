@@ -25,7 +25,8 @@ pub(super) enum Slice {
 }
 
 impl Slice {
-    /// About how many rows of a layer forward take as long as a slice; measured on the CPU.
+    /// About how many rows of a layer forward take as long as a slice; measured on the CPU, but for the way back from
+    /// what was kept.
     pub(super) fn cost(&self, model: &Model) -> usize {
         let rows = |tile: &Range<usize>| tile.len() + ANY_SLICE;
         match self {
